@@ -1,0 +1,61 @@
+// Mean squared error against one-hot targets or given ones, and its gradient.
+//
+//   loss[row]           = mean_c (outputs[row, c] - target[row, c])^2
+//   grad_outputs[row,c] = 2 (outputs[row, c] - target[row, c]) / (valid * features)
+//   row_stats[row]      = (loss, 1 if the first largest output is the label's else 0);  rows >= valid: all zero
+//
+// Shapes    outputs, grad_outputs: [batch, features]; labels, indices: [samples]; targets: [samples, features], not
+//           read with ONE_HOT (then target[row, c] = [c = label]); row_stats: [batch, 2].
+// Dispatch  grid_1d(batch, WORKGROUP_SIZE), folded; one invocation a row.
+// Source    torch.nn.MSELoss with reduction "mean": over batch and features.
+
+override WORKGROUP_SIZE: u32 = 8u;
+override ONE_HOT: bool = true;
+
+struct Loss {
+    first: u32,
+    valid: u32,
+    batch: u32,
+    features: u32,
+    gradient_scale: f32,
+}
+
+var<immediate> values: Loss;
+@group(0) @binding(0) var<storage, read_write> outputs: array<f32>;
+@group(0) @binding(1) var<storage, read> labels: array<u32>;
+@group(0) @binding(2) var<storage, read> indices: array<u32>;
+@group(0) @binding(3) var<storage, read> targets: array<f32>;
+@group(0) @binding(4) var<storage, read_write> grad_outputs: array<f32>;
+@group(0) @binding(5) var<storage, read_write> row_stats: array<vec2<f32>>;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn mse(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
+    let row = index_1d(invocation, grid, WORKGROUP_SIZE);
+    if row >= values.batch {
+        return;
+    }
+    let start = row * values.features;
+    let valid = row < values.valid;
+    let sample = indices[values.first + select(0u, row, valid)];
+    let label = labels[sample];
+    let scale = select(0.0, values.gradient_scale, valid);
+    var sum = 0.0;
+    var largest = outputs[start];
+    var predicted = 0u;
+    for (var c = 0u; c < values.features; c++) {
+        let output = outputs[start + c];
+        if output > largest {
+            largest = output;
+            predicted = c;
+        }
+        var wanted = select(0.0, 1.0, c == label);
+        if !ONE_HOT {
+            wanted = targets[sample * values.features + c];
+        }
+        let difference = output - wanted;
+        sum += difference * difference;
+        grad_outputs[start + c] = 2.0 * difference * scale;
+    }
+    let correct = select(0.0, 1.0, predicted == label);
+    row_stats[row] = select(vec2<f32>(0.0), vec2<f32>(sum / f32(values.features), correct), valid);
+}

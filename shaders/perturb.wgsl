@@ -1,0 +1,52 @@
+// The noisy weights of a step, from the clean ones: what the network sees.
+//
+//   weights_eff[i] = weights[i] + sigma * scale[tensor] * norm * unit noise(seed, step, tensor, element)
+//
+// norm is 1, or with FILTER_SCALED the L2 norm of the filter that holds element i (filter_norm.wgsl).
+// NOISE = 0 copies.
+//
+// Shapes    weights, weights_eff: the arena in vec4s; blocks: one entry per 64 elements of the arena;
+//           filters: per tensor (first filter, elements per filter, 0, 0); norms: [filters].
+// Dispatch  grid_1d(count of vec4s, WORKGROUP_SIZE), folded.
+
+override WORKGROUP_SIZE: u32 = 64u;
+override NOISE: u32 = 0u;
+override FILTER_SCALED: bool = false;
+
+var<immediate> values: NoiseStep;
+@group(0) @binding(0) var<storage, read> weights: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> weights_eff: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> blocks: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> filters: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read> norms: array<f32>;
+
+// Elements past the tensor's end share the last filter: they are padding that nothing reads.
+fn norm_of(filter_range: vec4<u32>, element: u32) -> f32 {
+    return norms[min(filter_range.x + element / filter_range.y, arrayLength(&norms) - 1u)];
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn perturb(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
+    let offset = index_1d(invocation, grid, WORKGROUP_SIZE);
+    if offset >= values.count {
+        return;
+    }
+    let i = values.first + offset;
+    var noisy = weights[i];
+    if NOISE != NOISE_NONE {
+        let block = blocks[values.block_base + i / 16u];
+        var delta = noise_delta(NOISE, values, block, i);
+        if FILTER_SCALED {
+            let range = filters[block.x];
+            let element = 4u * (block.y + (i & 15u));
+            delta *= vec4<f32>(
+                norm_of(range, element),
+                norm_of(range, element + 1u),
+                norm_of(range, element + 2u),
+                norm_of(range, element + 3u),
+            );
+        }
+        noisy += delta;
+    }
+    weights_eff[i] = noisy;
+}

@@ -1,0 +1,41 @@
+// Activations and their derivatives; `kind` is an override of the kernel, so only one branch survives compilation.
+// Needs shared/math.wgsl.
+//
+// The derivative takes what forward saved: the output for ReLU, tanh and sigmoid, the pre-activation for GELU.
+// GELU is the exact one, x Phi(x) (Hendrycks & Gimpel 2016), PyTorch's default.
+
+const ACTIVATION_IDENTITY: u32 = 0u;
+const ACTIVATION_RELU: u32 = 1u;
+const ACTIVATION_GELU: u32 = 2u;
+const ACTIVATION_TANH: u32 = 3u;
+const ACTIVATION_SIGMOID: u32 = 4u;
+
+const ACTIVATION_SQRT_HALF: f32 = 0.70710678118654752;
+const ACTIVATION_INV_SQRT_2PI: f32 = 0.39894228040143268;
+
+fn activation_forward(kind: u32, x: f32) -> f32 {
+    if kind == ACTIVATION_RELU {
+        return max(x, 0.0);
+    } else if kind == ACTIVATION_GELU {
+        return 0.5 * x * (1.0 + math_erf(x * ACTIVATION_SQRT_HALF));
+    } else if kind == ACTIVATION_TANH {
+        return math_tanh(x);
+    } else if kind == ACTIVATION_SIGMOID {
+        return 1.0 / (1.0 + math_exp(-x));
+    }
+    return x;
+}
+
+fn activation_gradient(kind: u32, saved: f32) -> f32 {
+    if kind == ACTIVATION_RELU {
+        return select(0.0, 1.0, saved > 0.0);
+    } else if kind == ACTIVATION_GELU {
+        let density = ACTIVATION_INV_SQRT_2PI * math_exp(-0.5 * saved * saved);
+        return 0.5 * (1.0 + math_erf(saved * ACTIVATION_SQRT_HALF)) + saved * density;
+    } else if kind == ACTIVATION_TANH {
+        return 1.0 - saved * saved;
+    } else if kind == ACTIVATION_SIGMOID {
+        return saved * (1.0 - saved);
+    }
+    return 1.0;
+}

@@ -1,0 +1,59 @@
+// Adam and AdamW in place, and the next step's noisy weights in the same sweep over memory.
+//
+//   g          = grads[i] + weight_decay * weights[i]                (Adam; AdamW has weight_decay 0 here)
+//   w          = weights[i] * decay_factor                           (AdamW: 1 - learning_rate * decay; Adam: 1)
+//   exp_avg    = exp_avg + (1 - beta1) (g - exp_avg)
+//   exp_avg_sq = beta2 exp_avg_sq + (1 - beta2) g g
+//   weights[i]     = w - step_size exp_avg / (sqrt(exp_avg_sq) / bias_correction2_sqrt + eps)
+//   weights_eff[i] = weights[i] + noise of the next step
+//
+// Shapes    grads, exp_avg, exp_avg_sq, weights, weights_eff: the arena in vec4s; blocks: one entry per 64 elements.
+// Units     grads is d(mean loss)/d(weights); step_size = learning_rate / (1 - beta1^t), t counted from 1.
+// Dispatch  grid_1d(count of vec4s, WORKGROUP_SIZE), folded; NOISE = 0 leaves the noise out of the code altogether.
+// Source    torch.optim.Adam and AdamW (Kingma & Ba 2015; Loshchilov & Hutter 2019).
+
+override WORKGROUP_SIZE: u32 = 64u;
+override NOISE: u32 = 0u;
+
+struct AdamStep {
+    noise: NoiseStep,
+    step_size: f32,
+    one_minus_beta1: f32,
+    beta2: f32,
+    one_minus_beta2: f32,
+    eps: f32,
+    weight_decay: f32,
+    decay_factor: f32,
+    bias_correction2_sqrt: f32,
+}
+
+var<immediate> values: AdamStep;
+@group(0) @binding(0) var<storage, read> grads: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> exp_avg: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> exp_avg_sq: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> weights: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> weights_eff: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> blocks: array<vec4<u32>>;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn update_adam(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
+    let offset = index_1d(invocation, grid, WORKGROUP_SIZE);
+    if offset >= values.noise.count {
+        return;
+    }
+    let i = values.noise.first + offset;
+    let weight = weights[i];
+    let gradient = grads[i] + values.weight_decay * weight;
+    let first = exp_avg[i];
+    let mean = first + values.one_minus_beta1 * (gradient - first);
+    let square = values.beta2 * exp_avg_sq[i] + values.one_minus_beta2 * gradient * gradient;
+    exp_avg[i] = mean;
+    exp_avg_sq[i] = square;
+    let denominator = sqrt(square) / values.bias_correction2_sqrt + values.eps;
+    var next = weight * values.decay_factor - values.step_size * (mean / denominator);
+    weights[i] = next;
+    if NOISE != NOISE_NONE {
+        next += noise_delta(NOISE, values.noise, blocks[values.noise.block_base + i / 16u], i);
+    }
+    weights_eff[i] = next;
+}

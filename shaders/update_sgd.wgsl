@@ -1,0 +1,55 @@
+// SGD in place, and the next step's noisy weights in the same sweep over memory.
+//
+//   g        = grads[i] + weight_decay * weights[i]
+//   velocity = g at the first step, else momentum * velocity + (1 - dampening) * g
+//   d        = g + momentum * velocity (Nesterov), velocity (momentum > 0), g (momentum = 0)
+//   weights[i]     = weights[i] - learning_rate * d
+//   weights_eff[i] = weights[i] + noise of the next step
+//
+// Shapes    grads, velocity, weights, weights_eff: the arena in vec4s; blocks: one entry per 64 elements of the arena.
+// Units     grads is d(mean loss)/d(weights); learning_rate and weight_decay are per step.
+// Dispatch  grid_1d(count of vec4s, WORKGROUP_SIZE), folded; NOISE = 0 leaves the noise out of the code altogether.
+// Source    torch.optim.SGD's update rule (momentum after Sutskever et al., ICML 2013).
+
+override WORKGROUP_SIZE: u32 = 64u;
+override NOISE: u32 = 0u;
+
+struct SgdStep {
+    noise: NoiseStep,
+    learning_rate: f32,
+    momentum: f32,
+    one_minus_dampening: f32,
+    weight_decay: f32,
+    nesterov: u32,
+    first_step: u32,
+}
+
+var<immediate> values: SgdStep;
+@group(0) @binding(0) var<storage, read> grads: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> velocity: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> weights: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> weights_eff: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> blocks: array<vec4<u32>>;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn update_sgd(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
+    let offset = index_1d(invocation, grid, WORKGROUP_SIZE);
+    if offset >= values.noise.count {
+        return;
+    }
+    let i = values.noise.first + offset;
+    let weight = weights[i];
+    var direction = grads[i] + values.weight_decay * weight;
+    if values.momentum != 0.0 {
+        let decayed = values.momentum * velocity[i] + values.one_minus_dampening * direction;
+        let v = select(decayed, direction, values.first_step == 1u);
+        velocity[i] = v;
+        direction = select(v, direction + values.momentum * v, values.nesterov == 1u);
+    }
+    var next = weight - values.learning_rate * direction;
+    weights[i] = next;
+    if NOISE != NOISE_NONE {
+        next += noise_delta(NOISE, values.noise, blocks[values.noise.block_base + i / 16u], i);
+    }
+    weights_eff[i] = next;
+}

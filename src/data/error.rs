@@ -1,0 +1,200 @@
+//! What can go wrong between a data set's name and its arrays.
+
+use std::fmt::Display;
+use std::io;
+use std::path::PathBuf;
+
+/// An error of the data room. Each message is one whole sentence that names the file, the place in it, what was
+/// expected and what was found.
+///
+/// An `offset` counts bytes of the IDX data, that is after decompression where the file is gzip.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The text names no data source.
+    #[error("unknown data source `{found}`: expected digits, mnist, fashion-mnist or idx:DIR")]
+    UnknownSource {
+        /// The text given.
+        found: String,
+    },
+
+    /// The text names no batch order.
+    #[error("unknown batch order `{found}`: expected shuffled or sequential")]
+    UnknownOrder {
+        /// The text given.
+        found: String,
+    },
+
+    /// The folder given is none.
+    #[error("{path}: expected a folder with the four IDX files, found no such folder")]
+    NoFolder {
+        /// The folder given.
+        path: PathBuf,
+    },
+
+    /// A folder lacks one of the four IDX files.
+    #[error("{dir}: expected the {role} in one of {}, found none of them", list(.names))]
+    MissingFile {
+        /// What the file holds, such as "training images".
+        role: &'static str,
+        /// The folder that was searched.
+        dir: PathBuf,
+        /// The names that were tried, best first.
+        names: Vec<String>,
+    },
+
+    /// A data set that does not come with this crate is in none of its usual folders.
+    #[error("{name}: expected the IDX files in one of {}, found them in none; {advice}", list(.searched))]
+    NotInstalled {
+        /// The data set.
+        name: &'static str,
+        /// The folders that were searched, in order.
+        searched: Vec<String>,
+        /// How to get the files.
+        advice: &'static str,
+    },
+
+    /// The operating system refused to read a file.
+    // The cause is part of the message, and so is not `source()` too: a printed chain would say it twice.
+    #[error("{path}: at offset {offset}, expected to read on, found an error: {cause}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Bytes read before the error.
+        offset: u64,
+        /// The system's error.
+        cause: io::Error,
+    },
+
+    /// A gzip stream is damaged or cut short.
+    #[error(
+        "{path}: at offset {offset}, expected {expected} bytes from its gzip stream, found it damaged or cut short: {cause}"
+    )]
+    Gzip {
+        /// The file.
+        path: PathBuf,
+        /// Bytes decompressed before the error.
+        offset: u64,
+        /// Bytes the data ought to have: the header alone as long as that is not read.
+        expected: u64,
+        /// The decompressor's error.
+        cause: io::Error,
+    },
+
+    /// The first four bytes are not the magic number of the file's role.
+    #[error(
+        "{path}: at offset 0, expected the magic number {expected:#010x} of an IDX {role} file, found {found:#010x}, {kind}"
+    )]
+    Magic {
+        /// The file.
+        path: PathBuf,
+        /// "image" or "label".
+        role: &'static str,
+        /// The magic number of that role.
+        expected: u32,
+        /// The magic number of the file.
+        found: u32,
+        /// What a file with that magic number is.
+        kind: &'static str,
+    },
+
+    /// A header gives a dimension as 0.
+    #[error("{path}: at offset {offset}, expected at least one {unit}, found 0")]
+    ZeroDimension {
+        /// The file.
+        path: PathBuf,
+        /// Where the dimension stands.
+        offset: u64,
+        /// What the dimension counts: "record", "row" or "column".
+        unit: &'static str,
+    },
+
+    /// A header claims more data than this crate takes into memory.
+    #[error("{path}: at offset 4, expected dimensions of at most {limit} bytes in all, found {}", product(.found))]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most bytes of data accepted.
+        limit: u64,
+        /// The header's dimensions.
+        found: Vec<u32>,
+    },
+
+    /// The data end before the size that the header claims.
+    #[error("{path}: at offset {found}, expected {expected} bytes in all, found the end of the data")]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of header and records, or of the header alone where that is cut short.
+        expected: u64,
+        /// Bytes present, which is also the offset where they end.
+        found: u64,
+    },
+
+    /// The data go on after the size that the header claims.
+    #[error("{path}: at offset {expected}, expected the end of the data, found more bytes")]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of header and records.
+        expected: u64,
+    },
+
+    /// An image file and its label file hold different numbers of records.
+    #[error("{labels}: at offset 4, expected {expected} labels as {images} has images, found {found}")]
+    CountMismatch {
+        /// The image file.
+        images: PathBuf,
+        /// The label file.
+        labels: PathBuf,
+        /// Images.
+        expected: usize,
+        /// Labels.
+        found: usize,
+    },
+
+    /// The test images have another size than the training images.
+    #[error("{test}: at offset 8, expected images of {} (rows x columns) as in {train}, found {}", product(.expected), product(.found))]
+    ShapeMismatch {
+        /// The training images' file.
+        train: PathBuf,
+        /// The test images' file.
+        test: PathBuf,
+        /// Rows and columns of the training images.
+        expected: [usize; 2],
+        /// Rows and columns of the test images.
+        found: [usize; 2],
+    },
+
+    /// The bundled digits are not what they were when this crate was published.
+    #[error("{file}: at line {line}, expected {expected}, found {found}")]
+    Digits {
+        /// The bundled file.
+        file: &'static str,
+        /// The line, counted from 1.
+        line: usize,
+        /// What ought to be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+
+    /// A subset of an impossible size was asked for.
+    #[error("subset of {name}: expected a size from 1 to {len}, found {n}")]
+    SubsetSize {
+        /// The data set.
+        name: String,
+        /// The size asked for.
+        n: usize,
+        /// The samples there are.
+        len: usize,
+    },
+}
+
+fn list(items: &[String]) -> String {
+    items.join(", ")
+}
+
+fn product<T: Display>(dimensions: &[T]) -> String {
+    dimensions.iter().map(T::to_string).collect::<Vec<_>>().join(" x ")
+}

@@ -1,0 +1,199 @@
+//! The IDX format of MNIST and its kin, plain or gzip.
+//!
+//! A file is a big-endian header, the magic number and a `u32` for each dimension, and then the values. The magic
+//! number holds the type of the values (8: `u8`) and the number of dimensions: 3 for images (record, row, column), 1 for
+//! labels. Nothing here trusts a header: memory grows with the bytes that are really there.
+
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+
+use super::{DataError, Dataset, SampleShape, Split};
+
+const IMAGES: u32 = 0x0000_0803;
+const LABELS: u32 = 0x0000_0801;
+/// The most values accepted in one file. A damaged header or a small gzip file that swells could else take all memory.
+const MAX_VALUES: u64 = 1 << 32;
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+const FULL_SCALE: f32 = 255.0;
+
+/// The four files of a data set in one folder.
+const TRAIN_IMAGES: Role = Role { name: "training images", stem: "train-images", suffix: "idx3-ubyte" };
+const TRAIN_LABELS: Role = Role { name: "training labels", stem: "train-labels", suffix: "idx1-ubyte" };
+const TEST_IMAGES: Role = Role { name: "test images", stem: "t10k-images", suffix: "idx3-ubyte" };
+const TEST_LABELS: Role = Role { name: "test labels", stem: "t10k-labels", suffix: "idx1-ubyte" };
+
+struct Role {
+    name: &'static str,
+    stem: &'static str,
+    suffix: &'static str,
+}
+
+impl Role {
+    /// The names in use for this file, best first: plain files need no decompression.
+    fn names(&self) -> Vec<String> {
+        let (stem, suffix) = (self.stem, self.suffix);
+        let plain = [format!("{stem}-{suffix}"), format!("{stem}.{suffix}")];
+        let gzip = plain.clone().map(|name| name + ".gz");
+        plain.into_iter().chain(gzip).collect()
+    }
+
+    fn find(&self, dir: &Path) -> Result<PathBuf, DataError> {
+        let names = self.names();
+        let found = names.iter().map(|name| dir.join(name)).find(|path| path.is_file());
+        found.ok_or_else(|| DataError::MissingFile { role: self.name, dir: dir.to_owned(), names })
+    }
+}
+
+/// Whether a folder holds any of the four files, and so is meant to be a data set.
+pub(super) fn is_present(dir: &Path) -> bool {
+    [TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS].iter().any(|role| role.find(dir).is_ok())
+}
+
+/// Reads the four files of `dir`. There are as many classes as the highest label of either part asks for.
+pub(super) fn load(dir: &Path, name: &str) -> Result<Split, DataError> {
+    if !dir.is_dir() {
+        return Err(DataError::NoFolder { path: dir.to_owned() });
+    }
+    // All four are looked for before the first is read: a missing one shows at once.
+    let (train_images, train_labels) = (TRAIN_IMAGES.find(dir)?, TRAIN_LABELS.find(dir)?);
+    let (test_images, test_labels) = (TEST_IMAGES.find(dir)?, TEST_LABELS.find(dir)?);
+
+    let mut train = read_part(&train_images, &train_labels, name)?;
+    let mut test = read_part(&test_images, &test_labels, name)?;
+    if train.shape != test.shape {
+        let size = |part: &Dataset| [part.shape.height, part.shape.width];
+        let (expected, found) = (size(&train), size(&test));
+        return Err(DataError::ShapeMismatch { train: train_images, test: test_images, expected, found });
+    }
+    let classes = train.classes.max(test.classes);
+    (train.classes, test.classes) = (classes, classes);
+    Ok(Split { train, test })
+}
+
+fn read_part(images: &Path, labels: &Path, name: &str) -> Result<Dataset, DataError> {
+    let ([count, height, width], pixels) = read_file(images, "image", IMAGES, ["record", "row", "column"])?;
+    let ([label_count], classes) = read_file(labels, "label", LABELS, ["record"])?;
+    if count != label_count {
+        let (images, labels) = (images.to_owned(), labels.to_owned());
+        return Err(DataError::CountMismatch { images, labels, expected: count as usize, found: label_count as usize });
+    }
+    let labels: Vec<u32> = classes.into_iter().map(u32::from).collect();
+    Ok(Dataset {
+        name: name.to_owned(),
+        pixels,
+        classes: labels.iter().max().map_or(0, |&highest| highest as usize + 1),
+        labels,
+        shape: SampleShape { channels: 1, height: height as usize, width: width as usize },
+        full_scale: FULL_SCALE,
+    })
+}
+
+/// The `D` dimensions and the values of one file.
+fn read_file<const D: usize>(
+    path: &Path,
+    role: &'static str,
+    magic: u32,
+    units: [&'static str; D],
+) -> Result<([u32; D], Vec<u8>), DataError> {
+    let mut bytes = Bytes::open(path)?;
+    let header_len = 4 * (D as u64 + 1);
+    let found = bytes.header_field(header_len)?;
+    if found != magic {
+        return Err(DataError::Magic { path: path.to_owned(), role, expected: magic, found, kind: kind_of(found) });
+    }
+    let mut dimensions = [0; D];
+    for (dimension, unit) in dimensions.iter_mut().zip(units) {
+        let offset = bytes.offset;
+        *dimension = bytes.header_field(header_len)?;
+        if *dimension == 0 {
+            return Err(DataError::ZeroDimension { path: path.to_owned(), offset, unit });
+        }
+    }
+    let count = dimensions.iter().try_fold(1u64, |product, &d| product.checked_mul(d.into()));
+    let Some(count) = count.filter(|&count| count <= MAX_VALUES) else {
+        return Err(DataError::TooLarge { path: path.to_owned(), limit: MAX_VALUES, found: dimensions.to_vec() });
+    };
+    Ok((dimensions, bytes.rest(count)?))
+}
+
+/// What a file with this magic number is, in words for an error.
+fn kind_of(magic: u32) -> &'static str {
+    match (magic, magic.to_be_bytes()) {
+        (IMAGES, _) => "that of an image file",
+        (LABELS, _) => "that of a label file",
+        (_, [0, 0, 8, 1..=u8::MAX]) => "that of an IDX file with another number of dimensions",
+        (_, [0, 0, 9 | 11..=14, 1..=u8::MAX]) => "that of an IDX file of other values than u8",
+        _ => "that of no IDX file",
+    }
+}
+
+/// The decompressed bytes of a file and how many of them were read.
+struct Bytes {
+    path: PathBuf,
+    reader: Box<dyn Read>,
+    gzip: bool,
+    offset: u64,
+}
+
+impl Bytes {
+    /// Opens a file and tells by its content, not its name, whether it is gzip.
+    fn open(path: &Path) -> Result<Self, DataError> {
+        let error = |cause| DataError::Io { path: path.to_owned(), offset: 0, cause };
+        let mut file = File::open(path).map_err(error)?;
+        let mut start = Vec::new();
+        file.by_ref().take(2).read_to_end(&mut start).map_err(error)?;
+
+        let gzip = start == GZIP_MAGIC;
+        let whole = BufReader::new(Cursor::new(start).chain(file));
+        let reader: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) };
+        Ok(Self { path: path.to_owned(), reader, gzip, offset: 0 })
+    }
+
+    /// The next four bytes, in a header of `header_len` bytes.
+    fn header_field(&mut self, header_len: u64) -> Result<u32, DataError> {
+        let field = self.read(4, header_len)?;
+        let field = <[u8; 4]>::try_from(field).map_err(|_| self.truncated(header_len))?;
+        Ok(u32::from_be_bytes(field))
+    }
+
+    /// The remaining bytes, which must be `count`.
+    fn rest(&mut self, count: u64) -> Result<Vec<u8>, DataError> {
+        let expected = self.offset + count;
+        // One byte more than expected tells a longer file, however much longer, and has a gzip checksum verified.
+        let values = self.read(count + 1, expected)?;
+        match (values.len() as u64).cmp(&count) {
+            std::cmp::Ordering::Less => Err(self.truncated(expected)),
+            std::cmp::Ordering::Equal => Ok(values),
+            std::cmp::Ordering::Greater => Err(DataError::TooLong { path: self.path.clone(), expected }),
+        }
+    }
+
+    /// Up to `limit` bytes: fewer where the data end. `expected` is for the error alone.
+    fn read(&mut self, limit: u64, expected: u64) -> Result<Vec<u8>, DataError> {
+        // The buffer starts empty and grows with what is read, never to the size that a header claims.
+        let mut bytes = Vec::new();
+        let result = self.reader.by_ref().take(limit).read_to_end(&mut bytes);
+        self.offset += bytes.len() as u64;
+        match result {
+            Ok(_) => Ok(bytes),
+            Err(cause) => Err(self.read_error(cause, expected)),
+        }
+    }
+
+    fn read_error(&self, cause: io::Error, expected: u64) -> DataError {
+        use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+        let (path, offset) = (self.path.clone(), self.offset);
+        if self.gzip && matches!(cause.kind(), InvalidData | InvalidInput | UnexpectedEof) {
+            DataError::Gzip { path, offset, expected, cause }
+        } else {
+            DataError::Io { path, offset, cause }
+        }
+    }
+
+    fn truncated(&self, expected: u64) -> DataError {
+        DataError::Truncated { path: self.path.clone(), expected, found: self.offset }
+    }
+}

@@ -1,0 +1,140 @@
+//! Data sets: bytes in, host arrays out.
+//!
+//! [`DataSource`] names a data set and loads it as a [`Split`] of two [`Dataset`]s, [`epoch_order`] says in which order
+//! an epoch visits the samples. Pixels stay the bytes of the file; [`Dataset::full_scale`] tells what a byte means, so
+//! that the device can scale them where it needs them and the host holds a quarter of the memory.
+//!
+//! ```
+//! use jostle::data::{BatchOrder, DataSource, epoch_order};
+//!
+//! let split = DataSource::Digits.load()?;
+//! let train = split.train.subset(1000, 1)?;
+//! for batch in epoch_order(train.len(), BatchOrder::Shuffled, 1, 0).chunks(100) {
+//!     assert_eq!(batch.len(), 100);
+//! }
+//! # Ok::<(), jostle::data::DataError>(())
+//! ```
+
+mod digits;
+mod error;
+mod idx;
+mod order;
+mod source;
+
+pub use error::DataError;
+pub use order::{BatchOrder, epoch_order};
+pub use source::DataSource;
+
+/// The shape of one sample: planes of rows of pixels, row-major, channel first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SampleShape {
+    /// Planes, 1 for grey images.
+    pub channels: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl SampleShape {
+    /// The values of one sample: channels x height x width.
+    #[must_use]
+    pub const fn features(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+}
+
+/// Labelled images in host memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// The data set's name, as [`DataSource`] prints it.
+    pub name: String,
+    /// `[len, channels * height * width]`, row-major: raw values from 0 to `full_scale`.
+    pub pixels: Vec<u8>,
+    /// `[len]`: the class of each sample, below `classes`.
+    pub labels: Vec<u32>,
+    /// The shape of one sample.
+    pub shape: SampleShape,
+    /// The number of classes.
+    pub classes: usize,
+    /// The raw value that means 1.0: 255 for IDX files, 16 for the digits.
+    pub full_scale: f32,
+}
+
+impl Dataset {
+    /// The number of samples.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is no sample. No reader of this crate gives such a data set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The values of one sample: channels x height x width.
+    #[must_use]
+    pub fn features(&self) -> usize {
+        self.shape.features()
+    }
+
+    /// The pixels `[features]` and the label of sample `i`, or `None` where there are not so many.
+    #[must_use]
+    pub fn sample(&self, i: usize) -> Option<(&[u8], u32)> {
+        let label = *self.labels.get(i)?;
+        let start = i.checked_mul(self.features())?;
+        let pixels = self.pixels.get(start..start.checked_add(self.features())?)?;
+        Some((pixels, label))
+    }
+
+    /// `n` random samples, none twice, in the order they have here, with the same name and number of classes.
+    ///
+    /// The choice depends on [`len`](Self::len), `n` and `seed` alone, and the samples of a smaller subset are among
+    /// those of a larger one by the same seed. Classes are not balanced.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::SubsetSize`] where `n` is 0 or above `len()`.
+    pub fn subset(&self, n: usize, seed: u64) -> Result<Self, DataError> {
+        if n == 0 || n > self.len() {
+            return Err(DataError::SubsetSize { name: self.name.clone(), n, len: self.len() });
+        }
+        let indices = order::subset_indices(self.len(), n, seed);
+        Ok(self.select(indices.iter().map(|&i| i as usize)))
+    }
+
+    /// Mean and population standard deviation of all values, scaled to 0 to 1; NaN where there are none.
+    #[must_use]
+    pub fn mean_std(&self) -> (f32, f32) {
+        // Integer sums are exact, so the result does not depend on the order of the samples.
+        let (sum, squares) = self.pixels.iter().fold((0u64, 0u64), |(sum, squares), &pixel| {
+            let pixel = u64::from(pixel);
+            (sum + pixel, squares + pixel * pixel)
+        });
+        let count = self.pixels.len() as f64;
+        let scale = f64::from(self.full_scale);
+        let spread = u128::from(squares) * self.pixels.len() as u128 - u128::from(sum) * u128::from(sum);
+        ((sum as f64 / count / scale) as f32, ((spread as f64).sqrt() / count / scale) as f32)
+    }
+
+    /// The samples of these indices, in their order.
+    fn select(&self, indices: impl Iterator<Item = usize>) -> Self {
+        let mut selected = Self { pixels: Vec::new(), labels: Vec::new(), name: self.name.clone(), ..*self };
+        for (pixels, label) in indices.filter_map(|i| self.sample(i)) {
+            selected.pixels.extend_from_slice(pixels);
+            selected.labels.push(label);
+        }
+        selected
+    }
+}
+
+/// A data set's training and test part: same shape, same classes, same scale.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Split {
+    /// The samples to train on.
+    pub train: Dataset,
+    /// The samples to measure generalisation on.
+    pub test: Dataset,
+}

@@ -1,0 +1,177 @@
+//! Which adapter: listing, choosing by index, name or kind.
+
+use std::{fmt, str::FromStr};
+
+use wgpu::{Backends, DeviceType, Features};
+
+use super::GpuError;
+
+/// The environment variable that chooses an adapter where `--adapter` does not.
+pub const ADAPTER_VARIABLE: &str = "JOSTLE_ADAPTER";
+
+/// A wish for an adapter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AdapterChoice {
+    /// The best there is: discrete, integrated, virtual, then software.
+    #[default]
+    Best,
+    /// A software adapter (lavapipe, WARP).
+    Software,
+    /// The adapter of this index in `jostle adapters`.
+    Index(usize),
+    /// The first adapter whose name contains this text, whatever its case.
+    Name(String),
+}
+
+impl FromStr for AdapterChoice {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        Ok(match text.parse() {
+            Ok(index) => Self::Index(index),
+            Err(_) if text.is_empty() || text == "best" => Self::Best,
+            Err(_) if text == "software" => Self::Software,
+            Err(_) => Self::Name(text.to_owned()),
+        })
+    }
+}
+
+impl fmt::Display for AdapterChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Best => f.write_str("best"),
+            Self::Software => f.write_str("software"),
+            Self::Index(index) => write!(f, "{index}"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+impl AdapterChoice {
+    /// The choice of the environment variable `JOSTLE_ADAPTER`, or the best adapter.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        let text = std::env::var(ADAPTER_VARIABLE).unwrap_or_default();
+        text.parse().unwrap_or_default()
+    }
+}
+
+/// One adapter, as `jostle adapters` shows it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct AdapterSummary {
+    /// Index for `--adapter`.
+    pub index: usize,
+    /// The driver's name for the hardware.
+    pub name: String,
+    /// vulkan, metal or dx12.
+    pub backend: String,
+    /// discrete, integrated, virtual, software or other.
+    pub kind: &'static str,
+    /// Driver and its version.
+    pub driver: String,
+    /// Largest buffer, bytes.
+    pub max_buffer_bytes: u64,
+    /// Largest storage binding, bytes.
+    pub max_binding_bytes: u64,
+    /// Workgroup memory, bytes.
+    pub workgroup_bytes: u32,
+    /// Largest workgroup, invocations.
+    pub workgroup_invocations: u32,
+    /// Smallest and largest subgroup.
+    pub subgroup_sizes: [u32; 2],
+    /// Of the features that Jostle uses, those present.
+    pub features: Vec<&'static str>,
+}
+
+/// Features that Jostle knows how to use, with the names it shows.
+const USED_FEATURES: [(&str, Features); 5] = [
+    ("immediates", Features::IMMEDIATES),
+    ("timestamps", Features::TIMESTAMP_QUERY),
+    ("subgroups", Features::SUBGROUP),
+    ("f16", Features::SHADER_F16),
+    ("cooperative-matrix", Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+];
+
+impl AdapterSummary {
+    fn new(index: usize, adapter: &wgpu::Adapter) -> Self {
+        let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+        Self {
+            index,
+            backend: info.backend.to_string(),
+            kind: kind_name(info.device_type),
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+            name: info.name,
+            max_buffer_bytes: limits.max_buffer_size,
+            max_binding_bytes: limits.max_storage_buffer_binding_size,
+            workgroup_bytes: limits.max_compute_workgroup_storage_size,
+            workgroup_invocations: limits.max_compute_invocations_per_workgroup,
+            subgroup_sizes: [info.subgroup_min_size, info.subgroup_max_size],
+            features: USED_FEATURES
+                .iter()
+                .filter(|(_, feature)| features.contains(*feature))
+                .map(|(name, _)| *name)
+                .collect(),
+        }
+    }
+}
+
+fn kind_name(kind: DeviceType) -> &'static str {
+    match kind {
+        DeviceType::DiscreteGpu => "discrete",
+        DeviceType::IntegratedGpu => "integrated",
+        DeviceType::VirtualGpu => "virtual",
+        DeviceType::Cpu => "software",
+        DeviceType::Other => "other",
+    }
+}
+
+/// Lower is better; the order of [`AdapterChoice::Best`].
+fn rank(kind: DeviceType) -> u8 {
+    match kind {
+        DeviceType::DiscreteGpu => 0,
+        DeviceType::IntegratedGpu => 1,
+        DeviceType::VirtualGpu => 2,
+        DeviceType::Other => 3,
+        DeviceType::Cpu => 4,
+    }
+}
+
+fn instance() -> wgpu::Instance {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = Backends::VULKAN | Backends::METAL | Backends::DX12;
+    wgpu::Instance::new(descriptor)
+}
+
+fn present() -> Vec<wgpu::Adapter> {
+    pollster::block_on(instance().enumerate_adapters(Backends::all()))
+}
+
+/// Every adapter of this machine, in the order of their indices.
+#[must_use]
+pub fn list_adapters() -> Vec<AdapterSummary> {
+    let adapters = present();
+    adapters.iter().enumerate().map(|(index, adapter)| AdapterSummary::new(index, adapter)).collect()
+}
+
+/// The adapter that fits `choice`.
+///
+/// # Errors
+/// [`GpuError::NoAdapter`] or, with a list of those present, [`GpuError::NoMatch`].
+pub(super) fn choose(choice: &AdapterChoice) -> Result<wgpu::Adapter, GpuError> {
+    let adapters = present();
+    if adapters.is_empty() {
+        return Err(GpuError::NoAdapter);
+    }
+    let names: Vec<_> = adapters.iter().enumerate().map(|(i, a)| format!("{i} {}", a.get_info().name)).collect();
+    let found = match choice {
+        AdapterChoice::Best => adapters.into_iter().min_by_key(|a| rank(a.get_info().device_type)),
+        AdapterChoice::Software => adapters.into_iter().find(|a| a.get_info().device_type == DeviceType::Cpu),
+        AdapterChoice::Index(index) => adapters.into_iter().nth(*index),
+        AdapterChoice::Name(part) => {
+            let part = part.to_lowercase();
+            adapters.into_iter().find(|a| a.get_info().name.to_lowercase().contains(&part))
+        }
+    };
+    found.ok_or_else(|| GpuError::NoMatch { wish: choice.to_string(), present: names.join(", ") })
+}

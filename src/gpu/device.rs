@@ -1,0 +1,295 @@
+//! The device: opened with the adapter's own limits and only the features that Jostle uses.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use wgpu::Features;
+
+use super::{AdapterChoice, Buffer, GpuError, Grid, Kernel, KernelSpec, View, WORD_BYTES, adapter};
+
+/// Which variants of a kernel suit the adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// A CPU driver: barriers and workgroup memory cost most, wide straight code is cheap.
+    Software,
+    /// A GPU: workgroup memory and many small invocations.
+    Gpu,
+}
+
+/// The limits that plans are held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Limits {
+    /// Largest buffer, bytes.
+    pub buffer_bytes: u64,
+    /// Largest storage binding, bytes.
+    pub binding_bytes: u64,
+    /// Workgroups per dimension of a grid.
+    pub workgroups: u32,
+}
+
+type KernelKey = (&'static str, Vec<(&'static str, u64)>);
+
+/// An open device with its queue and every kernel compiled on it so far.
+pub struct Gpu {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) runtime_checks: wgpu::ShaderRuntimeChecks,
+    pub(super) limits: Limits,
+    info: wgpu::AdapterInfo,
+    features: Features,
+    kernels: Mutex<HashMap<KernelKey, Kernel>>,
+    failure: Arc<Mutex<Option<GpuError>>>,
+    unused: OnceLock<Buffer>,
+}
+
+impl std::fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gpu").field("adapter", &self.info.name).field("limits", &self.limits).finish()
+    }
+}
+
+impl Gpu {
+    /// Opens the adapter of `choice`.
+    ///
+    /// # Errors
+    /// No adapter, none that fits, one that lacks immediates, or one that refuses.
+    pub fn new(choice: &AdapterChoice) -> Result<Self, GpuError> {
+        Self::open(choice, wgpu::ShaderRuntimeChecks::unchecked())
+    }
+
+    /// As [`Gpu::new`], with bounds checks and loop bounds injected into every kernel: slow, for tests.
+    ///
+    /// # Errors
+    /// As [`Gpu::new`].
+    pub fn with_runtime_checks(choice: &AdapterChoice) -> Result<Self, GpuError> {
+        Self::open(choice, wgpu::ShaderRuntimeChecks::checked())
+    }
+
+    fn open(choice: &AdapterChoice, runtime_checks: wgpu::ShaderRuntimeChecks) -> Result<Self, GpuError> {
+        let adapter = adapter::choose(choice)?;
+        let info = adapter.get_info();
+        if !adapter.features().contains(Features::IMMEDIATES) {
+            return Err(GpuError::MissingFeature { adapter: info.name, feature: "immediates (push constants)" });
+        }
+        let features = adapter.features() & (Features::IMMEDIATES | Features::TIMESTAMP_QUERY | Features::SUBGROUP);
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("jostle"),
+            required_features: features,
+            required_limits: adapter.limits(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            ..Default::default()
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
+            .map_err(|error| GpuError::RequestDevice { adapter: info.name.clone(), reason: error.to_string() })?;
+        let failure = Arc::new(Mutex::new(None));
+        watch(&device, &failure);
+        let granted = device.limits();
+        let limits = Limits {
+            buffer_bytes: granted.max_buffer_size,
+            binding_bytes: granted.max_storage_buffer_binding_size,
+            workgroups: granted.max_compute_workgroups_per_dimension,
+        };
+        Ok(Self {
+            device,
+            queue,
+            runtime_checks,
+            limits,
+            info,
+            features,
+            kernels: Mutex::default(),
+            failure,
+            unused: OnceLock::new(),
+        })
+    }
+
+    /// The adapter's name, e.g. `llvmpipe (LLVM 15.0.6, 256 bits)`.
+    #[must_use]
+    pub fn adapter_name(&self) -> &str {
+        &self.info.name
+    }
+
+    /// Driver and version.
+    #[must_use]
+    pub fn driver(&self) -> String {
+        format!("{} {} ({})", self.info.driver, self.info.driver_info, self.info.backend)
+    }
+
+    /// Software or GPU.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        if self.info.device_type == wgpu::DeviceType::Cpu { Family::Software } else { Family::Gpu }
+    }
+
+    /// The subgroup size where it is certain: the feature is there and smallest and largest agree.
+    #[must_use]
+    pub fn fixed_subgroup_size(&self) -> Option<u32> {
+        let (min, max) = (self.info.subgroup_min_size, self.info.subgroup_max_size);
+        (self.features.contains(Features::SUBGROUP) && min == max).then_some(min)
+    }
+
+    /// Whether kernels can be timed.
+    #[must_use]
+    pub fn has_timestamps(&self) -> bool {
+        self.features.contains(Features::TIMESTAMP_QUERY)
+    }
+
+    /// The limits granted.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// The kernel of `spec` with these overrides; compiled at the first call, shared afterwards.
+    ///
+    /// # Errors
+    /// [`GpuError::Shader`] if the adapter's compiler refuses it.
+    pub fn kernel(&self, spec: &'static KernelSpec, constants: &[(&'static str, f64)]) -> Result<Kernel, GpuError> {
+        let key = (spec.entry, constants.iter().map(|(name, value)| (*name, value.to_bits())).collect());
+        if let Some(kernel) = lock(&self.kernels).get(&key) {
+            return Ok(kernel.clone());
+        }
+        let kernel = Kernel::compile(self, spec, constants)?;
+        lock(&self.kernels).insert(key, kernel.clone());
+        Ok(kernel)
+    }
+
+    /// Workgroups for `count` elements, folded past the adapter's limit per dimension.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the whole grid.
+    pub fn grid_1d(&self, kernel: &'static str, count: usize, size: usize) -> Result<Grid, GpuError> {
+        Grid::fold(kernel, count, size, self.limits.workgroups)
+    }
+
+    /// A zeroed buffer of `words` 32-bit words.
+    ///
+    /// # Errors
+    /// [`GpuError::TooLarge`] past the adapter's limit, [`GpuError::OutOfMemory`] where the driver has no more.
+    pub fn buffer(&self, label: &str, words: usize) -> Result<Buffer, GpuError> {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let words = words.max(1);
+        self.raw_buffer(label, words as u64 * WORD_BYTES, usage).map(|raw| Buffer::new(raw, words))
+    }
+
+    pub(super) fn raw_buffer(
+        &self,
+        label: &str,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer, GpuError> {
+        let limit = self.limits.buffer_bytes;
+        if bytes > limit {
+            let what = format!("buffer {label}");
+            return Err(GpuError::TooLarge { what, bytes, limit, limit_name: "max_buffer_size" });
+        }
+        let descriptor = wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: false };
+        let (buffer, error) = self.scoped(|| self.device.create_buffer(&descriptor));
+        match error {
+            None => Ok(buffer),
+            Some(error) => Err(GpuError::OutOfMemory {
+                what: format!("buffer {label} of {bytes} bytes"),
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    /// A view for binding number `slot` (0 or 1) of a kernel variant that does not use it.
+    ///
+    /// # Errors
+    /// As [`Gpu::buffer`].
+    pub fn unused(&self, slot: usize) -> Result<View, GpuError> {
+        let buffer = match self.unused.get() {
+            Some(buffer) => buffer.clone(),
+            None => {
+                let buffer = self.buffer("unused", 2 * super::ALIGNMENT_WORDS)?;
+                self.unused.get_or_init(|| buffer).clone()
+            }
+        };
+        buffer.part(slot * super::ALIGNMENT_WORDS, super::ALIGNMENT_WORDS)
+    }
+
+    /// A buffer holding `data` (f32 or u32 words).
+    ///
+    /// # Errors
+    /// As [`Gpu::buffer`].
+    pub fn upload<T: bytemuck::NoUninit>(&self, label: &str, data: &[T]) -> Result<Buffer, GpuError> {
+        let bytes: &[u8] = bytemuck::cast_slice(data);
+        let buffer = self.buffer(label, bytes.len() / WORD_BYTES as usize)?;
+        self.queue.write_buffer(&buffer.raw, 0, bytes);
+        Ok(buffer)
+    }
+
+    /// Writes `data` to the start of a view, ordered before the next submit.
+    ///
+    /// # Errors
+    /// [`GpuError::Length`] if the view is shorter than the data.
+    pub fn write<T: bytemuck::NoUninit>(&self, view: &View, data: &[T]) -> Result<(), GpuError> {
+        let bytes: &[u8] = bytemuck::cast_slice(data);
+        let words = bytes.len() / WORD_BYTES as usize;
+        if words > view.len() {
+            return Err(GpuError::Length { kernel: "write", argument: "data", expected: view.len(), found: words });
+        }
+        self.queue.write_buffer(&view.buffer.raw, view.offset_bytes(), bytes);
+        Ok(())
+    }
+
+    /// Runs `work` within error scopes, so that a refusal becomes a value.
+    pub(super) fn scoped<T>(&self, work: impl FnOnce() -> T) -> (T, Option<wgpu::Error>) {
+        let filters = [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal];
+        let mut scopes: Vec<_> = filters.map(|filter| self.device.push_error_scope(filter)).into();
+        let value = work();
+        let mut first = None;
+        while let Some(scope) = scopes.pop() {
+            first = pollster::block_on(scope.pop()).or(first);
+        }
+        (value, first)
+    }
+
+    /// The first failure that wgpu reported outside of a scope (a lost device, say).
+    ///
+    /// # Errors
+    /// That failure, once.
+    pub fn check(&self) -> Result<(), GpuError> {
+        lock(&self.failure).take().map_or(Ok(()), Err)
+    }
+
+    /// Waits until everything submitted is done.
+    ///
+    /// # Errors
+    /// [`GpuError::DeviceLost`] if the device is gone.
+    pub fn wait(&self) -> Result<(), GpuError> {
+        self.wait_for(None)
+    }
+
+    pub(super) fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<(), GpuError> {
+        let polled = self.device.poll(wgpu::PollType::Wait { submission_index, timeout: None });
+        self.check()?;
+        polled.map(|_| ()).map_err(|error| GpuError::DeviceLost { reason: error.to_string() })
+    }
+}
+
+/// A poisoned lock only means that another thread panicked between two whole updates: the value is sound.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps the first uncaptured error and a device loss where [`Gpu::check`] finds them.
+fn watch(device: &wgpu::Device, failure: &Arc<Mutex<Option<GpuError>>>) {
+    let slot = Arc::clone(failure);
+    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+        let what = "a recorded command".to_owned();
+        let reason = error.to_string();
+        lock(&slot).get_or_insert(match error {
+            wgpu::Error::OutOfMemory { .. } => GpuError::OutOfMemory { what, reason },
+            _ => GpuError::Validation { what, reason },
+        });
+    }));
+    let slot = Arc::clone(failure);
+    device.set_device_lost_callback(move |cause, reason| {
+        if cause != wgpu::DeviceLostReason::Destroyed {
+            *lock(&slot) = Some(GpuError::DeviceLost { reason });
+        }
+    });
+}

@@ -1,0 +1,33 @@
+//! The GPU layer: adapter, device, buffers, kernels, recording, timing, readback. Knows nothing of networks.
+
+mod adapter;
+mod buffer;
+mod device;
+mod dispatch;
+mod error;
+mod kernel;
+mod readback;
+mod recorder;
+mod timestamps;
+
+pub use adapter::{ADAPTER_VARIABLE, AdapterChoice, AdapterSummary, list_adapters};
+pub use buffer::{Buffer, View};
+pub use device::{Family, Gpu, Limits};
+pub use dispatch::{Dispatch, Grid};
+pub use error::GpuError;
+pub use kernel::{Access, Kernel, KernelSpec};
+pub use readback::PendingRead;
+pub use recorder::Recorder;
+pub use timestamps::{KernelTime, Profile};
+
+/// Bytes of a word: every buffer is an array of 32-bit words (f32 or u32).
+pub const WORD_BYTES: u64 = 4;
+
+/// Tensors start at multiples of this many words (256 bytes, WebGPU's alignment of storage offsets).
+pub const ALIGNMENT_WORDS: usize = 64;
+
+/// `words` rounded up to the alignment of tensors.
+#[must_use]
+pub fn align_words(words: usize) -> usize {
+    words.div_ceil(ALIGNMENT_WORDS) * ALIGNMENT_WORDS
+}

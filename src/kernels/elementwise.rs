@@ -1,0 +1,63 @@
+//! Elementwise steps outside of a product's epilogue: the host side of `shaders/elementwise.wgsl`.
+
+use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, View};
+
+use super::{Activation, WORKGROUP, WORKGROUP_SIZE, flag, index_u32};
+
+pub(super) static ELEMENTWISE: KernelSpec = KernelSpec {
+    entry: "elementwise",
+    source: concat!(
+        include_str!("../../shaders/elementwise.wgsl"),
+        include_str!("../../shaders/shared/index.wgsl"),
+        include_str!("../../shaders/shared/activation.wgsl"),
+        include_str!("../../shaders/shared/math.wgsl"),
+    ),
+    bindings: &[("left", Access::ReadWrite), ("right", Access::ReadWrite), ("output", Access::ReadWrite)],
+    immediate_bytes: 4,
+};
+
+/// What is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elementwise {
+    /// output = activation(left)
+    Activate(Activation),
+    /// output = left * activation'(right), right being what forward saved
+    ActivationGradient(Activation),
+    /// output = left + right
+    Add,
+    /// output = left
+    Copy,
+}
+
+/// Plans an elementwise step; with `accumulate` it adds to what output holds.
+///
+/// Shapes: all `[count]`. `right` is not read by `Activate` and `Copy`: pass any view.
+///
+/// # Errors
+/// [`GpuError::Length`] if lengths differ.
+pub fn elementwise(
+    gpu: &Gpu,
+    operation: Elementwise,
+    [left, right, output]: [&View; 3],
+    accumulate: bool,
+) -> Result<Dispatch, GpuError> {
+    let (code, activation) = match operation {
+        Elementwise::Activate(activation) => (0, activation),
+        Elementwise::ActivationGradient(activation) => (1, activation),
+        Elementwise::Add => (2, Activation::Identity),
+        Elementwise::Copy => (3, Activation::Identity),
+    };
+    let count = index_u32(ELEMENTWISE.entry, &[output.len()])?;
+    left.expect_len(ELEMENTWISE.entry, "left", output.len())?;
+    if matches!(operation, Elementwise::ActivationGradient(_) | Elementwise::Add) {
+        right.expect_len(ELEMENTWISE.entry, "right", output.len())?;
+    }
+    let constants = [
+        WORKGROUP,
+        ("OPERATION", f64::from(code)),
+        ("ACTIVATION", f64::from(activation.code())),
+        flag("ACCUMULATE", accumulate),
+    ];
+    let grid = gpu.grid_1d(ELEMENTWISE.entry, output.len(), WORKGROUP_SIZE)?;
+    gpu.kernel(&ELEMENTWISE, &constants)?.dispatch(gpu, grid, &[left, right, output], bytemuck::bytes_of(&count))
+}

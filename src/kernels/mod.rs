@@ -1,0 +1,84 @@
+//! The kernels' host side: one file per WGSL file with its bindings, shape checks, variant choice and grid.
+
+mod activation;
+mod arena;
+mod column_sum;
+mod elementwise;
+mod filter_norm;
+mod gather;
+mod init_uniform;
+mod matmul;
+mod metrics;
+mod mse;
+mod norms;
+mod perturb;
+mod softmax_nll;
+mod sweep;
+mod update_adam;
+mod update_sgd;
+
+pub use activation::Activation;
+pub use arena::{Arena, ArenaLayout, TensorSpan};
+pub use column_sum::column_sum;
+pub use elementwise::{Elementwise, elementwise};
+pub use filter_norm::FilterNorms;
+pub use gather::{BatchValues, Gather};
+pub use init_uniform::init_uniform;
+pub use matmul::{Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, matmul, matmul_variant};
+pub use metrics::MetricsSum;
+pub use mse::{MseTargets, mse};
+pub use norms::{Norms, PARTIALS};
+pub use perturb::Perturb;
+pub use softmax_nll::{LossBuffers, LossKernel, softmax_nll};
+pub use sweep::{NoiseRange, NoiseStep, Sweep};
+pub use update_adam::{AdamStep, UpdateAdam};
+pub use update_sgd::{SgdStep, UpdateSgd};
+
+use crate::gpu::KernelSpec;
+
+/// Every kernel there is: for the test that holds specs against what naga reads, and for shader validation.
+#[must_use]
+pub fn all_specs() -> Vec<&'static KernelSpec> {
+    vec![
+        &column_sum::COLUMN_SUM,
+        &elementwise::ELEMENTWISE,
+        &filter_norm::FILTER_NORM,
+        &gather::GATHER,
+        &init_uniform::INIT_UNIFORM,
+        &matmul::MATMUL_TILE,
+        &metrics::METRICS_SUM,
+        &mse::MSE,
+        &norms::NORMS,
+        &perturb::PERTURB,
+        &softmax_nll::SOFTMAX_NLL,
+        &update_adam::UPDATE_ADAM,
+        &update_sgd::UPDATE_SGD,
+    ]
+}
+
+/// Sent as the override of the elementwise kernels, so that the WGSL and the grid cannot disagree.
+const WORKGROUP_SIZE: usize = 64;
+
+/// A constant for [`crate::gpu::Gpu::kernel`].
+type Constant = (&'static str, f64);
+
+/// The override that carries [`WORKGROUP_SIZE`].
+const WORKGROUP: Constant = ("WORKGROUP_SIZE", WORKGROUP_SIZE as f64);
+
+/// A flag as an override.
+fn flag(name: &'static str, on: bool) -> Constant {
+    (name, f64::from(u8::from(on)))
+}
+
+/// `product` of sizes as the u32 that a kernel indexes with.
+///
+/// # Errors
+/// [`crate::gpu::GpuError::Shape`] if it does not fit.
+fn index_u32(kernel: &'static str, sizes: &[usize]) -> Result<u32, crate::gpu::GpuError> {
+    let product = sizes.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+    product.and_then(|product| u32::try_from(product).ok()).ok_or_else(|| crate::gpu::GpuError::Shape {
+        kernel,
+        shape: format!("{sizes:?}"),
+        reason: "more than 2^32 - 1 elements",
+    })
+}

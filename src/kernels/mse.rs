@@ -1,0 +1,58 @@
+//! Mean squared error and its gradient: the host side of `shaders/mse.wgsl`.
+
+use crate::gpu::{Access, Gpu, GpuError, KernelSpec, View};
+
+use super::{
+    LossBuffers, LossKernel, flag,
+    softmax_nll::{ROWS_PER_WORKGROUP, loss_values},
+};
+
+pub(super) static MSE: KernelSpec = KernelSpec {
+    entry: "mse",
+    source: concat!(include_str!("../../shaders/mse.wgsl"), include_str!("../../shaders/shared/index.wgsl")),
+    bindings: &[
+        ("outputs", Access::ReadWrite),
+        ("labels", Access::Read),
+        ("indices", Access::Read),
+        ("targets", Access::Read),
+        ("grad_outputs", Access::ReadWrite),
+        ("row_stats", Access::ReadWrite),
+    ],
+    immediate_bytes: 20,
+};
+
+/// What the outputs are held against.
+#[derive(Debug)]
+pub enum MseTargets<'a> {
+    /// 1 for the label's output, 0 for the others.
+    OneHot,
+    /// [samples, features]
+    Given(&'a View),
+}
+
+/// Plans `mean over batch and features of (outputs - targets)^2` and its gradient.
+///
+/// Shapes: see [`LossBuffers`]. Source: `torch.nn.MSELoss`, reduction "mean".
+///
+/// # Errors
+/// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit.
+pub fn mse(
+    gpu: &Gpu,
+    buffers: &LossBuffers<'_>,
+    targets: &MseTargets<'_>,
+    shape: [usize; 2],
+) -> Result<LossKernel, GpuError> {
+    let values = loss_values(MSE.entry, buffers, shape)?;
+    let (one_hot, targets) = match targets {
+        MseTargets::OneHot => (true, buffers.labels),
+        MseTargets::Given(targets) => {
+            targets.expect_len(MSE.entry, "targets", buffers.labels.len() * shape[1])?;
+            (false, *targets)
+        }
+    };
+    let constants = [("WORKGROUP_SIZE", ROWS_PER_WORKGROUP as f64), flag("ONE_HOT", one_hot)];
+    let kernel = gpu.kernel(&MSE, &constants)?;
+    let grid = gpu.grid_1d(MSE.entry, shape[0], ROWS_PER_WORKGROUP)?;
+    let views = [buffers.logits, buffers.labels, buffers.indices, targets, buffers.grad_logits, buffers.row_stats];
+    Ok(LossKernel { dispatch: kernel.dispatch(gpu, grid, &views, &[])?, values, terms: shape[1] as f32 })
+}

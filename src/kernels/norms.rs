@@ -1,0 +1,61 @@
+//! L1 and L2 norm of all weights: the host side of `shaders/norms.wgsl`.
+
+use crate::gpu::{Access, Buffer, Dispatch, Gpu, GpuError, KernelSpec};
+
+use super::{WORKGROUP, WORKGROUP_SIZE};
+
+pub(super) static NORMS: KernelSpec = KernelSpec {
+    entry: "norms",
+    source: concat!(include_str!("../../shaders/norms.wgsl"), include_str!("../../shaders/shared/index.wgsl")),
+    bindings: &[("input", Access::Read), ("partials", Access::ReadWrite)],
+    immediate_bytes: 8,
+};
+
+/// Partial sums per part of the arena: enough for a GPU, few enough to read back.
+pub const PARTIALS: usize = 4096;
+
+/// The planned norms of one arena.
+#[derive(Debug)]
+pub struct Norms {
+    partials: Buffer,
+    dispatches: Vec<Dispatch>,
+}
+
+impl Norms {
+    /// Splits an arena past the binding limit; padding counts as 0.
+    ///
+    /// # Errors
+    /// As [`Gpu::buffer`], and where the kernel does not compile.
+    pub fn new(gpu: &Gpu, arena: &Buffer) -> Result<Self, GpuError> {
+        let kernel = gpu.kernel(&NORMS, &[WORKGROUP])?;
+        let aligned = crate::gpu::ALIGNMENT_WORDS as u64 * crate::gpu::WORD_BYTES;
+        let most = (gpu.limits().binding_bytes / aligned) as usize * crate::gpu::ALIGNMENT_WORDS;
+        let starts: Vec<_> = (0..arena.len()).step_by(most.max(1)).collect();
+        let partials = gpu.buffer("norm partials", starts.len() * PARTIALS * 2)?;
+        let grid = gpu.grid_1d(NORMS.entry, PARTIALS, WORKGROUP_SIZE)?;
+        let mut dispatches = Vec::with_capacity(starts.len());
+        for (part, start) in starts.into_iter().enumerate() {
+            let words = most.min(arena.len() - start);
+            let values = [(words / 4) as u32, PARTIALS as u32];
+            let views = [&arena.part(start, words)?, &partials.part(part * PARTIALS * 2, PARTIALS * 2)?];
+            dispatches.push(kernel.dispatch(gpu, grid, &views, bytemuck::cast_slice(&values))?);
+        }
+        Ok(Self { partials, dispatches })
+    }
+
+    /// (L1, L2) norm of the arena as it is now; partial sums in f32, their sum in f64.
+    ///
+    /// # Errors
+    /// As [`Gpu::read`].
+    pub fn read(&self, gpu: &Gpu) -> Result<(f64, f64), GpuError> {
+        let mut recorder = gpu.record();
+        for dispatch in &self.dispatches {
+            recorder.run(dispatch);
+        }
+        recorder.submit()?;
+        let partials: Vec<[f32; 2]> = gpu.read(&self.partials.view())?;
+        let l1 = partials.iter().map(|p| f64::from(p[0])).sum();
+        let squares: f64 = partials.iter().map(|p| f64::from(p[1])).sum();
+        Ok((l1, squares.sqrt()))
+    }
+}

@@ -1,0 +1,96 @@
+//! Softmax, negative log likelihood and their gradient: the host side of `shaders/softmax_nll.wgsl`.
+
+use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View};
+
+use super::index_u32;
+
+pub(super) static SOFTMAX_NLL: KernelSpec = KernelSpec {
+    entry: "softmax_nll",
+    source: concat!(
+        include_str!("../../shaders/softmax_nll.wgsl"),
+        include_str!("../../shaders/shared/index.wgsl"),
+        include_str!("../../shaders/shared/math.wgsl"),
+    ),
+    bindings: &[
+        ("logits", Access::ReadWrite),
+        ("labels", Access::Read),
+        ("indices", Access::Read),
+        ("grad_logits", Access::ReadWrite),
+        ("row_stats", Access::ReadWrite),
+    ],
+    immediate_bytes: size_of::<LossValues>() as u32,
+};
+
+/// Rows are few and long: small workgroups spread them over the threads of a CPU driver.
+pub(super) const ROWS_PER_WORKGROUP: usize = 8;
+
+/// Immediates of the loss kernels.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+pub(super) struct LossValues {
+    pub(super) first: u32,
+    pub(super) valid: u32,
+    pub(super) batch: u32,
+    pub(super) width: u32,
+    pub(super) gradient_scale: f32,
+}
+
+/// What a loss reads and writes.
+#[derive(Debug)]
+pub struct LossBuffers<'a> {
+    /// [batch, width], the model's output
+    pub logits: &'a View,
+    /// [samples], class indices
+    pub labels: &'a View,
+    /// [samples], the order of the epoch
+    pub indices: &'a View,
+    /// [batch, width]
+    pub grad_logits: &'a View,
+    /// [batch, 2]: loss, correct
+    pub row_stats: &'a View,
+}
+
+/// A planned loss of either kind.
+#[derive(Debug)]
+pub struct LossKernel {
+    pub(super) dispatch: Dispatch,
+    pub(super) values: LossValues,
+    /// Terms of the mean per sample: 1, or the width for mean squared error.
+    pub(super) terms: f32,
+}
+
+impl LossKernel {
+    /// Records the loss of `valid` samples from position `first` on; its gradient is that of their mean.
+    pub fn record(&self, recorder: &mut Recorder<'_>, first: u32, valid: u32) {
+        let gradient_scale = 1.0 / (valid.max(1) as f32 * self.terms);
+        let values = LossValues { first, valid, gradient_scale, ..self.values };
+        recorder.run_with(&self.dispatch, bytemuck::bytes_of(&values));
+    }
+}
+
+/// The checks and values that both losses share.
+pub(super) fn loss_values(
+    kernel: &'static str,
+    buffers: &LossBuffers<'_>,
+    [batch, width]: [usize; 2],
+) -> Result<LossValues, GpuError> {
+    index_u32(kernel, &[batch, width])?;
+    buffers.logits.expect_len(kernel, "logits", batch * width)?;
+    buffers.grad_logits.expect_len(kernel, "grad_logits", batch * width)?;
+    buffers.row_stats.expect_len(kernel, "row_stats", batch * 2)?;
+    Ok(LossValues { first: 0, valid: 0, batch: batch as u32, width: width as u32, gradient_scale: 0.0 })
+}
+
+/// Plans `mean(-log softmax(logits)[target])` and its gradient.
+///
+/// Shapes: see [`LossBuffers`]. Labels must be below `classes` (readers see to it).
+///
+/// # Errors
+/// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit.
+pub fn softmax_nll(gpu: &Gpu, buffers: &LossBuffers<'_>, shape: [usize; 2]) -> Result<LossKernel, GpuError> {
+    let values = loss_values(SOFTMAX_NLL.entry, buffers, shape)?;
+    let kernel = gpu.kernel(&SOFTMAX_NLL, &[("WORKGROUP_SIZE", ROWS_PER_WORKGROUP as f64)])?;
+    let grid = gpu.grid_1d(SOFTMAX_NLL.entry, shape[0], ROWS_PER_WORKGROUP)?;
+    let views = [buffers.logits, buffers.labels, buffers.indices, buffers.grad_logits, buffers.row_stats];
+    Ok(LossKernel { dispatch: kernel.dispatch(gpu, grid, &views, &[])?, values, terms: 1.0 })
+}

@@ -1,0 +1,122 @@
+//! One pass over whole arenas: split at the adapter's binding limit, and at the borders of what is noisy this step.
+
+use std::ops::Range;
+
+use crate::gpu::{ALIGNMENT_WORDS, Buffer, Dispatch, Gpu, GpuError, Kernel, Recorder, View, WORD_BYTES};
+
+use super::WORKGROUP_SIZE;
+
+const VEC4S_PER_BLOCK: u32 = (ALIGNMENT_WORDS / 4) as u32;
+
+/// The head of every noise kernel's immediates; `NoiseStep` in `shaders/shared/noise.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct NoiseStep {
+    /// First vec4 within the bound part; set by the sweep.
+    pub first: u32,
+    /// Vec4s; set by the sweep.
+    pub count: u32,
+    /// First block of the bound part; set by the sweep.
+    pub block_base: u32,
+    /// Philox key, low word.
+    pub seed_low: u32,
+    /// Philox key, high word.
+    pub seed_high: u32,
+    /// Step of the noise.
+    pub step: u32,
+    /// Standard deviation.
+    pub sigma: f32,
+}
+
+/// Blocks that are all noisy or all clean in a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoiseRange {
+    /// 64-element blocks of the arena.
+    pub blocks: Range<u32>,
+    /// Whether noise is added.
+    pub noisy: bool,
+}
+
+#[derive(Debug)]
+struct Part {
+    blocks: Range<u32>,
+    clean: Dispatch,
+    noisy: Dispatch,
+}
+
+/// A kernel over whole arenas, with and without noise.
+#[derive(Debug)]
+pub struct Sweep {
+    kernel: &'static str,
+    parts: Vec<Part>,
+}
+
+impl Sweep {
+    /// Binds `arenas` (all of one length) in as few parts as the adapter's binding limit allows, then `tables` whole.
+    ///
+    /// # Errors
+    /// As [`Kernel::dispatch`]; [`GpuError::Grid`] past the adapter's grid.
+    pub fn new(
+        gpu: &Gpu,
+        name: &'static str,
+        [clean, noisy]: [&Kernel; 2],
+        arenas: &[&Buffer],
+        tables: &[&View],
+    ) -> Result<Self, GpuError> {
+        let block_bytes = ALIGNMENT_WORDS as u64 * WORD_BYTES;
+        let words = arenas.first().map_or(0, |arena| arena.len());
+        let blocks = (words / ALIGNMENT_WORDS) as u32;
+        let most = (gpu.limits().binding_bytes / block_bytes).min(u64::from(u32::MAX)) as u32;
+        let mut parts = Vec::new();
+        for start in (0..blocks).step_by(most.max(1) as usize) {
+            let range = start..blocks.min(start.saturating_add(most));
+            let words = range.len() * ALIGNMENT_WORDS;
+            let views = arenas
+                .iter()
+                .map(|arena| arena.part(start as usize * ALIGNMENT_WORDS, words))
+                .collect::<Result<Vec<_>, _>>()?;
+            let views: Vec<_> = views.iter().chain(tables.iter().copied()).collect();
+            let grid = gpu.grid_1d(name, words / 4, WORKGROUP_SIZE)?;
+            parts.push(Part {
+                blocks: range,
+                clean: clean.dispatch(gpu, grid, &views, &[])?,
+                noisy: noisy.dispatch(gpu, grid, &views, &[])?,
+            });
+        }
+        Ok(Self { kernel: name, parts })
+    }
+
+    /// Records the sweep over `ranges`; `immediates` completes the kernel's values from the head for each piece.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the adapter's grid.
+    pub fn record<T: bytemuck::Pod>(
+        &self,
+        gpu: &Gpu,
+        recorder: &mut Recorder<'_>,
+        ranges: &[NoiseRange],
+        head: NoiseStep,
+        immediates: impl Fn(NoiseStep) -> T,
+    ) -> Result<(), GpuError> {
+        for range in ranges {
+            for part in &self.parts {
+                let first = range.blocks.start.max(part.blocks.start);
+                let last = range.blocks.end.min(part.blocks.end);
+                if first >= last {
+                    continue;
+                }
+                let count = (last - first) * VEC4S_PER_BLOCK;
+                let head = NoiseStep {
+                    first: (first - part.blocks.start) * VEC4S_PER_BLOCK,
+                    count,
+                    block_base: part.blocks.start,
+                    ..head
+                };
+                let grid = gpu.grid_1d(self.kernel, count as usize, WORKGROUP_SIZE)?;
+                let dispatch = if range.noisy { &part.noisy } else { &part.clean };
+                recorder.run_on(dispatch, bytemuck::bytes_of(&immediates(head)), grid);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+//! Adam and AdamW fused with the next step's noise: the host side of `shaders/update_adam.wgsl`.
+
+use crate::gpu::{Access, Buffer, Gpu, GpuError, KernelSpec, Recorder};
+
+use super::{Arena, NoiseRange, NoiseStep, Sweep, WORKGROUP};
+
+pub(super) static UPDATE_ADAM: KernelSpec = KernelSpec {
+    entry: "update_adam",
+    source: concat!(
+        include_str!("../../shaders/update_adam.wgsl"),
+        include_str!("../../shaders/shared/index.wgsl"),
+        include_str!("../../shaders/shared/noise.wgsl"),
+        include_str!("../../shaders/shared/philox.wgsl"),
+        include_str!("../../shaders/shared/math.wgsl"),
+    ),
+    bindings: &[
+        ("grads", Access::Read),
+        ("exp_avg", Access::ReadWrite),
+        ("exp_avg_sq", Access::ReadWrite),
+        ("weights", Access::ReadWrite),
+        ("weights_eff", Access::ReadWrite),
+        ("blocks", Access::Read),
+    ],
+    immediate_bytes: size_of::<AdamStep>() as u32,
+};
+
+/// Values of one step; same fields, same order as the WGSL struct.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct AdamStep {
+    /// Noise of the next step.
+    pub noise: NoiseStep,
+    /// learning_rate / (1 - beta1^t)
+    pub step_size: f32,
+    /// 1 - beta1
+    pub one_minus_beta1: f32,
+    /// Decay of the second moment.
+    pub beta2: f32,
+    /// 1 - beta2
+    pub one_minus_beta2: f32,
+    /// Added to the denominator.
+    pub eps: f32,
+    /// Adam's L2 coefficient; 0 for AdamW.
+    pub weight_decay: f32,
+    /// AdamW's 1 - learning_rate * decay; 1 for Adam.
+    pub decay_factor: f32,
+    /// sqrt(1 - beta2^t)
+    pub bias_correction2_sqrt: f32,
+}
+
+/// The compiled update of one network.
+#[derive(Debug)]
+pub struct UpdateAdam(Sweep);
+
+impl UpdateAdam {
+    /// Plans the update; the moments are arenas like the others and start at 0; `noise` is the distribution's code.
+    ///
+    /// # Errors
+    /// As [`Sweep::new`], and where the kernel does not compile.
+    pub fn new(gpu: &Gpu, arena: &Arena, moments: [&Buffer; 2], noise: u32) -> Result<Self, GpuError> {
+        let clean = gpu.kernel(&UPDATE_ADAM, &[WORKGROUP, ("NOISE", 0.0)])?;
+        let noisy = gpu.kernel(&UPDATE_ADAM, &[WORKGROUP, ("NOISE", f64::from(noise))])?;
+        let arenas = [&arena.grads, moments[0], moments[1], &arena.weights, &arena.weights_eff];
+        Sweep::new(gpu, UPDATE_ADAM.entry, [&clean, &noisy], &arenas, &[&arena.blocks.view()]).map(Self)
+    }
+
+    /// Records one update; `values.noise` holds seed, step and sigma.
+    ///
+    /// # Errors
+    /// As [`Sweep::record`].
+    pub fn record(
+        &self,
+        gpu: &Gpu,
+        recorder: &mut Recorder<'_>,
+        ranges: &[NoiseRange],
+        values: AdamStep,
+    ) -> Result<(), GpuError> {
+        self.0.record(gpu, recorder, ranges, values.noise, |noise| AdamStep { noise, ..values })
+    }
+}

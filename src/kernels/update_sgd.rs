@@ -1,0 +1,75 @@
+//! SGD fused with the next step's noise: the host side of `shaders/update_sgd.wgsl`.
+
+use crate::gpu::{Access, Buffer, Gpu, GpuError, KernelSpec, Recorder};
+
+use super::{Arena, NoiseRange, NoiseStep, Sweep, WORKGROUP};
+
+pub(super) static UPDATE_SGD: KernelSpec = KernelSpec {
+    entry: "update_sgd",
+    source: concat!(
+        include_str!("../../shaders/update_sgd.wgsl"),
+        include_str!("../../shaders/shared/index.wgsl"),
+        include_str!("../../shaders/shared/noise.wgsl"),
+        include_str!("../../shaders/shared/philox.wgsl"),
+        include_str!("../../shaders/shared/math.wgsl"),
+    ),
+    bindings: &[
+        ("grads", Access::Read),
+        ("velocity", Access::ReadWrite),
+        ("weights", Access::ReadWrite),
+        ("weights_eff", Access::ReadWrite),
+        ("blocks", Access::Read),
+    ],
+    immediate_bytes: size_of::<SgdStep>() as u32,
+};
+
+/// Values of one step; same fields, same order as the WGSL struct.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct SgdStep {
+    /// Noise of the next step.
+    pub noise: NoiseStep,
+    /// Step size.
+    pub learning_rate: f32,
+    /// Momentum; 0 for none.
+    pub momentum: f32,
+    /// 1 - dampening.
+    pub one_minus_dampening: f32,
+    /// L2 coefficient, added to the gradient.
+    pub weight_decay: f32,
+    /// 1 for Nesterov.
+    pub nesterov: u32,
+    /// 1 at the first step: velocity starts as the gradient.
+    pub first_step: u32,
+}
+
+/// The compiled update of one network.
+#[derive(Debug)]
+pub struct UpdateSgd(Sweep);
+
+impl UpdateSgd {
+    /// Plans the update; `velocity` is an arena like the others and starts at 0; `noise` is the distribution's code.
+    ///
+    /// # Errors
+    /// As [`Sweep::new`], and where the kernel does not compile.
+    pub fn new(gpu: &Gpu, arena: &Arena, velocity: &Buffer, noise: u32) -> Result<Self, GpuError> {
+        let clean = gpu.kernel(&UPDATE_SGD, &[WORKGROUP, ("NOISE", 0.0)])?;
+        let noisy = gpu.kernel(&UPDATE_SGD, &[WORKGROUP, ("NOISE", f64::from(noise))])?;
+        let arenas = [&arena.grads, velocity, &arena.weights, &arena.weights_eff];
+        Sweep::new(gpu, UPDATE_SGD.entry, [&clean, &noisy], &arenas, &[&arena.blocks.view()]).map(Self)
+    }
+
+    /// Records one update; `values.noise` holds seed, step and sigma.
+    ///
+    /// # Errors
+    /// As [`Sweep::record`].
+    pub fn record(
+        &self,
+        gpu: &Gpu,
+        recorder: &mut Recorder<'_>,
+        ranges: &[NoiseRange],
+        values: SgdStep,
+    ) -> Result<(), GpuError> {
+        self.0.record(gpu, recorder, ranges, values.noise, |noise| SgdStep { noise, ..values })
+    }
+}

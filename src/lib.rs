@@ -1,0 +1,18 @@
+//! Jostle trains neural networks on any GPU through WebGPU compute, with noise injected into the weights, layer by
+//! layer, before every gradient.
+//!
+//! The method is that of Orvieto, Raj, Kersting and Bach, *Explicit Regularization in Overparametrized Models via
+//! Noise Injection*, AISTATS 2023. Each module uses only those below it:
+//! [`train`] the loop; [`analysis`] curvature; [`nn`] models; [`graph`] operations and the compiled step;
+//! [`noise`] and [`optim`] schemes and update rules; [`kernels`] the WGSL kernels' host side; [`gpu`] the device.
+//! [`data`] and [`report`] stand beside them and know no device.
+
+pub mod analysis;
+pub mod data;
+pub mod gpu;
+pub mod graph;
+pub mod kernels;
+pub mod nn;
+pub mod noise;
+pub mod optim;
+pub mod train;

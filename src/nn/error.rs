@@ -1,0 +1,78 @@
+//! What can be wrong with a model's description or with weights on disk.
+
+use std::path::PathBuf;
+
+use crate::{gpu::GpuError, graph::GraphError};
+
+/// A model that cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ModelError {
+    /// A description that is none.
+    #[error(
+        "model {text:?}: {reason}; expected mlp1, mlp2, mlp3, or widths such as mlp:784-500-10, \
+         with another activation mlp:784-500-10:gelu"
+    )]
+    Description {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A graph that cannot be built.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+}
+
+/// Weights that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// The file system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not a safetensors file, or a broken one.
+    #[error("{}: not a sound safetensors file: {reason}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The reader's words.
+        reason: String,
+    },
+    /// A tensor that the model has and the file has not.
+    #[error("{}: no tensor {name:?}, which the model needs; the file holds: {present}", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The names in the file.
+        present: String,
+    },
+    /// A tensor that the model has not.
+    #[error("{}: tensor {name:?} has no place in the model", path.display())]
+    Unexpected {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+    },
+    /// A tensor of another shape or type.
+    #[error("{}: tensor {name:?} is {found}, the model expects {expected}", path.display())]
+    Tensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Type and shape expected.
+        expected: String,
+        /// Type and shape found.
+        found: String,
+    },
+    /// The device refused.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+}

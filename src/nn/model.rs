@@ -1,0 +1,122 @@
+//! Models by description: widths, and the paper's presets.
+
+use std::{fmt, str::FromStr};
+
+use crate::{
+    graph::{Graph, ParamRole},
+    kernels::Activation,
+    noise::NoiseTensor,
+};
+
+use super::{ModelError, Sequential};
+
+/// A model: its graph and how it was described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// Such as `mlp:784-500-10`.
+    pub description: String,
+    /// Operations and parameters.
+    pub graph: Graph,
+}
+
+/// The paper's fully connected nets (authors' code): name and widths, ReLU between.
+const PRESETS: [(&str, &str); 3] =
+    [("mlp1", "784-500-500-500-10"), ("mlp2", "784-5000-5000-5000-10"), ("mlp3", "784-1000-1000-1000-1000-1000-10")];
+
+impl Model {
+    /// A multilayer perceptron of these widths, input and output included, with `activation` between its layers.
+    ///
+    /// # Errors
+    /// [`ModelError::Graph`] for fewer than two widths or one of 0.
+    pub fn mlp(widths: &[usize], activation: Activation) -> Result<Self, ModelError> {
+        let (input, layers) = widths.split_first().ok_or(crate::graph::GraphError::NoLayers)?;
+        let mut model = Sequential::new(*input);
+        for (layer, width) in layers.iter().enumerate() {
+            model = model.linear(*width);
+            if layer + 1 < layers.len() {
+                model = model.activation(activation);
+            }
+        }
+        let names: Vec<_> = widths.iter().map(ToString::to_string).collect();
+        let suffix = if activation == Activation::Relu { String::new() } else { format!(":{activation}") };
+        Ok(Self { description: format!("mlp:{}{suffix}", names.join("-")), graph: model.build()?.graph })
+    }
+
+    /// Features of an input.
+    #[must_use]
+    pub fn features(&self) -> usize {
+        self.graph.features(self.graph.input())
+    }
+
+    /// Width of the output.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        self.graph.features(self.graph.output())
+    }
+
+    /// What the noise has to know of each parameter.
+    #[must_use]
+    pub fn noise_tensors(&self) -> Vec<NoiseTensor> {
+        let of = |param: &crate::graph::Param| NoiseTensor {
+            module: param.module,
+            is_weight: param.role == ParamRole::Weight,
+        };
+        self.graph.params().iter().map(of).collect()
+    }
+}
+
+impl fmt::Display for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.description)
+    }
+}
+
+impl FromStr for Model {
+    type Err = ModelError;
+
+    fn from_str(text: &str) -> Result<Self, ModelError> {
+        let wrong = |reason: String| ModelError::Description { text: text.to_owned(), reason };
+        if let Some((name, widths)) = PRESETS.iter().find(|(name, _)| *name == text) {
+            let model: Self = format!("mlp:{widths}").parse()?;
+            return Ok(Self { description: (*name).to_owned(), ..model });
+        }
+        let rest = text.strip_prefix("mlp:").ok_or_else(|| wrong("unknown name".to_owned()))?;
+        let (widths, activation) = match rest.split_once(':') {
+            Some((widths, activation)) => (widths, activation.parse().map_err(wrong)?),
+            None => (rest, Activation::Relu),
+        };
+        let widths: Vec<usize> = widths
+            .split('-')
+            .map(|width| width.parse().map_err(|_| wrong(format!("{width:?} is no width"))))
+            .collect::<Result<_, _>>()?;
+        Self::mlp(&widths, activation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_become_models() {
+        let model: Model = "mlp1".parse().unwrap();
+        assert_eq!(model.graph.params().len(), 8);
+        assert_eq!(model.graph.layout().parameters(), 784 * 500 + 500 * 500 * 2 + 500 * 10 + 3 * 500 + 10);
+        let model: Model = "mlp:3-4:tanh".parse().unwrap();
+        assert_eq!((model.features(), model.classes(), model.to_string().as_str()), (3, 4, "mlp:3-4:tanh"));
+    }
+
+    #[test]
+    fn wrong_descriptions_say_what_is_wrong() {
+        for (text, part) in [
+            ("resnet", "unknown name"),
+            ("mlp:3-x", "\"x\" is no width"),
+            ("mlp:3-4:swish", "unknown activation"),
+            ("mlp:3", "no layers"),
+            ("mlp:3-0", "width of 0"),
+        ] {
+            let message = text.parse::<Model>().unwrap_err().to_string();
+            assert!(message.contains(part), "{text}: {message}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The host's twin of `shaders/shared/philox.wgsl` and `noise.wgsl`: the same arithmetic in the same order.
+
+use super::Distribution;
+
+/// Which use of randomness a counter serves; the last word of Philox' counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Weight noise.
+    Weights = 0,
+    /// Initialisation.
+    Init = 1,
+    /// The choice of a random group.
+    Group = 2,
+}
+
+/// Philox4x32-10 (Salmon et al., SC 2011): 128 random bits from a counter and a key.
+#[must_use]
+pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
+    let product = |a: u32, b: u32| u64::from(a) * u64::from(b);
+    let mut c = counter;
+    let mut k = key;
+    for _ in 0..10 {
+        let (p0, p1) = (product(0xD251_1F53, c[0]), product(0xCD9E_8D57, c[2]));
+        c = [(p1 >> 32) as u32 ^ c[1] ^ k[0], p1 as u32, (p0 >> 32) as u32 ^ c[3] ^ k[1], p0 as u32];
+        k = [k[0].wrapping_add(0x9E37_79B9), k[1].wrapping_add(0xBB67_AE85)];
+    }
+    c
+}
+
+/// The two words of a seed, as Philox' key.
+pub(super) fn key(seed: u64) -> [u32; 2] {
+    [seed as u32, (seed >> 32) as u32]
+}
+
+/// Unit noise of a tensor's element at a step: zero mean, unit variance.
+///
+/// Agrees with the device to a few ulp (exactly where the adapter does not contract `a * b + c`).
+#[must_use]
+pub fn unit_noise(distribution: Distribution, seed: u64, step: u32, tensor: u32, element: usize) -> f32 {
+    let bits = philox([(element / 4) as u32, tensor, step, Stream::Weights as u32], key(seed));
+    let lane = element % 4;
+    match distribution {
+        Distribution::Gaussian => box_muller(bits[lane & 2], bits[lane | 1])[lane & 1],
+        Distribution::Rademacher => 1.0 - 2.0 * (bits[lane] >> 31) as f32,
+        Distribution::Uniform => (2.0 * (bits[lane] >> 8) as f32 - 16_777_215.0) * 1.032_382_7e-7,
+    }
+}
+
+fn box_muller(a: u32, b: u32) -> [f32; 2] {
+    let uniform = ((a >> 8) as f32 + 1.0) * 2f32.powi(-24);
+    let radius = (-2.0 * log(uniform)).max(0.0).sqrt();
+    let [cos, sin] = unit_circle(b >> 8);
+    [radius * cos, radius * sin]
+}
+
+/// `math_log` of `shaders/shared/math.wgsl` (Cephes' logf).
+fn log(x: f32) -> f32 {
+    let bits = x.to_bits();
+    let e = bits.wrapping_sub(0x3F35_04F3).cast_signed() >> 23;
+    let m = f32::from_bits(bits.wrapping_sub(e.cast_unsigned() << 23)) - 1.0;
+    let n = e as f32;
+    let z = m * m;
+    let coefficients = [
+        7.037_683_6e-2,
+        -1.151_461e-1,
+        1.167_699_9e-1,
+        -1.242_014_1e-1,
+        1.424_932_3e-1,
+        -1.666_805_8e-1,
+        2.000_071_5e-1,
+        -2.499_999_4e-1,
+        3.333_333_1e-1_f32,
+    ];
+    let p = coefficients.into_iter().reduce(|p, c| p * m + c).unwrap_or_default();
+    let y = (m * z) * p + n * -2.121_944_4e-4 - 0.5 * z;
+    (m + y) + n * 0.693_359_4
+}
+
+/// `noise_unit_circle` of `shaders/shared/noise.wgsl` (Cephes' sinf and cosf on an eighth of a turn).
+fn unit_circle(bits: u32) -> [f32; 2] {
+    let quadrant = bits >> 22;
+    let angle = ((bits & 0x3F_FFFF).cast_signed() - 0x20_0000) as f32 * 3.745_070_4e-7;
+    let z = angle * angle;
+    let s = ((-1.951_529_6e-4 * z + 8.332_161e-3) * z - 1.666_665_5e-1) * z * angle + angle;
+    let c = ((2.443_315_7e-5 * z - 1.388_731_6e-3) * z + 4.166_664_6e-2) * z * z - 0.5 * z + 1.0;
+    match quadrant {
+        0 => [c, s],
+        1 => [-s, c],
+        2 => [-c, -s],
+        _ => [s, -c],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::philox;
+
+    /// Random123's tests/kat_vectors, Philox4x32-10.
+    #[test]
+    fn philox_gives_the_published_answers() {
+        let cases = [
+            ([0; 4], [0; 2], [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]),
+            ([u32::MAX; 4], [u32::MAX; 2], [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]),
+            (
+                [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
+                [0xa409_3822, 0x299f_31d0],
+                [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1],
+            ),
+        ];
+        for (counter, key, expected) in cases {
+            assert_eq!(philox(counter, key), expected);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Weight noise: what is drawn, for which group of weights, how strong, at which step.
+//!
+//! The method is that of Orvieto, Raj, Kersting and Bach, *Explicit Regularization in Overparametrized Models via
+//! Noise Injection*, AISTATS 2023: `w <- w - learning_rate * grad L(w + delta)`. Noise is a pure function of
+//! (seed, step, tensor, element): nothing is stored, and whoever knows these four can repeat it.
+
+mod config;
+mod draw;
+mod export;
+mod scheme;
+
+pub use config::{Distribution, GroupOrder, Grouping, Mode, NoiseConfig, Scale, SigmaSchedule, UnknownName};
+pub use draw::{Stream, philox, unit_noise};
+pub use export::deltas;
+pub use scheme::{NoiseTensor, Scheme, StepNoise};

@@ -1,0 +1,225 @@
+//! From the configuration to what one step does: which blocks are noisy, and how strong.
+
+use crate::kernels::{ArenaLayout, NoiseRange, NoiseStep};
+
+use super::{
+    GroupOrder, Grouping, Mode, NoiseConfig, Stream,
+    draw::{key, philox},
+};
+
+/// What the noise has to know of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoiseTensor {
+    /// Number of the module it belongs to.
+    pub module: usize,
+    /// A weight proper: neither bias nor normalisation.
+    pub is_weight: bool,
+}
+
+/// The noise of a run: pure in the step.
+#[derive(Clone, Debug)]
+pub struct Scheme {
+    config: NoiseConfig,
+    seed: u64,
+    /// Tensors of each group.
+    groups: Vec<Vec<usize>>,
+    /// Blocks of each group, neighbours merged.
+    ranges: Vec<Vec<NoiseRange>>,
+    /// The whole arena, clean and noisy.
+    blocks: u32,
+    tensors: usize,
+}
+
+/// What one step does.
+#[derive(Clone, Debug)]
+pub struct StepNoise {
+    /// The arena in order, split where noise begins and ends.
+    pub ranges: Vec<NoiseRange>,
+    /// Seed, step and standard deviation for the kernels.
+    pub values: NoiseStep,
+    /// The noisy group in mode `layer`.
+    pub group: Option<usize>,
+}
+
+impl Scheme {
+    /// Groups the tensors of a model; `tensors` in the order of `layout`.
+    #[must_use]
+    pub fn new(config: NoiseConfig, layout: &ArenaLayout, tensors: &[NoiseTensor], seed: u64) -> Self {
+        let groups = group(config.groups, tensors);
+        let ranges = groups.iter().map(|group| split(layout, group)).collect();
+        Self { config, seed, groups, ranges, blocks: layout.blocks(), tensors: tensors.len() }
+    }
+
+    /// The choices it was made from.
+    #[must_use]
+    pub fn config(&self) -> &NoiseConfig {
+        &self.config
+    }
+
+    /// Tensors of each group; M is their number.
+    #[must_use]
+    pub fn groups(&self) -> &[Vec<usize>] {
+        &self.groups
+    }
+
+    /// Per tensor the factor of its noise: 0 for those in no group.
+    #[must_use]
+    pub fn scales(&self) -> Vec<f32> {
+        let mut scales = vec![0.0; self.tensors];
+        for tensor in self.groups.iter().flatten() {
+            scales[*tensor] = 1.0;
+        }
+        scales
+    }
+
+    /// The noise of a step. A step beyond 2^32 starts the counters anew.
+    #[must_use]
+    pub fn at(&self, step: u64, epoch: u64, epochs: u64) -> StepNoise {
+        let count = self.groups.len();
+        let scheduled = self.config.sigma_at(epoch, epochs);
+        let sigma = match self.config.mode {
+            Mode::All => scheduled / (count.max(1) as f64).sqrt(),
+            Mode::None => 0.0,
+            Mode::Layer | Mode::Model => scheduled,
+        };
+        let key = key(self.seed);
+        let values = NoiseStep {
+            seed_low: key[0],
+            seed_high: key[1],
+            step: step as u32,
+            sigma: sigma as f32,
+            ..NoiseStep::default()
+        };
+        if sigma == 0.0 || count == 0 {
+            return StepNoise { ranges: self.whole(false), values, group: None };
+        }
+        if self.config.mode != Mode::Layer {
+            return StepNoise { ranges: self.whole(true), values, group: None };
+        }
+        let group = self.group_at(step);
+        StepNoise { ranges: self.ranges[group].clone(), values, group: Some(group) }
+    }
+
+    fn whole(&self, noisy: bool) -> Vec<NoiseRange> {
+        vec![NoiseRange { blocks: 0..self.blocks, noisy }]
+    }
+
+    fn group_at(&self, step: u64) -> usize {
+        let count = self.groups.len() as u64;
+        match self.config.order {
+            GroupOrder::Cyclic => (step % count) as usize,
+            GroupOrder::Random => {
+                let [bits, ..] = philox([0, 0, step as u32, Stream::Group as u32], key(self.seed));
+                ((u64::from(bits) * count) >> 32) as usize
+            }
+        }
+    }
+}
+
+fn group(grouping: Grouping, tensors: &[NoiseTensor]) -> Vec<Vec<usize>> {
+    match grouping {
+        Grouping::Tensor => (0..tensors.len()).map(|tensor| vec![tensor]).collect(),
+        Grouping::Weights => (0..tensors.len()).filter(|t| tensors[*t].is_weight).map(|t| vec![t]).collect(),
+        Grouping::Module => {
+            let mut groups: Vec<(usize, Vec<usize>)> = Vec::new();
+            for (tensor, of) in tensors.iter().enumerate() {
+                match groups.iter_mut().find(|(module, _)| *module == of.module) {
+                    Some((_, members)) => members.push(tensor),
+                    None => groups.push((of.module, vec![tensor])),
+                }
+            }
+            groups.into_iter().map(|(_, members)| members).collect()
+        }
+    }
+}
+
+/// The arena in order, noisy in `group` and clean elsewhere.
+fn split(layout: &ArenaLayout, group: &[usize]) -> Vec<NoiseRange> {
+    let mut ranges: Vec<NoiseRange> = Vec::new();
+    for (tensor, span) in layout.spans().iter().enumerate() {
+        let (blocks, noisy) = (span.blocks(), group.contains(&tensor));
+        match ranges.last_mut() {
+            Some(last) if last.noisy == noisy => last.blocks.end = blocks.end,
+            _ => ranges.push(NoiseRange { blocks, noisy }),
+        }
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scheme(config: NoiseConfig) -> Scheme {
+        let shapes: [&[usize]; 4] = [&[10, 20], &[10], &[3, 10], &[3]];
+        let layout = ArenaLayout::new(shapes);
+        let tensors =
+            [(0, true), (0, false), (1, true), (1, false)].map(|(module, is_weight)| NoiseTensor { module, is_weight });
+        Scheme::new(config, &layout, &tensors, 7)
+    }
+
+    fn layer(groups: Grouping, order: GroupOrder) -> Scheme {
+        scheme(NoiseConfig { mode: Mode::Layer, sigma: 0.5, groups, order, ..NoiseConfig::default() })
+    }
+
+    fn noisy(step: &StepNoise) -> Vec<std::ops::Range<u32>> {
+        step.ranges.iter().filter(|range| range.noisy).map(|range| range.blocks.clone()).collect()
+    }
+
+    #[test]
+    fn layer_takes_one_group_a_step_in_turn() {
+        let scheme = layer(Grouping::Tensor, GroupOrder::Cyclic);
+        // 200, 10, 30 and 3 elements in blocks of 64
+        let expected = [0..4, 4..5, 5..6, 6..7];
+        for step in 0..8 {
+            let at = scheme.at(step, 0, 1);
+            assert_eq!(at.group, Some(step as usize % 4));
+            assert_eq!(noisy(&at), vec![expected[step as usize % 4].clone()]);
+            assert_eq!(at.values.sigma, 0.5);
+            let covered: u32 = at.ranges.iter().map(|range| range.blocks.len() as u32).sum();
+            assert_eq!(covered, 7, "every block exactly once");
+        }
+    }
+
+    #[test]
+    fn groupings_join_and_leave_out() {
+        let module = layer(Grouping::Module, GroupOrder::Cyclic);
+        assert_eq!(module.groups(), [vec![0, 1], vec![2, 3]]);
+        assert_eq!(noisy(&module.at(0, 0, 1)), vec![0..5]);
+        let weights = layer(Grouping::Weights, GroupOrder::Cyclic);
+        assert_eq!(weights.groups(), [vec![0], vec![2]]);
+        assert_eq!(weights.scales(), [1.0, 0.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn random_groups_are_pure_in_the_step_and_even() {
+        let scheme = layer(Grouping::Tensor, GroupOrder::Random);
+        let draw = |step| scheme.at(step, 0, 1).group.unwrap_or(usize::MAX);
+        let mut counts = [0u32; 4];
+        for step in 0..4000 {
+            assert_eq!(draw(step), draw(step));
+            counts[draw(step)] += 1;
+        }
+        // 1000 each, standard deviation sqrt(4000 * 3/16) = 27: five of them
+        assert!(counts.iter().all(|count| count.abs_diff(1000) < 137), "{counts:?}");
+    }
+
+    #[test]
+    fn all_divides_sigma_by_the_root_of_the_groups() {
+        let config = |mode| NoiseConfig { mode, sigma: 0.5, ..NoiseConfig::default() };
+        assert_eq!(scheme(config(Mode::All)).at(0, 0, 1).values.sigma, 0.25);
+        assert_eq!(scheme(config(Mode::Model)).at(0, 0, 1).values.sigma, 0.5);
+        assert!(noisy(&scheme(config(Mode::None)).at(0, 0, 1)).is_empty());
+    }
+
+    #[test]
+    fn sigma_follows_its_schedule() {
+        let base = NoiseConfig { mode: Mode::Model, sigma: 2.0, ..NoiseConfig::default() };
+        let linear = NoiseConfig { schedule: super::super::SigmaSchedule::Linear, ..base.clone() };
+        let cosine = NoiseConfig { schedule: super::super::SigmaSchedule::Cosine, ..base.clone() };
+        let off = NoiseConfig { off_from_epoch: Some(3), ..base };
+        assert_eq!([0, 5, 10].map(|epoch| linear.sigma_at(epoch, 10)), [2.0, 1.0, 0.0]);
+        assert!((cosine.sigma_at(5, 10) - 1.0).abs() < 1e-12);
+        assert_eq!([2, 3, 4].map(|epoch| off.sigma_at(epoch, 10)), [2.0, 0.0, 0.0]);
+    }
+}

@@ -1,0 +1,7 @@
+//! Optimizers with PyTorch's exact update rules, and learning-rate schedules.
+
+mod optimizer;
+mod schedule;
+
+pub use optimizer::{Optimizer, OptimizerConfig, OptimizerKind};
+pub use schedule::{LearningRate, LearningRateSchedule};

@@ -1,0 +1,64 @@
+//! Arms (noise modes, sigmas, learning rates) over seeds.
+
+use crate::{analysis::TraceEstimate, gpu::Gpu};
+
+use super::{Control, Event, Prepared, RunConfig, RunResult, TrainError, Trainer, run};
+
+/// One arm: a label and a configuration, whose seed is replaced by each seed in turn.
+#[derive(Clone, Debug)]
+pub struct Arm {
+    /// Short, for tables and legends.
+    pub label: String,
+    /// What is run.
+    pub config: RunConfig,
+}
+
+/// An arm's runs.
+#[derive(Clone, Debug)]
+pub struct ArmRuns {
+    /// The arm.
+    pub arm: Arm,
+    /// The seeds, in order.
+    pub seeds: Vec<u64>,
+    /// One run a seed.
+    pub runs: Vec<RunResult>,
+    /// The Hessian trace at the end of each run, where it was asked for.
+    pub traces: Vec<TraceEstimate>,
+}
+
+/// Runs every arm with every seed. Data are loaded once per arm; `finish` may measure the trained network;
+/// `observe` hears of (arm, seed, event).
+///
+/// # Errors
+/// The first error of a run.
+pub fn compare(
+    gpu: &Gpu,
+    arms: Vec<Arm>,
+    seeds: &[u64],
+    finish: &mut dyn FnMut(&Trainer<'_>, &RunConfig, &Prepared) -> Result<Option<TraceEstimate>, TrainError>,
+    observe: &mut dyn FnMut(&Arm, u64, Event) -> Result<Control, TrainError>,
+) -> Result<Vec<ArmRuns>, TrainError> {
+    let mut all = Vec::with_capacity(arms.len());
+    let mut stopped = false;
+    for arm in arms {
+        let prepared = Prepared::load(&arm.config)?;
+        let mut of = ArmRuns { arm, seeds: Vec::new(), runs: Vec::new(), traces: Vec::new() };
+        for seed in seeds {
+            if stopped {
+                break;
+            }
+            let config = RunConfig { seed: *seed, ..of.arm.config.clone() };
+            let mut trainer = Trainer::new(gpu, &config, &prepared)?;
+            let result = run(&mut trainer, &config, None, &mut |event| {
+                let control = observe(&of.arm, *seed, event)?;
+                stopped |= control == Control::Stop;
+                Ok(control)
+            })?;
+            of.traces.extend(finish(&trainer, &config, &prepared)?);
+            of.seeds.push(*seed);
+            of.runs.push(result);
+        }
+        all.push(of);
+    }
+    Ok(all)
+}

@@ -1,0 +1,125 @@
+//! A data set on the device: resident where it fits, else a batch at a time.
+
+use crate::{
+    data::Dataset,
+    gpu::{Buffer, Gpu, GpuError},
+    graph::DataViews,
+};
+
+/// A data set with the buffers that kernels read it from.
+#[derive(Debug)]
+pub struct DeviceData {
+    data: Dataset,
+    views: DataViews,
+    order: Vec<u32>,
+    /// Samples that the pixel buffer holds: all of them, or a batch.
+    held: usize,
+}
+
+fn pack(bytes: &[u8]) -> Vec<u32> {
+    bytes
+        .chunks(4)
+        .map(|chunk| {
+            let mut word = [0; 4];
+            word[..chunk.len()].copy_from_slice(chunk);
+            u32::from_le_bytes(word)
+        })
+        .collect()
+}
+
+impl DeviceData {
+    /// Uploads a data set whole if its bytes fit one binding, so that an epoch uploads only indices; otherwise each
+    /// batch of `batch` samples is uploaded when its turn comes. `mean` and `std` are of the inputs in [0, 1].
+    ///
+    /// # Errors
+    /// As [`Gpu::buffer`].
+    pub fn new(gpu: &Gpu, data: Dataset, batch: usize, [mean, std]: [f32; 2]) -> Result<Self, GpuError> {
+        let fits = data.pixels.len() as u64 <= gpu.limits().binding_bytes;
+        Self::with_residency(gpu, data, batch, [mean, std], fits)
+    }
+
+    /// As [`DeviceData::new`], resident or not as told.
+    ///
+    /// # Errors
+    /// As [`Gpu::buffer`].
+    pub fn with_residency(
+        gpu: &Gpu,
+        data: Dataset,
+        batch: usize,
+        [mean, std]: [f32; 2],
+        resident: bool,
+    ) -> Result<Self, GpuError> {
+        let held = if resident { data.len() } else { batch };
+        let order: Vec<u32> = (0..data.len() as u32).collect();
+        let (pixels, labels): (Buffer, Buffer) = if resident {
+            (gpu.upload("pixels", &pack(&data.pixels))?, gpu.upload("labels", &data.labels)?)
+        } else {
+            let words = (held * data.features()).div_ceil(4);
+            (gpu.buffer("batch pixels", words)?, gpu.buffer("batch labels", held)?)
+        };
+        let indices: Vec<u32> = (0..held as u32).collect();
+        let views = DataViews {
+            pixels: pixels.view(),
+            labels: labels.view(),
+            indices: gpu.upload("indices", &indices)?.view(),
+            scale: 1.0 / (data.full_scale * std),
+            shift: -mean / std,
+        };
+        Ok(Self { data, views, order, held })
+    }
+
+    /// What kernels are bound to.
+    #[must_use]
+    pub fn views(&self) -> &DataViews {
+        &self.views
+    }
+
+    /// Samples.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    fn resident(&self) -> bool {
+        self.held == self.data.len()
+    }
+
+    /// Sets the order in which batches take samples: a permutation of all samples.
+    ///
+    /// # Errors
+    /// As [`Gpu::write`].
+    pub fn set_order(&mut self, gpu: &Gpu, order: Vec<u32>) -> Result<(), GpuError> {
+        if self.resident() {
+            gpu.write(&self.views.indices, &order)?;
+        }
+        self.order = order;
+        Ok(())
+    }
+
+    /// Makes the batch of `valid` samples from position `first` ready; returns the position that kernels start from.
+    ///
+    /// # Errors
+    /// As [`Gpu::write`].
+    pub fn stage(&self, gpu: &Gpu, first: usize, valid: usize) -> Result<u32, GpuError> {
+        if self.resident() {
+            return Ok(first as u32);
+        }
+        let features = self.data.features();
+        let mut pixels = Vec::with_capacity(valid * features);
+        let mut labels = Vec::with_capacity(valid);
+        for index in &self.order[first..first + valid] {
+            let start = *index as usize * features;
+            pixels.extend_from_slice(&self.data.pixels[start..start + features]);
+            labels.push(self.data.labels[*index as usize]);
+        }
+        gpu.write(&self.views.pixels, &pack(&pixels))?;
+        gpu.write(&self.views.labels, &labels)?;
+        Ok(0)
+    }
+}

@@ -1,0 +1,76 @@
+//! What can go wrong with a run.
+
+use std::path::PathBuf;
+
+use crate::{
+    analysis::AnalysisError,
+    data::DataError,
+    gpu::GpuError,
+    graph::GraphError,
+    nn::{ModelError, WeightsError},
+};
+
+/// Errors of training; each is one sentence a person can act on.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The device.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The model's description.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The model's graph.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// Weights on disk.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A measurement.
+    #[error(transparent)]
+    Analysis(#[from] AnalysisError),
+    /// Model and data do not fit.
+    #[error("model {model} takes {expected} inputs, but samples of {data} have {found} ({shape})")]
+    Features {
+        /// The model.
+        model: String,
+        /// The data set.
+        data: String,
+        /// Inputs of the model.
+        expected: usize,
+        /// Features of a sample.
+        found: usize,
+        /// channels x height x width
+        shape: String,
+    },
+    /// More classes than outputs.
+    #[error("model {model} has {outputs} outputs, but {data} has {classes} classes")]
+    Classes {
+        /// The model.
+        model: String,
+        /// The data set.
+        data: String,
+        /// Width of the output.
+        outputs: usize,
+        /// Classes.
+        classes: usize,
+    },
+    /// A configuration that makes no sense.
+    #[error("{key}: {reason}")]
+    Config {
+        /// The key, as in the file and on the command line.
+        key: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The file system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// File or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}

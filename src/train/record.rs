@@ -1,0 +1,109 @@
+//! What a run writes down: JSON Lines, one object a line, told apart by `kind`.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+use super::TrainError;
+
+/// Mean loss and accuracy over a data set, on clean weights.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Mean loss.
+    pub loss: f64,
+    /// Share of samples whose largest output is the label's.
+    pub accuracy: f64,
+}
+
+/// One logged step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct StepRecord {
+    /// Step, from 0.
+    pub step: u64,
+    /// Epoch, from 0.
+    pub epoch: u64,
+    /// Learning rate.
+    pub lr: f64,
+    /// Standard deviation of the noise on each noisy weight.
+    pub sigma: f64,
+    /// The noisy group in mode `layer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<usize>,
+    /// Mean loss of the batch at the noisy weights.
+    pub loss: f64,
+}
+
+/// One epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct EpochRecord {
+    /// Epochs done.
+    pub epoch: u64,
+    /// Steps done.
+    pub step: u64,
+    /// Mean loss over the training data, clean weights.
+    pub train_loss: f64,
+    /// Accuracy over the training data, clean weights.
+    pub train_accuracy: f64,
+    /// Mean loss over the test data, clean weights.
+    pub test_loss: f64,
+    /// Accuracy over the test data, clean weights.
+    pub test_accuracy: f64,
+    /// Sum of the weights' magnitudes.
+    pub l1_norm: f64,
+    /// Root of the sum of the weights' squares.
+    pub l2_norm: f64,
+    /// Training samples a second, evaluation left out.
+    pub samples_per_second: f64,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum Line<'a> {
+    Step(&'a StepRecord),
+    Epoch(&'a EpochRecord),
+}
+
+/// `metrics.jsonl`.
+#[derive(Debug)]
+pub struct MetricsFile {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl MetricsFile {
+    /// # Errors
+    /// [`TrainError::Io`] if the file cannot be made.
+    pub fn create(path: &Path) -> Result<Self, TrainError> {
+        let path = path.to_owned();
+        match File::create(&path) {
+            Ok(file) => Ok(Self { path, file: BufWriter::new(file) }),
+            Err(source) => Err(TrainError::Io { path, source }),
+        }
+    }
+
+    fn write(&mut self, line: &Line<'_>) -> Result<(), TrainError> {
+        let written = serde_json::to_writer(&mut self.file, line)
+            .map_err(std::io::Error::from)
+            .and_then(|()| self.file.write_all(b"\n"));
+        written.map_err(|source| TrainError::Io { path: self.path.clone(), source })
+    }
+
+    /// # Errors
+    /// [`TrainError::Io`] if the file cannot be written.
+    pub fn step(&mut self, record: &StepRecord) -> Result<(), TrainError> {
+        self.write(&Line::Step(record))
+    }
+
+    /// Writes an epoch and flushes, so that a run that dies later leaves it.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] if the file cannot be written.
+    pub fn epoch(&mut self, record: &EpochRecord) -> Result<(), TrainError> {
+        self.write(&Line::Epoch(record))?;
+        self.file.flush().map_err(|source| TrainError::Io { path: self.path.clone(), source })
+    }
+}
