@@ -5,9 +5,10 @@
 //! Noise Injection*, AISTATS 2023. Each module uses only those below it:
 //! [`train`] the loop; [`analysis`] curvature; [`nn`] models; [`graph`] operations and the compiled step;
 //! [`noise`] and [`optim`] schemes and update rules; [`kernels`] the WGSL kernels' host side; [`gpu`] the device.
-//! [`data`] and [`report`] stand beside them and know no device.
+//! [`bench`] measures steps; [`data`] and [`report`] stand beside them and know no device.
 
 pub mod analysis;
+pub mod bench;
 pub mod data;
 pub mod gpu;
 pub mod graph;
@@ -15,4 +16,5 @@ pub mod kernels;
 pub mod nn;
 pub mod noise;
 pub mod optim;
+pub mod report;
 pub mod train;

@@ -74,6 +74,8 @@ pub struct AdapterSummary {
     pub max_buffer_bytes: u64,
     /// Largest storage binding, bytes.
     pub max_binding_bytes: u64,
+    /// Workgroups per dimension of a grid.
+    pub max_workgroups: u32,
     /// Workgroup memory, bytes.
     pub workgroup_bytes: u32,
     /// Largest workgroup, invocations.
@@ -104,6 +106,7 @@ impl AdapterSummary {
             name: info.name,
             max_buffer_bytes: limits.max_buffer_size,
             max_binding_bytes: limits.max_storage_buffer_binding_size,
+            max_workgroups: limits.max_compute_workgroups_per_dimension,
             workgroup_bytes: limits.max_compute_workgroup_storage_size,
             workgroup_invocations: limits.max_compute_invocations_per_workgroup,
             subgroup_sizes: [info.subgroup_min_size, info.subgroup_max_size],
@@ -112,6 +115,18 @@ impl AdapterSummary {
                 .filter(|(_, feature)| features.contains(*feature))
                 .map(|(name, _)| *name)
                 .collect(),
+        }
+    }
+}
+
+impl AdapterSummary {
+    /// The limits that plans are held against.
+    #[must_use]
+    pub fn limits(&self) -> super::Limits {
+        super::Limits {
+            buffer_bytes: self.max_buffer_bytes,
+            binding_bytes: self.max_binding_bytes,
+            workgroups: self.max_workgroups,
         }
     }
 }
@@ -154,23 +169,34 @@ pub fn list_adapters() -> Vec<AdapterSummary> {
     adapters.iter().enumerate().map(|(index, adapter)| AdapterSummary::new(index, adapter)).collect()
 }
 
-/// The adapter that fits `choice`.
+impl AdapterChoice {
+    /// The adapter that would be opened, without opening it.
+    ///
+    /// # Errors
+    /// [`GpuError::NoAdapter`] or [`GpuError::NoMatch`].
+    pub fn find(&self) -> Result<AdapterSummary, GpuError> {
+        choose(self).map(|(index, adapter)| AdapterSummary::new(index, &adapter))
+    }
+}
+
+/// The adapter that fits `choice`, with its index.
 ///
 /// # Errors
 /// [`GpuError::NoAdapter`] or, with a list of those present, [`GpuError::NoMatch`].
-pub(super) fn choose(choice: &AdapterChoice) -> Result<wgpu::Adapter, GpuError> {
+pub(super) fn choose(choice: &AdapterChoice) -> Result<(usize, wgpu::Adapter), GpuError> {
     let adapters = present();
     if adapters.is_empty() {
         return Err(GpuError::NoAdapter);
     }
     let names: Vec<_> = adapters.iter().enumerate().map(|(i, a)| format!("{i} {}", a.get_info().name)).collect();
+    let mut candidates = adapters.into_iter().enumerate();
     let found = match choice {
-        AdapterChoice::Best => adapters.into_iter().min_by_key(|a| rank(a.get_info().device_type)),
-        AdapterChoice::Software => adapters.into_iter().find(|a| a.get_info().device_type == DeviceType::Cpu),
-        AdapterChoice::Index(index) => adapters.into_iter().nth(*index),
+        AdapterChoice::Best => candidates.min_by_key(|(_, a)| rank(a.get_info().device_type)),
+        AdapterChoice::Software => candidates.find(|(_, a)| a.get_info().device_type == DeviceType::Cpu),
+        AdapterChoice::Index(index) => candidates.nth(*index),
         AdapterChoice::Name(part) => {
             let part = part.to_lowercase();
-            adapters.into_iter().find(|a| a.get_info().name.to_lowercase().contains(&part))
+            candidates.find(|(_, a)| a.get_info().name.to_lowercase().contains(&part))
         }
     };
     found.ok_or_else(|| GpuError::NoMatch { wish: choice.to_string(), present: names.join(", ") })

@@ -1,7 +1,7 @@
 //! The device: opened with the adapter's own limits and only the features that Jostle uses.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
@@ -29,6 +29,9 @@ pub struct Limits {
     pub workgroups: u32,
 }
 
+/// Submissions under way at most.
+const MAX_IN_FLIGHT: usize = 8;
+
 type KernelKey = (&'static str, Vec<(&'static str, u64)>);
 
 /// An open device with its queue and every kernel compiled on it so far.
@@ -42,6 +45,7 @@ pub struct Gpu {
     kernels: Mutex<HashMap<KernelKey, Kernel>>,
     failure: Arc<Mutex<Option<GpuError>>>,
     unused: OnceLock<Buffer>,
+    in_flight: Mutex<VecDeque<wgpu::SubmissionIndex>>,
 }
 
 impl std::fmt::Debug for Gpu {
@@ -68,7 +72,7 @@ impl Gpu {
     }
 
     fn open(choice: &AdapterChoice, runtime_checks: wgpu::ShaderRuntimeChecks) -> Result<Self, GpuError> {
-        let adapter = adapter::choose(choice)?;
+        let (_, adapter) = adapter::choose(choice)?;
         let info = adapter.get_info();
         if !adapter.features().contains(Features::IMMEDIATES) {
             return Err(GpuError::MissingFeature { adapter: info.name, feature: "immediates (push constants)" });
@@ -101,6 +105,7 @@ impl Gpu {
             kernels: Mutex::default(),
             failure,
             unused: OnceLock::new(),
+            in_flight: Mutex::default(),
         })
     }
 
@@ -261,6 +266,20 @@ impl Gpu {
     /// [`GpuError::DeviceLost`] if the device is gone.
     pub fn wait(&self) -> Result<(), GpuError> {
         self.wait_for(None)
+    }
+
+    /// Notes a submission and waits for the oldest where too many are under way: the host runs ahead of the device far
+    /// enough to keep it busy, and no further, so that staging memory and a Ctrl-C's delay stay bounded.
+    pub(super) fn bound_in_flight(&self, submission: wgpu::SubmissionIndex) -> Result<(), GpuError> {
+        let oldest = {
+            let mut in_flight = lock(&self.in_flight);
+            in_flight.push_back(submission);
+            if in_flight.len() > MAX_IN_FLIGHT { in_flight.pop_front() } else { None }
+        };
+        match oldest {
+            Some(index) => self.wait_for(Some(index)),
+            None => self.check(),
+        }
     }
 
     pub(super) fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<(), GpuError> {

@@ -103,7 +103,7 @@ impl Recorder<'_> {
         let index = self.gpu.queue.submit([self.encoder.finish()]);
         // A failed poll is a lost device, which the callback has put where `check` finds it.
         let _ = self.gpu.device.poll(wgpu::PollType::Poll);
-        self.gpu.check()?;
+        self.gpu.bound_in_flight(index.clone())?;
         if let Some(profile) = self.profile {
             profile.collect(self.gpu)?;
         }

@@ -326,6 +326,31 @@ impl Schedule {
     }
 }
 
+impl Schedule {
+    /// Bytes of every operand, each counted once a call: the least traffic without reuse between calls.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let slot = |slot: &SlotId| self.slots[slot.0].words;
+        let words: usize = self
+            .steps
+            .iter()
+            .map(|step| match &step.call {
+                // A byte a feature comes in, a word goes out.
+                Call::Gather { output } => slot(output) + slot(output) / 4,
+                Call::Matmul(call) => {
+                    let [m, n, k] = call.shape;
+                    m * k + k * n + m * n
+                }
+                Call::ColumnSum { shape: [rows, columns], .. } => rows * columns + columns,
+                Call::Elementwise { .. } | Call::Loss { .. } | Call::Metrics { .. } => {
+                    step.call.slots().iter().map(slot).sum()
+                }
+            })
+            .sum();
+        words as u64 * crate::gpu::WORD_BYTES
+    }
+}
+
 /// `fc1` of `fc1.weight`.
 pub(super) fn module_name(graph: &Graph, param: ParamId) -> &str {
     let name = graph.params()[param.0].name.as_str();

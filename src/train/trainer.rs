@@ -2,7 +2,7 @@
 
 use crate::{
     analysis::{AnalysisError, Subject, TraceEstimate, TraceOptions, hessian_trace},
-    data::Split,
+    data::{Dataset, Split},
     gpu::{Buffer, Gpu, GpuError, PendingRead, Profile, Recorder},
     graph::{BatchInfo, Loss, Mode as PlanMode, Plan, Schedule},
     kernels::{Arena, Norms, Perturb},
@@ -11,13 +11,10 @@ use crate::{
     optim::Optimizer,
 };
 
-use super::{DeviceData, Evaluation, RunConfig, TrainError};
+use super::{DeviceData, Evaluation, Evaluator, RunConfig, TrainError};
 
-/// Slots of the metrics ring: steps, or evaluated batches, between two reads.
+/// Slots of the metrics ring: steps between two reads.
 pub(super) const RING: usize = 1024;
-
-/// Largest batch of an evaluation, which keeps no activations for backward.
-const EVALUATION_BATCH: usize = 512;
 
 /// Data and model of a configuration, loaded and held against each other.
 #[derive(Clone, Debug)]
@@ -74,14 +71,6 @@ impl Prepared {
     }
 }
 
-/// A data set with the plan that evaluates on it.
-#[derive(Debug)]
-struct Evaluator {
-    data: DeviceData,
-    plan: Plan,
-    batch: usize,
-}
-
 /// A network in training.
 #[derive(Debug)]
 pub struct Trainer<'g> {
@@ -127,13 +116,7 @@ impl<'g> Trainer<'g> {
         let data = DeviceData::new(gpu, prepared.split.train.clone(), batch, normalisation)?;
         let schedule = Schedule::new(&model.graph, batch, PlanMode::Train)?;
         let plan = Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view(), config.loss)?;
-        let evaluator = |dataset: &crate::data::Dataset| -> Result<Evaluator, TrainError> {
-            let batch = EVALUATION_BATCH.min(dataset.len());
-            let data = DeviceData::new(gpu, dataset.clone(), batch, normalisation)?;
-            let schedule = Schedule::new(&model.graph, batch, PlanMode::Evaluate)?;
-            let plan = Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view(), config.loss)?;
-            Ok(Evaluator { data, plan, batch })
-        };
+        let evaluator = |data: &Dataset| Evaluator::new(gpu, &model, &arena, data.clone(), normalisation, config.loss);
         Ok(Self {
             gpu,
             optimizer: Optimizer::new(gpu, config.optimizer_config(), &arena, distribution)?,
@@ -176,6 +159,12 @@ impl<'g> Trainer<'g> {
     #[must_use]
     pub fn batch(&self) -> usize {
         self.batch
+    }
+
+    /// Arenas of optimizer state.
+    #[must_use]
+    pub fn optimizer_state_arenas(&self) -> usize {
+        self.optimizer.state().len()
     }
 
     /// Training samples.
@@ -259,7 +248,7 @@ impl<'g> Trainer<'g> {
     /// # Errors
     /// Those of the device.
     pub fn evaluate_train(&self) -> Result<Evaluation, GpuError> {
-        self.evaluate(&self.train, |_, _| Ok(()))
+        self.train.evaluate(self.gpu, &self.arena)
     }
 
     /// Loss and accuracy on the test data, clean weights. Leaves `weights_eff` clean: perturb before the next step.
@@ -267,48 +256,7 @@ impl<'g> Trainer<'g> {
     /// # Errors
     /// Those of the device.
     pub fn evaluate_test(&self) -> Result<Evaluation, GpuError> {
-        self.evaluate(&self.test, |_, _| Ok(()))
-    }
-
-    /// As [`Trainer::evaluate_test`], with the outputs [samples, classes] in the data's order.
-    ///
-    /// # Errors
-    /// Those of the device.
-    pub fn test_logits(&self) -> Result<(Evaluation, Vec<f32>), GpuError> {
-        let mut logits = Vec::with_capacity(self.test.data.len() * self.model.classes());
-        let evaluation = self.evaluate(&self.test, |plan, valid| {
-            let outputs: Vec<f32> = self.gpu.read(plan.output())?;
-            logits.extend_from_slice(&outputs[..valid * self.model.classes()]);
-            Ok(())
-        })?;
-        Ok((evaluation, logits))
-    }
-
-    fn evaluate(
-        &self,
-        of: &Evaluator,
-        mut after_batch: impl FnMut(&Plan, usize) -> Result<(), GpuError>,
-    ) -> Result<Evaluation, GpuError> {
-        let mut recorder = self.gpu.record();
-        recorder.copy(&self.arena.weights.view(), &self.arena.weights_eff.view());
-        recorder.submit()?;
-        let starts: Vec<usize> = (0..of.data.len()).step_by(of.batch).collect();
-        let (mut loss, mut correct) = (0.0, 0.0);
-        for chunk in starts.chunks(RING) {
-            for (slot, first) in chunk.iter().enumerate() {
-                let valid = of.batch.min(of.data.len() - first);
-                let mut recorder = self.gpu.record();
-                let first = of.data.stage(self.gpu, *first, valid)?;
-                of.plan.record(&mut recorder, BatchInfo { first, valid: valid as u32, slot: slot as u32 });
-                recorder.submit()?;
-                after_batch(&of.plan, valid)?;
-            }
-            let sums: Vec<[f32; 2]> = self.gpu.read(&self.metrics.view())?;
-            loss += sums[..chunk.len()].iter().map(|sum| f64::from(sum[0])).sum::<f64>();
-            correct += sums[..chunk.len()].iter().map(|sum| f64::from(sum[1])).sum::<f64>();
-        }
-        let count = of.data.len() as f64;
-        Ok(Evaluation { loss: loss / count, accuracy: correct / count })
+        self.test.evaluate(self.gpu, &self.arena)
     }
 
     /// The trace of the Hessian of the training loss at the clean weights.
@@ -318,7 +266,7 @@ impl<'g> Trainer<'g> {
     /// # Errors
     /// As [`hessian_trace`].
     pub fn hessian_trace(&self, options: TraceOptions) -> Result<TraceEstimate, AnalysisError> {
-        let data = &self.train.data;
+        let data = self.train.data();
         let subject = Subject {
             model: &self.model,
             arena: &self.arena,

@@ -1,0 +1,96 @@
+//! A product in its three layouts.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::{
+    gpu::{Gpu, GpuError},
+    kernels::{Epilogue, MatmulLayout, MatmulOperands, MatmulShape, matmul, matmul_variant},
+};
+
+use super::{quantile, sorted};
+
+/// What to time.
+#[derive(Clone, Copy, Debug)]
+pub struct MatmulBench {
+    /// m, n, k.
+    pub shape: [usize; 3],
+    /// Timed runs of each layout.
+    pub rounds: u32,
+}
+
+/// One layout's time.
+#[derive(Clone, Debug, Serialize)]
+pub struct LayoutReport {
+    /// Forward, data gradient or weight gradient.
+    pub layout: String,
+    /// The variant chosen for adapter and shape.
+    pub variant: String,
+    /// Median of the rounds.
+    pub median_ms: f64,
+    /// Fastest round.
+    pub min_ms: f64,
+    /// At the median.
+    pub gflops: f64,
+}
+
+/// The three layouts' times.
+#[derive(Clone, Debug, Serialize)]
+pub struct MatmulReport {
+    /// The adapter.
+    pub adapter: String,
+    /// m, n, k.
+    pub shape: [usize; 3],
+    /// Of the forward layout at the median.
+    pub gflops: f64,
+    /// Each layout.
+    pub layouts: Vec<LayoutReport>,
+}
+
+/// Times the product, from submit to done, the layouts taking turns.
+///
+/// # Errors
+/// Those of the device.
+pub fn bench_matmul(gpu: &Gpu, of: &MatmulBench) -> Result<MatmulReport, GpuError> {
+    let [m, n, k] = of.shape;
+    let shape = MatmulShape::new(m, n, k)?;
+    let fill = |count: usize| -> Vec<f32> { (0..count).map(|i| (i % 17) as f32 / 17.0 - 0.5).collect() };
+    let (a, b, c) = (gpu.upload("a", &fill(m * k))?, gpu.upload("b", &fill(k * n))?, gpu.buffer("c", m * n)?);
+    let operands = MatmulOperands { a: &a.view(), b: &b.view(), aux: None, c: &c.view(), pre: None };
+    let layouts = [MatmulLayout::Forward, MatmulLayout::DataGradient, MatmulLayout::WeightGradient];
+    let mut dispatches = Vec::new();
+    for layout in layouts {
+        let variant = matmul_variant(gpu, layout, shape);
+        let dispatch = matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &operands)?;
+        dispatches.push((layout, variant, dispatch, Vec::new()));
+    }
+    for round in 0..=of.rounds {
+        for (.., dispatch, times) in &mut dispatches {
+            let started = Instant::now();
+            let mut recorder = gpu.record();
+            recorder.run(dispatch);
+            recorder.submit()?;
+            gpu.wait()?;
+            if round > 0 {
+                times.push(started.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+    }
+    let layouts: Vec<_> = dispatches
+        .into_iter()
+        .map(|(layout, variant, _, times)| {
+            let times = sorted(times);
+            let median_ms = quantile(&times, 0.5);
+            LayoutReport {
+                layout: format!("{layout:?}"),
+                variant: format!("{variant:?}"),
+                median_ms,
+                min_ms: quantile(&times, 0.0),
+                gflops: shape.flops() as f64 / median_ms * 1e-6,
+            }
+        })
+        .collect();
+    let gflops = layouts.first().map_or(f64::NAN, |forward| forward.gflops);
+    Ok(MatmulReport { adapter: gpu.adapter_name().to_owned(), shape: of.shape, gflops, layouts })
+}

@@ -1,0 +1,18 @@
+//! Measuring steps and products on the adapter at hand, as `jostle bench` and `benches/` do.
+
+mod matmul;
+mod step;
+
+pub use matmul::{LayoutReport, MatmulBench, MatmulReport, bench_matmul};
+pub use step::{StepBench, StepReport};
+
+/// The value below which a share `q` of the sorted sample lies.
+fn quantile(sorted: &[f64], q: f64) -> f64 {
+    let last = sorted.len().saturating_sub(1);
+    sorted.get((q * last as f64).round() as usize).copied().unwrap_or(f64::NAN)
+}
+
+fn sorted(mut values: Vec<f64>) -> Vec<f64> {
+    values.sort_by(f64::total_cmp);
+    values
+}

@@ -1,0 +1,90 @@
+//! `jostle bench`
+
+use jostle::{
+    bench::{MatmulBench, StepBench, StepReport, bench_matmul},
+    gpu::Gpu,
+    noise::Mode,
+    report::Table,
+    train::{Options, RunConfig},
+};
+
+use super::{CliError, Context, Exit, train::kernel_times};
+
+/// Options of `jostle bench`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    options: Options,
+    /// Steps timed of each kind, in alternating rounds
+    #[arg(long, default_value_t = 60)]
+    timed_steps: u32,
+    /// Rounds over which steps with and without noise alternate
+    #[arg(long, default_value_t = 6)]
+    rounds: u32,
+    /// Time a square f32 product of this side instead of a step
+    #[arg(long, value_name = "SIDE")]
+    matmul: Option<usize>,
+    /// Time every kernel too
+    #[arg(long)]
+    profile: bool,
+}
+
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    let gpu = context.gpu()?;
+    match args.matmul {
+        Some(side) => matmul(context, &gpu, side, args.rounds),
+        None => step(context, &gpu, args),
+    }
+}
+
+fn matmul(context: &Context, gpu: &Gpu, side: usize, rounds: u32) -> Result<Exit, CliError> {
+    let report = bench_matmul(gpu, &MatmulBench { shape: [side; 3], rounds })?;
+    let rows = report
+        .layouts
+        .iter()
+        .map(|of| {
+            let ms = |value: f64| format!("{value:.2}");
+            vec![of.layout.clone(), of.variant.clone(), ms(of.median_ms), ms(of.min_ms), format!("{:.1}", of.gflops)]
+        })
+        .collect();
+    let title = format!("{side}^3 on {}", gpu.adapter_name());
+    let table = Table::new(&title, &["layout", "variant", "median ms", "min ms", "GFLOP/s"], rows);
+    context.print(&report, &table.to_text())?;
+    Ok(Exit::Done)
+}
+
+fn step(context: &Context, gpu: &Gpu, args: &Args) -> Result<Exit, CliError> {
+    let mut config = RunConfig::resolve(None, &args.options)?;
+    if args.options.noise.is_none() {
+        config.noise = Mode::Layer;
+    }
+    if args.options.model.is_none() {
+        config.model = "mlp1".to_owned();
+    }
+    let bench = StepBench { config, steps: args.timed_steps, rounds: args.rounds, profile: args.profile };
+    let report = bench.run(gpu)?;
+    let mut text = table(&report).to_text();
+    if let Some(kernels) = &report.kernels {
+        text.push('\n');
+        text.push_str(&kernel_times(kernels));
+    }
+    context.print(&report, &text)?;
+    Ok(Exit::Done)
+}
+
+fn table(report: &StepReport) -> Table {
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let rows = vec![
+        row("ms per step, median", format!("{:.3}", report.median_ms)),
+        row("ms per step, 10 to 90 %", format!("{:.3} to {:.3}", report.p10_ms, report.p90_ms)),
+        row("samples/s", format!("{:.0}", report.samples_per_second)),
+        row("GFLOP/s of the products", format!("{:.1}", report.gflops)),
+        row("GB/s, each tensor once", format!("{:.1}", report.gigabytes_per_second)),
+        row("ms per step without noise", format!("{:.3}", report.clean_median_ms)),
+        row("cost of noise, %", format!("{:+.2}", report.noise_cost_percent)),
+        row("host ms per step", format!("{:.3}", report.host_ms)),
+        row("first step, ms", format!("{:.0}", report.first_step_ms)),
+    ];
+    let title = format!("{}, batch {}, noise {}, on {}", report.model, report.batch, report.noise, report.adapter);
+    Table::new(&title, &["", "measured"], rows)
+}

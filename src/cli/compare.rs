@@ -1,0 +1,234 @@
+//! `jostle compare`
+
+use std::{path::PathBuf, sync::atomic::Ordering};
+
+use jostle::{
+    analysis::TraceOptions,
+    noise::Mode,
+    report::{Block, HtmlReport, MeanSd, Section, Table},
+    train::{Arm, ArmRuns, Control, EpochRecord, Event, MetricsFile, Options, RunConfig, Status, compare},
+};
+use serde_json::json;
+
+use super::{
+    CliError, Context, Exit, figures,
+    output::{interrupt_flag, progress, run_folder, write_text},
+};
+
+/// Options of `jostle compare`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    options: Options,
+    /// A TOML file with the keys of `jostle train`
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// Noise modes, a list such as none,all,layer
+    #[arg(long, value_delimiter = ',', default_value = "none,all,layer")]
+    modes: Vec<Mode>,
+    /// Sigmas of the noisy modes; the configuration's where not given
+    #[arg(long, value_delimiter = ',')]
+    sigmas: Vec<f64>,
+    /// Learning rates; the configuration's where not given
+    #[arg(long, value_delimiter = ',')]
+    lrs: Vec<f64>,
+    /// Seeds per arm: the configuration's seed and those after it
+    #[arg(long, default_value_t = 3)]
+    seeds: u64,
+    /// Estimate the Hessian trace of each trained network with this many probes, 0 for none
+    #[arg(long, value_name = "PROBES", default_value_t = 0)]
+    hessian: u32,
+    /// Folder for the report, the figure, the table and the metrics
+    #[arg(long, value_name = "DIR", default_value = "runs/compare")]
+    out: PathBuf,
+    /// Write into a folder that holds a comparison already
+    #[arg(long)]
+    overwrite: bool,
+}
+
+/// Every combination; mode `none` has no sigma to vary.
+fn arms(config: &RunConfig, args: &Args) -> Vec<Arm> {
+    let sigmas = if args.sigmas.is_empty() { vec![config.sigma] } else { args.sigmas.clone() };
+    let lrs = if args.lrs.is_empty() { vec![config.lr] } else { args.lrs.clone() };
+    let mut arms = Vec::new();
+    for noise in &args.modes {
+        let of_mode = if *noise == Mode::None { &[0.0][..] } else { &sigmas };
+        for sigma in of_mode {
+            for lr in &lrs {
+                let mut label = noise.to_string();
+                if sigmas.len() > 1 && *noise != Mode::None {
+                    label.push_str(&format!(" σ {sigma}"));
+                }
+                if lrs.len() > 1 {
+                    label.push_str(&format!(" lr {lr}"));
+                }
+                let config = RunConfig { noise: *noise, sigma: *sigma, lr: *lr, ..config.clone() };
+                arms.push(Arm { label, config });
+            }
+        }
+    }
+    arms
+}
+
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    let config = RunConfig::resolve(args.config.as_deref(), &args.options)?;
+    if args.seeds == 0 {
+        return Err(CliError::Usage("--seeds: at least 1".to_owned()));
+    }
+    let out = run_folder(&args.out, "compare.json", args.overwrite)?;
+    let gpu = context.gpu()?;
+    let arms = arms(&config, args);
+    let seeds: Vec<u64> = (config.seed..config.seed + args.seeds).collect();
+    let runs = arms.len() as u64 * args.seeds;
+    eprintln!("{} arms x {} seeds on {}", arms.len(), args.seeds, gpu.adapter_name());
+    let interrupt = interrupt_flag();
+    let bar = progress(0);
+    let mut done = 0;
+    let mut metrics: Option<(String, MetricsFile)> = None;
+    let mut finish = |trainer: &jostle::train::Trainer<'_>, _: &RunConfig, _: &jostle::train::Prepared| {
+        done += 1;
+        let options = TraceOptions { probes: args.hessian, ..TraceOptions::default() };
+        Ok((args.hessian > 0).then(|| trainer.hessian_trace(options)).transpose()?)
+    };
+    let mut position = (String::new(), 0u64);
+    let results = compare(&gpu, arms, &seeds, &mut finish, &mut |arm, seed, event| {
+        let name = format!("{}-seed{seed}", arm.label.replace(' ', "-").replace('σ', "sigma"));
+        if position.0 != name {
+            position = (name.clone(), position.1 + 1);
+        }
+        match event {
+            Event::Progress { step, total } => {
+                bar.set_length(runs * total);
+                bar.set_position((position.1 - 1) * total + step);
+                bar.set_message(name);
+            }
+            Event::Step(record) => metrics_of(&mut metrics, &out, &name)?.step(&record)?,
+            Event::Epoch(record) => metrics_of(&mut metrics, &out, &name)?.epoch(&record)?,
+        }
+        Ok(if interrupt.load(Ordering::SeqCst) { Control::Stop } else { Control::Continue })
+    })?;
+    bar.finish_and_clear();
+    let interrupted = interrupt.load(Ordering::SeqCst);
+    let of = Summary { config: &config, adapter: gpu.adapter_name().to_owned(), results: &results };
+    let table = of.write(&out)?;
+    let text = format!("{}\nwritten to {}", table.to_text(), out.display());
+    context.print(&of.json(), &text)?;
+    Ok(if interrupted { Exit::Interrupted } else { Exit::Done })
+}
+
+/// The metrics file of the run named, a new one when the name changes.
+fn metrics_of<'a>(
+    current: &'a mut Option<(String, MetricsFile)>,
+    out: &std::path::Path,
+    name: &str,
+) -> Result<&'a mut MetricsFile, jostle::train::TrainError> {
+    let file = match current.take() {
+        Some((open, file)) if open == name => file,
+        _ => MetricsFile::create(&out.join(format!("{name}.jsonl")))?,
+    };
+    Ok(&mut current.insert((name.to_owned(), file)).1)
+}
+
+/// What a comparison found.
+struct Summary<'a> {
+    config: &'a RunConfig,
+    adapter: String,
+    results: &'a [ArmRuns],
+}
+
+impl Summary<'_> {
+    fn last(arm: &ArmRuns, quantity: fn(&EpochRecord) -> f64) -> MeanSd {
+        MeanSd::of(arm.runs.iter().filter_map(|run| run.epochs.last()).map(quantity))
+    }
+
+    fn table(&self) -> Table {
+        let diverged = |arm: &ArmRuns| arm.runs.iter().filter(|r| matches!(r.status, Status::Diverged { .. })).count();
+        let rows = self
+            .results
+            .iter()
+            .map(|arm| {
+                let trace = MeanSd::of(arm.traces.iter().map(|trace| trace.trace));
+                vec![
+                    arm.arm.label.clone(),
+                    arm.runs.len().to_string(),
+                    Self::last(arm, |e| 100.0 * e.test_accuracy).text(2),
+                    Self::last(arm, |e| e.test_loss).text(4),
+                    Self::last(arm, |e| e.train_loss).text(4),
+                    trace.text(1),
+                    Self::last(arm, |e| e.l2_norm).text(2),
+                    diverged(arm).to_string(),
+                ]
+            })
+            .collect();
+        let headers =
+            ["arm", "seeds", "test accuracy %", "test loss", "train loss", "Hessian trace", "l2 norm", "diverged"];
+        Table::new("After the last epoch, clean weights: mean ± sd over seeds", &headers, rows)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let arms: Vec<_> = self
+            .results
+            .iter()
+            .map(|arm| {
+                let runs: Vec<_> = arm
+                    .runs
+                    .iter()
+                    .enumerate()
+                    .map(|(i, run)| {
+                        json!({
+                            "seed": arm.seeds[i], "status": format!("{:?}", run.status), "epochs": run.epochs,
+                            "hessian_trace": arm.traces.get(i),
+                        })
+                    })
+                    .collect();
+                json!({ "label": arm.arm.label, "config": arm.arm.config, "runs": runs })
+            })
+            .collect();
+        json!({ "adapter": self.adapter, "table": self.table(), "arms": arms })
+    }
+
+    fn write(&self, out: &std::path::Path) -> Result<Table, CliError> {
+        let table = self.table();
+        let title = format!("Noise modes: {} on {}", self.config.model, self.config.data);
+        let figure = figures::arms(&title, self.results);
+        figure.save(&out.join("compare"))?;
+        write_text(&out.join("compare.json"), &serde_json::to_string_pretty(&self.json())?)?;
+        write_text(&out.join("table.md"), &table.to_markdown())?;
+        let resolved = toml::to_string(self.config).map_err(|error| CliError::Usage(error.to_string()))?;
+        write_text(&out.join("config.toml"), &resolved)?;
+        let section = |heading: &str, blocks| Section { heading: heading.to_owned(), blocks };
+        let report = HtmlReport {
+            title,
+            lead: vec![
+                "Before every gradient, noise is added to the weights: to none, to all groups (sigma / sqrt(M)), or \
+                 to one group a step (layer); the step then moves the clean weights. All three add the same \
+                 expected penalty or none; they differ in variance."
+                    .to_owned(),
+            ],
+            sections: vec![
+                section("Result", vec![Block::Table(table.clone())]),
+                section("Curves", vec![Block::Figure(figure)]),
+                section("How to read this", reading()),
+                section(
+                    "Configuration",
+                    vec![Block::KeyValues(vec![("adapter".to_owned(), self.adapter.clone())]), Block::Code(resolved)],
+                ),
+            ],
+        };
+        report.save(&out.join("report.html"))?;
+        Ok(table)
+    }
+}
+
+fn reading() -> Vec<Block> {
+    [
+        "Accuracy and losses are measured at the clean weights after the last epoch; the spread is the sample standard \
+         deviation over seeds, each with its own initialisation, noise and order of batches, on the same data.",
+        "The Hessian trace is that of the training loss: Hutchinson's estimator with Rademacher probes and central \
+         differences of the gradient. The noise penalises this trace, so a noisy arm should end with less of it; \
+         a smaller trace does not by itself promise a better test accuracy.",
+        "A difference smaller than the spread is no difference.",
+    ]
+    .map(|text| Block::Paragraph(text.to_owned()))
+    .into()
+}

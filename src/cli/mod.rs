@@ -1,0 +1,87 @@
+//! The command line: one file per subcommand, thin.
+
+mod adapters;
+mod bench;
+mod compare;
+mod error;
+mod eval;
+mod figures;
+mod noise;
+mod output;
+mod plan;
+mod train;
+
+use clap::{Parser, Subcommand};
+
+use jostle::gpu::{AdapterChoice, Gpu, GpuError};
+
+pub use error::{CliError, Exit};
+
+/// Trains neural networks on any GPU, with noise injected into the weights, layer by layer, before every gradient.
+#[derive(Debug, Parser)]
+#[command(
+    name = "jostle",
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, \
+    3 no usable adapter, 4 the loss diverged, 130 interrupted (what was reached is saved)."
+)]
+pub struct Cli {
+    /// Adapter: an index of `jostle adapters`, a part of a name, or `software`
+    #[arg(long, global = true, env = jostle::gpu::ADAPTER_VARIABLE, default_value = "best")]
+    adapter: AdapterChoice,
+    /// Print one JSON object on stdout for programs; text for people goes to stderr
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List adapters with their limits and the features that Jostle uses
+    Adapters,
+    /// Show a training step's dispatches and the bytes of every arena, before anything is allocated
+    Plan(plan::Args),
+    /// Train a network
+    Train(train::Args),
+    /// Train arms (noise modes x sigmas x learning rates) over seeds and compare them
+    Compare(compare::Args),
+    /// Score weights on a data set
+    Eval(eval::Args),
+    /// Write the noise that training adds at a step
+    Noise(noise::Args),
+    /// Measure a step, the cost of noise, or a matrix product
+    Bench(bench::Args),
+}
+
+/// What every subcommand may use.
+#[derive(Debug)]
+struct Context {
+    adapter: AdapterChoice,
+    json: bool,
+}
+
+impl Context {
+    fn gpu(&self) -> Result<Gpu, GpuError> {
+        let gpu = Gpu::new(&self.adapter)?;
+        log::info!("adapter {}, {}", gpu.adapter_name(), gpu.driver());
+        Ok(gpu)
+    }
+}
+
+/// Runs a parsed command line.
+///
+/// # Errors
+/// Whatever the subcommand meets; [`CliError::exit`] gives its code.
+pub fn run(cli: Cli) -> Result<Exit, CliError> {
+    let context = Context { adapter: cli.adapter, json: cli.json };
+    match cli.command {
+        Command::Adapters => adapters::run(&context),
+        Command::Plan(args) => plan::run(&context, &args),
+        Command::Train(args) => train::run(&context, &args),
+        Command::Compare(args) => compare::run(&context, &args),
+        Command::Eval(args) => eval::run(&context, &args),
+        Command::Noise(args) => noise::run(&context, &args),
+        Command::Bench(args) => bench::run(&context, &args),
+    }
+}

@@ -1,0 +1,17 @@
+//! Figures (PNG and SVG), tables and a self-contained HTML report, from plain records.
+
+mod axis;
+mod error;
+mod figure;
+mod font;
+mod html;
+mod panel;
+mod summary;
+mod table;
+
+pub use axis::AxisScale;
+pub use error::ReportError;
+pub use figure::{Figure, Panel, Series, SeriesPoint};
+pub use html::{Block, HtmlReport, Section};
+pub use summary::{MeanSd, band};
+pub use table::Table;

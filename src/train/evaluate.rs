@@ -1,0 +1,107 @@
+//! Loss, accuracy and outputs over a data set, at the clean weights.
+
+use crate::{
+    data::Dataset,
+    gpu::{Buffer, Gpu, GpuError},
+    graph::{BatchInfo, Loss, Mode, Plan, Schedule},
+    kernels::Arena,
+    nn::Model,
+};
+
+use super::{DeviceData, Evaluation, TrainError};
+
+/// Largest batch of an evaluation, which keeps no activations for backward.
+const BATCH: usize = 512;
+
+/// Batches between two reads of their sums.
+const SLOTS: usize = 256;
+
+/// A data set with the plan that evaluates a network on it.
+#[derive(Debug)]
+pub struct Evaluator {
+    data: DeviceData,
+    plan: Plan,
+    batch: usize,
+    classes: usize,
+    sums: Buffer,
+}
+
+impl Evaluator {
+    /// Plans the evaluation of a model on `data`; `normalisation` is mean and standard deviation of inputs in [0, 1].
+    ///
+    /// # Errors
+    /// Those of the plan and of the device.
+    pub fn new(
+        gpu: &Gpu,
+        model: &Model,
+        arena: &Arena,
+        data: Dataset,
+        normalisation: [f32; 2],
+        loss: Loss,
+    ) -> Result<Self, TrainError> {
+        let batch = BATCH.min(data.len());
+        let data = DeviceData::new(gpu, data, batch, normalisation)?;
+        let sums = gpu.buffer("evaluation sums", SLOTS * 2)?;
+        let schedule = Schedule::new(&model.graph, batch, Mode::Evaluate)?;
+        let plan = Plan::new(gpu, &schedule, arena, data.views(), &sums.view(), loss)?;
+        Ok(Self { data, plan, batch, classes: model.classes(), sums })
+    }
+
+    /// The data on the device, in their own order.
+    #[must_use]
+    pub fn data(&self) -> &DeviceData {
+        &self.data
+    }
+
+    /// Mean loss and accuracy. Leaves `weights_eff` a copy of the clean weights.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn evaluate(&self, gpu: &Gpu, arena: &Arena) -> Result<Evaluation, GpuError> {
+        self.run(gpu, arena, |_| Ok(()))
+    }
+
+    /// As [`Evaluator::evaluate`], with the outputs [samples, classes] in the data's order.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn outputs(&self, gpu: &Gpu, arena: &Arena) -> Result<(Evaluation, Vec<f32>), GpuError> {
+        let mut outputs = Vec::with_capacity(self.data.len() * self.classes);
+        let evaluation = self.run(gpu, arena, |valid| {
+            let batch: Vec<f32> = gpu.read(self.plan.output())?;
+            outputs.extend_from_slice(&batch[..valid * self.classes]);
+            Ok(())
+        })?;
+        Ok((evaluation, outputs))
+    }
+
+    fn run(
+        &self,
+        gpu: &Gpu,
+        arena: &Arena,
+        mut after_batch: impl FnMut(usize) -> Result<(), GpuError>,
+    ) -> Result<Evaluation, GpuError> {
+        let mut recorder = gpu.record();
+        recorder.copy(&arena.weights.view(), &arena.weights_eff.view());
+        recorder.submit()?;
+        let starts: Vec<usize> = (0..self.data.len()).step_by(self.batch).collect();
+        let (mut loss, mut correct) = (0.0, 0.0);
+        for chunk in starts.chunks(SLOTS) {
+            for (slot, first) in chunk.iter().enumerate() {
+                let valid = self.batch.min(self.data.len() - first);
+                let first = self.data.stage(gpu, *first, valid)?;
+                let mut recorder = gpu.record();
+                self.plan.record(&mut recorder, BatchInfo { first, valid: valid as u32, slot: slot as u32 });
+                recorder.submit()?;
+                after_batch(valid)?;
+            }
+            let sums: Vec<[f32; 2]> = gpu.read(&self.sums.view())?;
+            for [batch_loss, batch_correct] in &sums[..chunk.len()] {
+                loss += f64::from(*batch_loss);
+                correct += f64::from(*batch_correct);
+            }
+        }
+        let count = self.data.len() as f64;
+        Ok(Evaluation { loss: loss / count, accuracy: correct / count })
+    }
+}

@@ -1,0 +1,68 @@
+//! Bytes that a run will take on the device, known before anything is allocated.
+
+use serde::Serialize;
+
+use crate::{
+    gpu::{Limits, WORD_BYTES},
+    graph::{GraphError, Mode, Schedule, memory},
+    nn::Model,
+    optim::{Optimizer, OptimizerKind},
+};
+
+/// The arenas of a run and their bytes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Footprint {
+    /// Name and bytes of each arena, in the order of their use.
+    pub arenas: Vec<(String, u64)>,
+    /// Their sum.
+    pub total_bytes: u64,
+    /// The least bytes that any placement of activations needs: those alive at once.
+    pub activations_lower_bound_bytes: u64,
+    /// The largest tensor that a kernel binds whole.
+    pub largest_binding_bytes: u64,
+    /// Floating-point operations of a step's products.
+    pub flops: u64,
+}
+
+impl Footprint {
+    /// The footprint of training `model` with batches of `batch`; data and evaluation are apart.
+    ///
+    /// # Errors
+    /// [`GraphError`] for a model or batch that cannot be planned.
+    pub fn new(model: &Model, batch: usize, optimizer: OptimizerKind) -> Result<(Self, Schedule), GraphError> {
+        let schedule = Schedule::new(&model.graph, batch, Mode::Train)?;
+        let layout = model.graph.layout();
+        let words = layout.words() as u64 * WORD_BYTES;
+        let activations = schedule.placement().words as u64 * WORD_BYTES;
+        let mut arenas: Vec<(String, u64)> =
+            ["weights", "weights_eff", "grads"].map(|name| (name.to_owned(), words)).into();
+        for state in 0..Optimizer::state_arenas(optimizer) {
+            arenas.push((format!("optimizer state {}", state + 1), words));
+        }
+        arenas.push(("activations and their gradients".to_owned(), activations));
+        arenas.push(("noise table".to_owned(), u64::from(layout.blocks()) * 16));
+        let total_bytes = arenas.iter().map(|(_, bytes)| bytes).sum();
+        let tensors = layout.spans().iter().map(|span| span.len).chain(schedule.slots.iter().map(|slot| slot.words));
+        let footprint = Self {
+            arenas,
+            total_bytes,
+            activations_lower_bound_bytes: memory::lower_bound(&schedule.lives()) as u64 * WORD_BYTES,
+            largest_binding_bytes: tensors.max().unwrap_or(0) as u64 * WORD_BYTES,
+            flops: schedule.flops(),
+        };
+        Ok((footprint, schedule))
+    }
+
+    /// What would not fit an adapter, in words; `None` if everything does.
+    #[must_use]
+    pub fn excess(&self, limits: Limits) -> Option<String> {
+        let (name, bytes) = self.arenas.iter().max_by_key(|(_, bytes)| bytes)?;
+        if *bytes > limits.buffer_bytes {
+            return Some(format!("{name} takes {bytes} bytes, a buffer holds {}", limits.buffer_bytes));
+        }
+        (self.largest_binding_bytes > limits.binding_bytes).then(|| {
+            let bytes = self.largest_binding_bytes;
+            format!("the largest tensor takes {bytes} bytes, a binding holds {}", limits.binding_bytes)
+        })
+    }
+}
