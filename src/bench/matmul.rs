@@ -61,7 +61,7 @@ pub fn bench_matmul(gpu: &Gpu, of: &MatmulBench) -> Result<MatmulReport, GpuErro
     let layouts = [MatmulLayout::Forward, MatmulLayout::DataGradient, MatmulLayout::WeightGradient];
     let mut dispatches = Vec::new();
     for layout in layouts {
-        let variant = matmul_variant(gpu, layout, shape);
+        let variant = matmul_variant(gpu, shape);
         let dispatch = matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &operands)?;
         dispatches.push((layout, variant, dispatch, Vec::new()));
     }

@@ -2,6 +2,9 @@
 
 use super::{GpuError, WORD_BYTES};
 
+/// Bytes of a vec4: kernels that read vec4s are bound to whole ones.
+pub(super) const VEC4_BYTES: u64 = 16;
+
 /// A storage buffer of 32-bit words; zero until written.
 #[derive(Clone, Debug)]
 pub struct Buffer {
@@ -85,7 +88,9 @@ impl View {
         wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer: &self.buffer.raw,
             offset: self.offset_bytes(),
-            size: wgpu::BufferSize::new(self.bytes()),
+            // Whole vec4s: buffers are allocated so, tensors start at multiples of 256 bytes, and so the last vec4 of a
+            // tensor is its own.
+            size: wgpu::BufferSize::new(self.bytes().next_multiple_of(VEC4_BYTES)),
         })
     }
 

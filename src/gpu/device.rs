@@ -175,7 +175,8 @@ impl Gpu {
     pub fn buffer(&self, label: &str, words: usize) -> Result<Buffer, GpuError> {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let words = words.max(1);
-        self.raw_buffer(label, words as u64 * WORD_BYTES, usage).map(|raw| Buffer::new(raw, words))
+        let bytes = (words as u64 * WORD_BYTES).next_multiple_of(super::buffer::VEC4_BYTES);
+        self.raw_buffer(label, bytes, usage).map(|raw| Buffer::new(raw, words))
     }
 
     pub(super) fn raw_buffer(

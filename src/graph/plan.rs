@@ -117,7 +117,7 @@ impl Binder<'_> {
     fn matmul(&self, call: &MatmulCall) -> Result<Dispatch, GpuError> {
         let [m, n, k] = call.shape;
         let shape = MatmulShape::new(m, n, k)?;
-        let variant = matmul_variant(self.gpu, call.layout, shape);
+        let variant = matmul_variant(self.gpu, shape);
         let aux = call.aux.map(|tensor| self.tensor(tensor)).transpose()?;
         let pre = call.pre.map(|slot| self.slot(slot)).transpose()?;
         let operands = MatmulOperands {

@@ -1,6 +1,6 @@
 //! Matrix products with an epilogue: the host side of `shaders/matmul_*.wgsl`, and the choice between them.
 
-use crate::gpu::{Access, Dispatch, Gpu, GpuError, Grid, KernelSpec, View};
+use crate::gpu::{Access, Dispatch, Family, Gpu, GpuError, Grid, KernelSpec, View};
 
 use super::{Activation, Constant, flag, index_u32};
 
@@ -16,6 +16,17 @@ pub(super) static MATMUL_TILE: KernelSpec = KernelSpec {
     entry: "matmul_tile",
     source: concat!(
         include_str!("../../shaders/matmul_tile.wgsl"),
+        include_str!("../../shaders/shared/activation.wgsl"),
+        include_str!("../../shaders/shared/math.wgsl"),
+    ),
+    bindings: BINDINGS,
+    immediate_bytes: size_of::<MatmulShape>() as u32,
+};
+
+pub(super) static MATMUL_SOFTWARE: KernelSpec = KernelSpec {
+    entry: "matmul_software",
+    source: concat!(
+        include_str!("../../shaders/matmul_software.wgsl"),
         include_str!("../../shaders/shared/activation.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
     ),
@@ -104,29 +115,79 @@ pub struct MatmulOperands<'a> {
 pub enum MatmulVariant {
     /// 64 x 64 tiles through workgroup memory, for GPUs.
     Tile,
+    /// 32 x 32 tiles in registers, for software adapters with subgroups of 8.
+    Software,
+    /// 32 x 64 tiles in registers, for the same adapters and products that overflow their caches.
+    SoftwareWide,
 }
 
 impl MatmulVariant {
     /// Every variant that can run on this adapter.
     #[must_use]
-    pub fn available(_gpu: &Gpu) -> Vec<Self> {
-        vec![Self::Tile]
+    pub fn available(gpu: &Gpu) -> Vec<Self> {
+        let mut variants = vec![Self::Tile];
+        if gpu.fixed_subgroup_size() == Some(SOFTWARE_LANES) {
+            variants.extend([Self::Software, Self::SoftwareWide]);
+        }
+        variants
+    }
+
+    fn spec(self) -> &'static KernelSpec {
+        match self {
+            Self::Tile => &MATMUL_TILE,
+            Self::Software | Self::SoftwareWide => &MATMUL_SOFTWARE,
+        }
+    }
+
+    /// Workgroups in x and y.
+    fn workgroups(self, MatmulShape { m, n, .. }: MatmulShape) -> [u32; 2] {
+        match self {
+            Self::Tile => [n.div_ceil(64), m.div_ceil(64)],
+            Self::Software => [m.div_ceil(32), n.div_ceil(32)],
+            Self::SoftwareWide => [m.div_ceil(32), n.div_ceil(64)],
+        }
+    }
+
+    /// Overrides that only this variant has.
+    fn constants(self, layout: MatmulLayout, MatmulShape { m, n, k }: MatmulShape) -> Vec<Constant> {
+        if self == Self::Tile {
+            return Vec::new();
+        }
+        let a_extent = if layout == MatmulLayout::WeightGradient { m } else { k };
+        let b_extent = if layout == MatmulLayout::Forward { k } else { n };
+        let blocks = if self == Self::SoftwareWide { 2.0 } else { 1.0 };
+        vec![
+            flag("A_ALIGNED", a_extent % 4 == 0),
+            flag("B_ALIGNED", b_extent % 4 == 0),
+            flag("C_ALIGNED", n % 4 == 0),
+            ("COLUMN_BLOCKS", blocks),
+        ]
     }
 }
+
+/// Lanes of a subgroup that `matmul_software` is written for.
+const SOFTWARE_LANES: u32 = 8;
 
 /// The variant for an adapter and shape.
+///
+/// Measured on llvmpipe (Mesa 22.3.6, two cores): see `benches/RESULTS.md`. On a software adapter without subgroups of
+/// 8 the tile still gives right results.
 #[must_use]
-pub fn matmul_variant(_gpu: &Gpu, _layout: MatmulLayout, _shape: MatmulShape) -> MatmulVariant {
-    MatmulVariant::Tile
+pub fn matmul_variant(gpu: &Gpu, shape: MatmulShape) -> MatmulVariant {
+    if gpu.family() != Family::Software || gpu.fixed_subgroup_size() != Some(SOFTWARE_LANES) {
+        return MatmulVariant::Tile;
+    }
+    let wide = shape.flops() >= 1 << 31 && shape.n > 32;
+    if wide { MatmulVariant::SoftwareWide } else { MatmulVariant::Software }
 }
 
-fn grid(gpu: &Gpu, spec: &KernelSpec, [columns, rows]: [u32; 2]) -> Result<Grid, GpuError> {
+fn grid(gpu: &Gpu, spec: &KernelSpec, [x, y]: [u32; 2]) -> Result<Grid, GpuError> {
     let limit = gpu.limits().workgroups;
-    if columns > limit || rows > limit {
-        let groups = u64::from(columns) * u64::from(rows);
+    if x > limit || y > limit {
+        let groups = u64::from(x) * u64::from(y);
         return Err(GpuError::Grid { kernel: spec.entry, groups, limit: u64::from(limit).pow(2) });
     }
-    Ok(Grid([columns, rows, 1]))
+    Ok(Grid([x, y, 1]))
 }
 
 fn check(spec: &KernelSpec, shape: MatmulShape, epilogue: Epilogue, of: &MatmulOperands<'_>) -> Result<(), GpuError> {
@@ -163,12 +224,8 @@ pub fn matmul(
     accumulate: bool,
     of: &MatmulOperands<'_>,
 ) -> Result<Dispatch, GpuError> {
-    let (spec, grid) = match variant {
-        MatmulVariant::Tile => {
-            let spec = &MATMUL_TILE;
-            (spec, grid(gpu, spec, [shape.n.div_ceil(64), shape.m.div_ceil(64)])?)
-        }
-    };
+    let spec = variant.spec();
+    let grid = grid(gpu, spec, variant.workgroups(shape))?;
     check(spec, shape, epilogue, of)?;
     let mut constants: Vec<Constant> = vec![
         flag("A_TRANSPOSED", layout == MatmulLayout::WeightGradient),
@@ -176,6 +233,11 @@ pub fn matmul(
         flag("ACCUMULATE", accumulate),
     ];
     constants.extend(epilogue_constants(epilogue));
+    if variant != MatmulVariant::Tile {
+        let direct = epilogue == Epilogue::Plain && !accumulate && shape.n % 4 == 0;
+        constants.push(flag("DIRECT", direct));
+    }
+    constants.extend(variant.constants(layout, shape));
     let unused = [gpu.unused(0)?, gpu.unused(1)?];
     let views = [of.a, of.b, of.aux.unwrap_or(&unused[0]), of.c, of.pre.unwrap_or(&unused[1])];
     gpu.kernel(spec, &constants)?.dispatch(gpu, grid, &views, bytemuck::bytes_of(&shape))

@@ -45,6 +45,7 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &filter_norm::FILTER_NORM,
         &gather::GATHER,
         &init_uniform::INIT_UNIFORM,
+        &matmul::MATMUL_SOFTWARE,
         &matmul::MATMUL_TILE,
         &metrics::METRICS_SUM,
         &mse::MSE,

@@ -1,0 +1,271 @@
+// Matrix product for software adapters with subgroups of 8 lanes (llvmpipe): registers and shuffles, no workgroup tiles.
+//
+//   C[m, n] = epilogue( sum_k A[m, k] B[k, n] )
+//
+// Shapes    A: [m, k], or [k, m] with A_TRANSPOSED; B: [k, n], or [n, k] with B_TRANSPOSED; C: [m, n]; row-major.
+//           aux: bias [n] (EPILOGUE 1) or what forward saved [m, n] (EPILOGUE 2); pre: [m, n] with STORE_PRE.
+//           Any sizes; bindings are whole vec4s (the host rounds their sizes up to 16 bytes).
+// Epilogue  as in matmul_tile.wgsl.
+// Dispatch  [ceil(m / 32), ceil(n / (32 COLUMN_BLOCKS)), 1] workgroups of one subgroup of 8 lanes; rows run fastest,
+//           so that the panel of B stays in the cache.
+//
+// A load within a loop costs llvmpipe some 35 instructions a lane, whatever the lanes read, so nothing is read twice: a
+// lane reads 4 rows of a 32 x 4 block of A, which subgroupShuffle with a constant lane (one instruction) hands to all,
+// and 4 columns of each block of B. Sums live in registers and on the stack.
+// Every operand is read_write because A, B and C may lie in one arena buffer.
+
+override A_TRANSPOSED: bool = false;
+override B_TRANSPOSED: bool = false;
+// The contiguous extent of the operand is a multiple of 4, so that vec4 reads and writes line up.
+override A_ALIGNED: bool = true;
+override B_ALIGNED: bool = true;
+override C_ALIGNED: bool = true;
+// 1 or 2 blocks of 32 columns for each workgroup: 2 for products that overflow the caches.
+override COLUMN_BLOCKS: u32 = 1u;
+// Nothing happens to the sums and they line up: written straight from registers.
+override DIRECT: bool = false;
+override EPILOGUE: u32 = 0u;
+override ACTIVATION: u32 = 0u;
+override STORE_PRE: bool = false;
+override ACCUMULATE: bool = false;
+
+const LANES: u32 = 8u;
+const BLOCK: u32 = 32u; // rows or columns of a block: 4 for each lane
+const DEPTH_STEP: u32 = 4u;
+
+struct Product {
+    m: u32,
+    n: u32,
+    k: u32,
+}
+
+var<immediate> values: Product;
+@group(0) @binding(0) var<storage, read_write> a: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> b: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> aux: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> pre: array<vec4<f32>>;
+
+// Two vec4s (one for each column block) for each of 32 rows.
+alias Sums = array<vec4<f32>, 64>;
+// A finished tile on its way through an epilogue, as [32 rows][2][8 lanes]. A lane reads back only what
+// it wrote, so no barrier is needed.
+var<workgroup> finished: array<vec4<f32>, 512>;
+
+fn a_vector(line: u32, first: u32, width: u32) -> vec4<f32> {
+    let at = line * width + first;
+    if A_ALIGNED { return a[at / 4u]; }
+    let last = (line + 1u) * width - 1u;
+    let i = min(vec4<u32>(at, at + 1u, at + 2u, at + 3u), vec4<u32>(last));
+    return vec4<f32>(a[i.x / 4u][i.x % 4u], a[i.y / 4u][i.y % 4u],
+                     a[i.z / 4u][i.z % 4u], a[i.w / 4u][i.w % 4u]);
+}
+
+fn b_vector(line: u32, first: u32, width: u32) -> vec4<f32> {
+    let at = line * width + first;
+    if B_ALIGNED { return b[at / 4u]; }
+    let last = (line + 1u) * width - 1u;
+    let i = min(vec4<u32>(at, at + 1u, at + 2u, at + 3u), vec4<u32>(last));
+    return vec4<f32>(b[i.x / 4u][i.x % 4u], b[i.y / 4u][i.y % 4u],
+                     b[i.z / 4u][i.z % 4u], b[i.w / 4u][i.w % 4u]);
+}
+
+// Zero where depth has run out; both operands, since a stray NaN times zero is NaN.
+fn within_depth(block: mat4x4<f32>, depth: u32) -> mat4x4<f32> {
+    let none = vec4<f32>();
+    return mat4x4<f32>(block[0],
+                       select(none, block[1], depth + 1u < values.k),
+                       select(none, block[2], depth + 2u < values.k),
+                       select(none, block[3], depth + 3u < values.k));
+}
+
+// A(row .. row + 3, depth .. depth + 3) as one vec4 of rows for each depth; edges are repeated.
+fn a_block(row: u32, depth: u32) -> mat4x4<f32> {
+    if !A_TRANSPOSED {
+        let r = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(values.m - 1u));
+        return within_depth(transpose(mat4x4<f32>(
+            a_vector(r.x, depth, values.k), a_vector(r.y, depth, values.k),
+            a_vector(r.z, depth, values.k), a_vector(r.w, depth, values.k))), depth);
+    }
+    let d = min(vec4<u32>(depth, depth + 1u, depth + 2u, depth + 3u), vec4<u32>(values.k - 1u));
+    let r = min(row, (values.m - 1u) / 4u * 4u);
+    return within_depth(mat4x4<f32>(
+        a_vector(d.x, r, values.m), a_vector(d.y, r, values.m),
+        a_vector(d.z, r, values.m), a_vector(d.w, r, values.m)), depth);
+}
+
+// B(depth .. depth + 3, column .. column + 3) as one vec4 of columns for each depth.
+fn b_block(column: u32, depth: u32) -> mat4x4<f32> {
+    if B_TRANSPOSED {
+        let c = min(vec4<u32>(column, column + 1u, column + 2u, column + 3u), vec4<u32>(values.n - 1u));
+        return within_depth(transpose(mat4x4<f32>(
+            b_vector(c.x, depth, values.k), b_vector(c.y, depth, values.k),
+            b_vector(c.z, depth, values.k), b_vector(c.w, depth, values.k))), depth);
+    }
+    let d = min(vec4<u32>(depth, depth + 1u, depth + 2u, depth + 3u), vec4<u32>(values.k - 1u));
+    let c = min(column, (values.n - 1u) / 4u * 4u);
+    return within_depth(mat4x4<f32>(
+        b_vector(d.x, c, values.n), b_vector(d.y, c, values.n),
+        b_vector(d.z, c, values.n), b_vector(d.w, c, values.n)), depth);
+}
+
+// One row, all depths of the step: its 4 or 8 accumulators stay in registers.
+fn add_row(sums: ptr<function, Sums>, row: u32, terms: vec4<f32>, b0: mat4x4<f32>, b1: mat4x4<f32>) {
+    var s0 = (*sums)[2u * row];
+    var s1 = (*sums)[2u * row + 1u];
+    s0 += terms.x * b0[0];
+    if COLUMN_BLOCKS > 1u { s1 += terms.x * b1[0]; }
+    s0 += terms.y * b0[1];
+    if COLUMN_BLOCKS > 1u { s1 += terms.y * b1[1]; }
+    s0 += terms.z * b0[2];
+    if COLUMN_BLOCKS > 1u { s1 += terms.z * b1[2]; }
+    s0 += terms.w * b0[3];
+    if COLUMN_BLOCKS > 1u { s1 += terms.w * b1[3]; }
+    (*sums)[2u * row] = s0;
+    if COLUMN_BLOCKS > 1u { (*sums)[2u * row + 1u] = s1; }
+}
+
+// Row `part` of the four that `lane` read, for every depth of the step.
+fn row_of(rows: mat4x4<f32>, lane: u32, part: u32) -> vec4<f32> {
+    return vec4<f32>(subgroupShuffle(rows[0][part], lane), subgroupShuffle(rows[1][part], lane),
+                     subgroupShuffle(rows[2][part], lane), subgroupShuffle(rows[3][part], lane));
+}
+
+fn add_lane(sums: ptr<function, Sums>, lane: u32, rows: mat4x4<f32>, b0: mat4x4<f32>, b1: mat4x4<f32>) {
+    add_row(sums, 4u * lane, row_of(rows, lane, 0u), b0, b1);
+    add_row(sums, 4u * lane + 1u, row_of(rows, lane, 1u), b0, b1);
+    add_row(sums, 4u * lane + 2u, row_of(rows, lane, 2u), b0, b1);
+    add_row(sums, 4u * lane + 3u, row_of(rows, lane, 3u), b0, b1);
+}
+
+fn add_block(sums: ptr<function, Sums>, rows: mat4x4<f32>, b0: mat4x4<f32>, b1: mat4x4<f32>) {
+    add_lane(sums, 0u, rows, b0, b1);
+    add_lane(sums, 1u, rows, b0, b1);
+    add_lane(sums, 2u, rows, b0, b1);
+    add_lane(sums, 3u, rows, b0, b1);
+    add_lane(sums, 4u, rows, b0, b1);
+    add_lane(sums, 5u, rows, b0, b1);
+    add_lane(sums, 6u, rows, b0, b1);
+    add_lane(sums, 7u, rows, b0, b1);
+}
+
+fn activate(value: vec4<f32>) -> vec4<f32> {
+    return vec4<f32>(
+        activation_forward(ACTIVATION, value.x),
+        activation_forward(ACTIVATION, value.y),
+        activation_forward(ACTIVATION, value.z),
+        activation_forward(ACTIVATION, value.w),
+    );
+}
+
+fn gradient(saved: vec4<f32>) -> vec4<f32> {
+    return vec4<f32>(
+        activation_gradient(ACTIVATION, saved.x),
+        activation_gradient(ACTIVATION, saved.y),
+        activation_gradient(ACTIVATION, saved.z),
+        activation_gradient(ACTIVATION, saved.w),
+    );
+}
+
+// The biases of four columns, read once for all rows; columns past the end repeat the last.
+fn bias_of(column: u32) -> vec4<f32> {
+    if EPILOGUE != 1u {
+        return vec4<f32>();
+    }
+    if C_ALIGNED {
+        return aux[min(column, values.n - 4u) / 4u];
+    }
+    let i = min(vec4<u32>(column, column + 1u, column + 2u, column + 3u), vec4<u32>(values.n - 1u));
+    return vec4<f32>(aux[i.x / 4u][i.x % 4u], aux[i.y / 4u][i.y % 4u],
+                     aux[i.z / 4u][i.z % 4u], aux[i.w / 4u][i.w % 4u]);
+}
+
+// Four neighbouring elements of a row whose columns line up.
+fn write_vector(row: u32, column: u32, sums: vec4<f32>, bias: vec4<f32>) {
+    if column >= values.n {
+        return;
+    }
+    let at = (row * values.n + column) / 4u;
+    var value = sums + bias;
+    if EPILOGUE == 1u {
+        if STORE_PRE {
+            pre[at] = value;
+        }
+        value = activate(value);
+    } else if EPILOGUE == 2u {
+        value *= gradient(aux[at]);
+    }
+    if ACCUMULATE {
+        value += c[at];
+    }
+    c[at] = value;
+}
+
+// One element of a row whose columns do not.
+fn write_element(row: u32, column: u32, sum: f32) {
+    if column >= values.n {
+        return;
+    }
+    let at = row * values.n + column;
+    var value = sum;
+    if EPILOGUE == 1u {
+        if STORE_PRE {
+            pre[at / 4u][at % 4u] = value;
+        }
+        value = activation_forward(ACTIVATION, value);
+    } else if EPILOGUE == 2u {
+        value *= activation_gradient(ACTIVATION, aux[at / 4u][at % 4u]);
+    }
+    if ACCUMULATE {
+        value += c[at / 4u][at % 4u];
+    }
+    c[at / 4u][at % 4u] = value;
+}
+
+fn write_vector_or_elements(row: u32, column: u32, sums: vec4<f32>, bias: vec4<f32>) {
+    if C_ALIGNED {
+        write_vector(row, column, sums, bias);
+    } else {
+        write_element(row, column, sums.x + bias.x);
+        write_element(row, column + 1u, sums.y + bias.y);
+        write_element(row, column + 2u, sums.z + bias.z);
+        write_element(row, column + 3u, sums.w + bias.w);
+    }
+}
+
+@compute @workgroup_size(8)
+fn matmul_software(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let row = tile.x * BLOCK;
+    let column = tile.y * BLOCK * COLUMN_BLOCKS + 4u * lane;
+    var sums: Sums;
+    for (var depth = 0u; depth < values.k; depth += DEPTH_STEP) {
+        let b0 = b_block(column, depth);
+        var b1 = b0;
+        if COLUMN_BLOCKS > 1u { b1 = b_block(column + BLOCK, depth); }
+        add_block(&sums, a_block(row + 4u * lane, depth), b0, b1);
+    }
+    // The driver unrolls loops of up to 32 rounds; a longer one would index `sums` at run time, which takes it 20 seconds
+    // to compile. So does an epilogue in an unrolled loop: only plain vectors are written from it.
+    for (var i = 0u; i < BLOCK; i++) {
+        if DIRECT {
+            if row + i < values.m {
+                write_vector(row + i, column, sums[2u * i], vec4<f32>());
+                if COLUMN_BLOCKS > 1u { write_vector(row + i, column + BLOCK, sums[2u * i + 1u], vec4<f32>()); }
+            }
+        } else {
+            finished[2u * i * LANES + lane] = sums[2u * i];
+            if COLUMN_BLOCKS > 1u { finished[(2u * i + 1u) * LANES + lane] = sums[2u * i + 1u]; }
+        }
+    }
+    if DIRECT { return; }
+    let bias_0 = bias_of(column);
+    var bias_1 = bias_0;
+    if COLUMN_BLOCKS > 1u { bias_1 = bias_of(column + BLOCK); }
+    let rows = min(BLOCK, values.m - row);
+    for (var i = 0u; i < rows; i++) {
+        write_vector_or_elements(row + i, column, finished[2u * i * LANES + lane], bias_0);
+        if COLUMN_BLOCKS > 1u {
+            write_vector_or_elements(row + i, column + BLOCK, finished[(2u * i + 1u) * LANES + lane], bias_1);
+        }
+    }
+}
