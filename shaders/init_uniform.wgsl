@@ -7,6 +7,8 @@
 
 override WORKGROUP_SIZE: u32 = 64u;
 
+const TWO_POW_MINUS_23: f32 = 1.1920928955078125e-7;
+
 struct Init {
     count: u32,
     tensor: u32,
@@ -26,7 +28,7 @@ fn init_uniform(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(n
     }
     let key = vec2<u32>(values.seed_low, values.seed_high);
     let bits = philox(vec4<u32>(quad, values.tensor, 0u, NOISE_STREAM_INIT), key);
-    let drawn = (vec4<f32>(bits >> vec4<u32>(8u)) * (2.0 * NOISE_2_POW_MINUS_24) - 1.0) * values.bound;
+    let drawn = (vec4<f32>(bits >> vec4<u32>(8u)) * TWO_POW_MINUS_23 - 1.0) * values.bound;
     for (var lane = 0u; lane < min(4u, values.count - quad * 4u); lane++) {
         weights[quad * 4u + lane] = drawn[lane];
     }

@@ -7,7 +7,7 @@
 //
 // Shapes    weights, weights_eff: the arena in vec4s; blocks: one entry per 64 elements of the arena;
 //           filters: per tensor (first filter, elements per filter, 0, 0); norms: [filters].
-// Dispatch  grid_1d(count of vec4s, WORKGROUP_SIZE), folded.
+// Dispatch  grid_1d(count of octets, WORKGROUP_SIZE), folded, two vec4s an invocation.
 
 override WORKGROUP_SIZE: u32 = 64u;
 override NOISE: u32 = 0u;
@@ -21,8 +21,17 @@ var<immediate> values: NoiseStep;
 @group(0) @binding(4) var<storage, read> norms: array<f32>;
 
 // Elements past the tensor's end share the last filter: they are padding that nothing reads.
-fn norm_of(filter_range: vec4<u32>, element: u32) -> f32 {
-    return norms[min(filter_range.x + element / filter_range.y, arrayLength(&norms) - 1u)];
+fn norm_of(range: vec4<u32>, element: u32) -> f32 {
+    return norms[min(range.x + element / range.y, arrayLength(&norms) - 1u)];
+}
+
+fn norms_of(range: vec4<u32>, element: u32) -> vec4<f32> {
+    return vec4<f32>(
+        norm_of(range, element),
+        norm_of(range, element + 1u),
+        norm_of(range, element + 2u),
+        norm_of(range, element + 3u),
+    );
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -32,21 +41,19 @@ fn perturb(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_wo
         return;
     }
     let i = values.first + offset;
-    var noisy = weights[i];
+    var noisy = mat2x4<f32>(weights[2u * i], weights[2u * i + 1u]);
     if NOISE != NOISE_NONE {
-        let block = blocks[values.block_base + i / 16u];
-        var delta = noise_delta(NOISE, values, block, i);
+        let block = blocks[values.block_base + i / 8u];
+        let delta = noise_delta(NOISE, values, block, i);
         if FILTER_SCALED {
             let range = filters[block.x];
-            let element = 4u * (block.y + (i & 15u));
-            delta *= vec4<f32>(
-                norm_of(range, element),
-                norm_of(range, element + 1u),
-                norm_of(range, element + 2u),
-                norm_of(range, element + 3u),
-            );
+            let element = 8u * (block.y + (i & 7u));
+            noisy[0] += delta[0] * norms_of(range, element);
+            noisy[1] += delta[1] * norms_of(range, element + 4u);
+        } else {
+            noisy += delta;
         }
-        noisy += delta;
     }
-    weights_eff[i] = noisy;
+    weights_eff[2u * i] = noisy[0];
+    weights_eff[2u * i + 1u] = noisy[1];
 }

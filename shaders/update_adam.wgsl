@@ -9,7 +9,7 @@
 //
 // Shapes    grads, exp_avg, exp_avg_sq, weights, weights_eff: the arena in vec4s; blocks: one entry per 64 elements.
 // Units     grads is d(mean loss)/d(weights); step_size = learning_rate / (1 - beta1^t), t counted from 1.
-// Dispatch  grid_1d(count of vec4s, WORKGROUP_SIZE), folded; NOISE = 0 leaves the noise out of the code altogether.
+// Dispatch  grid_1d(count of octets, WORKGROUP_SIZE), folded, two vec4s an invocation; NOISE = 0 leaves the noise out of the code altogether.
 // Source    torch.optim.Adam and AdamW (Kingma & Ba 2015; Loshchilov & Hutter 2019).
 
 override WORKGROUP_SIZE: u32 = 64u;
@@ -35,13 +35,8 @@ var<immediate> values: AdamStep;
 @group(0) @binding(4) var<storage, read_write> weights_eff: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> blocks: array<vec4<u32>>;
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn update_adam(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let offset = index_1d(invocation, grid, WORKGROUP_SIZE);
-    if offset >= values.noise.count {
-        return;
-    }
-    let i = values.noise.first + offset;
+// The clean update of vec4 number `i`; returns the new weights.
+fn update(i: u32) -> vec4<f32> {
     let weight = weights[i];
     let gradient = grads[i] + values.weight_decay * weight;
     let first = exp_avg[i];
@@ -50,10 +45,22 @@ fn update_adam(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(nu
     exp_avg[i] = mean;
     exp_avg_sq[i] = square;
     let denominator = sqrt(square) / values.bias_correction2_sqrt + values.eps;
-    var next = weight * values.decay_factor - values.step_size * (mean / denominator);
+    let next = weight * values.decay_factor - values.step_size * (mean / denominator);
     weights[i] = next;
-    if NOISE != NOISE_NONE {
-        next += noise_delta(NOISE, values.noise, blocks[values.noise.block_base + i / 16u], i);
+    return next;
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn update_adam(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
+    let offset = index_1d(invocation, grid, WORKGROUP_SIZE);
+    if offset >= values.noise.count {
+        return;
     }
-    weights_eff[i] = next;
+    let i = values.noise.first + offset;
+    var next = mat2x4<f32>(update(2u * i), update(2u * i + 1u));
+    if NOISE != NOISE_NONE {
+        next += noise_delta(NOISE, values.noise, blocks[values.noise.block_base + i / 8u], i);
+    }
+    weights_eff[2u * i] = next[0];
+    weights_eff[2u * i + 1u] = next[1];
 }

@@ -8,7 +8,7 @@
 //
 // Shapes    grads, velocity, weights, weights_eff: the arena in vec4s; blocks: one entry per 64 elements of the arena.
 // Units     grads is d(mean loss)/d(weights); learning_rate and weight_decay are per step.
-// Dispatch  grid_1d(count of vec4s, WORKGROUP_SIZE), folded; NOISE = 0 leaves the noise out of the code altogether.
+// Dispatch  grid_1d(count of octets, WORKGROUP_SIZE), folded, two vec4s an invocation; NOISE = 0 leaves the noise out of the code altogether.
 // Source    torch.optim.SGD's update rule (momentum after Sutskever et al., ICML 2013).
 
 override WORKGROUP_SIZE: u32 = 64u;
@@ -31,13 +31,8 @@ var<immediate> values: SgdStep;
 @group(0) @binding(3) var<storage, read_write> weights_eff: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> blocks: array<vec4<u32>>;
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn update_sgd(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let offset = index_1d(invocation, grid, WORKGROUP_SIZE);
-    if offset >= values.noise.count {
-        return;
-    }
-    let i = values.noise.first + offset;
+// The clean update of vec4 number `i`; returns the new weights.
+fn update(i: u32) -> vec4<f32> {
     let weight = weights[i];
     var direction = grads[i] + values.weight_decay * weight;
     if values.momentum != 0.0 {
@@ -46,10 +41,22 @@ fn update_sgd(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num
         velocity[i] = v;
         direction = select(v, direction + values.momentum * v, values.nesterov == 1u);
     }
-    var next = weight - values.learning_rate * direction;
+    let next = weight - values.learning_rate * direction;
     weights[i] = next;
-    if NOISE != NOISE_NONE {
-        next += noise_delta(NOISE, values.noise, blocks[values.noise.block_base + i / 16u], i);
+    return next;
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn update_sgd(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
+    let offset = index_1d(invocation, grid, WORKGROUP_SIZE);
+    if offset >= values.noise.count {
+        return;
     }
-    weights_eff[i] = next;
+    let i = values.noise.first + offset;
+    var next = mat2x4<f32>(update(2u * i), update(2u * i + 1u));
+    if NOISE != NOISE_NONE {
+        next += noise_delta(NOISE, values.noise, blocks[values.noise.block_base + i / 8u], i);
+    }
+    weights_eff[2u * i] = next[0];
+    weights_eff[2u * i + 1u] = next[1];
 }

@@ -13,7 +13,7 @@ import time
 
 try:
     import torch
-except ImportError as error:
+except (ImportError, OSError) as error:
     print(f"torch_mlp.py: no PyTorch ({error}): python -m pip install torch, or name its Python", file=sys.stderr)
     sys.exit(2)
 

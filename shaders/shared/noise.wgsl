@@ -1,10 +1,12 @@
-// Weight noise: four draws of zero mean and unit variance as a pure function of (seed, step, tensor, element).
+// Weight noise: eight draws of zero mean and unit variance as a pure function of (seed, step, tensor, element).
 // Needs shared/philox.wgsl and shared/math.wgsl.
 //
-//   counter = (element / 4, tensor, step, stream), key = seed; lane element % 4
+//   counter = (element / 8, tensor, step, stream), key = seed; element % 8 picks the draw
 //
-// gaussian: Box-Muller on 24-bit uniforms with the polynomials of math.wgsl and Cephes' sinf and cosf, so that
-// adapters agree to a few ulp; sqrt is the only built-in. rademacher: the top bit. uniform: centred, times sqrt(12).
+// gaussian: Box-Muller, a pair from each word, 20 bits for the radius (up to 5.4 sigma) and 12 for the angle; with the
+// polynomials of math.wgsl and Cephes' sinf and cosf, so that adapters agree to a few ulp; sqrt is the only built-in.
+// rademacher and uniform: 16 bits each; the top bit, or centred and times sqrt(12).
+// Eight from one Philox call because noise must cost next to nothing where arithmetic is dear (software adapters).
 // src/noise/draw.rs is the same arithmetic on the host.
 
 const NOISE_NONE: u32 = 0u;
@@ -15,10 +17,12 @@ const NOISE_UNIFORM: u32 = 3u;
 const NOISE_STREAM_WEIGHTS: u32 = 0u;
 const NOISE_STREAM_INIT: u32 = 1u;
 
-const NOISE_2_POW_MINUS_24: f32 = 5.9604644775390625e-8;
+const NOISE_2_POW_MINUS_20: f32 = 9.5367431640625e-7;
+const NOISE_SQRT3_2_POW_MINUS_16: f32 = 2.6428997e-5;
+const NOISE_QUARTER_TURN_1024TH: f32 = 1.5339808e-3; // (pi / 2) / 1024
 
-// What a step tells the kernels that add noise. `first` and `count` are in vec4s of the bound part of the arena, whose
-// first 64-element block is number `block_base` of the whole arena.
+// What a step tells the kernels that add noise. `first` and `count` are in octets (8 elements) of the bound part of the
+// arena, whose first 64-element block is number `block_base` of the whole arena.
 struct NoiseStep {
     first: u32,
     count: u32,
@@ -29,42 +33,52 @@ struct NoiseStep {
     sigma: f32,
 }
 
-// (cos, sin) of a quarter-turn multiple plus an angle in [-pi/4, pi/4), both from the 24 bits of a uniform.
+// (cos, sin) of one of 4096 angles, none of them on an axis: two bits of quadrant, ten within (-pi/4, pi/4).
 fn noise_unit_circle(bits: u32) -> vec2<f32> {
-    let quadrant = bits >> 22u;
-    let angle = f32(i32(bits & 0x3FFFFFu) - 0x200000) * 3.7450704e-7; // (pi/2) 2^-22
+    let angle = (f32(i32(bits & 0x3FFu) - 512) + 0.5) * NOISE_QUARTER_TURN_1024TH;
     let z = angle * angle;
     let s = ((-1.9515295891e-4 * z + 8.3321608736e-3) * z - 1.6666654611e-1) * z * angle + angle;
     let c = ((2.443315711809948e-5 * z - 1.388731625493765e-3) * z + 4.166664568298827e-2) * z * z - 0.5 * z + 1.0;
-    let swapped = (quadrant & 1u) == 1u;
-    let x = select(c, -s, swapped);
-    let y = select(s, c, swapped);
-    let flipped = quadrant >= 2u;
-    return vec2<f32>(select(x, -x, flipped), select(y, -y, flipped));
+    // The second bit of the quadrant turns by half, the first by a quarter; signs are flipped as bits.
+    let quarter = (bits & 0x400u) != 0u;
+    let half_sign = (bits << 20u) & 0x80000000u;
+    let quarter_sign = (bits << 21u) & 0x80000000u;
+    let x = bitcast<u32>(select(c, s, quarter)) ^ half_sign ^ quarter_sign;
+    let y = bitcast<u32>(select(s, c, quarter)) ^ half_sign;
+    return vec2<f32>(bitcast<f32>(x), bitcast<f32>(y));
 }
 
-// Two standard normals from two words.
-fn noise_box_muller(a: u32, b: u32) -> vec2<f32> {
-    let uniform_01 = (f32(a >> 8u) + 1.0) * NOISE_2_POW_MINUS_24; // in (0, 1], exact
-    return sqrt(max(-2.0 * math_log(uniform_01), 0.0)) * noise_unit_circle(b >> 8u);
+// Two standard normals from a word.
+fn noise_box_muller(bits: u32) -> vec2<f32> {
+    let uniform_01 = (f32(i32(bits >> 12u)) + 0.5) * NOISE_2_POW_MINUS_20; // in (0, 1), exact
+    return sqrt(-2.0 * math_log(uniform_01)) * noise_unit_circle(bits);
 }
 
-fn noise_unit(kind: u32, bits: vec4<u32>) -> vec4<f32> {
+// Eight draws, in order of the elements.
+fn noise_unit(kind: u32, bits: vec4<u32>) -> mat2x4<f32> {
     if kind == NOISE_GAUSSIAN {
-        return vec4<f32>(noise_box_muller(bits.x, bits.y), noise_box_muller(bits.z, bits.w));
-    } else if kind == NOISE_RADEMACHER {
-        return vec4<f32>(1.0) - 2.0 * vec4<f32>(bits >> vec4<u32>(31u));
-    } else if kind == NOISE_UNIFORM {
-        // centred: (2 x + 1 - 2^24) is an odd integer below 2^24 in size; times sqrt(3) 2^-24
-        return (2.0 * vec4<f32>(bits >> vec4<u32>(8u)) - 16777215.0) * 1.0323827e-7;
+        return mat2x4<f32>(
+            vec4<f32>(noise_box_muller(bits.x), noise_box_muller(bits.y)),
+            vec4<f32>(noise_box_muller(bits.z), noise_box_muller(bits.w)),
+        );
     }
-    return vec4<f32>(0.0);
+    let low = vec4<i32>(bits & vec4<u32>(0xFFFFu));
+    let high = vec4<i32>(bits >> vec4<u32>(16u));
+    let first = vec4<i32>(low.x, high.x, low.y, high.y);
+    let second = vec4<i32>(low.z, high.z, low.w, high.w);
+    if kind == NOISE_RADEMACHER {
+        return mat2x4<f32>(vec4<f32>(1 - 2 * (first >> vec4<u32>(15u))), vec4<f32>(1 - 2 * (second >> vec4<u32>(15u))));
+    } else if kind == NOISE_UNIFORM {
+        // 2 x + 1 - 2^16 is an odd integer below 2^16 in size
+        return NOISE_SQRT3_2_POW_MINUS_16 * mat2x4<f32>(vec4<f32>(2 * first - 65535), vec4<f32>(2 * second - 65535));
+    }
+    return mat2x4<f32>();
 }
 
-// The noise of vec4 number `i` of a bound part: `block` is the arena's entry for the 64 elements around it,
-// (tensor, its first vec4 within the tensor, scale as bits, unused).
-fn noise_delta(kind: u32, step: NoiseStep, block: vec4<u32>, i: u32) -> vec4<f32> {
-    let counter = vec4<u32>(block.y + (i & 15u), block.x, step.step, NOISE_STREAM_WEIGHTS);
+// The noise of octet number `i` of a bound part: `block` is the arena's entry for the 64 elements around it,
+// (tensor, its first octet within the tensor, scale as bits, unused).
+fn noise_delta(kind: u32, step: NoiseStep, block: vec4<u32>, i: u32) -> mat2x4<f32> {
+    let counter = vec4<u32>(block.y + (i & 7u), block.x, step.step, NOISE_STREAM_WEIGHTS);
     let unit = noise_unit(kind, philox(counter, vec2<u32>(step.seed_low, step.seed_high)));
     return (step.sigma * bitcast<f32>(block.z)) * unit;
 }

@@ -81,7 +81,7 @@ pub struct Arena {
     pub weights_eff: Buffer,
     /// d(mean loss)/d(weights) at the noisy weights.
     pub grads: Buffer,
-    /// Per 64-element block (tensor, first vec4 within the tensor, noise scale as bits, 0).
+    /// Per 64-element block (tensor, first octet within the tensor, noise scale as bits, 0).
     pub blocks: Buffer,
 }
 
@@ -124,11 +124,14 @@ impl Arena {
     }
 }
 
+/// Groups of 8 elements, those that one Philox call serves, in a block.
+const OCTETS_PER_BLOCK: u32 = ALIGNMENT_WORDS as u32 / 8;
+
 fn block_table(layout: &ArenaLayout, scales: &[f32]) -> Vec<[u32; 4]> {
     let mut table = Vec::with_capacity(layout.blocks() as usize);
     for (tensor, (span, scale)) in layout.spans.iter().zip(scales).enumerate() {
         for block in 0..span.blocks().len() as u32 {
-            table.push([tensor as u32, block * 16, scale.to_bits(), 0]);
+            table.push([tensor as u32, block * OCTETS_PER_BLOCK, scale.to_bits(), 0]);
         }
     }
     table

@@ -6,15 +6,18 @@ use crate::gpu::{ALIGNMENT_WORDS, Buffer, Dispatch, Gpu, GpuError, Kernel, Recor
 
 use super::WORKGROUP_SIZE;
 
-const VEC4S_PER_BLOCK: u32 = (ALIGNMENT_WORDS / 4) as u32;
+/// Elements an invocation takes: those that one Philox call serves.
+const OCTET: usize = 8;
+
+const OCTETS_PER_BLOCK: u32 = (ALIGNMENT_WORDS / OCTET) as u32;
 
 /// The head of every noise kernel's immediates; `NoiseStep` in `shaders/shared/noise.wgsl`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct NoiseStep {
-    /// First vec4 within the bound part; set by the sweep.
+    /// First octet within the bound part; set by the sweep.
     pub first: u32,
-    /// Vec4s; set by the sweep.
+    /// Octets; set by the sweep.
     pub count: u32,
     /// First block of the bound part; set by the sweep.
     pub block_base: u32,
@@ -76,7 +79,7 @@ impl Sweep {
                 .map(|arena| arena.part(start as usize * ALIGNMENT_WORDS, words))
                 .collect::<Result<Vec<_>, _>>()?;
             let views: Vec<_> = views.iter().chain(tables.iter().copied()).collect();
-            let grid = gpu.grid_1d(name, words / 4, WORKGROUP_SIZE)?;
+            let grid = gpu.grid_1d(name, words / OCTET, WORKGROUP_SIZE)?;
             parts.push(Part {
                 blocks: range,
                 clean: clean.dispatch(gpu, grid, &views, &[])?,
@@ -105,9 +108,9 @@ impl Sweep {
                 if first >= last {
                     continue;
                 }
-                let count = (last - first) * VEC4S_PER_BLOCK;
+                let count = (last - first) * OCTETS_PER_BLOCK;
                 let head = NoiseStep {
-                    first: (first - part.blocks.start) * VEC4S_PER_BLOCK,
+                    first: (first - part.blocks.start) * OCTETS_PER_BLOCK,
                     count,
                     block_base: part.blocks.start,
                     ..head

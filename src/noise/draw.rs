@@ -37,19 +37,21 @@ pub(super) fn key(seed: u64) -> [u32; 2] {
 /// Agrees with the device to a few ulp (exactly where the adapter does not contract `a * b + c`).
 #[must_use]
 pub fn unit_noise(distribution: Distribution, seed: u64, step: u32, tensor: u32, element: usize) -> f32 {
-    let bits = philox([(element / 4) as u32, tensor, step, Stream::Weights as u32], key(seed));
-    let lane = element % 4;
+    let words = philox([(element / 8) as u32, tensor, step, Stream::Weights as u32], key(seed));
+    let word = words[element % 8 / 2];
+    let half = ((word >> (16 * (element % 2))) & 0xFFFF).cast_signed();
     match distribution {
-        Distribution::Gaussian => box_muller(bits[lane & 2], bits[lane | 1])[lane & 1],
-        Distribution::Rademacher => 1.0 - 2.0 * (bits[lane] >> 31) as f32,
-        Distribution::Uniform => (2.0 * (bits[lane] >> 8) as f32 - 16_777_215.0) * 1.032_382_7e-7,
+        Distribution::Gaussian => box_muller(word)[element % 2],
+        Distribution::Rademacher => (1 - 2 * (half >> 15)) as f32,
+        Distribution::Uniform => 2.642_899_7e-5 * (2 * half - 65_535) as f32,
     }
 }
 
-fn box_muller(a: u32, b: u32) -> [f32; 2] {
-    let uniform = ((a >> 8) as f32 + 1.0) * 2f32.powi(-24);
-    let radius = (-2.0 * log(uniform)).max(0.0).sqrt();
-    let [cos, sin] = unit_circle(b >> 8);
+/// A pair of standard normals: 20 bits of radius, 12 of angle.
+fn box_muller(word: u32) -> [f32; 2] {
+    let uniform = ((word >> 12) as f32 + 0.5) * 2f32.powi(-20);
+    let radius = (-2.0 * log(uniform)).sqrt();
+    let [cos, sin] = unit_circle(word & 0xFFF);
     [radius * cos, radius * sin]
 }
 
@@ -78,12 +80,11 @@ fn log(x: f32) -> f32 {
 
 /// `noise_unit_circle` of `shaders/shared/noise.wgsl` (Cephes' sinf and cosf on an eighth of a turn).
 fn unit_circle(bits: u32) -> [f32; 2] {
-    let quadrant = bits >> 22;
-    let angle = ((bits & 0x3F_FFFF).cast_signed() - 0x20_0000) as f32 * 3.745_070_4e-7;
+    let angle = (((bits & 0x3FF).cast_signed() - 512) as f32 + 0.5) * 1.533_980_8e-3;
     let z = angle * angle;
     let s = ((-1.951_529_6e-4 * z + 8.332_161e-3) * z - 1.666_665_5e-1) * z * angle + angle;
     let c = ((2.443_315_7e-5 * z - 1.388_731_6e-3) * z + 4.166_664_6e-2) * z * z - 0.5 * z + 1.0;
-    match quadrant {
+    match bits >> 10 {
         0 => [c, s],
         1 => [-s, c],
         2 => [-c, -s],
