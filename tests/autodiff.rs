@@ -10,7 +10,7 @@ use common::{
     samples, wide,
 };
 use jostle::{
-    graph::{BatchInfo, DataViews, Graph, Loss, Mode, Plan, Schedule},
+    graph::{BatchInfo, Call, DataViews, Graph, Loss, Mode, Plan, Schedule},
     kernels::{Activation, Arena},
     nn::Sequential,
 };
@@ -245,4 +245,16 @@ fn activating_a_value_leaves_the_value_alone() {
         let h = fc(p, 1, x);
         plus(&h, &map(Activation::Relu, &h))
     });
+}
+
+#[test]
+fn activations_are_fused_where_nothing_else_reads() {
+    let count = |model: Sequential| {
+        let schedule = Schedule::new(&model.build().unwrap().graph, 4, Mode::Train).unwrap();
+        schedule.steps.iter().filter(|step| matches!(step.call, Call::Elementwise { .. })).count()
+    };
+    let plain = || Sequential::new(FEATURES).linear(6).gelu();
+    assert_eq!(count(plain().linear(6).relu().linear(3)), 0, "in the products' epilogues, forward and backward");
+    // the activation and its gradient; the sum, and the copy of its gradient to either side
+    assert_eq!(count(plain().linear(6).residual(|b| b.relu().linear(6)).linear(3)), 2 + 3);
 }
