@@ -1,6 +1,8 @@
 // exp, log, tanh, erf from + - * / and bits, to a few ulp in f32 on every adapter: WGSL bounds its own only loosely
 // (log to 2^-21 absolute near 1, tanh through sinh/cosh), and software adapters use the room.
 //
+// NaN gives NaN (min, max and clamp may drop it, so ranges are cut by comparisons): a diverged run has to show.
+//
 // Source    exp, log, tanh: Moshier's Cephes (expf, logf, tanhf). erf: N. Juffa's published single-precision fit.
 
 const MATH_LN2_HIGH: f32 = 0.693359375; // ln 2 in two parts, so that n * high is exact
@@ -8,7 +10,7 @@ const MATH_LN2_LOW: f32 = -2.12194440e-4;
 
 // exp(x); 0 below -87.3, the largest finite value's neighbourhood above 88.
 fn math_exp(x: f32) -> f32 {
-    let clamped = clamp(x, -87.3, 88.3);
+    let clamped = select(select(x, 88.3, x > 88.3), -87.3, x < -87.3);
     let n = floor(clamped * 1.44269504088896341 + 0.5);
     let r = (clamped - n * MATH_LN2_HIGH) - n * MATH_LN2_LOW;
     var p = 1.9875691500e-4;
@@ -25,7 +27,7 @@ fn math_exp(x: f32) -> f32 {
     return select(scaled, 0.0, x < -87.3);
 }
 
-// log(x) for a normal positive x.
+// log(x) for a normal positive x; infinity and NaN give themselves.
 fn math_log(x: f32) -> f32 {
     // x = m 2^e with m in [sqrt(1/2), sqrt(2)): 0x3F3504F3 is sqrt(1/2).
     let bits = bitcast<u32>(x);
@@ -43,7 +45,7 @@ fn math_log(x: f32) -> f32 {
     p = p * m - 2.4999993993e-1;
     p = p * m + 3.3333331174e-1;
     let y = (m * z) * p + n * MATH_LN2_LOW - 0.5 * z;
-    return (m + y) + n * MATH_LN2_HIGH;
+    return select((m + y) + n * MATH_LN2_HIGH, x, bits > 0x7F7FFFFFu);
 }
 
 fn math_tanh(x: f32) -> f32 {
@@ -55,12 +57,13 @@ fn math_tanh(x: f32) -> f32 {
     p = p * z + 1.33314422036e-1;
     p = p * z - 3.33332819422e-1;
     let near = x + x * (z * p);
-    let far = 1.0 - 2.0 / (math_exp(2.0 * min(magnitude, 10.0)) + 1.0);
+    let far = 1.0 - 2.0 / (math_exp(2.0 * select(magnitude, 10.0, magnitude > 10.0)) + 1.0);
     return select(select(far, -far, x < 0.0), near, magnitude < 0.625);
 }
 
 fn math_erf(x: f32) -> f32 {
-    let t = min(abs(x), 4.0); // erf(4) rounds to 1
+    let magnitude = abs(x);
+    let t = select(magnitude, 4.0, magnitude > 4.0); // erf(4) rounds to 1
     let s = t * t;
     var far = -1.72853470e-5 * t + 3.83197126e-4;
     far = far * s + (-3.88396438e-3 * t + 2.42546219e-2);

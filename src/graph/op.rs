@@ -122,23 +122,35 @@ impl Graph {
         Ok(output)
     }
 
-    /// Adds an activation; the one of a linear layer that nothing else has read is taken into its product.
+    /// Adds an activation. A schedule takes it into the product of the linear layer before it where nothing else reads
+    /// that layer's output; the value activated stays what it was.
     ///
     /// # Errors
     /// None in practice: the width is that of the input.
     pub fn activate(&mut self, input: ValueId, activation: Activation) -> Result<ValueId, GraphError> {
-        let unread = self.nodes.iter().all(|node| !node.inputs.contains(&input));
-        if unread
-            && let Some(Node { op: Op::Linear { activation: fused @ Activation::Identity, .. }, output, .. }) =
-                self.nodes.last_mut()
-            && *output == input
-        {
-            *fused = activation;
-            return Ok(input);
-        }
         let output = self.value("activation", self.features(input))?;
         self.nodes.push(Node { op: Op::Activate(activation), inputs: vec![input], output });
         Ok(output)
+    }
+
+    /// The same computation, each activation that is the only reader of a linear layer's output taken into that layer.
+    /// The outputs of such layers remain as values that no operation makes.
+    pub(super) fn fused(&self) -> Self {
+        let uses = |value| self.nodes.iter().flat_map(|node| &node.inputs).filter(|input| **input == value).count();
+        let mut nodes: Vec<Node> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let mut node = node.clone();
+            if let Op::Activate(activation) = node.op
+                && let Some(at) = nodes.iter().position(|before| before.output == node.inputs[0])
+                && let Op::Linear { weight, bias, activation: Activation::Identity } = nodes[at].op
+                && uses(node.inputs[0]) == 1
+            {
+                let inputs = nodes.remove(at).inputs;
+                node = Node { op: Op::Linear { weight, bias, activation }, inputs, output: node.output };
+            }
+            nodes.push(node);
+        }
+        Self { nodes, ..self.clone() }
     }
 
     /// Adds a sum of two values, a residual connection.

@@ -209,6 +209,7 @@ impl Schedule {
         if batch == 0 {
             return Err(GraphError::NoBatch);
         }
+        let graph = &graph.fused();
         let (features, classes) = (graph.features(graph.input()), graph.features(graph.output()));
         let mut schedule =
             Self { batch, features, classes, slots: Vec::new(), steps: Vec::new(), output: SlotId(0), mode };
@@ -238,11 +239,11 @@ impl Schedule {
     fn forward(&mut self, graph: &Graph) -> Forward {
         let input = self.slot("input", self.features);
         self.push("gather", Call::Gather { output: input });
-        // Values are numbered in the order they are made, so a slot is pushed for each in turn.
-        let mut forward = Forward { values: vec![input], saved: Vec::new() };
+        // A value that no operation makes (its activation was fused) keeps the input's slot: nothing reads it.
+        let mut forward = Forward { values: vec![input; graph.value_count()], saved: Vec::new() };
         for node in graph.nodes() {
             let output = self.slot("activation", graph.features(node.output));
-            forward.values.push(output);
+            forward.values[node.output.0] = output;
             let saved = self.forward_node(graph, node, &forward.values);
             forward.saved.push(saved);
         }

@@ -12,8 +12,8 @@ pub struct DeviceData {
     data: Dataset,
     views: DataViews,
     order: Vec<u32>,
-    /// Samples that the pixel buffer holds: all of them, or a batch.
-    held: usize,
+    /// Whether the pixel buffer holds all samples, or a batch at a time.
+    resident: bool,
 }
 
 fn pack(bytes: &[u8]) -> Vec<u32> {
@@ -65,7 +65,7 @@ impl DeviceData {
             scale: 1.0 / (data.full_scale * std),
             shift: -mean / std,
         };
-        Ok(Self { data, views, order, held })
+        Ok(Self { data, views, order, resident })
     }
 
     /// What kernels are bound to.
@@ -86,16 +86,12 @@ impl DeviceData {
         self.data.is_empty()
     }
 
-    fn resident(&self) -> bool {
-        self.held == self.data.len()
-    }
-
     /// Sets the order in which batches take samples: a permutation of all samples.
     ///
     /// # Errors
     /// As [`Gpu::write`].
     pub fn set_order(&mut self, gpu: &Gpu, order: Vec<u32>) -> Result<(), GpuError> {
-        if self.resident() {
+        if self.resident {
             gpu.write(&self.views.indices, &order)?;
         }
         self.order = order;
@@ -107,7 +103,7 @@ impl DeviceData {
     /// # Errors
     /// As [`Gpu::write`].
     pub fn stage(&self, gpu: &Gpu, first: usize, valid: usize) -> Result<u32, GpuError> {
-        if self.resident() {
+        if self.resident {
             return Ok(first as u32);
         }
         let features = self.data.features();

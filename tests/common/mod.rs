@@ -1,0 +1,160 @@
+//! What the tests share: the device, samples, guarded buffers, comparisons, central differences.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+pub mod network;
+pub mod reference;
+
+use std::sync::OnceLock;
+
+use jostle::gpu::{ALIGNMENT_WORDS, AdapterChoice, Buffer, Dispatch, Gpu, View, align_words};
+
+/// Unit roundoff of f32: the relative error of one rounding.
+pub const ROUNDOFF: f64 = f32::EPSILON as f64 / 2.0;
+
+/// The device of this process.
+pub fn device() -> &'static Gpu {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    GPU.get_or_init(|| Gpu::new(&AdapterChoice::from_environment()).expect("the tests need an adapter"))
+}
+
+/// A second device with bounds checks and loop bounds injected into every kernel.
+pub fn checked_device() -> &'static Gpu {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    GPU.get_or_init(|| Gpu::with_runtime_checks(&AdapterChoice::from_environment()).expect("an adapter"))
+}
+
+/// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): the tests' own randomness, shared with nothing they check.
+pub fn hash(seed: u64, i: u64) -> u64 {
+    let mut z = (seed << 32 ^ i).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ z >> 31
+}
+
+/// `count` values in (-scale, scale), none of them 0, no two neighbours alike.
+pub fn samples(seed: u64, count: usize, scale: f32) -> Vec<f32> {
+    let value = |i: usize| ((hash(seed, i as u64) >> 41) as f32 + 0.5) * 2f32.powi(-22) - 1.0;
+    (0..count).map(|i| value(i) * scale).collect()
+}
+
+/// As [`samples`], with zeros, tiny and large values among them.
+pub fn awkward(seed: u64, count: usize, scale: f32) -> Vec<f32> {
+    let mut values = samples(seed, count, scale);
+    for (i, value) in values.iter_mut().enumerate() {
+        match i % 19 {
+            5 => *value = 0.0,
+            11 => *value *= 1e-6,
+            17 => *value *= 16.0,
+            _ => {}
+        }
+    }
+    values
+}
+
+pub fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|value| f64::from(*value)).collect()
+}
+
+pub fn narrow(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|value| *value as f32).collect()
+}
+
+pub fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// A NaN that no arithmetic makes, so that a changed word is seen even if it became another NaN.
+const POISON: u32 = 0x7FC0_DEAD;
+
+/// A tensor within a larger buffer of NaN: what is read outside of it poisons the result, what is written is found.
+pub struct Guarded {
+    buffer: Buffer,
+    pub view: View,
+}
+
+/// `values` between guards.
+pub fn guarded(gpu: &Gpu, values: &[f32]) -> Guarded {
+    let mut words = vec![POISON; 2 * ALIGNMENT_WORDS + align_words(values.len())];
+    words[ALIGNMENT_WORDS..][..values.len()].copy_from_slice(&bits(values));
+    let buffer = gpu.upload("guarded", &words).expect("buffer");
+    let view = buffer.part(ALIGNMENT_WORDS, values.len()).expect("view");
+    Guarded { buffer, view }
+}
+
+/// An output of `count` values: NaN all over.
+pub fn poisoned(gpu: &Gpu, count: usize) -> Guarded {
+    guarded(gpu, &vec![f32::from_bits(POISON); count])
+}
+
+impl Guarded {
+    /// The tensor, its guards checked.
+    pub fn read(&self, gpu: &Gpu) -> Vec<f32> {
+        let words: Vec<u32> = gpu.read(&self.buffer.view()).expect("readback");
+        let (tensor, behind) = words[ALIGNMENT_WORDS..].split_at(self.view.len());
+        let intact = words[..ALIGNMENT_WORDS].iter().chain(behind).all(|word| *word == POISON);
+        assert!(intact, "a kernel wrote outside of its tensor");
+        tensor.iter().map(|word| f32::from_bits(*word)).collect()
+    }
+}
+
+/// Indices or labels between guards, which are no valid index.
+pub fn words(gpu: &Gpu, values: &[u32]) -> View {
+    gpu.upload("words", values).expect("buffer").view()
+}
+
+/// Runs dispatches in order.
+pub fn run(gpu: &Gpu, dispatches: &[&Dispatch]) {
+    let mut recorder = gpu.record();
+    for dispatch in dispatches {
+        recorder.run(dispatch);
+    }
+    recorder.submit().expect("submit");
+}
+
+/// Fails unless `|found - expected| <= atol + rtol |expected|` everywhere, so NaN fails; names the worst element.
+#[track_caller]
+pub fn assert_close(name: &str, found: &[f32], expected: &[f64], atol: f64, rtol: f64) {
+    let bounds: Vec<f64> = expected.iter().map(|e| atol + rtol * e.abs()).collect();
+    assert_within(name, found, expected, &bounds);
+}
+
+/// As [`assert_close`] with a bound of its own for each element.
+#[track_caller]
+pub fn assert_within(name: &str, found: &[f32], expected: &[f64], bounds: &[f64]) {
+    assert_within_f64(name, &wide(found), expected, bounds);
+}
+
+#[track_caller]
+pub fn assert_within_f64(name: &str, found: &[f64], expected: &[f64], bounds: &[f64]) {
+    assert_eq!((found.len(), bounds.len()), (expected.len(), expected.len()), "{name}: lengths");
+    // How many times its bound each error is; NaN counts as the worst.
+    let excess = |i: usize| {
+        let ratio = (found[i] - expected[i]).abs() / bounds[i].max(f64::MIN_POSITIVE);
+        if ratio.is_nan() { f64::INFINITY } else { ratio }
+    };
+    let Some(worst) = (0..found.len()).max_by(|i, j| excess(*i).total_cmp(&excess(*j))) else { return };
+    let wrong = (0..found.len()).filter(|i| !((found[*i] - expected[*i]).abs() <= bounds[*i])).count();
+    assert!(
+        wrong == 0,
+        "{name}: {wrong} of {} wrong; worst is element {worst}: found {}, expected {} within {:e}",
+        found.len(),
+        found[worst],
+        expected[worst],
+        bounds[worst]
+    );
+}
+
+/// df/dx by central differences of `2 eps`.
+pub fn central_difference(f: impl Fn(&[f64]) -> f64, x: &[f64], eps: f64) -> Vec<f64> {
+    let mut at = x.to_vec();
+    let mut partial = |i: usize| {
+        let mut value = |offset: f64| {
+            at[i] = x[i] + offset;
+            f(&at)
+        };
+        let difference = value(eps) - value(-eps);
+        at[i] = x[i];
+        difference / (2.0 * eps)
+    };
+    (0..x.len()).map(&mut partial).collect()
+}

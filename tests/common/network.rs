@@ -1,0 +1,55 @@
+//! Arenas with noise schemes, as training has them.
+
+use jostle::{
+    gpu::{Buffer, Gpu},
+    kernels::{Arena, ArenaLayout, NoiseRange, NoiseStep, Perturb},
+    noise::{NoiseConfig, NoiseTensor, Scheme},
+};
+
+/// Tensors of odd sizes: two modules of weight and bias, and a lone weight of more than a block of filters.
+pub const SHAPES: [&[usize]; 5] = [&[17, 13], &[17], &[3, 17], &[3], &[70, 1]];
+
+/// What the noise knows of [`SHAPES`].
+pub fn tensors() -> Vec<NoiseTensor> {
+    let of = [(0, true), (0, false), (1, true), (1, false), (2, true)];
+    of.map(|(module, is_weight)| NoiseTensor { module, is_weight }).to_vec()
+}
+
+pub fn scheme(config: NoiseConfig, seed: u64) -> Scheme {
+    Scheme::new(config, &ArenaLayout::new(SHAPES), &tensors(), seed)
+}
+
+/// An arena of [`SHAPES`] with these values as weights, NaN as noisy weights, 0 as padding.
+pub fn arena(gpu: &Gpu, scheme: &Scheme, weights: &[Vec<f32>]) -> Arena {
+    let arena = Arena::new(gpu, ArenaLayout::new(SHAPES), &scheme.scales()).expect("arena");
+    set(gpu, &arena, &arena.weights, weights);
+    gpu.write(&arena.weights_eff.view(), &vec![f32::NAN; arena.layout.words()]).expect("write");
+    arena
+}
+
+/// Writes tensors into one of the arenas, without touching the padding.
+pub fn set(gpu: &Gpu, arena: &Arena, buffer: &Buffer, tensors: &[Vec<f32>]) {
+    for (tensor, values) in tensors.iter().enumerate() {
+        gpu.write(&arena.tensor(buffer, tensor).expect("tensor"), values).expect("write");
+    }
+}
+
+/// The tensors of one of the arenas.
+pub fn get(gpu: &Gpu, arena: &Arena, buffer: &Buffer) -> Vec<Vec<f32>> {
+    let count = arena.layout.spans().len();
+    (0..count).map(|tensor| gpu.read(&arena.tensor(buffer, tensor).expect("tensor")).expect("readback")).collect()
+}
+
+/// The words of an arena's padding.
+pub fn padding(gpu: &Gpu, arena: &Arena, buffer: &Buffer) -> Vec<f32> {
+    let all: Vec<f32> = gpu.read(&buffer.view()).expect("readback");
+    let inside = |i: usize| arena.layout.spans().iter().any(|span| (span.start..span.start + span.len).contains(&i));
+    all.into_iter().enumerate().filter(|(i, _)| !inside(*i)).map(|(_, value)| value).collect()
+}
+
+/// Runs the stand-alone perturbation.
+pub fn perturb(gpu: &Gpu, perturb: &Perturb, ranges: &[NoiseRange], values: NoiseStep) {
+    let mut recorder = gpu.record();
+    perturb.record(gpu, &mut recorder, ranges, values).expect("record");
+    recorder.submit().expect("submit");
+}

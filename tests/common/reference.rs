@@ -1,0 +1,87 @@
+//! f64 references of the building blocks; they share nothing with `src/` or `shaders/` but the formulas' names.
+
+use jostle::kernels::Activation;
+
+/// erf to about 1e-15: its Maclaurin series where that converges fast, the continued fraction of erfc beyond.
+pub fn erf(x: f64) -> f64 {
+    let a = x.abs();
+    if a < 2.5 {
+        let (mut term, mut sum) = (x, x);
+        for n in 1..80 {
+            term *= -x * x / f64::from(n);
+            sum += term / f64::from(2 * n + 1);
+        }
+        return sum * 2.0 / std::f64::consts::PI.sqrt();
+    }
+    // erfc(x) sqrt(pi) exp(x^2) = 1/(x + (1/2)/(x + 1/(x + (3/2)/(x + ...)))), Abramowitz & Stegun 7.1.14
+    let fraction = (1..120).rev().fold(a, |f, n| a + 0.5 * f64::from(n) / f);
+    let erfc = (-a * a).exp() / (fraction * std::f64::consts::PI.sqrt());
+    (1.0 - erfc).copysign(x)
+}
+
+fn normal_cdf(x: f64) -> f64 {
+    0.5 * (1.0 + erf(x / std::f64::consts::SQRT_2))
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+pub fn activate(kind: Activation, x: f64) -> f64 {
+    match kind {
+        Activation::Identity => x,
+        Activation::Relu => x.max(0.0),
+        Activation::Gelu => x * normal_cdf(x),
+        Activation::Tanh => x.tanh(),
+        Activation::Sigmoid => sigmoid(x),
+    }
+}
+
+/// The derivative at the argument `x`, whatever the kernels keep of it.
+pub fn derivative(kind: Activation, x: f64) -> f64 {
+    match kind {
+        Activation::Identity => 1.0,
+        Activation::Relu => f64::from(u8::from(x > 0.0)),
+        Activation::Gelu => normal_cdf(x) + x * (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt(),
+        Activation::Tanh => 1.0 / x.cosh().powi(2),
+        Activation::Sigmoid => sigmoid(x) * sigmoid(-x),
+    }
+}
+
+/// What forward leaves for backward: the argument where the derivative needs it (GELU), else the output.
+pub fn saved(kind: Activation, x: f64) -> f32 {
+    (if kind == Activation::Gelu { x } else { activate(kind, x) }) as f32
+}
+
+/// -log softmax(logits)[target]
+pub fn nll(logits: &[f64], target: usize) -> f64 {
+    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
+    sum.ln() + (largest - logits[target])
+}
+
+/// Mean over the outputs of the squared difference.
+pub fn mse(outputs: &[f64], targets: &[f64]) -> f64 {
+    outputs.iter().zip(targets).map(|(o, t)| (o - t).powi(2)).sum::<f64>() / outputs.len() as f64
+}
+
+pub fn one_hot(classes: usize, label: usize) -> Vec<f64> {
+    (0..classes).map(|class| f64::from(u8::from(class == label))).collect()
+}
+
+/// The first largest of a row.
+pub fn argmax(row: &[f64]) -> usize {
+    let mut best = 0;
+    for (i, value) in row.iter().enumerate() {
+        if *value > row[best] {
+            best = i;
+        }
+    }
+    best
+}
+
+/// weight x + bias; weight is [out, in].
+pub fn linear(weight: &[f64], bias: &[f64], x: &[f64]) -> Vec<f64> {
+    let row = |row: &[f64]| row.iter().zip(x).map(|(w, x)| w * x).sum::<f64>();
+    weight.chunks_exact(x.len()).map(row).zip(bias).map(|(sum, b)| sum + b).collect()
+}

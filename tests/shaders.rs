@@ -1,0 +1,142 @@
+//! The WGSL as naga reads it against the specs that the host binds by, and the rules that shared parts keep.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{fs, path::PathBuf};
+
+use jostle::{
+    gpu::{Access, KernelSpec},
+    kernels::all_specs,
+};
+use naga::{
+    AddressSpace, Module, StorageAccess,
+    front::wgsl,
+    proc::Layouter,
+    valid::{Capabilities, ValidationFlags, Validator},
+};
+
+/// (stem, text) of the WGSL files of a folder.
+fn files(folder: &str) -> Vec<(String, String)> {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), folder].iter().collect();
+    let mut files: Vec<_> = fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "wgsl"))
+        .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap()))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "{folder} holds no WGSL");
+    files
+}
+
+fn parsed(spec: &KernelSpec) -> Module {
+    let module = wgsl::parse_str(spec.source)
+        .unwrap_or_else(|error| panic!("{}: {}", spec.entry, error.emit_to_string(spec.source)));
+    if let Err(error) = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module) {
+        panic!("{}: {}", spec.entry, error.emit_to_string(spec.source));
+    }
+    module
+}
+
+#[test]
+fn every_kernel_is_valid_and_has_one_entry_point() {
+    for spec in all_specs() {
+        let module = parsed(spec);
+        let entries: Vec<_> = module.entry_points.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(entries, [spec.entry]);
+        let of = module.entry_points[0].workgroup_size;
+        assert!(of.iter().product::<u32>() <= 256, "{}: WebGPU grants 256 invocations a workgroup", spec.entry);
+    }
+}
+
+#[test]
+fn bindings_are_those_of_the_specs() {
+    for spec in all_specs() {
+        let module = parsed(spec);
+        let mut found: Vec<(u32, String, Access)> = Vec::new();
+        for (_, variable) in module.global_variables.iter() {
+            let Some(binding) = &variable.binding else { continue };
+            let name = variable.name.clone().unwrap();
+            assert_eq!(binding.group, 0, "{}: {name}", spec.entry);
+            let access = match variable.space {
+                AddressSpace::Storage { access } if access == StorageAccess::LOAD => Access::Read,
+                AddressSpace::Storage { access } if access == StorageAccess::LOAD | StorageAccess::STORE => {
+                    Access::ReadWrite
+                }
+                other => panic!("{}: {name} is in {other:?}", spec.entry),
+            };
+            found.push((binding.binding, name, access));
+        }
+        found.sort_by_key(|(binding, ..)| *binding);
+        let of = |(binding, (name, access)): (usize, &(&str, Access))| (binding as u32, (*name).to_owned(), *access);
+        let expected: Vec<_> = spec.bindings.iter().enumerate().map(of).collect();
+        assert_eq!(found, expected, "{}", spec.entry);
+        // what every adapter of WebGPU's defaults grants a stage
+        assert!(found.len() <= 8, "{} binds {} buffers", spec.entry, found.len());
+    }
+}
+
+#[test]
+fn immediates_are_as_large_as_the_specs_say() {
+    for spec in all_specs() {
+        let module = parsed(spec);
+        let mut layouter = Layouter::default();
+        layouter.update(module.to_ctx()).unwrap();
+        let of = |variable: &naga::GlobalVariable| {
+            (variable.space == AddressSpace::Immediate).then(|| layouter[variable.ty].size)
+        };
+        let bytes: u32 = module.global_variables.iter().filter_map(|(_, variable)| of(variable)).sum();
+        assert_eq!(bytes, spec.immediate_bytes, "{}", spec.entry);
+        assert!(bytes <= 128, "{}: Vulkan grants 128 bytes of immediates", spec.entry);
+    }
+}
+
+#[test]
+fn every_file_is_a_kernel_and_every_kernel_a_file() {
+    let files = files("shaders");
+    for (stem, text) in &files {
+        let owner = all_specs().into_iter().find(|spec| spec.source.starts_with(text.as_str()));
+        let spec = owner.unwrap_or_else(|| panic!("{stem}.wgsl belongs to no kernel of all_specs()"));
+        assert!(spec.entry.starts_with(stem.as_str()), "{stem}.wgsl has the entry point {}", spec.entry);
+        assert!(text.starts_with("//"), "{stem}.wgsl has to say what it computes");
+        assert!(text.contains("Shapes") && text.contains("Dispatch"), "{stem}.wgsl: shapes and dispatch in its header");
+    }
+    let mut entries: Vec<_> = all_specs().iter().map(|spec| spec.entry).collect();
+    entries.sort_unstable();
+    entries.dedup();
+    assert_eq!(entries.len(), all_specs().len(), "kernels are cached by their entry's name");
+}
+
+/// The name that a module-scope line declares.
+fn declared(line: &str) -> Option<(&str, &str)> {
+    let (keyword, rest) = line.split_once(' ')?;
+    let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
+    ["fn", "const", "struct", "alias", "override"].contains(&keyword).then_some((keyword, name))
+}
+
+#[test]
+fn shared_parts_keep_to_their_prefix_and_declare_no_bindings() {
+    for (stem, text) in files("shaders/shared") {
+        let mut names = 0;
+        for line in text.lines() {
+            assert!(!line.starts_with('@') && !line.starts_with("var"), "{stem}.wgsl: {line}");
+            let Some((keyword, name)) = declared(line) else { continue };
+            names += 1;
+            let lower = name.to_lowercase();
+            let prefixed = match keyword {
+                "fn" => name == stem || name.starts_with(&format!("{stem}_")),
+                "const" => name == name.to_uppercase() && lower.starts_with(&format!("{stem}_")),
+                "struct" | "alias" => lower.starts_with(&stem),
+                _ => false, // an override belongs to a kernel
+            };
+            assert!(prefixed, "shared/{stem}.wgsl declares {keyword} {name}");
+        }
+        assert!(names > 0, "shared/{stem}.wgsl declares nothing that this test sees");
+    }
+}
+
+#[test]
+fn every_shared_part_is_used() {
+    for (stem, text) in files("shaders/shared") {
+        assert!(all_specs().iter().any(|spec| spec.source.contains(&text)), "shared/{stem}.wgsl is in no kernel");
+    }
+}
