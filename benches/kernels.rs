@@ -74,7 +74,8 @@ fn update(criterion: &mut Criterion) {
     for noisy in [false, true] {
         let ranges = [NoiseRange { blocks: 0..arena.layout.blocks(), noisy }];
         let noise = NoiseStep { sigma: 0.1, ..NoiseStep::default() };
-        let values = SgdStep { noise, learning_rate: 0.01, momentum: 0.9, one_minus_dampening: 1.0, ..SgdStep::default() };
+        let values =
+            SgdStep { noise, learning_rate: 0.01, momentum: 0.9, one_minus_dampening: 1.0, ..SgdStep::default() };
         group.bench_function(if noisy { "with noise" } else { "without noise" }, |bencher| {
             bencher.iter_custom(|count| {
                 timed(&gpu, count, |recorder| kernel.record(&gpu, recorder, &ranges, values).unwrap())

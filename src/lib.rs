@@ -18,3 +18,8 @@ pub mod noise;
 pub mod optim;
 pub mod report;
 pub mod train;
+
+/// The README's library example, compiled and run with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    quiet_device_select();
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).init();
     match cli::run(cli::Cli::parse()) {
         Ok(exit) => ExitCode::from(exit.code()),
@@ -14,5 +15,15 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::from(error.exit())
         }
+    }
+}
+
+/// Mesa's device-select layer asks for a Wayland display and complains on stderr where a machine has no session, as
+/// containers and servers have none. We choose the adapter ourselves: the layer is not needed.
+fn quiet_device_select() {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: nothing else runs yet: this is the first statement of `main`, before any thread is started, so no
+        // other thread reads the environment meanwhile.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
     }
 }

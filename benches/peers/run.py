@@ -98,7 +98,7 @@ def measure(args, name, command):
         "torch": [args.python, HERE / "torch_mlp.py", "--device", args.device, "--threads", str(args.threads)],
     }[name]
     tail = ["--json"] if name == "jostle" else []
-    done = subprocess.run([*program, *command, *tail], capture_output=True, text=True)
+    done = subprocess.run([*program, *command, *tail], check=False, capture_output=True, text=True)
     try:
         if done.returncode == 0:
             return json.loads(done.stdout)
@@ -165,7 +165,7 @@ def main():
         results = take_turns(args, names, matmul_commands(args, side))
         row(f"{side}^3 product, GFLOP/s", results, names, lambda result: result["gflops"], 1)
         seen |= {name: rounds[0] for name, rounds in results.items() if rounds}
-    print(f"\nMedians of {args.rounds} rounds, the programs taking turns. Ratios of times: above 1, jostle is faster.\n")
+    print(f"\nMedians of {args.rounds} rounds, taken in turns. Ratios are of times: above 1 jostle is faster.\n")
     for name, result in seen.items():
         print(f"- {name} {result.get('version', '')}".rstrip() + f": {result['adapter']}")
 

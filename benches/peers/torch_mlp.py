@@ -5,6 +5,7 @@ Prints one JSON object: the time of a training step, or of a square product.
 """
 
 import argparse
+import itertools
 import json
 import math
 import statistics
@@ -53,7 +54,7 @@ def mlp(name):
     if len(widths) < 2 or min(widths) < 1:
         sys.exit(f"torch_mlp.py: {name!r} has no layers, or a width of 0")
     layers = []
-    for inputs, outputs in zip(widths, widths[1:]):
+    for inputs, outputs in itertools.pairwise(widths):
         layers += [torch.nn.Linear(inputs, outputs), torch.nn.ReLU()]
     return torch.nn.Sequential(*layers[:-1]), widths[0], widths[-1]
 
