@@ -72,6 +72,9 @@ fn arms(config: &RunConfig, args: &Args) -> Vec<Arm> {
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let config = RunConfig::resolve(args.config.as_deref(), &args.options)?;
+    if args.options.noise.is_some() {
+        return Err(CliError::Usage("compare takes a list of noise modes: --modes none,layer".to_owned()));
+    }
     if args.seeds == 0 {
         return Err(CliError::Usage("--seeds: at least 1".to_owned()));
     }
@@ -83,10 +86,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     eprintln!("{} arms x {} seeds on {}", arms.len(), args.seeds, gpu.adapter_name());
     let interrupt = interrupt_flag();
     let bar = progress(0);
-    let mut done = 0;
     let mut metrics: Option<(String, MetricsFile)> = None;
     let mut finish = |trainer: &jostle::train::Trainer<'_>, _: &RunConfig, _: &jostle::train::Prepared| {
-        done += 1;
         let options = TraceOptions { probes: args.hessian, ..TraceOptions::default() };
         Ok((args.hessian > 0).then(|| trainer.hessian_trace(options)).transpose()?)
     };

@@ -29,26 +29,30 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// The axis around `places`, which are finite; `None` without any.
-    pub(super) fn around(scale: AxisScale, places: impl Iterator<Item = f64>, most_ticks: usize) -> Option<Self> {
-        let (low, high) = places.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), p| (l.min(p), h.max(p)));
+    /// The axis around `values`, those without a place left out; `None` if none has one.
+    pub(super) fn around(scale: AxisScale, values: impl Iterator<Item = f64>, most_ticks: usize) -> Option<Self> {
+        let placed: Vec<(f64, f64)> = values.filter_map(|value| Some((value, scale.place(value)?))).collect();
+        let (low, high) =
+            placed.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), (_, p)| (l.min(*p), h.max(*p)));
         if low > high {
             return None;
         }
         // A constant still needs a range to be drawn in.
         let pad = if high > low { 0.04 * (high - low) } else { low.abs().max(1.0) * 0.05 };
         let (low, high) = (low - pad, high + pad);
+        // Epochs are whole numbers: no tick between them.
+        let least_step = if placed.iter().all(|(value, _)| value.fract() == 0.0) { 1.0 } else { 0.0 };
         let ticks = match scale {
-            AxisScale::Linear => linear_ticks(low, high, most_ticks),
+            AxisScale::Linear => linear_ticks(low, high, most_ticks, least_step),
             AxisScale::Log => log_ticks(low, high, most_ticks),
         };
         Some(Self { low, high, ticks })
     }
 }
 
-/// Multiples of 1, 2 or 5 times a power of ten.
-fn linear_ticks(low: f64, high: f64, most: usize) -> Vec<(f64, String)> {
-    let rough = (high - low) / most.max(2) as f64;
+/// Multiples of 1, 2 or 5 times a power of ten, and of `least_step` or more.
+fn linear_ticks(low: f64, high: f64, most: usize, least_step: f64) -> Vec<(f64, String)> {
+    let rough = ((high - low) / most.max(2) as f64).max(least_step);
     let power = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough).unwrap_or(10.0 * power);
     let decimals = (-step.log10().floor()).max(0.0) as usize;
@@ -58,39 +62,42 @@ fn linear_ticks(low: f64, high: f64, most: usize) -> Vec<(f64, String)> {
 }
 
 fn format_tick(value: f64, decimals: usize) -> String {
-    if value.abs() >= 1e5 || decimals > 4 { short_exponent(value) } else { format!("{value:.decimals$}") }
+    if value.abs() >= 1e5 || decimals > 4 {
+        format!("{value:.1e}").replace(".0e", "e")
+    } else {
+        format!("{value:.decimals$}")
+    }
 }
 
-fn short_exponent(value: f64) -> String {
-    let text = format!("{value:.1e}");
-    text.replace(".0e", "e")
-}
-
-/// Powers of ten, thinned out where many; 1, 2 and 5 within less than two decades.
+/// Powers of ten, thinned out where many; 1, 2 and 5 times them within two decades; round values within one.
 fn log_ticks(low: f64, high: f64, most: usize) -> Vec<(f64, String)> {
     let decades = high - low;
-    if decades < 2.0 {
-        let mut ticks = Vec::new();
-        for power in low.floor() as i32..=high.ceil() as i32 {
-            for (m, log) in [(1, 0.0), (2, 2f64.log10()), (5, 5f64.log10())] {
-                let place = f64::from(power) + log;
-                if (low..=high).contains(&place) {
-                    let label = format!("{m}e{power}").parse::<f64>().map_or_else(|_| String::new(), log_label);
-                    ticks.push((place, label));
-                }
-            }
-        }
-        return ticks;
+    if decades < 1.0 {
+        let round = linear_ticks(10f64.powf(low), 10f64.powf(high), most, 0.0);
+        return round.into_iter().map(|(value, label)| (value.log10(), label)).collect();
     }
     let stride = (decades / most.max(2) as f64).ceil().max(1.0) as i32;
-    (low.ceil() as i32..=high.floor() as i32)
-        .filter(|power| power % stride == 0)
-        .map(|power| (f64::from(power), log_label(10f64.powi(power))))
-        .collect()
+    let multiples: &[u8] = if decades < 2.0 { &[1, 2, 5] } else { &[1] };
+    let mut ticks = Vec::new();
+    for power in low.floor() as i32..=high.ceil() as i32 {
+        for multiple in multiples {
+            let place = f64::from(power) + f64::from(*multiple).log10();
+            if (low..=high).contains(&place) && power % stride == 0 {
+                ticks.push((place, log_label(*multiple, power)));
+            }
+        }
+    }
+    ticks
 }
 
-fn log_label(value: f64) -> String {
-    if (0.01..=9999.0).contains(&value) { format!("{value}") } else { format!("{value:e}") }
+/// `0.05`, `200`, and beyond these `5e-4`, `1e6`.
+fn log_label(multiple: u8, power: i32) -> String {
+    if (-2..=3).contains(&power) {
+        let decimals = (-power).max(0) as usize;
+        format!("{:.decimals$}", f64::from(multiple) * 10f64.powi(power))
+    } else {
+        format!("{multiple}e{power}")
+    }
 }
 
 #[cfg(test)]
@@ -98,7 +105,7 @@ mod tests {
     use super::*;
 
     fn labels(scale: AxisScale, values: [f64; 2]) -> Vec<String> {
-        let axis = Axis::around(scale, values.into_iter().filter_map(|v| scale.place(v)), 5);
+        let axis = Axis::around(scale, values.into_iter(), 5);
         axis.unwrap().ticks.into_iter().map(|(_, label)| label).collect()
     }
 
@@ -107,7 +114,9 @@ mod tests {
         assert_eq!(labels(AxisScale::Linear, [0.0, 10.0]), ["0", "2", "4", "6", "8", "10"]);
         assert_eq!(labels(AxisScale::Linear, [0.912, 0.968]), ["0.92", "0.94", "0.96"]);
         assert_eq!(labels(AxisScale::Log, [0.001, 1000.0]), ["1e-3", "0.1", "10", "1000"].map(str::to_owned).to_vec());
-        assert_eq!(labels(AxisScale::Log, [0.3, 3.0]), ["0.5", "1", "2"]);
+        assert_eq!(labels(AxisScale::Log, [0.3, 3.1]), ["0.5", "1", "2"]);
+        assert_eq!(labels(AxisScale::Log, [0.5, 0.9]), ["0.5", "0.6", "0.7", "0.8", "0.9"]);
+        assert_eq!(labels(AxisScale::Linear, [1.0, 2.0]), ["1", "2"]);
     }
 
     #[test]

@@ -15,6 +15,9 @@ use super::{
 type Drawn<B> = Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
 
 const GRID: RGBColor = RGBColor(226, 226, 226);
+/// Ticks of an axis, about.
+const MOST_TICKS: usize = 6;
+
 const INK: RGBColor = RGBColor(60, 60, 60);
 
 /// The plotting rectangle in pixels and the axes over it.
@@ -64,18 +67,15 @@ pub(super) fn draw<B: DrawingBackend>(
     Ok(())
 }
 
+/// Axes around the points that have a place on both, and their bands.
 fn axes(panel: &Panel) -> Option<(Axis, Axis)> {
-    let points = || panel.series.iter().flat_map(|series| &series.points);
-    // Only points that have a place on both axes count.
-    let placed = || points().filter_map(|p| Some((panel.x_scale.place(p.x)?, panel.y_scale.place(p.y)?)));
-    let bands = points().filter_map(|p| p.band).flat_map(|(low, high)| [low, high]);
-    let bands = bands.filter_map(|value| panel.y_scale.place(value));
-    let x = Axis::around(panel.x_scale, placed().map(|(x, _)| x), 6)?;
-    let ys: Vec<f64> = placed().map(|(_, y)| y).collect();
-    if ys.is_empty() {
-        return None;
-    }
-    let y = Axis::around(panel.y_scale, ys.into_iter().chain(bands), 6)?;
+    let points = panel.series.iter().flat_map(|series| &series.points);
+    let placed: Vec<_> = points
+        .filter(|point| panel.x_scale.place(point.x).is_some() && panel.y_scale.place(point.y).is_some())
+        .collect();
+    let bands = placed.iter().filter_map(|point| point.band).flat_map(|(low, high)| [low, high]);
+    let x = Axis::around(panel.x_scale, placed.iter().map(|point| point.x), MOST_TICKS)?;
+    let y = Axis::around(panel.y_scale, placed.iter().map(|point| point.y).chain(bands), MOST_TICKS)?;
     Some((x, y))
 }
 
