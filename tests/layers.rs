@@ -19,6 +19,7 @@ const LAYERS: &[(&str, Option<&[&str]>)] = &[
     ("nn", Some(&["graph", "noise", "kernels", "gpu"])),
     ("analysis", Some(&["nn", "graph", "noise", "kernels", "gpu"])),
     ("train", Some(&["analysis", "data", "nn", "graph", "optim", "noise", "kernels", "gpu"])),
+    ("bench", Some(&["train", "analysis", "data", "nn", "graph", "optim", "noise", "kernels", "gpu"])),
     ("experiments", Some(&["train", "analysis", "data", "report", "nn", "graph", "optim", "noise", "kernels", "gpu"])),
     ("cli", None),
 ];

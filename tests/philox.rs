@@ -170,7 +170,7 @@ fn gaussian(tensor: u32, element: usize) -> f64 {
     // The second word's top two bits turn by quarters, the others by -1/8 to 1/8 of a turn.
     let (quarter, rest) = (bits[pair + 1] >> 30, (bits[pair + 1] >> 8) & 0x3F_FFFF);
     let turn = (f64::from(quarter) + f64::from(rest) / f64::from(1 << 22) - 0.5) * std::f64::consts::FRAC_PI_2;
-    let part = if element % 2 == 0 { turn.cos() } else { turn.sin() };
+    let part = if element.is_multiple_of(2) { turn.cos() } else { turn.sin() };
     (-2.0 * uniform.ln()).sqrt() * part
 }
 

@@ -97,7 +97,7 @@ impl Guarded {
     }
 }
 
-/// Indices or labels between guards, which are no valid index.
+/// Indices, labels or packed bytes.
 pub fn words(gpu: &Gpu, values: &[u32]) -> View {
     gpu.upload("words", values).expect("buffer").view()
 }
@@ -133,7 +133,9 @@ pub fn assert_within_f64(name: &str, found: &[f64], expected: &[f64], bounds: &[
         if ratio.is_nan() { f64::INFINITY } else { ratio }
     };
     let Some(worst) = (0..found.len()).max_by(|i, j| excess(*i).total_cmp(&excess(*j))) else { return };
-    let wrong = (0..found.len()).filter(|i| !((found[*i] - expected[*i]).abs() <= bounds[*i])).count();
+    // NaN is within nothing
+    let is_within = |i: usize| (found[i] - expected[i]).abs() <= bounds[i];
+    let wrong = (0..found.len()).filter(|i| !is_within(*i)).count();
     assert!(
         wrong == 0,
         "{name}: {wrong} of {} wrong; worst is element {worst}: found {}, expected {} within {:e}",
