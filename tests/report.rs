@@ -1,7 +1,9 @@
 //! Figures and reports: files that are what they say, whatever the values.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use jostle::report::{AxisScale, Block, Figure, HtmlReport, Panel, Section, Series, SeriesPoint, Table, band};
+use jostle::report::{
+    AxisScale, Block, Figure, HtmlReport, Panel, ReportError, Section, Series, SeriesPoint, Table, band,
+};
 
 fn figure() -> Figure {
     let curve = |level: f64| (1..=20).map(|e| (f64::from(e), level / f64::from(e))).collect::<Vec<_>>();
@@ -32,11 +34,61 @@ fn png_and_svg_hold_the_figure() {
     let bytes = std::fs::read(png).unwrap();
     assert_eq!(&bytes[1..4], b"PNG");
     let side = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
-    assert_eq!((side(16), side(20)), (2 * 1040, 2 * 484), "two panels side by side, at twice the SVG's size");
     let text = std::fs::read_to_string(svg).unwrap();
+    let size = format!("width=\"{}\" height=\"{}\"", side(16) / 2, side(20) / 2);
+    assert!(text.contains(&size), "the PNG is twice the SVG's size: {size}");
+    assert!(side(16) > 2 * side(20), "two panels side by side");
     for label in ["Noise modes", "epoch", "none", "layer &lt;b&gt;"] {
         assert!(text.contains(label), "{label} is not in the SVG");
     }
+}
+
+#[test]
+fn a_stem_keeps_its_dots_and_a_missing_folder_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let [png, svg] = figure().save(&folder.path().join("rate-0.5")).unwrap();
+    assert!(png.ends_with("rate-0.5.png") && svg.ends_with("rate-0.5.svg") && png.exists() && svg.exists());
+    let error = figure().save(&folder.path().join("missing").join("curves")).unwrap_err();
+    assert!(matches!(&error, ReportError::Io { path, .. } if path.ends_with("missing/curves.png")), "{error}");
+}
+
+#[test]
+fn svg_is_well_formed_whatever_the_labels() {
+    let mut hostile = figure();
+    hostile.title = "control \u{1} & \"quotes\" </svg>".repeat(9);
+    hostile.panels[0].title = "long ".repeat(60);
+    hostile.panels[0].series = (0..17).map(|i| Series::line(&format!("a long label <{i}>"), [(0.0, 1.0)])).collect();
+    let svg = hostile.to_svg().unwrap();
+    let mut depth = 0i32;
+    for tag in svg.split('<').skip(1) {
+        let (tag, _) = tag.split_once('>').expect("a tag ends before the next begins");
+        depth += if tag.starts_with('/') { -1 } else { i32::from(!tag.ends_with('/')) };
+    }
+    assert!(depth == 0 && svg.matches("</svg>").count() == 1 && !svg.contains('\u{1}'));
+    assert!((0..17).all(|i| svg.contains(&format!("a long label &lt;{i}&gt;"))), "no label is cut for want of rows");
+}
+
+/// Places of everything drawn, in the view box's units, and the view box.
+fn extent(svg: &str) -> (Vec<(f64, f64)>, (f64, f64)) {
+    let values = |name: &str| -> Vec<&str> {
+        svg.split(&format!(" {name}=\"")).skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
+    };
+    let pair = |text: &str| text.split_once(',').map(|(x, y)| (x.parse().unwrap(), y.parse().unwrap()));
+    let points =
+        values("points").into_iter().flat_map(|points| points.split_whitespace().filter_map(pair).collect::<Vec<_>>());
+    let view: Vec<f64> = values("viewBox")[0].split(' ').map(|n| n.parse().unwrap()).collect();
+    (points.collect(), (view[2], view[3]))
+}
+
+#[test]
+fn every_line_stays_within_the_picture() {
+    let wild = SeriesPoint { x: 2.0, y: 1e-3, band: Some((1e-280, 1e3)) };
+    let series = vec![Series::banded("wild", vec![SeriesPoint { x: 1.0, ..wild }, wild])];
+    let mut figure = figure();
+    figure.panels.push(Panel { y_scale: AxisScale::Log, series, ..Panel::default() });
+    let (points, (width, height)) = extent(&figure.to_svg().unwrap());
+    assert!(points.len() > 100);
+    assert!(points.iter().all(|(x, y)| (0.0..=width).contains(x) && (0.0..=height).contains(y)));
 }
 
 #[test]

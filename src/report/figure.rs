@@ -2,16 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use plotters::{
-    coord::Shift,
-    prelude::*,
-    style::text_anchor::{HPos, Pos, VPos},
-};
+use plotters::{coord::Shift, prelude::*};
 
 use super::{
-    AxisScale, ReportError,
-    font::{self, FAMILY},
-    panel,
+    AxisScale, ReportError, font, head, panel,
+    pen::{Drawn, Pen},
 };
 
 /// A point of a series, with a band around it where there is one.
@@ -80,6 +75,8 @@ pub struct Figure {
 }
 
 /// Okabe and Ito's palette, which colour-blind readers can tell apart, in an order that keeps neighbours distinct.
+///
+/// Labels past the last colour begin again, dashed.
 const PALETTE: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -90,9 +87,21 @@ const PALETTE: [RGBColor; 7] = [
     RGBColor(90, 90, 90),
 ];
 
-const PANEL_WIDTH: u32 = 520;
-const PANEL_HEIGHT: u32 = 400;
-const HEAD_HEIGHT: u32 = 84;
+const PANEL_WIDTH: u32 = 450;
+const PANEL_HEIGHT: u32 = 350;
+/// Pixels of the PNG per nominal pixel.
+const PNG_ZOOM: u32 = 2;
+/// Samples per pixel of the PNG and direction: plotters' edges are ragged, and thin where a line is steep.
+const SAMPLES: u32 = 3;
+/// plotters places everything on whole units: finer ones keep the SVG's curves smooth.
+const SVG_ZOOM: u32 = 4;
+
+/// How the series of one label look.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Look {
+    pub(super) colour: RGBColor,
+    pub(super) dashed: bool,
+}
 
 impl Figure {
     fn columns(&self) -> usize {
@@ -103,10 +112,14 @@ impl Figure {
         }
     }
 
-    /// Width and height in pixels of the SVG; the PNG has twice as many.
+    fn rows(&self) -> usize {
+        self.panels.len().div_ceil(self.columns()).max(1)
+    }
+
+    /// Nominal width and height: those of the SVG. The PNG has twice as many pixels.
     fn size(&self) -> (u32, u32) {
-        let rows = self.panels.len().div_ceil(self.columns()).max(1) as u32;
-        (PANEL_WIDTH * self.columns() as u32, HEAD_HEIGHT + PANEL_HEIGHT * rows)
+        let width = PANEL_WIDTH * self.columns() as u32;
+        (width, head::height(self, &self.labels(), width) + PANEL_HEIGHT * self.rows() as u32)
     }
 
     /// Labels in the order of their first use: the order of their colours.
@@ -120,14 +133,31 @@ impl Figure {
         labels
     }
 
+    pub(super) fn look(&self, labels: &[&str], label: &str) -> Look {
+        let index = labels.iter().position(|other| *other == label).unwrap_or(0);
+        Look { colour: PALETTE[index % PALETTE.len()], dashed: index / PALETTE.len() % 2 == 1 }
+    }
+
+    /// Whether every series of a label is without a line.
+    pub(super) fn only_marks(&self, label: &str) -> bool {
+        let mut series = self.panels.iter().flat_map(|panel| &panel.series).filter(|series| series.label == label);
+        series.all(|series| series.scatter)
+    }
+
     /// The figure as SVG text.
     ///
     /// # Errors
     /// [`ReportError::Drawing`].
     pub fn to_svg(&self) -> Result<String, ReportError> {
+        font::register();
+        let (width, height) = self.size();
+        let (fine_width, fine_height) = (SVG_ZOOM * width, SVG_ZOOM * height);
         let mut text = String::new();
-        self.draw(&SVGBackend::with_string(&mut text, self.size()).into_drawing_area(), 1)?;
-        Ok(text)
+        let pen = Pen { zoom: SVG_ZOOM as i32, vector: true };
+        self.draw(&SVGBackend::with_string(&mut text, (fine_width, fine_height)).into_drawing_area(), pen)?;
+        // The view box stays fine; the size is the nominal one.
+        let fine = format!("width=\"{fine_width}\" height=\"{fine_height}\"");
+        Ok(text.replacen(&fine, &format!("width=\"{width}\" height=\"{height}\""), 1))
     }
 
     /// Writes `stem.png` and `stem.svg`.
@@ -135,67 +165,72 @@ impl Figure {
     /// # Errors
     /// [`ReportError`] naming figure or file.
     pub fn save(&self, stem: &Path) -> Result<[PathBuf; 2], ReportError> {
-        let [png, svg] = ["png", "svg"].map(|extension| stem.with_extension(extension));
-        let (width, height) = self.size();
-        self.draw(&BitMapBackend::new(&png, (2 * width, 2 * height)).into_drawing_area(), 2)?;
-        std::fs::write(&svg, self.to_svg()?).map_err(|source| ReportError::Io { path: svg.clone(), source })?;
+        font::register();
+        // Not `with_extension`, to which the end of "rate-0.5" is one.
+        let [png, svg] = [".png", ".svg"].map(|extension| {
+            let mut path = stem.as_os_str().to_owned();
+            path.push(extension);
+            PathBuf::from(path)
+        });
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| ReportError::Io { path, source }
+        };
+        // plotters' error does not name the file: find out first whether it can be written.
+        std::fs::File::create(&png).map_err(io(&png))?;
+        self.write_png(&png)?;
+        std::fs::write(&svg, self.to_svg()?).map_err(io(&svg))?;
         Ok([png, svg])
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, zoom: u32) -> Result<(), ReportError> {
-        font::register();
-        self.draw_all(area, zoom)
-            .map_err(|error| ReportError::Drawing { figure: self.title.clone(), reason: error.to_string() })
+    fn write_png(&self, path: &Path) -> Result<(), ReportError> {
+        let (width, height) = self.size();
+        let size = (PNG_ZOOM * width, PNG_ZOOM * height);
+        let (wide, high) = (SAMPLES * size.0, SAMPLES * size.1);
+        let mut fine = vec![0; 3 * wide as usize * high as usize];
+        let pen = Pen { zoom: (PNG_ZOOM * SAMPLES) as i32, vector: false };
+        self.draw(&BitMapBackend::with_buffer(&mut fine, (wide, high)).into_drawing_area(), pen)?;
+        let pixels = average(&fine, wide as usize, SAMPLES as usize);
+        let mut file = BitMapBackend::new(path, size);
+        file.blit_bitmap((0, 0), size, &pixels)
+            .and_then(|()| file.present())
+            .map_err(|error| self.refused(&format!("{}: {error}", path.display())))
     }
 
-    fn draw_all<B: DrawingBackend>(
-        &self,
-        area: &DrawingArea<B, Shift>,
-        zoom: u32,
-    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+    fn refused(&self, reason: &str) -> ReportError {
+        ReportError::Drawing { figure: self.title.clone(), reason: reason.to_owned() }
+    }
+
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, pen: Pen) -> Result<(), ReportError> {
+        self.draw_all(area, pen).map_err(|error| self.refused(&error.to_string()))
+    }
+
+    fn draw_all<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, pen: Pen) -> Drawn<B> {
         area.fill(&WHITE)?;
-        let (head, body) = area.split_vertically(HEAD_HEIGHT * zoom);
         let labels = self.labels();
-        self.draw_head(&head, &labels, zoom)?;
-        let rows = self.panels.len().div_ceil(self.columns()).max(1);
-        for (cell, panel) in body.split_evenly((rows, self.columns())).iter().zip(&self.panels) {
-            let colour = |label: &str| {
-                let index = labels.iter().position(|other| *other == label).unwrap_or(0);
-                PALETTE[index % PALETTE.len()]
-            };
-            panel::draw(cell, panel, &colour, zoom)?;
+        let body = PANEL_HEIGHT as i32 * self.rows() as i32 * pen.zoom;
+        let (strip, body) = area.split_vertically(area.dim_in_pixel().1 as i32 - body);
+        head::draw(&strip, self, &labels, pen)?;
+        for (cell, panel) in body.split_evenly((self.rows(), self.columns())).iter().zip(&self.panels) {
+            panel::draw(cell, panel, &|label| self.look(&labels, label), pen)?;
         }
         area.present()
     }
+}
 
-    /// Title, and below it the legend in one line.
-    fn draw_head<B: DrawingBackend>(
-        &self,
-        area: &DrawingArea<B, Shift>,
-        labels: &[&str],
-        zoom: u32,
-    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
-        let z = zoom as i32;
-        let middle = area.dim_in_pixel().0 as i32 / 2;
-        let title = (FAMILY, 20 * z, FontStyle::Bold).into_text_style(area).color(&BLACK);
-        let centred = title.pos(Pos::new(HPos::Center, VPos::Center));
-        area.draw_text(&self.title, &centred, (middle, 26 * z))?;
-        let style = (FAMILY, 14 * z).into_text_style(area).color(&RGBColor(40, 40, 40));
-        let style = style.pos(Pos::new(HPos::Left, VPos::Center));
-        let widths: Vec<i32> = labels
-            .iter()
-            .map(|label| area.estimate_text_size(label, &style).map(|(width, _)| width as i32))
-            .collect::<Result<_, _>>()?;
-        let (swatch, gap) = (26 * z, 24 * z);
-        let total: i32 = widths.iter().map(|width| width + swatch + gap).sum::<i32>() - gap;
-        let mut x = middle - total / 2;
-        let y = 62 * z;
-        for (index, (label, width)) in labels.iter().zip(widths).enumerate() {
-            let colour = PALETTE[index % PALETTE.len()];
-            area.draw(&Rectangle::new([(x, y - 2 * z), (x + swatch - 8 * z, y + 2 * z)], colour.filled()))?;
-            area.draw_text(label, &style, (x + swatch, y))?;
-            x += swatch + width + gap;
+/// Means over squares of `side` by `side` pixels of an RGB picture `width` pixels wide.
+fn average(fine: &[u8], width: usize, side: usize) -> Vec<u8> {
+    let count = (side * side) as u32;
+    let mut pixels = Vec::with_capacity(fine.len() / (side * side));
+    for rows in fine.chunks_exact(3 * width * side) {
+        let mut sums = vec![0u32; 3 * width / side];
+        for row in rows.chunks_exact(3 * width) {
+            for (x, pixel) in row.chunks_exact(3).enumerate() {
+                let sum = &mut sums[3 * (x / side)..];
+                sum.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += u32::from(*value));
+            }
         }
-        Ok(())
+        pixels.extend(sums.into_iter().map(|sum| ((sum + count / 2) / count) as u8));
     }
+    pixels
 }

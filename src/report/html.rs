@@ -40,24 +40,29 @@ pub struct HtmlReport {
 }
 
 const STYLE: &str = "
-:root { color-scheme: light dark; --ink: #1d1d1f; --soft: #6a6a70; --line: #d9d9de; --back: #fff; --card: #f6f6f8 }
+:root { color-scheme: light dark; --ink: #1d1d1f; --soft: #62626a; --line: #dcdce1; --back: #fff; --card: #f6f6f8 }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e8e8ea; --soft: #a0a0a8; --line: #3a3a40; --back: #17171a; --card: #202024 }
+  :root { --ink: #e8e8ea; --soft: #a6a6ae; --line: #3a3a40; --back: #17171a; --card: #202024 }
 }
-body { margin: 2.5rem auto; max-width: 62rem; padding: 0 1.2rem; color: var(--ink); background: var(--back);
-  font: 16px/1.55 system-ui, sans-serif }
-h1 { font-size: 1.9rem; line-height: 1.2; margin-bottom: .4rem }
-h2 { font-size: 1.25rem; margin-top: 2.4rem; border-bottom: 1px solid var(--line); padding-bottom: .3rem }
-.lead { color: var(--soft); max-width: 46rem }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
-caption { text-align: left; color: var(--soft); padding-bottom: .3rem }
-th, td { padding: .35rem .9rem .35rem 0; text-align: left; border-bottom: 1px solid var(--line) }
-th { font-weight: 600 } .number { text-align: right }
-figure { margin: 1.2rem 0; background: #fff; border-radius: .5rem; padding: .6rem; border: 1px solid var(--line) }
-figure svg { width: 100%; height: auto; display: block }
-figcaption { color: #55555c; font-size: .9rem; padding: .4rem .4rem 0 }
-pre { background: var(--card); padding: .8rem 1rem; border-radius: .5rem; overflow-x: auto; font-size: .9rem }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem } dt { color: var(--soft) } dd { margin: 0 }
+body { margin: 2.5rem auto 4rem; max-width: 62rem; padding: 0 1.2rem; color: var(--ink); background: var(--back);
+  font: 16px/1.6 system-ui, sans-serif; overflow-wrap: break-word }
+h1 { font-size: 1.9rem; line-height: 1.2; letter-spacing: -.01em; margin: 0 0 .6rem }
+h2 { font-size: 1.25rem; margin-top: 2.6rem; border-bottom: 1px solid var(--line); padding-bottom: .3rem }
+p { max-width: 46rem } .lead { color: var(--soft); font-size: 1.05rem; margin: .4rem 0 }
+.wide { overflow-x: auto; margin: 1.2rem 0 }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .95rem }
+caption { text-align: left; color: var(--soft); font-size: .9rem; padding-bottom: .4rem }
+th, td { padding: .4rem 1.6rem .4rem 0; text-align: left; white-space: nowrap; border-bottom: 1px solid var(--line) }
+th { font-weight: 600; border-bottom: 2px solid var(--line) } .number { text-align: right }
+figure { width: min(calc(100vw - 4rem), 80rem); box-sizing: border-box; margin: 1.4rem 0 1.4rem 50%;
+  transform: translateX(-50%); background: #fff; border: 1px solid var(--line); border-radius: .5rem; padding: .8rem }
+figure svg { max-width: 100%; height: auto; display: block; margin: auto }
+figcaption { color: #55555c; font-size: .9rem; max-width: 46rem; margin: .5rem auto 0; text-align: center }
+pre { background: var(--card); padding: .8rem 1rem; border-radius: .5rem; overflow-x: auto;
+  font: .88rem/1.5 ui-monospace, monospace }
+dl { display: grid; grid-template-columns: fit-content(40%) 1fr; gap: .25rem 1.4rem }
+dt { color: var(--soft) } dd { margin: 0; overflow-wrap: anywhere; min-width: 0 }
+@media print { body { margin: 0; max-width: none } figure { width: 100%; break-inside: avoid } }
 ";
 
 /// Text safe within HTML, attributes included.
@@ -83,8 +88,12 @@ impl Block {
             Self::Table(table) => table.to_html(),
             Self::Code(text) => format!("<pre><code>{}</code></pre>\n", escape(text)),
             Self::Figure(figure) => {
-                let svg = scalable(&figure.to_svg()?);
-                format!("<figure>{svg}<figcaption>{}</figcaption></figure>\n", escape(&figure.caption))
+                let svg = figure.to_svg()?.replacen("<svg ", &format!("<svg {} ", described(&figure.title)), 1);
+                let caption = match figure.caption.as_str() {
+                    "" => String::new(),
+                    text => format!("<figcaption>{}</figcaption>", escape(text)),
+                };
+                format!("<figure>{svg}{caption}</figure>\n")
             }
             Self::KeyValues(pairs) => {
                 let items: String =
@@ -95,14 +104,9 @@ impl Block {
     }
 }
 
-/// The drawing library's SVG has a view box as well as a fixed size: without the size it scales with the page.
-fn scalable(svg: &str) -> String {
-    let Some(start) = svg.find("<svg") else { return svg.to_owned() };
-    let svg = &svg[start..];
-    let Some((head, rest)) = svg.split_once('>') else { return svg.to_owned() };
-    let kept: Vec<_> =
-        head.split(' ').filter(|part| !part.starts_with("width=") && !part.starts_with("height=")).collect();
-    format!("{}>{rest}", kept.join(" "))
+/// What a screen reader says of a figure.
+fn described(title: &str) -> String {
+    format!("role=\"img\" aria-label=\"{}\"", escape(if title.is_empty() { "figure" } else { title }))
 }
 
 impl HtmlReport {

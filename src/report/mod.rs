@@ -4,8 +4,10 @@ mod axis;
 mod error;
 mod figure;
 mod font;
+mod head;
 mod html;
 mod panel;
+mod pen;
 mod summary;
 mod table;
 

@@ -3,22 +3,23 @@
 use plotters::{
     coord::Shift,
     prelude::*,
-    style::text_anchor::{HPos, Pos, VPos},
+    style::text_anchor::{HPos, VPos},
 };
 
 use super::{
+    AxisScale,
     axis::Axis,
-    figure::{Panel, Series},
-    font::FAMILY,
+    figure::{Look, Panel, Series},
+    font,
+    pen::{Drawn, Pen, Pixel, Type},
 };
 
-type Drawn<B> = Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
-
-const GRID: RGBColor = RGBColor(226, 226, 226);
-/// Ticks of an axis, about.
-const MOST_TICKS: usize = 6;
-
+const GRID: RGBColor = RGBColor(228, 228, 228);
 const INK: RGBColor = RGBColor(60, 60, 60);
+const TITLE_SIZE: i32 = 17;
+const NAME_SIZE: i32 = 16;
+const TICK_SIZE: i32 = 15;
+const MOST_TICKS: usize = 7;
 
 /// The plotting rectangle in pixels and the axes over it.
 struct Frame {
@@ -31,75 +32,94 @@ struct Frame {
 }
 
 impl Frame {
-    fn pixel_x(&self, place: f64) -> i32 {
-        self.left + ((place - self.x.low) / (self.x.high - self.x.low) * f64::from(self.right - self.left)) as i32
+    /// The rectangle that leaves room for the labels of `x` and `y` within a cell.
+    fn within((width, height): (u32, u32), x: Axis, y: Axis, z: i32) -> Self {
+        let size = TICK_SIZE * z;
+        let widest = y.ticks.iter().map(|(_, label)| font::width(label, size, FontStyle::Normal)).max().unwrap_or(0);
+        let (left, right) = (42 * z + widest, width as i32 - 22 * z);
+        Self { left, right, top: 36 * z, bottom: height as i32 - 58 * z, x, y }
     }
 
+    fn pixel_x(&self, place: f64) -> i32 {
+        let share = (place - self.x.low) / (self.x.high - self.x.low);
+        self.left + (share * f64::from(self.right - self.left)).round() as i32
+    }
+
+    /// The height of a place; what lies outside ends at the edge.
     fn pixel_y(&self, place: f64) -> i32 {
-        self.bottom - ((place - self.y.low) / (self.y.high - self.y.low) * f64::from(self.bottom - self.top)) as i32
+        let share = (place - self.y.low) / (self.y.high - self.y.low);
+        self.bottom - (share.clamp(0.0, 1.0) * f64::from(self.bottom - self.top)).round() as i32
+    }
+
+    fn middle(&self) -> Pixel {
+        ((self.left + self.right) / 2, (self.top + self.bottom) / 2)
     }
 }
 
+/// Draws the panel; `look` gives the look of a label.
 pub(super) fn draw<B: DrawingBackend>(
     area: &DrawingArea<B, Shift>,
     panel: &Panel,
-    colour: &dyn Fn(&str) -> RGBColor,
-    zoom: u32,
+    look: &dyn Fn(&str) -> Look,
+    pen: Pen,
 ) -> Drawn<B> {
-    let z = zoom as i32;
-    let (width, height) = area.dim_in_pixel();
-    let (left, right, top, bottom) = (76 * z, width as i32 - 20 * z, 34 * z, height as i32 - 58 * z);
-    let title = (FAMILY, 15 * z, FontStyle::Bold).into_text_style(area).color(&BLACK);
-    let centred = Pos::new(HPos::Center, VPos::Center);
-    area.draw_text(&panel.title, &title.pos(centred), ((left + right) / 2, 16 * z))?;
+    let size = area.dim_in_pixel();
+    let title = Type::centred(TITLE_SIZE, FontStyle::Bold, BLACK);
     let Some((x, y)) = axes(panel) else {
-        let style = (FAMILY, 13 * z).into_text_style(area).color(&INK).pos(centred);
-        return area.draw_text("no finite values", &style, ((left + right) / 2, (top + bottom) / 2));
+        let (middle, room) = (size.0 as i32 / 2, size.0 as i32 - 40 * pen.zoom);
+        pen.text(area, &panel.title, title, ((middle, 18 * pen.zoom), room, false))?;
+        let kind = Type::centred(NAME_SIZE, FontStyle::Normal, INK);
+        return pen.text(area, "no finite values", kind, ((middle, size.1 as i32 / 2), room, false));
     };
-    let frame = Frame { left, right, top, bottom, x, y };
-    draw_axes(area, panel, &frame, z)?;
+    let frame = Frame::within(size, x, y, pen.zoom);
+    pen.text(area, &panel.title, title, ((frame.middle().0, 18 * pen.zoom), frame.right - frame.left, false))?;
+    draw_axes(area, panel, &frame, pen)?;
     for series in &panel.series {
-        draw_band(area, panel, series, &frame, colour(&series.label))?;
+        draw_band(area, panel, series, &frame, look(&series.label).colour, pen)?;
     }
     for series in &panel.series {
-        draw_line(area, panel, series, &frame, colour(&series.label), z)?;
+        draw_line(area, panel, series, &frame, look(&series.label), pen)?;
     }
     Ok(())
 }
 
-/// Axes around the points that have a place on both, and their bands.
 fn axes(panel: &Panel) -> Option<(Axis, Axis)> {
     let points = panel.series.iter().flat_map(|series| &series.points);
-    let placed: Vec<_> = points
-        .filter(|point| panel.x_scale.place(point.x).is_some() && panel.y_scale.place(point.y).is_some())
-        .collect();
-    let bands = placed.iter().filter_map(|point| point.band).flat_map(|(low, high)| [low, high]);
-    let x = Axis::around(panel.x_scale, placed.iter().map(|point| point.x), MOST_TICKS)?;
-    let y = Axis::around(panel.y_scale, placed.iter().map(|point| point.y).chain(bands), MOST_TICKS)?;
-    Some((x, y))
+    let (mut xs, mut ys, mut bands) = (Vec::new(), Vec::new(), Vec::new());
+    for point in points {
+        // Only points that have a place on both axes count.
+        let (Some(x), Some(y)) = (panel.x_scale.place(point.x), panel.y_scale.place(point.y)) else { continue };
+        xs.push(x);
+        ys.push(y);
+        let ends = point.band.map(|(low, high)| [low, high]).into_iter().flatten();
+        bands.extend(ends.filter_map(|end| panel.y_scale.place(end)));
+    }
+    // Mean less deviation can come near 0, many decades below any line: such a band runs out of the picture.
+    let lowest = ys.iter().copied().fold(f64::INFINITY, f64::min);
+    let floor = if panel.y_scale == AxisScale::Log { lowest - 0.5 } else { f64::NEG_INFINITY };
+    ys.extend(bands.into_iter().map(|end| end.max(floor)));
+    Some((Axis::around(panel.x_scale, &xs, MOST_TICKS)?, Axis::around(panel.y_scale, &ys, MOST_TICKS)?))
 }
 
-fn draw_axes<B: DrawingBackend>(area: &DrawingArea<B, Shift>, panel: &Panel, frame: &Frame, z: i32) -> Drawn<B> {
-    let line = |points: Vec<(i32, i32)>, colour: RGBColor| PathElement::new(points, colour.stroke_width(z as u32));
-    let ticks = (FAMILY, 12 * z).into_text_style(area).color(&INK);
+fn draw_axes<B: DrawingBackend>(area: &DrawingArea<B, Shift>, panel: &Panel, frame: &Frame, pen: Pen) -> Drawn<B> {
+    let z = pen.zoom;
+    let tick = Type::centred(TICK_SIZE, FontStyle::Normal, INK);
+    let room = area.dim_in_pixel().0 as i32;
     for (place, label) in &frame.x.ticks {
         let x = frame.pixel_x(*place);
-        area.draw(&line(vec![(x, frame.top), (x, frame.bottom)], GRID))?;
-        let style = ticks.clone().pos(Pos::new(HPos::Center, VPos::Top));
-        area.draw_text(label, &style, (x, frame.bottom + 6 * z))?;
+        pen.line(area, &[(x, frame.top), (x, frame.bottom)], GRID, 1)?;
+        pen.text(area, label, Type { v: VPos::Top, ..tick }, ((x, frame.bottom + 7 * z), room, false))?;
     }
     for (place, label) in &frame.y.ticks {
         let y = frame.pixel_y(*place);
-        area.draw(&line(vec![(frame.left, y), (frame.right, y)], GRID))?;
-        let style = ticks.clone().pos(Pos::new(HPos::Right, VPos::Center));
-        area.draw_text(label, &style, (frame.left - 7 * z, y))?;
+        pen.line(area, &[(frame.left, y), (frame.right, y)], GRID, 1)?;
+        pen.text(area, label, Type { h: HPos::Right, ..tick }, ((frame.left - 7 * z, y), room, false))?;
     }
-    let corner = vec![(frame.left, frame.top), (frame.left, frame.bottom), (frame.right, frame.bottom)];
-    area.draw(&line(corner, INK))?;
-    let names = (FAMILY, 13 * z).into_text_style(area).color(&INK).pos(Pos::new(HPos::Center, VPos::Center));
-    area.draw_text(&panel.x_label, &names, ((frame.left + frame.right) / 2, frame.bottom + 40 * z))?;
-    let upright = names.transform(FontTransform::Rotate270);
-    area.draw_text(&panel.y_label, &upright, (16 * z, (frame.top + frame.bottom) / 2))
+    pen.line(area, &[(frame.left, frame.top), (frame.left, frame.bottom), (frame.right, frame.bottom)], INK, 1)?;
+    let name = Type::centred(NAME_SIZE, FontStyle::Normal, INK);
+    let (x, y) = frame.middle();
+    pen.text(area, &panel.x_label, name, ((x, frame.bottom + 40 * z), frame.right - frame.left, false))?;
+    pen.text(area, &panel.y_label, name, ((17 * z, y), frame.bottom - frame.top, true))
 }
 
 /// Runs of neighbouring points that all have a place; `of` gives a point's pixels.
@@ -121,8 +141,10 @@ fn draw_band<B: DrawingBackend>(
     series: &Series,
     frame: &Frame,
     colour: RGBColor,
+    pen: Pen,
 ) -> Drawn<B> {
     let pixels = series.points.iter().map(|point| {
+        panel.y_scale.place(point.y)?;
         let (low, high) = point.band?;
         let x = frame.pixel_x(panel.x_scale.place(point.x)?);
         // A band that reaches below what a logarithmic axis can show ends at the axis.
@@ -130,12 +152,15 @@ fn draw_band<B: DrawingBackend>(
         Some((x, low, frame.pixel_y(panel.y_scale.place(high)?)))
     });
     for run in runs(pixels) {
-        if run.len() < 2 {
-            continue;
+        if series.scatter || run.len() == 1 {
+            for (x, low, high) in run {
+                pen.line(area, &[(x, low), (x, high)], colour, 1)?;
+            }
+        } else if run.len() > 1 {
+            let lows = run.iter().map(|(x, low, _)| (*x, *low));
+            let outline: Vec<_> = lows.chain(run.iter().rev().map(|(x, _, high)| (*x, *high))).collect();
+            area.draw(&Polygon::new(outline, colour.mix(0.16).filled()))?;
         }
-        let outline: Vec<_> =
-            run.iter().map(|(x, low, _)| (*x, *low)).chain(run.iter().rev().map(|(x, _, high)| (*x, *high))).collect();
-        area.draw(&Polygon::new(outline, colour.mix(0.16).filled()))?;
     }
     Ok(())
 }
@@ -145,8 +170,8 @@ fn draw_line<B: DrawingBackend>(
     panel: &Panel,
     series: &Series,
     frame: &Frame,
-    colour: RGBColor,
-    z: i32,
+    look: Look,
+    pen: Pen,
 ) -> Drawn<B> {
     let pixels = series.points.iter().map(|point| {
         let (x, y) = (panel.x_scale.place(point.x)?, panel.y_scale.place(point.y)?);
@@ -154,12 +179,13 @@ fn draw_line<B: DrawingBackend>(
     });
     for run in runs(pixels) {
         if series.scatter || run.len() == 1 {
-            for point in &run {
-                area.draw(&Circle::new(*point, 3 * z, colour.filled()))?;
+            for point in run {
+                area.draw(&Circle::new(point, 3 * pen.zoom, look.colour.filled()))?;
             }
-        }
-        if !series.scatter && run.len() > 1 {
-            area.draw(&PathElement::new(run, colour.stroke_width(2 * z as u32)))?;
+        } else if look.dashed {
+            pen.dashes(area, &run, look.colour, 2)?;
+        } else if run.len() > 1 {
+            pen.line(area, &run, look.colour, 2)?;
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Mean and spread over seeds.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use super::SeriesPoint;
 
@@ -43,20 +43,34 @@ impl fmt::Display for MeanSd {
     }
 }
 
-/// Mean and mean ± sd over runs, point by point, as far as every run reaches; x is the first run's.
+/// Mean and mean ± sd over runs at each x of the first run that every run has.
+///
+/// Where any run has diverged the point is NaN, so that the line ends there: a mean over the runs that are left would
+/// show the lucky ones.
 #[must_use]
 pub fn band(runs: &[Vec<(f64, f64)>]) -> Vec<SeriesPoint> {
-    let length = runs.iter().map(Vec::len).min().unwrap_or(0);
-    (0..length)
-        .map(|i| {
-            let of = MeanSd::of(runs.iter().map(|run| run[i].1));
-            let band = of.sd.map(|sd| (of.mean - sd, of.mean + sd));
-            SeriesPoint { x: runs[0][i].0, y: of.mean, band }
-        })
-        .collect()
+    let Some((first, others)) = runs.split_first() else { return Vec::new() };
+    let others: Vec<HashMap<u64, f64>> =
+        others.iter().map(|run| run.iter().map(|(x, y)| (key(*x), *y)).collect()).collect();
+    let point = |(x, y): &(f64, f64)| {
+        let rest = others.iter().map(|run| run.get(&key(*x)).copied());
+        let values = std::iter::once(Some(*y)).chain(rest).collect::<Option<Vec<f64>>>()?;
+        if values.iter().any(|value| !value.is_finite()) {
+            return Some(SeriesPoint { x: *x, y: f64::NAN, band: None });
+        }
+        let of = MeanSd::of(values);
+        Some(SeriesPoint { x: *x, y: of.mean, band: of.sd.map(|sd| (of.mean - sd, of.mean + sd)) })
+    };
+    first.iter().filter_map(point).collect()
+}
+
+/// Equal for equal numbers; adding 0 makes one of the two zeros.
+fn key(x: f64) -> u64 {
+    (x + 0.0).to_bits()
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -71,10 +85,25 @@ mod tests {
     }
 
     #[test]
-    fn bands_end_with_the_shortest_run() {
+    fn bands_have_the_points_that_every_run_has() {
         let points = band(&[vec![(1.0, 2.0), (2.0, 3.0)], vec![(1.0, 4.0)]]);
         assert_eq!(points.len(), 1);
         assert_eq!(points[0].y, 3.0);
         assert_eq!(points[0].band, Some((3.0 - 2f64.sqrt(), 3.0 + 2f64.sqrt())));
+    }
+
+    #[test]
+    fn bands_match_runs_by_x() {
+        let points = band(&[vec![(0.0, 1.0), (10.0, 2.0)], vec![(-0.0, 3.0), (5.0, 9.0), (10.0, 4.0)]]);
+        let places: Vec<_> = points.iter().map(|point| (point.x, point.y)).collect();
+        assert_eq!(places, [(0.0, 2.0), (10.0, 3.0)]);
+        assert!(band(&[]).is_empty());
+        assert_eq!(band(&[vec![(1.0, 2.0)]]), [SeriesPoint { x: 1.0, y: 2.0, band: None }]);
+    }
+
+    #[test]
+    fn a_diverged_run_ends_the_mean() {
+        let points = band(&[vec![(1.0, 2.0), (2.0, f64::NAN)], vec![(1.0, 4.0), (2.0, 1.0)]]);
+        assert!(points[0].y == 3.0 && points[1].y.is_nan() && points[1].band.is_none());
     }
 }
