@@ -1,0 +1,52 @@
+# Two commands on a fresh machine: `make demo` and `make test`. `make` alone lists the rest.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench
+
+# A fresh rustup is not on the PATH of shells that were open before it.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CARGO_BUILD_TARGET_DIR),target)
+JOSTLE := $(TARGET_DIR)/release/jostle
+
+# The demo's seeds, probes of the Hessian trace, and folder; a shorter one: make demo DEMO_SEEDS=1 DEMO_EPOCHS=2
+DEMO_SEEDS ?= 5
+DEMO_HESSIAN ?= 8
+DEMO_OUT ?= runs/demo
+# Epochs other than those of assets/demo.toml, and any more options of `jostle compare`.
+DEMO_EPOCHS ?=
+DEMO_FLAGS ?=
+# Options of `jostle bench`, such as --adapter 0.
+BENCH_FLAGS ?=
+
+help: ## List these targets
+	@echo 'make TARGET, where TARGET is one of'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST))
+	@echo 'demo takes DEMO_SEEDS=5 DEMO_EPOCHS= DEMO_HESSIAN=8 DEMO_OUT=runs/demo DEMO_FLAGS=, bench takes BENCH_FLAGS='
+
+setup: ## Check cargo; install a software Vulkan driver where there is no adapter
+	@bash scripts/setup.sh
+
+demo: setup ## Compare noise modes on bundled digits: a table, a figure and a report in runs/demo
+	cargo build --release
+	$(JOSTLE) compare --config assets/demo.toml --seeds $(DEMO_SEEDS) --hessian $(DEMO_HESSIAN) --out $(DEMO_OUT) \
+		--overwrite $(if $(DEMO_EPOCHS),--epochs $(DEMO_EPOCHS)) $(DEMO_FLAGS)
+	@echo 'open $(DEMO_OUT)/report.html'
+
+test: setup ## Run all tests, with cargo-nextest where present
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		set -x; cargo nextest run --lib --bins --tests; \
+	else \
+		set -x; cargo test --lib --bins --tests; \
+	fi
+	cargo test --doc
+
+lint: ## Check formatting, and clippy with warnings as errors
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+bench: setup ## Measure a training step, the cost of noise, and a matrix product
+	cargo build --release
+	$(JOSTLE) bench $(BENCH_FLAGS)
+	$(JOSTLE) bench --matmul 1024 $(BENCH_FLAGS)
