@@ -87,7 +87,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let interrupt = interrupt_flag();
     let bar = progress(0);
     let mut metrics: Option<(String, MetricsFile)> = None;
-    let mut finish = |trainer: &jostle::train::Trainer<'_>, _: &RunConfig, _: &jostle::train::Prepared| {
+    let mut finish = |trainer: &jostle::train::Trainer<'_>| {
         let options = TraceOptions { probes: args.hessian, ..TraceOptions::default() };
         Ok((args.hessian > 0).then(|| trainer.hessian_trace(options)).transpose()?)
     };

@@ -43,14 +43,34 @@ pub(super) fn arms(title: &str, arms: &[ArmRuns]) -> Figure {
         };
         arms.iter().map(of).collect()
     };
+    let mut panels = vec![
+        panel("Test accuracy", "accuracy", AxisScale::Linear, series(|e| e.test_accuracy)),
+        panel("Test loss", "mean loss", AxisScale::Log, series(|e| e.test_loss)),
+        panel("Training loss", "mean loss", AxisScale::Log, series(|e| e.train_loss)),
+    ];
+    if arms.iter().any(|arm| !arm.traces.is_empty()) {
+        panels.push(traces(arms));
+    }
     Figure {
         title: title.to_owned(),
-        caption: "Mean over seeds after each epoch, at the clean weights; bands: one standard deviation over seeds."
+        caption: "Mean over seeds after each epoch, at the clean weights; bands: one standard deviation over seeds. \
+                  Hessian trace of the training loss at the end, a mark a seed, arms in the order of the legend."
             .to_owned(),
-        panels: vec![
-            panel("Test accuracy", "accuracy", AxisScale::Linear, series(|e| e.test_accuracy)),
-            panel("Test loss", "mean loss", AxisScale::Log, series(|e| e.test_loss)),
-            panel("Training loss", "mean loss", AxisScale::Log, series(|e| e.train_loss)),
-        ],
+        panels,
+    }
+}
+
+/// The Hessian trace of every run, a column of marks an arm.
+fn traces(arms: &[ArmRuns]) -> Panel {
+    let marks = |(index, arm): (usize, &ArmRuns)| {
+        let points = arm.traces.iter().map(|of| (index as f64 + 1.0, of.trace));
+        Series { scatter: true, ..Series::line(&arm.arm.label, points) }
+    };
+    Panel {
+        title: "Hessian trace at the end".to_owned(),
+        x_label: "arm".to_owned(),
+        y_label: "trace of the Hessian".to_owned(),
+        series: arms.iter().enumerate().map(marks).collect(),
+        ..Panel::default()
     }
 }

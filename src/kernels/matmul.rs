@@ -157,9 +157,9 @@ impl MatmulVariant {
         let b_extent = if layout == MatmulLayout::Forward { k } else { n };
         let blocks = if self == Self::SoftwareWide { 2.0 } else { 1.0 };
         vec![
-            flag("A_ALIGNED", a_extent % 4 == 0),
-            flag("B_ALIGNED", b_extent % 4 == 0),
-            flag("C_ALIGNED", n % 4 == 0),
+            flag("A_ALIGNED", a_extent.is_multiple_of(4)),
+            flag("B_ALIGNED", b_extent.is_multiple_of(4)),
+            flag("C_ALIGNED", n.is_multiple_of(4)),
             ("COLUMN_BLOCKS", blocks),
         ]
     }
@@ -234,7 +234,7 @@ pub fn matmul(
     ];
     constants.extend(epilogue_constants(epilogue));
     if variant != MatmulVariant::Tile {
-        let direct = epilogue == Epilogue::Plain && !accumulate && shape.n % 4 == 0;
+        let direct = epilogue == Epilogue::Plain && !accumulate && shape.n.is_multiple_of(4);
         constants.push(flag("DIRECT", direct));
     }
     constants.extend(variant.constants(layout, shape));

@@ -71,7 +71,7 @@ fn log(x: f32) -> f32 {
         -1.666_805_8e-1,
         2.000_071_5e-1,
         -2.499_999_4e-1,
-        3.333_333_1e-1_f32,
+        3.333_333e-1_f32,
     ];
     let p = coefficients.into_iter().reduce(|p, c| p * m + c).unwrap_or_default();
     let y = (m * z) * p + n * -2.121_944_4e-4 - 0.5 * z;

@@ -26,6 +26,9 @@ pub struct ArmRuns {
     pub traces: Vec<TraceEstimate>,
 }
 
+/// Measures a trained network.
+pub type Finish<'a> = dyn FnMut(&Trainer<'_>) -> Result<Option<TraceEstimate>, TrainError> + 'a;
+
 /// Runs every arm with every seed. Data are loaded once per arm; `finish` may measure the trained network;
 /// `observe` hears of (arm, seed, event).
 ///
@@ -35,7 +38,7 @@ pub fn compare(
     gpu: &Gpu,
     arms: Vec<Arm>,
     seeds: &[u64],
-    finish: &mut dyn FnMut(&Trainer<'_>, &RunConfig, &Prepared) -> Result<Option<TraceEstimate>, TrainError>,
+    finish: &mut Finish<'_>,
     observe: &mut dyn FnMut(&Arm, u64, Event) -> Result<Control, TrainError>,
 ) -> Result<Vec<ArmRuns>, TrainError> {
     let mut all = Vec::with_capacity(arms.len());
@@ -54,7 +57,7 @@ pub fn compare(
                 stopped |= control == Control::Stop;
                 Ok(control)
             })?;
-            of.traces.extend(finish(&trainer, &config, &prepared)?);
+            of.traces.extend(finish(&trainer)?);
             of.seeds.push(*seed);
             of.runs.push(result);
         }

@@ -10,7 +10,7 @@ mod record;
 mod run;
 mod trainer;
 
-pub use compare::{Arm, ArmRuns, compare};
+pub use compare::{Arm, ArmRuns, Finish, compare};
 pub use config::{Options, RunConfig};
 pub use device_data::DeviceData;
 pub use error::TrainError;
