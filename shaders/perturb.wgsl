@@ -7,7 +7,7 @@
 //
 // Shapes    weights, weights_eff: the arena in vec4s; blocks: one entry per 64 elements of the arena;
 //           filters: per tensor (first filter, elements per filter, 0, 0); norms: [filters].
-// Dispatch  grid_1d(count of octets, WORKGROUP_SIZE), folded, two vec4s an invocation.
+// Dispatch  grid_1d(count of octets / 2, WORKGROUP_SIZE), folded, two octets an invocation.
 
 override WORKGROUP_SIZE: u32 = 64u;
 override NOISE: u32 = 0u;
@@ -34,16 +34,10 @@ fn norms_of(range: vec4<u32>, element: u32) -> vec4<f32> {
     );
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn perturb(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let offset = index_1d(invocation, grid, WORKGROUP_SIZE);
-    if offset >= values.count {
-        return;
-    }
-    let i = values.first + offset;
+// The noisy weights of octet number `i`, whose block's entry is `block`.
+fn perturb_octet(i: u32, block: vec4<u32>) {
     var noisy = mat2x4<f32>(weights[2u * i], weights[2u * i + 1u]);
     if NOISE != NOISE_NONE {
-        let block = blocks[values.block_base + i / 8u];
         let delta = noise_delta(NOISE, values, block, i);
         if FILTER_SCALED {
             let range = filters[block.x];
@@ -56,4 +50,19 @@ fn perturb(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_wo
     }
     weights_eff[2u * i] = noisy[0];
     weights_eff[2u * i + 1u] = noisy[1];
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn perturb(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
+    let offset = NOISE_OCTETS * index_1d(invocation, grid, WORKGROUP_SIZE);
+    if offset >= values.count {
+        return;
+    }
+    let i = values.first + offset;
+    var block = vec4<u32>();
+    if NOISE != NOISE_NONE {
+        block = blocks[values.block_base + i / 8u];
+    }
+    perturb_octet(i, block);
+    perturb_octet(i + 1u, block);
 }

@@ -9,7 +9,7 @@
 //
 // Shapes    grads, exp_avg, exp_avg_sq, weights, weights_eff: the arena in vec4s; blocks: one entry per 64 elements.
 // Units     grads is d(mean loss)/d(weights); step_size = learning_rate / (1 - beta1^t), t counted from 1.
-// Dispatch  grid_1d(count of octets, WORKGROUP_SIZE), folded, two vec4s an invocation; NOISE = 0 leaves the noise out of the code altogether.
+// Dispatch  grid_1d(count of octets / 2, WORKGROUP_SIZE), folded, two octets an invocation; NOISE = 0 leaves the noise out of the code altogether.
 // Source    torch.optim.Adam and AdamW (Kingma & Ba 2015; Loshchilov & Hutter 2019).
 
 override WORKGROUP_SIZE: u32 = 64u;
@@ -50,17 +50,27 @@ fn update(i: u32) -> vec4<f32> {
     return next;
 }
 
+// The update of octet number `i`, whose block's entry is `block`.
+fn update_octet(i: u32, block: vec4<u32>) {
+    var next = mat2x4<f32>(update(2u * i), update(2u * i + 1u));
+    if NOISE != NOISE_NONE {
+        next += noise_delta(NOISE, values.noise, block, i);
+    }
+    weights_eff[2u * i] = next[0];
+    weights_eff[2u * i + 1u] = next[1];
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn update_adam(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let offset = index_1d(invocation, grid, WORKGROUP_SIZE);
+    let offset = NOISE_OCTETS * index_1d(invocation, grid, WORKGROUP_SIZE);
     if offset >= values.noise.count {
         return;
     }
     let i = values.noise.first + offset;
-    var next = mat2x4<f32>(update(2u * i), update(2u * i + 1u));
+    var block = vec4<u32>();
     if NOISE != NOISE_NONE {
-        next += noise_delta(NOISE, values.noise, blocks[values.noise.block_base + i / 8u], i);
+        block = blocks[values.noise.block_base + i / 8u];
     }
-    weights_eff[2u * i] = next[0];
-    weights_eff[2u * i + 1u] = next[1];
+    update_octet(i, block);
+    update_octet(i + 1u, block);
 }

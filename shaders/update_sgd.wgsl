@@ -8,7 +8,7 @@
 //
 // Shapes    grads, velocity, weights, weights_eff: the arena in vec4s; blocks: one entry per 64 elements of the arena.
 // Units     grads is d(mean loss)/d(weights); learning_rate and weight_decay are per step.
-// Dispatch  grid_1d(count of octets, WORKGROUP_SIZE), folded, two vec4s an invocation; NOISE = 0 leaves the noise out of the code altogether.
+// Dispatch  grid_1d(count of octets / 2, WORKGROUP_SIZE), folded, two octets an invocation; NOISE = 0 leaves the noise out of the code altogether.
 // Source    torch.optim.SGD's update rule (momentum after Sutskever et al., ICML 2013).
 
 override WORKGROUP_SIZE: u32 = 64u;
@@ -46,17 +46,27 @@ fn update(i: u32) -> vec4<f32> {
     return next;
 }
 
+// The update of octet number `i`, whose block's entry is `block`.
+fn update_octet(i: u32, block: vec4<u32>) {
+    var next = mat2x4<f32>(update(2u * i), update(2u * i + 1u));
+    if NOISE != NOISE_NONE {
+        next += noise_delta(NOISE, values.noise, block, i);
+    }
+    weights_eff[2u * i] = next[0];
+    weights_eff[2u * i + 1u] = next[1];
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn update_sgd(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let offset = index_1d(invocation, grid, WORKGROUP_SIZE);
+    let offset = NOISE_OCTETS * index_1d(invocation, grid, WORKGROUP_SIZE);
     if offset >= values.noise.count {
         return;
     }
     let i = values.noise.first + offset;
-    var next = mat2x4<f32>(update(2u * i), update(2u * i + 1u));
+    var block = vec4<u32>();
     if NOISE != NOISE_NONE {
-        next += noise_delta(NOISE, values.noise, blocks[values.noise.block_base + i / 8u], i);
+        block = blocks[values.noise.block_base + i / 8u];
     }
-    weights_eff[2u * i] = next[0];
-    weights_eff[2u * i + 1u] = next[1];
+    update_octet(i, block);
+    update_octet(i + 1u, block);
 }

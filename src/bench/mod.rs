@@ -12,6 +12,13 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
     sorted.get((q * last as f64).round() as usize).copied().unwrap_or(f64::NAN)
 }
 
+/// Standard error of the sorted sample's median, with the standard deviation of a normal of the same quartiles: robust
+/// against the outliers of a busy machine.
+fn median_error(sorted: &[f64]) -> f64 {
+    let sd = (quantile(sorted, 0.75) - quantile(sorted, 0.25)) / 1.349;
+    (std::f64::consts::PI / 2.0 / sorted.len() as f64).sqrt() * sd
+}
+
 fn sorted(mut values: Vec<f64>) -> Vec<f64> {
     values.sort_by(f64::total_cmp);
     values

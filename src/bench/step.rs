@@ -13,7 +13,7 @@ use crate::{
     train::{Prepared, RunConfig, TrainError, Trainer},
 };
 
-use super::{quantile, sorted};
+use super::{median_error, quantile, sorted};
 
 /// What to time: the model, batch, optimizer and noise of `config`, on random samples that lie on the device.
 #[derive(Clone, Debug)]
@@ -22,8 +22,10 @@ pub struct StepBench {
     pub config: RunConfig,
     /// Timed steps of each kind.
     pub steps: u32,
-    /// Rounds over which noisy and clean steps alternate.
+    /// Rounds over which noisy and clean steps alternate; the shorter they are, the less a drifting clock weighs.
     pub rounds: u32,
+    /// No further round begins after this long, once there are three.
+    pub seconds: f64,
     /// Whether to time every kernel as well, in steps of their own.
     pub profile: bool,
 }
@@ -55,6 +57,10 @@ pub struct StepReport {
     pub clean_median_ms: f64,
     /// Median over paired rounds of (noisy / clean - 1), in per cent.
     pub noise_cost_percent: f64,
+    /// Standard error of that median, from the rounds' interquartile range as if they were normal.
+    pub noise_cost_error: f64,
+    /// Rounds that were run.
+    pub rounds: u32,
     /// Recording and submitting a step on the host, median, with the device idle before each.
     pub host_ms: f64,
     /// From building the trainer to the end of the first step: pipelines compile here.
@@ -63,6 +69,9 @@ pub struct StepReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernels: Option<Vec<KernelTime>>,
 }
+
+/// Rounds below which a median says nothing.
+const MIN_ROUNDS: u32 = 3;
 
 /// Random samples for a model: as many as four batches.
 fn prepared(model: &Model, batch: usize) -> Prepared {
@@ -125,10 +134,17 @@ impl StepBench {
         noisy.time(2)?;
         let rounds = self.rounds.max(1);
         // A multiple of the groups, so that mode `layer` meets each of them equally often in every round.
-        let groups = noisy.trainer.scheme().groups().len().max(1) as u32;
+        let groups = match self.config.noise {
+            Mode::Layer => noisy.trainer.scheme().groups().len().max(1) as u32,
+            Mode::None | Mode::All | Mode::Model => 1,
+        };
         let each = self.steps.div_ceil(rounds).next_multiple_of(groups);
         let (mut noisy_ms, mut clean_ms, mut costs) = (Vec::new(), Vec::new(), Vec::new());
+        let started = Instant::now();
         for round in 0..rounds {
+            if round >= MIN_ROUNDS && started.elapsed().as_secs_f64() > self.seconds {
+                break;
+            }
             // The order alternates too, so that a drifting clock favours neither.
             let (n, c) = if round % 2 == 0 {
                 let n = noisy.time(each)?;
@@ -151,7 +167,7 @@ impl StepBench {
         let words = model.graph.layout().words() as u64;
         // The update reads grads, state and weights and writes state, weights and weights_eff.
         let update_bytes = words * 4 * (4 + 2 * noisy.trainer.optimizer_state_arenas() as u64);
-        let (noisy_ms, clean_ms) = (sorted(noisy_ms), sorted(clean_ms));
+        let (noisy_ms, clean_ms, costs) = (sorted(noisy_ms), sorted(clean_ms), sorted(costs));
         let median_ms = quantile(&noisy_ms, 0.5);
         Ok(StepReport {
             adapter: gpu.adapter_name().to_owned(),
@@ -165,7 +181,9 @@ impl StepBench {
             gflops: schedule.flops() as f64 / median_ms * 1e-6,
             gigabytes_per_second: (schedule.bytes() + update_bytes) as f64 / median_ms * 1e-6,
             clean_median_ms: quantile(&clean_ms, 0.5),
-            noise_cost_percent: quantile(&sorted(costs), 0.5),
+            noise_cost_percent: quantile(&costs, 0.5),
+            noise_cost_error: median_error(&costs),
+            rounds: costs.len() as u32,
             host_ms: quantile(&sorted(host), 0.5),
             first_step_ms,
             kernels,

@@ -16,11 +16,14 @@ pub(super) struct Args {
     #[command(flatten)]
     options: Options,
     /// Steps timed of each kind, in alternating rounds
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 128)]
     timed_steps: u32,
     /// Rounds over which steps with and without noise alternate
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 16)]
     rounds: u32,
+    /// Seconds after which no further round begins, once there are three
+    #[arg(long, default_value_t = 60.0)]
+    seconds: f64,
     /// Time a square f32 product of this side instead of a step
     #[arg(long, value_name = "SIDE")]
     matmul: Option<usize>,
@@ -61,7 +64,13 @@ fn step(context: &Context, gpu: &Gpu, args: &Args) -> Result<Exit, CliError> {
     if args.options.model.is_none() {
         config.model = "mlp1".to_owned();
     }
-    let bench = StepBench { config, steps: args.timed_steps, rounds: args.rounds, profile: args.profile };
+    let bench = StepBench {
+        config,
+        steps: args.timed_steps,
+        rounds: args.rounds,
+        seconds: args.seconds,
+        profile: args.profile,
+    };
     let report = bench.run(gpu)?;
     let mut text = table(&report).to_text();
     if let Some(kernels) = &report.kernels {
@@ -81,7 +90,7 @@ fn table(report: &StepReport) -> Table {
         row("GFLOP/s of the products", format!("{:.1}", report.gflops)),
         row("GB/s, each tensor once", format!("{:.1}", report.gigabytes_per_second)),
         row("ms per step without noise", format!("{:.3}", report.clean_median_ms)),
-        row("cost of noise, %", format!("{:+.2}", report.noise_cost_percent)),
+        row("cost of noise, %", format!("{:+.2} ± {:.2}", report.noise_cost_percent, report.noise_cost_error)),
         row("host ms per step", format!("{:.3}", report.host_ms)),
         row("first step, ms", format!("{:.0}", report.first_step_ms)),
     ];

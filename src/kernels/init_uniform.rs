@@ -11,7 +11,6 @@ pub(super) static INIT_UNIFORM: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/index.wgsl"),
         include_str!("../../shaders/shared/noise.wgsl"),
         include_str!("../../shaders/shared/philox.wgsl"),
-        include_str!("../../shaders/shared/math.wgsl"),
     ),
     bindings: &[("weights", Access::ReadWrite)],
     immediate_bytes: size_of::<Init>() as u32,

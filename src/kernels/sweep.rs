@@ -6,8 +6,11 @@ use crate::gpu::{ALIGNMENT_WORDS, Buffer, Dispatch, Gpu, GpuError, Kernel, Recor
 
 use super::WORKGROUP_SIZE;
 
-/// Elements an invocation takes: those that one Philox call serves.
+/// Elements that one Philox call serves.
 const OCTET: usize = 8;
+
+/// Octets an invocation takes; `NOISE_OCTETS` in `shaders/shared/noise.wgsl`.
+const OCTETS_PER_INVOCATION: usize = 2;
 
 const OCTETS_PER_BLOCK: u32 = (ALIGNMENT_WORDS / OCTET) as u32;
 
@@ -79,7 +82,7 @@ impl Sweep {
                 .map(|arena| arena.part(start as usize * ALIGNMENT_WORDS, words))
                 .collect::<Result<Vec<_>, _>>()?;
             let views: Vec<_> = views.iter().chain(tables.iter().copied()).collect();
-            let grid = gpu.grid_1d(name, words / OCTET, WORKGROUP_SIZE)?;
+            let grid = gpu.grid_1d(name, words / OCTET / OCTETS_PER_INVOCATION, WORKGROUP_SIZE)?;
             parts.push(Part {
                 blocks: range,
                 clean: clean.dispatch(gpu, grid, &views, &[])?,
@@ -115,7 +118,7 @@ impl Sweep {
                     block_base: part.blocks.start,
                     ..head
                 };
-                let grid = gpu.grid_1d(self.kernel, count as usize, WORKGROUP_SIZE)?;
+                let grid = gpu.grid_1d(self.kernel, count as usize / OCTETS_PER_INVOCATION, WORKGROUP_SIZE)?;
                 let dispatch = if range.noisy { &part.noisy } else { &part.clean };
                 recorder.run_on(dispatch, bytemuck::bytes_of(&immediates(head)), grid);
             }

@@ -11,7 +11,6 @@ pub(super) static UPDATE_ADAM: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/index.wgsl"),
         include_str!("../../shaders/shared/noise.wgsl"),
         include_str!("../../shaders/shared/philox.wgsl"),
-        include_str!("../../shaders/shared/math.wgsl"),
     ),
     bindings: &[
         ("grads", Access::Read),

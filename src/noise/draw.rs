@@ -55,30 +55,25 @@ fn box_muller(word: u32) -> [f32; 2] {
     [radius * cos, radius * sin]
 }
 
-/// `math_log` of `shaders/shared/math.wgsl` (Cephes' logf).
+/// `noise_log` of `shaders/shared/noise.wgsl`: a minimax polynomial on [sqrt(1/2), sqrt(2)).
 fn log(x: f32) -> f32 {
     let bits = x.to_bits();
     let e = bits.wrapping_sub(0x3F35_04F3).cast_signed() >> 23;
     let m = f32::from_bits(bits.wrapping_sub(e.cast_unsigned() << 23)) - 1.0;
-    let n = e as f32;
-    let z = m * m;
     let coefficients = [
-        7.037_683_6e-2,
-        -1.151_461e-1,
-        1.167_699_9e-1,
-        -1.242_014_1e-1,
-        1.424_932_3e-1,
-        -1.666_805_8e-1,
-        2.000_071_5e-1,
-        -2.499_999_4e-1,
-        3.333_333e-1_f32,
+        -1.068_637_5e-1,
+        1.617_212_1e-1,
+        -1.706_879_4e-1,
+        1.990_786_5e-1,
+        -2.498_466_8e-1,
+        3.333_458_3e-1,
+        -5.000_007_7e-1_f32,
     ];
     let p = coefficients.into_iter().reduce(|p, c| p * m + c).unwrap_or_default();
-    let y = (m * z) * p + n * -2.121_944_4e-4 - 0.5 * z;
-    (m + y) + n * 0.693_359_4
+    (p * m) * m + m + e as f32 * 6.931_471_8e-1
 }
 
-/// `noise_unit_circle` of `shaders/shared/noise.wgsl` (Cephes' sinf and cosf on an eighth of a turn).
+/// The cosine and sine in `noise_box_muller` of `shaders/shared/noise.wgsl` (Cephes' sinf and cosf on an eighth of a turn).
 fn unit_circle(bits: u32) -> [f32; 2] {
     let angle = (((bits & 0x3FF).cast_signed() - 512) as f32 + 0.5) * 1.533_980_8e-3;
     let z = angle * angle;
