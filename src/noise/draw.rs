@@ -67,10 +67,10 @@ fn log(x: f32) -> f32 {
         1.990_786_5e-1,
         -2.498_466_8e-1,
         3.333_458_3e-1,
-        -5.000_007_7e-1_f32,
+        -5.000_008e-1_f32,
     ];
     let p = coefficients.into_iter().reduce(|p, c| p * m + c).unwrap_or_default();
-    (p * m) * m + m + e as f32 * 6.931_471_8e-1
+    (p * m) * m + m + e as f32 * std::f32::consts::LN_2
 }
 
 /// The cosine and sine in `noise_box_muller` of `shaders/shared/noise.wgsl` (Cephes' sinf and cosf on an eighth of a turn).
