@@ -37,6 +37,7 @@ static MATH_PROBE: KernelSpec = KernelSpec {
                  output[id.x] = vec4<f32>(math_exp(x), math_log(x), math_tanh(x), math_erf(x));
              }
          }\n",
+        include_str!("../shaders/shared/math.wgsl"),
     ),
     bindings: &[("input", Access::Read), ("output", Access::ReadWrite)],
     immediate_bytes: 0,
