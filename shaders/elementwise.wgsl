@@ -4,9 +4,11 @@
 //   OPERATION 1  output = left * activation'(right)         its backward; right is what forward saved
 //   OPERATION 2  output = left + right                      residual sum
 //   OPERATION 3  output = left                              gradient passed on
+//   OPERATION 4  output = left * right
+//   OPERATION 5  output = left * d activation'(right) / d right   curvature; right is what forward saved
 //   ACCUMULATE   adds to what output holds                  a value used twice
 //
-// Shapes    left, right, output: [count]; right is read only by 1 and 2.
+// Shapes    left, right, output: [count]; right is not read by 0 and 3.
 // Dispatch  grid_1d(count, WORKGROUP_SIZE), folded.
 
 override WORKGROUP_SIZE: u32 = 64u;
@@ -36,6 +38,10 @@ fn elementwise(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(nu
         result *= activation_gradient(ACTIVATION, right[i]);
     } else if OPERATION == 2u {
         result += right[i];
+    } else if OPERATION == 4u {
+        result *= right[i];
+    } else if OPERATION == 5u {
+        result *= activation_curvature(ACTIVATION, right[i]);
     }
     if ACCUMULATE {
         result += output[i];

@@ -4,58 +4,17 @@
 mod common;
 
 use common::{
-    ROUNDOFF, assert_close, central_difference, device, hash,
+    ROUNDOFF, assert_close, central_difference, device,
+    model::{Data, FEATURES, Forward, Params, fc, map, plus},
     network::{get, padding, set},
-    reference::{activate, argmax, linear, mse, nll, one_hot},
+    reference::{argmax, mse, nll, one_hot},
     samples, wide,
 };
 use jostle::{
-    graph::{BatchInfo, Call, DataViews, Graph, Loss, Mode, Plan, Schedule},
+    graph::{BatchInfo, Call, Graph, Loss, Mode, Plan, Schedule},
     kernels::{Activation, Arena},
     nn::Sequential,
 };
-
-const FEATURES: usize = 5;
-const SAMPLES: usize = 9;
-const SCALE: f32 = 1.0 / 64.0;
-const SHIFT: f32 = -1.5;
-
-type Params<'a> = &'a [Vec<f64>];
-type Forward<'a> = &'a dyn Fn(Params<'_>, &[f64]) -> Vec<f64>;
-
-/// A data set of bytes with an order that is no identity.
-struct Data {
-    bytes: Vec<u8>,
-    labels: Vec<u32>,
-    order: Vec<u32>,
-}
-
-impl Data {
-    fn new(classes: usize) -> Self {
-        Self {
-            bytes: (0..SAMPLES * FEATURES).map(|i| (hash(71, i as u64) % 200) as u8).collect(),
-            labels: (0..SAMPLES).map(|i| (hash(72, i as u64) % classes as u64) as u32).collect(),
-            order: (0..SAMPLES as u32).map(|i| (i * 4 + 1) % SAMPLES as u32).collect(),
-        }
-    }
-
-    fn views(&self) -> DataViews {
-        let gpu = device();
-        let mut bytes = self.bytes.clone();
-        bytes.resize(bytes.len().next_multiple_of(4), 0xFF);
-        let view = |words: &[u32]| gpu.upload("data", words).unwrap().view();
-        let pixels = gpu.upload("pixels", &bytes).unwrap().view();
-        DataViews { pixels, labels: view(&self.labels), indices: view(&self.order), scale: SCALE, shift: SHIFT }
-    }
-
-    /// (input, label) at a position of the order.
-    fn sample(&self, position: usize) -> (Vec<f64>, usize) {
-        let sample = self.order[position] as usize;
-        let input = |byte: &u8| f64::from(*byte) * f64::from(SCALE) + f64::from(SHIFT);
-        let bytes = &self.bytes[sample * FEATURES..][..FEATURES];
-        (bytes.iter().map(input).collect(), self.labels[sample] as usize)
-    }
-}
 
 /// Trains nothing: one batch of `valid` samples from `first` on, after another that leaves its rubbish behind.
 fn check(name: &str, graph: &Graph, forward: Forward<'_>, loss: Loss, [batch, first, valid]: [usize; 3]) {
@@ -121,19 +80,6 @@ fn check_all(name: &str, graph: &Graph, forward: Forward<'_>) {
             check(name, graph, forward, loss, batch);
         }
     }
-}
-
-fn map(kind: Activation, x: &[f64]) -> Vec<f64> {
-    x.iter().map(|x| activate(kind, *x)).collect()
-}
-
-fn plus(a: &[f64], b: &[f64]) -> Vec<f64> {
-    a.iter().zip(b).map(|(a, b)| a + b).collect()
-}
-
-/// The n-th linear layer, counted from 1.
-fn fc(params: Params<'_>, n: usize, x: &[f64]) -> Vec<f64> {
-    linear(&params[2 * n - 2], &params[2 * n - 1], x)
 }
 
 #[test]

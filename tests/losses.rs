@@ -9,7 +9,7 @@ use common::{
 };
 use jostle::{
     gpu::{GpuError, View},
-    kernels::{LossBuffers, LossKernel, MseTargets, mse, softmax_nll},
+    kernels::{LossBuffers, LossKernel, LossTangent, MseTargets, loss_tangent, mse, softmax_nll},
 };
 
 const SHAPES: [[usize; 2]; 6] = [[1, 1], [3, 2], [7, 10], [8, 10], [129, 10], [5, 1000]];
@@ -220,4 +220,42 @@ fn wrong_lengths_are_named() {
     let short = MseTargets::Given(&index);
     let found = mse(gpu, &buffers, &short, [4, 3]);
     assert!(matches!(found, Err(GpuError::Length { argument: "targets", expected: 12, found: 4, .. })));
+}
+
+/// The losses' own Hessian times a tangent, written out in f64.
+#[test]
+fn tangents_of_the_gradient_match_f64() {
+    let gpu = device();
+    for shape in SHAPES {
+        let [batch, classes] = shape;
+        let (logits, tangent) = (samples(51, batch * classes, 6.0), samples(52, batch * classes, 3.0));
+        for (loss, valid) in [LossTangent::Nll, LossTangent::Mse]
+            .into_iter()
+            .zip([batch, batch.div_ceil(2)])
+            .chain([(LossTangent::Nll, 0)])
+        {
+            let row = |row: usize| -> Vec<f64> {
+                let at = |values: &[f32]| wide(&values[row * classes..][..classes]);
+                let (p, t) = (reference::softmax(&at(&logits)), at(&tangent));
+                let mean: f64 = p.iter().zip(&t).map(|(p, t)| p * t).sum();
+                let curved = |(p, t): (&f64, &f64)| match loss {
+                    LossTangent::Nll => p * (t - mean) / valid as f64,
+                    LossTangent::Mse => 2.0 * t / (valid * classes) as f64,
+                };
+                if row < valid { p.iter().zip(&t).map(curved).collect() } else { vec![0.0; classes] }
+            };
+            let expected: Vec<f64> = (0..batch).flat_map(row).collect();
+            let (a, b, output) = (guarded(gpu, &logits), guarded(gpu, &tangent), poisoned(gpu, batch * classes));
+            let mut recorder = gpu.record();
+            loss_tangent(gpu, loss, [&a.view, &b.view, &output.view], shape).unwrap().record(
+                &mut recorder,
+                0,
+                valid as u32,
+            );
+            recorder.submit().unwrap();
+            // two sums of `classes` terms of size 3, the exponentials' 4 ulp, a quotient, a difference, a scale
+            let bound = 3.0 * (2 * classes + 16) as f64 * ROUNDOFF / valid.max(1) as f64;
+            assert_close(&format!("{loss:?} {shape:?} {valid}"), &output.read(gpu), &expected, bound, 0.0);
+        }
+    }
 }

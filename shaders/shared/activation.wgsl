@@ -39,3 +39,15 @@ fn activation_gradient(kind: u32, saved: f32) -> f32 {
     }
     return 1.0;
 }
+
+// The derivative of activation_gradient by what forward saved.
+fn activation_curvature(kind: u32, saved: f32) -> f32 {
+    if kind == ACTIVATION_GELU {
+        return ACTIVATION_INV_SQRT_2PI * math_exp(-0.5 * saved * saved) * (2.0 - saved * saved);
+    } else if kind == ACTIVATION_TANH {
+        return -2.0 * saved;
+    } else if kind == ACTIVATION_SIGMOID {
+        return 1.0 - 2.0 * saved;
+    }
+    return 0.0;
+}

@@ -1,26 +1,14 @@
-//! The trace of the Hessian of the training loss by Hutchinson's estimator.
+//! The trace of a curvature matrix by Hutchinson's estimator.
 
 use crate::{
-    gpu::{Gpu, GpuError},
-    graph::{BatchInfo, DataViews, GraphError, Loss, Mode, Plan, Schedule},
-    kernels::{Arena, NoiseRange, NoiseStep, Perturb},
-    nn::Model,
+    gpu::Gpu,
     noise::{Distribution, unit_noise},
 };
 
-/// A measurement that cannot be made.
-#[derive(Debug, thiserror::Error)]
-pub enum AnalysisError {
-    /// The device.
-    #[error(transparent)]
-    Gpu(#[from] GpuError),
-    /// The model's graph.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-}
+use super::{AnalysisError, Curvature, CurvatureProduct, Subject};
 
 /// A trace with its statistical error.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct TraceEstimate {
     /// Mean over the probes.
     pub trace: f64,
@@ -28,100 +16,71 @@ pub struct TraceEstimate {
     pub standard_error: f64,
     /// Probes.
     pub probes: u32,
+    /// The share of each parameter tensor, in the model's order.
+    pub tensors: Vec<f64>,
 }
 
 /// How to estimate.
 #[derive(Clone, Copy, Debug)]
 pub struct TraceOptions {
-    /// Probes: Rademacher vectors.
+    /// Most probes: Rademacher vectors.
     pub probes: u32,
-    /// Half the distance of the central difference, in units of a weight.
-    pub epsilon: f32,
+    /// Stop once the standard error is below this share of the trace, but not before [`MIN_PROBES`]; 0 for never.
+    pub tolerance: f64,
     /// Seed of the probes.
     pub seed: u64,
+    /// Of which matrix.
+    pub curvature: Curvature,
 }
+
+/// Probes before a standard error is believed.
+pub const MIN_PROBES: u32 = 8;
 
 impl Default for TraceOptions {
     fn default() -> Self {
-        Self { probes: 8, epsilon: 1e-3, seed: 0x7261_6365 }
+        Self { probes: 8, tolerance: 0.0, seed: 0x7261_6365, curvature: Curvature::Hessian }
     }
 }
 
-/// Samples of one gradient batch.
-const BATCH: usize = 512;
-
-/// A network and the data that its loss is taken over.
-pub struct Subject<'a> {
-    /// The model.
-    pub model: &'a Model,
-    /// Its weights; `weights_eff` and `grads` are overwritten.
-    pub arena: &'a Arena,
-    /// The loss.
-    pub loss: Loss,
-    /// The data on the device.
-    pub data: &'a DataViews,
-    /// Samples.
-    pub samples: usize,
-    /// Makes a batch (first, valid) ready and returns the position that kernels start from.
-    pub stage: &'a dyn Fn(usize, usize) -> Result<u32, GpuError>,
-}
-
-/// tr H = E v' H v over Rademacher v, with H v = (g(w + eps v) - g(w - eps v)) / (2 eps).
+/// tr H = E v' H v over Rademacher v, with exact products H v.
 ///
-/// The gradients are those of the training kernels at perturbed weights; the products with v are summed on the host in
-/// f64. A central difference in f32: good to a few per cent for smooth losses; across ReLU's kinks it averages the
-/// curvature over 2 eps. Source: Hutchinson, Comm. Stat. 1989.
+/// Source: Hutchinson, Comm. Stat. 1989.
 ///
 /// # Errors
 /// Those of the device.
 pub fn hessian_trace(gpu: &Gpu, of: &Subject<'_>, options: TraceOptions) -> Result<TraceEstimate, AnalysisError> {
+    let product = CurvatureProduct::new(gpu, of, options.curvature)?;
     let spans = of.arena.layout.spans();
-    let arena = of.arena.with_noise_scales(gpu, &vec![1.0; spans.len()])?;
-    let batch = BATCH.min(of.samples);
-    let schedule = Schedule::new(&of.model.graph, batch, Mode::Train)?;
-    let metrics = gpu.buffer("unread metrics", 2)?;
-    let plan = Plan::new(gpu, &schedule, &arena, of.data, &metrics.view(), of.loss)?;
-    let perturb = Perturb::new(gpu, &arena, Distribution::Rademacher.code(), false)?;
-    let whole = [NoiseRange { blocks: 0..arena.layout.blocks(), noisy: true }];
-    let gradient_at = |probe: u32, epsilon: f32| -> Result<Vec<f64>, GpuError> {
-        let [seed_low, seed_high] = [options.seed as u32, (options.seed >> 32) as u32];
-        let values = NoiseStep { seed_low, seed_high, step: probe, sigma: epsilon, ..NoiseStep::default() };
-        let mut recorder = gpu.record();
-        perturb.record(gpu, &mut recorder, &whole, values)?;
-        recorder.submit()?;
-        let mut sum = vec![0.0; arena.layout.words()];
-        for first in (0..of.samples).step_by(batch) {
-            let valid = batch.min(of.samples - first);
-            let mut recorder = gpu.record();
-            let first = (of.stage)(first, valid)?;
-            plan.record(&mut recorder, BatchInfo { first, valid: valid as u32, slot: 0 });
-            recorder.submit()?;
-            let share = valid as f64 / of.samples as f64;
-            let gradient: Vec<f32> = gpu.read(&arena.grads.view())?;
-            sum.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += share * f64::from(g));
-        }
-        Ok(sum)
-    };
-    let mut quotients = Vec::with_capacity(options.probes as usize);
+    let mut shares: Vec<Vec<f64>> = Vec::new();
     for probe in 0..options.probes {
-        let (plus, minus) = (gradient_at(probe, options.epsilon)?, gradient_at(probe, -options.epsilon)?);
-        let mut product = 0.0;
+        let mut direction = vec![0.0; product.words()];
         for (tensor, span) in spans.iter().enumerate() {
-            for element in 0..span.len {
-                let v = unit_noise(Distribution::Rademacher, options.seed, probe, tensor as u32, element);
-                let at = span.start + element;
-                product += f64::from(v) * (plus[at] - minus[at]);
+            for (element, v) in direction[span.start..][..span.len].iter_mut().enumerate() {
+                *v = unit_noise(Distribution::Rademacher, options.seed, probe, tensor as u32, element);
             }
         }
-        quotients.push(product / (2.0 * f64::from(options.epsilon)));
+        let curved = product.apply(&direction)?;
+        let share = |start: usize, len: usize| {
+            direction[start..][..len].iter().zip(&curved[start..][..len]).map(|(v, c)| f64::from(*v) * c).sum()
+        };
+        shares.push(spans.iter().map(|span| share(span.start, span.len)).collect());
+        let so_far = summarise(&shares);
+        if probe + 1 >= MIN_PROBES && so_far.standard_error < options.tolerance * so_far.trace.abs() {
+            break;
+        }
     }
-    Ok(summarise(&quotients))
+    Ok(summarise(&shares))
 }
 
-fn summarise(quotients: &[f64]) -> TraceEstimate {
-    let count = quotients.len().max(1) as f64;
+/// `shares`: per probe, the quotient of each tensor.
+fn summarise(shares: &[Vec<f64>]) -> TraceEstimate {
+    let count = shares.len().max(1) as f64;
+    let quotients: Vec<f64> = shares.iter().map(|tensors| tensors.iter().sum()).collect();
     let trace = quotients.iter().sum::<f64>() / count;
     let squares: f64 = quotients.iter().map(|q| (q - trace).powi(2)).sum();
-    let standard_error = if quotients.len() > 1 { (squares / (count - 1.0) / count).sqrt() } else { 0.0 };
-    TraceEstimate { trace, standard_error, probes: quotients.len() as u32 }
+    let standard_error = if shares.len() > 1 { (squares / (count - 1.0) / count).sqrt() } else { 0.0 };
+    let tensors = (0..shares.first().map_or(0, Vec::len))
+        .map(|tensor| shares.iter().map(|share| share[tensor]).sum::<f64>() / count)
+        .collect();
+    TraceEstimate { trace, standard_error, probes: shares.len() as u32, tensors }
 }

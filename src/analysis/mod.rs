@@ -1,5 +1,7 @@
 //! Measuring trained networks: curvature.
 
+mod curvature;
 mod hessian_trace;
 
-pub use hessian_trace::{AnalysisError, Subject, TraceEstimate, TraceOptions, hessian_trace};
+pub use curvature::{AnalysisError, Curvature, CurvatureProduct, Subject};
+pub use hessian_trace::{MIN_PROBES, TraceEstimate, TraceOptions, hessian_trace};

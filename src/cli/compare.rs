@@ -225,8 +225,8 @@ fn reading() -> Vec<Block> {
     [
         "Accuracy and losses are measured at the clean weights after the last epoch; the spread is the sample standard \
          deviation over seeds, each with its own initialisation, noise and order of batches, on the same data.",
-        "The Hessian trace is that of the training loss: Hutchinson's estimator with Rademacher probes and central \
-         differences of the gradient. The noise penalises this trace, so a noisy arm should end with less of it; \
+        "The Hessian trace is that of the training loss: Hutchinson's estimator with Rademacher probes and exact products \
+         with the Hessian. The noise penalises this trace, so a noisy arm should end with less of it; \
          a smaller trace does not by itself promise a better test accuracy.",
         "A difference smaller than the spread is no difference.",
     ]

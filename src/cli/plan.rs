@@ -53,6 +53,7 @@ fn step(name: &str, call: &Call, batch: usize) -> Step {
         Call::Elementwise { operation, .. } => ("elementwise", format!("{operation:?}"), 0.0),
         Call::ColumnSum { shape: [rows, columns], .. } => ("column sum", format!("{rows} x {columns}"), 0.0),
         Call::Loss { .. } => ("loss", format!("batch {batch}"), 0.0),
+        Call::LossTangent { .. } => ("loss tangent", format!("batch {batch}"), 0.0),
         Call::Metrics { .. } => ("metrics", format!("batch {batch}"), 0.0),
     };
     Step { name: name.to_owned(), kind, shape, mflop }

@@ -82,7 +82,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         Some(last) => format!("test accuracy {:.4}, test loss {:.4}", last.test_accuracy, last.test_loss),
         None => "no step was taken".to_owned(),
     };
-    if let Some(trace) = trace {
+    if let Some(trace) = &trace {
         text.push_str(&format!("\nHessian trace {:.2} ± {:.2} (standard error)", trace.trace, trace.standard_error));
     }
     if let Some(times) = &times {

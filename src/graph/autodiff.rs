@@ -22,13 +22,15 @@ pub(super) struct Backward<'a> {
     forward: &'a Forward,
     gradients: Vec<Option<Gradient>>,
     written: Vec<bool>,
+    /// Whether derivatives of activations go into the products' epilogues.
+    fuse: bool,
 }
 
 impl<'a> Backward<'a> {
-    pub(super) fn new(graph: &'a Graph, forward: &'a Forward, grad_output: SlotId) -> Self {
+    pub(super) fn new(graph: &'a Graph, forward: &'a Forward, grad_output: SlotId, fuse: bool) -> Self {
         let mut gradients = vec![None; graph.value_count()];
         gradients[graph.output().0] = Some(Gradient { slot: grad_output, through_activation: false });
-        Self { graph, forward, gradients, written: vec![false; graph.params().len()] }
+        Self { graph, forward, gradients, written: vec![false; graph.params().len()], fuse }
     }
 
     pub(super) fn run(mut self, schedule: &mut Schedule) {
@@ -94,7 +96,7 @@ impl<'a> Backward<'a> {
         );
         let shape = [batch, out_features];
         let accumulate = self.written[bias.0];
-        let call = Call::ColumnSum { input: grad_sums, output: bias, shape, accumulate };
+        let call = Call::ColumnSum { input: grad_sums, output: Tensor::Grad(bias), shape, accumulate };
         schedule.push(&format!("{name} bias gradient"), call);
         self.written[weight.0] = true;
         self.written[bias.0] = true;
@@ -138,7 +140,7 @@ impl<'a> Backward<'a> {
         let uses: usize = nodes.iter().map(|node| node.inputs.iter().filter(|input| **input == value).count()).sum();
         let producer = nodes.iter().position(|node| node.output == value)?;
         match nodes[producer].op {
-            Op::Linear { activation, .. } if activation != Activation::Identity && uses == 1 => {
+            Op::Linear { activation, .. } if self.fuse && activation != Activation::Identity && uses == 1 => {
                 self.forward.saved[producer].map(|saved| (activation, saved))
             }
             _ => None,

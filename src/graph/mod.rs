@@ -10,8 +10,9 @@ pub mod memory;
 mod op;
 mod plan;
 mod schedule;
+mod tangent;
 
 pub use error::GraphError;
 pub use op::{Graph, Node, Op, Param, ParamId, ParamRole, ValueId};
-pub use plan::{BatchInfo, DataViews, Plan};
+pub use plan::{BatchInfo, DataViews, Plan, TangentArenas};
 pub use schedule::{Call, Loss, MatmulCall, Mode, PlanStep, Schedule, Slot, SlotId, Tensor};

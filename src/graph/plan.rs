@@ -3,8 +3,8 @@
 use crate::{
     gpu::{Buffer, Dispatch, Gpu, GpuError, Recorder, View},
     kernels::{
-        Arena, Gather, LossBuffers, LossKernel, MatmulOperands, MatmulShape, MetricsSum, MseTargets, column_sum,
-        elementwise, matmul, matmul_variant, mse, softmax_nll,
+        Arena, Gather, LossBuffers, LossKernel, LossTangent, MatmulOperands, MatmulShape, MetricsSum, MseTargets,
+        column_sum, elementwise, loss_tangent, matmul, matmul_variant, mse, softmax_nll,
     },
 };
 
@@ -39,6 +39,15 @@ pub struct BatchInfo {
     pub slot: u32,
 }
 
+/// What a product with the Hessian reads and writes, laid out as the weights.
+#[derive(Clone, Debug)]
+pub struct TangentArenas {
+    /// The direction.
+    pub direction: Buffer,
+    /// The product.
+    pub product: Buffer,
+}
+
 #[derive(Debug)]
 enum Stage {
     Fixed(Dispatch),
@@ -60,6 +69,7 @@ struct Binder<'a> {
     placement: Placement,
     activations: Buffer,
     arena: &'a Arena,
+    tangents: Option<&'a TangentArenas>,
 }
 
 impl Binder<'_> {
@@ -72,7 +82,14 @@ impl Binder<'_> {
             Tensor::Slot(slot) => self.slot(slot),
             Tensor::Weight(param) => self.arena.tensor(&self.arena.weights_eff, param.0),
             Tensor::Grad(param) => self.arena.tensor(&self.arena.grads, param.0),
+            Tensor::Direction(param) => self.arena.tensor(&self.tangents()?.direction, param.0),
+            Tensor::Product(param) => self.arena.tensor(&self.tangents()?.product, param.0),
         }
+    }
+
+    fn tangents(&self) -> Result<&TangentArenas, GpuError> {
+        let missing = GpuError::Length { kernel: "plan", argument: "tangent arenas", expected: 2, found: 0 };
+        self.tangents.ok_or(missing)
     }
 
     fn stage(&self, call: &Call, data: &DataViews, metrics: &View, loss: Loss) -> Result<Stage, GpuError> {
@@ -91,8 +108,13 @@ impl Binder<'_> {
                 Stage::Fixed(elementwise(gpu, *operation, views, *accumulate)?)
             }
             Call::ColumnSum { input, output, shape, accumulate } => {
-                let output = self.tensor(Tensor::Grad(*output))?;
+                let output = self.tensor(*output)?;
                 Stage::Fixed(column_sum(gpu, &self.slot(*input)?, &output, *shape, *accumulate)?)
+            }
+            Call::LossTangent { logits, tangent, output } => {
+                let views = [&self.slot(*logits)?, &self.slot(*tangent)?, &self.slot(*output)?];
+                let of = if loss == Loss::Nll { LossTangent::Nll } else { LossTangent::Mse };
+                Stage::Loss(loss_tangent(gpu, of, views, [batch, schedule.classes])?)
             }
             Call::Loss { logits, grad_logits, row_stats } => {
                 let buffers = LossBuffers {
@@ -144,9 +166,25 @@ impl Plan {
         metrics: &View,
         loss: Loss,
     ) -> Result<Self, GpuError> {
+        Self::with_tangents(gpu, schedule, arena, None, data, metrics, loss)
+    }
+
+    /// As [`Plan::new`], for a schedule of a product with the Hessian, which needs `tangents`.
+    ///
+    /// # Errors
+    /// As [`Plan::new`]; [`GpuError::Length`] for such a schedule without `tangents`.
+    pub fn with_tangents(
+        gpu: &Gpu,
+        schedule: &Schedule,
+        arena: &Arena,
+        tangents: Option<&TangentArenas>,
+        data: &DataViews,
+        metrics: &View,
+        loss: Loss,
+    ) -> Result<Self, GpuError> {
         let placement = schedule.placement();
         let activations = gpu.buffer("activations", placement.words)?;
-        let binder = Binder { gpu, schedule, placement, activations, arena };
+        let binder = Binder { gpu, schedule, placement, activations, arena, tangents };
         let stages = schedule
             .steps
             .iter()

@@ -7,6 +7,7 @@ use super::{
     autodiff::Backward,
     memory::{self, Life, Placement},
     op::{Node, Op},
+    tangent,
 };
 
 /// A tensor in the activation arena.
@@ -31,6 +32,10 @@ pub enum Tensor {
     Weight(ParamId),
     /// In `grads`.
     Grad(ParamId),
+    /// In the direction that a product with the Hessian takes.
+    Direction(ParamId),
+    /// In the product with the Hessian.
+    Product(ParamId),
 }
 
 /// The loss that training minimises.
@@ -107,7 +112,7 @@ pub enum Call {
         /// [rows, columns]
         input: SlotId,
         /// [columns]
-        output: ParamId,
+        output: Tensor,
         /// rows, columns.
         shape: [usize; 2],
         /// Whether it adds to what is there.
@@ -122,6 +127,15 @@ pub enum Call {
         /// [batch, 2]
         row_stats: SlotId,
     },
+    /// The tangent of the loss' gradient: the loss' own Hessian times the tangent of the outputs.
+    LossTangent {
+        /// [batch, classes]
+        logits: SlotId,
+        /// [batch, classes]
+        tangent: SlotId,
+        /// [batch, classes]
+        output: SlotId,
+    },
     /// The batch's sums into the metrics ring.
     Metrics {
         /// [batch, 2]
@@ -134,7 +148,7 @@ impl Call {
     fn slots(&self) -> Vec<SlotId> {
         let of = |tensor: &Tensor| match tensor {
             Tensor::Slot(slot) => Some(*slot),
-            Tensor::Weight(_) | Tensor::Grad(_) => None,
+            _ => None,
         };
         match self {
             Self::Gather { output } => vec![*output],
@@ -145,6 +159,7 @@ impl Call {
                 [Some(*left), *right, Some(*output)].into_iter().flatten().collect()
             }
             Self::ColumnSum { input, .. } => vec![*input],
+            Self::LossTangent { logits, tangent, output } => vec![*logits, *tangent, *output],
             Self::Loss { logits, grad_logits, row_stats } => vec![*logits, *grad_logits, *row_stats],
             Self::Metrics { row_stats } => vec![*row_stats],
         }
@@ -167,6 +182,10 @@ pub enum Mode {
     Train,
     /// Forward and loss.
     Evaluate,
+    /// The Hessian of the mean loss times a direction.
+    HessianProduct,
+    /// The Gauss-Newton part of that Hessian times a direction.
+    GaussNewtonProduct,
 }
 
 /// The calls of one batch, and the tensors between them.
@@ -220,8 +239,13 @@ impl Schedule {
         let logits = schedule.output;
         schedule.push("loss", Call::Loss { logits, grad_logits, row_stats });
         schedule.push("metrics", Call::Metrics { row_stats });
-        if mode == Mode::Train {
-            Backward::new(graph, &forward, grad_logits).run(&mut schedule);
+        match mode {
+            Mode::Evaluate => {}
+            Mode::Train => Backward::new(graph, &forward, grad_logits, true).run(&mut schedule),
+            Mode::HessianProduct | Mode::GaussNewtonProduct => {
+                Backward::new(graph, &forward, grad_logits, false).run(&mut schedule);
+                tangent::differentiate(&mut schedule, graph.params().len());
+            }
         }
         Ok(schedule)
     }
@@ -256,7 +280,7 @@ impl Schedule {
         match node.op {
             Op::Linear { weight, bias, activation } => {
                 let n = graph.features(node.output);
-                let store_pre = self.mode == Mode::Train && activation.saves_input();
+                let store_pre = self.mode != Mode::Evaluate && activation.saves_input();
                 let pre = store_pre.then(|| self.slot("pre-activation", n));
                 let name = module_name(graph, weight);
                 let call = Call::Matmul(MatmulCall {
@@ -343,7 +367,7 @@ impl Schedule {
                     m * k + k * n + m * n
                 }
                 Call::ColumnSum { shape: [rows, columns], .. } => rows * columns + columns,
-                Call::Elementwise { .. } | Call::Loss { .. } | Call::Metrics { .. } => {
+                Call::Elementwise { .. } | Call::Loss { .. } | Call::LossTangent { .. } | Call::Metrics { .. } => {
                     step.call.slots().iter().map(slot).sum()
                 }
             })

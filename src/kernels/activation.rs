@@ -41,6 +41,12 @@ impl Activation {
         self == Self::Gelu
     }
 
+    /// Whether its second derivative is 0 wherever it exists.
+    #[must_use]
+    pub fn is_piecewise_linear(self) -> bool {
+        matches!(self, Self::Identity | Self::Relu)
+    }
+
     /// The name used in model descriptions.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -27,6 +27,10 @@ pub enum Elementwise {
     Add,
     /// output = left
     Copy,
+    /// output = left * right
+    Multiply,
+    /// output = left * d(activation'(right))/d(right), right being what forward saved
+    ActivationCurvature(Activation),
 }
 
 /// Plans an elementwise step; with `accumulate` it adds to what output holds.
@@ -46,10 +50,12 @@ pub fn elementwise(
         Elementwise::ActivationGradient(activation) => (1, activation),
         Elementwise::Add => (2, Activation::Identity),
         Elementwise::Copy => (3, Activation::Identity),
+        Elementwise::Multiply => (4, Activation::Identity),
+        Elementwise::ActivationCurvature(activation) => (5, activation),
     };
     let count = index_u32(ELEMENTWISE.entry, &[output.len()])?;
     left.expect_len(ELEMENTWISE.entry, "left", output.len())?;
-    if matches!(operation, Elementwise::ActivationGradient(_) | Elementwise::Add) {
+    if !matches!(operation, Elementwise::Activate(_) | Elementwise::Copy) {
         right.expect_len(ELEMENTWISE.entry, "right", output.len())?;
     }
     let constants = [

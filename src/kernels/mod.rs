@@ -7,6 +7,7 @@ mod elementwise;
 mod filter_norm;
 mod gather;
 mod init_uniform;
+mod loss_tangent;
 mod matmul;
 mod metrics;
 mod mse;
@@ -24,6 +25,7 @@ pub use elementwise::{Elementwise, elementwise};
 pub use filter_norm::FilterNorms;
 pub use gather::{BatchValues, Gather};
 pub use init_uniform::init_uniform;
+pub use loss_tangent::{LossTangent, loss_tangent};
 pub use matmul::{Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, matmul, matmul_variant};
 pub use metrics::MetricsSum;
 pub use mse::{MseTargets, mse};
@@ -45,6 +47,7 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &filter_norm::FILTER_NORM,
         &gather::GATHER,
         &init_uniform::INIT_UNIFORM,
+        &loss_tangent::LOSS_TANGENT,
         &matmul::MATMUL_SOFTWARE,
         &matmul::MATMUL_TILE,
         &metrics::METRICS_SUM,

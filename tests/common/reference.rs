@@ -48,6 +48,16 @@ pub fn derivative(kind: Activation, x: f64) -> f64 {
     }
 }
 
+/// The derivative of `derivative` by what forward saves, in terms of that.
+pub fn curvature(kind: Activation, saved: f64) -> f64 {
+    match kind {
+        Activation::Identity | Activation::Relu => 0.0,
+        Activation::Gelu => (-0.5 * saved * saved).exp() / std::f64::consts::TAU.sqrt() * (2.0 - saved * saved),
+        Activation::Tanh => -2.0 * saved,
+        Activation::Sigmoid => 1.0 - 2.0 * saved,
+    }
+}
+
 /// What forward leaves for backward: the argument where the derivative needs it (GELU), else the output.
 pub fn saved(kind: Activation, x: f64) -> f32 {
     (if kind == Activation::Gelu { x } else { activate(kind, x) }) as f32
@@ -58,6 +68,13 @@ pub fn nll(logits: &[f64], target: usize) -> f64 {
     let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
     sum.ln() + (largest - logits[target])
+}
+
+pub fn softmax(logits: &[f64]) -> Vec<f64> {
+    let largest = logits.iter().copied().fold(f64::MIN, f64::max);
+    let weights: Vec<f64> = logits.iter().map(|logit| (logit - largest).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    weights.iter().map(|weight| weight / sum).collect()
 }
 
 /// Mean over the outputs of the squared difference.

@@ -1,0 +1,113 @@
+//! Exact products of a direction with the Hessian of the mean loss, or with its Gauss-Newton part.
+
+use crate::{
+    gpu::{Gpu, GpuError},
+    graph::{BatchInfo, DataViews, GraphError, Loss, Mode, Plan, Schedule, TangentArenas},
+    kernels::Arena,
+    nn::Model,
+};
+
+/// A measurement that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalysisError {
+    /// The device.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    /// The model's graph.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+}
+
+/// A network and the data that its loss is taken over.
+pub struct Subject<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// Its weights; `weights_eff` is overwritten with the clean ones.
+    pub arena: &'a Arena,
+    /// The loss.
+    pub loss: Loss,
+    /// The data on the device.
+    pub data: &'a DataViews,
+    /// Samples.
+    pub samples: usize,
+    /// Makes a batch (first, valid) ready and returns the position that kernels start from.
+    pub stage: &'a dyn Fn(usize, usize) -> Result<u32, GpuError>,
+}
+
+/// Which matrix.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Curvature {
+    /// The Hessian of the mean loss by the weights. ReLU counts with second derivative 0.
+    #[default]
+    Hessian,
+    /// J' (d2 loss / d outputs2) J: what is left where the network is linear in its weights.
+    GaussNewton,
+}
+
+/// Samples of one batch of a product.
+const BATCH: usize = 512;
+
+/// Products at the clean weights, over all samples.
+///
+/// Forward-over-reverse on the device in f32 (see `graph/tangent.rs`); the sum over batches on the host in f64.
+pub struct CurvatureProduct<'a> {
+    gpu: &'a Gpu,
+    subject: &'a Subject<'a>,
+    plan: Plan,
+    tangents: TangentArenas,
+    batch: usize,
+}
+
+impl<'a> CurvatureProduct<'a> {
+    /// Plans the products and puts the clean weights into `weights_eff`.
+    ///
+    /// # Errors
+    /// Those of the model and the device.
+    pub fn new(gpu: &'a Gpu, subject: &'a Subject<'a>, curvature: Curvature) -> Result<Self, AnalysisError> {
+        let arena = subject.arena;
+        let words = arena.layout.words();
+        let tangents =
+            TangentArenas { direction: gpu.buffer("direction", words)?, product: gpu.buffer("product", words)? };
+        let mode = match curvature {
+            Curvature::Hessian => Mode::HessianProduct,
+            Curvature::GaussNewton => Mode::GaussNewtonProduct,
+        };
+        let batch = BATCH.min(subject.samples.max(1));
+        let schedule = Schedule::new(&subject.model.graph, batch, mode)?;
+        let metrics = gpu.buffer("unread metrics", 2)?;
+        let plan =
+            Plan::with_tangents(gpu, &schedule, arena, Some(&tangents), subject.data, &metrics.view(), subject.loss)?;
+        let mut recorder = gpu.record();
+        recorder.copy(&arena.weights.view(), &arena.weights_eff.view());
+        recorder.submit()?;
+        Ok(Self { gpu, subject, plan, tangents, batch })
+    }
+
+    /// Elements of a direction: the arena with its padding, which has to be 0.
+    #[must_use]
+    pub fn words(&self) -> usize {
+        self.subject.arena.layout.words()
+    }
+
+    /// The product with `direction` [`words`](Self::words), of the same shape.
+    ///
+    /// # Errors
+    /// Those of the device; [`GpuError::Length`] for a direction of another length.
+    pub fn apply(&self, direction: &[f32]) -> Result<Vec<f64>, GpuError> {
+        let Self { gpu, subject, .. } = self;
+        gpu.write(&self.tangents.direction.view(), direction)?;
+        let mut sum = vec![0.0; self.words()];
+        for first in (0..subject.samples).step_by(self.batch) {
+            let valid = self.batch.min(subject.samples - first);
+            let mut recorder = gpu.record();
+            let first = (subject.stage)(first, valid)?;
+            self.plan.record(&mut recorder, BatchInfo { first, valid: valid as u32, slot: 0 });
+            recorder.submit()?;
+            let share = valid as f64 / subject.samples as f64;
+            let product: Vec<f32> = gpu.read(&self.tangents.product.view())?;
+            sum.iter_mut().zip(product).for_each(|(sum, p)| *sum += share * f64::from(p));
+        }
+        Ok(sum)
+    }
+}

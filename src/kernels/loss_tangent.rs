@@ -1,0 +1,53 @@
+//! The losses' own Hessian times a tangent: the host side of `shaders/loss_tangent.wgsl`.
+
+use crate::gpu::{Access, Gpu, GpuError, KernelSpec, View};
+
+use super::{
+    LossKernel, flag, index_u32,
+    softmax_nll::{LossValues, ROWS_PER_WORKGROUP},
+};
+
+pub(super) static LOSS_TANGENT: KernelSpec = KernelSpec {
+    entry: "loss_tangent",
+    source: concat!(
+        include_str!("../../shaders/loss_tangent.wgsl"),
+        include_str!("../../shaders/shared/index.wgsl"),
+        include_str!("../../shaders/shared/math.wgsl"),
+    ),
+    bindings: &[("logits", Access::ReadWrite), ("tangent", Access::ReadWrite), ("output", Access::ReadWrite)],
+    immediate_bytes: size_of::<LossValues>() as u32,
+};
+
+/// The loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LossTangent {
+    /// Negative log likelihood of a softmax.
+    Nll,
+    /// Mean squared error.
+    Mse,
+}
+
+/// Plans the tangent of the mean loss' gradient from that of the outputs.
+///
+/// Shapes: logits, tangent, output all [batch, classes].
+///
+/// # Errors
+/// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit.
+pub fn loss_tangent(
+    gpu: &Gpu,
+    loss: LossTangent,
+    [logits, tangent, output]: [&View; 3],
+    [batch, classes]: [usize; 2],
+) -> Result<LossKernel, GpuError> {
+    let entry = LOSS_TANGENT.entry;
+    index_u32(entry, &[batch, classes])?;
+    for (argument, view) in [("logits", logits), ("tangent", tangent), ("output", output)] {
+        view.expect_len(entry, argument, batch * classes)?;
+    }
+    let values = LossValues { first: 0, valid: 0, batch: batch as u32, width: classes as u32, gradient_scale: 0.0 };
+    let constants = [("WORKGROUP_SIZE", ROWS_PER_WORKGROUP as f64), flag("NLL", loss == LossTangent::Nll)];
+    let kernel = gpu.kernel(&LOSS_TANGENT, &constants)?;
+    let grid = gpu.grid_1d(entry, batch, ROWS_PER_WORKGROUP)?;
+    let terms = if loss == LossTangent::Nll { 1.0 } else { classes as f32 };
+    Ok(LossKernel { dispatch: kernel.dispatch(gpu, grid, &[logits, tangent, output], &[])?, values, terms })
+}

@@ -1,0 +1,65 @@
+//! A small data set, and models written out by hand in f64.
+
+use jostle::{graph::DataViews, kernels::Activation};
+
+use super::{
+    device, hash,
+    reference::{activate, linear},
+};
+
+pub const FEATURES: usize = 5;
+pub const SAMPLES: usize = 9;
+pub const SCALE: f32 = 1.0 / 64.0;
+pub const SHIFT: f32 = -1.5;
+
+/// The tensors of a model.
+pub type Params<'a> = &'a [Vec<f64>];
+/// (parameters, one input) to the outputs.
+pub type Forward<'a> = &'a dyn Fn(Params<'_>, &[f64]) -> Vec<f64>;
+
+/// A data set of bytes with an order that is no identity.
+pub struct Data {
+    pub bytes: Vec<u8>,
+    pub labels: Vec<u32>,
+    pub order: Vec<u32>,
+}
+
+impl Data {
+    pub fn new(classes: usize) -> Self {
+        Self {
+            bytes: (0..SAMPLES * FEATURES).map(|i| (hash(71, i as u64) % 200) as u8).collect(),
+            labels: (0..SAMPLES).map(|i| (hash(72, i as u64) % classes as u64) as u32).collect(),
+            order: (0..SAMPLES as u32).map(|i| (i * 4 + 1) % SAMPLES as u32).collect(),
+        }
+    }
+
+    pub fn views(&self) -> DataViews {
+        let gpu = device();
+        let mut bytes = self.bytes.clone();
+        bytes.resize(bytes.len().next_multiple_of(4), 0xFF);
+        let view = |words: &[u32]| gpu.upload("data", words).unwrap().view();
+        let pixels = gpu.upload("pixels", &bytes).unwrap().view();
+        DataViews { pixels, labels: view(&self.labels), indices: view(&self.order), scale: SCALE, shift: SHIFT }
+    }
+
+    /// (input, label) at a position of the order.
+    pub fn sample(&self, position: usize) -> (Vec<f64>, usize) {
+        let sample = self.order[position] as usize;
+        let input = |byte: &u8| f64::from(*byte) * f64::from(SCALE) + f64::from(SHIFT);
+        let bytes = &self.bytes[sample * FEATURES..][..FEATURES];
+        (bytes.iter().map(input).collect(), self.labels[sample] as usize)
+    }
+}
+
+pub fn map(kind: Activation, x: &[f64]) -> Vec<f64> {
+    x.iter().map(|x| activate(kind, *x)).collect()
+}
+
+pub fn plus(a: &[f64], b: &[f64]) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| a + b).collect()
+}
+
+/// The n-th linear layer, counted from 1.
+pub fn fc(params: Params<'_>, n: usize, x: &[f64]) -> Vec<f64> {
+    linear(&params[2 * n - 2], &params[2 * n - 1], x)
+}
