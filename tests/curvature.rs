@@ -11,7 +11,7 @@ use common::{
     samples, wide,
 };
 use jostle::{
-    analysis::{Curvature, CurvatureProduct, Subject, TraceOptions, hessian_trace},
+    analysis::{Curvature, CurvatureProduct, SpectrumOptions, Subject, TraceOptions, hessian_trace, spectrum},
     gpu::GpuError,
     graph::{Graph, Loss},
     kernels::{Activation, Arena},
@@ -113,7 +113,15 @@ fn with_subject<T>(graph: &Graph, case: &Case<'_>, f: impl FnOnce(&Subject<'_>) 
     let model = Model { description: String::new(), graph: graph.clone() };
     let stage = |first: usize, _valid: usize| -> Result<u32, GpuError> { Ok(first as u32) };
     let data = case.data.views();
-    f(&Subject { model: &model, arena: &arena, loss: case.loss, data: &data, samples: SAMPLES, stage: &stage })
+    f(&Subject {
+        model: &model,
+        arena: &arena,
+        loss: case.loss,
+        data: &data,
+        samples: SAMPLES,
+        capacity: 4,
+        stage: &stage,
+    })
 }
 
 fn check(name: &str, graph: &Graph, forward: Forward<'_>) {
@@ -193,6 +201,11 @@ fn residual_blocks_and_shared_values() {
     });
 }
 
+fn weights(graph: &Graph) -> Tensors {
+    let draw = |(i, p): (usize, &jostle::graph::Param)| wide(&samples(73 + i as u64, p.shape.iter().product(), 0.8));
+    graph.params().iter().enumerate().map(draw).collect()
+}
+
 /// Hutchinson's estimate over many probes against the sum of the diagonal, by tensor, within four standard errors.
 #[test]
 fn the_trace_is_that_of_the_full_hessian() {
@@ -200,12 +213,7 @@ fn the_trace_is_that_of_the_full_hessian() {
     let kind = Activation::Tanh;
     let graph = Sequential::new(FEATURES).linear(4).tanh().linear(3).build().unwrap().graph;
     let forward = |p: Params<'_>, x: &[f64]| fc(p, 2, &map(kind, &fc(p, 1, x)));
-    let weights: Tensors = graph
-        .params()
-        .iter()
-        .enumerate()
-        .map(|(i, p)| wide(&samples(73 + i as u64, p.shape.iter().product(), 0.8)))
-        .collect();
+    let weights = weights(&graph);
     let case = Case { data: Data::new(3), forward: &forward, loss: Loss::Nll, direction: weights.clone(), weights };
     let here = case.mean_loss(&case.weights);
     let diagonal = case.each(|plus, minus| (case.mean_loss(plus) - 2.0 * here + case.mean_loss(minus)) / (STEP * STEP));
@@ -218,4 +226,39 @@ fn the_trace_is_that_of_the_full_hessian() {
     let options = TraceOptions { tolerance: 0.3, ..options };
     let early = with_subject(&graph, &case, |subject| hessian_trace(gpu, subject, options).unwrap());
     assert!(early.probes < 200 && early.standard_error < 0.3 * early.trace.abs(), "{early:?}");
+}
+
+/// The eigenvalues of the full Hessian, from second differences in f64, against Lanczos through all of its dimensions.
+#[test]
+fn lanczos_finds_the_eigenvalues_of_the_full_hessian() {
+    let gpu = device();
+    let graph = Sequential::new(FEATURES).linear(4).tanh().linear(3).build().unwrap().graph;
+    let forward = |p: Params<'_>, x: &[f64]| fc(p, 2, &map(Activation::Tanh, &fc(p, 1, x)));
+    let zero: Tensors = graph.params().iter().map(|p| vec![0.0; p.shape.iter().product()]).collect();
+    let mut case = Case {
+        data: Data::new(3),
+        forward: &forward,
+        loss: Loss::Nll,
+        direction: zero.clone(),
+        weights: weights(&graph),
+    };
+    let mut columns: Vec<f64> = Vec::new();
+    for (tensor, values) in zero.iter().enumerate() {
+        for element in 0..values.len() {
+            case.direction = zero.clone();
+            case.direction[tensor][element] = 1.0;
+            columns.extend(case.hessian().into_iter().flatten());
+        }
+    }
+    let n = graph.layout().parameters();
+    let mut expected: Vec<f64> =
+        nalgebra::DMatrix::from_vec(n, n, columns).symmetric_eigenvalues().iter().copied().collect();
+    expected.sort_by(|a, b| b.abs().total_cmp(&a.abs()));
+    let options = SpectrumOptions { steps: n, starts: 1, seed: 3, curvature: Curvature::Hessian };
+    let found = with_subject(&graph, &case, |subject| spectrum(gpu, subject, options).unwrap());
+    for (ritz, value) in found.largest(8).iter().zip(&expected) {
+        assert!((ritz.value - value).abs() < 1e-4 * expected[0].abs(), "{ritz:?}, expected {value}");
+    }
+    let area: f64 = found.density(2000).windows(2).map(|p| (p[1].0 - p[0].0) * (p[0].1 + p[1].1) / 2.0).sum();
+    assert!((area - 1.0).abs() < 1e-3, "the density integrates to {area}");
 }

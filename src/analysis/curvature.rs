@@ -30,6 +30,8 @@ pub struct Subject<'a> {
     pub data: &'a DataViews,
     /// Samples.
     pub samples: usize,
+    /// Most samples of a batch that `stage` can make ready.
+    pub capacity: usize,
     /// Makes a batch (first, valid) ready and returns the position that kernels start from.
     pub stage: &'a dyn Fn(usize, usize) -> Result<u32, GpuError>,
 }
@@ -45,7 +47,7 @@ pub enum Curvature {
     GaussNewton,
 }
 
-/// Samples of one batch of a product.
+/// Most samples of one batch of a product: what is kept grows with it.
 const BATCH: usize = 512;
 
 /// Products at the clean weights, over all samples.
@@ -73,7 +75,7 @@ impl<'a> CurvatureProduct<'a> {
             Curvature::Hessian => Mode::HessianProduct,
             Curvature::GaussNewton => Mode::GaussNewtonProduct,
         };
-        let batch = BATCH.min(subject.samples.max(1));
+        let batch = BATCH.min(subject.samples).min(subject.capacity);
         let schedule = Schedule::new(&subject.model.graph, batch, mode)?;
         let metrics = gpu.buffer("unread metrics", 2)?;
         let plan =

@@ -1,11 +1,8 @@
 //! The trace of a curvature matrix by Hutchinson's estimator.
 
-use crate::{
-    gpu::Gpu,
-    noise::{Distribution, unit_noise},
-};
+use crate::gpu::Gpu;
 
-use super::{AnalysisError, Curvature, CurvatureProduct, Subject};
+use super::{AnalysisError, Curvature, CurvatureProduct, Subject, spectrum::rademacher};
 
 /// A trace with its statistical error.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -53,12 +50,7 @@ pub fn hessian_trace(gpu: &Gpu, of: &Subject<'_>, options: TraceOptions) -> Resu
     let spans = of.arena.layout.spans();
     let mut shares: Vec<Vec<f64>> = Vec::new();
     for probe in 0..options.probes {
-        let mut direction = vec![0.0; product.words()];
-        for (tensor, span) in spans.iter().enumerate() {
-            for (element, v) in direction[span.start..][..span.len].iter_mut().enumerate() {
-                *v = unit_noise(Distribution::Rademacher, options.seed, probe, tensor as u32, element);
-            }
-        }
+        let direction = rademacher(of, options.seed, probe);
         let curved = product.apply(&direction)?;
         let share = |start: usize, len: usize| {
             direction[start..][..len].iter().zip(&curved[start..][..len]).map(|(v, c)| f64::from(*v) * c).sum()

@@ -6,6 +6,7 @@ mod compare;
 mod error;
 mod eval;
 mod figures;
+mod hessian;
 mod noise;
 mod output;
 mod plan;
@@ -48,6 +49,8 @@ enum Command {
     Compare(compare::Args),
     /// Score weights on a data set
     Eval(eval::Args),
+    /// Measure the curvature of the loss at weights: traces, largest eigenvalues, spectral density
+    Hessian(hessian::Args),
     /// Write the noise that training adds at a step
     Noise(noise::Args),
     /// Measure a step, the cost of noise, or a matrix product
@@ -81,7 +84,19 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Train(args) => train::run(&context, &args),
         Command::Compare(args) => compare::run(&context, &args),
         Command::Eval(args) => eval::run(&context, &args),
+        Command::Hessian(args) => hessian::run(&context, &args),
         Command::Noise(args) => noise::run(&context, &args),
         Command::Bench(args) => bench::run(&context, &args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    /// Two options of one name, say.
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
     }
 }

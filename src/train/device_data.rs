@@ -74,6 +74,12 @@ impl DeviceData {
         &self.views
     }
 
+    /// Most samples that [`DeviceData::stage`] makes ready at once.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.views.labels.len()
+    }
+
     /// Samples.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -273,6 +273,7 @@ impl<'g> Trainer<'g> {
             loss: self.loss,
             data: data.views(),
             samples: data.len(),
+            capacity: data.capacity(),
             stage: &|first, valid| data.stage(self.gpu, first, valid),
         };
         hessian_trace(self.gpu, &subject, options)
