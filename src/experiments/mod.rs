@@ -1,0 +1,3 @@
+//! The paper's experiments: what noisy gradient descent should reach, and what it does reach.
+
+pub mod convex;
