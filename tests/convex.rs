@@ -43,9 +43,9 @@ fn lasso_of_an_orthonormal_design_is_soft_thresholding() {
     let problem = orthonormal(40, 7);
     let weights: Vec<f64> = (0..7).map(|i| 0.02 * i as f64).collect();
     let found = lasso(&problem, &weights).unwrap();
-    for i in 0..7 {
+    for (i, weight) in weights.iter().enumerate() {
         let z = problem.linear[i];
-        let expected = z.signum() * (z.abs() - weights[i]).max(0.0);
+        let expected = z.signum() * (z.abs() - weight).max(0.0);
         assert!((found.theta[i] - expected).abs() < 1e-10, "{i}: {} for {expected}", found.theta[i]);
     }
 }

@@ -3,6 +3,7 @@
 mod activation;
 mod arena;
 mod column_sum;
+mod diagonal;
 mod elementwise;
 mod filter_norm;
 mod gather;
@@ -21,6 +22,7 @@ mod update_sgd;
 pub use activation::Activation;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
 pub use column_sum::column_sum;
+pub use diagonal::{diagonal_gradient, diagonal_predict};
 pub use elementwise::{Elementwise, elementwise};
 pub use filter_norm::FilterNorms;
 pub use gather::{BatchValues, Gather};
@@ -43,6 +45,8 @@ use crate::gpu::KernelSpec;
 pub fn all_specs() -> Vec<&'static KernelSpec> {
     vec![
         &column_sum::COLUMN_SUM,
+        &diagonal::DIAGONAL_GRADIENT,
+        &diagonal::DIAGONAL_PREDICT,
         &elementwise::ELEMENTWISE,
         &filter_norm::FILTER_NORM,
         &gather::GATHER,
