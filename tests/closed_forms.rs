@@ -7,7 +7,13 @@
 mod common;
 
 use common::{samples, wide};
-use jostle::experiments::convex::{LeastSquares, singular_values};
+use jostle::{
+    experiments::{
+        convex::{LeastSquares, singular_values},
+        simple::{NOISY, SimpleModel, penalty_share},
+    },
+    noise::Mode,
+};
 use nalgebra::{DMatrix, DVector};
 
 const SIGMA: f64 = 0.3;
@@ -89,46 +95,110 @@ fn the_diagonal_model_gives_the_weighted_lasso() {
     }
 }
 
-/// R(theta) + sigma^2 sum h_g sqrt(d_g) |theta_g|, for orthonormal groups.
-#[test]
-fn the_group_model_gives_the_group_lasso() {
-    // One group of three, H = h I.
-    let h = 0.8;
-    let target = DVector::from_vec(vec![0.3, -0.5, 0.9]);
-    let problem = LeastSquares { hessian: DMatrix::identity(3, 3) * h, linear: &target * h, constant: 0.1 };
-    let loss = |w: &[f64]| problem.value(&(DVector::from_column_slice(&w[1..]) * w[0]));
-    let smoothed = |theta: &DVector<f64>, u: f64| {
-        let w: Vec<f64> = std::iter::once(u).chain(theta.iter().map(|t| t / u)).collect();
-        average(&w, &[SIGMA; 4], TWO, &loss)
+/// The average over the noise at fixed factors, per mode: all weights noisy, all with sigma / sqrt(2), or the mean over
+/// the steps that perturb u (the first `split` parameters) and v in turn.
+fn smoothed(mode: Mode, w: &[f64], split: usize, loss: &dyn Fn(&[f64]) -> f64) -> f64 {
+    let all = |sigma: f64| average(w, &vec![sigma; w.len()], TWO, loss);
+    let only = |u: bool| {
+        let sigma: Vec<f64> = (0..w.len()).map(|i| if (i < split) == u { SIGMA } else { 0.0 }).collect();
+        average(w, &sigma, TWO, loss)
     };
-    let of = |theta: &DVector<f64>| least_over_scales(|u| smoothed(theta, u)) - problem.value(theta);
-    let [small, large] = [0.4, 1.7].map(|size| DVector::from_vec(vec![0.2, 0.6, -0.3]).normalize() * size);
-    let expected = SIGMA * SIGMA * h * 3.0_f64.sqrt() * (1.7 - 0.4);
-    assert!((of(&large) - of(&small) - expected).abs() < 1e-9, "{} for {expected}", of(&large) - of(&small));
+    match mode {
+        Mode::None => loss(w),
+        Mode::Model => all(SIGMA),
+        Mode::All => all(SIGMA / 2.0_f64.sqrt()),
+        Mode::Layer => (only(true) + only(false)) / 2.0,
+    }
 }
 
-/// R(Theta) + h sigma^2 sqrt(p q) |Theta|_* + (h/2) p q m sigma^4.
+/// sigma^2 sum_g sqrt(tr H_gg) |H_gg^(1/2) theta_g| whatever H, and sigma^2 sum_g h_g sqrt(d_g) |theta_g| where H_gg = h_g I;
+/// half of it in modes `all` and `layer`.
+#[test]
+fn the_group_model_gives_the_group_lasso() {
+    let groups = vec![0..2, 2..3];
+    let model = SimpleModel::Group { groups: groups.clone() };
+    let orthonormal = DMatrix::from_diagonal(&DVector::from_vec(vec![0.8, 0.8, 1.3]));
+    for hessian in [orthonormal, problem(3).hessian] {
+        let problem = LeastSquares { hessian, ..problem(3) };
+        let loss = |w: &[f64]| {
+            let theta = groups.iter().enumerate().flat_map(|(g, group)| group.clone().map(move |i| w[g] * w[2 + i]));
+            problem.value(&DVector::from_iterator(3, theta))
+        };
+        let penalty = model.penalty(&problem, SIGMA * SIGMA);
+        for mode in NOISY {
+            // Scales of each group in turn: the penalties of groups add up.
+            let least = |theta: &[f64; 3]| {
+                let at = |a: f64, b: f64| {
+                    smoothed(mode, &[a, b, theta[0] / a, theta[1] / a, theta[2] / b], 2, &loss)
+                        - problem.value(&DVector::from_column_slice(theta))
+                };
+                least_over_scales(|a| least_over_scales(|b| at(a, b)))
+            };
+            let (small, large) = ([0.3, -0.2, 0.4], [1.1, 0.7, -0.9]);
+            let value = |theta: &[f64; 3]| penalty_share(mode) * penalty.value(&DVector::from_column_slice(theta));
+            let (found, expected) = (least(&large) - least(&small), value(&large) - value(&small));
+            assert!((found - expected).abs() < 1e-9, "{mode}: {found} for {expected}");
+        }
+        if problem.hessian[(0, 1)] == 0.0 {
+            let plain = SIGMA * SIGMA * (0.8 * 2.0_f64.sqrt() * 5.0 + 1.3 * 2.0);
+            let found = penalty.value(&DVector::from_vec(vec![3.0, 4.0, -2.0]));
+            assert!((found - plain).abs() < 1e-12, "{found} for {plain}");
+        }
+    }
+}
+
+/// sigma^2 |Q^(1/2) Theta P^(1/2)|_* whatever H; h sigma^2 sqrt(p q) |Theta|_* and the constant (h/2) p q m sigma^4 where
+/// H = h I; half of the norm in modes `all` and `layer`.
 #[test]
 fn the_two_layer_model_gives_the_nuclear_norm() {
     let (p, q, m, h) = (2, 3, 2, 0.7);
-    let y = DMatrix::from_vec(p, q, wide(&samples(3, p * q, 1.0)));
-    let value = |theta: &DMatrix<f64>| 0.5 * h * (&y - theta).norm_squared();
-    let loss = |w: &[f64]| {
-        let (u, v) = w.split_at(p * m);
-        value(&(DMatrix::from_column_slice(p, m, u) * DMatrix::from_column_slice(q, m, v).transpose()))
-    };
-    let theta = DMatrix::from_vec(p, q, wide(&samples(4, p * q, 1.0)));
-    let svd = theta.clone().svd(true, true);
-    let root = DMatrix::from_diagonal(&svd.singular_values.map(f64::sqrt));
-    let (u, v) = (svd.u.unwrap() * &root, svd.v_t.unwrap().transpose() * &root);
-    let smoothed = |scale: f64| {
-        let w: Vec<f64> = (&u * scale).iter().chain((&v / scale).iter()).copied().collect();
-        average(&w, &vec![SIGMA; w.len()], TWO, &loss)
-    };
-    let nuclear: f64 = singular_values(&theta).iter().sum();
-    let size = (p * q) as f64;
-    let expected =
-        value(&theta) + h * SIGMA * SIGMA * size.sqrt() * nuclear + 0.5 * h * size * m as f64 * SIGMA.powi(4);
-    let found = least_over_scales(smoothed);
-    assert!((found - expected).abs() < 1e-9, "{found} for {expected}");
+    let model = SimpleModel::TwoLayer { rows: p, columns: q, width: m };
+    let plain = DMatrix::identity(p * q, p * q) * h;
+    // measurements that weigh rows and columns unevenly, all of theta seen
+    let x = DMatrix::from_vec(9, p * q, wide(&samples(5, 9 * p * q, 1.0)));
+    let uneven = x.tr_mul(&x) / 9.0;
+    for hessian in [plain, uneven] {
+        let problem = LeastSquares { hessian, ..problem(p * q) };
+        let [rows, columns] = model.two_layer_blocks(&problem.hessian).unwrap();
+        let loss = |w: &[f64]| {
+            let (u, v) = w.split_at(p * m);
+            let theta = DMatrix::from_column_slice(p, m, u) * DMatrix::from_column_slice(q, m, v).transpose();
+            problem.value(&DVector::from_column_slice(theta.as_slice()))
+        };
+        let theta = DMatrix::from_vec(p, q, wide(&samples(4, p * q, 1.0)));
+        let root = |matrix: &DMatrix<f64>, power: f64| {
+            let eigen = matrix.clone().symmetric_eigen();
+            let values = eigen.eigenvalues.map(|value| value.powf(power));
+            &eigen.eigenvectors * DMatrix::from_diagonal(&values) * eigen.eigenvectors.transpose()
+        };
+        // The least factorisation: that of the whitened Theta into singular vectors, brought back.
+        let svd = (root(&rows, 0.5) * &theta * root(&columns, 0.5)).svd(true, true);
+        let scale = DMatrix::from_diagonal(&svd.singular_values.map(f64::sqrt));
+        let u = root(&rows, -0.5) * svd.u.unwrap() * &scale;
+        let v = root(&columns, -0.5) * svd.v_t.unwrap().transpose() * &scale;
+        let flat = DVector::from_column_slice(theta.as_slice());
+        let penalty = model.penalty(&problem, SIGMA * SIGMA);
+        for mode in NOISY {
+            let at = |scale: f64| {
+                let w: Vec<f64> = (&u * scale).iter().chain((&v / scale).iter()).copied().collect();
+                smoothed(mode, &w, p * m, &loss)
+            };
+            // (m / 2) tr H times the variances' product: sigma^4, (sigma^2 / 2)^2, or none where one factor is clean
+            let both = [1.0, 0.25, 0.0][NOISY.iter().position(|of| *of == mode).unwrap()];
+            let constant = 0.5 * m as f64 * problem.hessian.trace() * both * SIGMA.powi(4);
+            let expected = problem.value(&flat) + penalty_share(mode) * penalty.value(&flat) + constant;
+            let found = least_over_scales(at);
+            assert!((found - expected).abs() < 1e-9, "{mode}: {found} for {expected}");
+            // No other factorisation of the same Theta does better.
+            let turn = DMatrix::from_row_slice(m, m, &[1.0, 0.4, -0.2, 1.1]);
+            let other: Vec<f64> =
+                (&u * &turn).iter().chain((&v * turn.try_inverse().unwrap().transpose()).iter()).copied().collect();
+            assert!(smoothed(mode, &other, p * m, &loss) > found + 1e-6);
+        }
+        if problem.hessian[(0, 1)] == 0.0 {
+            let nuclear: f64 = singular_values(&theta).iter().sum();
+            let plain = h * SIGMA * SIGMA * ((p * q) as f64).sqrt() * nuclear;
+            assert!((penalty.value(&flat) - plain).abs() < 1e-12);
+        }
+    }
 }

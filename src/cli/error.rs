@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use jostle::{
     analysis::AnalysisError,
     data::DataError,
+    experiments::ExperimentError,
     gpu::GpuError,
     graph::GraphError,
     nn::{ModelError, WeightsError},
@@ -21,6 +22,8 @@ pub enum Exit {
     Diverged,
     /// Ctrl-C; what was reached is saved.
     Interrupted,
+    /// Some claim of an experiment does not hold.
+    NotShown,
 }
 
 impl Exit {
@@ -29,6 +32,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Diverged => 4,
+            Self::NotShown => 5,
             Self::Interrupted => 130,
         }
     }
@@ -40,6 +44,9 @@ pub enum CliError {
     /// A run.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// An experiment.
+    #[error(transparent)]
+    Experiment(#[from] ExperimentError),
     /// A figure or report.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -82,7 +89,9 @@ impl CliError {
     /// The process' exit code.
     pub fn exit(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Train(TrainError::Config { .. } | TrainError::Model(_)) => 2,
+            Self::Usage(_)
+            | Self::Train(TrainError::Config { .. } | TrainError::Model(_))
+            | Self::Experiment(ExperimentError::Unknown { .. } | ExperimentError::Settings { .. }) => 2,
             Self::Train(TrainError::Gpu(
                 GpuError::NoAdapter
                 | GpuError::NoMatch { .. }

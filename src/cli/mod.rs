@@ -5,6 +5,7 @@ mod bench;
 mod compare;
 mod error;
 mod eval;
+mod experiment;
 mod figures;
 mod hessian;
 mod noise;
@@ -24,7 +25,7 @@ pub use error::{CliError, Exit};
     name = "jostle",
     version,
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, \
-    3 no usable adapter, 4 the loss diverged, 130 interrupted (what was reached is saved)."
+    3 no usable adapter, 4 the loss diverged, 5 a claim of an experiment does not hold, 130 interrupted (what was reached is saved)."
 )]
 pub struct Cli {
     /// Adapter: an index of `jostle adapters`, a part of a name, or `software`
@@ -51,6 +52,8 @@ enum Command {
     Eval(eval::Args),
     /// Measure the curvature of the loss at weights: traces, largest eigenvalues, spectral density
     Hessian(hessian::Args),
+    /// Run one of the paper's experiments and hold its claims against measurements
+    Experiment(experiment::Args),
     /// Write the noise that training adds at a step
     Noise(noise::Args),
     /// Measure a step, the cost of noise, or a matrix product
@@ -85,6 +88,7 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Compare(args) => compare::run(&context, &args),
         Command::Eval(args) => eval::run(&context, &args),
         Command::Hessian(args) => hessian::run(&context, &args),
+        Command::Experiment(args) => experiment::run(&context, &args),
         Command::Noise(args) => noise::run(&context, &args),
         Command::Bench(args) => bench::run(&context, &args),
     }

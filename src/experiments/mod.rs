@@ -1,6 +1,38 @@
 //! The paper's experiments: what noisy gradient descent should reach, and what it does reach.
+//!
+//! Each is declared in a TOML file beside its code; [`run`] runs it, [`Outcome::write`] writes it down.
 
+mod convergence;
 pub mod convex;
-mod diagonal;
+mod definition;
+mod error;
+mod group_l1;
+mod l1;
+mod nuclear;
+mod outcome;
+mod penalties;
+pub mod simple;
+pub mod statistics;
 
-pub use diagonal::{DiagonalConfig, DiagonalRuns};
+pub use definition::{Choices, Definition, Time};
+pub use error::ExperimentError;
+pub use outcome::{Bar, Claim, Outcome, Provenance, short};
+pub use penalties::Surroundings;
+
+/// Runs an experiment.
+///
+/// # Errors
+/// [`ExperimentError`], for settings, problem files, solvers and the device.
+pub fn run(
+    definition: &Definition,
+    choices: &Choices,
+    around: &mut Surroundings<'_>,
+) -> Result<Outcome, ExperimentError> {
+    let run = match definition.name.as_str() {
+        "l1" => l1::run,
+        "group-l1" => group_l1::run,
+        "nuclear" => nuclear::run,
+        _ => convergence::run,
+    };
+    run(definition, choices, around)
+}

@@ -3,8 +3,8 @@
 mod activation;
 mod arena;
 mod column_sum;
-mod diagonal;
 mod elementwise;
+mod factored;
 mod filter_norm;
 mod gather;
 mod init_uniform;
@@ -22,8 +22,8 @@ mod update_sgd;
 pub use activation::Activation;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
 pub use column_sum::column_sum;
-pub use diagonal::{diagonal_gradient, diagonal_predict};
 pub use elementwise::{Elementwise, elementwise};
+pub use factored::{Factored, FactoredModel, FactoredViews};
 pub use filter_norm::FilterNorms;
 pub use gather::{BatchValues, Gather};
 pub use init_uniform::init_uniform;
@@ -45,9 +45,13 @@ use crate::gpu::KernelSpec;
 pub fn all_specs() -> Vec<&'static KernelSpec> {
     vec![
         &column_sum::COLUMN_SUM,
-        &diagonal::DIAGONAL_GRADIENT,
-        &diagonal::DIAGONAL_PREDICT,
         &elementwise::ELEMENTWISE,
+        &factored::DIAGONAL_GRADIENT,
+        &factored::DIAGONAL_PREDICT,
+        &factored::GROUP_GRADIENT,
+        &factored::GROUP_PREDICT,
+        &factored::TWO_LAYER_GRADIENT,
+        &factored::TWO_LAYER_PREDICT,
         &filter_norm::FILTER_NORM,
         &gather::GATHER,
         &init_uniform::INIT_UNIFORM,

@@ -46,8 +46,14 @@ impl Scheme {
     #[must_use]
     pub fn new(config: NoiseConfig, layout: &ArenaLayout, tensors: &[NoiseTensor], seed: u64) -> Self {
         let groups = group(config.groups, tensors);
+        Self::with_groups(config, layout, groups, seed)
+    }
+
+    /// Groups given outright, each a list of tensors of `layout`; a tensor may be in several.
+    #[must_use]
+    pub fn with_groups(config: NoiseConfig, layout: &ArenaLayout, groups: Vec<Vec<usize>>, seed: u64) -> Self {
         let ranges = groups.iter().map(|group| split(layout, group)).collect();
-        Self { config, seed, groups, ranges, blocks: layout.blocks(), tensors: tensors.len() }
+        Self { config, seed, groups, ranges, blocks: layout.blocks(), tensors: layout.spans().len() }
     }
 
     /// The choices it was made from.

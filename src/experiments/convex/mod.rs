@@ -14,12 +14,14 @@
 mod group_lasso;
 mod lasso;
 mod nuclear;
+mod penalty;
 
 use nalgebra::{DMatrix, DVector};
 
 pub use group_lasso::{group_lasso, group_lasso_violation};
 pub use lasso::{lasso, lasso_violation};
 pub use nuclear::{nuclear_denoise, nuclear_sense, nuclear_violation, singular_values};
+pub use penalty::{Penalty, Roots};
 
 /// R(theta) = |y - X theta|^2 / 2n, by its second-order terms.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,106 @@
+//! `jostle experiment`
+
+use std::{path::PathBuf, time::Instant};
+
+use jostle::{
+    experiments::{Choices, Definition, Provenance, Surroundings, run as run_experiment},
+    report::Table,
+};
+use serde_json::json;
+
+use super::{
+    CliError, Context, Exit,
+    output::{progress, run_folder},
+};
+
+/// Options of `jostle experiment`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Name of the experiment
+    #[arg(required_unless_present = "list")]
+    name: Option<String>,
+    /// List the experiments with their running times on two cores without a GPU
+    #[arg(long)]
+    list: bool,
+    /// The full size
+    #[arg(long)]
+    full: bool,
+    /// Another setting than the declared one, such as arms.steps=1000; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Your own problem: X and y (l1), and groups (group-l1), or Y, or A and y (nuclear)
+    #[arg(long, value_name = "FILE.safetensors")]
+    problem: Option<PathBuf>,
+    /// Folder for report, figures, metrics and verdict; runs/NAME where not given
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Write into a folder that holds an experiment already
+    #[arg(long)]
+    overwrite: bool,
+}
+
+/// Positions of the progress bar.
+const TICKS: u64 = 1000;
+
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    let Some(name) = args.name.as_ref().filter(|_| !args.list) else { return list(context) };
+    let definition = Definition::find(name)?;
+    let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
+    let out = run_folder(&out, "verdict.json", args.overwrite)?;
+    let gpu = context.gpu()?;
+    let started = Instant::now();
+    let bar = progress(TICKS);
+    let choices = Choices { full: args.full, overrides: args.set.clone() };
+    let mut told = |share: f64, what: &str| {
+        bar.set_position((share * TICKS as f64) as u64);
+        bar.set_message(what.to_owned());
+    };
+    let mut around = Surroundings { gpu: &gpu, problem: args.problem.clone(), out: out.clone(), progress: &mut told };
+    let outcome = run_experiment(&definition, &choices, &mut around)?;
+    bar.finish_and_clear();
+    let by = Provenance {
+        adapter: format!("{}, {}", gpu.adapter_name(), gpu.driver()),
+        command: command(args),
+        seconds: started.elapsed().as_secs_f64(),
+    };
+    outcome.write(&out, &definition, &by)?;
+    let verdict = if outcome.verdict() { "all claims that apply hold" } else { "NOT all claims hold" };
+    let notes: String = outcome.notes.iter().map(|note| format!("{note}\n")).collect();
+    let text = format!(
+        "{}\n{notes}\n{}: {verdict}, {:.0} s; report.html, report.md, verdict.json and figures in {}",
+        outcome.claims_table().to_text(),
+        definition.title,
+        by.seconds,
+        out.display()
+    );
+    let summary = json!({ "experiment": name, "verdict": outcome.verdict(), "claims": outcome.claims, "out": out });
+    context.print(&summary, &text)?;
+    Ok(if outcome.verdict() { Exit::Done } else { Exit::NotShown })
+}
+
+/// The command as typed, but for the choice of the adapter and of the folder.
+fn command(args: &Args) -> String {
+    let mut command = format!("jostle experiment {}", args.name.as_deref().unwrap_or_default());
+    if args.full {
+        command.push_str(" --full");
+    }
+    for set in &args.set {
+        command.push_str(&format!(" --set '{set}'"));
+    }
+    if let Some(problem) = &args.problem {
+        command.push_str(&format!(" --problem {}", problem.display()));
+    }
+    command
+}
+
+fn list(context: &Context) -> Result<Exit, CliError> {
+    let all = Definition::all()?;
+    let row = |of: &Definition| vec![of.name.clone(), of.title.clone(), of.time.default.clone(), of.time.full.clone()];
+    let table = Table::new("", &["name", "what it shows", "time", "with --full"], all.iter().map(row).collect());
+    let value: Vec<_> = all
+        .iter()
+        .map(|of| json!({ "name": of.name, "title": of.title, "claim": of.claim, "time": of.time.default, "full": of.time.full }))
+        .collect();
+    context.print(&value, &table.to_text())?;
+    Ok(Exit::Done)
+}

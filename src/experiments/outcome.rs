@@ -1,0 +1,257 @@
+//! What an experiment found: claims with their figures, tables, drawings, and the files that hold them.
+
+use std::{fs, path::Path};
+
+use serde::Serialize;
+
+use crate::report::{Block, Figure, HtmlReport, Section, Table};
+
+use super::{Definition, ExperimentError};
+
+/// What a measurement is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bar {
+    /// Measured <= bar.
+    AtMost(f64),
+    /// Measured >= bar.
+    AtLeast(f64),
+}
+
+/// A statement with the figure behind it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Claim {
+    /// For programs.
+    pub id: String,
+    /// For people.
+    pub statement: String,
+    /// What was measured; NaN (null in JSON) where a run diverged.
+    pub measured: f64,
+    /// 95 % confidence interval, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<[f64; 2]>,
+    /// What it is held against.
+    pub bar: Bar,
+    /// Why the claim does not apply to this input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub does_not_apply: Option<String>,
+}
+
+impl Claim {
+    /// A claim about a measurement.
+    #[must_use]
+    pub fn new(id: impl Into<String>, statement: impl Into<String>, measured: f64, bar: Bar) -> Self {
+        let (id, statement) = (id.into(), statement.into());
+        Self { id, statement, measured, interval: None, bar, does_not_apply: None }
+    }
+
+    /// With a 95 % confidence interval.
+    #[must_use]
+    pub fn with_interval(self, interval: [f64; 2]) -> Self {
+        Self { interval: Some(interval), ..self }
+    }
+
+    /// Not applicable, if there is a reason.
+    #[must_use]
+    pub fn unless(self, reason: Option<&str>) -> Self {
+        Self { does_not_apply: reason.map(str::to_owned), ..self }
+    }
+
+    /// Whether it holds; `None` where it does not apply. NaN holds nothing.
+    #[must_use]
+    pub fn holds(&self) -> Option<bool> {
+        let holds = match self.bar {
+            Bar::AtMost(bar) => self.measured <= bar,
+            Bar::AtLeast(bar) => self.measured >= bar,
+        };
+        self.does_not_apply.is_none().then_some(holds)
+    }
+
+    fn row(&self) -> Vec<String> {
+        let mut measured = short(self.measured);
+        if let Some([low, high]) = self.interval {
+            measured.push_str(&format!(" ({} to {})", short(low), short(high)));
+        }
+        let bar = match self.bar {
+            Bar::AtMost(bar) => format!("at most {}", short(bar)),
+            Bar::AtLeast(bar) => format!("at least {}", short(bar)),
+        };
+        let verdict = match (&self.does_not_apply, self.holds()) {
+            (Some(reason), _) => format!("does not apply: {reason}"),
+            (None, Some(true)) => "holds".to_owned(),
+            _ => "fails".to_owned(),
+        };
+        vec![self.statement.clone(), measured, bar, verdict]
+    }
+}
+
+/// Three significant digits.
+#[must_use]
+pub fn short(value: f64) -> String {
+    if !value.is_finite() || value == 0.0 {
+        return value.to_string();
+    }
+    let decimals = 2 - value.abs().log10().floor() as i32;
+    match decimals {
+        7.. => format!("{value:.2e}"),
+        0..7 => format!("{value:.*}", decimals as usize),
+        _ => format!("{value:.0}"),
+    }
+}
+
+/// Everything an experiment found.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// The claims.
+    pub claims: Vec<Claim>,
+    /// What the reader should know: limits met, assumptions not met.
+    pub notes: Vec<String>,
+    /// Tables for the report.
+    pub tables: Vec<Table>,
+    /// Drawings, each with the stem of its files.
+    pub figures: Vec<(String, Figure)>,
+    /// The settings as they were used.
+    pub settings: serde_json::Value,
+    /// Every measurement.
+    pub metrics: serde_json::Value,
+}
+
+/// Who measured, and how.
+#[derive(Clone, Debug, Serialize)]
+pub struct Provenance {
+    /// Name and driver of the adapter.
+    pub adapter: String,
+    /// The command.
+    pub command: String,
+    /// Seconds that it took.
+    pub seconds: f64,
+}
+
+impl Outcome {
+    /// Whether every claim that applies holds; false where none applies.
+    #[must_use]
+    pub fn verdict(&self) -> bool {
+        let mut held = self.claims.iter().filter_map(Claim::holds).peekable();
+        held.peek().is_some() && held.all(|holds| holds)
+    }
+
+    /// The claims as a table.
+    #[must_use]
+    pub fn claims_table(&self) -> Table {
+        let rows = self.claims.iter().map(Claim::row).collect();
+        Table::new("Claims", &["claim", "measured", "bar", "verdict"], rows)
+    }
+
+    /// Writes `verdict.json`, `metrics.json`, `report.md`, `report.html` and every figure into a folder.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Io`] naming the file, [`ExperimentError::Report`] for a figure.
+    pub fn write(&self, out: &Path, of: &Definition, by: &Provenance) -> Result<(), ExperimentError> {
+        let claims: Vec<_> = self
+            .claims
+            .iter()
+            .map(|claim| {
+                let mut value = serde_json::to_value(claim)?;
+                value["holds"] = serde_json::to_value(claim.holds())?;
+                Ok(value)
+            })
+            .collect::<Result<_, serde_json::Error>>()?;
+        let verdict = serde_json::json!({
+            "experiment": of.name, "title": of.title, "verdict": self.verdict(), "claims": claims, "notes": self.notes,
+            "jostle": env!("CARGO_PKG_VERSION"), "provenance": by, "settings": self.settings,
+        });
+        write(&out.join("verdict.json"), &serde_json::to_string_pretty(&verdict)?)?;
+        write(&out.join("metrics.json"), &serde_json::to_string(&self.metrics)?)?;
+        for (stem, figure) in &self.figures {
+            figure.save(&out.join(stem))?;
+        }
+        write(&out.join("report.md"), &self.markdown(of, by))?;
+        Ok(self.html(of, by).save(&out.join("report.html"))?)
+    }
+
+    fn summary(&self) -> String {
+        let applicable = self.claims.iter().filter_map(Claim::holds).count();
+        let held = self.claims.iter().filter(|claim| claim.holds() == Some(true)).count();
+        format!("{held} of {applicable} claims that apply hold.")
+    }
+
+    fn markdown(&self, of: &Definition, by: &Provenance) -> String {
+        let mut text = format!("# {}\n\n{}\n\n**{}**\n\n", of.title, of.claim.trim(), self.summary());
+        text.push_str(&self.claims_table().to_markdown());
+        for note in &self.notes {
+            text.push_str(&format!("\n{note}\n"));
+        }
+        for (stem, figure) in &self.figures {
+            text.push_str(&format!("\n![{}]({stem}.svg)\n\n{}\n", figure.title, figure.caption));
+        }
+        text.push_str(&format!("\n## How\n\n{}\n", of.about.trim_end()));
+        for table in &self.tables {
+            text.push_str(&format!("\n## {}\n\n{}", table.title, table.to_markdown()));
+        }
+        let Provenance { adapter, command, seconds } = by;
+        text + &format!("\n## Made by\n\n    {command}\n\non {adapter}, in {seconds:.0} s.\n")
+    }
+
+    fn html(&self, of: &Definition, by: &Provenance) -> HtmlReport {
+        let section = |heading: &str, blocks| Section { heading: heading.to_owned(), blocks };
+        let mut result = vec![Block::Paragraph(self.summary()), Block::Table(self.claims_table())];
+        result.extend(self.notes.iter().cloned().map(Block::Paragraph));
+        let figures = self.figures.iter().map(|(_, figure)| Block::Figure(figure.clone())).collect();
+        let about = of.about.trim_end().split("\n\n").map(|paragraph| {
+            if paragraph.starts_with("    ") {
+                Block::Code(paragraph.lines().map(|line| format!("{}\n", line.trim_start())).collect())
+            } else {
+                Block::Paragraph(paragraph.replace('\n', " "))
+            }
+        });
+        let provenance = vec![
+            Block::Code(by.command.clone()),
+            Block::KeyValues(vec![
+                ("adapter".to_owned(), by.adapter.clone()),
+                ("seconds".to_owned(), format!("{:.0}", by.seconds)),
+            ]),
+            Block::Code(serde_json::to_string_pretty(&self.settings).unwrap_or_default()),
+        ];
+        HtmlReport {
+            title: of.title.clone(),
+            lead: vec![of.claim.trim().to_owned()],
+            sections: vec![
+                section("Verdict", result),
+                section("Figures", figures),
+                section("How", about.collect()),
+                section("Tables", self.tables.iter().cloned().map(Block::Table).collect()),
+                section("Made by", provenance),
+            ],
+        }
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), ExperimentError> {
+    fs::write(path, text).map_err(|source| ExperimentError::Io { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nan_holds_nothing_and_what_does_not_apply_does_not_count() {
+        let claim = |measured| Claim::new("a", "b", measured, Bar::AtMost(1.0));
+        assert_eq!(claim(f64::NAN).holds(), Some(false));
+        assert_eq!(claim(1.0).holds(), Some(true));
+        assert_eq!(Claim::new("a", "b", f64::NAN, Bar::AtLeast(0.0)).holds(), Some(false));
+        let outcome = |claims| Outcome { claims, ..Outcome::default() };
+        assert!(outcome(vec![claim(0.5), claim(2.0).unless(Some("no"))]).verdict());
+        assert!(!outcome(vec![claim(0.5), claim(2.0)]).verdict());
+        assert!(!outcome(vec![claim(0.5).unless(Some("no"))]).verdict(), "nothing was shown");
+    }
+
+    #[test]
+    fn figures_have_three_digits() {
+        let cases = [(0.0, "0"), (0.004_812, "0.00481"), (1234.5, "1234"), (12.34, "12.3"), (3.2e-7, "3.20e-7")];
+        for (value, expected) in cases {
+            assert_eq!(short(value), expected);
+        }
+        assert_eq!(short(f64::NAN), "NaN");
+    }
+}

@@ -1,0 +1,14 @@
+//! The three simple models, for which noise is exactly a convex penalty: problems, their runs on the device, and what
+//! the runs should reach.
+
+mod arms;
+mod file;
+mod model;
+mod runs;
+mod synthetic;
+
+pub use arms::{Arm, ArmSettings, Case, MOST_COEFFICIENTS, NOISY, Posed, Steps, Units, segments};
+pub use file::{FileKind, FileProblem, ThetaLayout, read};
+pub use model::{Distance, SimpleModel, Target, penalty_share};
+pub use runs::{BatchConfig, Regression, RunSettings, Runs};
+pub use synthetic::{Grouped, LowRank, Observation, Sparse};
