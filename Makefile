@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench
+.PHONY: help setup demo docs test lint bench
 
 # A fresh rustup is not on the PATH of shells that were open before it.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -33,6 +33,10 @@ demo: setup ## Compare noise modes on bundled digits: a table, a figure and a re
 	$(JOSTLE) compare --config assets/demo.toml --seeds $(DEMO_SEEDS) --hessian $(DEMO_HESSIAN) --out $(DEMO_OUT) \
 		--overwrite $(if $(DEMO_EPOCHS),--epochs $(DEMO_EPOCHS)) $(DEMO_FLAGS)
 	@echo 'open $(DEMO_OUT)/report.html'
+
+docs: setup ## Run every experiment on the paper's theory, and write its page into docs/ (20 minutes)
+	cargo build --release
+	bash scripts/docs.sh
 
 test: setup ## Run all tests, with cargo-nextest where present
 	@if cargo nextest --version >/dev/null 2>&1; then \

@@ -31,6 +31,9 @@ pub(super) struct Args {
     /// Your own problem: X and y (l1), and groups (group-l1), or Y, or A and y (nuclear)
     #[arg(long, value_name = "FILE.safetensors")]
     problem: Option<PathBuf>,
+    /// A network of yours for smoothed-loss: the folder that `jostle train --out` wrote
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
     /// Folder for report, figures, metrics and verdict; runs/NAME where not given
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -55,7 +58,13 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         bar.set_position((share * TICKS as f64) as u64);
         bar.set_message(what.to_owned());
     };
-    let mut around = Surroundings { gpu: &gpu, problem: args.problem.clone(), out: out.clone(), progress: &mut told };
+    let mut around = Surroundings {
+        gpu: &gpu,
+        problem: args.problem.clone(),
+        run: args.run.clone(),
+        out: out.clone(),
+        progress: &mut told,
+    };
     let outcome = run_experiment(&definition, &choices, &mut around)?;
     bar.finish_and_clear();
     let by = Provenance {
@@ -89,6 +98,9 @@ fn command(args: &Args) -> String {
     }
     if let Some(problem) = &args.problem {
         command.push_str(&format!(" --problem {}", problem.display()));
+    }
+    if let Some(run) = &args.run {
+        command.push_str(&format!(" --run {}", run.display()));
     }
     command
 }

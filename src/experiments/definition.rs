@@ -6,11 +6,13 @@ use toml::Table;
 use super::ExperimentError;
 
 /// Name and file of every experiment.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 6] = [
     ("l1", include_str!("l1.toml")),
     ("group-l1", include_str!("group_l1.toml")),
     ("nuclear", include_str!("nuclear.toml")),
     ("convergence", include_str!("convergence.toml")),
+    ("width", include_str!("width.toml")),
+    ("smoothed-loss", include_str!("smoothed_loss.toml")),
 ];
 
 /// An experiment as its file declares it.

@@ -12,7 +12,11 @@ mod nuclear;
 mod outcome;
 mod penalties;
 pub mod simple;
+mod smoothed_loss;
 pub mod statistics;
+mod width;
+mod width_figures;
+mod width_training;
 
 pub use definition::{Choices, Definition, Time};
 pub use error::ExperimentError;
@@ -32,6 +36,8 @@ pub fn run(
         "l1" => l1::run,
         "group-l1" => group_l1::run,
         "nuclear" => nuclear::run,
+        "width" => width::run,
+        "smoothed-loss" => smoothed_loss::run,
         _ => convergence::run,
     };
     run(definition, choices, around)

@@ -176,15 +176,19 @@ impl Outcome {
     }
 
     fn markdown(&self, of: &Definition, by: &Provenance) -> String {
-        let mut text = format!("# {}\n\n{}\n\n**{}**\n\n", of.title, of.claim.trim(), self.summary());
+        let mut text = format!("# {}\n\n{}\n\n**{}**\n\n", of.title, plain(of.claim.trim()), self.summary());
         text.push_str(&self.claims_table().to_markdown());
         for note in &self.notes {
-            text.push_str(&format!("\n{note}\n"));
+            text.push_str(&format!("\n{}\n", plain(note)));
         }
         for (stem, figure) in &self.figures {
             text.push_str(&format!("\n![{}]({stem}.svg)\n\n{}\n", figure.title, figure.caption));
         }
-        text.push_str(&format!("\n## How\n\n{}\n", of.about.trim_end()));
+        text.push_str("\n## How\n");
+        for paragraph in of.about.trim_end().split("\n\n") {
+            let formula = paragraph.starts_with("    ");
+            text.push_str(&format!("\n{}\n", if formula { paragraph.to_owned() } else { plain(paragraph) }));
+        }
         for table in &self.tables {
             text.push_str(&format!("\n## {}\n\n{}", table.title, table.to_markdown()));
         }
@@ -224,6 +228,11 @@ impl Outcome {
             ],
         }
     }
+}
+
+/// Text in which Markdown sees no emphasis.
+fn plain(text: &str) -> String {
+    text.replace('*', "\\*")
 }
 
 fn write(path: &Path, text: &str) -> Result<(), ExperimentError> {

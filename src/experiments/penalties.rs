@@ -17,7 +17,7 @@ use super::{
     convex::singular_values,
     outcome::short,
     simple::{Arm, ArmSettings, Case, Distance, FileKind, NOISY, Posed, SimpleModel, Steps, ThetaLayout, read},
-    statistics::Estimate,
+    statistics::{Estimate, largest},
 };
 
 /// What distances are held against.
@@ -38,6 +38,8 @@ pub struct Surroundings<'a> {
     pub gpu: &'a Gpu,
     /// One's own problem.
     pub problem: Option<PathBuf>,
+    /// Folder of a trained network.
+    pub run: Option<PathBuf>,
     /// Folder for files beside the report's.
     pub out: PathBuf,
     /// Told the share that is done, and of what.
@@ -186,7 +188,7 @@ fn claims(of: &Ran, bars: &Bars) -> Vec<Claim> {
         let ratio = exact(far / theta.value);
         claim("plain", "times that plain gradient descent is further away", ratio, Bar::AtLeast(bars.plain), plain);
         let distances: Vec<f64> = of.constant(mode).iter().map(|(_, arm)| arm.theta_distance().value).collect();
-        let worst = distances.windows(2).map(|pair| pair[1] / pair[0]).fold(0.0, nan_max);
+        let worst = largest(distances.windows(2).map(|pair| pair[1] / pair[0]));
         let shrinks = "largest ratio of the distances of a step size and the next larger";
         claim("step-size", shrinks, exact(worst), Bar::AtMost(1.0), noise);
         for arm in of.arm(mode, |steps| matches!(steps, Steps::Decaying(_))) {
@@ -195,11 +197,6 @@ fn claims(of: &Ran, bars: &Bars) -> Vec<Claim> {
         }
     }
     claims
-}
-
-/// The larger one, NaN if either is.
-fn nan_max(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }
 
 fn notes(of: &Ran) -> Vec<String> {

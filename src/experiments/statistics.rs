@@ -21,6 +21,29 @@ pub fn mean(values: &[f64]) -> Estimate {
     Estimate { value, interval: [value - half, value + half] }
 }
 
+/// The largest value; NaN if one is, 0 without any.
+#[must_use]
+pub fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().fold(0.0, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { b.max(a) })
+}
+
+/// An estimate from blocks of data, with the interval of the jackknife: `estimate` is given which blocks to keep.
+///
+/// Source: Efron, Tibshirani, An Introduction to the Bootstrap, chapter 11.
+#[must_use]
+pub fn jackknife(blocks: usize, estimate: impl Fn(&dyn Fn(usize) -> bool) -> f64) -> Estimate {
+    let value = estimate(&|_| true);
+    if blocks < 2 {
+        return Estimate { value, interval: [f64::NEG_INFINITY, f64::INFINITY] };
+    }
+    let n = blocks as f64;
+    let without: Vec<f64> = (0..blocks).map(|left_out| estimate(&|block| block != left_out)).collect();
+    let centre = without.iter().sum::<f64>() / n;
+    let variance = without.iter().map(|of| (of - centre).powi(2)).sum::<f64>() * (n - 1.0) / n;
+    let half = student(blocks - 1) * variance.sqrt();
+    Estimate { value, interval: [value - half, value + half] }
+}
+
 /// Least squares y ~ rows * b: an estimate per column, from residuals that are independent and of one variance.
 ///
 /// `None` where columns depend on each other, there are no more rows than columns, or a value is not finite.
@@ -84,7 +107,12 @@ mod tests {
         assert!(found[1].interval[0] < -0.5 && found[1].interval[1] > -0.5);
         assert!(fit(&rows[..2], &y[..2]).is_none() && fit(&[], &[]).is_none());
         assert!(fit(&vec![vec![1.0, 1.0]; 5], &y[..5]).is_none(), "two equal columns");
-        let of = mean(&[1.0, 2.0, 3.0]);
+        let values = [1.0, 2.0, 3.0];
+        let of = jackknife(3, |keep| {
+            mean(&values.iter().enumerate().filter(|(i, _)| keep(*i)).map(|(_, x)| *x).collect::<Vec<_>>()).value
+        });
+        assert!((of.interval[1] - mean(&values).interval[1]).abs() < 1e-12, "of a mean it is the usual interval");
+        let of = mean(&values);
         assert!((of.value - 2.0).abs() < 1e-12 && (of.interval[1] - 2.0 - 4.303 / 3.0_f64.sqrt()).abs() < 1e-3);
     }
 }

@@ -1,0 +1,179 @@
+//! The training counterpart of variance over the width: the same sigma and step size at every width.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    gpu::Gpu,
+    graph::Loss,
+    noise::{Grouping, Mode},
+    report::{AxisScale, Figure, MeanSd, Panel, Series, SeriesPoint, Table},
+    train::{Control, EpochRecord, Prepared, RunConfig, Status, Trainer, run as train},
+};
+
+use super::{
+    Bar, Claim, ExperimentError,
+    outcome::short,
+    width::{Net, initialise},
+};
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Settings {
+    net: Net,
+    /// Standard deviation of the noise.
+    sigma: f64,
+    /// Step size of plain gradient descent on minibatches.
+    lr: f64,
+    steps: u64,
+    batch: usize,
+    /// Runs of each width and mode.
+    seeds: u64,
+    /// `layer` at the widest ends at most this many times where it ends at the narrowest.
+    stays: f64,
+    /// `all` at the widest ends at least this many times where `layer` does.
+    degrades: f64,
+}
+
+/// How the runs of one width and mode ended.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Trained {
+    width: usize,
+    mode: Mode,
+    /// At the clean weights; NaN where the run diverged.
+    train_loss: Vec<f64>,
+    test_loss: Vec<f64>,
+}
+
+const MODES: [Mode; 4] = [Mode::None, Mode::Model, Mode::All, Mode::Layer];
+
+/// Trains every width in every mode.
+pub(super) fn run(
+    gpu: &Gpu,
+    settings: &Settings,
+    progress: &mut dyn FnMut(f64),
+) -> Result<Vec<Trained>, ExperimentError> {
+    let total = settings.net.widths.iter().sum::<usize>().max(1) as f64;
+    let mut done = 0.0;
+    let mut trained = Vec::new();
+    for width in &settings.net.widths {
+        for mode in MODES {
+            let ends: Vec<Option<EpochRecord>> =
+                (0..settings.seeds).map(|seed| one(gpu, settings, *width, mode, seed)).collect::<Result<_, _>>()?;
+            let losses =
+                |of: fn(&EpochRecord) -> f64| ends.iter().map(|end| end.as_ref().map_or(f64::NAN, of)).collect();
+            let (train_loss, test_loss) = (losses(|of| of.train_loss), losses(|of| of.test_loss));
+            trained.push(Trained { width: *width, mode, train_loss, test_loss });
+            done += *width as f64 / MODES.len() as f64;
+            progress(done / total);
+        }
+    }
+    Ok(trained)
+}
+
+/// The last epoch of a run; `None` if it diverged.
+fn one(
+    gpu: &Gpu,
+    settings: &Settings,
+    width: usize,
+    noise: Mode,
+    seed: u64,
+) -> Result<Option<EpochRecord>, ExperimentError> {
+    let mut config = RunConfig {
+        loss: Loss::Mse,
+        noise,
+        sigma: settings.sigma,
+        groups: Grouping::Weights,
+        lr: settings.lr,
+        momentum: 0.0,
+        weight_decay: 0.0,
+        steps: Some(settings.steps),
+        batch: settings.batch,
+        seed,
+        log_every: 0,
+        ..RunConfig::default()
+    };
+    let data = crate::data::DataSource::Digits.load()?;
+    config.model = settings.net.model(&data.train, width)?.description;
+    let prepared = Prepared::load(&config)?;
+    let mut trainer = Trainer::new(gpu, &config, &prepared)?;
+    initialise(gpu, &trainer.model, &trainer.arena, width, seed)?;
+    let result = train(&mut trainer, &config, None, &mut |_| Ok(Control::Continue))?;
+    let finished = result.status == Status::Finished;
+    Ok(result.epochs.last().copied().filter(|end| finished && end.train_loss.is_finite()))
+}
+
+/// Mean over the runs; infinite where one diverged.
+fn level(trained: &[Trained], width: usize, mode: Mode, quantity: Losses) -> f64 {
+    let found = trained.iter().find(|of| of.width == width && of.mode == mode);
+    let values = found.map_or(&[][..], quantity);
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    if values.iter().any(|value| !value.is_finite()) { f64::INFINITY } else { mean }
+}
+
+/// The losses of all runs.
+type Losses = fn(&Trained) -> &[f64];
+
+const LOSSES: [(&str, Losses); 2] = [("train", |of| &of.train_loss), ("test", |of| &of.test_loss)];
+
+pub(super) fn claims(trained: &[Trained], settings: &Settings) -> Vec<Claim> {
+    let (Some(narrowest), Some(widest)) = (settings.net.widths.first(), settings.net.widths.last()) else {
+        return Vec::new();
+    };
+    let mut claims = Vec::new();
+    for (name, quantity) in LOSSES {
+        let at = |width: usize, mode: Mode| level(trained, width, mode, quantity);
+        let stays = at(*widest, Mode::Layer) / at(*narrowest, Mode::Layer);
+        let statement = format!("training, layer: final {name} loss at width {widest} over that at width {narrowest}");
+        claims.push(Claim::new(format!("training.layer.{name}"), statement, stays, Bar::AtMost(settings.stays)));
+        let degrades = at(*widest, Mode::All) / at(*widest, Mode::Layer);
+        let statement =
+            format!("training, all: final {name} loss at width {widest} over that of layer (inf: diverged)");
+        claims.push(Claim::new(format!("training.all.{name}"), statement, degrades, Bar::AtLeast(settings.degrades)));
+    }
+    claims
+}
+
+pub(super) fn table(trained: &[Trained]) -> Table {
+    let cell = |values: &[f64]| {
+        let diverged = values.iter().filter(|value| !value.is_finite()).count();
+        let of = MeanSd::of(values.iter().copied());
+        let text = format!("{} ± {}", short(of.mean), of.sd.map_or_else(|| "-".to_owned(), short));
+        if diverged > 0 { format!("{diverged} of {} diverged", values.len()) } else { text }
+    };
+    let row = |of: &Trained| vec![of.mode.to_string(), of.width.to_string(), cell(&of.train_loss), cell(&of.test_loss)];
+    let headers = ["mode", "width", "train loss", "test loss"];
+    Table::new("Final losses at the clean weights, mean ± sd over runs", &headers, trained.iter().map(row).collect())
+}
+
+pub(super) fn figure(trained: &[Trained], settings: &Settings) -> Figure {
+    let panel = |(name, quantity): (&str, Losses)| {
+        let series = MODES.map(|mode| {
+            let point = |of: &Trained| {
+                let values = quantity(of);
+                let MeanSd { mean, sd, count } = MeanSd::of(values.iter().copied());
+                // Where a run diverged the line breaks: the others' mean would show the lucky ones.
+                let y = if count == values.len() { mean } else { f64::NAN };
+                let band = sd.map(|sd| ((mean - sd).max(mean / 10.0), mean + sd));
+                SeriesPoint { x: of.width as f64, y, band: band.filter(|_| y.is_finite()) }
+            };
+            Series::banded(mode.name(), trained.iter().filter(|of| of.mode == mode).map(point).collect())
+        });
+        Panel {
+            title: format!("Final {name} loss"),
+            x_label: "width".to_owned(),
+            y_label: "mean squared error".to_owned(),
+            x_scale: AxisScale::Log,
+            y_scale: AxisScale::Log,
+            series: series.into(),
+        }
+    };
+    Figure {
+        title: format!("Training at sigma {} over the width: {}", settings.sigma, settings.net.label),
+        caption: format!(
+            "Loss at the clean weights after {} steps of size {}, mean and standard deviation over {} runs; a line ends where a \
+             run diverges.",
+            settings.steps, settings.lr, settings.seeds
+        ),
+        panels: LOSSES.map(panel).into(),
+    }
+}
