@@ -55,6 +55,7 @@ pub(super) fn run(
     around: &mut Surroundings<'_>,
 ) -> Result<Outcome, ExperimentError> {
     let settings: Settings = of.settings(choices)?;
+    settings.arms.check(&of.name)?;
     let seed = settings.arms.seed;
     let models = [
         ("diagonal", settings.sparse.problem(0.0, seed)),
@@ -91,18 +92,30 @@ fn measure(
         std::iter::repeat_n(run, arms.seeds)
     };
     let runs: Vec<_> = grid.iter().flat_map(run).collect();
-    let means = segments(gpu, &posed.case, &runs, arms, posed.units, progress)?;
+    let means = segments(gpu, &posed.case, &runs, arms, posed.units, FINE_PARTS, progress)?;
     let smallest = arms.step_sizes.iter().copied().fold(f64::INFINITY, f64::min);
     let mut points = Vec::with_capacity(grid.len());
     for (index, (sigma, step_size)) in grid.into_iter().enumerate() {
         let target = posed.case.model.target(&posed.loss, Mode::Model, sigma)?;
-        let used = (means.len() as f64 * smallest / step_size).round().max(2.0) as usize;
+        let used = (means.len() as f64 * smallest / step_size).round().max(1.0) as usize;
         let at = |end: usize| distance(posed, &target, &means[end / 2..end], index * arms.seeds, arms.seeds);
         let steps = |end: usize| end as f64 * arms.steps as f64 / means.len() as f64;
-        let curve = (1..=used).map(|end| (steps(end), at(end))).collect();
+        let curve = ends(used).into_iter().map(|end| (steps(end), at(end))).collect();
         points.push(Point { step_size, sigma, distance: at(used), curve });
     }
     Ok(rates(&posed.case, points, smallest))
+}
+
+/// Parts of a run: fine enough for what is over soon.
+const FINE_PARTS: u64 = 1024;
+
+/// Ends of windows, four for each doubling, the last being `used`.
+fn ends(used: usize) -> Vec<usize> {
+    let mut ends: Vec<usize> =
+        (0..64).map(|k| (used as f64 * (-f64::from(k) / 4.0).exp2()).round() as usize).filter(|end| *end > 0).collect();
+    ends.reverse();
+    ends.dedup();
+    ends
 }
 
 /// Of the mean over the runs, which shows the bias below the runs' own noise.
@@ -138,12 +151,19 @@ fn rates(case: &Case, points: Vec<Point>, smallest: f64) -> Rates {
     Rates { model: name.to_owned(), step_size: of(1), sigma: of(2), steps, points }
 }
 
-/// The end of the run, its half, its quarter and so on, as long as it is twice as far from the solution as the end:
-/// nearer, what is left is the bias of the step size.
+/// The half of the run, its quarter and so on, where it is at least twice as far from the solution as the end (nearer, what
+/// is left is the bias of the step size) and at most half as far as the start (farther, nothing has happened yet).
 fn on_the_way(curve: &[(f64, f64)]) -> impl Iterator<Item = (f64, f64)> {
-    let end = curve.last().map_or(f64::NAN, |(_, distance)| *distance);
-    let points = (0..usize::BITS).map_while(|k| curve.get((curve.len() >> k).checked_sub(1)?).copied());
-    points.filter(move |(_, distance)| *distance > 2.0 * end)
+    let start = curve.first().map_or(f64::NAN, |(_, distance)| *distance);
+    let (last, end) = curve.last().copied().unwrap_or((f64::NAN, f64::NAN));
+    let halving = move |steps: f64| {
+        let doublings = (last / steps).log2();
+        (doublings - doublings.round()).abs() < 0.02
+    };
+    curve
+        .iter()
+        .copied()
+        .filter(move |(steps, distance)| halving(*steps) && (2.0 * end..0.5 * start).contains(distance))
 }
 
 fn claims(of: &Rates) -> Vec<Claim> {

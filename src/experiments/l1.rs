@@ -12,7 +12,7 @@ use crate::{
 use super::{
     Bar, Choices, Claim, Definition, ExperimentError, Outcome, Surroundings,
     penalties::{self, Bars},
-    simple::{ArmSettings, Case, FileKind, Posed, RunSettings, Sparse, Target, segments},
+    simple::{ArmSettings, Case, FileKind, PARTS, Posed, RunSettings, Sparse, Target, segments},
 };
 
 /// A regularisation path: shares of the sigma^2 from which on the solution is 0, evenly spaced in the logarithm.
@@ -64,6 +64,7 @@ pub(super) fn run(
     around: &mut Surroundings<'_>,
 ) -> Result<Outcome, ExperimentError> {
     let settings: Settings = of.settings(choices)?;
+    settings.arms.check(&of.name)?;
     let declared = || {
         let case = |correlation: &f64| {
             let (model, problem) = settings.problem.problem(*correlation, settings.arms.seed);
@@ -119,7 +120,7 @@ fn path(posed: &Posed, settings: &Settings, around: &mut Surroundings<'_>) -> Re
     let runs: Vec<_> = sigmas.iter().flat_map(|sigma| std::iter::repeat_n(run(sigma), of.seeds)).collect();
     let arms = ArmSettings { steps: of.steps, ..settings.arms.clone() };
     let progress = &mut around.progress;
-    let means = segments(around.gpu, &posed.case, &runs, &arms, posed.units, &mut |done| {
+    let means = segments(around.gpu, &posed.case, &runs, &arms, posed.units, PARTS, &mut |done| {
         progress(ARMS_SHARE + (1.0 - ARMS_SHARE) * done, "path");
     })?;
     let window = &means[means.len() / 2..];

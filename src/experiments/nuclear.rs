@@ -31,6 +31,7 @@ pub(super) fn run(
     around: &mut Surroundings<'_>,
 ) -> Result<Outcome, ExperimentError> {
     let settings: Settings = of.settings(choices)?;
+    settings.arms.check(&of.name)?;
     let declared = || {
         let case = |(label, observation): (&str, Observation)| {
             let (model, problem) = settings.problem.problem(observation, settings.arms.seed);

@@ -19,7 +19,7 @@ use super::{BatchConfig, Distance, Regression, RunSettings, Runs, SimpleModel, T
 pub const NOISY: [Mode; 3] = [Mode::Model, Mode::All, Mode::Layer];
 
 /// Averages are taken over windows made of this many equal parts of a run.
-const SEGMENTS: u64 = 64;
+pub const PARTS: u64 = 64;
 
 /// How runs are made. Step sizes are in units of 1 / (curvature of the loss in the factors).
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -43,6 +43,32 @@ pub struct ArmSettings {
     pub start: f64,
     /// Order of mode `layer`.
     pub order: GroupOrder,
+}
+
+impl ArmSettings {
+    /// Refuses what cannot be run.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Settings`] naming the setting.
+    pub fn check(&self, experiment: &str) -> Result<(), ExperimentError> {
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        let wrong = [
+            (self.sigma.is_some_and(|sigma| !sigma.is_finite() || sigma < 0.0), "arms.sigma has to be 0 or more"),
+            (!positive(self.shrinkage), "arms.shrinkage has to be positive"),
+            (self.step_sizes.is_empty(), "arms.step_sizes has to name at least one"),
+            (!self.step_sizes.iter().all(|size| positive(*size)), "arms.step_sizes have to be positive"),
+            (!(positive(self.decay_to) && self.decay_to <= 1.0), "arms.decay_to has to be in (0, 1]"),
+            (self.steps == 0, "arms.steps has to be at least 1"),
+            (self.seeds == 0, "arms.seeds has to be at least 1"),
+            (!positive(self.start), "arms.start has to be positive"),
+        ];
+        match wrong.into_iter().find(|(wrong, _)| *wrong) {
+            None => Ok(()),
+            Some((_, reason)) => {
+                Err(ExperimentError::Settings { experiment: experiment.to_owned(), reason: reason.to_owned() })
+            }
+        }
+    }
 }
 
 /// A problem to run on.
@@ -209,7 +235,7 @@ impl Posed {
             RunSettings { mode: *mode, sigma: self.units.sigma, step_size: size * self.units.step, decay }
         };
         let runs: Vec<_> = arms.iter().flat_map(|arm| std::iter::repeat_n(settings_of(arm), arm.2)).collect();
-        let means = segments(gpu, &self.case, &runs, settings, self.units, progress)?;
+        let means = segments(gpu, &self.case, &runs, settings, self.units, PARTS, progress)?;
         let mut first = 0;
         let mut result = Vec::with_capacity(arms.len());
         for (mode, steps, seeds) in arms {
@@ -230,7 +256,7 @@ impl Posed {
         let smallest = settings.step_sizes.iter().copied().fold(f64::INFINITY, f64::min);
         // Step sizes are compared at the same step size times steps.
         let used = match steps {
-            Steps::Constant(size) if mode != Mode::None => (means.len() as f64 * smallest / size).round().max(2.0),
+            Steps::Constant(size) if mode != Mode::None => (means.len() as f64 * smallest / size).round().max(1.0),
             _ => means.len() as f64,
         } as usize;
         let average = |run: usize, end: usize| {
@@ -256,7 +282,7 @@ impl Posed {
     }
 }
 
-/// The mean iterates [part][run] over equal parts of a batch of runs.
+/// The mean iterates [part][run] over so many equal parts of a batch of runs, or over every step where those are fewer.
 ///
 /// # Errors
 /// Those of the device.
@@ -266,17 +292,16 @@ pub fn segments(
     runs: &[RunSettings],
     settings: &ArmSettings,
     units: Units,
+    parts: u64,
     progress: &mut dyn FnMut(f64),
 ) -> Result<Vec<Vec<DVector<f64>>>, ExperimentError> {
     let config = BatchConfig { order: settings.order, seed: settings.seed, start: settings.start * units.start };
     let mut batch = Runs::new(gpu, &case.model, &case.problem, runs, &config)?;
-    let segments = SEGMENTS.min(settings.steps.max(1));
-    let mut means = Vec::with_capacity(segments as usize);
-    for part in 0..segments {
-        means.push(
-            batch.advance(settings.steps.max(1) * (part + 1) / segments - settings.steps.max(1) * part / segments)?,
-        );
-        progress((part + 1) as f64 / segments as f64);
+    let parts = parts.min(settings.steps);
+    let mut means = Vec::with_capacity(parts as usize);
+    for part in 0..parts {
+        means.push(batch.advance(settings.steps * (part + 1) / parts - settings.steps * part / parts)?);
+        progress((part + 1) as f64 / parts as f64);
     }
     Ok(means)
 }

@@ -7,7 +7,7 @@ mod model;
 mod runs;
 mod synthetic;
 
-pub use arms::{Arm, ArmSettings, Case, MOST_COEFFICIENTS, NOISY, Posed, Steps, Units, segments};
+pub use arms::{Arm, ArmSettings, Case, MOST_COEFFICIENTS, NOISY, PARTS, Posed, Steps, Units, segments};
 pub use file::{FileKind, FileProblem, ThetaLayout, read};
 pub use model::{Distance, SimpleModel, Target, penalty_share};
 pub use runs::{BatchConfig, Regression, RunSettings, Runs};
