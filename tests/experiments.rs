@@ -101,14 +101,14 @@ fn ones_own_problem_comes_back_solved() {
     let residual = |k: usize| -> f64 {
         (0..d).map(|j| f64::from(x.values[k * d + j] * theta[j])).sum::<f64>() - f64::from(y.values[k])
     };
-    for i in 0..d {
+    for (i, theta_i) in theta.iter().enumerate() {
         let column = |k: usize| f64::from(x.values[k * d + i]);
         let gradient = (0..n).map(|k| column(k) * residual(k)).sum::<f64>() / n as f64;
         let weight = 2.0 * sigma * sigma * (0..n).map(|k| column(k).powi(2)).sum::<f64>() / n as f64;
-        let off = if theta[i] == 0.0 {
+        let off = if *theta_i == 0.0 {
             (gradient.abs() - weight).max(0.0)
         } else {
-            (gradient + weight * f64::from(theta[i].signum())).abs()
+            (gradient + weight * f64::from(theta_i.signum())).abs()
         };
         assert!(off < 1e-5, "coefficient {i}: {off}");
     }

@@ -108,7 +108,8 @@ fn command(args: &Args) -> String {
 fn list(context: &Context) -> Result<Exit, CliError> {
     let all = Definition::all()?;
     let row = |of: &Definition| vec![of.name.clone(), of.title.clone(), of.time.default.clone(), of.time.full.clone()];
-    let table = Table::new("", &["name", "what it shows", "time", "with --full"], all.iter().map(row).collect());
+    let table =
+        Table::new("", &["name", "what it shows", "time", "with --full (estimated)"], all.iter().map(row).collect());
     let value: Vec<_> = all
         .iter()
         .map(|of| json!({ "name": of.name, "title": of.title, "claim": of.claim, "time": of.time.default, "full": of.time.full }))

@@ -8,6 +8,7 @@ use jostle::{
     },
     kernels::Arena,
     nn,
+    noise::Scheme,
     report::{AxisScale, Figure, Panel, Series, Table},
     train::{DeviceData, Options, Prepared, RunConfig},
 };
@@ -60,6 +61,8 @@ struct Output<'a> {
     data: &'a str,
     samples: usize,
     tensors: Vec<&'a str>,
+    /// Tensors of each group of the noise.
+    groups: Vec<Vec<usize>>,
     hessian: TraceEstimate,
     gauss_newton: TraceEstimate,
     eigenvalues: Vec<Ritz>,
@@ -99,7 +102,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let spectrum = (args.lanczos_steps > 0).then(|| spectrum(&gpu, &subject, options)).transpose()?;
     let eigenvalues = spectrum.as_ref().map(|spectrum| spectrum.largest(args.top)).unwrap_or_default();
     let tensors = model.graph.params().iter().map(|param| param.name.as_str()).collect();
-    let output = Output { data: &config.data, samples, tensors, hessian, gauss_newton, eigenvalues, spectrum };
+    let scheme = Scheme::new(config.noise_config(), &layout, &model.noise_tensors(), seed);
+    let groups = scheme.groups().to_vec();
+    let output = Output { data: &config.data, samples, tensors, groups, hessian, gauss_newton, eigenvalues, spectrum };
     if let Some(out) = &args.out {
         let out = run_folder(out, "hessian.json", true)?;
         write_text(&out.join("hessian.json"), &serde_json::to_string_pretty(&output)?)?;
@@ -114,15 +119,18 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
 fn text(output: &Output<'_>) -> String {
     let of = |estimate: &TraceEstimate| format!("{:.3} ± {:.3}", estimate.trace, estimate.standard_error);
     let mut rows = vec![vec!["all".to_owned(), of(&output.hessian), of(&output.gauss_newton)]];
-    for (i, tensor) in output.tensors.iter().enumerate() {
-        let share = |estimate: &TraceEstimate| estimate.tensors.get(i).map_or(String::new(), |t| format!("{t:.3}"));
-        rows.push(vec![(*tensor).to_owned(), share(&output.hessian), share(&output.gauss_newton)]);
+    for group in &output.groups {
+        let share = |estimate: &TraceEstimate| {
+            format!("{:.3}", group.iter().filter_map(|tensor| estimate.tensors.get(*tensor)).sum::<f64>())
+        };
+        let names: Vec<&str> = group.iter().filter_map(|tensor| output.tensors.get(*tensor).copied()).collect();
+        rows.push(vec![names.join(" + "), share(&output.hessian), share(&output.gauss_newton)]);
     }
     let title = format!(
         "Traces over {} samples of {} ({} and {} probes, ± standard error)",
         output.samples, output.data, output.hessian.probes, output.gauss_newton.probes
     );
-    let mut text = Table::new(&title, &["tensor", "Hessian", "Gauss-Newton"], rows).to_text();
+    let mut text = Table::new(&title, &["group", "Hessian", "Gauss-Newton"], rows).to_text();
     if !output.eigenvalues.is_empty() {
         let row = |ritz: &Ritz| vec![format!("{:.4}", ritz.value), format!("{:.1e}", ritz.residual)];
         let rows = output.eigenvalues.iter().map(row).collect();

@@ -46,7 +46,7 @@ pub struct Choices {
     pub overrides: Vec<String>,
 }
 
-/// Running times for people.
+/// Running times for people, the full one estimated from the default one.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Time {
