@@ -159,10 +159,16 @@ fn what_cannot_be_run_is_refused_by_name() {
         ("arms.step_sizes=[]", "arms.step_sizes"),
         ("arms.sigma=-1.0", "arms.sigma"),
         ("arms.stepz=1", "stepz"),
+        ("problem.groups=0", "problem.groups"),
+        ("problem.sizes=[]", "problem.sizes"),
+        ("problem.scales=[-1.0]", "problem.scales"),
     ] {
         let message = refused("group-l1", &[setting], None);
         assert!(message.contains(part), "{setting}: {message}");
     }
+    assert!(refused("l1", &["problem.features=0"], None).contains("problem.features"));
+    assert!(refused("l1", &["correlations=[1.5]"], None).contains("correlations"));
+    assert!(refused("nuclear", &["problem.rank=0"], None).contains("rank"));
     let mut broken = tensor("X", &[4, 3], 1);
     broken.values[5] = f32::NAN;
     for (tensors, part) in [

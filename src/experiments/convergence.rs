@@ -56,6 +56,9 @@ pub(super) fn run(
 ) -> Result<Outcome, ExperimentError> {
     let settings: Settings = of.settings(choices)?;
     settings.arms.check(&of.name)?;
+    settings.sparse.check(&of.name, &[0.0])?;
+    settings.grouped.check(&of.name)?;
+    settings.low_rank.check(&of.name)?;
     let seed = settings.arms.seed;
     let models = [
         ("diagonal", settings.sparse.problem(0.0, seed)),

@@ -93,7 +93,8 @@ impl Definition {
             merge(&mut table, &self.full);
         }
         for text in &choices.overrides {
-            let parsed: Table = text.parse().or_else(|_| quoted(text).parse()).map_err(|_| {
+            let parsed: Option<Table> = text.parse().ok().or_else(|| quoted(text)?.parse().ok());
+            let parsed = parsed.ok_or_else(|| {
                 settings_error(&self.name, &format_args!("{text:?} is not of the form key=value, with a TOML value"))
             })?;
             merge(&mut table, &parsed);
@@ -103,8 +104,8 @@ impl Definition {
 }
 
 /// `key=text` with the value as a string.
-fn quoted(text: &str) -> String {
-    text.split_once('=').map_or_else(String::new, |(key, value)| format!("{key} = {value:?}"))
+fn quoted(text: &str) -> Option<String> {
+    text.split_once('=').map(|(key, value)| format!("{key} = {value:?}"))
 }
 
 fn settings_error(name: &str, reason: &dyn std::fmt::Display) -> ExperimentError {

@@ -84,3 +84,18 @@ pub enum ExperimentError {
     #[error("writing JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
+
+impl ExperimentError {
+    /// The first of (whether wrong, what has to be) that is wrong.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Settings`] with it.
+    pub(super) fn unless_right(experiment: &str, checks: &[(bool, &str)]) -> Result<(), Self> {
+        match checks.iter().find(|(wrong, _)| *wrong) {
+            None => Ok(()),
+            Some((_, reason)) => {
+                Err(Self::Settings { experiment: experiment.to_owned(), reason: (*reason).to_owned() })
+            }
+        }
+    }
+}

@@ -26,6 +26,7 @@ pub(super) fn run(
 ) -> Result<Outcome, ExperimentError> {
     let settings: Settings = of.settings(choices)?;
     settings.arms.check(&of.name)?;
+    settings.problem.check(&of.name)?;
     let declared = || {
         let (model, problem) = settings.problem.problem(settings.arms.seed);
         vec![Case { label: "orthonormal groups".to_owned(), model, problem }]

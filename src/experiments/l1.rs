@@ -65,6 +65,7 @@ pub(super) fn run(
 ) -> Result<Outcome, ExperimentError> {
     let settings: Settings = of.settings(choices)?;
     settings.arms.check(&of.name)?;
+    settings.problem.check(&of.name, &settings.correlations)?;
     let declared = || {
         let case = |correlation: &f64| {
             let (model, problem) = settings.problem.problem(*correlation, settings.arms.seed);

@@ -32,6 +32,7 @@ pub(super) fn run(
 ) -> Result<Outcome, ExperimentError> {
     let settings: Settings = of.settings(choices)?;
     settings.arms.check(&of.name)?;
+    settings.problem.check(&of.name)?;
     let declared = || {
         let case = |(label, observation): (&str, Observation)| {
             let (model, problem) = settings.problem.problem(observation, settings.arms.seed);

@@ -71,6 +71,12 @@ pub(super) fn run(
     around: &mut Surroundings<'_>,
 ) -> Result<Outcome, ExperimentError> {
     let settings: Settings = of.settings(choices)?;
+    let [low, high] = settings.sigmas;
+    let checks = [
+        (!(low > 0.0 && high >= low && high.is_finite()), "sigmas have to be positive, the smaller first"),
+        (settings.passes < 2 || settings.probes < 2, "passes and probes have to be at least 2"),
+    ];
+    ExperimentError::unless_right(&of.name, &checks)?;
     let gpu = around.gpu;
     let mut measured = Vec::new();
     let mut outcome = Outcome { settings: json!(settings), ..Outcome::default() };

@@ -138,6 +138,11 @@ pub(super) fn run(
     around: &mut Surroundings<'_>,
 ) -> Result<Outcome, ExperimentError> {
     let settings: Settings = of.settings(choices)?;
+    let checks = [
+        (settings.draws < 2 || settings.blocks < 2, "draws and blocks have to be at least 2"),
+        (!(settings.sigma.is_finite() && settings.sigma >= 0.0), "sigma has to be 0 or more"),
+    ];
+    ExperimentError::unless_right(&of.name, &checks)?;
     let data = DataSource::Digits.load()?.train.subset(settings.samples, settings.seed)?;
     let mut outcome = Outcome { settings: json!(settings), ..Outcome::default() };
     let mut families = Vec::new();

@@ -52,7 +52,7 @@ impl ArmSettings {
     /// [`ExperimentError::Settings`] naming the setting.
     pub fn check(&self, experiment: &str) -> Result<(), ExperimentError> {
         let positive = |value: f64| value.is_finite() && value > 0.0;
-        let wrong = [
+        let checks = [
             (self.sigma.is_some_and(|sigma| !sigma.is_finite() || sigma < 0.0), "arms.sigma has to be 0 or more"),
             (!positive(self.shrinkage), "arms.shrinkage has to be positive"),
             (self.step_sizes.is_empty(), "arms.step_sizes has to name at least one"),
@@ -62,12 +62,7 @@ impl ArmSettings {
             (self.seeds == 0, "arms.seeds has to be at least 1"),
             (!positive(self.start), "arms.start has to be positive"),
         ];
-        match wrong.into_iter().find(|(wrong, _)| *wrong) {
-            None => Ok(()),
-            Some((_, reason)) => {
-                Err(ExperimentError::Settings { experiment: experiment.to_owned(), reason: reason.to_owned() })
-            }
-        }
+        ExperimentError::unless_right(experiment, &checks)
     }
 }
 

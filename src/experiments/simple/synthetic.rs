@@ -5,7 +5,10 @@ use std::ops::Range;
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
-use crate::noise::{Distribution, unit_noise};
+use crate::{
+    experiments::ExperimentError,
+    noise::{Distribution, unit_noise},
+};
 
 use super::{Regression, SimpleModel};
 
@@ -33,6 +36,10 @@ fn targets(x: &DMatrix<f64>, theta: &DVector<f64>, noise: f64, seed: u64) -> DVe
     x * theta + DVector::from_fn(x.nrows(), |i, _| noise * normal(seed, Part::LabelNoise, i))
 }
 
+fn is_deviation(value: f64) -> bool {
+    value.is_finite() && value >= 0.0
+}
+
 /// A few of `count`, evenly spread.
 fn spread(few: usize, count: usize) -> impl Iterator<Item = usize> {
     (0..few).map(move |k| (2 * k + 1) * count / (2 * few.max(1)))
@@ -53,6 +60,20 @@ pub struct Sparse {
 }
 
 impl Sparse {
+    /// Refuses what is no problem.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Settings`] naming the setting.
+    pub fn check(&self, experiment: &str, correlations: &[f64]) -> Result<(), ExperimentError> {
+        let checks = [
+            (self.samples == 0 || self.features == 0, "problem.samples and problem.features have to be at least 1"),
+            (!is_deviation(self.label_noise), "problem.label_noise has to be 0 or more"),
+            (correlations.is_empty(), "correlations has to name at least one"),
+            (!correlations.iter().all(|of| of.abs() < 1.0), "correlations have to be between -1 and 1"),
+        ];
+        ExperimentError::unless_right(experiment, &checks)
+    }
+
     /// X with standard normal rows whose neighbouring columns have this correlation (autoregressive), and y.
     #[must_use]
     pub fn problem(&self, correlation: f64, seed: u64) -> (SimpleModel, Regression) {
@@ -92,6 +113,23 @@ pub struct Grouped {
 }
 
 impl Grouped {
+    /// Refuses what is no problem.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Settings`] naming the setting.
+    pub fn check(&self, experiment: &str) -> Result<(), ExperimentError> {
+        let checks = [
+            (self.samples == 0 || self.groups == 0, "problem.samples and problem.groups have to be at least 1"),
+            (self.sizes.is_empty() || self.sizes.contains(&0), "problem.sizes has to name sizes of at least 1"),
+            (
+                self.scales.is_empty() || !self.scales.iter().all(|h| h.is_finite() && *h > 0.0),
+                "problem.scales has to name positive numbers",
+            ),
+            (!is_deviation(self.label_noise), "problem.label_noise has to be 0 or more"),
+        ];
+        ExperimentError::unless_right(experiment, &checks)
+    }
+
     /// X with orthogonal columns within each group, and y. Groups of more columns than samples are cut short.
     #[must_use]
     pub fn problem(&self, seed: u64) -> (SimpleModel, Regression) {
@@ -148,6 +186,19 @@ pub enum Observation {
 }
 
 impl LowRank {
+    /// Refuses what is no problem.
+    ///
+    /// # Errors
+    /// [`ExperimentError::Settings`] naming the setting.
+    pub fn check(&self, experiment: &str) -> Result<(), ExperimentError> {
+        let sizes = [self.rows, self.columns, self.rank, self.measurements, self.entries];
+        let checks = [
+            (sizes.contains(&0), "problem.rows, columns, rank, measurements and entries have to be at least 1"),
+            (!is_deviation(self.label_noise), "problem.label_noise has to be 0 or more"),
+        ];
+        ExperimentError::unless_right(experiment, &checks)
+    }
+
     /// X, a row a measurement A_k by columns, and y. The model's width is min(p, q).
     #[must_use]
     pub fn problem(&self, observation: Observation, seed: u64) -> (SimpleModel, Regression) {
