@@ -150,9 +150,11 @@ pub(super) fn run(
     let mut done = 0;
     for net in &settings.nets {
         let mut family = Family { label: net.label.clone(), points: Vec::new() };
+        let mut why = "the widest declared for this size";
         for width in &net.widths {
             if let Some(note) = too_large(around.gpu, net, &data, *width)? {
                 outcome.notes.push(note);
+                why = "the adapter's limit";
                 break;
             }
             (around.progress)(VARIANCE_SHARE * done as f64 / total as f64, &format!("{} {width}", net.label));
@@ -160,7 +162,7 @@ pub(super) fn run(
             done += width;
         }
         if let Some(widest) = family.points.iter().map(|point| point.width).max() {
-            outcome.notes.push(format!("{}: measured up to width {widest}.", net.label));
+            outcome.notes.push(format!("{}: measured up to width {widest}, {why}.", net.label));
             outcome.claims.extend(claims(&family, &settings.bars));
         }
         families.push(family);
