@@ -46,8 +46,6 @@ var<immediate> values: Product;
 @group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> pre: array<vec4<f32>>;
 
-// Two vec4s (one for each column block) for each of 32 rows.
-alias Sums = array<vec4<f32>, 64>;
 // A finished tile on its way through an epilogue, as [32 rows][2][8 lanes]. A lane reads back only what
 // it wrote, so no barrier is needed.
 var<workgroup> finished: array<vec4<f32>, 512>;
@@ -109,64 +107,6 @@ fn b_block(column: u32, depth: u32) -> mat4x4<f32> {
         b_vector(d.z, c, values.n), b_vector(d.w, c, values.n)), depth);
 }
 
-// One row, all depths of the step: its 4 or 8 accumulators stay in registers.
-fn add_row(sums: ptr<function, Sums>, row: u32, terms: vec4<f32>, b0: mat4x4<f32>, b1: mat4x4<f32>) {
-    var s0 = (*sums)[2u * row];
-    var s1 = (*sums)[2u * row + 1u];
-    s0 += terms.x * b0[0];
-    if COLUMN_BLOCKS > 1u { s1 += terms.x * b1[0]; }
-    s0 += terms.y * b0[1];
-    if COLUMN_BLOCKS > 1u { s1 += terms.y * b1[1]; }
-    s0 += terms.z * b0[2];
-    if COLUMN_BLOCKS > 1u { s1 += terms.z * b1[2]; }
-    s0 += terms.w * b0[3];
-    if COLUMN_BLOCKS > 1u { s1 += terms.w * b1[3]; }
-    (*sums)[2u * row] = s0;
-    if COLUMN_BLOCKS > 1u { (*sums)[2u * row + 1u] = s1; }
-}
-
-// Row `part` of the four that `lane` read, for every depth of the step.
-fn row_of(rows: mat4x4<f32>, lane: u32, part: u32) -> vec4<f32> {
-    return vec4<f32>(subgroupShuffle(rows[0][part], lane), subgroupShuffle(rows[1][part], lane),
-                     subgroupShuffle(rows[2][part], lane), subgroupShuffle(rows[3][part], lane));
-}
-
-fn add_lane(sums: ptr<function, Sums>, lane: u32, rows: mat4x4<f32>, b0: mat4x4<f32>, b1: mat4x4<f32>) {
-    add_row(sums, 4u * lane, row_of(rows, lane, 0u), b0, b1);
-    add_row(sums, 4u * lane + 1u, row_of(rows, lane, 1u), b0, b1);
-    add_row(sums, 4u * lane + 2u, row_of(rows, lane, 2u), b0, b1);
-    add_row(sums, 4u * lane + 3u, row_of(rows, lane, 3u), b0, b1);
-}
-
-fn add_block(sums: ptr<function, Sums>, rows: mat4x4<f32>, b0: mat4x4<f32>, b1: mat4x4<f32>) {
-    add_lane(sums, 0u, rows, b0, b1);
-    add_lane(sums, 1u, rows, b0, b1);
-    add_lane(sums, 2u, rows, b0, b1);
-    add_lane(sums, 3u, rows, b0, b1);
-    add_lane(sums, 4u, rows, b0, b1);
-    add_lane(sums, 5u, rows, b0, b1);
-    add_lane(sums, 6u, rows, b0, b1);
-    add_lane(sums, 7u, rows, b0, b1);
-}
-
-fn activate(value: vec4<f32>) -> vec4<f32> {
-    return vec4<f32>(
-        activation_forward(ACTIVATION, value.x),
-        activation_forward(ACTIVATION, value.y),
-        activation_forward(ACTIVATION, value.z),
-        activation_forward(ACTIVATION, value.w),
-    );
-}
-
-fn gradient(saved: vec4<f32>) -> vec4<f32> {
-    return vec4<f32>(
-        activation_gradient(ACTIVATION, saved.x),
-        activation_gradient(ACTIVATION, saved.y),
-        activation_gradient(ACTIVATION, saved.z),
-        activation_gradient(ACTIVATION, saved.w),
-    );
-}
-
 // The biases of four columns, read once for all rows; columns past the end repeat the last.
 fn bias_of(column: u32) -> vec4<f32> {
     if EPILOGUE != 1u {
@@ -191,9 +131,9 @@ fn write_vector(row: u32, column: u32, sums: vec4<f32>, bias: vec4<f32>) {
         if STORE_PRE {
             pre[at] = value;
         }
-        value = activate(value);
+        value = tile_activate(value);
     } else if EPILOGUE == 2u {
-        value *= gradient(aux[at]);
+        value *= tile_gradient(aux[at]);
     }
     if ACCUMULATE {
         value += c[at];
@@ -237,12 +177,12 @@ fn write_vector_or_elements(row: u32, column: u32, sums: vec4<f32>, bias: vec4<f
 fn matmul_software(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = tile.x * BLOCK;
     let column = tile.y * BLOCK * COLUMN_BLOCKS + 4u * lane;
-    var sums: Sums;
+    var sums: TileSums;
     for (var depth = 0u; depth < values.k; depth += DEPTH_STEP) {
         let b0 = b_block(column, depth);
         var b1 = b0;
         if COLUMN_BLOCKS > 1u { b1 = b_block(column + BLOCK, depth); }
-        add_block(&sums, a_block(row + 4u * lane, depth), b0, b1);
+        tile_add_block(&sums, a_block(row + 4u * lane, depth), b0, b1);
     }
     // The driver unrolls loops of up to 32 rounds; a longer one would index `sums` at run time, which takes it 20 seconds
     // to compile. So does an epilogue in an unrolled loop: only plain vectors are written from it.

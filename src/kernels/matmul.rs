@@ -27,6 +27,7 @@ pub(super) static MATMUL_SOFTWARE: KernelSpec = KernelSpec {
     entry: "matmul_software",
     source: concat!(
         include_str!("../../shaders/matmul_software.wgsl"),
+        include_str!("../../shaders/shared/tile.wgsl"),
         include_str!("../../shaders/shared/activation.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
     ),
@@ -166,7 +167,7 @@ impl MatmulVariant {
 }
 
 /// Lanes of a subgroup that `matmul_software` is written for.
-const SOFTWARE_LANES: u32 = 8;
+pub(super) const SOFTWARE_LANES: u32 = 8;
 
 /// The variant for an adapter and shape.
 ///
@@ -243,7 +244,7 @@ pub fn matmul(
     gpu.kernel(spec, &constants)?.dispatch(gpu, grid, &views, bytemuck::bytes_of(&shape))
 }
 
-fn epilogue_constants(epilogue: Epilogue) -> [Constant; 3] {
+pub(super) fn epilogue_constants(epilogue: Epilogue) -> [Constant; 3] {
     let (code, activation, store_pre) = match epilogue {
         Epilogue::Plain => (0.0, Activation::Identity, false),
         Epilogue::BiasActivation { activation, store_pre } => (1.0, activation, store_pre),

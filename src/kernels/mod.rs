@@ -3,6 +3,7 @@
 mod activation;
 mod arena;
 mod column_sum;
+mod conv;
 mod elementwise;
 mod factored;
 mod filter_norm;
@@ -22,6 +23,9 @@ mod update_sgd;
 pub use activation::Activation;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
 pub use column_sum::column_sum;
+pub use conv::{
+    ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, conv, conv_pack, conv_variant, padded_channels,
+};
 pub use elementwise::{Elementwise, elementwise};
 pub use factored::{Factored, FactoredModel, FactoredViews};
 pub use filter_norm::FilterNorms;
@@ -45,6 +49,10 @@ use crate::gpu::KernelSpec;
 pub fn all_specs() -> Vec<&'static KernelSpec> {
     vec![
         &column_sum::COLUMN_SUM,
+        &conv::CONV_DIRECT,
+        &conv::CONV_PACK,
+        &conv::CONV_SOFTWARE,
+        &conv::CONV_TILE,
         &elementwise::ELEMENTWISE,
         &factored::DIAGONAL_GRADIENT,
         &factored::DIAGONAL_PREDICT,

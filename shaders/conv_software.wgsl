@@ -1,0 +1,312 @@
+// 2-d convolution as an implicit matrix product, for software adapters with subgroups of 8 lanes: registers and shuffles.
+//
+//   forward          Y[p, o]       = epilogue( sum_{tap, i} X[p * stride + tap * dilation - padding, i] W[tap, i, o] )
+//   data gradient    dX[q, i]      = epilogue( sum_{tap, o} dY[(q + padding - tap * dilation) / stride, o] W[tap, i, o] )
+//   weight gradient  dW[o, i, tap] = sum_p dY[p, o] X[p * stride + tap * dilation - padding, i]
+//
+// Shapes    X, dX: [batch, in_height, in_width, in_quads]; Y, dY: [batch, out_height, out_width, out_quads];
+//           W: [taps, 4 in_quads, out_quads], as conv_pack.wgsl leaves it; all vec4s; dW: [out, in, taps], PyTorch's layout.
+//           a, b: X, W | dY, W | dY, X. aux: bias [out] (EPILOGUE 1) or what forward saved, as dX (EPILOGUE 2).
+// Epilogue  as in matmul_tile.wgsl. One group only.
+// Dispatch  [row tiles, column tiles, phases * fold] workgroups of one subgroup of 8 lanes. A row tile is 32 rows: pixels
+//           of Y, pixels of one phase of dX (conv_phase_*), or outputs; row tiles beyond the adapter's limit fold into z.
+//           A column tile is 8 COLUMN_BLOCKS quads of outputs, of inputs, or of [taps, in_quads].
+//
+// Nothing is gathered ahead: a lane keeps where its 4 rows start and steps through taps, then channels, as
+// matmul_software.wgsl steps through depth. Every operand is read_write because they may lie in one arena buffer.
+
+override PASS: u32 = 0u;
+override COLUMN_BLOCKS: u32 = 1u;
+// Nothing happens to the sums and rows are pixels in order: written straight from registers.
+override DIRECT: bool = false;
+override EPILOGUE: u32 = 0u;
+override ACTIVATION: u32 = 0u;
+override STORE_PRE: bool = false;
+override ACCUMULATE: bool = false;
+
+const LANES: u32 = 8u;
+const BLOCK: u32 = 32u;
+
+var<immediate> values: ConvShape;
+@group(0) @binding(0) var<storage, read_write> a: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> b: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> aux: array<f32>;
+@group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> pre: array<vec4<f32>>;
+
+// A finished tile on its way through an epilogue, as in matmul_software.wgsl.
+var<workgroup> finished: array<vec4<f32>, 512>;
+
+// The four rows that a lane reads: first element of their image, and where their window starts.
+struct Rows {
+    image: vec4<u32>,
+    y: vec4<i32>,
+    x: vec4<i32>,
+}
+
+// Pixels `row` .. `row + 3` of a grid [batch, height, width]; those past the end repeat the last.
+fn rows_at(row: u32, height: u32, width: u32, source_size: u32) -> Rows {
+    let last = values.batch * height * width - 1u;
+    let r = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(last));
+    let line = r / width;
+    let image = line / height;
+    return Rows(image * source_size, vec4<i32>(line - image * height), vec4<i32>(r - line * width));
+}
+
+// Where the rows' source pixels of one tap start, in quads; `inside` tells which are there at all.
+struct Sources {
+    at: vec4<u32>,
+    inside: vec4<bool>,
+}
+
+fn sources(rows: Rows, dy: i32, dx: i32, height: u32, width: u32, quads: u32) -> Sources {
+    let y = bitcast<vec4<u32>>(rows.y + dy);
+    let x = bitcast<vec4<u32>>(rows.x + dx);
+    let inside = (y < vec4<u32>(height)) & (x < vec4<u32>(width));
+    return Sources(select(vec4<u32>(), rows.image + (y * width + x) * quads, inside), inside);
+}
+
+// Four channels of the four rows, as one vec4 of rows for each channel.
+fn a_block(source: Sources, quad: u32) -> mat4x4<f32> {
+    let none = vec4<f32>();
+    return transpose(mat4x4<f32>(
+        select(none, a[source.at.x + quad], source.inside.x),
+        select(none, a[source.at.y + quad], source.inside.y),
+        select(none, a[source.at.z + quad], source.inside.z),
+        select(none, a[source.at.w + quad], source.inside.w),
+    ));
+}
+
+fn forward_weights(tap: u32, quad: u32, column: u32) -> mat4x4<f32> {
+    let columns = conv_quads(values.out_channels);
+    let at = (tap * conv_quads(values.in_channels) + quad) * 4u * columns + min(column, columns - 1u);
+    return mat4x4<f32>(b[at], b[at + columns], b[at + 2u * columns], b[at + 3u * columns]);
+}
+
+fn data_weights(tap: u32, quad: u32, column: u32) -> mat4x4<f32> {
+    let depth = conv_quads(values.out_channels);
+    let columns = conv_quads(values.in_channels);
+    let at = (tap * columns + min(column, columns - 1u)) * 4u * depth + quad;
+    return transpose(mat4x4<f32>(b[at], b[at + depth], b[at + 2u * depth], b[at + 3u * depth]));
+}
+
+fn forward_sums(sums: ptr<function, TileSums>, rows: Rows, column: u32) {
+    let quads = conv_quads(values.in_channels);
+    for (var ky = 0u; ky < values.kernel_height; ky++) {
+        for (var kx = 0u; kx < values.kernel_width; kx++) {
+            let dy = i32(ky * values.dilation_height) - i32(values.padding_height);
+            let dx = i32(kx * values.dilation_width) - i32(values.padding_width);
+            let source = sources(rows, dy, dx, values.in_height, values.in_width, quads);
+            let tap = ky * values.kernel_width + kx;
+            for (var quad = 0u; quad < quads; quad++) {
+                let b0 = forward_weights(tap, quad, column);
+                var b1 = b0;
+                if COLUMN_BLOCKS > 1u { b1 = forward_weights(tap, quad, column + LANES); }
+                tile_add_block(sums, a_block(source, quad), b0, b1);
+            }
+        }
+    }
+}
+
+fn data_sums(sums: ptr<function, TileSums>, rows: Rows, phase: vec2<u32>, column: u32) {
+    let quads = conv_quads(values.out_channels);
+    for (var ky = 0u; ky < values.kernel_height; ky++) {
+        let in_y = conv_tap(phase.y, values.padding_height, ky, values.dilation_height, values.stride_height);
+        if !in_y.reaches { continue; }
+        for (var kx = 0u; kx < values.kernel_width; kx++) {
+            let in_x = conv_tap(phase.x, values.padding_width, kx, values.dilation_width, values.stride_width);
+            if !in_x.reaches { continue; }
+            let source = sources(rows, in_y.offset, in_x.offset, values.out_height, values.out_width, quads);
+            let tap = ky * values.kernel_width + kx;
+            for (var quad = 0u; quad < quads; quad++) {
+                let b0 = data_weights(tap, quad, column);
+                var b1 = b0;
+                if COLUMN_BLOCKS > 1u { b1 = data_weights(tap, quad, column + LANES); }
+                tile_add_block(sums, a_block(source, quad), b0, b1);
+            }
+        }
+    }
+}
+
+// A lane's quad of the weight gradient's columns: one tap and four input channels.
+struct Column {
+    quad: u32,
+    dy: i32,
+    dx: i32,
+}
+
+fn column_at(index: u32) -> Column {
+    let quads = conv_quads(values.in_channels);
+    let tap = min(index / quads, values.kernel_height * values.kernel_width - 1u);
+    let ky = tap / values.kernel_width;
+    let kx = tap - ky * values.kernel_width;
+    return Column(index % quads, i32(ky * values.dilation_height) - i32(values.padding_height),
+                  i32(kx * values.dilation_width) - i32(values.padding_width));
+}
+
+// The input's pixels under outputs (oy, ox .. ox + 3) of image n, zero outside of it.
+fn input_block(column: Column, n: u32, oy: u32, ox: u32) -> mat4x4<f32> {
+    let quads = conv_quads(values.in_channels);
+    let y = bitcast<u32>(i32(oy * values.stride_height) + column.dy);
+    let x = bitcast<vec4<u32>>(vec4<i32>((ox + vec4<u32>(0u, 1u, 2u, 3u)) * values.stride_width) + column.dx);
+    let inside = (x < vec4<u32>(values.in_width)) & vec4<bool>(y < values.in_height)
+        & (ox + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(values.out_width));
+    let at = select(vec4<u32>(), ((n * values.in_height + y) * values.in_width + x) * quads, inside) + column.quad;
+    let none = vec4<f32>();
+    return mat4x4<f32>(select(none, b[at.x], inside.x), select(none, b[at.y], inside.y),
+                       select(none, b[at.z], inside.z), select(none, b[at.w], inside.w));
+}
+
+fn output_block(quad: u32, line: u32, ox: u32) -> mat4x4<f32> {
+    let quads = conv_quads(values.out_channels);
+    let at = line * values.out_width * quads + quad;
+    let x = ox + vec4<u32>(0u, 1u, 2u, 3u);
+    let inside = x < vec4<u32>(values.out_width);
+    let i = at + select(vec4<u32>(), x, inside) * quads;
+    let none = vec4<f32>();
+    return mat4x4<f32>(select(none, a[i.x], inside.x), select(none, a[i.y], inside.y),
+                       select(none, a[i.z], inside.z), select(none, a[i.w], inside.w));
+}
+
+fn weight_sums(sums: ptr<function, TileSums>, row_quad: u32, column: u32) {
+    let outputs = min(row_quad, conv_quads(values.out_channels) - 1u);
+    let first = column_at(column);
+    let second = column_at(column + LANES);
+    for (var n = 0u; n < values.batch; n++) {
+        for (var oy = 0u; oy < values.out_height; oy++) {
+            for (var ox = 0u; ox < values.out_width; ox += 4u) {
+                let b0 = input_block(first, n, oy, ox);
+                var b1 = b0;
+                if COLUMN_BLOCKS > 1u { b1 = input_block(second, n, oy, ox); }
+                tile_add_block(sums, output_block(outputs, n * values.out_height + oy, ox), b0, b1);
+            }
+        }
+    }
+}
+
+fn bias_of(column: u32) -> vec4<f32> {
+    if EPILOGUE != 1u { return vec4<f32>(); }
+    let i = 4u * column + vec4<u32>(0u, 1u, 2u, 3u);
+    let there = i < vec4<u32>(values.out_channels);
+    let j = select(vec4<u32>(), i, there);
+    return select(vec4<f32>(), vec4<f32>(aux[j.x], aux[j.y], aux[j.z], aux[j.w]), there);
+}
+
+fn saved_at(at: u32) -> vec4<f32> {
+    return vec4<f32>(aux[4u * at], aux[4u * at + 1u], aux[4u * at + 2u], aux[4u * at + 3u]);
+}
+
+fn write_pixel(at: u32, sums: vec4<f32>, bias: vec4<f32>) {
+    var value = sums + bias;
+    if EPILOGUE == 1u {
+        if STORE_PRE { pre[at] = value; }
+        value = tile_activate(value);
+    } else if EPILOGUE == 2u {
+        value *= tile_gradient(saved_at(at));
+    }
+    if ACCUMULATE { value += c[at]; }
+    c[at] = value;
+}
+
+// Row `row`, input channels of quad `column`: one element each, a tap apart from the next input's.
+fn write_weight(row: u32, column: u32, sums: vec4<f32>) {
+    let quads = conv_quads(values.in_channels);
+    let taps = values.kernel_height * values.kernel_width;
+    let tap = column / quads;
+    if row >= values.out_channels || tap >= taps { return; }
+    let input = 4u * (column - tap * quads);
+    for (var j = 0u; j < 4u; j++) {
+        if input + j < values.in_channels {
+            let at = (row * values.in_channels + input + j) * taps + tap;
+            var value = sums[j];
+            if ACCUMULATE { value += c[at / 4u][at % 4u]; }
+            c[at / 4u][at % 4u] = value;
+        }
+    }
+}
+
+// The pixel of dX that row `row` of a phase is, or none.
+struct Pixel {
+    index: u32,
+    there: bool,
+}
+
+fn pixel_of(row: u32, phase: vec2<u32>) -> Pixel {
+    if PASS == CONV_FORWARD || (values.stride_height == 1u && values.stride_width == 1u) { return Pixel(row, true); }
+    let width = conv_phase_width(values);
+    let height = conv_phase_height(values);
+    let line = row / width;
+    let n = line / height;
+    let y = (line - n * height) * values.stride_height + phase.y;
+    let x = (row - line * width) * values.stride_width + phase.x;
+    return Pixel((n * values.in_height + y) * values.in_width + x, y < values.in_height && x < values.in_width);
+}
+
+fn write_finished(row: u32, rows: u32, phase: vec2<u32>, column: u32, columns: u32, lane: u32) {
+    let bias_0 = bias_of(column);
+    let bias_1 = bias_of(column + LANES);
+    for (var i = 0u; i < rows; i++) {
+        let first = finished[2u * i * LANES + lane];
+        let second = finished[(2u * i + 1u) * LANES + lane];
+        if PASS == CONV_WEIGHT_GRADIENT {
+            write_weight(row + i, column, first);
+            if COLUMN_BLOCKS > 1u { write_weight(row + i, column + LANES, second); }
+        } else {
+            let pixel = pixel_of(row + i, phase);
+            if pixel.there && column < columns { write_pixel(pixel.index * columns + column, first, bias_0); }
+            if COLUMN_BLOCKS > 1u && pixel.there && column + LANES < columns {
+                write_pixel(pixel.index * columns + column + LANES, second, bias_1);
+            }
+        }
+    }
+}
+
+@compute @workgroup_size(8)
+fn conv_software(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let phases = select(1u, values.stride_height * values.stride_width, PASS == CONV_DATA_GRADIENT);
+    let fold = workgroup.z / phases;
+    let phase_index = workgroup.z - fold * phases;
+    let phase = vec2<u32>(phase_index % values.stride_width, phase_index / values.stride_width);
+    let row = (fold * grid.x + workgroup.x) * BLOCK;
+    let column = workgroup.y * LANES * COLUMN_BLOCKS + lane;
+    var sums: TileSums;
+    var columns = conv_quads(values.out_channels);
+    var row_count = values.batch * values.out_height * values.out_width;
+    if PASS == CONV_FORWARD {
+        let source_size = values.in_height * values.in_width * conv_quads(values.in_channels);
+        var rows = rows_at(row + 4u * lane, values.out_height, values.out_width, source_size);
+        rows.y *= i32(values.stride_height);
+        rows.x *= i32(values.stride_width);
+        forward_sums(&sums, rows, column);
+    } else if PASS == CONV_DATA_GRADIENT {
+        columns = conv_quads(values.in_channels);
+        let height = conv_phase_height(values);
+        let width = conv_phase_width(values);
+        row_count = values.batch * height * width;
+        let source_size = values.out_height * values.out_width * conv_quads(values.out_channels);
+        data_sums(&sums, rows_at(row + 4u * lane, height, width, source_size), phase, column);
+    } else {
+        row_count = values.out_channels;
+        weight_sums(&sums, row / 4u + lane, column);
+    }
+    if row >= row_count { return; }
+    // Unrolled by the driver, as in matmul_software.wgsl: only plain vectors are written from it.
+    for (var i = 0u; i < BLOCK; i++) {
+        if DIRECT {
+            let at = (row + i) * columns + column;
+            if row + i < row_count {
+                if column < columns { c[at] = sums[2u * i]; }
+                if COLUMN_BLOCKS > 1u && column + LANES < columns { c[at + LANES] = sums[2u * i + 1u]; }
+            }
+        } else {
+            finished[2u * i * LANES + lane] = sums[2u * i];
+            if COLUMN_BLOCKS > 1u { finished[(2u * i + 1u) * LANES + lane] = sums[2u * i + 1u]; }
+        }
+    }
+    if DIRECT { return; }
+    write_finished(row, min(BLOCK, row_count - row), phase, column, columns, lane);
+}

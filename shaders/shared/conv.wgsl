@@ -1,0 +1,53 @@
+// The geometry of a 2-d convolution, as the host sends it. Images are [batch, height, width, channels] with the channels
+// padded to whole vec4s ("quads"); padding channels hold finite values that no real channel depends on.
+
+const CONV_FORWARD: u32 = 0u;
+const CONV_DATA_GRADIENT: u32 = 1u;
+const CONV_WEIGHT_GRADIENT: u32 = 2u;
+
+struct ConvShape {
+    batch: u32,
+    in_height: u32,
+    in_width: u32,
+    in_channels: u32,
+    out_height: u32,
+    out_width: u32,
+    out_channels: u32,
+    kernel_height: u32,
+    kernel_width: u32,
+    stride_height: u32,
+    stride_width: u32,
+    padding_height: u32,
+    padding_width: u32,
+    dilation_height: u32,
+    dilation_width: u32,
+    groups: u32,
+}
+
+fn conv_quads(channels: u32) -> u32 {
+    return (channels + 3u) / 4u;
+}
+
+// Rows of the data gradient's product: those pixels of the input that share a remainder by the strides (a phase), and
+// so the kernel's taps that reach them. Rows past the image's edge are there and count for nothing.
+fn conv_phase_height(shape: ConvShape) -> u32 {
+    return (shape.in_height + shape.stride_height - 1u) / shape.stride_height;
+}
+
+fn conv_phase_width(shape: ConvShape) -> u32 {
+    return (shape.in_width + shape.stride_width - 1u) / shape.stride_width;
+}
+
+// The offset c in `output = q + c`, where input = stride q + phase and output stride = input + padding - tap dilation;
+// `reaches` is false where no output has this tap on this phase.
+struct ConvTap {
+    offset: i32,
+    reaches: bool,
+}
+
+fn conv_tap(phase: u32, padding: u32, tap: u32, dilation: u32, stride: u32) -> ConvTap {
+    let distance = i32(phase + padding) - i32(tap * dilation);
+    let s = i32(stride);
+    let offset = select(distance / s, -((s - 1 - distance) / s), distance < 0);
+    return ConvTap(offset, offset * s == distance);
+}

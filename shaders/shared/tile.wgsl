@@ -1,0 +1,66 @@
+// The sums of a 32 x 32 or 32 x 64 tile in the registers of a subgroup of 8 lanes, for software adapters.
+// Needs shared/activation.wgsl and shared/math.wgsl, and the kernel's overrides COLUMN_BLOCKS (1 or 2) and ACTIVATION.
+//
+// A lane holds 4 columns of each block of 32; of every 4 depths it reads 4 rows, which subgroupShuffle with a constant
+// lane (one instruction) hands to all.
+
+// Two vec4s (one for each column block) for each of 32 rows.
+alias TileSums = array<vec4<f32>, 64>;
+
+// One row, all depths of the step: its 4 or 8 accumulators stay in registers.
+fn tile_add_row(sums: ptr<function, TileSums>, row: u32, terms: vec4<f32>, b0: mat4x4<f32>, b1: mat4x4<f32>) {
+    var s0 = (*sums)[2u * row];
+    var s1 = (*sums)[2u * row + 1u];
+    s0 += terms.x * b0[0];
+    if COLUMN_BLOCKS > 1u { s1 += terms.x * b1[0]; }
+    s0 += terms.y * b0[1];
+    if COLUMN_BLOCKS > 1u { s1 += terms.y * b1[1]; }
+    s0 += terms.z * b0[2];
+    if COLUMN_BLOCKS > 1u { s1 += terms.z * b1[2]; }
+    s0 += terms.w * b0[3];
+    if COLUMN_BLOCKS > 1u { s1 += terms.w * b1[3]; }
+    (*sums)[2u * row] = s0;
+    if COLUMN_BLOCKS > 1u { (*sums)[2u * row + 1u] = s1; }
+}
+
+// Row `part` of the four that `lane` read, for every depth of the step.
+fn tile_row_of(rows: mat4x4<f32>, lane: u32, part: u32) -> vec4<f32> {
+    return vec4<f32>(subgroupShuffle(rows[0][part], lane), subgroupShuffle(rows[1][part], lane),
+                     subgroupShuffle(rows[2][part], lane), subgroupShuffle(rows[3][part], lane));
+}
+
+fn tile_add_lane(sums: ptr<function, TileSums>, lane: u32, rows: mat4x4<f32>, b0: mat4x4<f32>, b1: mat4x4<f32>) {
+    tile_add_row(sums, 4u * lane, tile_row_of(rows, lane, 0u), b0, b1);
+    tile_add_row(sums, 4u * lane + 1u, tile_row_of(rows, lane, 1u), b0, b1);
+    tile_add_row(sums, 4u * lane + 2u, tile_row_of(rows, lane, 2u), b0, b1);
+    tile_add_row(sums, 4u * lane + 3u, tile_row_of(rows, lane, 3u), b0, b1);
+}
+
+fn tile_add_block(sums: ptr<function, TileSums>, rows: mat4x4<f32>, b0: mat4x4<f32>, b1: mat4x4<f32>) {
+    tile_add_lane(sums, 0u, rows, b0, b1);
+    tile_add_lane(sums, 1u, rows, b0, b1);
+    tile_add_lane(sums, 2u, rows, b0, b1);
+    tile_add_lane(sums, 3u, rows, b0, b1);
+    tile_add_lane(sums, 4u, rows, b0, b1);
+    tile_add_lane(sums, 5u, rows, b0, b1);
+    tile_add_lane(sums, 6u, rows, b0, b1);
+    tile_add_lane(sums, 7u, rows, b0, b1);
+}
+
+fn tile_activate(value: vec4<f32>) -> vec4<f32> {
+    return vec4<f32>(
+        activation_forward(ACTIVATION, value.x),
+        activation_forward(ACTIVATION, value.y),
+        activation_forward(ACTIVATION, value.z),
+        activation_forward(ACTIVATION, value.w),
+    );
+}
+
+fn tile_gradient(saved: vec4<f32>) -> vec4<f32> {
+    return vec4<f32>(
+        activation_gradient(ACTIVATION, saved.x),
+        activation_gradient(ACTIVATION, saved.y),
+        activation_gradient(ACTIVATION, saved.z),
+        activation_gradient(ACTIVATION, saved.w),
+    );
+}

@@ -1,0 +1,261 @@
+//! Convolutions: every variant and pass against f64 over random kernels, strides, paddings, dilations and groups.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{
+    ROUNDOFF, assert_within, device, guarded, hash, poisoned,
+    reference::{activate, derivative, saved},
+    run, samples, wide,
+};
+use jostle::{
+    gpu::{Gpu, GpuError},
+    kernels::{
+        Activation, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, Epilogue, conv, conv_pack,
+        padded_channels,
+    },
+};
+
+/// A convolution on the host: images channel-first, weights in PyTorch's layout.
+struct Case {
+    batch: usize,
+    input: [usize; 3],
+    output: [usize; 3],
+    options: ConvOptions,
+    x: Vec<f32>,
+    dy: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+/// Sums and sums of magnitudes.
+struct Sums(Vec<f64>, Vec<f64>);
+
+impl Case {
+    fn new(batch: usize, input: [usize; 3], out_channels: usize, options: ConvOptions) -> Self {
+        let [oh, ow] = options.output_size([input[0], input[1]]).unwrap();
+        let output = [oh, ow, out_channels];
+        let taps: usize = options.kernel.iter().product();
+        Self {
+            batch,
+            input,
+            output,
+            options,
+            x: samples(1, batch * input.iter().product::<usize>(), 1.0),
+            dy: samples(2, batch * output.iter().product::<usize>(), 1.0),
+            weight: samples(3, out_channels * input[2] / options.groups * taps, 0.5),
+            bias: samples(4, out_channels, 1.0),
+        }
+    }
+
+    fn shape(&self) -> ConvShape {
+        ConvShape::new(self.batch, self.input, self.output[2], &self.options).unwrap()
+    }
+
+    /// Every product of the definition: (index in x, index in weight, index in y), images channel-last and unpadded.
+    fn terms(&self, mut term: impl FnMut(usize, usize, usize)) {
+        let ConvOptions { kernel, stride, padding, dilation, groups } = self.options;
+        let ([ih, iw, ic], [oh, ow, oc]) = (self.input, self.output);
+        let (per_in, per_out) = (ic / groups, oc / groups);
+        for n in 0..self.batch {
+            for (oy, ox, o) in grid([oh, ow, oc]) {
+                for (ky, kx, i) in grid([kernel[0], kernel[1], per_in]) {
+                    let y = (oy * stride[0] + ky * dilation[0]).checked_sub(padding[0]).filter(|y| *y < ih);
+                    let x = (ox * stride[1] + kx * dilation[1]).checked_sub(padding[1]).filter(|x| *x < iw);
+                    if let (Some(y), Some(x)) = (y, x) {
+                        let input = ((n * ih + y) * iw + x) * ic + o / per_out * per_in + i;
+                        let weight = ((o * per_in + i) * kernel[0] + ky) * kernel[1] + kx;
+                        term(input, weight, ((n * oh + oy) * ow + ox) * oc + o);
+                    }
+                }
+            }
+        }
+    }
+
+    fn expected(&self, pass: ConvPass) -> Sums {
+        let (x, dy, weight) = (wide(&self.x), wide(&self.dy), wide(&self.weight));
+        let len = match pass {
+            ConvPass::Forward => dy.len(),
+            ConvPass::DataGradient => x.len(),
+            ConvPass::WeightGradient => weight.len(),
+        };
+        let mut sums = Sums(vec![0.0; len], vec![0.0; len]);
+        self.terms(|i, w, o| {
+            let (at, product) = match pass {
+                ConvPass::Forward => (o, x[i] * weight[w]),
+                ConvPass::DataGradient => (i, dy[o] * weight[w]),
+                ConvPass::WeightGradient => (w, dy[o] * x[i]),
+            };
+            sums.0[at] += product;
+            sums.1[at] += product.abs();
+        });
+        sums
+    }
+
+    /// Runs a pass; the result unpadded.
+    fn run(&self, gpu: &Gpu, variant: ConvVariant, pass: ConvPass, epilogue: Epilogue, accumulate: bool) -> Vec<f32> {
+        let shape = self.shape();
+        let (ic, oc) = (self.input[2], self.output[2]);
+        let (x, dy) = (guarded(gpu, &padded(&self.x, ic)), guarded(gpu, &padded(&self.dy, oc)));
+        let weight = guarded(gpu, &self.weight);
+        let bias = guarded(gpu, &self.bias);
+        let packed = poisoned(gpu, if self.options.groups == 1 { shape.packed_words() } else { 1 });
+        if variant.wants_packed() {
+            run(gpu, &[&conv_pack(gpu, &shape, &weight.view, &packed.view).unwrap()]);
+        }
+        let weights = if variant.wants_packed() { &packed } else { &weight };
+        let (a, b, like, channels) = match pass {
+            ConvPass::Forward => (&x, weights, self.dy.len() / oc * padded_channels(oc), oc),
+            ConvPass::DataGradient => (&dy, weights, self.x.len() / ic * padded_channels(ic), ic),
+            ConvPass::WeightGradient => (&dy, &x, self.weight.len(), 0),
+        };
+        let c = if accumulate { guarded(gpu, &vec![0.25; like]) } else { poisoned(gpu, like) };
+        let pre = poisoned(gpu, like);
+        let saved = guarded(gpu, &padded(&self.saved(epilogue), ic));
+        let (aux, pre) = match epilogue {
+            Epilogue::Plain => (None, None),
+            Epilogue::BiasActivation { store_pre, .. } => (Some(&bias.view), store_pre.then_some(&pre.view)),
+            Epilogue::ActivationGradient(_) => (Some(&saved.view), None),
+        };
+        let operands = ConvOperands { a: &a.view, b: &b.view, aux, c: &c.view, pre };
+        run(gpu, &[&conv(gpu, variant, pass, &shape, epilogue, accumulate, &operands).unwrap()]);
+        let found = c.read(gpu);
+        assert!(found.iter().all(|value| value.is_finite()), "padding channels have to be finite");
+        if channels == 0 { found } else { unpadded(&found, channels) }
+    }
+
+    /// What forward would have saved of an activation before this convolution.
+    fn saved(&self, epilogue: Epilogue) -> Vec<f32> {
+        match epilogue {
+            Epilogue::ActivationGradient(kind) => wide(&self.x).iter().map(|x| saved(kind, *x)).collect(),
+            _ => vec![0.0; self.x.len()],
+        }
+    }
+
+    fn check(&self, gpu: &Gpu, variant: ConvVariant, pass: ConvPass, epilogue: Epilogue, accumulate: bool) {
+        let Sums(mut sums, magnitudes) = self.expected(pass);
+        let terms = 4.0 + (self.weight.len() * self.batch * self.output[0] * self.output[1]) as f64;
+        for (i, sum) in sums.iter_mut().enumerate() {
+            *sum = match epilogue {
+                Epilogue::Plain => *sum,
+                Epilogue::BiasActivation { activation, .. } => {
+                    activate(activation, *sum + f64::from(self.bias[i % self.output[2]]))
+                }
+                Epilogue::ActivationGradient(activation) => *sum * derivative(activation, f64::from(self.x[i])),
+            };
+            *sum += if accumulate { 0.25 } else { 0.0 };
+        }
+        let bounds: Vec<_> = magnitudes.iter().map(|m| ROUNDOFF * terms.min(400.0) * (m + 4.0)).collect();
+        let found = self.run(gpu, variant, pass, epilogue, accumulate);
+        let name = format!(
+            "{variant:?} {pass:?} {epilogue:?} {accumulate} {:?} -> {:?} {:?}",
+            self.input, self.output, self.options
+        );
+        assert_within(&name, &found, &sums, &bounds);
+    }
+}
+
+fn grid([a, b, c]: [usize; 3]) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..a).flat_map(move |i| (0..b).flat_map(move |j| (0..c).map(move |k| (i, j, k))))
+}
+
+/// Channels padded with a value that must not reach any result.
+fn padded(values: &[f32], channels: usize) -> Vec<f32> {
+    let pixel = |pixel: &[f32]| {
+        let mut padded = vec![1e3; padded_channels(channels)];
+        padded[..channels].copy_from_slice(pixel);
+        padded
+    };
+    values.chunks_exact(channels).flat_map(pixel).collect()
+}
+
+fn unpadded(values: &[f32], channels: usize) -> Vec<f32> {
+    values.chunks_exact(padded_channels(channels)).flat_map(|pixel| &pixel[..channels]).copied().collect()
+}
+
+const PASSES: [ConvPass; 3] = [ConvPass::Forward, ConvPass::DataGradient, ConvPass::WeightGradient];
+
+/// Options drawn from a seed, valid for an image of `size`.
+fn random_options(seed: u64, size: [usize; 2], groups: usize) -> ConvOptions {
+    let draw = |i: u64, below: usize| (hash(seed, i) % below as u64) as usize;
+    let pair = |i: u64, below: usize| [draw(i, below), draw(i + 1, below)];
+    let options = ConvOptions {
+        kernel: pair(0, 4).map(|side| side + 1),
+        stride: pair(2, 3).map(|side| side + 1),
+        padding: pair(4, 3),
+        dilation: pair(6, 2).map(|side| side + 1),
+        groups,
+    };
+    if options.output_size(size).is_some() {
+        options
+    } else {
+        ConvOptions { dilation: [1, 1], kernel: [1, 1], ..options }
+    }
+}
+
+#[test]
+fn random_geometries_agree_with_the_definition() {
+    let gpu = device();
+    for seed in 0..24u64 {
+        let draw = |i: u64, below: u64| (hash(seed, 100 + i) % below) as usize;
+        let groups = if seed % 4 == 3 { 1 + draw(0, 3) } else { 1 };
+        let input = [1 + draw(1, 9), 1 + draw(2, 9), groups * (1 + draw(3, 7))];
+        let outputs = groups * (1 + draw(4, 9));
+        let case = Case::new(1 + draw(5, 3), input, outputs, random_options(seed, [input[0], input[1]], groups));
+        for variant in ConvVariant::available(gpu, &case.shape()) {
+            for pass in PASSES {
+                case.check(gpu, variant, pass, Epilogue::Plain, seed % 2 == 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn tiles_and_their_edges_agree_with_the_definition() {
+    let gpu = device();
+    let three = ConvOptions::square(3).padding(1);
+    let cases = [
+        Case::new(2, [8, 8, 32], 64, three),
+        Case::new(3, [7, 9, 33], 65, three.stride(2)),
+        Case::new(1, [33, 17, 3], 36, three),
+        Case::new(2, [8, 8, 40], 70, ConvOptions::square(1).stride(2)),
+        Case::new(2, [14, 14, 6], 16, ConvOptions::square(5)),
+        Case::new(2, [6, 6, 12], 12, ConvOptions { groups: 12, ..three }),
+    ];
+    for case in &cases {
+        for variant in ConvVariant::available(gpu, &case.shape()) {
+            for pass in PASSES {
+                case.check(gpu, variant, pass, Epilogue::Plain, false);
+            }
+        }
+    }
+}
+
+#[test]
+fn epilogues_agree_with_the_definition() {
+    let gpu = device();
+    let bias = |activation, store_pre| Epilogue::BiasActivation { activation, store_pre };
+    let case = Case::new(2, [5, 6, 7], 9, ConvOptions::square(3).padding(1).stride(2));
+    for variant in ConvVariant::available(gpu, &case.shape()) {
+        case.check(gpu, variant, ConvPass::Forward, bias(Activation::Identity, false), true);
+        case.check(gpu, variant, ConvPass::Forward, bias(Activation::Relu, false), false);
+        case.check(gpu, variant, ConvPass::Forward, bias(Activation::Gelu, true), false);
+        for activation in [Activation::Relu, Activation::Gelu] {
+            case.check(gpu, variant, ConvPass::DataGradient, Epilogue::ActivationGradient(activation), false);
+        }
+    }
+}
+
+#[test]
+fn shapes_that_cannot_be_are_refused() {
+    let refused = |input, outputs, options| {
+        let error = ConvShape::new(2, input, outputs, &options).unwrap_err();
+        assert!(matches!(error, GpuError::Shape { .. }), "{error}");
+        error.to_string()
+    };
+    let three = ConvOptions::square(3);
+    assert!(refused([2, 8, 4], 4, three).contains("does not fit"));
+    assert!(refused([8, 8, 0], 4, three).contains("empty"));
+    assert!(refused([8, 8, 6], 4, ConvOptions { groups: 3, ..three }).contains("divide"));
+    assert!(refused([8, 8, 6], 6, ConvOptions { stride: [0, 1], ..three }).contains("empty"));
+}
