@@ -2,7 +2,7 @@
 //
 //   output[c] (+)= sum_row input[row, c]
 //
-// Shapes    input: [rows, columns]; output: [columns]. ACCUMULATE adds to what is there.
+// Shapes    input: [rows, stride], of which the first columns count; output: [columns]. ACCUMULATE adds to what is there.
 // Dispatch  grid_1d(columns, WORKGROUP_SIZE), folded; one invocation a column, sequential, so always the same bits.
 
 override WORKGROUP_SIZE: u32 = 64u;
@@ -11,6 +11,7 @@ override ACCUMULATE: bool = false;
 struct Shape {
     rows: u32,
     columns: u32,
+    stride: u32,
 }
 
 var<immediate> values: Shape;
@@ -25,7 +26,7 @@ fn column_sum(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num
     }
     var sum = 0.0;
     for (var row = 0u; row < values.rows; row++) {
-        sum += input[row * values.columns + c];
+        sum += input[row * values.stride + c];
     }
     if ACCUMULATE {
         sum += output[c];

@@ -200,9 +200,9 @@ fn write_pixel(at: u32, sums: vec4<f32>, bias: vec4<f32>) {
     var value = sums + bias;
     if EPILOGUE == 1u {
         if STORE_PRE { pre[at] = value; }
-        value = tile_activate(value);
+        value = activation_forward_vec4(ACTIVATION, value);
     } else if EPILOGUE == 2u {
-        value *= tile_gradient(saved_at(at));
+        value *= activation_gradient_vec4(ACTIVATION, saved_at(at));
     }
     if ACCUMULATE { value += c[at]; }
     c[at] = value;

@@ -125,11 +125,6 @@ fn weight_b(depth: u32, column: u32) -> vec4<f32> {
     return b[((n * values.in_height + y) * values.in_width + x) * quads + column - tap * quads];
 }
 
-fn activate(value: vec4<f32>) -> vec4<f32> {
-    return vec4<f32>(activation_forward(ACTIVATION, value.x), activation_forward(ACTIVATION, value.y),
-                     activation_forward(ACTIVATION, value.z), activation_forward(ACTIVATION, value.w));
-}
-
 fn bias_of(column: u32) -> vec4<f32> {
     let i = 4u * column + vec4<u32>(0u, 1u, 2u, 3u);
     let there = i < vec4<u32>(values.out_channels);
@@ -142,10 +137,10 @@ fn store_pixel(at: u32, column: u32, sums: vec4<f32>) {
     if EPILOGUE == 1u {
         value += bias_of(column);
         if STORE_PRE { pre[at] = value; }
-        value = activate(value);
+        value = activation_forward_vec4(ACTIVATION, value);
     } else if EPILOGUE == 2u {
-        value *= vec4<f32>(activation_gradient(ACTIVATION, aux[4u * at]), activation_gradient(ACTIVATION, aux[4u * at + 1u]),
-                           activation_gradient(ACTIVATION, aux[4u * at + 2u]), activation_gradient(ACTIVATION, aux[4u * at + 3u]));
+        let saved = vec4<f32>(aux[4u * at], aux[4u * at + 1u], aux[4u * at + 2u], aux[4u * at + 3u]);
+        value *= activation_gradient_vec4(ACTIVATION, saved);
     }
     if ACCUMULATE { value += c[at]; }
     c[at] = value;

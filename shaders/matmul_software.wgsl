@@ -131,9 +131,9 @@ fn write_vector(row: u32, column: u32, sums: vec4<f32>, bias: vec4<f32>) {
         if STORE_PRE {
             pre[at] = value;
         }
-        value = tile_activate(value);
+        value = activation_forward_vec4(ACTIVATION, value);
     } else if EPILOGUE == 2u {
-        value *= tile_gradient(aux[at]);
+        value *= activation_gradient_vec4(ACTIVATION, aux[at]);
     }
     if ACCUMULATE {
         value += c[at];

@@ -32,7 +32,7 @@ fn check(name: &str, graph: &Graph, forward: Forward<'_>, loss: Loss, [batch, fi
     for (first, valid, slot) in [(0, batch, 0), (first, valid, 1)] {
         set(gpu, &arena, &arena.grads, &poison);
         let mut recorder = gpu.record();
-        plan.record(&mut recorder, BatchInfo { first: first as u32, valid: valid as u32, slot });
+        plan.record(&mut recorder, BatchInfo::new(first as u32, valid as u32, slot));
         recorder.submit().unwrap();
     }
 

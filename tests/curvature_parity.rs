@@ -10,7 +10,7 @@ use jostle::{
     analysis::{Curvature, CurvatureProduct, Subject},
     gpu::GpuError,
     graph::{DataViews, Loss},
-    kernels::Arena,
+    kernels::{Arena, Augmentation},
     nn::{Model, read_tensors},
 };
 
@@ -35,7 +35,17 @@ fn views(fixture: &HashMap<String, Vec<f32>>) -> DataViews {
     let labels: Vec<u32> = fixture["labels"].iter().map(|x| *x as u32).collect();
     let indices: Vec<u32> = (0..SAMPLES as u32).collect();
     let pixels = gpu.upload("pixels", &bytes).unwrap().view();
-    DataViews { pixels, labels: words(gpu, &labels), indices: words(gpu, &indices), scale: 1.0 / 255.0, shift: 0.0 }
+    let indices = words(gpu, &indices);
+    let normalisation = gpu.upload("normalisation", &[1.0f32 / 255.0, 0.0]).unwrap().view();
+    DataViews {
+        pixels,
+        labels: words(gpu, &labels),
+        ids: indices.clone(),
+        indices,
+        normalisation,
+        sample: [1, 1, 12],
+        augment: Augmentation::default(),
+    }
 }
 
 #[test]

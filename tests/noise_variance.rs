@@ -31,7 +31,7 @@ fn with_network<T>(config: NoiseConfig, with: impl FnOnce(&Subject<'_>, &Scheme,
         common::wide(&values)
     });
     let x: Vec<f64> = data.pixels.iter().map(|pixel| f64::from(*pixel) / 16.0).collect();
-    let device = DeviceData::new(gpu, data, SAMPLES, [0.0, 1.0]).unwrap();
+    let device = DeviceData::new(gpu, data, SAMPLES, &[[0.0, 1.0]]).unwrap();
     let subject = Subject {
         model: &model,
         arena: &arena,

@@ -99,7 +99,7 @@ fn a_network_trained_in_pytorch_gives_the_same_logits() {
     let arena = Arena::new(&gpu, layout, &scales).unwrap();
     nn::load(&gpu, &prepared.model, &arena, &fixture("final-momentum-none.safetensors")).unwrap();
     let test = prepared.split.test.clone();
-    let evaluator = Evaluator::new(&gpu, &prepared.model, &arena, test, [0.0, 1.0], case.config.loss).unwrap();
+    let evaluator = Evaluator::new(&gpu, &prepared.model, &arena, test, &[[0.0, 1.0]], case.config.loss).unwrap();
     let (_, found) = evaluator.outputs(&gpu, &arena).unwrap();
     let expected = &read_tensors(&fixture("logits-momentum-none.safetensors")).unwrap()[0];
     assert_eq!(expected.shape, [500, 10]);

@@ -30,7 +30,7 @@ fn column_sums_match_f64() {
             }
             let bounds: Vec<f64> = magnitudes.iter().map(|m| sum_bound(rows, *m)).collect();
             let input = guarded(gpu, &input);
-            run(gpu, &[&column_sum(gpu, &input.view, &output.view, [rows, columns], accumulate).unwrap()]);
+            run(gpu, &[&column_sum(gpu, &input.view, &output.view, [rows, columns, columns], accumulate).unwrap()]);
             let name = format!("{rows} x {columns}, accumulate {accumulate}");
             assert_within(&name, &output.read(gpu), &expected, &bounds);
         }
@@ -41,9 +41,9 @@ fn column_sums_match_f64() {
 fn column_sums_refuse_wrong_lengths() {
     let gpu = device();
     let [a, b] = [6, 2].map(|count| poisoned(gpu, count));
-    let wrong_input = column_sum(gpu, &a.view, &b.view, [4, 2], false);
+    let wrong_input = column_sum(gpu, &a.view, &b.view, [4, 2, 2], false);
     assert!(matches!(wrong_input, Err(GpuError::Length { argument: "input", expected: 8, found: 6, .. })));
-    let wrong_output = column_sum(gpu, &a.view, &b.view, [2, 3], false);
+    let wrong_output = column_sum(gpu, &a.view, &b.view, [2, 3, 3], false);
     assert!(matches!(wrong_output, Err(GpuError::Length { argument: "output", expected: 3, found: 2, .. })));
 }
 

@@ -187,7 +187,7 @@ impl Net {
         let of = |(i, p): (usize, &jostle::graph::Param)| samples(83 + i as u64, p.shape.iter().product(), 0.7);
         let params: Vec<Vec<f32>> = model.graph.params().iter().enumerate().map(of).collect();
         network::set(gpu, &arena, &arena.weights_eff, &params);
-        let mut data = DeviceData::with_residency(gpu, dataset(), batch, [0.4, 0.3], resident).unwrap();
+        let mut data = DeviceData::with_residency(gpu, dataset(), batch, &[[0.4, 0.3]], resident).unwrap();
         data.set_order(gpu, (0..23).map(|i| (i * 5 + 2) % 23).collect()).unwrap();
         let schedule = Schedule::new(&model.graph, batch, PlanMode::Train).unwrap();
         let metrics = gpu.upload("metrics", &[f32::NAN; 2]).unwrap();
@@ -200,7 +200,7 @@ impl Net {
         let gpu = device();
         let first = self.data.stage(gpu, first, valid).unwrap();
         let mut recorder = gpu.record();
-        self.plan.record(&mut recorder, BatchInfo { first, valid: valid as u32, slot: 0 });
+        self.plan.record(&mut recorder, BatchInfo::new(first, valid as u32, 0));
         recorder.submit().unwrap();
         (gpu.read(&self.metrics.view()).unwrap(), gpu.read(&self.arena.grads.view()).unwrap())
     }

@@ -11,9 +11,9 @@ use common::{
 use jostle::{
     gpu::Gpu,
     kernels::{
-        Activation, Elementwise, Epilogue, Gather, LossBuffers, MatmulLayout, MatmulOperands, MatmulShape,
-        MatmulVariant, MetricsSum, MseTargets, Norms, Perturb, column_sum, elementwise, init_uniform, matmul, mse,
-        softmax_nll,
+        Activation, Augmentation, Elementwise, Epilogue, Gather, GatherViews, LossBuffers, MatmulLayout,
+        MatmulOperands, MatmulShape, MatmulVariant, MetricsSum, MseTargets, Norms, Perturb, column_sum, elementwise,
+        init_uniform, matmul, mse, softmax_nll,
     },
     noise::{Distribution, Mode, NoiseConfig},
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
@@ -70,14 +70,18 @@ fn rows(gpu: &Gpu, results: &mut Results) {
             results.push((format!("loss {is_nll} {name}"), of.read(gpu)));
         }
     }
-    let (sums, sums_of) = (poisoned(gpu, classes), [batch, classes]);
+    let (sums, sums_of) = (poisoned(gpu, classes), [batch, classes, classes]);
     run(gpu, &[&column_sum(gpu, &input.view, &sums.view, sums_of, false).unwrap()]);
     results.push(("column sums".to_owned(), sums.read(gpu)));
     let output = poisoned(gpu, 6 * 5);
     let bytes = words(gpu, &(0..17).map(|i| 0x0102_0304 * (i + 1)).collect::<Vec<_>>());
-    let gather = Gather::new(gpu, [&bytes, &indices, &output.view], [6, 5], [0.1, -1.0]).unwrap();
+    let normalisation = gpu.upload("normalisation", &[0.1f32, -1.0]).unwrap().view();
+    let (ids, output_view) = (&indices, &output.view);
+    let views =
+        GatherViews { pixels: &bytes, indices: &indices, ids, normalisation: &normalisation, output: output_view };
+    let gather = Gather::new(gpu, &views, 6, [1, 1, 5], true, Augmentation::default()).unwrap();
     let mut recorder = gpu.record();
-    gather.record(&mut recorder, 9, 4);
+    gather.record(&mut recorder, 9, 4, 0);
     recorder.submit().unwrap();
     results.push(("gather".to_owned(), output.read(gpu)));
     for kind in Activation::ALL {

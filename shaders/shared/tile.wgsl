@@ -1,5 +1,5 @@
 // The sums of a 32 x 32 or 32 x 64 tile in the registers of a subgroup of 8 lanes, for software adapters.
-// Needs shared/activation.wgsl and shared/math.wgsl, and the kernel's overrides COLUMN_BLOCKS (1 or 2) and ACTIVATION.
+// Needs the kernel's override COLUMN_BLOCKS (1 or 2).
 //
 // A lane holds 4 columns of each block of 32; of every 4 depths it reads 4 rows, which subgroupShuffle with a constant
 // lane (one instruction) hands to all.
@@ -45,22 +45,4 @@ fn tile_add_block(sums: ptr<function, TileSums>, rows: mat4x4<f32>, b0: mat4x4<f
     tile_add_lane(sums, 5u, rows, b0, b1);
     tile_add_lane(sums, 6u, rows, b0, b1);
     tile_add_lane(sums, 7u, rows, b0, b1);
-}
-
-fn tile_activate(value: vec4<f32>) -> vec4<f32> {
-    return vec4<f32>(
-        activation_forward(ACTIVATION, value.x),
-        activation_forward(ACTIVATION, value.y),
-        activation_forward(ACTIVATION, value.z),
-        activation_forward(ACTIVATION, value.w),
-    );
-}
-
-fn tile_gradient(saved: vec4<f32>) -> vec4<f32> {
-    return vec4<f32>(
-        activation_gradient(ACTIVATION, saved.x),
-        activation_gradient(ACTIVATION, saved.y),
-        activation_gradient(ACTIVATION, saved.z),
-        activation_gradient(ACTIVATION, saved.w),
-    );
 }

@@ -104,7 +104,7 @@ impl<'a> CurvatureProduct<'a> {
             let valid = self.batch.min(subject.samples - first);
             let mut recorder = gpu.record();
             let first = (subject.stage)(first, valid)?;
-            self.plan.record(&mut recorder, BatchInfo { first, valid: valid as u32, slot: 0 });
+            self.plan.record(&mut recorder, BatchInfo::new(first, valid as u32, 0));
             recorder.submit()?;
             let share = valid as f64 / subject.samples as f64;
             let product: Vec<f32> = gpu.read(&self.tangents.product.view())?;

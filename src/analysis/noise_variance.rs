@@ -123,7 +123,7 @@ impl<'a> Probe<'a> {
         let (gpu, subject) = (self.gpu, self.subject);
         let noise = self.scheme.at(step, 0, 1);
         let first = (subject.stage)(0, subject.samples)?;
-        let batch = |slot: usize| BatchInfo { first, valid: subject.samples as u32, slot: slot as u32 };
+        let batch = |slot: usize| BatchInfo::new(first, subject.samples as u32, slot as u32);
         let len = self.evaluate.output().len();
         for (sign, at) in [(1.0, 2 * slot + 1), (-1.0, 2 * slot)].into_iter().rev() {
             let mut recorder = gpu.record();

@@ -49,7 +49,7 @@ impl<'a> NoisyLoss<'a> {
             let valid = self.batch.min(subject.samples - first);
             let mut recorder = gpu.record();
             let first = (subject.stage)(first, valid)?;
-            self.plan.record(&mut recorder, BatchInfo { first, valid: valid as u32, slot: slot as u32 });
+            self.plan.record(&mut recorder, BatchInfo::new(first, valid as u32, slot as u32));
             recorder.submit()?;
         }
         let sums: Vec<[f32; 2]> = gpu.read(&self.metrics.view())?;

@@ -50,7 +50,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     nn::load(&gpu, &prepared.model, &arena, &args.weights)?;
     let (part, data) = if args.train_data { ("train", prepared.split.train) } else { ("test", prepared.split.test) };
     let samples = data.len();
-    let evaluator = Evaluator::new(&gpu, &prepared.model, &arena, data, normalisation, config.loss)?;
+    let evaluator = Evaluator::new(&gpu, &prepared.model, &arena, data, &normalisation, config.loss)?;
     let evaluation = match &args.logits {
         None => evaluator.evaluate(&gpu, &arena)?,
         Some(path) => {

@@ -80,7 +80,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     nn::load(&gpu, model, &arena, &args.weights)?;
     let data = if args.test_data { prepared.split.test } else { prepared.split.train };
     let samples = data.len();
-    let data = DeviceData::new(&gpu, data, samples.min(512), normalisation)?;
+    let data = DeviceData::new(&gpu, data, samples.min(512), &normalisation)?;
     let stage = |first: usize, valid: usize| data.stage(&gpu, first, valid);
     let subject = Subject {
         model,

@@ -44,19 +44,39 @@ struct Output<'a> {
     does_not_fit: Option<String>,
 }
 
-fn step(name: &str, call: &Call, batch: usize) -> Step {
-    let (kind, shape, mflop) = match call {
-        Call::Gather { .. } => ("gather", format!("batch {batch}"), 0.0),
-        Call::Matmul(MatmulCall { shape: [m, n, k], .. }) => {
-            ("product", format!("m {m}, n {n}, k {k}"), 2e-6 * (m * n * k) as f64)
+/// Kind and sizes of a call.
+fn describe(call: &Call, batch: usize) -> (&'static str, String) {
+    match call {
+        Call::Gather { .. } => ("gather", format!("batch {batch}")),
+        Call::Matmul(MatmulCall { shape: [m, n, k], .. }) => ("product", format!("m {m}, n {n}, k {k}")),
+        Call::Pack { shape, .. } => ("pack", format!("{} words", shape.packed_words())),
+        Call::Conv(call) => ("convolution", call.shape.to_string()),
+        Call::BatchNorm(call) => ("batch norm", call.shape.to_string()),
+        Call::BatchNormGradient(call) => ("batch norm gradient", call.forward.shape.to_string()),
+        Call::ChannelNormalise { .. } => ("normalise", format!("batch {batch}")),
+        Call::GroupNormalise { .. } => ("group norm", format!("batch {batch}")),
+        Call::GroupNormaliseGradient { .. } => ("group norm gradient", format!("batch {batch}")),
+        Call::GroupNormaliseCurvature { .. } => ("group norm curvature", format!("batch {batch}")),
+        Call::Affine(_) => ("affine", format!("batch {batch}")),
+        Call::AffineGradient(_) => ("affine gradient", format!("batch {batch}")),
+        Call::Pool(call) | Call::PoolSelect(call) => ("pool", format!("{:?}", call.pool)),
+        Call::PoolGradient { call, .. } => ("pool gradient", format!("{:?}", call.pool)),
+        Call::Flatten { shape: [batch, pixels, channels], .. } => {
+            ("flatten", format!("{batch} x {pixels} x {channels}"))
         }
-        Call::Elementwise { operation, .. } => ("elementwise", format!("{operation:?}"), 0.0),
-        Call::ColumnSum { shape: [rows, columns], .. } => ("column sum", format!("{rows} x {columns}"), 0.0),
-        Call::Loss { .. } => ("loss", format!("batch {batch}"), 0.0),
-        Call::LossTangent { .. } => ("loss tangent", format!("batch {batch}"), 0.0),
-        Call::Metrics { .. } => ("metrics", format!("batch {batch}"), 0.0),
-    };
-    Step { name: name.to_owned(), kind, shape, mflop }
+        Call::Dropout { probability, .. } => ("dropout", format!("p {probability}")),
+        Call::Elementwise { operation, .. } => ("elementwise", format!("{operation:?}")),
+        Call::ColumnSum { shape: [rows, columns, _], .. } => ("column sum", format!("{rows} x {columns}")),
+        Call::ChunkSum { shape: [rows, columns, _], .. } => ("chunk sum", format!("{rows} x {columns}")),
+        Call::Loss { .. } => ("loss", format!("batch {batch}")),
+        Call::LossTangent { .. } => ("loss tangent", format!("batch {batch}")),
+        Call::Metrics { .. } => ("metrics", format!("batch {batch}")),
+    }
+}
+
+fn step(name: &str, call: &Call, batch: usize) -> Step {
+    let (kind, shape) = describe(call, batch);
+    Step { name: name.to_owned(), kind, shape, mflop: 1e-6 * call.flops() as f64 }
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {

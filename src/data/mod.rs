@@ -108,14 +108,29 @@ impl Dataset {
     /// Mean and population standard deviation of all values, scaled to 0 to 1; NaN where there are none.
     #[must_use]
     pub fn mean_std(&self) -> (f32, f32) {
+        self.moments(self.pixels.iter().copied())
+    }
+
+    /// As [`mean_std`](Self::mean_std), for each channel.
+    #[must_use]
+    pub fn channel_mean_std(&self) -> Vec<(f32, f32)> {
+        let plane = self.shape.height * self.shape.width;
+        let of = |channel| {
+            let planes = self.pixels.chunks_exact(plane).skip(channel).step_by(self.shape.channels);
+            self.moments(planes.flatten().copied())
+        };
+        (0..self.shape.channels).map(of).collect()
+    }
+
+    fn moments(&self, pixels: impl Iterator<Item = u8>) -> (f32, f32) {
         // Integer sums are exact, so the result does not depend on the order of the samples.
-        let (sum, squares) = self.pixels.iter().fold((0u64, 0u64), |(sum, squares), &pixel| {
+        let (count, sum, squares) = pixels.fold((0u64, 0u64, 0u64), |(count, sum, squares), pixel| {
             let pixel = u64::from(pixel);
-            (sum + pixel, squares + pixel * pixel)
+            (count + 1, sum + pixel, squares + pixel * pixel)
         });
-        let count = self.pixels.len() as f64;
         let scale = f64::from(self.full_scale);
-        let spread = u128::from(squares) * self.pixels.len() as u128 - u128::from(sum) * u128::from(sum);
+        let spread = u128::from(squares) * u128::from(count) - u128::from(sum) * u128::from(sum);
+        let count = count as f64;
         ((sum as f64 / count / scale) as f32, ((spread as f64).sqrt() / count / scale) as f32)
     }
 

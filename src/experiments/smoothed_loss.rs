@@ -126,7 +126,7 @@ fn measure(
 ) -> Result<Measured, ExperimentError> {
     let train = prepared.split.train.clone();
     let samples = train.len();
-    let data = DeviceData::new(gpu, train, samples.min(512), prepared.normalisation(config))?;
+    let data = DeviceData::new(gpu, train, samples.min(512), &prepared.normalisation(config))?;
     let arena = arena.with_noise_scales(gpu, &vec![1.0; arena.layout.spans().len()])?;
     let subject = Subject {
         model: &prepared.model,

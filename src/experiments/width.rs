@@ -204,7 +204,7 @@ pub(super) fn initialise(
     let layout = &arena.layout;
     let relu = !model.description.ends_with(":identity");
     let scale = |param: &crate::graph::Param| match param.role {
-        ParamRole::Bias => 0.0,
+        ParamRole::Bias | ParamRole::Scale => 0.0,
         ParamRole::Weight if relu && param.shape == [width, width] => (2.0 / width as f32).sqrt(),
         ParamRole::Weight => (1.0 / width as f32).sqrt(),
     };
@@ -230,7 +230,7 @@ fn measure(
 ) -> Result<Vec<Point>, ExperimentError> {
     let model = net.model(data, width)?;
     let samples = data.len();
-    let device = DeviceData::new(gpu, data.clone(), samples, [0.0, 1.0])?;
+    let device = DeviceData::new(gpu, data.clone(), samples, &[[0.0, 1.0]])?;
     let options = VarianceOptions { draws: settings.draws, blocks: settings.blocks };
     let point = |mode: &Mode| {
         let noise =

@@ -3,15 +3,25 @@
 /// A graph that cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GraphError {
-    /// Two values that have to be of one width are not.
-    #[error("{operation}: left has {left} features, right has {right}")]
+    /// Two values that have to be of one shape are not.
+    #[error("{operation}: left has {left}, right has {right}")]
     Features {
         /// What was being added to the graph.
         operation: String,
-        /// Features of the left value.
-        left: usize,
-        /// Features of the right value.
-        right: usize,
+        /// Shape of the left value.
+        left: String,
+        /// Shape of the right value.
+        right: String,
+    },
+    /// An operation that cannot take this input.
+    #[error("{operation} cannot take {input}: {reason}")]
+    Shape {
+        /// What was being added to the graph.
+        operation: String,
+        /// What it was given.
+        input: String,
+        /// Why not.
+        reason: String,
     },
     /// A width of 0.
     #[error("{operation}: a width of 0 features")]

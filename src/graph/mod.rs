@@ -5,14 +5,25 @@
 //! everything on a device, after which a step only records.
 
 mod autodiff;
+mod bind;
+mod call;
 mod error;
+mod forward;
+mod fuse;
+mod layers;
 pub mod memory;
 mod op;
 mod plan;
 mod schedule;
+mod shape;
 mod tangent;
 
+pub use call::{
+    AffineCall, BatchNormCall, BatchNormGradientCall, Call, ConvCall, MatmulCall, PlanStep, PoolCall, Slot, SlotId,
+    Tensor,
+};
 pub use error::GraphError;
-pub use op::{Graph, Node, Op, Param, ParamId, ParamRole, ValueId};
+pub use op::{BatchNormOp, Graph, Node, NormOp, Op, Param, ParamId, ParamInit, ParamRole, Stat, StatId, ValueId};
 pub use plan::{BatchInfo, DataViews, Plan, TangentArenas};
-pub use schedule::{Call, Loss, MatmulCall, Mode, PlanStep, Schedule, Slot, SlotId, Tensor};
+pub use schedule::{Loss, Mode, Schedule};
+pub use shape::ValueShape;

@@ -1,16 +1,20 @@
-//! Values, parameters and operations, with shape inference.
+//! Values, parameters and operations.
 
-use crate::kernels::{Activation, ArenaLayout};
+use crate::kernels::{Activation, ArenaLayout, ConvOptions, Pool};
 
-use super::GraphError;
+use super::{GraphError, ValueShape};
 
-/// A value of a graph: one tensor [batch, features].
+/// A value of a graph: one tensor, a batch of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ValueId(pub(super) usize);
 
 /// A parameter of a graph: its number in every arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ParamId(pub usize);
+
+/// A tensor of running statistics: its number in their arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StatId(pub usize);
 
 /// What a parameter is to its module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,25 +23,80 @@ pub enum ParamRole {
     Weight,
     /// A bias.
     Bias,
+    /// The scale of a norm.
+    Scale,
+}
+
+/// How a parameter starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ParamInit {
+    /// Uniform in +-1/sqrt(fan_in), where fan_in is the inputs of each output.
+    Uniform {
+        /// Inputs of each output.
+        fan_in: usize,
+    },
+    /// One value throughout.
+    Constant(f32),
 }
 
 /// A parameter tensor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Param {
     /// PyTorch's name, `fc1.weight`.
     pub name: String,
-    /// PyTorch's layout: weight [out_features, in_features], bias [out_features].
+    /// PyTorch's layout: weight [out_features, in_features] or [out, in / groups, height, width], bias [out].
     pub shape: Vec<usize>,
     /// Number of the module it belongs to.
     pub module: usize,
-    /// Weight or bias.
+    /// Weight, bias or scale.
     pub role: ParamRole,
-    /// Inputs of each output: initialisation is uniform in +-1/sqrt(fan_in).
-    pub fan_in: usize,
+    /// How it starts.
+    pub init: ParamInit,
+}
+
+/// A tensor of running statistics, [channels].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stat {
+    /// PyTorch's name, `bn1.running_mean`.
+    pub name: String,
+    /// Channels.
+    pub channels: usize,
+    /// Its value at the start.
+    pub initial: f32,
+}
+
+/// Parameters and settings of a batch norm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNormOp {
+    /// [channels]
+    pub weight: ParamId,
+    /// [channels]
+    pub bias: ParamId,
+    /// Running mean and variance, [channels].
+    pub running: [StatId; 2],
+    /// Added to the variance.
+    pub eps: f32,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+/// Parameters and settings of a group norm or layer norm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NormOp {
+    /// [channels], or the shape of a sample
+    pub weight: ParamId,
+    /// As the weight.
+    pub bias: ParamId,
+    /// Groups of channels.
+    pub groups: usize,
+    /// Whether every element of a sample has a weight of its own.
+    pub per_pixel: bool,
+    /// Added to the variance.
+    pub eps: f32,
 }
 
 /// An operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
     /// output = activation(input weight' + bias)
     Linear {
@@ -48,6 +107,32 @@ pub enum Op {
         /// Applied in the product's epilogue.
         activation: Activation,
     },
+    /// output = activation(input convolved with weight + bias)
+    Conv {
+        /// [out, in / groups, height, width]
+        weight: ParamId,
+        /// [out]
+        bias: Option<ParamId>,
+        /// Kernel, stride and so on.
+        options: ConvOptions,
+        /// Applied in the product's epilogue.
+        activation: Activation,
+    },
+    /// output = activation(batch norm of the first input + the second input, where there is one)
+    BatchNorm(BatchNormOp),
+    /// output = norm over groups of channels of each sample
+    Norm(NormOp),
+    /// output = pool of the input
+    Pool(Pool),
+    /// An image as a row of features, channel first.
+    Flatten,
+    /// Random zeros in training.
+    Dropout {
+        /// Chance of a zero.
+        probability: f32,
+        /// Number among the graph's dropouts: each has its own stream.
+        layer: usize,
+    },
     /// output = activation(input)
     Activate(Activation),
     /// output = left + right
@@ -55,7 +140,7 @@ pub enum Op {
 }
 
 /// An operation at its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     /// What is computed.
     pub op: Op,
@@ -66,12 +151,13 @@ pub struct Node {
 }
 
 /// A model: operations in order, each reading values made before.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Graph {
-    params: Vec<Param>,
-    features: Vec<usize>,
-    nodes: Vec<Node>,
-    modules: usize,
+    pub(super) params: Vec<Param>,
+    pub(super) stats: Vec<Stat>,
+    pub(super) shapes: Vec<ValueShape>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) modules: usize,
 }
 
 impl Graph {
@@ -80,108 +166,64 @@ impl Graph {
     /// # Errors
     /// [`GraphError::Empty`] for none.
     pub fn new(features: usize) -> Result<(Self, ValueId), GraphError> {
+        Self::with_input(ValueShape::Features(features))
+    }
+
+    /// A graph whose input has this shape.
+    ///
+    /// # Errors
+    /// [`GraphError::Empty`] for an empty side.
+    pub fn with_input(shape: ValueShape) -> Result<(Self, ValueId), GraphError> {
         let mut graph = Self::default();
-        let input = graph.value("input", features)?;
+        let input = graph.value("input", shape)?;
         Ok((graph, input))
     }
 
-    fn value(&mut self, operation: &str, features: usize) -> Result<ValueId, GraphError> {
-        if features == 0 {
+    pub(super) fn value(&mut self, operation: &str, shape: ValueShape) -> Result<ValueId, GraphError> {
+        if shape.features() == 0 {
             return Err(GraphError::Empty { operation: operation.to_owned() });
         }
-        self.features.push(features);
-        Ok(ValueId(self.features.len() - 1))
+        self.shapes.push(shape);
+        Ok(ValueId(self.shapes.len() - 1))
     }
 
-    /// Adds a linear layer `name` with parameters `name.weight` and `name.bias`.
-    ///
-    /// # Errors
-    /// [`GraphError::Empty`] for a width of 0, [`GraphError::Name`] for a name taken.
-    pub fn linear(
-        &mut self,
-        input: ValueId,
-        name: &str,
-        out_features: usize,
-        activation: Activation,
-    ) -> Result<ValueId, GraphError> {
-        let in_features = self.features(input);
-        let output = self.value(&format!("linear {name}"), out_features)?;
-        let module = self.modules;
-        self.modules += 1;
-        let mut param = |kind: &str, shape: Vec<usize>, role| {
-            let param = Param { name: format!("{name}.{kind}"), shape, module, role, fan_in: in_features };
-            if self.params.iter().any(|other| other.name == param.name) {
-                return Err(GraphError::Name { name: param.name });
-            }
-            self.params.push(param);
-            Ok(ParamId(self.params.len() - 1))
-        };
-        let weight = param("weight", vec![out_features, in_features], ParamRole::Weight)?;
-        let bias = param("bias", vec![out_features], ParamRole::Bias)?;
-        self.nodes.push(Node { op: Op::Linear { weight, bias, activation }, inputs: vec![input], output });
-        Ok(output)
+    pub(super) fn node(&mut self, op: Op, inputs: Vec<ValueId>, output: ValueId) -> ValueId {
+        self.nodes.push(Node { op, inputs, output });
+        output
     }
 
-    /// Adds an activation. A schedule takes it into the product of the linear layer before it where nothing else reads
-    /// that layer's output; the value activated stays what it was.
-    ///
-    /// # Errors
-    /// None in practice: the width is that of the input.
-    pub fn activate(&mut self, input: ValueId, activation: Activation) -> Result<ValueId, GraphError> {
-        let output = self.value("activation", self.features(input))?;
-        self.nodes.push(Node { op: Op::Activate(activation), inputs: vec![input], output });
-        Ok(output)
-    }
-
-    /// The same computation, each activation that is the only reader of a linear layer's output taken into that layer.
-    /// The outputs of such layers remain as values that no operation makes.
-    pub(super) fn fused(&self) -> Self {
-        let uses = |value| self.nodes.iter().flat_map(|node| &node.inputs).filter(|input| **input == value).count();
-        let mut nodes: Vec<Node> = Vec::with_capacity(self.nodes.len());
-        for node in &self.nodes {
-            let mut node = node.clone();
-            if let Op::Activate(activation) = node.op
-                && let Some(at) = nodes.iter().position(|before| before.output == node.inputs[0])
-                && let Op::Linear { weight, bias, activation: Activation::Identity } = nodes[at].op
-                && uses(node.inputs[0]) == 1
-            {
-                let inputs = nodes.remove(at).inputs;
-                node = Node { op: Op::Linear { weight, bias, activation }, inputs, output: node.output };
-            }
-            nodes.push(node);
-        }
-        Self { nodes, ..self.clone() }
-    }
-
-    /// Adds a sum of two values, a residual connection.
-    ///
-    /// # Errors
-    /// [`GraphError::Features`] if they differ in width.
-    pub fn add(&mut self, left: ValueId, right: ValueId) -> Result<ValueId, GraphError> {
-        let (l, r) = (self.features(left), self.features(right));
-        if l != r {
-            return Err(GraphError::Features { operation: "add".to_owned(), left: l, right: r });
-        }
-        let output = self.value("add", l)?;
-        self.nodes.push(Node { op: Op::Add, inputs: vec![left, right], output });
-        Ok(output)
+    /// Shape of a value.
+    #[must_use]
+    pub fn shape(&self, value: ValueId) -> ValueShape {
+        self.shapes[value.0]
     }
 
     /// Features of a value.
     #[must_use]
     pub fn features(&self, value: ValueId) -> usize {
-        self.features[value.0]
+        self.shape(value).features()
     }
 
     /// Number of values.
     pub(super) fn value_count(&self) -> usize {
-        self.features.len()
+        self.shapes.len()
+    }
+
+    /// How many operations read a value.
+    pub(super) fn uses(&self, value: ValueId) -> usize {
+        self.nodes.iter().flat_map(|node| &node.inputs).filter(|input| **input == value).count()
     }
 
     /// The parameters, in the order of the arenas.
     #[must_use]
     pub fn params(&self) -> &[Param] {
         &self.params
+    }
+
+    /// The running statistics, in the order of their arena.
+    #[must_use]
+    pub fn stats(&self) -> &[Stat] {
+        &self.stats
     }
 
     /// The operations in order.
@@ -202,9 +244,10 @@ impl Graph {
         self.nodes.last().map_or(self.input(), |node| node.output)
     }
 
-    /// Where the parameters lie in every arena.
+    /// Where the parameters lie in every arena, and the running statistics in theirs.
     #[must_use]
     pub fn layout(&self) -> ArenaLayout {
-        ArenaLayout::new(self.params.iter().map(|param| param.shape.as_slice()))
+        let params = ArenaLayout::new(self.params.iter().map(|param| param.shape.as_slice()));
+        params.with_stats(self.stats.iter().map(|stat| stat.channels))
     }
 }

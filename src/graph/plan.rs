@@ -1,31 +1,34 @@
 //! A schedule bound on a device: made once, recorded every step.
 
 use crate::{
-    gpu::{Buffer, Dispatch, Gpu, GpuError, Recorder, View},
-    kernels::{
-        Arena, Gather, LossBuffers, LossKernel, LossTangent, MatmulOperands, MatmulShape, MetricsSum, MseTargets,
-        column_sum, elementwise, loss_tangent, matmul, matmul_variant, mse, softmax_nll,
-    },
+    gpu::{Buffer, Gpu, GpuError, Recorder, View, WORD_BYTES},
+    kernels::{Arena, Augmentation},
 };
 
 use super::{
-    memory::Placement,
-    schedule::{Call, Loss, MatmulCall, Schedule, SlotId, Tensor},
+    Loss,
+    bind::{Binder, Stage},
+    memory,
+    schedule::Schedule,
 };
 
 /// A data set on the device.
 #[derive(Clone, Debug)]
 pub struct DataViews {
-    /// [samples * features] bytes, four to a word
+    /// [samples, channels, height, width] bytes, four to a word
     pub pixels: View,
     /// [samples], class indices
     pub labels: View,
-    /// [positions], the order in which batches take samples
+    /// [positions], the order in which batches take samples from `pixels` and `labels`
     pub indices: View,
-    /// input = byte * scale + shift
-    pub scale: f32,
-    /// See `scale`.
-    pub shift: f32,
+    /// [positions], the number in the data set of each position's sample; augmentation goes by it
+    pub ids: View,
+    /// [channels, 2]: input = byte * scale + shift
+    pub normalisation: View,
+    /// Channels, height and width of a sample.
+    pub sample: [usize; 3],
+    /// Random changes to the samples.
+    pub augment: Augmentation,
 }
 
 /// What changes from batch to batch.
@@ -37,6 +40,22 @@ pub struct BatchInfo {
     pub valid: u32,
     /// Slot of the metrics ring.
     pub slot: u32,
+    /// Epoch, by which samples are augmented.
+    pub epoch: u32,
+    /// Step, by which dropout draws.
+    pub step: u64,
+    /// Seed of dropout.
+    pub seed: u64,
+    /// Share of this batch in the running statistics of batch norms that go by the batch's.
+    pub stats_momentum: f32,
+}
+
+impl BatchInfo {
+    /// Samples `first .. first + valid` into a slot of the metrics; epoch, step and seed 0, PyTorch's momentum of 0.1.
+    #[must_use]
+    pub fn new(first: u32, valid: u32, slot: u32) -> Self {
+        Self { first, valid, slot, epoch: 0, step: 0, seed: 0, stats_momentum: 0.1 }
+    }
 }
 
 /// What a product with the Hessian reads and writes, laid out as the weights.
@@ -48,109 +67,11 @@ pub struct TangentArenas {
     pub product: Buffer,
 }
 
-#[derive(Debug)]
-enum Stage {
-    Fixed(Dispatch),
-    Gather(Gather),
-    Loss(LossKernel),
-    Metrics(MetricsSum),
-}
-
 /// Every dispatch of a batch, bound and ready.
 #[derive(Debug)]
 pub struct Plan {
     stages: Vec<Stage>,
     output: View,
-}
-
-struct Binder<'a> {
-    gpu: &'a Gpu,
-    schedule: &'a Schedule,
-    placement: Placement,
-    activations: Buffer,
-    arena: &'a Arena,
-    tangents: Option<&'a TangentArenas>,
-}
-
-impl Binder<'_> {
-    fn slot(&self, SlotId(slot): SlotId) -> Result<View, GpuError> {
-        self.activations.part(self.placement.offsets[slot], self.schedule.slots[slot].words)
-    }
-
-    fn tensor(&self, tensor: Tensor) -> Result<View, GpuError> {
-        match tensor {
-            Tensor::Slot(slot) => self.slot(slot),
-            Tensor::Weight(param) => self.arena.tensor(&self.arena.weights_eff, param.0),
-            Tensor::Grad(param) => self.arena.tensor(&self.arena.grads, param.0),
-            Tensor::Direction(param) => self.arena.tensor(&self.tangents()?.direction, param.0),
-            Tensor::Product(param) => self.arena.tensor(&self.tangents()?.product, param.0),
-        }
-    }
-
-    fn tangents(&self) -> Result<&TangentArenas, GpuError> {
-        let missing = GpuError::Length { kernel: "plan", argument: "tangent arenas", expected: 2, found: 0 };
-        self.tangents.ok_or(missing)
-    }
-
-    fn stage(&self, call: &Call, data: &DataViews, metrics: &View, loss: Loss) -> Result<Stage, GpuError> {
-        let (gpu, schedule) = (self.gpu, self.schedule);
-        let batch = schedule.batch;
-        Ok(match call {
-            Call::Gather { output } => {
-                let views = [&data.pixels, &data.indices, &self.slot(*output)?];
-                Stage::Gather(Gather::new(gpu, views, [batch, schedule.features], [data.scale, data.shift])?)
-            }
-            Call::Matmul(call) => Stage::Fixed(self.matmul(call)?),
-            Call::Elementwise { operation, left, right, output, accumulate } => {
-                let unused = gpu.unused(0)?;
-                let right = right.map(|slot| self.slot(slot)).transpose()?.unwrap_or(unused);
-                let views = [&self.slot(*left)?, &right, &self.slot(*output)?];
-                Stage::Fixed(elementwise(gpu, *operation, views, *accumulate)?)
-            }
-            Call::ColumnSum { input, output, shape, accumulate } => {
-                let output = self.tensor(*output)?;
-                Stage::Fixed(column_sum(gpu, &self.slot(*input)?, &output, *shape, *accumulate)?)
-            }
-            Call::LossTangent { logits, tangent, output } => {
-                let views = [&self.slot(*logits)?, &self.slot(*tangent)?, &self.slot(*output)?];
-                let of = if loss == Loss::Nll { LossTangent::Nll } else { LossTangent::Mse };
-                Stage::Loss(loss_tangent(gpu, of, views, [batch, schedule.classes])?)
-            }
-            Call::Loss { logits, grad_logits, row_stats } => {
-                let buffers = LossBuffers {
-                    logits: &self.slot(*logits)?,
-                    labels: &data.labels,
-                    indices: &data.indices,
-                    grad_logits: &self.slot(*grad_logits)?,
-                    row_stats: &self.slot(*row_stats)?,
-                };
-                let shape = [batch, schedule.classes];
-                Stage::Loss(match loss {
-                    Loss::Nll => softmax_nll(gpu, &buffers, shape)?,
-                    Loss::Mse => mse(gpu, &buffers, &MseTargets::OneHot, shape)?,
-                })
-            }
-            Call::Metrics { row_stats } => {
-                Stage::Metrics(MetricsSum::new(gpu, &self.slot(*row_stats)?, metrics, batch)?)
-            }
-        })
-    }
-
-    fn matmul(&self, call: &MatmulCall) -> Result<Dispatch, GpuError> {
-        let [m, n, k] = call.shape;
-        let shape = MatmulShape::new(m, n, k)?;
-        let variant = matmul_variant(self.gpu, shape);
-        let aux = call.aux.map(|tensor| self.tensor(tensor)).transpose()?;
-        let pre = call.pre.map(|slot| self.slot(slot)).transpose()?;
-        let operands = MatmulOperands {
-            a: &self.tensor(call.a)?,
-            b: &self.tensor(call.b)?,
-            aux: aux.as_ref(),
-            c: &self.tensor(call.c)?,
-            pre: pre.as_ref(),
-        };
-        matmul(self.gpu, variant, call.layout, shape, call.epilogue, call.accumulate, &operands)
-    }
 }
 
 impl Plan {
@@ -182,14 +103,22 @@ impl Plan {
         metrics: &View,
         loss: Loss,
     ) -> Result<Self, GpuError> {
-        let placement = schedule.placement();
-        let activations = gpu.buffer("activations", placement.words)?;
-        let binder = Binder { gpu, schedule, placement, activations, arena, tangents };
-        let stages = schedule
-            .steps
-            .iter()
-            .map(|step| binder.stage(&step.call, data, metrics, loss))
-            .collect::<Result<_, _>>()?;
+        let limits = gpu.limits();
+        let bank_words = memory::bank_words(limits.buffer_bytes);
+        if let Some(slot) = schedule.slots.iter().max_by_key(|slot| slot.words)
+            && slot.words as u64 * WORD_BYTES > limits.binding_bytes.min(limits.buffer_bytes)
+        {
+            return Err(GpuError::TooLarge {
+                what: format!("tensor {} of a batch of {}", slot.name, schedule.batch),
+                bytes: slot.words as u64 * WORD_BYTES,
+                limit: limits.binding_bytes.min(limits.buffer_bytes),
+                limit_name: "max_storage_buffer_binding_size",
+            });
+        }
+        let placement = schedule.placement(bank_words);
+        let banks = placement.banks().map(|words| gpu.buffer("activations", words)).collect::<Result<_, _>>()?;
+        let binder = Binder { gpu, schedule, placement, banks, arena, tangents, data, metrics, loss };
+        let stages = schedule.steps.iter().map(|step| binder.stage(&step.call)).collect::<Result<_, _>>()?;
         Ok(Self { stages, output: binder.slot(schedule.output)? })
     }
 
@@ -198,9 +127,12 @@ impl Plan {
         for stage in &self.stages {
             match stage {
                 Stage::Fixed(dispatch) => recorder.run(dispatch),
-                Stage::Gather(gather) => gather.record(recorder, batch.first, batch.valid),
+                Stage::Gather(gather) => gather.record(recorder, batch.first, batch.valid, batch.epoch),
                 Stage::Loss(loss) => loss.record(recorder, batch.first, batch.valid),
                 Stage::Metrics(metrics) => metrics.record(recorder, batch.slot),
+                Stage::BatchNorm(norm) => norm.record(recorder, batch.valid, batch.stats_momentum),
+                Stage::BatchNormGradient(norm) => norm.record(recorder, batch.valid),
+                Stage::Dropout(dropout) => dropout.record(recorder, batch.seed, batch.step),
             }
         }
     }

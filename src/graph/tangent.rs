@@ -12,14 +12,16 @@ use crate::kernels::{Activation, Elementwise, Epilogue};
 
 use super::{
     Mode,
-    schedule::{Call, MatmulCall, PlanStep, Schedule, SlotId, Tensor},
+    call::{AffineCall, Call, ConvCall, MatmulCall, PlanStep, PoolCall, SlotId, Tensor},
+    schedule::Schedule,
 };
 
 /// Turns the schedule of a training batch, whose backward has no fused activations, into that of a product.
 pub(super) fn differentiate(schedule: &mut Schedule, params: usize) {
     let primal = std::mem::take(&mut schedule.steps);
     let tangents = vec![None; schedule.slots.len()];
-    let mut pass = Pass { schedule, tangents, weights: true, primal: true, written: vec![false; params] };
+    let written = vec![false; params];
+    let mut pass = Pass { schedule, tangents, weights: true, primal: true, written, norm_inputs: Vec::new() };
     for step in primal {
         pass.step(step);
     }
@@ -35,6 +37,8 @@ struct Pass<'a> {
     primal: bool,
     /// Parameters whose product holds something.
     written: Vec<bool>,
+    /// What each norm made, and from what.
+    norm_inputs: Vec<(SlotId, SlotId)>,
 }
 
 /// Where the terms of a tangent go: the first may overwrite, the others add.
@@ -53,19 +57,13 @@ impl Target {
 impl Pass<'_> {
     fn step(&mut self, step: PlanStep) {
         let PlanStep { name, call } = step;
-        let keep = self.primal
-            && match &call {
-                Call::Gather { .. } | Call::Elementwise { .. } | Call::LossTangent { .. } => true,
-                Call::Matmul(call) => matches!(call.c, Tensor::Slot(_)),
-                Call::Loss { .. } => self.schedule.mode == Mode::HessianProduct,
-                Call::ColumnSum { .. } | Call::Metrics { .. } => false,
-            };
-        if keep {
+        if self.is_needed(&call) {
             self.schedule.push(&name, call.clone());
         }
         let name = format!("{name} tangent");
         match call {
             Call::Matmul(call) => self.matmul(&name, call),
+            Call::Conv(call) => self.conv(&name, call),
             Call::Elementwise { operation, left, right, output, accumulate } => {
                 self.elementwise(&name, operation, [Some(left), right], output, accumulate);
             }
@@ -76,7 +74,26 @@ impl Pass<'_> {
                 }
             }
             Call::Loss { logits, grad_logits, .. } => self.loss(&name, logits, grad_logits),
-            Call::Gather { .. } | Call::Metrics { .. } | Call::LossTangent { .. } => {}
+            Call::Pack { weight, output, shape } => {
+                if let Some(weight) = self.of(weight)
+                    && let Some((output, _)) = self.target_slot(output, false)
+                {
+                    self.schedule.push(&name, Call::Pack { weight, output, shape });
+                }
+            }
+            call => self.norm_or_pool(&name, call),
+        }
+    }
+
+    /// Whether a call is run for its own result.
+    fn is_needed(&self, call: &Call) -> bool {
+        match call {
+            // Tangents flow through the weights as they are, in backward too.
+            Call::Pack { .. } => true,
+            Call::Loss { .. } => self.schedule.mode == Mode::HessianProduct,
+            Call::Matmul(MatmulCall { c, .. }) | Call::Conv(ConvCall { c, .. }) => self.primal && c.slot().is_some(),
+            Call::AffineGradient(_) | Call::ChunkSum { .. } | Call::ColumnSum { .. } | Call::Metrics { .. } => false,
+            _ => self.primal,
         }
     }
 
@@ -90,7 +107,7 @@ impl Pass<'_> {
 
     fn new_slot(&mut self, name: &str, words: usize) -> SlotId {
         self.tangents.push(None);
-        self.schedule.slot(name, words / self.schedule.batch)
+        self.schedule.slot_words(name, words)
     }
 
     /// The tangent of a call's output; `accumulate` says that the call adds to what is there.
@@ -112,39 +129,71 @@ impl Pass<'_> {
         }
     }
 
+    /// As [`Pass::target`] for a slot: the slot and whether to add.
+    fn target_slot(&mut self, output: SlotId, accumulate: bool) -> Option<(SlotId, bool)> {
+        let target = self.target(Tensor::Slot(output), accumulate);
+        target.tensor.slot().map(|slot| (slot, target.accumulate))
+    }
+
     /// C = A B gives the tangents A' B + A B' (a prime for a tangent), then the epilogue's derivative.
     fn matmul(&mut self, name: &str, call: MatmulCall) {
         let (a, b) = (self.of(call.a), self.of(call.b));
         if a.is_none() && b.is_none() {
             return;
         }
-        debug_assert!(!matches!(call.epilogue, Epilogue::ActivationGradient(_)), "backward is not fused here");
-        let Epilogue::BiasActivation { activation, .. } = call.epilogue else {
-            let target = self.target(call.c, call.accumulate);
-            self.products(name, call, [a, b], None, target);
-            return;
-        };
-        let Tensor::Slot(output) = call.c else { return };
-        let saved = call.pre.unwrap_or(output);
-        let sums = if activation == Activation::Identity {
-            self.target(call.c, false)
-        } else if call.pre.is_some() {
-            self.target(Tensor::Slot(saved), false)
-        } else {
-            let words = self.schedule.slots[output.0].words;
-            Target { tensor: Tensor::Slot(self.new_slot("sums tangent", words)), accumulate: false }
-        };
+        let sums = self.sums(call.epilogue, call.c, call.pre, call.accumulate);
         let bias = call.aux.and_then(|aux| self.of(aux));
         self.products(name, call, [a, b], bias, sums);
-        if let (Tensor::Slot(left), false) = (sums.tensor, activation == Activation::Identity) {
-            let target = self.target(call.c, false);
-            self.push_elementwise(
-                name,
-                Elementwise::ActivationGradient(activation),
-                [left, saved],
-                target.tensor,
-                false,
-            );
+        self.through_activation(name, call.epilogue, call.c, call.pre, sums);
+    }
+
+    /// As [`Pass::matmul`]: a convolution is bilinear too.
+    fn conv(&mut self, name: &str, call: ConvCall) {
+        let (a, b) = (self.of(call.a), self.of(call.b));
+        if a.is_none() && b.is_none() {
+            return;
+        }
+        let mut sums = self.sums(call.epilogue, call.c, call.pre, call.accumulate);
+        let whole = sums;
+        let plain = ConvCall { epilogue: Epilogue::Plain, aux: None, c: sums.tensor, pre: None, ..call };
+        if let Some(b) = b {
+            let aux = call.aux.and_then(|aux| self.of(aux));
+            let identity = Epilogue::BiasActivation { activation: Activation::Identity, store_pre: false };
+            let epilogue = if aux.is_some() { identity } else { Epilogue::Plain };
+            let accumulate = sums.next();
+            self.schedule.push(name, Call::Conv(ConvCall { b, epilogue, aux, accumulate, ..plain }));
+        }
+        if let Some(a) = a {
+            let accumulate = sums.next();
+            self.schedule.push(name, Call::Conv(ConvCall { a, accumulate, ..plain }));
+        }
+        self.through_activation(name, call.epilogue, call.c, call.pre, whole);
+    }
+
+    /// Where the tangent of a product's sums goes: to that of the result, unless an activation comes between.
+    fn sums(&mut self, epilogue: Epilogue, c: Tensor, pre: Option<SlotId>, accumulate: bool) -> Target {
+        debug_assert!(!matches!(epilogue, Epilogue::ActivationGradient(_)), "backward is not fused here");
+        match (epilogue, c, pre) {
+            (Epilogue::BiasActivation { activation: Activation::Identity, .. }, ..) => self.target(c, false),
+            (Epilogue::BiasActivation { .. }, _, Some(pre)) => self.target(Tensor::Slot(pre), false),
+            (Epilogue::BiasActivation { .. }, Tensor::Slot(output), None) => {
+                let words = self.schedule.slots[output.0].words;
+                Target { tensor: Tensor::Slot(self.new_slot("sums tangent", words)), accumulate: false }
+            }
+            _ => self.target(c, accumulate),
+        }
+    }
+
+    /// The tangent of a product's result from that of its sums.
+    fn through_activation(&mut self, name: &str, epilogue: Epilogue, c: Tensor, pre: Option<SlotId>, sums: Target) {
+        let Epilogue::BiasActivation { activation, .. } = epilogue else { return };
+        if activation != Activation::Identity
+            && let (Tensor::Slot(left), Tensor::Slot(output)) = (sums.tensor, c)
+        {
+            let saved = pre.unwrap_or(output);
+            let target = self.target(c, false);
+            let operation = Elementwise::ActivationGradient(activation);
+            self.push_elementwise(name, operation, [left, saved], target.tensor, false);
         }
     }
 
@@ -239,6 +288,122 @@ impl Pass<'_> {
             && let Target { tensor: Tensor::Slot(output), .. } = self.target(Tensor::Slot(grad_logits), false)
         {
             self.schedule.push(name, Call::LossTangent { logits, tangent, output });
+        }
+    }
+
+    /// Calls that are linear in what they read, or affine with parameters.
+    fn norm_or_pool(&mut self, name: &str, call: Call) {
+        let tangent = |pass: &Self, slot: SlotId| pass.tangents[slot.0];
+        match call {
+            Call::Flatten { input, output, shape, back, accumulate } => {
+                if let Some(input) = tangent(self, input)
+                    && let Some((output, accumulate)) = self.target_slot(output, accumulate)
+                {
+                    self.schedule.push(name, Call::Flatten { input, output, shape, back, accumulate });
+                }
+            }
+            Call::ChunkSum { input, output, shape } => {
+                if let Some(input) = tangent(self, input)
+                    && let Some((output, _)) = self.target_slot(output, false)
+                {
+                    self.schedule.push(name, Call::ChunkSum { input, output, shape });
+                }
+            }
+            Call::Pool(call) => self.pool(name, call, |call| match call.chosen {
+                Some(_) => Call::PoolSelect(call),
+                None => Call::Pool(call),
+            }),
+            Call::PoolGradient { call, .. } => {
+                self.pool(name, call, |call| Call::PoolGradient { call, saved: None });
+            }
+            Call::ChannelNormalise { shape, running, input, output, accumulate, .. } => {
+                if let Some(input) = tangent(self, input)
+                    && let Some((output, accumulate)) = self.target_slot(output, accumulate)
+                {
+                    let call = Call::ChannelNormalise { shape, running, input, output, centre: false, accumulate };
+                    self.schedule.push(name, call);
+                }
+            }
+            Call::GroupNormalise { shape, input, xhat, inv_std } => {
+                self.norm_inputs.push((xhat, input));
+                if let Some(grad) = tangent(self, input)
+                    && let Some((output, accumulate)) = self.target_slot(xhat, false)
+                {
+                    let call = Call::GroupNormaliseGradient { shape, grad, xhat, inv_std, output, accumulate };
+                    self.schedule.push(name, call);
+                }
+            }
+            Call::GroupNormaliseGradient { .. } => self.norm_gradient(name, &call),
+            Call::Affine(call) => self.affine(name, call),
+            Call::AffineGradient(call) => self.affine_gradient(name, call),
+            _ => {}
+        }
+    }
+
+    fn pool(&mut self, name: &str, call: PoolCall, of: impl FnOnce(PoolCall) -> Call) {
+        if let Some(input) = self.tangents[call.input.0]
+            && let Some((output, accumulate)) = self.target_slot(call.output, call.accumulate)
+        {
+            self.schedule.push(name, of(PoolCall { input, output, accumulate, ..call }));
+        }
+    }
+
+    /// The derivative P(g) of a norm: P(g') and, where the norm's input has a tangent, P'(g).
+    fn norm_gradient(&mut self, name: &str, call: &Call) {
+        let Call::GroupNormaliseGradient { shape, grad, xhat, inv_std, output, accumulate } = *call else { return };
+        let input = self.norm_inputs.iter().find(|(made, _)| *made == xhat).map(|(_, input)| *input);
+        let curved = input.and_then(|input| Some([self.tangents[input.0]?, self.tangents[xhat.0]?]));
+        let of_grad = self.tangents[grad.0];
+        if of_grad.is_none() && curved.is_none() {
+            return;
+        }
+        let Some((output, mut accumulate)) = self.target_slot(output, accumulate) else { return };
+        if let Some(grad) = of_grad {
+            let call = Call::GroupNormaliseGradient { shape, grad, xhat, inv_std, output, accumulate };
+            self.schedule.push(name, call);
+            accumulate = true;
+        }
+        if let Some([x_tangent, xhat_tangent]) = curved {
+            debug_assert!(accumulate, "the gradient has a tangent wherever the norm's input has one");
+            let values = [grad, xhat, x_tangent, xhat_tangent, output];
+            self.schedule.push(name, Call::GroupNormaliseCurvature { shape, values, inv_std });
+        }
+    }
+
+    /// y = x s + t gives x' s + x s' + t'.
+    fn affine(&mut self, name: &str, call: AffineCall) {
+        let (x, scale) = (self.tangents[call.input.0], self.of(call.scale));
+        if x.is_none() && scale.is_none() {
+            return;
+        }
+        let Some((other, mut accumulate)) = self.target_slot(call.other, call.accumulate) else { return };
+        if let Some(scale) = scale {
+            let shift = call.shift.and_then(|shift| self.of(shift));
+            self.schedule.push(name, Call::Affine(AffineCall { other, scale, shift, accumulate, ..call }));
+            accumulate = true;
+        }
+        if let Some(input) = x {
+            self.schedule.push(name, Call::Affine(AffineCall { input, other, shift: None, accumulate, ..call }));
+        }
+    }
+
+    /// sum g x and sum g give sum (g' x + g x') and sum g'.
+    fn affine_gradient(&mut self, name: &str, call: AffineCall) {
+        let (grad, x) = (self.tangents[call.input.0], self.tangents[call.other.0]);
+        if grad.is_none() && x.is_none() {
+            return;
+        }
+        let mut scale = self.target(call.scale, false);
+        if let Some(input) = grad {
+            let shift = call.shift.map(|shift| self.target(shift, false).tensor);
+            let accumulate = scale.next();
+            let of = AffineCall { input, scale: scale.tensor, shift, accumulate, ..call };
+            self.schedule.push(name, Call::AffineGradient(of));
+        }
+        if let Some(other) = x {
+            let accumulate = scale.next();
+            let of = AffineCall { other, scale: scale.tensor, shift: None, accumulate, ..call };
+            self.schedule.push(name, Call::AffineGradient(of));
         }
     }
 }

@@ -17,11 +17,13 @@ pub enum Activation {
     Tanh,
     /// 1 / (1 + exp(-x))
     Sigmoid,
+    /// x / (1 + exp(-x))
+    Silu,
 }
 
 impl Activation {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Identity, Self::Relu, Self::Gelu, Self::Tanh, Self::Sigmoid];
+    pub const ALL: [Self; 6] = [Self::Identity, Self::Relu, Self::Gelu, Self::Tanh, Self::Sigmoid, Self::Silu];
 
     /// The override's value.
     #[must_use]
@@ -32,13 +34,14 @@ impl Activation {
             Self::Gelu => 2,
             Self::Tanh => 3,
             Self::Sigmoid => 4,
+            Self::Silu => 5,
         }
     }
 
     /// Whether backward needs the pre-activation; the others need the output.
     #[must_use]
     pub fn saves_input(self) -> bool {
-        self == Self::Gelu
+        matches!(self, Self::Gelu | Self::Silu)
     }
 
     /// Whether its second derivative is 0 wherever it exists.
@@ -56,6 +59,7 @@ impl Activation {
             Self::Gelu => "gelu",
             Self::Tanh => "tanh",
             Self::Sigmoid => "sigmoid",
+            Self::Silu => "silu",
         }
     }
 }

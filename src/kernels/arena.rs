@@ -29,6 +29,8 @@ impl TensorSpan {
 pub struct ArenaLayout {
     spans: Vec<TensorSpan>,
     words: usize,
+    stats: Vec<TensorSpan>,
+    stat_words: usize,
 }
 
 impl ArenaLayout {
@@ -43,6 +45,14 @@ impl ArenaLayout {
             layout.words += align_words(len);
         }
         layout
+    }
+
+    /// The same, with tensors of running statistics [channels] in an arena of their own.
+    #[must_use]
+    pub fn with_stats(self, channels: impl IntoIterator<Item = usize>) -> Self {
+        let shapes: Vec<[usize; 1]> = channels.into_iter().map(|channels| [channels]).collect();
+        let stats = Self::new(shapes.iter().map(<[usize; 1]>::as_slice));
+        Self { stats: stats.spans, stat_words: stats.words, ..self }
     }
 
     /// The tensors in order.
@@ -61,6 +71,12 @@ impl ArenaLayout {
     #[must_use]
     pub fn parameters(&self) -> usize {
         self.spans.iter().map(|span| span.len).sum()
+    }
+
+    /// The tensors of running statistics in order.
+    #[must_use]
+    pub fn stats(&self) -> &[TensorSpan] {
+        &self.stats
     }
 
     /// 64-element blocks.
@@ -83,6 +99,8 @@ pub struct Arena {
     pub grads: Buffer,
     /// Per 64-element block (tensor, first octet within the tensor, noise scale as bits, 0).
     pub blocks: Buffer,
+    /// Running statistics of batch norms; no part of training's weights, so noise and optimizer leave them alone.
+    pub stats: Buffer,
 }
 
 impl Arena {
@@ -97,6 +115,7 @@ impl Arena {
             weights_eff: gpu.buffer("weights_eff", words)?,
             grads: gpu.buffer("grads", words)?,
             blocks: gpu.upload("blocks", &block_table(&layout, scales))?,
+            stats: gpu.buffer("running statistics", layout.stat_words)?,
             layout,
         })
     }
@@ -114,14 +133,22 @@ impl Arena {
     /// # Errors
     /// [`GpuError::Length`] if there is no such tensor in the buffer.
     pub fn tensor(&self, arena: &Buffer, tensor: usize) -> Result<View, GpuError> {
-        let span = self.layout.spans.get(tensor).ok_or(GpuError::Length {
-            kernel: "arena",
-            argument: "tensor",
-            expected: self.layout.spans.len(),
-            found: tensor,
-        })?;
-        arena.part(span.start, span.len)
+        part(&self.layout.spans, arena, tensor)
     }
+
+    /// Tensor `stat` of the running statistics.
+    ///
+    /// # Errors
+    /// [`GpuError::Length`] if there is no such tensor.
+    pub fn stat(&self, stat: usize) -> Result<View, GpuError> {
+        part(&self.layout.stats, &self.stats, stat)
+    }
+}
+
+fn part(spans: &[TensorSpan], arena: &Buffer, tensor: usize) -> Result<View, GpuError> {
+    let missing = GpuError::Length { kernel: "arena", argument: "tensor", expected: spans.len(), found: tensor };
+    let span = spans.get(tensor).ok_or(missing)?;
+    arena.part(span.start, span.len)
 }
 
 /// Groups of 8 elements, those that one Philox call serves, in a block.

@@ -175,6 +175,12 @@ impl ConvShape {
         })
     }
 
+    /// Groups of channels.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.groups as usize
+    }
+
     fn image_words(&self, [height, width, channels]: [u32; 3]) -> usize {
         self.batch as usize * height as usize * width as usize * padded_channels(channels as usize)
     }
@@ -183,7 +189,9 @@ impl ConvShape {
         self.kernel[0] as usize * self.kernel[1] as usize
     }
 
-    fn weight_words(&self) -> usize {
+    /// Words of the weights.
+    #[must_use]
+    pub fn weight_words(&self) -> usize {
         self.output[2] as usize * (self.input[2] / self.groups) as usize * self.taps()
     }
 
@@ -214,6 +222,13 @@ impl ConvShape {
             }
             ConvPass::WeightGradient => [self.output[2] as usize, self.taps() * in_quads, 1],
         }
+    }
+}
+
+impl std::fmt::Display for ConvShape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ([ih, iw, ic], [oh, ow, oc], [kh, kw]) = (self.input, self.output, self.kernel);
+        write!(f, "{} x {ic} x {ih} x {iw} to {oc} x {oh} x {ow}, {kh} x {kw}", self.batch)
     }
 }
 

@@ -1,64 +1,141 @@
-//! A batch from the resident bytes: the host side of `shaders/gather.wgsl`.
+//! A batch from the resident bytes, augmented and normalised: the host side of `shaders/gather.wgsl`.
 
 use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View};
 
-use super::{WORKGROUP, WORKGROUP_SIZE, index_u32};
+use super::{WORKGROUP, WORKGROUP_SIZE, flag, index_u32, padded_channels};
 
 pub(super) static GATHER: KernelSpec = KernelSpec {
     entry: "gather",
-    source: concat!(include_str!("../../shaders/gather.wgsl"), include_str!("../../shaders/shared/index.wgsl")),
-    bindings: &[("pixels", Access::Read), ("indices", Access::Read), ("output", Access::ReadWrite)],
-    immediate_bytes: size_of::<BatchValues>() as u32,
+    source: concat!(
+        include_str!("../../shaders/gather.wgsl"),
+        include_str!("../../shaders/shared/index.wgsl"),
+        include_str!("../../shaders/shared/noise.wgsl"),
+        include_str!("../../shaders/shared/philox.wgsl"),
+    ),
+    bindings: &[
+        ("pixels", Access::Read),
+        ("indices", Access::Read),
+        ("ids", Access::Read),
+        ("normalisation", Access::Read),
+        ("output", Access::ReadWrite),
+    ],
+    immediate_bytes: size_of::<GatherValues>() as u32,
 };
 
-/// Which samples, and how bytes become inputs.
+/// Random changes to training images; a pure function of (seed, epoch, sample).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Augmentation {
+    /// Pixels around the image before a random crop of its own size; 0 for none.
+    pub crop_padding: usize,
+    /// Whether the padding mirrors the image instead of being black.
+    pub reflect: bool,
+    /// Whether half of the images are mirrored left to right.
+    pub flip: bool,
+    /// Side of a square set to 0 after normalisation; 0 for none.
+    pub cutout: usize,
+    /// The seed.
+    pub seed: u64,
+}
+
+impl Augmentation {
+    /// Whether it changes anything.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.crop_padding > 0 || self.flip || self.cutout > 0
+    }
+}
+
 #[repr(C)]
 #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct BatchValues {
-    /// First position in the order of the epoch.
-    pub first: u32,
-    /// Rows that hold a sample; the rest is 0.
-    pub valid: u32,
-    /// batch * features
-    pub count: u32,
-    /// Features of a sample.
-    pub features: u32,
-    /// input = byte * scale + shift
-    pub scale: f32,
-    /// See `scale`.
-    pub shift: f32,
+struct GatherValues {
+    first: u32,
+    valid: u32,
+    batch: u32,
+    channels: u32,
+    height: u32,
+    width: u32,
+    stride: u32,
+    crop_padding: u32,
+    flip: u32,
+    cutout: u32,
+    epoch: u32,
+    seed_low: u32,
+    seed_high: u32,
+}
+
+/// What a gather reads and writes.
+#[derive(Debug)]
+pub struct GatherViews<'a> {
+    /// [samples, channels, height, width] bytes, four to a word
+    pub pixels: &'a View,
+    /// [positions], the place in `pixels` of each position of the epoch
+    pub indices: &'a View,
+    /// [positions], the number in the data set of each position
+    pub ids: &'a View,
+    /// [channels, 2]: input = byte * scale + shift
+    pub normalisation: &'a View,
+    /// [batch, height, width, padded channels], or [batch, channels * height * width] where planar
+    pub output: &'a View,
 }
 
 /// The planned gather of one batch size from one data set.
 #[derive(Debug)]
 pub struct Gather {
     dispatch: Dispatch,
-    values: BatchValues,
+    values: GatherValues,
 }
 
 impl Gather {
-    /// Shapes: `pixels` [samples * features] bytes in words, `indices` [samples], `output` [batch * features].
+    /// Plans a gather of samples [channels, height, width]; `planar` keeps their order of elements, else they become
+    /// channel-last images.
     ///
     /// # Errors
-    /// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit.
+    /// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit, a reflection past the image among them.
     pub fn new(
         gpu: &Gpu,
-        [pixels, indices, output]: [&View; 3],
-        [batch, features]: [usize; 2],
-        [scale, shift]: [f32; 2],
+        views: &GatherViews<'_>,
+        batch: usize,
+        sample: [usize; 3],
+        planar: bool,
+        augment: Augmentation,
     ) -> Result<Self, GpuError> {
-        output.expect_len(GATHER.entry, "output", batch * features)?;
-        index_u32(GATHER.entry, &[pixels.len(), 4])?;
-        let count = index_u32(GATHER.entry, &[batch, features])?;
-        let values = BatchValues { first: 0, valid: 0, count, features: features as u32, scale, shift };
-        let grid = gpu.grid_1d(GATHER.entry, count as usize, WORKGROUP_SIZE)?;
-        let kernel = gpu.kernel(&GATHER, &[WORKGROUP])?;
-        Ok(Self { dispatch: kernel.dispatch(gpu, grid, &[pixels, indices, output], &[])?, values })
+        let kernel = GATHER.entry;
+        let [channels, height, width] = sample;
+        let stride = padded_channels(channels);
+        let per_sample = height * width * if planar { channels } else { stride };
+        views.output.expect_len(kernel, "output", batch * per_sample)?;
+        views.normalisation.expect_len(kernel, "normalisation", 2 * channels)?;
+        index_u32(kernel, &[views.pixels.len(), 4])?;
+        index_u32(kernel, &[batch, per_sample])?;
+        if augment.crop_padding >= 1 << 15 || augment.reflect && augment.crop_padding >= height.min(width) {
+            let shape = format!("{height} x {width} padded by {}", augment.crop_padding);
+            return Err(GpuError::Shape { kernel, shape, reason: "the padding is larger than the image" });
+        }
+        let values = GatherValues {
+            first: 0,
+            valid: 0,
+            batch: batch as u32,
+            channels: channels as u32,
+            height: height as u32,
+            width: width as u32,
+            stride: stride as u32,
+            crop_padding: augment.crop_padding as u32,
+            flip: u32::from(augment.flip),
+            cutout: augment.cutout as u32,
+            epoch: 0,
+            seed_low: augment.seed as u32,
+            seed_high: (augment.seed >> 32) as u32,
+        };
+        let grid = gpu.grid_1d(kernel, batch * height * width, WORKGROUP_SIZE)?;
+        let constants =
+            [WORKGROUP, flag("PLANAR", planar), flag("AUGMENT", augment.is_active()), flag("REFLECT", augment.reflect)];
+        let bound = [views.pixels, views.indices, views.ids, views.normalisation, views.output];
+        Ok(Self { dispatch: gpu.kernel(&GATHER, &constants)?.dispatch(gpu, grid, &bound, &[])?, values })
     }
 
-    /// Records the batch of `valid` samples from position `first` on.
-    pub fn record(&self, recorder: &mut Recorder<'_>, first: u32, valid: u32) {
-        let values = BatchValues { first, valid, ..self.values };
+    /// Records the batch of `valid` samples from position `first` on, augmented as in `epoch`.
+    pub fn record(&self, recorder: &mut Recorder<'_>, first: u32, valid: u32, epoch: u32) {
+        let values = GatherValues { first, valid, epoch, ..self.values };
         recorder.run_with(&self.dispatch, bytemuck::bytes_of(&values));
     }
 }

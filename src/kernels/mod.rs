@@ -2,19 +2,24 @@
 
 mod activation;
 mod arena;
+mod batch_norm;
 mod column_sum;
 mod conv;
+mod dropout;
 mod elementwise;
 mod factored;
 mod filter_norm;
+mod flatten;
 mod gather;
 mod init_uniform;
 mod loss_tangent;
 mod matmul;
 mod metrics;
 mod mse;
+mod norm;
 mod norms;
 mod perturb;
+mod pool;
 mod softmax_nll;
 mod sweep;
 mod update_adam;
@@ -22,21 +27,29 @@ mod update_sgd;
 
 pub use activation::Activation;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
-pub use column_sum::column_sum;
+pub use batch_norm::{BatchNorm, BatchNormGradient, BatchNormGradientViews, BatchNormShape, BatchNormViews};
+pub use column_sum::{chunk_sum, column_sum};
 pub use conv::{
     ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, conv, conv_pack, conv_variant, padded_channels,
 };
+pub use dropout::Dropout;
 pub use elementwise::{Elementwise, elementwise};
 pub use factored::{Factored, FactoredModel, FactoredViews};
 pub use filter_norm::FilterNorms;
-pub use gather::{BatchValues, Gather};
+pub use flatten::flatten;
+pub use gather::{Augmentation, Gather, GatherViews};
 pub use init_uniform::init_uniform;
 pub use loss_tangent::{LossTangent, loss_tangent};
 pub use matmul::{Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, matmul, matmul_variant};
 pub use metrics::MetricsSum;
 pub use mse::{MseTargets, mse};
+pub use norm::{
+    NormShape, affine, affine_gradient, channel_normalise, group_normalise, group_normalise_curvature,
+    group_normalise_gradient,
+};
 pub use norms::{Norms, PARTIALS};
 pub use perturb::Perturb;
+pub use pool::{Pool, PoolShape, pool, pool_gradient, pool_select};
 pub use softmax_nll::{LossBuffers, LossKernel, softmax_nll};
 pub use sweep::{NoiseRange, NoiseStep, Sweep};
 pub use update_adam::{AdamStep, UpdateAdam};
@@ -48,11 +61,18 @@ use crate::gpu::KernelSpec;
 #[must_use]
 pub fn all_specs() -> Vec<&'static KernelSpec> {
     vec![
+        &batch_norm::BATCH_NORM_APPLY,
+        &batch_norm::BATCH_NORM_FINISH,
+        &batch_norm::BATCH_NORM_GRADIENT,
+        &batch_norm::BATCH_NORM_GRADIENT_FINISH,
+        &batch_norm::BATCH_NORM_MOMENTS,
+        &column_sum::CHUNK_SUM,
         &column_sum::COLUMN_SUM,
         &conv::CONV_DIRECT,
         &conv::CONV_PACK,
         &conv::CONV_SOFTWARE,
         &conv::CONV_TILE,
+        &dropout::DROPOUT,
         &elementwise::ELEMENTWISE,
         &factored::DIAGONAL_GRADIENT,
         &factored::DIAGONAL_PREDICT,
@@ -61,6 +81,7 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &factored::TWO_LAYER_GRADIENT,
         &factored::TWO_LAYER_PREDICT,
         &filter_norm::FILTER_NORM,
+        &flatten::FLATTEN,
         &gather::GATHER,
         &init_uniform::INIT_UNIFORM,
         &loss_tangent::LOSS_TANGENT,
@@ -68,8 +89,16 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &matmul::MATMUL_TILE,
         &metrics::METRICS_SUM,
         &mse::MSE,
+        &norm::AFFINE,
+        &norm::AFFINE_GRADIENT,
+        &norm::CHANNEL_NORMALISE,
+        &norm::GROUP_NORMALISE,
+        &norm::GROUP_NORMALISE_CURVATURE,
+        &norm::GROUP_NORMALISE_GRADIENT,
         &norms::NORMS,
         &perturb::PERTURB,
+        &pool::POOL,
+        &pool::POOL_GRADIENT,
         &softmax_nll::SOFTMAX_NLL,
         &update_adam::UPDATE_ADAM,
         &update_sgd::UPDATE_SGD,

@@ -9,8 +9,8 @@ use crate::{gpu::GpuError, graph::GraphError};
 pub enum ModelError {
     /// A description that is none.
     #[error(
-        "model {text:?}: {reason}; expected mlp1, mlp2, mlp3, or widths such as mlp:784-500-10, \
-         with another activation mlp:784-500-10:gelu"
+        "model {text:?}: {reason}; expected mlp1, mlp2, mlp3, cnn1, cnn2, cnn3, resnet18, resnet34, resnet20, resnet56, \
+         vgg11-bn, vgg16-bn, a TOML file, or widths such as mlp:784-500-10, with another activation mlp:784-500-10:gelu"
     )]
     Description {
         /// What was given.

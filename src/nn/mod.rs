@@ -5,9 +5,11 @@ mod error;
 mod init;
 mod model;
 mod weights;
+mod zoo;
 
 pub use builder::Sequential;
 pub use error::{ModelError, WeightsError};
 pub use init::initialise;
 pub use model::Model;
 pub use weights::{NamedTensor, load, read_tensors, save, write_tensors};
+pub use zoo::Target;

@@ -8,10 +8,13 @@ use crate::{
     noise::NoiseTensor,
 };
 
-use super::{ModelError, Sequential};
+use super::{
+    ModelError, Sequential,
+    zoo::{Target, ZOO},
+};
 
 /// A model: its graph and how it was described.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Model {
     /// Such as `mlp:784-500-10`.
     pub description: String,
@@ -74,10 +77,25 @@ impl fmt::Display for Model {
 impl FromStr for Model {
     type Err = ModelError;
 
+    /// As [`Model::build`] for CIFAR-10.
     fn from_str(text: &str) -> Result<Self, ModelError> {
+        Self::build(text, &Target::default())
+    }
+}
+
+impl Model {
+    /// The model of a description, for data of this shape: a name of the zoo, a preset, or widths `mlp:784-500-10`,
+    /// which say their own.
+    ///
+    /// # Errors
+    /// [`ModelError::Description`] or [`ModelError::Graph`].
+    pub fn build(text: &str, target: &Target) -> Result<Self, ModelError> {
         let wrong = |reason: String| ModelError::Description { text: text.to_owned(), reason };
+        if let Some((_, build)) = ZOO.iter().find(|(name, _)| *name == text) {
+            return Ok(Self { description: text.to_owned(), graph: build(target)? });
+        }
         if let Some((name, widths)) = PRESETS.iter().find(|(name, _)| *name == text) {
-            let model: Self = format!("mlp:{widths}").parse()?;
+            let model = Self::build(&format!("mlp:{widths}"), target)?;
             return Ok(Self { description: (*name).to_owned(), ..model });
         }
         let rest = text.strip_prefix("mlp:").ok_or_else(|| wrong("unknown name".to_owned()))?;

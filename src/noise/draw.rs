@@ -11,6 +11,10 @@ pub enum Stream {
     Init = 1,
     /// The choice of a random group.
     Group = 2,
+    /// Masks of dropout.
+    Dropout = 3,
+    /// Crops, flips and cutouts.
+    Augment = 4,
 }
 
 /// Philox4x32-10 (Salmon et al., SC 2011): 128 random bits from a counter and a key.

@@ -4,6 +4,7 @@ use crate::{
     data::Dataset,
     gpu::{Buffer, Gpu, GpuError},
     graph::DataViews,
+    kernels::Augmentation,
 };
 
 /// A data set with the buffers that kernels read it from.
@@ -29,13 +30,14 @@ fn pack(bytes: &[u8]) -> Vec<u32> {
 
 impl DeviceData {
     /// Uploads a data set whole if its bytes fit one binding, so that an epoch uploads only indices; otherwise each
-    /// batch of `batch` samples is uploaded when its turn comes. `mean` and `std` are of the inputs in [0, 1].
+    /// batch of `batch` samples is uploaded when its turn comes. `normalisation` is mean and standard deviation of the
+    /// inputs in [0, 1], one pair for each channel or one for all.
     ///
     /// # Errors
     /// As [`Gpu::buffer`].
-    pub fn new(gpu: &Gpu, data: Dataset, batch: usize, [mean, std]: [f32; 2]) -> Result<Self, GpuError> {
+    pub fn new(gpu: &Gpu, data: Dataset, batch: usize, normalisation: &[[f32; 2]]) -> Result<Self, GpuError> {
         let fits = data.pixels.len() as u64 <= gpu.limits().binding_bytes;
-        Self::with_residency(gpu, data, batch, [mean, std], fits)
+        Self::with_residency(gpu, data, batch, normalisation, fits)
     }
 
     /// As [`DeviceData::new`], resident or not as told.
@@ -46,7 +48,7 @@ impl DeviceData {
         gpu: &Gpu,
         data: Dataset,
         batch: usize,
-        [mean, std]: [f32; 2],
+        normalisation: &[[f32; 2]],
         resident: bool,
     ) -> Result<Self, GpuError> {
         let held = if resident { data.len() } else { batch };
@@ -57,15 +59,33 @@ impl DeviceData {
             let words = (held * data.features()).div_ceil(4);
             (gpu.buffer("batch pixels", words)?, gpu.buffer("batch labels", held)?)
         };
-        let indices: Vec<u32> = (0..held as u32).collect();
+        let positions: Vec<u32> = (0..held as u32).collect();
+        let indices = gpu.upload("indices", &positions)?.view();
+        let ids = if resident { indices.clone() } else { gpu.upload("ids", &positions)?.view() };
+        let of_channel = |channel: usize| normalisation.get(channel).or(normalisation.first()).unwrap_or(&[0.0, 1.0]);
+        let affine: Vec<[f32; 2]> = (0..data.shape.channels)
+            .map(|channel| {
+                let [mean, std] = of_channel(channel);
+                [1.0 / (data.full_scale * std), -mean / std]
+            })
+            .collect();
         let views = DataViews {
             pixels: pixels.view(),
             labels: labels.view(),
-            indices: gpu.upload("indices", &indices)?.view(),
-            scale: 1.0 / (data.full_scale * std),
-            shift: -mean / std,
+            indices,
+            ids,
+            normalisation: gpu.upload("normalisation", &affine)?.view(),
+            sample: [data.shape.channels, data.shape.height, data.shape.width],
+            augment: Augmentation::default(),
         };
         Ok(Self { data, views, order, resident })
+    }
+
+    /// The same data, its samples changed at random.
+    #[must_use]
+    pub fn augmented(mut self, augment: Augmentation) -> Self {
+        self.views.augment = augment;
+        self
     }
 
     /// What kernels are bound to.
@@ -122,6 +142,7 @@ impl DeviceData {
         }
         gpu.write(&self.views.pixels, &pack(&pixels))?;
         gpu.write(&self.views.labels, &labels)?;
+        gpu.write(&self.views.ids, &self.order[first..first + valid])?;
         Ok(0)
     }
 }

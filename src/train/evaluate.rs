@@ -27,7 +27,7 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// Plans the evaluation of a model on `data`; `normalisation` is mean and standard deviation of inputs in [0, 1].
+    /// Plans the evaluation of a model on `data`; `normalisation` as [`DeviceData::new`].
     ///
     /// # Errors
     /// Those of the plan and of the device.
@@ -36,7 +36,7 @@ impl Evaluator {
         model: &Model,
         arena: &Arena,
         data: Dataset,
-        normalisation: [f32; 2],
+        normalisation: &[[f32; 2]],
         loss: Loss,
     ) -> Result<Self, TrainError> {
         let batch = BATCH.min(data.len());
@@ -91,7 +91,7 @@ impl Evaluator {
                 let valid = self.batch.min(self.data.len() - first);
                 let first = self.data.stage(gpu, *first, valid)?;
                 let mut recorder = gpu.record();
-                self.plan.record(&mut recorder, BatchInfo { first, valid: valid as u32, slot: slot as u32 });
+                self.plan.record(&mut recorder, BatchInfo::new(first, valid as u32, slot as u32));
                 recorder.submit()?;
                 after_batch(valid)?;
             }

@@ -33,7 +33,7 @@ impl Footprint {
         let schedule = Schedule::new(&model.graph, batch, Mode::Train)?;
         let layout = model.graph.layout();
         let words = layout.words() as u64 * WORD_BYTES;
-        let activations = schedule.placement().words as u64 * WORD_BYTES;
+        let activations = schedule.placement(usize::MAX / 64 * 64).words as u64 * WORD_BYTES;
         let mut arenas: Vec<(String, u64)> =
             ["weights", "weights_eff", "grads"].map(|name| (name.to_owned(), words)).into();
         for state in 0..Optimizer::state_arenas(optimizer) {

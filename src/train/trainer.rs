@@ -4,9 +4,9 @@ use crate::{
     analysis::{AnalysisError, Subject, TraceEstimate, TraceOptions, hessian_trace},
     data::{Dataset, Split},
     gpu::{Buffer, Gpu, GpuError, PendingRead, Profile, Recorder},
-    graph::{BatchInfo, Loss, Mode as PlanMode, Plan, Schedule},
+    graph::{BatchInfo, Loss, Mode as PlanMode, Plan, Schedule, ValueShape},
     kernels::{Arena, Norms, Perturb},
-    nn::{self, Model},
+    nn::{self, Model, Target},
     noise::{Scale, Scheme, StepNoise},
     optim::Optimizer,
 };
@@ -36,7 +36,9 @@ impl Prepared {
         if let Some(count) = config.subset {
             split.train = split.train.subset(count, config.subset_seed)?;
         }
-        let model: Model = config.model.parse()?;
+        let of = split.train.shape;
+        let input = ValueShape::Image { channels: of.channels, height: of.height, width: of.width };
+        let model = Model::build(&config.model, &Target { input, classes: split.train.classes })?;
         for data in [&split.train, &split.test] {
             if model.features() != data.features() {
                 let of = &data.shape;
@@ -60,14 +62,15 @@ impl Prepared {
         Ok(Self { split, model })
     }
 
-    /// Mean and standard deviation by which inputs are normalised: those of the training data, or 0 and 1.
+    /// Mean and standard deviation by which inputs are normalised, for each channel: those of the training data, or 0
+    /// and 1.
     #[must_use]
-    pub fn normalisation(&self, config: &RunConfig) -> [f32; 2] {
+    pub fn normalisation(&self, config: &RunConfig) -> Vec<[f32; 2]> {
         if !config.normalise {
-            return [0.0, 1.0];
+            return vec![[0.0, 1.0]];
         }
-        let (mean, std) = self.split.train.mean_std();
-        [mean, if std > 0.0 { std } else { 1.0 }]
+        let usable = |(mean, std): (f32, f32)| [mean, if std > 0.0 { std } else { 1.0 }];
+        self.split.train.channel_mean_std().into_iter().map(usable).collect()
     }
 }
 
@@ -92,6 +95,7 @@ pub struct Trainer<'g> {
     norms: Norms,
     metrics: Buffer,
     step: u64,
+    seed: u64,
 }
 
 impl<'g> Trainer<'g> {
@@ -113,10 +117,10 @@ impl<'g> Trainer<'g> {
         let normalisation = prepared.normalisation(config);
         let metrics = gpu.buffer("metrics", RING * 2)?;
         let batch = config.batch.min(prepared.split.train.len());
-        let data = DeviceData::new(gpu, prepared.split.train.clone(), batch, normalisation)?;
+        let data = DeviceData::new(gpu, prepared.split.train.clone(), batch, &normalisation)?;
         let schedule = Schedule::new(&model.graph, batch, PlanMode::Train)?;
         let plan = Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view(), config.loss)?;
-        let evaluator = |data: &Dataset| Evaluator::new(gpu, &model, &arena, data.clone(), normalisation, config.loss);
+        let evaluator = |data: &Dataset| Evaluator::new(gpu, &model, &arena, data.clone(), &normalisation, config.loss);
         Ok(Self {
             gpu,
             optimizer: Optimizer::new(gpu, config.optimizer_config(), &arena, distribution)?,
@@ -131,6 +135,7 @@ impl<'g> Trainer<'g> {
             norms: Norms::new(gpu, &arena.weights)?,
             metrics,
             step: 0,
+            seed: config.seed,
             model,
             arena,
             scheme,
@@ -205,10 +210,11 @@ impl<'g> Trainer<'g> {
         profile: Option<&mut Profile>,
     ) -> Result<(), GpuError> {
         let gpu = self.gpu;
+        let first = self.data.stage(gpu, first, valid)?;
         let batch = BatchInfo {
-            first: self.data.stage(gpu, first, valid)?,
-            valid: valid as u32,
-            slot: (self.step % RING as u64) as u32,
+            step: self.step,
+            seed: self.seed,
+            ..BatchInfo::new(first, valid as u32, (self.step % RING as u64) as u32)
         };
         let mut recorder = gpu.record_with(profile);
         self.plan.record(&mut recorder, batch);

@@ -1,6 +1,9 @@
 //! A small data set, and models written out by hand in f64.
 
-use jostle::{graph::DataViews, kernels::Activation};
+use jostle::{
+    graph::DataViews,
+    kernels::{Activation, Augmentation},
+};
 
 use super::{
     device, hash,
@@ -39,7 +42,10 @@ impl Data {
         bytes.resize(bytes.len().next_multiple_of(4), 0xFF);
         let view = |words: &[u32]| gpu.upload("data", words).unwrap().view();
         let pixels = gpu.upload("pixels", &bytes).unwrap().view();
-        DataViews { pixels, labels: view(&self.labels), indices: view(&self.order), scale: SCALE, shift: SHIFT }
+        let indices = view(&self.order);
+        let normalisation = gpu.upload("normalisation", &[SCALE, SHIFT]).unwrap().view();
+        let (sample, augment) = ([1, 1, FEATURES], Augmentation::default());
+        DataViews { pixels, labels: view(&self.labels), ids: indices.clone(), indices, normalisation, sample, augment }
     }
 
     /// (input, label) at a position of the order.

@@ -34,6 +34,7 @@ pub fn activate(kind: Activation, x: f64) -> f64 {
         Activation::Gelu => x * normal_cdf(x),
         Activation::Tanh => x.tanh(),
         Activation::Sigmoid => sigmoid(x),
+        Activation::Silu => x * sigmoid(x),
     }
 }
 
@@ -45,6 +46,7 @@ pub fn derivative(kind: Activation, x: f64) -> f64 {
         Activation::Gelu => normal_cdf(x) + x * (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt(),
         Activation::Tanh => 1.0 / x.cosh().powi(2),
         Activation::Sigmoid => sigmoid(x) * sigmoid(-x),
+        Activation::Silu => sigmoid(x) * (1.0 + x * sigmoid(-x)),
     }
 }
 
@@ -55,12 +57,16 @@ pub fn curvature(kind: Activation, saved: f64) -> f64 {
         Activation::Gelu => (-0.5 * saved * saved).exp() / std::f64::consts::TAU.sqrt() * (2.0 - saved * saved),
         Activation::Tanh => -2.0 * saved,
         Activation::Sigmoid => 1.0 - 2.0 * saved,
+        Activation::Silu => {
+            let s = sigmoid(saved);
+            s * (1.0 - s) * (2.0 + saved * (1.0 - 2.0 * s))
+        }
     }
 }
 
 /// What forward leaves for backward: the argument where the derivative needs it (GELU), else the output.
 pub fn saved(kind: Activation, x: f64) -> f32 {
-    (if kind == Activation::Gelu { x } else { activate(kind, x) }) as f32
+    (if kind.saves_input() { x } else { activate(kind, x) }) as f32
 }
 
 /// -log softmax(logits)[target]

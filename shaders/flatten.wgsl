@@ -1,0 +1,43 @@
+// Between images (channel-last, channels padded) and rows of features (channel-first, dense), as torch.flatten orders them.
+//
+//   output[n, channel * pixels + pixel] (+)= input[n, pixel, channel];  with BACK the other way, padding channels 0
+//
+// Shapes    image: [batch, pixels, stride]; rows: [batch, channels * pixels]. Input and output are the one or the other.
+// Dispatch  grid_1d(elements of the output, WORKGROUP_SIZE), folded.
+
+override WORKGROUP_SIZE: u32 = 64u;
+override BACK: bool = false;
+override ACCUMULATE: bool = false;
+
+struct Shape {
+    batch: u32,
+    pixels: u32,
+    channels: u32,
+    stride: u32,
+}
+
+var<immediate> values: Shape;
+@group(0) @binding(0) var<storage, read_write> input: array<f32>;
+@group(0) @binding(1) var<storage, read_write> output: array<f32>;
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn flatten(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
+    let index = index_1d(invocation, grid, WORKGROUP_SIZE);
+    let inner = select(values.channels, values.stride, BACK) * values.pixels;
+    let n = index / inner;
+    if n >= values.batch { return; }
+    let at = index - n * inner;
+    var value = 0.0;
+    if BACK {
+        let pixel = at / values.stride;
+        let channel = at - pixel * values.stride;
+        if channel < values.channels {
+            value = input[(n * values.channels + channel) * values.pixels + pixel];
+        }
+    } else {
+        let channel = at / values.pixels;
+        value = input[(n * values.pixels + at - channel * values.pixels) * values.stride + channel];
+    }
+    if ACCUMULATE { value += output[index]; }
+    output[index] = value;
+}

@@ -1,0 +1,25 @@
+// How norms see a value: [batch, pixels, stride] with the first `channels` of `stride` in use, in `groups` groups of
+// neighbouring channels. A row of features is one pixel. Padding channels are written as 0.
+
+struct NormShape {
+    batch: u32,
+    pixels: u32,
+    channels: u32,
+    stride: u32,
+    groups: u32,
+    // 1 if every pixel has affine parameters of its own ([channels, pixels]: layer norm of an image), 0 if a channel has
+    per_pixel: u32,
+    eps: f32,
+}
+
+fn norm_group_channels(shape: NormShape) -> u32 {
+    return shape.channels / shape.groups;
+}
+
+fn norm_element(shape: NormShape, n: u32, pixel: u32, channel: u32) -> u32 {
+    return (n * shape.pixels + pixel) * shape.stride + channel;
+}
+
+fn norm_param(shape: NormShape, pixel: u32, channel: u32) -> u32 {
+    return select(channel, channel * shape.pixels + pixel, shape.per_pixel == 1u);
+}

@@ -1,0 +1,77 @@
+//! Dropout, forward and backward alike: the host side of `shaders/dropout.wgsl`.
+
+use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View};
+
+use super::{WORKGROUP, WORKGROUP_SIZE, flag, index_u32};
+
+pub(super) static DROPOUT: KernelSpec = KernelSpec {
+    entry: "dropout",
+    source: concat!(
+        include_str!("../../shaders/dropout.wgsl"),
+        include_str!("../../shaders/shared/index.wgsl"),
+        include_str!("../../shaders/shared/noise.wgsl"),
+        include_str!("../../shaders/shared/philox.wgsl"),
+    ),
+    bindings: &[("input", Access::ReadWrite), ("output", Access::ReadWrite)],
+    immediate_bytes: size_of::<DropoutValues>() as u32,
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+struct DropoutValues {
+    count: u32,
+    layer: u32,
+    threshold: u32,
+    scale: f32,
+    step: u32,
+    seed_low: u32,
+    seed_high: u32,
+}
+
+/// A planned dropout; the mask is a pure function of (seed, step, layer, element).
+#[derive(Debug)]
+pub struct Dropout {
+    dispatch: Dispatch,
+    values: DropoutValues,
+}
+
+impl Dropout {
+    /// Plans `output (+)= input mask / (1 - probability)`; shapes [count].
+    ///
+    /// # Errors
+    /// [`GpuError::Length`] for lengths that do not fit, [`GpuError::Shape`] for a probability outside of [0, 1).
+    pub fn new(
+        gpu: &Gpu,
+        [input, output]: [&View; 2],
+        layer: usize,
+        probability: f32,
+        accumulate: bool,
+    ) -> Result<Self, GpuError> {
+        let kernel = DROPOUT.entry;
+        if !(0.0..1.0).contains(&probability) {
+            let shape = format!("probability {probability}");
+            return Err(GpuError::Shape { kernel, shape, reason: "has to be in [0, 1)" });
+        }
+        let count = index_u32(kernel, &[output.len()])?;
+        input.expect_len(kernel, "input", output.len())?;
+        let values = DropoutValues {
+            count,
+            layer: layer as u32,
+            threshold: (f64::from(probability) * 2f64.powi(32)) as u32,
+            scale: 1.0 / (1.0 - probability),
+            step: 0,
+            seed_low: 0,
+            seed_high: 0,
+        };
+        let grid = gpu.grid_1d(kernel, output.len().div_ceil(4), WORKGROUP_SIZE)?;
+        let kernel = gpu.kernel(&DROPOUT, &[WORKGROUP, flag("ACCUMULATE", accumulate)])?;
+        Ok(Self { dispatch: kernel.dispatch(gpu, grid, &[input, output], &[])?, values })
+    }
+
+    /// Records the dropout of a step.
+    pub fn record(&self, recorder: &mut Recorder<'_>, seed: u64, step: u64) {
+        let values =
+            DropoutValues { step: step as u32, seed_low: seed as u32, seed_high: (seed >> 32) as u32, ..self.values };
+        recorder.run_with(&self.dispatch, bytemuck::bytes_of(&values));
+    }
+}

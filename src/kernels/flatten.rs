@@ -1,0 +1,35 @@
+//! Images to rows of features and back: the host side of `shaders/flatten.wgsl`.
+
+use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, View};
+
+use super::{WORKGROUP, WORKGROUP_SIZE, flag, index_u32, padded_channels};
+
+pub(super) static FLATTEN: KernelSpec = KernelSpec {
+    entry: "flatten",
+    source: concat!(include_str!("../../shaders/flatten.wgsl"), include_str!("../../shaders/shared/index.wgsl")),
+    bindings: &[("input", Access::ReadWrite), ("output", Access::ReadWrite)],
+    immediate_bytes: 16,
+};
+
+/// Plans the rows [batch, channels * pixels] of images [batch, pixels, padded channels], or with `back` the images of rows.
+///
+/// # Errors
+/// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit.
+pub fn flatten(
+    gpu: &Gpu,
+    [input, output]: [&View; 2],
+    [batch, pixels, channels]: [usize; 3],
+    back: bool,
+    accumulate: bool,
+) -> Result<Dispatch, GpuError> {
+    let kernel = FLATTEN.entry;
+    let stride = padded_channels(channels);
+    index_u32(kernel, &[batch, pixels, stride])?;
+    let (image, rows) = if back { (output, input) } else { (input, output) };
+    image.expect_len(kernel, "image", batch * pixels * stride)?;
+    rows.expect_len(kernel, "rows", batch * pixels * channels)?;
+    let constants = [WORKGROUP, flag("BACK", back), flag("ACCUMULATE", accumulate)];
+    let grid = gpu.grid_1d(kernel, output.len(), WORKGROUP_SIZE)?;
+    let immediates = [batch, pixels, channels, stride].map(|side| side as u32);
+    gpu.kernel(&FLATTEN, &constants)?.dispatch(gpu, grid, &[input, output], bytemuck::cast_slice(&immediates))
+}

@@ -1,0 +1,249 @@
+//! 2-d pools: the host side of `shaders/pool.wgsl` and `shaders/pool_gradient.wgsl`.
+
+use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, View};
+
+use super::{Activation, ConvOptions, WORKGROUP, WORKGROUP_SIZE, flag, index_u32, padded_channels};
+
+pub(super) static POOL: KernelSpec = KernelSpec {
+    entry: "pool",
+    source: concat!(
+        include_str!("../../shaders/pool.wgsl"),
+        include_str!("../../shaders/shared/pool.wgsl"),
+        include_str!("../../shaders/shared/index.wgsl"),
+    ),
+    bindings: &[("input", Access::ReadWrite), ("output", Access::ReadWrite), ("chosen", Access::ReadWrite)],
+    immediate_bytes: size_of::<PoolShape>() as u32,
+};
+
+pub(super) static POOL_GRADIENT: KernelSpec = KernelSpec {
+    entry: "pool_gradient",
+    source: concat!(
+        include_str!("../../shaders/pool_gradient.wgsl"),
+        include_str!("../../shaders/shared/pool.wgsl"),
+        include_str!("../../shaders/shared/index.wgsl"),
+        include_str!("../../shaders/shared/activation.wgsl"),
+        include_str!("../../shaders/shared/math.wgsl"),
+    ),
+    bindings: &[
+        ("grad_output", Access::ReadWrite),
+        ("chosen", Access::ReadWrite),
+        ("saved", Access::ReadWrite),
+        ("grad_input", Access::ReadWrite),
+    ],
+    immediate_bytes: size_of::<PoolShape>() as u32,
+};
+
+/// A pool; pairs are (height, width).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pool {
+    /// The largest of each window; padding never is.
+    Max {
+        /// Rows and columns of a window.
+        kernel: [usize; 2],
+        /// Pixels from one window to the next.
+        stride: [usize; 2],
+        /// At most half a window.
+        padding: [usize; 2],
+    },
+    /// The mean of each window.
+    Average {
+        /// Rows and columns of a window.
+        kernel: [usize; 2],
+        /// Pixels from one window to the next.
+        stride: [usize; 2],
+        /// At most half a window.
+        padding: [usize; 2],
+        /// Whether padding counts as zeros (PyTorch's default) or not at all.
+        count_padding: bool,
+    },
+    /// Means over windows that share the input out evenly; [1, 1] is a global average.
+    AdaptiveAverage {
+        /// Rows and columns of the output.
+        output: [usize; 2],
+    },
+}
+
+impl Pool {
+    /// A max pool of square windows side by side.
+    #[must_use]
+    pub fn max(side: usize) -> Self {
+        Self::Max { kernel: [side; 2], stride: [side; 2], padding: [0; 2] }
+    }
+
+    /// An average pool of square windows side by side.
+    #[must_use]
+    pub fn average(side: usize) -> Self {
+        Self::Average { kernel: [side; 2], stride: [side; 2], padding: [0; 2], count_padding: true }
+    }
+
+    /// A mean over each channel.
+    #[must_use]
+    pub fn global() -> Self {
+        Self::AdaptiveAverage { output: [1; 2] }
+    }
+
+    /// Height and width of the output for an input of `size`; `None` if a window does not fit, or its padding is more
+    /// than half of it.
+    #[must_use]
+    pub fn output_size(&self, size: [usize; 2]) -> Option<[usize; 2]> {
+        match *self {
+            Self::AdaptiveAverage { output } => (!output.contains(&0) && !size.contains(&0)).then_some(output),
+            Self::Max { kernel, stride, padding } | Self::Average { kernel, stride, padding, .. } => {
+                let fits = padding.iter().zip(kernel).all(|(padding, kernel)| 2 * padding <= kernel && kernel > 0);
+                let window = ConvOptions { kernel, stride, padding, dilation: [1; 2], groups: 1 };
+                if fits { window.output_size(size) } else { None }
+            }
+        }
+    }
+
+    /// Whether forward keeps what it chose.
+    #[must_use]
+    pub fn chooses(&self) -> bool {
+        matches!(self, Self::Max { .. })
+    }
+
+    fn mode(&self) -> f64 {
+        match self {
+            Self::Max { .. } => 0.0,
+            Self::Average { .. } => 1.0,
+            Self::AdaptiveAverage { .. } => 2.0,
+        }
+    }
+}
+
+/// A pool with every size known: what the kernels are told.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct PoolShape {
+    batch: u32,
+    input: [u32; 2],
+    output: [u32; 2],
+    quads: u32,
+    kernel: [u32; 2],
+    stride: [u32; 2],
+    padding: [u32; 2],
+    count_padding: u32,
+}
+
+impl PoolShape {
+    /// A pool over `batch` images [height, width, channels].
+    ///
+    /// # Errors
+    /// [`GpuError::Shape`] for an empty side or a window that does not fit.
+    pub fn new(batch: usize, [height, width, channels]: [usize; 3], pool: &Pool) -> Result<Self, GpuError> {
+        let kernel = POOL.entry;
+        let output = pool.output_size([height, width]).filter(|_| batch * height * width * channels > 0);
+        let Some([out_height, out_width]) = output else {
+            let shape = format!("{batch} x {height} x {width} x {channels}, {pool:?}");
+            return Err(GpuError::Shape { kernel, shape, reason: "the windows do not fit" });
+        };
+        index_u32(kernel, &[batch, height, width, padded_channels(channels)])?;
+        index_u32(kernel, &[batch, out_height, out_width, padded_channels(channels)])?;
+        let pair = |pair: [usize; 2]| pair.map(|side| side as u32);
+        let (window, stride, padding, count) = match *pool {
+            Pool::Max { kernel, stride, padding } => (kernel, stride, padding, false),
+            Pool::Average { kernel, stride, padding, count_padding } => (kernel, stride, padding, count_padding),
+            Pool::AdaptiveAverage { .. } => ([1; 2], [1; 2], [0; 2], false),
+        };
+        Ok(Self {
+            batch: batch as u32,
+            input: pair([height, width]),
+            output: pair([out_height, out_width]),
+            quads: (padded_channels(channels) / 4) as u32,
+            kernel: pair(window),
+            stride: pair(stride),
+            padding: pair(padding),
+            count_padding: u32::from(count),
+        })
+    }
+
+    fn words(&self, [height, width]: [u32; 2]) -> usize {
+        self.batch as usize * height as usize * width as usize * self.quads as usize * 4
+    }
+}
+
+/// Plans a pool forward. `chosen` [as output] is written by a max pool and not used by the others.
+///
+/// Shapes: `input` [batch, height, width, padded channels], `output` likewise.
+///
+/// # Errors
+/// [`GpuError::Length`] for lengths that do not fit.
+pub fn pool(
+    gpu: &Gpu,
+    kind: &Pool,
+    shape: &PoolShape,
+    [input, output]: [&View; 2],
+    chosen: Option<&View>,
+    accumulate: bool,
+) -> Result<Dispatch, GpuError> {
+    plan_pool(gpu, kind.mode(), shape, [input, output], chosen, accumulate)
+}
+
+/// Plans `output[o] (+)= input[chosen[o]]`: a max pool's derivative applied forward.
+///
+/// # Errors
+/// [`GpuError::Length`] for lengths that do not fit.
+pub fn pool_select(
+    gpu: &Gpu,
+    shape: &PoolShape,
+    [input, output]: [&View; 2],
+    chosen: &View,
+    accumulate: bool,
+) -> Result<Dispatch, GpuError> {
+    plan_pool(gpu, 3.0, shape, [input, output], Some(chosen), accumulate)
+}
+
+fn plan_pool(
+    gpu: &Gpu,
+    mode: f64,
+    shape: &PoolShape,
+    [input, output]: [&View; 2],
+    chosen: Option<&View>,
+    accumulate: bool,
+) -> Result<Dispatch, GpuError> {
+    let kernel = POOL.entry;
+    let count = shape.words(shape.output);
+    input.expect_len(kernel, "input", shape.words(shape.input))?;
+    output.expect_len(kernel, "output", count)?;
+    chosen.map_or(Ok(()), |chosen| chosen.expect_len(kernel, "chosen", count))?;
+    let unused = gpu.unused(0)?;
+    let constants = [WORKGROUP, ("MODE", mode), flag("ACCUMULATE", accumulate)];
+    let grid = gpu.grid_1d(kernel, count / 4, WORKGROUP_SIZE)?;
+    let views = [input, output, chosen.unwrap_or(&unused)];
+    gpu.kernel(&POOL, &constants)?.dispatch(gpu, grid, &views, bytemuck::bytes_of(shape))
+}
+
+/// Plans a pool backward; `saved` carries an activation whose derivative goes in with what it saved of the pool's input.
+///
+/// Shapes: `grad_output` and `chosen` as the pool's output, `grad_input` as its input.
+///
+/// # Errors
+/// [`GpuError::Length`] for lengths that do not fit.
+pub fn pool_gradient(
+    gpu: &Gpu,
+    kind: &Pool,
+    shape: &PoolShape,
+    [grad_output, grad_input]: [&View; 2],
+    chosen: Option<&View>,
+    saved: Option<(Activation, &View)>,
+    accumulate: bool,
+) -> Result<Dispatch, GpuError> {
+    let kernel = POOL_GRADIENT.entry;
+    let count = shape.words(shape.input);
+    grad_output.expect_len(kernel, "grad_output", shape.words(shape.output))?;
+    grad_input.expect_len(kernel, "grad_input", count)?;
+    chosen.map_or(Ok(()), |chosen| chosen.expect_len(kernel, "chosen", shape.words(shape.output)))?;
+    saved.map_or(Ok(()), |(_, saved)| saved.expect_len(kernel, "saved", count))?;
+    let unused = [gpu.unused(0)?, gpu.unused(1)?];
+    let activation = saved.map_or(Activation::Identity, |(activation, _)| activation);
+    let constants = [
+        WORKGROUP,
+        ("MODE", kind.mode()),
+        ("ACTIVATION", f64::from(activation.code())),
+        flag("ACCUMULATE", accumulate),
+    ];
+    let grid = gpu.grid_1d(kernel, count / 4, WORKGROUP_SIZE)?;
+    let saved = saved.map_or(&unused[1], |(_, saved)| saved);
+    let views = [grad_output, chosen.unwrap_or(&unused[0]), saved, grad_input];
+    gpu.kernel(&POOL_GRADIENT, &constants)?.dispatch(gpu, grid, &views, bytemuck::bytes_of(shape))
+}
