@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     data::{Dataset, SampleShape, Split},
     gpu::{Gpu, KernelTime, Profile},
-    graph::{Mode as PlanMode, Schedule},
+    graph::{Mode as PlanMode, Schedule, ValueShape},
     nn::Model,
     noise::{Mode, philox},
     train::{Prepared, RunConfig, TrainError, Trainer},
@@ -75,7 +75,10 @@ const MIN_ROUNDS: u32 = 3;
 
 /// Random samples for a model: as many as four batches.
 fn prepared(model: &Model, batch: usize) -> Prepared {
-    let shape = SampleShape { channels: 1, height: 1, width: model.features() };
+    let shape = match model.graph.shape(model.graph.input()) {
+        ValueShape::Features(width) => SampleShape { channels: 1, height: 1, width },
+        ValueShape::Image { channels, height, width } => SampleShape { channels, height, width },
+    };
     let data = |len: usize, stream: u32| Dataset {
         name: "random".to_owned(),
         pixels: (0..len * model.features()).map(|i| philox([i as u32, 0, 0, stream], [1, 2])[0] as u8).collect(),
