@@ -121,7 +121,8 @@ fn digits_split_never_changes() {
 fn mean_std_is_that_of_the_population_in_units_of_full_scale() {
     let shape = SampleShape { channels: 1, height: 1, width: 2 };
     let set = |pixels, full_scale| {
-        Dataset { name: "two".into(), pixels, labels: vec![0, 1], shape, classes: 2, full_scale }.mean_std()
+        Dataset { name: "two".into(), pixels, labels: vec![0, 1], shape, classes: 2, full_scale, published: &[] }
+            .mean_std()
     };
     assert_near(set(vec![0, 255, 0, 255], 255.0), (0.5, 0.5));
     assert_near(set(vec![1, 2, 3, 4], 10.0), (0.25, 0.111_803));
@@ -302,13 +303,23 @@ fn errors_cross_threads_and_say_their_cause_once() {
 
 #[test]
 fn sources_and_orders_read_what_they_print() {
-    for text in ["digits", "mnist", "fashion-mnist", "idx:some/folder"] {
+    for text in [
+        "digits",
+        "mnist",
+        "fashion-mnist",
+        "idx:some/folder",
+        "cifar10",
+        "cifar100",
+        "cifar:some/folder",
+        "folder:some/folder",
+        "folder:some/f@lder@32x24",
+    ] {
         assert_eq!(text.parse::<DataSource>().unwrap().to_string(), text);
     }
-    for text in ["", "idx:", "MNIST", "cifar10"] {
+    for text in ["", "idx:", "MNIST", "cifar", "cifar:", "cifar10:x", "folder:"] {
         assert_eq!(
             text.parse::<DataSource>().unwrap_err().to_string(),
-            format!("unknown data source `{text}`: expected digits, mnist, fashion-mnist or idx:DIR")
+            format!("unknown data source `{text}`: expected {}", DataSource::CHOICES)
         );
     }
     for order in [BatchOrder::Shuffled, BatchOrder::Sequential] {
@@ -349,6 +360,7 @@ fn subset_choice_never_changes() {
         shape: SampleShape { channels: 1, height: 1, width: 1 },
         classes: 1797,
         full_scale: 255.0,
+        published: &[],
     };
     assert_eq!(numbered.subset(8, 1).unwrap().labels, [253, 418, 509, 573, 1038, 1131, 1395, 1496]);
 }

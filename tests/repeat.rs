@@ -168,6 +168,7 @@ fn dataset() -> Dataset {
         shape: SampleShape { channels: 1, height: 1, width: FEATURES },
         classes: 3,
         full_scale: 255.0,
+        published: &[],
     }
 }
 

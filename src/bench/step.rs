@@ -86,6 +86,7 @@ fn prepared(model: &Model, batch: usize) -> Prepared {
         shape,
         classes: model.classes(),
         full_scale: 255.0,
+        published: &[],
     };
     Prepared { split: Split { train: data(4 * batch, 0), test: data(1, 1) }, model: model.clone() }
 }

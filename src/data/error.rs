@@ -7,12 +7,12 @@ use std::path::PathBuf;
 /// An error of the data room. Each message is one whole sentence that names the file, the place in it, what was
 /// expected and what was found.
 ///
-/// An `offset` counts bytes of the IDX data, that is after decompression where the file is gzip.
+/// An `offset` counts bytes of the data, that is after decompression where the file is gzip.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
     /// The text names no data source.
-    #[error("unknown data source `{found}`: expected digits, mnist, fashion-mnist or idx:DIR")]
+    #[error("unknown data source `{found}`: expected {}", super::DataSource::CHOICES)]
     UnknownSource {
         /// The text given.
         found: String,
@@ -26,13 +26,15 @@ pub enum DataError {
     },
 
     /// The folder given is none.
-    #[error("{path}: expected a folder with the four IDX files, found no such folder")]
+    #[error("{path}: expected a folder with {files}, found no such folder")]
     NoFolder {
         /// The folder given.
         path: PathBuf,
+        /// What it should hold.
+        files: &'static str,
     },
 
-    /// A folder lacks one of the four IDX files.
+    /// A folder lacks a file of its data set.
     #[error("{dir}: expected the {role} in one of {}, found none of them", list(.names))]
     MissingFile {
         /// What the file holds, such as "training images".
@@ -44,10 +46,12 @@ pub enum DataError {
     },
 
     /// A data set that does not come with this crate is in none of its usual folders.
-    #[error("{name}: expected the IDX files in one of {}, found them in none; {advice}", list(.searched))]
+    #[error("{name}: expected the {files} in one of {}, found them in none; {advice}", list(.searched))]
     NotInstalled {
         /// The data set.
         name: &'static str,
+        /// Its files, in words.
+        files: &'static str,
         /// The folders that were searched, in order.
         searched: Vec<String>,
         /// How to get the files.
@@ -163,6 +167,76 @@ pub enum DataError {
         /// Rows and columns of the training images.
         expected: [usize; 2],
         /// Rows and columns of the test images.
+        found: [usize; 2],
+    },
+
+    /// A file of fixed records is empty or ends within a record.
+    #[error("{path}: expected a whole number of records of {record} bytes, found {found} bytes")]
+    Records {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of a record.
+        record: usize,
+        /// Bytes of the file.
+        found: usize,
+    },
+
+    /// A label is not below the number of classes.
+    #[error("{path}: at offset {offset}, expected a label below {classes}, found {found}")]
+    Label {
+        /// The file.
+        path: PathBuf,
+        /// Where the label stands.
+        offset: usize,
+        /// Classes of the data set.
+        classes: usize,
+        /// The label.
+        found: u32,
+    },
+
+    /// A folder of images has no class folder, or one of those no image.
+    #[error("{dir}: expected {expected}, found none")]
+    EmptyFolder {
+        /// The folder.
+        dir: PathBuf,
+        /// What ought to be there.
+        expected: &'static str,
+    },
+
+    /// A class folder of the one part is not in the other.
+    #[error("{dir}: expected the class folders of the training images, {}, found {}", list(.expected), list(.found))]
+    ClassFolders {
+        /// The folder of the test images.
+        dir: PathBuf,
+        /// Classes of the training images.
+        expected: Vec<String>,
+        /// Classes of the test images.
+        found: Vec<String>,
+    },
+
+    /// An image cannot be decoded.
+    #[error("{path}: expected a PNG or JPEG image, found what does not decode: {cause}")]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// The decoder's error.
+        cause: image::ImageError,
+    },
+
+    /// An image is not of the size of the first.
+    #[error(
+        "{path}: expected an image of {} (rows x columns) as {first} is, found {}; `folder:DIR@HxW` resizes all",
+        product(.expected),
+        product(.found)
+    )]
+    ImageSize {
+        /// The file.
+        path: PathBuf,
+        /// The file that set the size.
+        first: PathBuf,
+        /// Its rows and columns.
+        expected: [usize; 2],
+        /// Rows and columns of this one.
         found: [usize; 2],
     },
 

@@ -2,21 +2,19 @@
 //!
 //! A file is a big-endian header, the magic number and a `u32` for each dimension, and then the values. The magic
 //! number holds the type of the values (8: `u8`) and the number of dimensions: 3 for images (record, row, column), 1 for
-//! labels. Nothing here trusts a header: memory grows with the bytes that are really there.
+//! labels.
 
-use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
-
-use super::{DataError, Dataset, SampleShape, Split};
+use super::{
+    DataError, Dataset, SampleShape, Split,
+    bytes::{self, Bytes},
+};
 
 const IMAGES: u32 = 0x0000_0803;
 const LABELS: u32 = 0x0000_0801;
 /// The most values accepted in one file. A damaged header or a small gzip file that swells could else take all memory.
 const MAX_VALUES: u64 = 1 << 32;
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const FULL_SCALE: f32 = 255.0;
 
 /// The four files of a data set in one folder.
@@ -32,18 +30,9 @@ struct Role {
 }
 
 impl Role {
-    /// The names in use for this file, best first: plain files need no decompression.
-    fn names(&self) -> Vec<String> {
-        let (stem, suffix) = (self.stem, self.suffix);
-        let plain = [format!("{stem}-{suffix}"), format!("{stem}.{suffix}")];
-        let gzip = plain.clone().map(|name| name + ".gz");
-        plain.into_iter().chain(gzip).collect()
-    }
-
     fn find(&self, dir: &Path) -> Result<PathBuf, DataError> {
-        let names = self.names();
-        let found = names.iter().map(|name| dir.join(name)).find(|path| path.is_file());
-        found.ok_or_else(|| DataError::MissingFile { role: self.name, dir: dir.to_owned(), names })
+        let (stem, suffix) = (self.stem, self.suffix);
+        bytes::find(dir, self.name, &[format!("{stem}-{suffix}"), format!("{stem}.{suffix}")])
     }
 }
 
@@ -54,9 +43,7 @@ pub(super) fn is_present(dir: &Path) -> bool {
 
 /// Reads the four files of `dir`. There are as many classes as the highest label of either part asks for.
 pub(super) fn load(dir: &Path, name: &str) -> Result<Split, DataError> {
-    if !dir.is_dir() {
-        return Err(DataError::NoFolder { path: dir.to_owned() });
-    }
+    bytes::expect_folder(dir, "the four IDX files")?;
     // All four are looked for before the first is read: a missing one shows at once.
     let (train_images, train_labels) = (TRAIN_IMAGES.find(dir)?, TRAIN_LABELS.find(dir)?);
     let (test_images, test_labels) = (TEST_IMAGES.find(dir)?, TEST_LABELS.find(dir)?);
@@ -88,6 +75,7 @@ fn read_part(images: &Path, labels: &Path, name: &str) -> Result<Dataset, DataEr
         labels,
         shape: SampleShape { channels: 1, height: height as usize, width: width as usize },
         full_scale: FULL_SCALE,
+        published: &[],
     })
 }
 
@@ -127,73 +115,5 @@ fn kind_of(magic: u32) -> &'static str {
         (_, [0, 0, 8, 1..=u8::MAX]) => "that of an IDX file with another number of dimensions",
         (_, [0, 0, 9 | 11..=14, 1..=u8::MAX]) => "that of an IDX file of other values than u8",
         _ => "that of no IDX file",
-    }
-}
-
-/// The decompressed bytes of a file and how many of them were read.
-struct Bytes {
-    path: PathBuf,
-    reader: Box<dyn Read>,
-    gzip: bool,
-    offset: u64,
-}
-
-impl Bytes {
-    /// Opens a file and tells by its content, not its name, whether it is gzip.
-    fn open(path: &Path) -> Result<Self, DataError> {
-        let error = |cause| DataError::Io { path: path.to_owned(), offset: 0, cause };
-        let mut file = File::open(path).map_err(error)?;
-        let mut start = Vec::new();
-        file.by_ref().take(2).read_to_end(&mut start).map_err(error)?;
-
-        let gzip = start == GZIP_MAGIC;
-        let whole = BufReader::new(Cursor::new(start).chain(file));
-        let reader: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) };
-        Ok(Self { path: path.to_owned(), reader, gzip, offset: 0 })
-    }
-
-    /// The next four bytes, in a header of `header_len` bytes.
-    fn header_field(&mut self, header_len: u64) -> Result<u32, DataError> {
-        let field = self.read(4, header_len)?;
-        let field = <[u8; 4]>::try_from(field).map_err(|_| self.truncated(header_len))?;
-        Ok(u32::from_be_bytes(field))
-    }
-
-    /// The remaining bytes, which must be `count`.
-    fn rest(&mut self, count: u64) -> Result<Vec<u8>, DataError> {
-        let expected = self.offset + count;
-        // One byte more than expected tells a longer file, however much longer, and has a gzip checksum verified.
-        let values = self.read(count + 1, expected)?;
-        match (values.len() as u64).cmp(&count) {
-            std::cmp::Ordering::Less => Err(self.truncated(expected)),
-            std::cmp::Ordering::Equal => Ok(values),
-            std::cmp::Ordering::Greater => Err(DataError::TooLong { path: self.path.clone(), expected }),
-        }
-    }
-
-    /// Up to `limit` bytes: fewer where the data end. `expected` is for the error alone.
-    fn read(&mut self, limit: u64, expected: u64) -> Result<Vec<u8>, DataError> {
-        // The buffer starts empty and grows with what is read, never to the size that a header claims.
-        let mut bytes = Vec::new();
-        let result = self.reader.by_ref().take(limit).read_to_end(&mut bytes);
-        self.offset += bytes.len() as u64;
-        match result {
-            Ok(_) => Ok(bytes),
-            Err(cause) => Err(self.read_error(cause, expected)),
-        }
-    }
-
-    fn read_error(&self, cause: io::Error, expected: u64) -> DataError {
-        use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-        let (path, offset) = (self.path.clone(), self.offset);
-        if self.gzip && matches!(cause.kind(), InvalidData | InvalidInput | UnexpectedEof) {
-            DataError::Gzip { path, offset, expected, cause }
-        } else {
-            DataError::Io { path, offset, cause }
-        }
-    }
-
-    fn truncated(&self, expected: u64) -> DataError {
-        DataError::Truncated { path: self.path.clone(), expected, found: self.offset }
     }
 }

@@ -15,8 +15,11 @@
 //! # Ok::<(), jostle::data::DataError>(())
 //! ```
 
+mod bytes;
+mod cifar;
 mod digits;
 mod error;
+mod folder;
 mod idx;
 mod order;
 mod source;
@@ -57,8 +60,11 @@ pub struct Dataset {
     pub shape: SampleShape,
     /// The number of classes.
     pub classes: usize,
-    /// The raw value that means 1.0: 255 for IDX files, 16 for the digits.
+    /// The raw value that means 1.0: 255 for images, 16 for the digits.
     pub full_scale: f32,
+    /// Mean and standard deviation of each channel, scaled to 0 to 1, by which the literature normalises this data set;
+    /// empty where there are none.
+    pub published: &'static [[f32; 2]],
 }
 
 impl Dataset {
@@ -105,6 +111,30 @@ impl Dataset {
         Ok(self.select(indices.iter().map(|&i| i as usize)))
     }
 
+    /// As [`subset`](Self::subset), each class in proportion to its samples here, up to rounding: what is left of `n`
+    /// after rounding down goes to the classes that lost most, the lower label first.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::SubsetSize`] where `n` is 0 or above `len()`.
+    pub fn stratified_subset(&self, n: usize, seed: u64) -> Result<Self, DataError> {
+        if n == 0 || n > self.len() {
+            return Err(DataError::SubsetSize { name: self.name.clone(), n, len: self.len() });
+        }
+        let mut members = vec![Vec::new(); self.classes];
+        for (index, label) in self.labels.iter().enumerate() {
+            members[*label as usize].push(index);
+        }
+        let quotas = proportional(n, &members.iter().map(Vec::len).collect::<Vec<_>>());
+        let mut chosen = Vec::with_capacity(n);
+        for (class, (members, quota)) in members.iter().zip(quotas).enumerate() {
+            let of_class = order::class_subset_indices(members.len(), quota, seed, class as u64);
+            chosen.extend(of_class.into_iter().map(|i| members[i as usize]));
+        }
+        chosen.sort_unstable();
+        Ok(self.select(chosen.into_iter()))
+    }
+
     /// Mean and population standard deviation of all values, scaled to 0 to 1; NaN where there are none.
     #[must_use]
     pub fn mean_std(&self) -> (f32, f32) {
@@ -143,6 +173,20 @@ impl Dataset {
         }
         selected
     }
+}
+
+/// `n` shared out in proportion to `counts`, by the largest remainders; never more than a count.
+fn proportional(n: usize, counts: &[usize]) -> Vec<usize> {
+    let total = counts.iter().sum::<usize>().max(1) as u128;
+    let exact = |count: usize| count as u128 * n as u128;
+    let mut quotas: Vec<usize> = counts.iter().map(|&count| (exact(count) / total) as usize).collect();
+    let mut by_remainder: Vec<usize> = (0..counts.len()).collect();
+    by_remainder.sort_by_key(|&class| std::cmp::Reverse(exact(counts[class]) % total));
+    let left = n - quotas.iter().sum::<usize>();
+    for class in by_remainder.into_iter().take(left) {
+        quotas[class] += 1;
+    }
+    quotas
 }
 
 /// A data set's training and test part: same shape, same classes, same scale.

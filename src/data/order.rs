@@ -72,6 +72,11 @@ pub(super) fn subset_indices(len: usize, n: usize, seed: u64) -> Vec<u32> {
     chosen
 }
 
+/// As [`subset_indices`], of the members of one class: each class has a draw of its own.
+pub(super) fn class_subset_indices(len: usize, n: usize, seed: u64, class: u64) -> Vec<u32> {
+    draw(len, n, generator(*b"jostle stratum  ", seed, class))
+}
+
 /// The first `n` elements of a random permutation of `0..len`, by the Fisher-Yates shuffle from the front.
 fn draw(len: usize, n: usize, mut rng: ChaCha8Rng) -> Vec<u32> {
     let mut indices = identity(len);

@@ -5,12 +5,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{DataError, Split, digits, idx};
+use super::{DataError, Split, cifar, digits, folder, idx};
 
 /// The environment variable with a folder of data sets, each in a folder of its name.
 const ROOT_VARIABLE: &str = "JOSTLE_DATA";
 
-/// Where a data set comes from. Reads from and prints as `digits`, `idx:DIR`, `mnist` or `fashion-mnist`.
+/// Where a data set comes from. Reads from and prints as [`CHOICES`](Self::CHOICES) says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DataSource {
     /// The handwritten digits bundled with this crate: 1,297 training and 500 test images of 8 x 8, values 0 to 16,
@@ -25,12 +25,32 @@ pub enum DataSource {
     /// Fashion-MNIST, as IDX files in `$JOSTLE_DATA/fashion-mnist`, `./data/fashion-mnist`, or where the Debian
     /// package `dataset-fashion-mnist` puts them.
     FashionMnist,
+    /// A folder with binary files of CIFAR-10, any of `data_batch_1.bin` to `data_batch_5.bin` and `test_batch.bin`, or
+    /// of CIFAR-100, `train.bin` and `test.bin` (fine labels); each plain or with `.gz`.
+    Cifar(PathBuf),
+    /// CIFAR-10, as binary files in `$JOSTLE_DATA/cifar10` or `./data/cifar10`.
+    Cifar10,
+    /// CIFAR-100, as binary files in `$JOSTLE_DATA/cifar100` or `./data/cifar100`.
+    Cifar100,
+    /// A folder of class folders of PNG or JPEG files, with `train` and `test` (or `val`) above them or without, in
+    /// which case every tenth image of a class is for testing.
+    Folder {
+        /// The folder.
+        dir: PathBuf,
+        /// Rows and columns to which images are resized; without, all must have one size.
+        size: Option<[usize; 2]>,
+    },
 }
 
 /// A data set that is looked for in several folders.
 struct Named {
     title: &'static str,
     folder: &'static str,
+    /// Its files, in words.
+    files: &'static str,
+    /// Whether a folder has any of them.
+    is_present: fn(&Path) -> bool,
+    read: fn(&Path, &str) -> Result<Split, DataError>,
     /// Where the system's package manager puts it.
     system: Option<&'static str>,
     advice: &'static str,
@@ -39,6 +59,9 @@ struct Named {
 const MNIST: Named = Named {
     title: "MNIST",
     folder: "mnist",
+    files: "IDX files",
+    is_present: idx::is_present,
+    read: idx::load,
     system: None,
     advice: "get its four files, such as those that torchvision's datasets.MNIST downloads into MNIST/raw, and put them \
              into one of these folders or name theirs with `--data idx:DIR`",
@@ -47,21 +70,53 @@ const MNIST: Named = Named {
 const FASHION_MNIST: Named = Named {
     title: "Fashion-MNIST",
     folder: "fashion-mnist",
+    files: "IDX files",
+    is_present: idx::is_present,
+    read: idx::load,
     system: Some("/usr/share/datasets/fashion-mnist"),
     advice: "install the package dataset-fashion-mnist on Debian or Ubuntu, or get the folder data/fashion of the GitHub \
              repository zalandoresearch/fashion-mnist and name it with `--data idx:DIR`",
 };
 
+const CIFAR10: Named = Named {
+    title: "CIFAR-10",
+    folder: "cifar10",
+    files: "binary files data_batch_1.bin to data_batch_5.bin (any of them) and test_batch.bin, plain or with .gz,",
+    is_present: cifar::is_cifar10,
+    read: cifar::load,
+    system: None,
+    advice: "get cifar-10-binary.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, unpack it and put its files into \
+             one of these folders or name theirs with `--data cifar:DIR`",
+};
+
+const CIFAR100: Named = Named {
+    title: "CIFAR-100",
+    folder: "cifar100",
+    files: "binary files train.bin and test.bin, plain or with .gz,",
+    is_present: cifar::is_cifar100,
+    read: cifar::load,
+    system: None,
+    advice: "get cifar-100-binary.tar.gz from https://www.cs.toronto.edu/~kriz/cifar.html, unpack it and put its files into \
+             one of these folders or name theirs with `--data cifar:DIR`",
+};
+
 impl DataSource {
+    /// What can be named.
+    pub const CHOICES: &'static str =
+        "digits, mnist, fashion-mnist, cifar10, cifar100, idx:DIR, cifar:DIR, folder:DIR or folder:DIR@HxW";
+
     /// Reads the data set into memory.
     ///
     /// # Errors
     ///
-    /// - [`DataError::NoFolder`], [`DataError::MissingFile`] or [`DataError::NotInstalled`] where files are not found.
+    /// - [`DataError::NoFolder`], [`DataError::MissingFile`], [`DataError::NotInstalled`], [`DataError::EmptyFolder`] or
+    ///   [`DataError::ClassFolders`] where files are not found.
     /// - [`DataError::Io`] where the system cannot read one.
     /// - [`DataError::Gzip`], [`DataError::Magic`], [`DataError::ZeroDimension`], [`DataError::TooLarge`],
-    ///   [`DataError::Truncated`] or [`DataError::TooLong`] where one is not the IDX file it ought to be.
-    /// - [`DataError::CountMismatch`] or [`DataError::ShapeMismatch`] where two of them do not belong together.
+    ///   [`DataError::Truncated`], [`DataError::TooLong`], [`DataError::Records`], [`DataError::Label`] or
+    ///   [`DataError::Image`] where one is not what it ought to be.
+    /// - [`DataError::CountMismatch`], [`DataError::ShapeMismatch`] or [`DataError::ImageSize`] where two of them do not
+    ///   belong together.
     /// - [`DataError::Digits`] where the bundled digits were tampered with.
     pub fn load(&self) -> Result<Split, DataError> {
         let root = env::var_os(ROOT_VARIABLE).map(PathBuf::from);
@@ -70,6 +125,10 @@ impl DataSource {
             Self::Idx(dir) => idx::load(dir, &self.to_string()),
             Self::Mnist => MNIST.load(root.as_deref()),
             Self::FashionMnist => FASHION_MNIST.load(root.as_deref()),
+            Self::Cifar(dir) => cifar::load(dir, &self.to_string()),
+            Self::Cifar10 => CIFAR10.load(root.as_deref()),
+            Self::Cifar100 => CIFAR100.load(root.as_deref()),
+            Self::Folder { dir, size } => folder::load(dir, *size, &self.to_string()),
         }
     }
 }
@@ -79,8 +138,8 @@ impl Named {
         let dirs = self.dirs(root);
         // The first folder with any of the files is taken for the data set, so that a half-copied one is reported and
         // not passed over for another.
-        match dirs.iter().find(|dir| idx::is_present(dir)) {
-            Some(dir) => idx::load(dir, self.folder),
+        match dirs.iter().find(|dir| (self.is_present)(dir)) {
+            Some(dir) => (self.read)(dir, self.folder),
             None => Err(self.not_installed(root, &dirs)),
         }
     }
@@ -93,7 +152,7 @@ impl Named {
     fn not_installed(&self, root: Option<&Path>, dirs: &[PathBuf]) -> DataError {
         let unset = root.is_none().then(|| format!("${ROOT_VARIABLE}/{} (not set)", self.folder));
         let searched = unset.into_iter().chain(dirs.iter().map(|dir| dir.display().to_string())).collect();
-        DataError::NotInstalled { name: self.title, searched, advice: self.advice }
+        DataError::NotInstalled { name: self.title, files: self.files, searched, advice: self.advice }
     }
 }
 
@@ -104,13 +163,33 @@ impl FromStr for DataSource {
     ///
     /// [`DataError::UnknownSource`], which lists the choices, for any other text than theirs.
     fn from_str(text: &str) -> Result<Self, DataError> {
-        match (text, text.strip_prefix("idx:")) {
-            ("digits", _) => Ok(Self::Digits),
-            ("mnist", _) => Ok(Self::Mnist),
-            ("fashion-mnist", _) => Ok(Self::FashionMnist),
-            (_, Some(dir)) if !dir.is_empty() => Ok(Self::Idx(dir.into())),
-            _ => Err(DataError::UnknownSource { found: text.to_owned() }),
+        let unknown = || DataError::UnknownSource { found: text.to_owned() };
+        let (kind, dir) = text.split_once(':').map_or((text, None), |(kind, dir)| (kind, Some(dir)));
+        match (kind, dir) {
+            ("digits", None) => Ok(Self::Digits),
+            ("mnist", None) => Ok(Self::Mnist),
+            ("fashion-mnist", None) => Ok(Self::FashionMnist),
+            ("cifar10", None) => Ok(Self::Cifar10),
+            ("cifar100", None) => Ok(Self::Cifar100),
+            (_, Some("") | None) => Err(unknown()),
+            ("idx", Some(dir)) => Ok(Self::Idx(dir.into())),
+            ("cifar", Some(dir)) => Ok(Self::Cifar(dir.into())),
+            ("folder", Some(dir)) => Ok(sized_folder(dir)),
+            _ => Err(unknown()),
         }
+    }
+}
+
+/// `DIR@HxW`, or `DIR` where what follows an `@` is no size.
+fn sized_folder(text: &str) -> DataSource {
+    let side = |text: &str| text.parse().ok().filter(|side| (1..=1 << 14).contains(side));
+    let sized = text.rsplit_once('@').and_then(|(dir, size)| {
+        let (height, width) = size.split_once('x')?;
+        Some((dir, [side(height)?, side(width)?]))
+    });
+    match sized {
+        Some((dir, size)) if !dir.is_empty() => DataSource::Folder { dir: dir.into(), size: Some(size) },
+        _ => DataSource::Folder { dir: text.into(), size: None },
     }
 }
 
@@ -121,6 +200,13 @@ impl fmt::Display for DataSource {
             Self::Idx(dir) => f.pad(&format!("idx:{}", dir.display())),
             Self::Mnist => f.pad("mnist"),
             Self::FashionMnist => f.pad("fashion-mnist"),
+            Self::Cifar(dir) => f.pad(&format!("cifar:{}", dir.display())),
+            Self::Cifar10 => f.pad("cifar10"),
+            Self::Cifar100 => f.pad("cifar100"),
+            Self::Folder { dir, size: None } => f.pad(&format!("folder:{}", dir.display())),
+            Self::Folder { dir, size: Some([height, width]) } => {
+                f.pad(&format!("folder:{}@{height}x{width}", dir.display()))
+            }
         }
     }
 }

@@ -108,7 +108,7 @@ impl Graph {
     pub fn batch_norm(&mut self, input: ValueId, name: &str) -> Result<ValueId, GraphError> {
         let shape = self.shape(input);
         let channels = shape.channels();
-        if shape.stride() % 4 != 0 {
+        if !shape.stride().is_multiple_of(4) {
             let reason = "batch norm takes rows of a multiple of 4 features".to_owned();
             return Err(GraphError::Shape {
                 operation: format!("batch norm {name}"),

@@ -1,0 +1,92 @@
+//! A data file's bytes, plain or gzip. Nothing here trusts a size that a file claims: memory grows with the bytes that
+//! are really there.
+
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+
+use super::DataError;
+
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// The first of these names, or one of them with `.gz`, that is a file of the folder: plain files need no decompression.
+pub(super) fn find(dir: &Path, role: &'static str, names: &[String]) -> Result<PathBuf, DataError> {
+    let names: Vec<String> = names.iter().cloned().chain(names.iter().map(|name| format!("{name}.gz"))).collect();
+    let found = names.iter().map(|name| dir.join(name)).find(|path| path.is_file());
+    found.ok_or_else(|| DataError::MissingFile { role, dir: dir.to_owned(), names })
+}
+
+/// An error unless `dir` is a folder; `files` says what it should hold.
+pub(super) fn expect_folder(dir: &Path, files: &'static str) -> Result<(), DataError> {
+    if dir.is_dir() { Ok(()) } else { Err(DataError::NoFolder { path: dir.to_owned(), files }) }
+}
+
+/// The decompressed bytes of a file and how many of them were read.
+pub(super) struct Bytes {
+    path: PathBuf,
+    reader: Box<dyn Read>,
+    gzip: bool,
+    pub(super) offset: u64,
+}
+
+impl Bytes {
+    /// Opens a file and tells by its content, not its name, whether it is gzip.
+    pub(super) fn open(path: &Path) -> Result<Self, DataError> {
+        let error = |cause| DataError::Io { path: path.to_owned(), offset: 0, cause };
+        let mut file = File::open(path).map_err(error)?;
+        let mut start = Vec::new();
+        file.by_ref().take(2).read_to_end(&mut start).map_err(error)?;
+
+        let gzip = start == GZIP_MAGIC;
+        let whole = BufReader::new(Cursor::new(start).chain(file));
+        let reader: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) };
+        Ok(Self { path: path.to_owned(), reader, gzip, offset: 0 })
+    }
+
+    /// The next four bytes, in a header of `header_len` bytes.
+    pub(super) fn header_field(&mut self, header_len: u64) -> Result<u32, DataError> {
+        let field = self.read(4, header_len)?;
+        let field = <[u8; 4]>::try_from(field).map_err(|_| self.truncated(header_len))?;
+        Ok(u32::from_be_bytes(field))
+    }
+
+    /// The remaining bytes, which must be `count`.
+    pub(super) fn rest(&mut self, count: u64) -> Result<Vec<u8>, DataError> {
+        let expected = self.offset + count;
+        // One byte more than expected tells a longer file, however much longer, and has a gzip checksum verified.
+        let values = self.read(count + 1, expected)?;
+        match (values.len() as u64).cmp(&count) {
+            std::cmp::Ordering::Less => Err(self.truncated(expected)),
+            std::cmp::Ordering::Equal => Ok(values),
+            std::cmp::Ordering::Greater => Err(DataError::TooLong { path: self.path.clone(), expected }),
+        }
+    }
+
+    /// Up to `limit` bytes: fewer where the data end. `expected` is for the error alone.
+    pub(super) fn read(&mut self, limit: u64, expected: u64) -> Result<Vec<u8>, DataError> {
+        // The buffer starts empty and grows with what is read, never to the size that a header claims.
+        let mut bytes = Vec::new();
+        let result = self.reader.by_ref().take(limit).read_to_end(&mut bytes);
+        self.offset += bytes.len() as u64;
+        match result {
+            Ok(_) => Ok(bytes),
+            Err(cause) => Err(self.read_error(cause, expected)),
+        }
+    }
+
+    fn read_error(&self, cause: io::Error, expected: u64) -> DataError {
+        use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+        let (path, offset) = (self.path.clone(), self.offset);
+        if self.gzip && matches!(cause.kind(), InvalidData | InvalidInput | UnexpectedEof) {
+            DataError::Gzip { path, offset, expected, cause }
+        } else {
+            DataError::Io { path, offset, cause }
+        }
+    }
+
+    fn truncated(&self, expected: u64) -> DataError {
+        DataError::Truncated { path: self.path.clone(), expected, found: self.offset }
+    }
+}

@@ -1,0 +1,144 @@
+//! A folder of class folders of PNG and JPEG files.
+//!
+//! With sub-folders `train` and `test` (or `val`), those are the two parts. Otherwise the class folders are the folder's
+//! own, and every tenth image of a class, in the order of the file names, is for testing.
+
+use std::path::{Path, PathBuf};
+
+use image::{DynamicImage, ImageReader, imageops::FilterType};
+use rayon::prelude::*;
+
+use super::{DataError, Dataset, SampleShape, Split, bytes};
+
+/// Every n-th image of a class is for testing where the folder does not say.
+const TEST_EVERY: usize = 10;
+
+/// The files of one part: path and class of each.
+type Files = Vec<(PathBuf, u32)>;
+
+/// Reads a folder; images are resized to `size` (rows, columns) where it is given, else all must have one size. Grey
+/// throughout gives one channel, else three.
+pub(super) fn load(dir: &Path, size: Option<[usize; 2]>, name: &str) -> Result<Split, DataError> {
+    bytes::expect_folder(dir, "class folders of PNG or JPEG files")?;
+    let (classes, train, test) = match parts(dir) {
+        Some([train_dir, test_dir]) => {
+            let (classes, train) = class_files(&train_dir)?;
+            let (found, test) = class_files(&test_dir)?;
+            if found != classes {
+                return Err(DataError::ClassFolders { dir: test_dir, expected: classes, found });
+            }
+            (classes, train, test)
+        }
+        None => {
+            let (classes, files) = class_files(dir)?;
+            let (train, test) = every_tenth(files);
+            (classes, train, test)
+        }
+    };
+    if test.is_empty() {
+        let expected = "at least ten images in a class folder, every tenth of which is for testing, or folders train and \
+                        test";
+        return Err(DataError::EmptyFolder { dir: dir.to_owned(), expected });
+    }
+    let images = decode(train.iter().chain(&test).map(|(path, _)| path), size)?;
+    let channels = if images.iter().any(|image| image.color().has_color()) { 3 } else { 1 };
+    let (train_images, test_images) = images.split_at(train.len());
+    let of = |files: &Files, images: &[DynamicImage]| dataset(files, images, channels, classes.len(), name);
+    Ok(Split { train: of(&train, train_images), test: of(&test, test_images) })
+}
+
+/// The folders of the two parts, where there are both.
+fn parts(dir: &Path) -> Option<[PathBuf; 2]> {
+    let [train, test, val] = ["train", "test", "val"].map(|part| dir.join(part));
+    let test = if test.is_dir() { test } else { val };
+    (train.is_dir() && test.is_dir()).then_some([train, test])
+}
+
+/// What a folder holds, by name.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let error = |cause| DataError::Io { path: dir.to_owned(), offset: 0, cause };
+    let entries = std::fs::read_dir(dir).map_err(error)?;
+    let mut paths = entries.map(|entry| Ok(entry.map_err(error)?.path())).collect::<Result<Vec<_>, DataError>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// Names of the class folders in order, and the images in them.
+fn class_files(dir: &Path) -> Result<(Vec<String>, Files), DataError> {
+    let folders: Vec<PathBuf> = entries(dir)?.into_iter().filter(|path| path.is_dir()).collect();
+    if folders.is_empty() {
+        return Err(DataError::EmptyFolder { dir: dir.to_owned(), expected: "class folders" });
+    }
+    let (mut classes, mut files) = (Vec::new(), Vec::new());
+    for (class, folder) in folders.iter().enumerate() {
+        let before = files.len();
+        files.extend(entries(folder)?.into_iter().filter(|path| is_image(path)).map(|path| (path, class as u32)));
+        if files.len() == before {
+            return Err(DataError::EmptyFolder { dir: folder.clone(), expected: "PNG or JPEG files" });
+        }
+        classes.push(folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default());
+    }
+    Ok((classes, files))
+}
+
+fn is_image(path: &Path) -> bool {
+    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+    path.is_file() && extension.is_some_and(|extension| ["png", "jpg", "jpeg"].contains(&extension.as_str()))
+}
+
+/// (training, test): the last of every ten of a class is for testing.
+fn every_tenth(files: Files) -> (Files, Files) {
+    let (mut train, mut test) = (Files::new(), Files::new());
+    let mut place = (0, 0);
+    for (path, class) in files {
+        place = if class == place.0 { (class, place.1 + 1) } else { (class, 1) };
+        if place.1 % TEST_EVERY == 0 { test.push((path, class)) } else { train.push((path, class)) }
+    }
+    (train, test)
+}
+
+/// Decodes all files in parallel, to one size.
+fn decode<'a>(
+    paths: impl Iterator<Item = &'a PathBuf>,
+    size: Option<[usize; 2]>,
+) -> Result<Vec<DynamicImage>, DataError> {
+    let paths: Vec<&PathBuf> = paths.collect();
+    let images = paths.par_iter().map(|path| read(path, size)).collect::<Result<Vec<_>, _>>()?;
+    let size_of = |image: &DynamicImage| [image.height() as usize, image.width() as usize];
+    let Some(expected) = images.first().map(size_of) else { return Ok(images) };
+    if let Some((path, image)) = paths.iter().zip(&images).find(|(_, image)| size_of(image) != expected) {
+        let (path, first) = ((*path).clone(), paths[0].clone());
+        return Err(DataError::ImageSize { path, first, expected, found: size_of(image) });
+    }
+    Ok(images)
+}
+
+fn read(path: &Path, size: Option<[usize; 2]>) -> Result<DynamicImage, DataError> {
+    let io = |cause| DataError::Io { path: path.to_owned(), offset: 0, cause };
+    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(io)?;
+    let image = reader.decode().map_err(|cause| DataError::Image { path: path.to_owned(), cause })?;
+    Ok(match size {
+        Some([height, width]) => image.resize_exact(width as u32, height as u32, FilterType::Triangle),
+        None => image,
+    })
+}
+
+fn dataset(files: &Files, images: &[DynamicImage], channels: usize, classes: usize, name: &str) -> Dataset {
+    let (height, width) = images.first().map_or((0, 0), |image| (image.height() as usize, image.width() as usize));
+    let planes = |image: &DynamicImage| -> Vec<u8> {
+        if channels == 1 {
+            return image.to_luma8().into_raw();
+        }
+        let pixels = image.to_rgb8().into_raw();
+        (0..channels).flat_map(|channel| pixels.iter().skip(channel).step_by(channels).copied()).collect()
+    };
+    Dataset {
+        name: name.to_owned(),
+        pixels: images.par_iter().map(planes).collect::<Vec<_>>().concat(),
+        labels: files.iter().map(|(_, class)| *class).collect(),
+        shape: SampleShape { channels, height, width },
+        classes,
+        full_scale: 255.0,
+        published: &[],
+    }
+}
