@@ -16,6 +16,7 @@ struct Loss {
     batch: u32,
     classes: u32,
     gradient_scale: f32,
+    smoothing: f32,
 }
 
 var<immediate> values: Loss;

@@ -1,6 +1,6 @@
 // Sum of a batch's (loss, correct) into one slot of the metrics ring.
 //
-//   metrics[slot] = sum_row row_stats[row]
+//   metrics[slot] = sum_row row_stats[row], added to what is there if `adds` is 1
 //
 // Shapes    row_stats: [batch, 2]; metrics: [slots, 2].
 // Dispatch  one workgroup: each invocation sums every WORKGROUP_SIZE-th row, then a tree, so always the same bits.
@@ -10,6 +10,7 @@ const WORKGROUP_SIZE: u32 = 64u; // the host launches one workgroup whatever it 
 struct Slot {
     batch: u32,
     slot: u32,
+    adds: u32,
 }
 
 var<immediate> values: Slot;
@@ -33,6 +34,6 @@ fn metrics_sum(@builtin(local_invocation_index) lane: u32) {
         workgroupBarrier();
     }
     if lane == 0u {
-        metrics[values.slot] = partial[0];
+        metrics[values.slot] = partial[0] + select(vec2<f32>(0.0), metrics[values.slot], values.adds == 1u);
     }
 }

@@ -18,6 +18,7 @@ struct Loss {
     batch: u32,
     features: u32,
     gradient_scale: f32,
+    smoothing: f32,
 }
 
 var<immediate> values: Loss;

@@ -1,11 +1,13 @@
 // Softmax, negative log likelihood of the target, and the gradient of their mean, a row at a time.
 //
-//   loss[row]          = log(sum_c exp(logits[row, c] - max)) + max - logits[row, target]
-//   grad_logits[row,c] = (softmax(logits[row])[c] - [c = target]) / valid
+//   t[c]               = (1 - smoothing) [c = target] + smoothing / classes
+//   loss[row]          = log(sum_c exp(logits[row, c] - max)) + max - sum_c t[c] logits[row, c]
+//   grad_logits[row,c] = (softmax(logits[row])[c] - t[c]) gradient_scale, which is 1 over the samples of the mean
 //   row_stats[row]     = (loss, 1 if the first largest logit is the target's else 0);  rows >= valid: all zero
 //
 // Shapes    logits, grad_logits: [batch, classes]; labels: [samples]; indices: [samples]; row_stats: [batch, 2].
 // Dispatch  grid_1d(batch, WORKGROUP_SIZE), folded; one invocation a row, three passes over its classes.
+// Source    label smoothing as in torch.nn.CrossEntropyLoss (Szegedy et al., CVPR 2016).
 
 override WORKGROUP_SIZE: u32 = 8u; // small: a batch of 128 is 16 workgroups, enough for the threads of a CPU driver
 
@@ -15,6 +17,7 @@ struct Loss {
     batch: u32,
     classes: u32,
     gradient_scale: f32,
+    smoothing: f32,
 }
 
 var<immediate> values: Loss;
@@ -48,11 +51,17 @@ fn softmax_nll(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(nu
     let sample_row = select(0u, row, valid);
     let target_class = labels[indices[values.first + sample_row]];
     let scale = select(0.0, values.gradient_scale, valid);
+    let others = values.smoothing / f32(values.classes);
+    var distances = 0.0; // of the classes' logits to the largest
     for (var c = 0u; c < values.classes; c++) {
-        let probability = math_exp(logits[start + c] - largest) / sum;
-        grad_logits[start + c] = (probability - select(0.0, 1.0, c == target_class)) * scale;
+        let logit = logits[start + c];
+        distances += largest - logit;
+        let probability = math_exp(logit - largest) / sum;
+        grad_logits[start + c] = (probability - select(0.0, 1.0 - values.smoothing, c == target_class) - others) * scale;
     }
-    let loss = math_log(sum) + (largest - logits[start + target_class]);
+    // Where nothing is smoothed a distance that overflows must not count either.
+    let smoothed = select(0.0, others * distances, values.smoothing > 0.0);
+    let loss = math_log(sum) + (1.0 - values.smoothing) * (largest - logits[start + target_class]) + smoothed;
     let correct = select(0.0, 1.0, predicted == target_class);
     row_stats[row] = select(vec2<f32>(0.0), vec2<f32>(loss, correct), valid);
 }

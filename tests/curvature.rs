@@ -117,6 +117,7 @@ fn with_subject<T>(graph: &Graph, case: &Case<'_>, f: impl FnOnce(&Subject<'_>) 
         model: &model,
         arena: &arena,
         loss: case.loss,
+        label_smoothing: 0.0,
         data: &data,
         samples: SAMPLES,
         capacity: 4,

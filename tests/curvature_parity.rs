@@ -64,6 +64,7 @@ fn products_are_those_of_pytorch() {
                 model: &model,
                 arena: &arena,
                 loss,
+                label_smoothing: 0.0,
                 data: &data,
                 samples: SAMPLES,
                 capacity: 10,

@@ -9,7 +9,7 @@ use common::{
 };
 use jostle::{
     gpu::{GpuError, View},
-    kernels::{LossBuffers, LossKernel, LossTangent, MseTargets, loss_tangent, mse, softmax_nll},
+    kernels::{LossBuffers, LossKernel, LossTangent, LossTerms, MseTargets, loss_tangent, mse, softmax_nll},
 };
 
 const SHAPES: [[usize; 2]; 6] = [[1, 1], [3, 2], [7, 10], [8, 10], [129, 10], [5, 1000]];
@@ -62,7 +62,7 @@ impl Batch {
             row_stats: &stats.view,
         };
         let mut recorder = gpu.record();
-        loss(&buffers).unwrap().record(&mut recorder, self.first, self.valid);
+        loss(&buffers).unwrap().record(&mut recorder, self.first, self.valid, LossTerms::mean_over(self.valid));
         recorder.submit().unwrap();
         (grad.read(gpu), stats.read(gpu))
     }
@@ -251,6 +251,7 @@ fn tangents_of_the_gradient_match_f64() {
                 &mut recorder,
                 0,
                 valid as u32,
+                LossTerms::mean_over(valid as u32),
             );
             recorder.submit().unwrap();
             // two sums of `classes` terms of size 3, the exponentials' 4 ulp, a quotient, a difference, a scale

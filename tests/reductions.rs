@@ -117,7 +117,7 @@ fn metrics_sum_into_their_slot_alone() {
         let (rows, metrics) = (guarded(gpu, &stats), poisoned(gpu, 10));
         let sum = MetricsSum::new(gpu, &rows.view, &metrics.view, batch).unwrap();
         let mut recorder = gpu.record();
-        sum.record(&mut recorder, 3);
+        sum.record(&mut recorder, 3, false);
         recorder.submit().unwrap();
         let found = metrics.read(gpu);
         assert!(found.iter().enumerate().all(|(i, x)| x.is_nan() != (i == 6 || i == 7)), "batch {batch}: {found:?}");

@@ -11,7 +11,7 @@ use common::{
 use jostle::{
     gpu::Gpu,
     kernels::{
-        Activation, Augmentation, Elementwise, Epilogue, Gather, GatherViews, LossBuffers, MatmulLayout,
+        Activation, Augmentation, Elementwise, Epilogue, Gather, GatherViews, LossBuffers, LossTerms, MatmulLayout,
         MatmulOperands, MatmulShape, MatmulVariant, MetricsSum, MseTargets, Norms, Perturb, column_sum, elementwise,
         init_uniform, matmul, mse, softmax_nll,
     },
@@ -63,8 +63,8 @@ fn rows(gpu: &Gpu, results: &mut Results) {
         };
         let sum = MetricsSum::new(gpu, &stats.view, &metrics.view, batch).unwrap();
         let mut recorder = gpu.record();
-        loss.record(&mut recorder, 2, 11);
-        sum.record(&mut recorder, 1);
+        loss.record(&mut recorder, 2, 11, LossTerms::mean_over(11));
+        sum.record(&mut recorder, 1, false);
         recorder.submit().unwrap();
         for (name, of) in [("gradient", grad), ("rows", stats), ("metrics", metrics)] {
             results.push((format!("loss {is_nll} {name}"), of.read(gpu)));

@@ -26,6 +26,8 @@ pub struct Subject<'a> {
     pub arena: &'a Arena,
     /// The loss.
     pub loss: Loss,
+    /// Share of each target that is spread over all classes.
+    pub label_smoothing: f32,
     /// The data on the device.
     pub data: &'a DataViews,
     /// Samples.
@@ -49,6 +51,9 @@ pub enum Curvature {
 
 /// Most samples of one batch of a product: what is kept grows with it.
 const BATCH: usize = 512;
+
+/// Words of the largest tensor of such a batch: 16 MiB.
+const TENSOR_WORDS: usize = 1 << 22;
 
 /// Products at the clean weights, over all samples.
 ///
@@ -75,7 +80,8 @@ impl<'a> CurvatureProduct<'a> {
             Curvature::Hessian => Mode::HessianProduct,
             Curvature::GaussNewton => Mode::GaussNewtonProduct,
         };
-        let batch = BATCH.min(subject.samples).min(subject.capacity);
+        let most = BATCH.min(subject.samples).min(subject.capacity);
+        let batch = subject.model.graph.batch_within(most, TENSOR_WORDS);
         let schedule = Schedule::new(&subject.model.graph, batch, mode)?;
         let metrics = gpu.buffer("unread metrics", 2)?;
         let plan =
@@ -104,7 +110,9 @@ impl<'a> CurvatureProduct<'a> {
             let valid = self.batch.min(subject.samples - first);
             let mut recorder = gpu.record();
             let first = (subject.stage)(first, valid)?;
-            self.plan.record(&mut recorder, BatchInfo::new(first, valid as u32, 0));
+            let mut batch = BatchInfo::new(first, valid as u32, 0);
+            batch.terms.label_smoothing = subject.label_smoothing;
+            self.plan.record(&mut recorder, batch);
             recorder.submit()?;
             let share = valid as f64 / subject.samples as f64;
             let product: Vec<f32> = gpu.read(&self.tangents.product.view())?;

@@ -42,7 +42,7 @@ struct Output<'a> {
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let config = RunConfig::resolve(args.config.as_deref(), &args.options)?;
     let prepared = Prepared::load(&config)?;
-    let normalisation = prepared.normalisation(&config);
+    let normalisation = config.normalise.moments(&prepared.split.train)?;
     let gpu = context.gpu()?;
     let layout = prepared.model.graph.layout();
     let scales = vec![0.0; layout.spans().len()];

@@ -72,7 +72,7 @@ struct Output<'a> {
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let config = RunConfig::resolve(args.config.as_deref(), &args.options)?;
     let prepared = Prepared::load(&config)?;
-    let normalisation = prepared.normalisation(&config);
+    let normalisation = config.normalise.moments(&prepared.split.train)?;
     let gpu = context.gpu()?;
     let model = &prepared.model;
     let layout = model.graph.layout();
@@ -86,6 +86,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         model,
         arena: &arena,
         loss: config.loss,
+        label_smoothing: config.label_smoothing as f32,
         data: data.views(),
         samples,
         capacity: data.capacity(),

@@ -7,7 +7,7 @@ use jostle::{
     gpu::Profile,
     nn,
     report::Table,
-    train::{Control, Event, MetricsFile, Options, Prepared, RunConfig, Status, Trainer, run as run_loop},
+    train::{Control, Event, MetricsFile, Options, Prepared, RunConfig, Scores, Status, Trainer, run as run_loop},
 };
 use serde_json::json;
 
@@ -71,6 +71,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     })?;
     bar.finish_and_clear();
     nn::save(&gpu, &trainer.model, &trainer.arena, &trainer.arena.weights, &out.join("weights.safetensors"))?;
+    if let Some(average) = trainer.average() {
+        nn::save(&gpu, &trainer.model, &trainer.arena, average, &out.join("weights-average.safetensors"))?;
+    }
     let title = format!("{} on {}, noise {}", config.model, config.data, config.noise);
     figures::run(&title, &result.epochs).save(&out.join("curves"))?;
     let trace = match args.hessian {
@@ -79,7 +82,15 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     };
     let times = profile.map(|profile| profile.times());
     let mut text = match result.epochs.last() {
-        Some(last) => format!("test accuracy {:.4}, test loss {:.4}", last.test_accuracy, last.test_loss),
+        Some(last) => {
+            let mut text = format!("test accuracy {:.4}, test loss {:.4}", last.test_accuracy, last.test_loss);
+            for (name, scores) in [("noisy weights", last.noisy), ("average of weights", last.average)] {
+                if let Some(Scores { test_accuracy, test_loss, .. }) = scores {
+                    text.push_str(&format!("\n{name}: test accuracy {test_accuracy:.4}, test loss {test_loss:.4}"));
+                }
+            }
+            text
+        }
         None => "no step was taken".to_owned(),
     };
     if let Some(trace) = &trace {

@@ -126,12 +126,13 @@ fn measure(
 ) -> Result<Measured, ExperimentError> {
     let train = prepared.split.train.clone();
     let samples = train.len();
-    let data = DeviceData::new(gpu, train, samples.min(512), &prepared.normalisation(config))?;
+    let data = DeviceData::new(gpu, train, samples.min(512), &config.normalise.moments(&prepared.split.train)?)?;
     let arena = arena.with_noise_scales(gpu, &vec![1.0; arena.layout.spans().len()])?;
     let subject = Subject {
         model: &prepared.model,
         arena: &arena,
         loss: config.loss,
+        label_smoothing: 0.0,
         data: data.views(),
         samples,
         capacity: data.capacity(),

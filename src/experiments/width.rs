@@ -243,6 +243,7 @@ fn measure(
             model: &model,
             arena: &arena,
             loss: Loss::Mse,
+            label_smoothing: 0.0,
             data: device.views(),
             samples,
             capacity: device.capacity(),

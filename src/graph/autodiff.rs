@@ -9,7 +9,7 @@ use super::{
     call::{AffineCall, BatchNormCall, BatchNormGradientCall, Call, ConvCall, MatmulCall, PoolCall, SlotId, Tensor},
     forward::{Forward, Kept, conv_shape, norm_shape, pool_shape},
     op::{BatchNormOp, Node, NormOp, Op},
-    schedule::{Schedule, module_name},
+    schedule::{Mode, Schedule, module_name},
 };
 
 /// A gradient while backward runs.
@@ -32,16 +32,12 @@ pub(super) struct Backward<'a> {
 }
 
 impl<'a> Backward<'a> {
-    pub(super) fn new(
-        graph: &'a Graph,
-        forward: &'a Forward,
-        schedule: &'a mut Schedule,
-        grad_output: SlotId,
-        fuse: bool,
-    ) -> Self {
+    pub(super) fn new(graph: &'a Graph, forward: &'a Forward, schedule: &'a mut Schedule, grad_output: SlotId) -> Self {
         let mut gradients = vec![None; graph.value_count()];
         gradients[graph.output().0] = Some(Gradient { slot: grad_output, through_activation: false });
-        Self { graph, forward, schedule, gradients, written: vec![false; graph.params().len()], fuse }
+        let mode = schedule.mode;
+        let written = vec![mode == Mode::Accumulate; graph.params().len()];
+        Self { graph, forward, schedule, gradients, written, fuse: mode.trains() }
     }
 
     pub(super) fn run(mut self) -> Result<(), GraphError> {
@@ -91,6 +87,13 @@ impl<'a> Backward<'a> {
                 if let Some((output, accumulate)) = self.target(input, false) {
                     let call = Call::Flatten { input: grad, output, shape, back: true, accumulate };
                     self.schedule.push("flatten backward", call);
+                }
+            }
+            Op::Unflatten => {
+                let shape = [self.schedule.batch, 1, self.graph.features(input)];
+                if let Some((output, accumulate)) = self.target(input, false) {
+                    let call = Call::Flatten { input: grad, output, shape, back: false, accumulate };
+                    self.schedule.push("unflatten backward", call);
                 }
             }
             Op::Dropout { probability, layer } => {

@@ -116,6 +116,11 @@ impl Schedule {
                 self.push("flatten forward", Call::Flatten { input, output, shape, back: false, accumulate: false });
                 Kept::Nothing
             }
+            Op::Unflatten => {
+                let shape = [self.batch, 1, graph.features(node.inputs[0])];
+                self.push("unflatten forward", Call::Flatten { input, output, shape, back: true, accumulate: false });
+                Kept::Nothing
+            }
             Op::Dropout { probability, layer } => {
                 self.dropout([input, output], probability, layer, false);
                 Kept::Nothing
@@ -140,7 +145,7 @@ impl Schedule {
 
     /// A dropout in training, a copy otherwise; backward is the same.
     pub(super) fn dropout(&mut self, [input, output]: [SlotId; 2], probability: f32, layer: usize, accumulate: bool) {
-        let call = if self.mode == Mode::Train {
+        let call = if self.mode.trains() {
             Call::Dropout { input, output, layer, probability, accumulate }
         } else {
             Call::Elementwise { operation: Elementwise::Copy, left: input, right: None, output, accumulate }

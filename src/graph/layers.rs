@@ -101,20 +101,20 @@ impl Graph {
         Ok(self.node(Op::Conv { weight, bias, options, activation: Activation::Identity }, vec![input], output))
     }
 
-    /// Adds a batch norm `name` over the channels of images or the features of rows (a multiple of 4 of them).
+    /// Adds a batch norm `name` over the channels of images or the features of rows.
     ///
     /// # Errors
-    /// [`GraphError::Name`] for a name taken, [`GraphError::Shape`] for rows of another width.
+    /// [`GraphError::Name`] for a name taken.
     pub fn batch_norm(&mut self, input: ValueId, name: &str) -> Result<ValueId, GraphError> {
         let shape = self.shape(input);
         let channels = shape.channels();
         if !shape.stride().is_multiple_of(4) {
-            let reason = "batch norm takes rows of a multiple of 4 features".to_owned();
-            return Err(GraphError::Shape {
-                operation: format!("batch norm {name}"),
-                input: shape.to_string(),
-                reason,
-            });
+            // The kernels read whole vec4s of channels, which rows of such a width do not line up with.
+            let pixel = ValueShape::Image { channels, height: 1, width: 1 };
+            let output = self.value(&format!("batch norm {name}"), pixel)?;
+            let image = self.node(Op::Unflatten, vec![input], output);
+            let normalised = self.batch_norm(image, name)?;
+            return self.flatten(normalised);
         }
         let output = self.value(&format!("batch norm {name}"), shape)?;
         let [weight, bias] = self.norm_params(name, vec![channels])?;

@@ -126,6 +126,8 @@ pub enum Op {
     Pool(Pool),
     /// An image as a row of features, channel first.
     Flatten,
+    /// A row of features as the channels of an image of one pixel.
+    Unflatten,
     /// Random zeros in training.
     Dropout {
         /// Chance of a zero.
@@ -242,6 +244,13 @@ impl Graph {
     #[must_use]
     pub fn output(&self) -> ValueId {
         self.nodes.last().map_or(self.input(), |node| node.output)
+    }
+
+    /// The largest batch up to `most` whose largest value stays within `words`; at least 1.
+    #[must_use]
+    pub fn batch_within(&self, most: usize, words: usize) -> usize {
+        let largest = self.shapes.iter().map(|shape| shape.words()).max().unwrap_or(1);
+        most.min(words / largest.max(1)).max(1)
     }
 
     /// Where the parameters lie in every arena, and the running statistics in theirs.

@@ -2,7 +2,7 @@
 
 use crate::{
     gpu::{Buffer, Gpu, GpuError, Recorder, View, WORD_BYTES},
-    kernels::{Arena, Augmentation},
+    kernels::{Arena, Augmentation, LossTerms},
 };
 
 use super::{
@@ -40,9 +40,13 @@ pub struct BatchInfo {
     pub valid: u32,
     /// Slot of the metrics ring.
     pub slot: u32,
+    /// Whether the metrics add to what the slot holds.
+    pub slot_adds: bool,
+    /// How the losses make one number.
+    pub terms: LossTerms,
     /// Epoch, by which samples are augmented.
     pub epoch: u32,
-    /// Step, by which dropout draws.
+    /// Batches before this one, by which dropout draws.
     pub step: u64,
     /// Seed of dropout.
     pub seed: u64,
@@ -51,10 +55,12 @@ pub struct BatchInfo {
 }
 
 impl BatchInfo {
-    /// Samples `first .. first + valid` into a slot of the metrics; epoch, step and seed 0, PyTorch's momentum of 0.1.
+    /// Samples `first .. first + valid` into a slot of the metrics, the loss their mean; epoch, step and seed 0, PyTorch's
+    /// momentum of 0.1.
     #[must_use]
     pub fn new(first: u32, valid: u32, slot: u32) -> Self {
-        Self { first, valid, slot, epoch: 0, step: 0, seed: 0, stats_momentum: 0.1 }
+        let terms = LossTerms::mean_over(valid);
+        Self { first, valid, slot, slot_adds: false, terms, epoch: 0, step: 0, seed: 0, stats_momentum: 0.1 }
     }
 }
 
@@ -128,8 +134,8 @@ impl Plan {
             match stage {
                 Stage::Fixed(dispatch) => recorder.run(dispatch),
                 Stage::Gather(gather) => gather.record(recorder, batch.first, batch.valid, batch.epoch),
-                Stage::Loss(loss) => loss.record(recorder, batch.first, batch.valid),
-                Stage::Metrics(metrics) => metrics.record(recorder, batch.slot),
+                Stage::Loss(loss) => loss.record(recorder, batch.first, batch.valid, batch.terms),
+                Stage::Metrics(metrics) => metrics.record(recorder, batch.slot, batch.slot_adds),
                 Stage::BatchNorm(norm) => norm.record(recorder, batch.valid, batch.stats_momentum),
                 Stage::BatchNormGradient(norm) => norm.record(recorder, batch.valid),
                 Stage::Dropout(dropout) => dropout.record(recorder, batch.seed, batch.step),

@@ -36,6 +36,8 @@ impl std::str::FromStr for Loss {
 pub enum Mode {
     /// Forward, loss, backward.
     Train,
+    /// As [`Mode::Train`], the gradients of the parameters added to those that are there.
+    Accumulate,
     /// Forward and loss, batch norms by their running statistics.
     Evaluate,
     /// Forward and loss, batch norms by the batch's statistics, which update the running ones.
@@ -47,6 +49,11 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Whether it is a step of training.
+    pub(super) fn trains(self) -> bool {
+        matches!(self, Self::Train | Self::Accumulate)
+    }
+
     /// Whether it takes the loss' gradient.
     pub(super) fn has_backward(self) -> bool {
         !matches!(self, Self::Evaluate | Self::Calibrate)
@@ -106,7 +113,7 @@ impl Schedule {
         schedule.push("loss", Call::Loss { logits, grad_logits, row_stats });
         schedule.push("metrics", Call::Metrics { row_stats });
         if mode.has_backward() {
-            Backward::new(graph, &forward, &mut schedule, grad_logits, mode == Mode::Train).run()?;
+            Backward::new(graph, &forward, &mut schedule, grad_logits).run()?;
         }
         if mode.has_tangents() {
             tangent::differentiate(&mut schedule, graph.params().len());

@@ -44,7 +44,8 @@ pub fn loss_tangent(
     for (argument, view) in [("logits", logits), ("tangent", tangent), ("output", output)] {
         view.expect_len(entry, argument, batch * classes)?;
     }
-    let values = LossValues { first: 0, valid: 0, batch: batch as u32, width: classes as u32, gradient_scale: 0.0 };
+    let (batch_rows, width) = (batch as u32, classes as u32);
+    let values = LossValues { first: 0, valid: 0, batch: batch_rows, width, gradient_scale: 0.0, smoothing: 0.0 };
     let constants = [("WORKGROUP_SIZE", ROWS_PER_WORKGROUP as f64), flag("NLL", loss == LossTangent::Nll)];
     let kernel = gpu.kernel(&LOSS_TANGENT, &constants)?;
     let grid = gpu.grid_1d(entry, batch, ROWS_PER_WORKGROUP)?;

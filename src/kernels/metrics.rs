@@ -8,7 +8,7 @@ pub(super) static METRICS_SUM: KernelSpec = KernelSpec {
     entry: "metrics_sum",
     source: include_str!("../../shaders/metrics.wgsl"),
     bindings: &[("row_stats", Access::ReadWrite), ("metrics", Access::ReadWrite)],
-    immediate_bytes: 8,
+    immediate_bytes: 12,
 };
 
 /// The planned sum of one batch size.
@@ -30,8 +30,8 @@ impl MetricsSum {
         Ok(Self { dispatch: kernel.dispatch(gpu, Grid([1, 1, 1]), &[row_stats, metrics], &[])?, batch })
     }
 
-    /// Records the sum into a slot of the ring.
-    pub fn record(&self, recorder: &mut Recorder<'_>, slot: u32) {
-        recorder.run_with(&self.dispatch, bytemuck::cast_slice(&[self.batch, slot]));
+    /// Records the sum into a slot of the ring, or added to what the slot holds.
+    pub fn record(&self, recorder: &mut Recorder<'_>, slot: u32, adds: bool) {
+        recorder.run_with(&self.dispatch, bytemuck::cast_slice(&[self.batch, slot, u32::from(adds)]));
     }
 }

@@ -3,6 +3,7 @@
 mod activation;
 mod arena;
 mod batch_norm;
+mod clip;
 mod column_sum;
 mod conv;
 mod dropout;
@@ -15,6 +16,7 @@ mod init_uniform;
 mod loss_tangent;
 mod matmul;
 mod metrics;
+mod moving_average;
 mod mse;
 mod norm;
 mod norms;
@@ -28,6 +30,7 @@ mod update_sgd;
 pub use activation::Activation;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
 pub use batch_norm::{BatchNorm, BatchNormGradient, BatchNormGradientViews, BatchNormShape, BatchNormViews};
+pub use clip::Clip;
 pub use column_sum::{chunk_sum, column_sum};
 pub use conv::{
     ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, conv, conv_pack, conv_variant, padded_channels,
@@ -42,6 +45,7 @@ pub use init_uniform::init_uniform;
 pub use loss_tangent::{LossTangent, loss_tangent};
 pub use matmul::{Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, matmul, matmul_variant};
 pub use metrics::MetricsSum;
+pub use moving_average::MovingAverage;
 pub use mse::{MseTargets, mse};
 pub use norm::{
     NormShape, affine, affine_gradient, channel_normalise, group_normalise, group_normalise_curvature,
@@ -50,7 +54,7 @@ pub use norm::{
 pub use norms::{Norms, PARTIALS};
 pub use perturb::Perturb;
 pub use pool::{Pool, PoolShape, pool, pool_gradient, pool_select};
-pub use softmax_nll::{LossBuffers, LossKernel, softmax_nll};
+pub use softmax_nll::{LossBuffers, LossKernel, LossTerms, softmax_nll};
 pub use sweep::{NoiseRange, NoiseStep, Sweep};
 pub use update_adam::{AdamStep, UpdateAdam};
 pub use update_sgd::{SgdStep, UpdateSgd};
@@ -66,6 +70,8 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &batch_norm::BATCH_NORM_GRADIENT,
         &batch_norm::BATCH_NORM_GRADIENT_FINISH,
         &batch_norm::BATCH_NORM_MOMENTS,
+        &clip::CLIP_FACTOR,
+        &clip::CLIP_SCALE,
         &column_sum::CHUNK_SUM,
         &column_sum::COLUMN_SUM,
         &conv::CONV_DIRECT,
@@ -88,6 +94,7 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &matmul::MATMUL_SOFTWARE,
         &matmul::MATMUL_TILE,
         &metrics::METRICS_SUM,
+        &moving_average::MOVING_AVERAGE,
         &mse::MSE,
         &norm::AFFINE,
         &norm::AFFINE_GRADIENT,
@@ -107,6 +114,13 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
 
 /// Sent as the override of the elementwise kernels, so that the WGSL and the grid cannot disagree.
 const WORKGROUP_SIZE: usize = 64;
+
+/// Parts (first word, words) of an arena that each fit a binding.
+fn arena_parts(gpu: &crate::gpu::Gpu, words: usize) -> impl Iterator<Item = (usize, usize)> {
+    let aligned = crate::gpu::ALIGNMENT_WORDS as u64 * crate::gpu::WORD_BYTES;
+    let most = ((gpu.limits().binding_bytes / aligned) as usize * crate::gpu::ALIGNMENT_WORDS).max(1);
+    (0..words).step_by(most).map(move |start| (start, most.min(words - start)))
+}
 
 /// A constant for [`crate::gpu::Gpu::kernel`].
 type Constant = (&'static str, f64);

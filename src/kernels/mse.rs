@@ -4,7 +4,7 @@ use crate::gpu::{Access, Gpu, GpuError, KernelSpec, View};
 
 use super::{
     LossBuffers, LossKernel, flag,
-    softmax_nll::{ROWS_PER_WORKGROUP, loss_values},
+    softmax_nll::{LossValues, ROWS_PER_WORKGROUP, loss_values},
 };
 
 pub(super) static MSE: KernelSpec = KernelSpec {
@@ -18,7 +18,7 @@ pub(super) static MSE: KernelSpec = KernelSpec {
         ("grad_outputs", Access::ReadWrite),
         ("row_stats", Access::ReadWrite),
     ],
-    immediate_bytes: 20,
+    immediate_bytes: size_of::<LossValues>() as u32,
 };
 
 /// What the outputs are held against.

@@ -1,8 +1,8 @@
 //! L1 and L2 norm of all weights: the host side of `shaders/norms.wgsl`.
 
-use crate::gpu::{Access, Buffer, Dispatch, Gpu, GpuError, KernelSpec};
+use crate::gpu::{Access, Buffer, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View};
 
-use super::{WORKGROUP, WORKGROUP_SIZE};
+use super::{WORKGROUP, WORKGROUP_SIZE, arena_parts};
 
 pub(super) static NORMS: KernelSpec = KernelSpec {
     entry: "norms",
@@ -28,19 +28,28 @@ impl Norms {
     /// As [`Gpu::buffer`], and where the kernel does not compile.
     pub fn new(gpu: &Gpu, arena: &Buffer) -> Result<Self, GpuError> {
         let kernel = gpu.kernel(&NORMS, &[WORKGROUP])?;
-        let aligned = crate::gpu::ALIGNMENT_WORDS as u64 * crate::gpu::WORD_BYTES;
-        let most = (gpu.limits().binding_bytes / aligned) as usize * crate::gpu::ALIGNMENT_WORDS;
-        let starts: Vec<_> = (0..arena.len()).step_by(most.max(1)).collect();
-        let partials = gpu.buffer("norm partials", starts.len() * PARTIALS * 2)?;
+        let parts: Vec<_> = arena_parts(gpu, arena.len()).collect();
+        let partials = gpu.buffer("norm partials", parts.len() * PARTIALS * 2)?;
         let grid = gpu.grid_1d(NORMS.entry, PARTIALS, WORKGROUP_SIZE)?;
-        let mut dispatches = Vec::with_capacity(starts.len());
-        for (part, start) in starts.into_iter().enumerate() {
-            let words = most.min(arena.len() - start);
+        let mut dispatches = Vec::with_capacity(parts.len());
+        for (part, (start, words)) in parts.into_iter().enumerate() {
             let values = [(words / 4) as u32, PARTIALS as u32];
             let views = [&arena.part(start, words)?, &partials.part(part * PARTIALS * 2, PARTIALS * 2)?];
             dispatches.push(kernel.dispatch(gpu, grid, &views, bytemuck::cast_slice(&values))?);
         }
         Ok(Self { partials, dispatches })
+    }
+
+    /// The partial sums [partials, 2] of magnitudes and squares, once recorded.
+    pub(super) fn partials(&self) -> View {
+        self.partials.view()
+    }
+
+    /// Records the partial sums.
+    pub(super) fn record(&self, recorder: &mut Recorder<'_>) {
+        for dispatch in &self.dispatches {
+            recorder.run(dispatch);
+        }
     }
 
     /// (L1, L2) norm of the arena as it is now; partial sums in f32, their sum in f64.
@@ -49,9 +58,7 @@ impl Norms {
     /// As [`Gpu::read`].
     pub fn read(&self, gpu: &Gpu) -> Result<(f64, f64), GpuError> {
         let mut recorder = gpu.record();
-        for dispatch in &self.dispatches {
-            recorder.run(dispatch);
-        }
+        self.record(&mut recorder);
         recorder.submit()?;
         let partials: Vec<[f32; 2]> = gpu.read(&self.partials.view())?;
         let l1 = partials.iter().map(|p| f64::from(p[0])).sum();

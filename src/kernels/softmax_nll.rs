@@ -33,6 +33,7 @@ pub(super) struct LossValues {
     pub(super) batch: u32,
     pub(super) width: u32,
     pub(super) gradient_scale: f32,
+    pub(super) smoothing: f32,
 }
 
 /// What a loss reads and writes.
@@ -50,6 +51,23 @@ pub struct LossBuffers<'a> {
     pub row_stats: &'a View,
 }
 
+/// How a batch's losses make one number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LossTerms {
+    /// Samples of the mean that the gradient is of: this batch's, or those of all batches whose gradients add up.
+    pub mean_over: u32,
+    /// Share of the target that is spread over all classes; of negative log likelihood only.
+    pub label_smoothing: f32,
+}
+
+impl LossTerms {
+    /// A mean over so many samples, nothing smoothed.
+    #[must_use]
+    pub fn mean_over(samples: u32) -> Self {
+        Self { mean_over: samples, label_smoothing: 0.0 }
+    }
+}
+
 /// A planned loss of either kind.
 #[derive(Debug)]
 pub struct LossKernel {
@@ -60,10 +78,11 @@ pub struct LossKernel {
 }
 
 impl LossKernel {
-    /// Records the loss of `valid` samples from position `first` on; its gradient is that of their mean.
-    pub fn record(&self, recorder: &mut Recorder<'_>, first: u32, valid: u32) {
-        let gradient_scale = 1.0 / (valid.max(1) as f32 * self.terms);
-        let values = LossValues { first, valid, gradient_scale, ..self.values };
+    /// Records the loss of `valid` samples from position `first` on.
+    pub fn record(&self, recorder: &mut Recorder<'_>, first: u32, valid: u32, terms: LossTerms) {
+        let gradient_scale = 1.0 / (terms.mean_over.max(1) as f32 * self.terms);
+        let smoothing = terms.label_smoothing;
+        let values = LossValues { first, valid, gradient_scale, smoothing, ..self.values };
         recorder.run_with(&self.dispatch, bytemuck::bytes_of(&values));
     }
 }
@@ -78,10 +97,11 @@ pub(super) fn loss_values(
     buffers.logits.expect_len(kernel, "logits", batch * width)?;
     buffers.grad_logits.expect_len(kernel, "grad_logits", batch * width)?;
     buffers.row_stats.expect_len(kernel, "row_stats", batch * 2)?;
-    Ok(LossValues { first: 0, valid: 0, batch: batch as u32, width: width as u32, gradient_scale: 0.0 })
+    Ok(LossValues { first: 0, valid: 0, batch: batch as u32, width: width as u32, gradient_scale: 0.0, smoothing: 0.0 })
 }
 
-/// Plans `mean(-log softmax(logits)[target])` and its gradient.
+/// Plans `mean(-sum_c t[c] log softmax(logits)[c])`, where t is the target or what label smoothing makes of it, and its
+/// gradient.
 ///
 /// Shapes: see [`LossBuffers`]. Labels must be below `classes` (readers see to it).
 ///

@@ -1,11 +1,17 @@
 //! Weights as safetensors with PyTorch's names and layouts.
 
-use std::{borrow::Cow, collections::HashMap, fs, io::Write, path::Path};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    fs,
+    io::Write,
+    path::Path,
+};
 
 use safetensors::{Dtype, SafeTensors, View, serialize};
 
 use crate::{
-    gpu::{Buffer, Gpu},
+    gpu::{Buffer, Gpu, GpuError, View as GpuView},
     kernels::Arena,
 };
 
@@ -69,7 +75,10 @@ fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     fs::rename(part, path)
 }
 
-/// Every tensor of a file, as f32.
+/// PyTorch's count of the batches that a batch norm has seen, an integer that nothing here needs.
+const IGNORED: &str = ".num_batches_tracked";
+
+/// Every tensor of a file, as f32; PyTorch's counters of batches are left out.
 ///
 /// # Errors
 /// [`WeightsError::Io`], [`WeightsError::Format`], or [`WeightsError::Tensor`] for another type than f32.
@@ -78,7 +87,7 @@ pub fn read_tensors(path: &Path) -> Result<Vec<NamedTensor>, WeightsError> {
     let file = SafeTensors::deserialize(&bytes)
         .map_err(|error| WeightsError::Format { path: path.to_owned(), reason: error.to_string() })?;
     let mut tensors = Vec::with_capacity(file.len());
-    for (name, view) in file.tensors() {
+    for (name, view) in file.tensors().into_iter().filter(|(name, _)| !name.ends_with(IGNORED)) {
         if view.dtype() != Dtype::F32 {
             return Err(WeightsError::Tensor {
                 path: path.to_owned(),
@@ -93,45 +102,58 @@ pub fn read_tensors(path: &Path) -> Result<Vec<NamedTensor>, WeightsError> {
     Ok(tensors)
 }
 
-/// Writes an arena's tensors under the model's names.
+/// Name, shape and place of every tensor of a model's state: its parameters in `buffer`, then its running statistics.
+fn state<'m>(
+    model: &'m Model,
+    arena: &'m Arena,
+    buffer: &'m Buffer,
+) -> impl Iterator<Item = Result<(&'m str, Vec<usize>, GpuView), GpuError>> {
+    let params = model.graph.params().iter().enumerate();
+    let params =
+        params.map(|(index, param)| Ok((param.name.as_str(), param.shape.clone(), arena.tensor(buffer, index)?)));
+    let stats = model.graph.stats().iter().enumerate();
+    params.chain(stats.map(|(index, stat)| Ok((stat.name.as_str(), vec![stat.channels], arena.stat(index)?))))
+}
+
+/// Writes the parameters in one of an arena's buffers, and the running statistics, under the model's names.
 ///
 /// # Errors
 /// [`WeightsError::Io`], or [`WeightsError::Gpu`] where reading back fails.
 pub fn save(gpu: &Gpu, model: &Model, arena: &Arena, buffer: &Buffer, path: &Path) -> Result<(), WeightsError> {
     let mut tensors = Vec::new();
-    for (tensor, param) in model.graph.params().iter().enumerate() {
-        let values = gpu.read(&arena.tensor(buffer, tensor)?)?;
-        tensors.push(NamedTensor { name: param.name.clone(), shape: param.shape.clone(), values });
+    for tensor in state(model, arena, buffer) {
+        let (name, shape, view) = tensor?;
+        tensors.push(NamedTensor { name: name.to_owned(), shape, values: gpu.read(&view)? });
     }
     let metadata = HashMap::from([("model".to_owned(), model.description.clone())]);
     write_tensors(path, &tensors, metadata)
 }
 
-/// Reads the clean weights of a model; every tensor must be there, in shape, and no other.
+/// Reads the clean weights and the running statistics of a model; every tensor must be there, in shape, and no other.
 ///
 /// # Errors
 /// [`WeightsError`] naming file and tensor.
 pub fn load(gpu: &Gpu, model: &Model, arena: &Arena, path: &Path) -> Result<(), WeightsError> {
-    let found = read_tensors(path)?;
+    let found: HashMap<String, NamedTensor> =
+        read_tensors(path)?.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
     let path = path.to_owned();
-    for (index, param) in model.graph.params().iter().enumerate() {
-        let Some(tensor) = found.iter().find(|tensor| tensor.name == param.name) else {
-            let present = found.iter().map(|tensor| tensor.name.as_str()).collect::<Vec<_>>().join(", ");
-            return Err(WeightsError::Missing { path, name: param.name.clone(), present });
+    let mut expected = HashSet::new();
+    for tensor in state(model, arena, &arena.weights) {
+        let (name, shape, view) = tensor?;
+        let Some(tensor) = found.get(name) else {
+            let mut present: Vec<&str> = found.keys().map(String::as_str).collect();
+            present.sort_unstable();
+            return Err(WeightsError::Missing { path, name: name.to_owned(), present: present.join(", ") });
         };
-        if tensor.shape != param.shape {
-            return Err(WeightsError::Tensor {
-                path,
-                name: param.name.clone(),
-                expected: format!("{:?}", param.shape),
-                found: format!("{:?}", tensor.shape),
-            });
+        if tensor.shape != shape {
+            let (expected, found) = (format!("{shape:?}"), format!("{:?}", tensor.shape));
+            return Err(WeightsError::Tensor { path, name: name.to_owned(), expected, found });
         }
-        gpu.write(&arena.tensor(&arena.weights, index)?, &tensor.values)?;
+        gpu.write(&view, &tensor.values)?;
+        expected.insert(name);
     }
-    let params = model.graph.params();
-    match found.into_iter().find(|tensor| params.iter().all(|param| param.name != tensor.name)) {
-        Some(tensor) => Err(WeightsError::Unexpected { path, name: tensor.name }),
+    match found.keys().filter(|name| !expected.contains(name.as_str())).min() {
+        Some(name) => Err(WeightsError::Unexpected { path, name: name.clone() }),
         None => Ok(()),
     }
 }

@@ -7,152 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::{
     data::BatchOrder,
     graph::Loss,
+    kernels::Augmentation,
     noise::{Distribution, GroupOrder, Grouping, Mode, NoiseConfig, Scale, SigmaSchedule},
     optim::{LearningRate, LearningRateSchedule, OptimizerConfig, OptimizerKind},
 };
 
-use super::TrainError;
-
-/// Options as given: absent ones keep the value of the file or the default.
-///
-/// Noise: `none` w; `all` w + sigma/sqrt(M) N(0, 1) on every group; `layer` w + sigma N(0, 1) on one group a step;
-/// `model` w + sigma N(0, 1) on everything. M is the number of groups.
-#[derive(Clone, Debug, Default, Serialize, clap::Args)]
-#[serde(rename_all = "kebab-case")]
-pub struct Options {
-    /// Data: digits (bundled), idx:DIR, mnist or fashion-mnist [digits]
-    #[arg(long, value_name = "DATA")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<String>,
-    /// Model: mlp1, mlp2, mlp3, or widths such as mlp:784-500-10 [mlp:64-256-256-10]
-    #[arg(long, value_name = "MODEL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// Loss: nll or mse [nll]
-    #[arg(long, value_name = "LOSS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub loss: Option<Loss>,
-    /// Noise mode: none, all, layer or model [none]
-    #[arg(long, value_name = "MODE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub noise: Option<Mode>,
-    /// Standard deviation of the noise [0.05]
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sigma: Option<f64>,
-    /// Order of groups in mode layer: cyclic or random [cyclic]
-    #[arg(long, value_name = "ORDER")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub noise_order: Option<GroupOrder>,
-    /// Unit of sigma: absolute, or filter for the norm of each filter [absolute]
-    #[arg(long, value_name = "SCALE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub noise_scale: Option<Scale>,
-    /// Distribution: gaussian, rademacher or uniform, all of unit variance [gaussian]
-    #[arg(long, value_name = "NAME")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub noise_distribution: Option<Distribution>,
-    /// Sigma over the epochs: constant, linear or cosine [constant]
-    #[arg(long, value_name = "SCHEDULE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub noise_schedule: Option<SigmaSchedule>,
-    /// No noise from this epoch on, counted from 0
-    #[arg(long, value_name = "EPOCH")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub noise_off_epoch: Option<u64>,
-    /// A group is a tensor, a module (its weight and bias), or only weights [tensor]
-    #[arg(long, value_name = "GROUPS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub groups: Option<Grouping>,
-    /// Optimizer: sgd, adam or adamw [sgd]
-    #[arg(long, value_name = "NAME")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub optimizer: Option<OptimizerKind>,
-    /// Learning rate [0.01]
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lr: Option<f64>,
-    /// Learning rate over the epochs: constant, cosine or step [constant]
-    #[arg(long, value_name = "SCHEDULE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<LearningRateSchedule>,
-    /// Epochs between the drops of schedule step [30]
-    #[arg(long, value_name = "EPOCHS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub step_epochs: Option<u64>,
-    /// Factor of each drop of schedule step [0.1]
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gamma: Option<f64>,
-    /// SGD: momentum [0.9]
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub momentum: Option<f64>,
-    /// SGD: dampening [0]
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dampening: Option<f64>,
-    /// SGD: Nesterov momentum
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub nesterov: Option<bool>,
-    /// Weight decay: L2 in sgd and adam, decoupled in adamw [5e-4]
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weight_decay: Option<f64>,
-    /// Adam: decay of the first moment [0.9]
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub beta1: Option<f64>,
-    /// Adam: decay of the second moment [0.999]
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub beta2: Option<f64>,
-    /// Adam: added to the denominator [1e-8]
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub eps: Option<f64>,
-    /// Epochs [10]
-    #[arg(long, conflicts_with = "steps")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub epochs: Option<u64>,
-    /// Stop after this many steps, whatever the epochs
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub steps: Option<u64>,
-    /// Samples a step [128]
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub batch: Option<usize>,
-    /// Seed of initialisation, noise and shuffling [0]
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u64>,
-    /// Train on a random subset of this many samples, chosen by --subset-seed
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subset: Option<usize>,
-    /// Seed of the subset, apart from --seed so that runs share their data [0]
-    #[arg(long, value_name = "SEED")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subset_seed: Option<u64>,
-    /// Normalise inputs to zero mean and unit variance of the training data, instead of [0, 1]
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub normalise: Option<bool>,
-    /// Start from these weights
-    #[arg(long, value_name = "FILE.safetensors")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub init: Option<PathBuf>,
-    /// Order of batches: shuffled or sequential [shuffled]
-    #[arg(long, value_name = "ORDER")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub batch_order: Option<String>,
-    /// Log every N-th step to metrics.jsonl, 0 for none [10]
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log_every: Option<u64>,
-}
+use super::{Normalise, Options, TrainError};
 
 /// A resolved configuration: what was run, as saved in the run's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -191,7 +51,21 @@ pub struct RunConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subset: Option<usize>,
     pub subset_seed: u64,
-    pub normalise: bool,
+    pub stratified: bool,
+    pub normalise: Normalise,
+    pub crop_padding: usize,
+    pub crop_reflect: bool,
+    pub flip: bool,
+    pub cutout: usize,
+    pub label_smoothing: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    pub accumulate: usize,
+    pub warmup_steps: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
+    pub eval_noisy: u32,
+    pub bn_recalibrate: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
     pub batch_order: String,
@@ -230,7 +104,19 @@ impl Default for RunConfig {
             seed: 0,
             subset: None,
             subset_seed: 0,
-            normalise: false,
+            stratified: false,
+            normalise: Normalise::None,
+            crop_padding: 0,
+            crop_reflect: false,
+            flip: false,
+            cutout: 0,
+            label_smoothing: 0.0,
+            clip_norm: None,
+            accumulate: 1,
+            warmup_steps: 0,
+            ema: None,
+            eval_noisy: 0,
+            bn_recalibrate: false,
             init: None,
             batch_order: "shuffled".to_owned(),
             log_every: 10,
@@ -276,8 +162,8 @@ impl RunConfig {
         if !self.sigma.is_finite() || self.sigma < 0.0 {
             return wrong("sigma", "has to be 0 or more");
         }
-        if self.batch == 0 {
-            return wrong("batch", "has to be at least 1");
+        if self.batch == 0 || self.accumulate == 0 {
+            return wrong("batch, accumulate", "have to be at least 1");
         }
         if !unit(self.momentum) || !unit(self.beta1) || !unit(self.beta2) {
             return wrong("momentum, beta1, beta2", "have to be in [0, 1)");
@@ -288,7 +174,34 @@ impl RunConfig {
         if self.nesterov && (self.momentum == 0.0 || self.dampening != 0.0) {
             return wrong("nesterov", "needs momentum and no dampening, as in PyTorch");
         }
+        if !unit(self.label_smoothing) || (self.label_smoothing > 0.0 && self.loss != Loss::Nll) {
+            return wrong("label-smoothing", "has to be in [0, 1), and 0 with any loss but nll");
+        }
+        if self.clip_norm.is_some_and(|norm| !positive(norm)) {
+            return wrong("clip-norm", "has to be positive");
+        }
+        if self.ema.is_some_and(|decay| !unit(decay)) {
+            return wrong("ema", "has to be in [0, 1)");
+        }
         self.batch_order().map(|_| ())
+    }
+
+    /// Random changes to the training images.
+    #[must_use]
+    pub fn augmentation(&self) -> Augmentation {
+        Augmentation {
+            crop_padding: self.crop_padding,
+            reflect: self.crop_reflect,
+            flip: self.flip,
+            cutout: self.cutout,
+            seed: self.seed,
+        }
+    }
+
+    /// The factor of the learning rate at a step, counted from 0.
+    #[must_use]
+    pub fn warmup(&self, step: u64) -> f64 {
+        if self.warmup_steps == 0 { 1.0 } else { ((step + 1) as f64 / self.warmup_steps as f64).min(1.0) }
     }
 
     /// The noise.

@@ -2,7 +2,7 @@
 
 use crate::{
     data::Dataset,
-    gpu::{Buffer, Gpu, GpuError},
+    gpu::{Buffer, Gpu, GpuError, Recorder},
     graph::{BatchInfo, Loss, Mode, Plan, Schedule},
     kernels::Arena,
     nn::Model,
@@ -13,8 +13,24 @@ use super::{DeviceData, Evaluation, TrainError};
 /// Largest batch of an evaluation, which keeps no activations for backward.
 const BATCH: usize = 512;
 
+/// Words of the largest tensor of such a batch: 32 MiB.
+const TENSOR_WORDS: usize = 1 << 23;
+
 /// Batches between two reads of their sums.
 const SLOTS: usize = 256;
+
+/// The largest batch in which a model is evaluated.
+pub(super) fn largest_batch(model: &Model) -> usize {
+    model.graph.batch_within(BATCH, TENSOR_WORDS)
+}
+
+/// Records what puts weights into `weights_eff`.
+pub type SetWeights<'a> = dyn Fn(&mut Recorder<'_>) -> Result<(), GpuError> + 'a;
+
+fn clean(recorder: &mut Recorder<'_>, arena: &Arena) -> Result<(), GpuError> {
+    recorder.copy(&arena.weights.view(), &arena.weights_eff.view());
+    Ok(())
+}
 
 /// A data set with the plan that evaluates a network on it.
 #[derive(Debug)]
@@ -39,7 +55,7 @@ impl Evaluator {
         normalisation: &[[f32; 2]],
         loss: Loss,
     ) -> Result<Self, TrainError> {
-        let batch = BATCH.min(data.len());
+        let batch = largest_batch(model).min(data.len());
         let data = DeviceData::new(gpu, data, batch, normalisation)?;
         let sums = gpu.buffer("evaluation sums", SLOTS * 2)?;
         let schedule = Schedule::new(&model.graph, batch, Mode::Evaluate)?;
@@ -58,7 +74,15 @@ impl Evaluator {
     /// # Errors
     /// Those of the device.
     pub fn evaluate(&self, gpu: &Gpu, arena: &Arena) -> Result<Evaluation, GpuError> {
-        self.run(gpu, arena, |_| Ok(()))
+        self.evaluate_at(gpu, &|recorder| clean(recorder, arena))
+    }
+
+    /// Mean loss and accuracy at the weights that `set` leaves in `weights_eff`.
+    ///
+    /// # Errors
+    /// Those of the device and of `set`.
+    pub fn evaluate_at(&self, gpu: &Gpu, set: &SetWeights<'_>) -> Result<Evaluation, GpuError> {
+        self.run(gpu, set, |_| Ok(()))
     }
 
     /// As [`Evaluator::evaluate`], with the outputs [samples, classes] in the data's order.
@@ -67,7 +91,7 @@ impl Evaluator {
     /// Those of the device.
     pub fn outputs(&self, gpu: &Gpu, arena: &Arena) -> Result<(Evaluation, Vec<f32>), GpuError> {
         let mut outputs = Vec::with_capacity(self.data.len() * self.classes);
-        let evaluation = self.run(gpu, arena, |valid| {
+        let evaluation = self.run(gpu, &|recorder| clean(recorder, arena), |valid| {
             let batch: Vec<f32> = gpu.read(self.plan.output())?;
             outputs.extend_from_slice(&batch[..valid * self.classes]);
             Ok(())
@@ -78,11 +102,11 @@ impl Evaluator {
     fn run(
         &self,
         gpu: &Gpu,
-        arena: &Arena,
+        set: &SetWeights<'_>,
         mut after_batch: impl FnMut(usize) -> Result<(), GpuError>,
     ) -> Result<Evaluation, GpuError> {
         let mut recorder = gpu.record();
-        recorder.copy(&arena.weights.view(), &arena.weights_eff.view());
+        set(&mut recorder)?;
         recorder.submit()?;
         let starts: Vec<usize> = (0..self.data.len()).step_by(self.batch).collect();
         let (mut loss, mut correct) = (0.0, 0.0);

@@ -1,21 +1,28 @@
 //! Training: configuration, the loop, evaluation, metrics, and arms compared over seeds.
 
+mod calibrate;
 mod compare;
 mod config;
 mod device_data;
 mod error;
 mod evaluate;
 mod footprint;
+mod normalise;
+mod options;
+mod prepared;
 mod record;
 mod run;
 mod trainer;
 
 pub use compare::{Arm, ArmRuns, Finish, compare};
-pub use config::{Options, RunConfig};
+pub use config::RunConfig;
 pub use device_data::DeviceData;
 pub use error::TrainError;
 pub use evaluate::Evaluator;
 pub use footprint::Footprint;
-pub use record::{EpochRecord, Evaluation, MetricsFile, StepRecord};
+pub use normalise::Normalise;
+pub use options::Options;
+pub use prepared::Prepared;
+pub use record::{EpochRecord, Evaluation, MetricsFile, Scores, StepRecord};
 pub use run::{Control, Event, RunResult, Status, run};
-pub use trainer::{Prepared, Trainer};
+pub use trainer::Trainer;

@@ -19,6 +19,44 @@ pub struct Evaluation {
     pub accuracy: f64,
 }
 
+/// Mean loss and accuracy over both parts of the data.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Scores {
+    /// Mean loss over the training data.
+    pub train_loss: f64,
+    /// Accuracy over the training data.
+    pub train_accuracy: f64,
+    /// Mean loss over the test data.
+    pub test_loss: f64,
+    /// Accuracy over the test data.
+    pub test_accuracy: f64,
+}
+
+impl Scores {
+    /// Of one evaluation each.
+    #[must_use]
+    pub fn new(train: Evaluation, test: Evaluation) -> Self {
+        Self {
+            train_loss: train.loss,
+            train_accuracy: train.accuracy,
+            test_loss: test.loss,
+            test_accuracy: test.accuracy,
+        }
+    }
+
+    /// The mean of several; `None` of none.
+    #[must_use]
+    pub fn mean(of: &[Self]) -> Option<Self> {
+        let mean = |field: fn(&Self) -> f64| of.iter().map(field).sum::<f64>() / of.len() as f64;
+        (!of.is_empty()).then(|| Self {
+            train_loss: mean(|scores| scores.train_loss),
+            train_accuracy: mean(|scores| scores.train_accuracy),
+            test_loss: mean(|scores| scores.test_loss),
+            test_accuracy: mean(|scores| scores.test_accuracy),
+        })
+    }
+}
+
 /// One logged step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct StepRecord {
@@ -52,6 +90,12 @@ pub struct EpochRecord {
     pub test_loss: f64,
     /// Accuracy over the test data, clean weights.
     pub test_accuracy: f64,
+    /// At noisy weights, the mean over a few draws, where asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noisy: Option<Scores>,
+    /// At the moving average of the weights, where it is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average: Option<Scores>,
     /// Sum of the weights' magnitudes.
     pub l1_norm: f64,
     /// Root of the sum of the weights' squares.

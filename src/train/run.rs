@@ -7,7 +7,7 @@ use crate::{
     gpu::{PendingRead, Profile},
 };
 
-use super::{EpochRecord, RunConfig, StepRecord, TrainError, Trainer, trainer::RING};
+use super::{EpochRecord, RunConfig, Scores, StepRecord, TrainError, Trainer, trainer::RING};
 
 /// What the loop tells as it goes.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +85,7 @@ pub fn run(
     mut profile: Option<&mut Profile>,
     observe: &mut dyn FnMut(Event) -> Result<Control, TrainError>,
 ) -> Result<RunResult, TrainError> {
-    let per_epoch = trainer.samples().div_ceil(trainer.batch()) as u64;
+    let per_epoch = trainer.samples().div_ceil(trainer.step_samples()) as u64;
     let total = config.steps.unwrap_or(config.epochs * per_epoch);
     let epochs = total.div_ceil(per_epoch.max(1));
     let mut of = Loop { trainer, config, observe, sent: Vec::new(), reading: None, diverged: None, stop: false, total };
@@ -117,9 +117,9 @@ impl Loop<'_, '_> {
         mut profile: Option<&mut Profile>,
     ) -> Result<EpochRecord, TrainError> {
         let epochs = self.epochs(per_epoch);
-        let (samples, batch) = (self.trainer.samples(), self.trainer.batch());
-        self.trainer.set_order(epoch_order(samples, self.config.batch_order()?, self.config.seed, epoch))?;
-        let rate = crate::optim::LearningRate { epochs, ..self.config.learning_rate() }.at(epoch);
+        let (samples, batch) = (self.trainer.samples(), self.trainer.step_samples());
+        self.trainer.begin_epoch(epoch, epoch_order(samples, self.config.batch_order()?, self.config.seed, epoch))?;
+        let epoch_rate = crate::optim::LearningRate { epochs, ..self.config.learning_rate() }.at(epoch);
         let started = Instant::now();
         let first_step = self.trainer.steps_done();
         self.trainer.perturb(&self.trainer.scheme().at(first_step, epoch, epochs))?;
@@ -130,6 +130,7 @@ impl Loop<'_, '_> {
                 break;
             }
             let valid = batch.min(samples - first);
+            let rate = epoch_rate * self.config.warmup(step);
             let now = self.trainer.scheme().at(step, epoch, epochs);
             // The last step of an epoch writes noise that the evaluation after it overwrites: harmless.
             let next = self.trainer.scheme().at(step + 1, epoch, epochs);
@@ -146,7 +147,7 @@ impl Loop<'_, '_> {
         self.flush()?;
         self.settle()?;
         let seconds = started.elapsed().as_secs_f64();
-        self.finish_epoch(epoch, trained as f64 / seconds)
+        self.finish_epoch([epoch, epochs], trained as f64 / seconds)
     }
 
     fn tell(&mut self, event: Event) -> Result<(), TrainError> {
@@ -182,17 +183,23 @@ impl Loop<'_, '_> {
         Ok(())
     }
 
-    fn finish_epoch(&mut self, epoch: u64, samples_per_second: f64) -> Result<EpochRecord, TrainError> {
-        let train = self.trainer.evaluate_train()?;
-        let test = self.trainer.evaluate_test()?;
+    fn finish_epoch(&mut self, [epoch, epochs]: [u64; 2], samples_per_second: f64) -> Result<EpochRecord, TrainError> {
+        self.trainer.recalibrate()?;
+        let clean = self.trainer.scores()?;
         let (l1_norm, l2_norm) = self.trainer.norms()?;
+        let step = self.trainer.steps_done();
+        let noisy = (0..u64::from(self.config.eval_noisy))
+            .map(|draw| self.trainer.noisy_scores(&self.trainer.scheme().at(step + draw, epoch, epochs)))
+            .collect::<Result<Vec<_>, _>>()?;
         let record = EpochRecord {
             epoch: epoch + 1,
-            step: self.trainer.steps_done(),
-            train_loss: train.loss,
-            train_accuracy: train.accuracy,
-            test_loss: test.loss,
-            test_accuracy: test.accuracy,
+            step,
+            train_loss: clean.train_loss,
+            train_accuracy: clean.train_accuracy,
+            test_loss: clean.test_loss,
+            test_accuracy: clean.test_accuracy,
+            noisy: Scores::mean(&noisy),
+            average: self.trainer.average_scores()?,
             l1_norm,
             l2_norm,
             samples_per_second,

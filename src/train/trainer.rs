@@ -2,77 +2,22 @@
 
 use crate::{
     analysis::{AnalysisError, Subject, TraceEstimate, TraceOptions, hessian_trace},
-    data::{Dataset, Split},
+    data::Dataset,
     gpu::{Buffer, Gpu, GpuError, PendingRead, Profile, Recorder},
-    graph::{BatchInfo, Loss, Mode as PlanMode, Plan, Schedule, ValueShape},
-    kernels::{Arena, Norms, Perturb},
-    nn::{self, Model, Target},
+    graph::{BatchInfo, Loss, Mode as PlanMode, Plan, Schedule},
+    kernels::{Arena, Clip, LossTerms, MovingAverage, NoiseRange, Norms, Perturb},
+    nn::{self, Model},
     noise::{Scale, Scheme, StepNoise},
     optim::Optimizer,
 };
 
-use super::{DeviceData, Evaluation, Evaluator, RunConfig, TrainError};
+use super::{
+    DeviceData, Evaluation, Evaluator, Prepared, RunConfig, Scores, TrainError, calibrate::Calibration,
+    evaluate::SetWeights,
+};
 
 /// Slots of the metrics ring: steps between two reads.
 pub(super) const RING: usize = 1024;
-
-/// Data and model of a configuration, loaded and held against each other.
-#[derive(Clone, Debug)]
-pub struct Prepared {
-    /// Training (subset taken) and test data.
-    pub split: Split,
-    /// The model.
-    pub model: Model,
-}
-
-impl Prepared {
-    /// Loads the data of a configuration and checks that the model fits them.
-    ///
-    /// # Errors
-    /// [`TrainError::Data`], [`TrainError::Model`], [`TrainError::Features`], [`TrainError::Classes`].
-    pub fn load(config: &RunConfig) -> Result<Self, TrainError> {
-        let source: crate::data::DataSource = config.data.parse()?;
-        let mut split = source.load()?;
-        if let Some(count) = config.subset {
-            split.train = split.train.subset(count, config.subset_seed)?;
-        }
-        let of = split.train.shape;
-        let input = ValueShape::Image { channels: of.channels, height: of.height, width: of.width };
-        let model = Model::build(&config.model, &Target { input, classes: split.train.classes })?;
-        for data in [&split.train, &split.test] {
-            if model.features() != data.features() {
-                let of = &data.shape;
-                return Err(TrainError::Features {
-                    model: model.description.clone(),
-                    data: data.name.clone(),
-                    expected: model.features(),
-                    found: data.features(),
-                    shape: format!("{} x {} x {}", of.channels, of.height, of.width),
-                });
-            }
-            if model.classes() < data.classes {
-                return Err(TrainError::Classes {
-                    model: model.description.clone(),
-                    data: data.name.clone(),
-                    outputs: model.classes(),
-                    classes: data.classes,
-                });
-            }
-        }
-        Ok(Self { split, model })
-    }
-
-    /// Mean and standard deviation by which inputs are normalised, for each channel: those of the training data, or 0
-    /// and 1.
-    #[must_use]
-    pub fn normalisation(&self, config: &RunConfig) -> Vec<[f32; 2]> {
-        if !config.normalise {
-            return vec![[0.0, 1.0]];
-        }
-        let usable = |(mean, std): (f32, f32)| [mean, if std > 0.0 { std } else { 1.0 }];
-        self.split.train.channel_mean_std().into_iter().map(usable).collect()
-    }
-}
 
 /// A network in training.
 #[derive(Debug)]
@@ -87,14 +32,22 @@ pub struct Trainer<'g> {
     perturb: Perturb,
     filter_scaled: bool,
     loss: Loss,
+    label_smoothing: f32,
     plan: Plan,
     data: DeviceData,
     batch: usize,
+    /// Batches of a step.
+    accumulate: usize,
+    clip: Option<Clip>,
+    /// The weights' moving average, and its update.
+    average: Option<(Buffer, MovingAverage)>,
+    calibration: Option<Calibration>,
     train: Evaluator,
     test: Evaluator,
     norms: Norms,
     metrics: Buffer,
     step: u64,
+    epoch: u64,
     seed: u64,
 }
 
@@ -114,27 +67,38 @@ impl<'g> Trainer<'g> {
         }
         let distribution = config.noise_distribution.code();
         let filter_scaled = config.noise_scale == Scale::Filter;
-        let normalisation = prepared.normalisation(config);
+        let normalisation = config.normalise.moments(&prepared.split.train)?;
         let metrics = gpu.buffer("metrics", RING * 2)?;
-        let batch = config.batch.min(prepared.split.train.len());
+        let samples = prepared.split.train.len();
+        let batch = config.batch.min(samples);
+        let accumulate = config.accumulate.min(samples.div_ceil(batch));
         let data = DeviceData::new(gpu, prepared.split.train.clone(), batch, &normalisation)?;
-        let schedule = Schedule::new(&model.graph, batch, PlanMode::Train)?;
+        let data = data.augmented(config.augmentation());
+        let mode = if accumulate > 1 { PlanMode::Accumulate } else { PlanMode::Train };
+        let schedule = Schedule::new(&model.graph, batch, mode)?;
         let plan = Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view(), config.loss)?;
         let evaluator = |data: &Dataset| Evaluator::new(gpu, &model, &arena, data.clone(), &normalisation, config.loss);
+        let calibrates = config.bn_recalibrate && !model.graph.stats().is_empty();
         Ok(Self {
             gpu,
             optimizer: Optimizer::new(gpu, config.optimizer_config(), &arena, distribution)?,
             perturb: Perturb::new(gpu, &arena, distribution, filter_scaled)?,
             filter_scaled,
             loss: config.loss,
+            label_smoothing: config.label_smoothing as f32,
             plan,
-            data,
             batch,
+            accumulate,
+            clip: config.clip_norm.map(|norm| Clip::new(gpu, &arena.grads, norm as f32)).transpose()?,
+            average: config.ema.map(|decay| moving_average(gpu, &arena.weights, decay)).transpose()?,
+            calibration: calibrates.then(|| Calibration::new(gpu, &model, &arena, &data)).transpose()?,
+            data,
             train: evaluator(&prepared.split.train)?,
             test: evaluator(&prepared.split.test)?,
             norms: Norms::new(gpu, &arena.weights)?,
             metrics,
             step: 0,
+            epoch: 0,
             seed: config.seed,
             model,
             arena,
@@ -160,10 +124,10 @@ impl<'g> Trainer<'g> {
         &self.scheme
     }
 
-    /// Samples of a step.
+    /// Samples of a step: those of all its batches.
     #[must_use]
-    pub fn batch(&self) -> usize {
-        self.batch
+    pub fn step_samples(&self) -> usize {
+        self.batch * self.accumulate
     }
 
     /// Arenas of optimizer state.
@@ -178,11 +142,12 @@ impl<'g> Trainer<'g> {
         self.data.len()
     }
 
-    /// Sets the order of an epoch's samples.
+    /// Begins an epoch, by which samples are augmented, with the order of its samples.
     ///
     /// # Errors
     /// As [`DeviceData::set_order`].
-    pub fn set_order(&mut self, order: Vec<u32>) -> Result<(), GpuError> {
+    pub fn begin_epoch(&mut self, epoch: u64, order: Vec<u32>) -> Result<(), GpuError> {
+        self.epoch = epoch;
         self.data.set_order(self.gpu, order)
     }
 
@@ -196,8 +161,8 @@ impl<'g> Trainer<'g> {
         recorder.submit()
     }
 
-    /// Records the whole step: forward and backward at the noisy weights, then the update of the clean ones, which
-    /// writes the noisy weights of the `next` step too.
+    /// Records the whole step: forward and backward at the noisy weights, batch by batch, then the update of the clean
+    /// ones, which writes the noisy weights of the `next` step too.
     ///
     /// # Errors
     /// As [`Recorder::submit`].
@@ -207,20 +172,32 @@ impl<'g> Trainer<'g> {
         valid: usize,
         learning_rate: f64,
         next: &StepNoise,
-        profile: Option<&mut Profile>,
+        mut profile: Option<&mut Profile>,
     ) -> Result<(), GpuError> {
         let gpu = self.gpu;
-        let first = self.data.stage(gpu, first, valid)?;
-        let batch = BatchInfo {
-            step: self.step,
-            seed: self.seed,
-            ..BatchInfo::new(first, valid as u32, (self.step % RING as u64) as u32)
-        };
-        let mut recorder = gpu.record_with(profile);
-        self.plan.record(&mut recorder, batch);
-        self.record_update(&mut recorder, learning_rate, next)?;
+        for (part, start) in (first..first + valid).step_by(self.batch).enumerate() {
+            let of_part = self.batch.min(first + valid - start);
+            let staged = self.data.stage(gpu, start, of_part)?;
+            let batch = BatchInfo {
+                slot_adds: part > 0,
+                terms: LossTerms { mean_over: valid as u32, label_smoothing: self.label_smoothing },
+                epoch: self.epoch as u32,
+                step: self.step * self.accumulate as u64 + part as u64,
+                seed: self.seed,
+                ..BatchInfo::new(staged, of_part as u32, (self.step % RING as u64) as u32)
+            };
+            let mut recorder = gpu.record_with(profile.as_deref_mut());
+            if self.accumulate > 1 && part == 0 {
+                recorder.clear(&self.arena.grads.view());
+            }
+            self.plan.record(&mut recorder, batch);
+            if start + of_part == first + valid {
+                self.record_update(&mut recorder, learning_rate, next)?;
+            }
+            recorder.submit()?;
+        }
         self.step += 1;
-        recorder.submit()
+        Ok(())
     }
 
     fn record_update(
@@ -229,16 +206,22 @@ impl<'g> Trainer<'g> {
         learning_rate: f64,
         next: &StepNoise,
     ) -> Result<(), GpuError> {
-        if !self.filter_scaled {
-            return self.optimizer.record(self.gpu, recorder, learning_rate, next);
+        if let Some(clip) = &self.clip {
+            clip.record(recorder);
         }
-        // Filter norms are those of the new weights, known only once all of them are written.
-        let clean = StepNoise {
-            ranges: next.ranges.iter().map(|r| crate::kernels::NoiseRange { noisy: false, ..r.clone() }).collect(),
-            ..next.clone()
-        };
-        self.optimizer.record(self.gpu, recorder, learning_rate, &clean)?;
-        self.perturb.record(self.gpu, recorder, &next.ranges, next.values)
+        if self.filter_scaled {
+            // Filter norms are those of the new weights, known only once all of them are written.
+            let ranges = next.ranges.iter().map(|range| NoiseRange { noisy: false, ..range.clone() }).collect();
+            let clean = StepNoise { ranges, ..next.clone() };
+            self.optimizer.record(self.gpu, recorder, learning_rate, &clean)?;
+            self.perturb.record(self.gpu, recorder, &next.ranges, next.values)?;
+        } else {
+            self.optimizer.record(self.gpu, recorder, learning_rate, next)?;
+        }
+        if let Some((_, average)) = &self.average {
+            average.record(recorder);
+        }
+        Ok(())
     }
 
     /// Starts to read the ring of (loss, correct) sums; slot = step mod its length.
@@ -249,12 +232,57 @@ impl<'g> Trainer<'g> {
         self.gpu.read_later(&self.metrics.view())
     }
 
-    /// Loss and accuracy on the training data, clean weights. Leaves `weights_eff` clean: perturb before the next step.
+    /// Re-estimates the running statistics of batch norms at the clean weights, where the configuration says so.
     ///
     /// # Errors
     /// Those of the device.
-    pub fn evaluate_train(&self) -> Result<Evaluation, GpuError> {
-        self.train.evaluate(self.gpu, &self.arena)
+    pub fn recalibrate(&self) -> Result<(), GpuError> {
+        match &self.calibration {
+            Some(calibration) => calibration.run(self.gpu, &self.arena, &self.data, self.epoch as u32),
+            None => Ok(()),
+        }
+    }
+
+    /// Loss and accuracy at the clean weights. Leaves `weights_eff` clean: perturb before the next step.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn scores(&self) -> Result<Scores, GpuError> {
+        self.scores_of(&self.arena.weights)
+    }
+
+    /// Loss and accuracy at the moving average of the weights, where it is kept, with the running statistics of the
+    /// weights themselves. Leaves `weights_eff` so: perturb before the next step.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn average_scores(&self) -> Result<Option<Scores>, GpuError> {
+        self.average().map(|average| self.scores_of(average)).transpose()
+    }
+
+    /// Loss and accuracy at weights with this noise. Leaves `weights_eff` noisy: perturb before the next step.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn noisy_scores(&self, noise: &StepNoise) -> Result<Scores, GpuError> {
+        self.scores_at(&|recorder| self.perturb.record(self.gpu, recorder, &noise.ranges, noise.values))
+    }
+
+    fn scores_of(&self, weights: &Buffer) -> Result<Scores, GpuError> {
+        self.scores_at(&|recorder| {
+            recorder.copy(&weights.view(), &self.arena.weights_eff.view());
+            Ok(())
+        })
+    }
+
+    fn scores_at(&self, set: &SetWeights<'_>) -> Result<Scores, GpuError> {
+        Ok(Scores::new(self.train.evaluate_at(self.gpu, set)?, self.test.evaluate_at(self.gpu, set)?))
+    }
+
+    /// The moving average of the weights, laid out as they are, where it is kept.
+    #[must_use]
+    pub fn average(&self) -> Option<&Buffer> {
+        self.average.as_ref().map(|(average, _)| average)
     }
 
     /// Loss and accuracy on the test data, clean weights. Leaves `weights_eff` clean: perturb before the next step.
@@ -277,6 +305,7 @@ impl<'g> Trainer<'g> {
             model: &self.model,
             arena: &self.arena,
             loss: self.loss,
+            label_smoothing: self.label_smoothing,
             data: data.views(),
             samples: data.len(),
             capacity: data.capacity(),
@@ -292,4 +321,14 @@ impl<'g> Trainer<'g> {
     pub fn norms(&self) -> Result<(f64, f64), GpuError> {
         self.norms.read(self.gpu)
     }
+}
+
+/// A moving average that starts as the weights are.
+fn moving_average(gpu: &Gpu, weights: &Buffer, decay: f64) -> Result<(Buffer, MovingAverage), GpuError> {
+    let average = gpu.buffer("moving average", weights.len())?;
+    let update = MovingAverage::new(gpu, weights, &average, decay)?;
+    let mut recorder = gpu.record();
+    recorder.copy(&weights.view(), &average.view());
+    recorder.submit()?;
+    Ok((average, update))
 }

@@ -1,0 +1,50 @@
+//! Running statistics of batch norms, estimated anew at fixed weights.
+
+use crate::{
+    gpu::{Buffer, Gpu, GpuError},
+    graph::{BatchInfo, Loss, Mode, Plan, Schedule},
+    kernels::Arena,
+    nn::Model,
+};
+
+use super::{DeviceData, TrainError};
+
+/// The plan of a pass over the training data in which batch norms go by the batch's statistics.
+#[derive(Debug)]
+pub(super) struct Calibration {
+    plan: Plan,
+    batch: usize,
+    /// The plan has a loss, which nothing reads.
+    _metrics: Buffer,
+}
+
+impl Calibration {
+    pub(super) fn new(gpu: &Gpu, model: &Model, arena: &Arena, data: &DeviceData) -> Result<Self, TrainError> {
+        let batch = data.capacity().min(super::evaluate::largest_batch(model));
+        let schedule = Schedule::new(&model.graph, batch, Mode::Calibrate)?;
+        let metrics = gpu.buffer("unread metrics", 2)?;
+        let plan = Plan::new(gpu, &schedule, arena, data.views(), &metrics.view(), Loss::Nll)?;
+        Ok(Self { plan, batch, _metrics: metrics })
+    }
+
+    /// Sets the running statistics to the mean over all batches of the data, in their present order and as augmented in
+    /// `epoch`, at the clean weights. Leaves `weights_eff` clean.
+    ///
+    /// Source: `torch.optim.swa_utils.update_bn`.
+    pub(super) fn run(&self, gpu: &Gpu, arena: &Arena, data: &DeviceData, epoch: u32) -> Result<(), GpuError> {
+        let mut recorder = gpu.record();
+        recorder.copy(&arena.weights.view(), &arena.weights_eff.view());
+        recorder.submit()?;
+        for (index, first) in (0..data.len()).step_by(self.batch).enumerate() {
+            let valid = self.batch.min(data.len() - first);
+            let staged = data.stage(gpu, first, valid)?;
+            // A share of 1 / (k + 1) for batch k makes the running values the mean of all so far.
+            let stats_momentum = 1.0 / (index + 1) as f32;
+            let mut recorder = gpu.record();
+            let batch = BatchInfo { epoch, stats_momentum, ..BatchInfo::new(staged, valid as u32, 0) };
+            self.plan.record(&mut recorder, batch);
+            recorder.submit()?;
+        }
+        Ok(())
+    }
+}

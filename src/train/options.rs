@@ -1,0 +1,205 @@
+//! Options as the command line and a TOML file give them.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::{
+    graph::Loss,
+    noise::{Distribution, GroupOrder, Grouping, Mode, Scale, SigmaSchedule},
+    optim::{LearningRateSchedule, OptimizerKind},
+};
+
+use super::Normalise;
+
+/// Options as given: absent ones keep the value of the file or the default.
+///
+/// Noise: `none` w; `all` w + sigma/sqrt(M) N(0, 1) on every group; `layer` w + sigma N(0, 1) on one group a step;
+/// `model` w + sigma N(0, 1) on everything. M is the number of groups.
+#[derive(Clone, Debug, Default, Serialize, clap::Args)]
+#[serde(rename_all = "kebab-case")]
+pub struct Options {
+    /// Data: digits (bundled), mnist, fashion-mnist, cifar10, cifar100, idx:DIR, cifar:DIR, folder:DIR or
+    /// folder:DIR@HxW [digits]
+    #[arg(long, value_name = "DATA")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// Model: mlp1-3, cnn1-3, resnet18/34/20/56, vgg11-bn, vgg16-bn, widths such as mlp:784-500-10, or a file
+    /// MODEL.toml [mlp:64-256-256-10]
+    #[arg(long, value_name = "MODEL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Loss: nll or mse [nll]
+    #[arg(long, value_name = "LOSS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Loss>,
+    /// Noise mode: none, all, layer or model [none]
+    #[arg(long, value_name = "MODE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise: Option<Mode>,
+    /// Standard deviation of the noise [0.05]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sigma: Option<f64>,
+    /// Order of groups in mode layer: cyclic or random [cyclic]
+    #[arg(long, value_name = "ORDER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_order: Option<GroupOrder>,
+    /// Unit of sigma: absolute, or filter for the norm of each filter [absolute]
+    #[arg(long, value_name = "SCALE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_scale: Option<Scale>,
+    /// Distribution: gaussian, rademacher or uniform, all of unit variance [gaussian]
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_distribution: Option<Distribution>,
+    /// Sigma over the epochs: constant, linear or cosine [constant]
+    #[arg(long, value_name = "SCHEDULE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_schedule: Option<SigmaSchedule>,
+    /// No noise from this epoch on, counted from 0
+    #[arg(long, value_name = "EPOCH")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_off_epoch: Option<u64>,
+    /// A group is a tensor, a module (its weight and bias), or only weights [tensor]
+    #[arg(long, value_name = "GROUPS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Grouping>,
+    /// Optimizer: sgd, adam or adamw [sgd]
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optimizer: Option<OptimizerKind>,
+    /// Learning rate [0.01]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr: Option<f64>,
+    /// Learning rate over the epochs: constant, cosine or step [constant]
+    #[arg(long, value_name = "SCHEDULE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<LearningRateSchedule>,
+    /// Epochs between the drops of schedule step [30]
+    #[arg(long, value_name = "EPOCHS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_epochs: Option<u64>,
+    /// Factor of each drop of schedule step [0.1]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gamma: Option<f64>,
+    /// SGD: momentum [0.9]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub momentum: Option<f64>,
+    /// SGD: dampening [0]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dampening: Option<f64>,
+    /// SGD: Nesterov momentum
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nesterov: Option<bool>,
+    /// Weight decay: L2 in sgd and adam, decoupled in adamw [5e-4]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f64>,
+    /// Adam: decay of the first moment [0.9]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beta1: Option<f64>,
+    /// Adam: decay of the second moment [0.999]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beta2: Option<f64>,
+    /// Adam: added to the denominator [1e-8]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eps: Option<f64>,
+    /// Epochs [10]
+    #[arg(long, conflicts_with = "steps")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<u64>,
+    /// Stop after this many steps, whatever the epochs
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// Samples a step [128]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<usize>,
+    /// Seed of initialisation, noise and shuffling [0]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Train on a random subset of this many samples, chosen by --subset-seed
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subset: Option<usize>,
+    /// Seed of the subset, apart from --seed so that runs share their data [0]
+    #[arg(long, value_name = "SEED")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subset_seed: Option<u64>,
+    /// Keep the proportions of the classes in the subset
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stratified: Option<bool>,
+    /// Normalise the inputs' channels: none for [0, 1], data for the training data's mean and deviation, published for
+    /// the literature's [none]
+    #[arg(long, num_args = 0..=1, default_missing_value = "data", value_name = "HOW")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalise: Option<Normalise>,
+    /// Training images are cropped at random from ones with so many pixels of padding around them [0]
+    #[arg(long, value_name = "PIXELS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crop_padding: Option<usize>,
+    /// The padding mirrors the image instead of being black
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crop_reflect: Option<bool>,
+    /// Mirror half of the training images left to right
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flip: Option<bool>,
+    /// Side of a square of each training image that is set to the mean [0]
+    #[arg(long, value_name = "PIXELS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cutout: Option<usize>,
+    /// Share of each target that is spread over all classes, in loss nll [0]
+    #[arg(long, value_name = "SHARE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_smoothing: Option<f64>,
+    /// Scale gradients down to this norm over all parameters
+    #[arg(long, value_name = "NORM")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// Batches whose gradients make one step; more than an epoch has make it full-batch [1]
+    #[arg(long, value_name = "BATCHES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accumulate: Option<usize>,
+    /// Steps over which the learning rate rises linearly from 0 [0]
+    #[arg(long, value_name = "STEPS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup_steps: Option<u64>,
+    /// Keep an exponential moving average of the weights with this decay, evaluate and save it
+    #[arg(long, value_name = "DECAY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
+    /// Evaluate at noisy weights too, the mean of so many draws as training makes them [0]
+    #[arg(long, value_name = "DRAWS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_noisy: Option<u32>,
+    /// Before each evaluation, re-estimate the running statistics of batch norms at the clean weights
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bn_recalibrate: Option<bool>,
+    /// Start from these weights
+    #[arg(long, value_name = "FILE.safetensors")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+    /// Order of batches: shuffled or sequential [shuffled]
+    #[arg(long, value_name = "ORDER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_order: Option<String>,
+    /// Log every N-th step to metrics.jsonl, 0 for none [10]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_every: Option<u64>,
+}
