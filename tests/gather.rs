@@ -59,8 +59,8 @@ impl Case {
     fn expected(&self, sample: usize, source: impl Fn(usize, usize) -> Source) -> Vec<(f64, f64)> {
         let [channels, height, width] = self.sample;
         let mut row = Vec::new();
-        for c in 0..channels {
-            let [scale, shift] = SCALES[c].map(f64::from);
+        for (c, scale_shift) in SCALES.iter().enumerate().take(channels) {
+            let [scale, shift] = scale_shift.map(f64::from);
             for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
                 let byte = |y, x| f64::from(self.bytes[((sample * channels + c) * height + y) * width + x]);
                 let product = match source(y, x) {

@@ -18,6 +18,32 @@ pub enum ModelError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A model file that cannot be read.
+    #[error("model file {}: {reason}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        reason: String,
+    },
+    /// A model file that is none.
+    #[error("model file {}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A layer of a model file that cannot be.
+    #[error("model file {}, {layer}: {reason}", path.display())]
+    Layer {
+        /// The file.
+        path: PathBuf,
+        /// Where it is, and its type: `layers[2].shortcut[0] (conv)`.
+        layer: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A graph that cannot be built.
     #[error(transparent)]
     Graph(#[from] GraphError),

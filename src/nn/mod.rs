@@ -2,6 +2,7 @@
 
 mod builder;
 mod error;
+mod file;
 mod init;
 mod model;
 mod weights;

@@ -1,6 +1,6 @@
 //! Models by description: widths, and the paper's presets.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, path::Path, str::FromStr};
 
 use crate::{
     graph::{Graph, ParamRole},
@@ -9,7 +9,7 @@ use crate::{
 };
 
 use super::{
-    ModelError, Sequential,
+    ModelError, Sequential, file,
     zoo::{Target, ZOO},
 };
 
@@ -84,11 +84,11 @@ impl FromStr for Model {
 }
 
 impl Model {
-    /// The model of a description, for data of this shape: a name of the zoo, a preset, or widths `mlp:784-500-10`,
-    /// which say their own.
+    /// The model of a description, for data of this shape: a name of the zoo, a preset, widths `mlp:784-500-10`, which
+    /// say their own, or the path of a file that ends in `.toml`.
     ///
     /// # Errors
-    /// [`ModelError::Description`] or [`ModelError::Graph`].
+    /// [`ModelError`]
     pub fn build(text: &str, target: &Target) -> Result<Self, ModelError> {
         let wrong = |reason: String| ModelError::Description { text: text.to_owned(), reason };
         if let Some((_, build)) = ZOO.iter().find(|(name, _)| *name == text) {
@@ -97,6 +97,9 @@ impl Model {
         if let Some((name, widths)) = PRESETS.iter().find(|(name, _)| *name == text) {
             let model = Self::build(&format!("mlp:{widths}"), target)?;
             return Ok(Self { description: (*name).to_owned(), ..model });
+        }
+        if text.ends_with(".toml") {
+            return file::read(Path::new(text), target);
         }
         let rest = text.strip_prefix("mlp:").ok_or_else(|| wrong("unknown name".to_owned()))?;
         let (widths, activation) = match rest.split_once(':') {
