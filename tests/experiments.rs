@@ -26,7 +26,7 @@ fn short(name: &str, more: &[&str], problem: Option<&Path>, out: &Path) -> Resul
         out: out.to_owned(),
         progress: &mut |_, _| {},
     };
-    let outcome = run(&definition, &Choices { full: false, overrides }, &mut around)?;
+    let outcome = run(&definition, &Choices { scale: None, overrides }, &mut around)?;
     let by = Provenance { adapter: "test".to_owned(), command: "test".to_owned(), seconds: 1.0 };
     outcome.write(out, &definition, &by)?;
     Ok(outcome)

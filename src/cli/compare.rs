@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::atomic::Ordering};
 
 use jostle::{
-    analysis::TraceOptions,
+    experiments::arm_figure,
     noise::Mode,
     report::{Block, HtmlReport, MeanSd, Section, Table},
     train::{Arm, ArmRuns, Control, EpochRecord, Event, MetricsFile, Options, RunConfig, Status, compare},
@@ -11,7 +11,7 @@ use jostle::{
 use serde_json::json;
 
 use super::{
-    CliError, Context, Exit, figures,
+    CliError, Context, Exit,
     output::{interrupt_flag, progress, run_folder, write_text},
 };
 
@@ -88,8 +88,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let bar = progress(0);
     let mut metrics: Option<(String, MetricsFile)> = None;
     let mut finish = |trainer: &jostle::train::Trainer<'_>| {
-        let options = TraceOptions { probes: args.hessian, ..TraceOptions::default() };
-        Ok((args.hessian > 0).then(|| trainer.hessian_trace(options)).transpose()?)
+        Ok((args.hessian > 0).then(|| trainer.traces(None, args.hessian)).transpose()?)
     };
     let mut position = (String::new(), 0u64);
     let results = compare(&gpu, arms, &seeds, &mut finish, &mut |arm, seed, event| {
@@ -148,21 +147,32 @@ impl Summary<'_> {
             .results
             .iter()
             .map(|arm| {
-                let trace = MeanSd::of(arm.traces.iter().map(|trace| trace.trace));
+                let hessian = MeanSd::of(arm.traces.iter().map(|traces| traces.hessian.trace));
+                let gauss_newton = MeanSd::of(arm.traces.iter().map(|traces| traces.gauss_newton.trace));
                 vec![
                     arm.arm.label.clone(),
                     arm.runs.len().to_string(),
                     Self::last(arm, |e| 100.0 * e.test_accuracy).text(2),
                     Self::last(arm, |e| e.test_loss).text(4),
                     Self::last(arm, |e| e.train_loss).text(4),
-                    trace.text(1),
+                    hessian.text(1),
+                    gauss_newton.text(1),
                     Self::last(arm, |e| e.l2_norm).text(2),
                     diverged(arm).to_string(),
                 ]
             })
             .collect();
-        let headers =
-            ["arm", "seeds", "test accuracy %", "test loss", "train loss", "Hessian trace", "l2 norm", "diverged"];
+        let headers = [
+            "arm",
+            "seeds",
+            "test accuracy %",
+            "test loss",
+            "train loss",
+            "Hessian trace",
+            "Gauss-Newton trace",
+            "l2 norm",
+            "diverged",
+        ];
         Table::new("After the last epoch, clean weights: mean ± sd over seeds", &headers, rows)
     }
 
@@ -178,7 +188,7 @@ impl Summary<'_> {
                     .map(|(i, run)| {
                         json!({
                             "seed": arm.seeds[i], "status": format!("{:?}", run.status), "epochs": run.epochs,
-                            "hessian_trace": arm.traces.get(i),
+                            "traces": arm.traces.get(i),
                         })
                     })
                     .collect();
@@ -191,7 +201,7 @@ impl Summary<'_> {
     fn write(&self, out: &std::path::Path) -> Result<Table, CliError> {
         let table = self.table();
         let title = format!("Noise modes: {} on {}", self.config.model, self.config.data);
-        let figure = figures::arms(&title, self.results);
+        let figure = arm_figure(&title, self.results);
         figure.save(&out.join("compare"))?;
         write_text(&out.join("compare.json"), &serde_json::to_string_pretty(&self.json())?)?;
         write_text(&out.join("table.md"), &table.to_markdown())?;
@@ -225,9 +235,9 @@ fn reading() -> Vec<Block> {
     [
         "Accuracy and losses are measured at the clean weights after the last epoch; the spread is the sample standard \
          deviation over seeds, each with its own initialisation, noise and order of batches, on the same data.",
-        "The Hessian trace is that of the training loss: Hutchinson's estimator with Rademacher probes and exact products \
-         with the Hessian. The noise penalises this trace, so a noisy arm should end with less of it; \
-         a smaller trace does not by itself promise a better test accuracy.",
+        "The traces are those of the training loss' Hessian and of its Gauss-Newton part: Hutchinson's estimator with \
+         Rademacher probes and exact products. The noise penalises the trace of the Hessian, so a noisy arm should end \
+         with less of it; a smaller trace does not by itself promise a better test accuracy.",
         "A difference smaller than the spread is no difference.",
     ]
     .map(|text| Block::Paragraph(text.to_owned()))

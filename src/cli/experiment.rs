@@ -22,9 +22,12 @@ pub(super) struct Args {
     /// List the experiments with their running times on two cores without a GPU
     #[arg(long)]
     list: bool,
-    /// The full size
-    #[arg(long)]
-    full: bool,
+    /// The size, of those that --list names [the first of them]
+    #[arg(long, value_name = "NAME")]
+    scale: Option<String>,
+    /// Data of the experiments that train on a data set, as `jostle train --data` takes them
+    #[arg(long, value_name = "DATA")]
+    data: Option<String>,
     /// Another setting than the declared one, such as arms.steps=1000; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -34,7 +37,7 @@ pub(super) struct Args {
     /// A network of yours for smoothed-loss: the folder that `jostle train --out` wrote
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
-    /// Folder for report, figures, metrics and verdict; runs/NAME where not given
+    /// Folder for report, figure, metrics and verdict; runs/NAME where not given
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Write into a folder that holds an experiment already
@@ -53,7 +56,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let gpu = context.gpu()?;
     let started = Instant::now();
     let bar = progress(TICKS);
-    let choices = Choices { full: args.full, overrides: args.set.clone() };
+    let data = args.data.as_ref().map(|data| format!("train.data={data:?}"));
+    let choices = Choices { scale: args.scale.clone(), overrides: data.into_iter().chain(args.set.clone()).collect() };
     let mut told = |share: f64, what: &str| {
         bar.set_position((share * TICKS as f64) as u64);
         bar.set_message(what.to_owned());
@@ -90,8 +94,10 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
 /// The command as typed, but for the choice of the adapter and of the folder.
 fn command(args: &Args) -> String {
     let mut command = format!("jostle experiment {}", args.name.as_deref().unwrap_or_default());
-    if args.full {
-        command.push_str(" --full");
+    for (option, value) in [("scale", &args.scale), ("data", &args.data)] {
+        if let Some(value) = value {
+            command.push_str(&format!(" --{option} {value}"));
+        }
     }
     for set in &args.set {
         command.push_str(&format!(" --set '{set}'"));
@@ -107,12 +113,14 @@ fn command(args: &Args) -> String {
 
 fn list(context: &Context) -> Result<Exit, CliError> {
     let all = Definition::all()?;
-    let row = |of: &Definition| vec![of.name.clone(), of.title.clone(), of.time.default.clone(), of.time.full.clone()];
-    let table =
-        Table::new("", &["name", "what it shows", "time", "with --full (estimated)"], all.iter().map(row).collect());
+    let scales = |of: &Definition| -> Vec<String> {
+        of.scales.iter().map(|scale| format!("{}: {}", scale.name, scale.time)).collect()
+    };
+    let row = |of: &Definition| vec![of.name.clone(), of.title.clone(), scales(of).join("; ")];
+    let table = Table::new("", &["name", "what it shows", "scales and times"], all.iter().map(row).collect());
     let value: Vec<_> = all
         .iter()
-        .map(|of| json!({ "name": of.name, "title": of.title, "claim": of.claim, "time": of.time.default, "full": of.time.full }))
+        .map(|of| json!({ "name": of.name, "title": of.title, "claim": of.claim, "scales": scales(of) }))
         .collect();
     context.print(&value, &table.to_text())?;
     Ok(Exit::Done)

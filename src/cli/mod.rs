@@ -6,7 +6,7 @@ mod compare;
 mod error;
 mod eval;
 mod experiment;
-mod figures;
+mod figure;
 mod hessian;
 mod noise;
 mod output;

@@ -12,7 +12,7 @@ use jostle::{
 use serde_json::json;
 
 use super::{
-    CliError, Context, Exit, figures,
+    CliError, Context, Exit, figure,
     output::{interrupt_flag, progress, run_folder, write_text},
 };
 
@@ -75,9 +75,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         nn::save(&gpu, &trainer.model, &trainer.arena, average, &out.join("weights-average.safetensors"))?;
     }
     let title = format!("{} on {}, noise {}", config.model, config.data, config.noise);
-    figures::run(&title, &result.epochs).save(&out.join("curves"))?;
+    figure::run(&title, &result.epochs).save(&out.join("curves"))?;
     let trace = match args.hessian {
-        Some(probes) => Some(trainer.hessian_trace(TraceOptions { probes, ..TraceOptions::default() })?),
+        Some(probes) => Some(trainer.hessian_trace(None, TraceOptions { probes, ..TraceOptions::default() })?),
         None => None,
     };
     let times = profile.map(|profile| profile.times());

@@ -6,13 +6,17 @@ use toml::Table;
 use super::ExperimentError;
 
 /// Name and file of every experiment.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 10] = [
     ("l1", include_str!("l1.toml")),
     ("group-l1", include_str!("group_l1.toml")),
     ("nuclear", include_str!("nuclear.toml")),
     ("convergence", include_str!("convergence.toml")),
     ("width", include_str!("width.toml")),
     ("smoothed-loss", include_str!("smoothed_loss.toml")),
+    ("fmnist-mlp", include_str!("fmnist_mlp.toml")),
+    ("cifar10-cnn", include_str!("cifar10_cnn.toml")),
+    ("cifar10-resnet18", include_str!("cifar10_resnet18.toml")),
+    ("cifar100-vgg11", include_str!("cifar100_vgg11.toml")),
 ];
 
 /// An experiment as its file declares it.
@@ -28,32 +32,32 @@ pub struct Definition {
     pub claim: String,
     /// The derivation, and what is done; paragraphs, those that are indented being formulas.
     pub about: String,
-    /// Running time on two cores without a GPU, at the default size and in full.
-    pub time: Time,
-    /// Default settings.
+    /// The sizes in which it can be run, the first where none is asked for.
+    pub scales: Vec<Scale>,
+    /// Settings of every size that does not say otherwise.
     settings: Table,
-    /// Those that differ in full size.
-    #[serde(default)]
-    full: Table,
 }
 
 /// What a user chose.
 #[derive(Clone, Debug, Default)]
 pub struct Choices {
-    /// The full size.
-    pub full: bool,
+    /// Name of a size; the first where none is given.
+    pub scale: Option<String>,
     /// Settings such as `arms.steps=1000`.
     pub overrides: Vec<String>,
 }
 
-/// Running times for people, the full one estimated from the default one.
+/// A size in which an experiment can be run.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Time {
-    /// At the default size.
-    pub default: String,
-    /// With `--full`.
-    pub full: String,
+pub struct Scale {
+    /// For the command line.
+    pub name: String,
+    /// Running time for people, on two cores without a GPU unless it says otherwise.
+    pub time: String,
+    /// Settings of this size.
+    #[serde(default)]
+    settings: Table,
 }
 
 impl Definition {
@@ -83,15 +87,24 @@ impl Definition {
         Ok(Self { name: name.to_owned(), ..definition })
     }
 
-    /// The settings: those declared, those of the full size where asked for, then the overrides.
+    /// The size of a name, the first without one.
+    fn scale(&self, name: Option<&str>) -> Result<&Scale, ExperimentError> {
+        let found = self.scales.iter().find(|scale| name.is_none_or(|name| scale.name == name));
+        found.ok_or_else(|| {
+            let known: Vec<_> = self.scales.iter().map(|scale| scale.name.as_str()).collect();
+            let reason = format!("there is no scale {:?}, but {}", name.unwrap_or_default(), known.join(", "));
+            settings_error(&self.name, &reason)
+        })
+    }
+
+    /// The settings: those declared, those of the size asked for, then the overrides.
     ///
     /// # Errors
-    /// [`ExperimentError::Settings`] for what is no TOML, is not a setting, or has the wrong type.
+    /// [`ExperimentError::Settings`] for a size that there is not, for what is no TOML, is not a setting, or has the
+    /// wrong type.
     pub fn settings<T: DeserializeOwned>(&self, choices: &Choices) -> Result<T, ExperimentError> {
         let mut table = self.settings.clone();
-        if choices.full {
-            merge(&mut table, &self.full);
-        }
+        merge(&mut table, &self.scale(choices.scale.as_deref())?.settings);
         for text in &choices.overrides {
             let parsed: Option<Table> = text.parse().ok().or_else(|| quoted(text)?.parse().ok());
             let parsed = parsed.ok_or_else(|| {
@@ -128,8 +141,9 @@ fn merge(into: &mut Table, from: &Table) {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "title = 't'\nclaim = 'c'\nabout = 'a'\ntime = { default = '1 s', full = '2 s' }\n\
-        [settings]\nsteps = 10\nname = 'x'\ninner = { a = 1, b = 2 }\n[full]\ninner = { b = 3 }\n";
+    const TEXT: &str = "title = 't'\nclaim = 'c'\nabout = 'a'\n[settings]\nsteps = 10\nname = 'x'\n\
+        inner = { a = 1, b = 2 }\n[[scales]]\nname = 'small'\ntime = '1 s'\n[[scales]]\nname = 'full'\ntime = '2 s'\n\
+        settings = { inner = { b = 3 } }\n";
 
     #[derive(Debug, Deserialize, PartialEq)]
     #[serde(deny_unknown_fields)]
@@ -139,23 +153,26 @@ mod tests {
         inner: std::collections::BTreeMap<String, i64>,
     }
 
-    fn settings(full: bool, overrides: &[&str]) -> Result<Settings, ExperimentError> {
+    fn settings(scale: Option<&str>, overrides: &[&str]) -> Result<Settings, ExperimentError> {
         let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
-        Definition::parse("test", TEXT).unwrap().settings(&Choices { full, overrides })
+        let choices = Choices { scale: scale.map(str::to_owned), overrides };
+        Definition::parse("test", TEXT).unwrap().settings(&choices)
     }
 
     #[test]
-    fn full_size_and_overrides_replace_what_they_name() {
-        let of = settings(true, &["steps=7", "name=hello", "inner.a = 5"]).unwrap();
+    fn a_scale_and_overrides_replace_what_they_name() {
+        let of = settings(Some("full"), &["steps=7", "name=hello", "inner.a = 5"]).unwrap();
         assert_eq!((of.steps, of.name.as_str()), (7, "hello"));
         assert_eq!((of.inner["a"], of.inner["b"]), (5, 3));
-        assert_eq!(settings(false, &[]).unwrap().inner["b"], 2);
+        assert_eq!(settings(None, &[]).unwrap().inner["b"], 2);
+        let error = settings(Some("huge"), &[]).unwrap_err().to_string();
+        assert!(error.contains("huge") && error.contains("small, full"), "{error}");
     }
 
     #[test]
     fn what_is_no_setting_is_refused_by_name() {
         for (text, expected) in [("stepz=1", "stepz"), ("steps", "key=value"), ("steps='many'", "steps")] {
-            let error = settings(false, &[text]).unwrap_err().to_string();
+            let error = settings(None, &[text]).unwrap_err().to_string();
             assert!(error.contains("test") && error.contains(expected), "{error}");
         }
     }

@@ -2,12 +2,14 @@
 //!
 //! Each is declared in a TOML file beside its code; [`run`] runs it, [`Outcome::write`] writes it down.
 
+mod arm_figure;
 mod convergence;
 pub mod convex;
 mod definition;
 mod error;
 mod group_l1;
 mod l1;
+mod networks;
 mod nuclear;
 mod outcome;
 mod penalties;
@@ -18,7 +20,8 @@ mod width;
 mod width_figures;
 mod width_training;
 
-pub use definition::{Choices, Definition, Time};
+pub use arm_figure::arm_figure;
+pub use definition::{Choices, Definition, Scale};
 pub use error::ExperimentError;
 pub use outcome::{Bar, Claim, Outcome, Provenance, short};
 pub use penalties::Surroundings;
@@ -38,7 +41,8 @@ pub fn run(
         "nuclear" => nuclear::run,
         "width" => width::run,
         "smoothed-loss" => smoothed_loss::run,
-        _ => convergence::run,
+        "convergence" => convergence::run,
+        _ => networks::run,
     };
     run(definition, choices, around)
 }

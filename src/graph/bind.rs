@@ -233,11 +233,12 @@ impl Binder<'_> {
     }
 
     fn batch_norm_gradient(&self, call: &BatchNormGradientCall) -> Result<BatchNormGradient, GpuError> {
-        let BatchNormCall { shape, op, x, table, y, .. } = call.forward;
+        let BatchNormCall { shape, op, x, table, .. } = call.forward;
+        let saved = self.optional(call.saved())?;
         let residual = self.optional(call.grad_residual.map(|(slot, _)| slot))?;
         let views = BatchNormGradientViews {
             grad: &self.slot(call.grad)?,
-            saved: &self.slot(y)?,
+            saved: saved.as_ref(),
             x: &self.slot(x)?,
             table: &self.slot(table)?,
             partials: &self.slot(call.partials)?,

@@ -124,6 +124,13 @@ pub struct BatchNormGradientCall {
     pub accumulate: bool,
 }
 
+impl BatchNormGradientCall {
+    /// What the activation's derivative takes: the output, if there is an activation.
+    pub(super) fn saved(&self) -> Option<SlotId> {
+        (self.forward.op.activation != Activation::Identity).then_some(self.forward.y)
+    }
+}
+
 /// A pool to be, in either direction.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolCall {
@@ -346,10 +353,10 @@ impl Call {
                 some(&[Some(*x), *residual, *partials, Some(*table), Some(*y)])
             }
             Self::BatchNormGradient(call) => {
-                let BatchNormCall { x, table, y, .. } = call.forward;
+                let BatchNormCall { x, table, .. } = call.forward;
                 let residual = call.grad_residual.map(|(slot, _)| slot);
-                let (own, others) = ([call.grad, call.partials, call.coefficients, call.grad_x.0], [x, table, y]);
-                own.into_iter().chain(others).chain(residual).collect()
+                let (own, others) = ([call.grad, call.partials, call.coefficients, call.grad_x.0], [x, table]);
+                own.into_iter().chain(others).chain(residual).chain(call.saved()).collect()
             }
             Self::ChannelNormalise { input, output, .. }
             | Self::Flatten { input, output, .. }

@@ -301,8 +301,8 @@ fn sweep_grid(gpu: &Gpu, kernel: &'static str, shape: BatchNormShape) -> Result<
 pub struct BatchNormGradientViews<'a> {
     /// Gradient of y.
     pub grad: &'a View,
-    /// What the activation saved: y. Not read without an activation.
-    pub saved: &'a View,
+    /// What the activation saved: y; none without an activation.
+    pub saved: Option<&'a View>,
     /// The forward pass' input.
     pub x: &'a View,
     /// The forward pass' table.
@@ -348,7 +348,7 @@ impl BatchNormGradient {
         let residual = views.grad_residual.map(|(view, _)| view);
         for (name, view) in [
             ("grad", Some(views.grad)),
-            ("saved", Some(views.saved)),
+            ("saved", views.saved),
             ("x", Some(views.x)),
             ("grad_x", Some(views.grad_x.0)),
             ("grad_residual", residual),
@@ -360,7 +360,13 @@ impl BatchNormGradient {
         views.coefficients.expect_len(kernel, "coefficients", shape.coefficient_words())?;
         views.grad_weight.expect_len(kernel, "grad_weight", shape.channels)?;
         views.grad_bias.expect_len(kernel, "grad_bias", shape.channels)?;
-        let bound = [views.x, views.grad, views.saved, views.table, views.partials];
+        if activation != Activation::Identity && views.saved.is_none() {
+            let expected = shape.words();
+            return Err(GpuError::Length { kernel, argument: "saved", expected, found: 0 });
+        }
+        let unused = gpu.unused(0)?;
+        let saved = views.saved.unwrap_or(&unused);
+        let bound = [views.x, views.grad, saved, views.table, views.partials];
         let moments = moments(gpu, shape, bound, true, activation)?;
         let constants = [("WORKGROUP_SIZE", FINISH_WORKGROUP as f64), flag("ACCUMULATE", accumulate)];
         let grid = gpu.grid_1d(BATCH_NORM_GRADIENT_FINISH.entry, shape.quads(), FINISH_WORKGROUP)?;
@@ -373,9 +379,8 @@ impl BatchNormGradient {
             ("RESIDUAL", residual_code),
             flag("ACCUMULATE", views.grad_x.1),
         ];
-        let unused = gpu.unused(0)?;
         let (grad_x, grad_residual) = (views.grad_x.0, residual.unwrap_or(&unused));
-        let bound = [views.grad, views.saved, views.x, views.table, views.coefficients, grad_x, grad_residual];
+        let bound = [views.grad, saved, views.x, views.table, views.coefficients, grad_x, grad_residual];
         let grid = sweep_grid(gpu, kernel, shape)?;
         let apply = gpu.kernel(&BATCH_NORM_GRADIENT, &constants)?.dispatch(gpu, grid, &bound, &[])?;
         Ok(Self { shape, moments, finish, apply })

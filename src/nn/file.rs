@@ -55,7 +55,7 @@ const fn yes() -> bool {
 /// A layer, with PyTorch's names and defaults.
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
-enum Layer {
+enum LayerSpec {
     Conv {
         name: Option<String>,
         channels: usize,
@@ -150,9 +150,9 @@ impl Builder<'_> {
                 layer: format!("{at} ({kind})"),
                 reason,
             };
-            let layer = Layer::deserialize(table).map_err(|error| wrong(error.message().to_owned()))?;
+            let layer = LayerSpec::deserialize(table).map_err(|error| wrong(error.message().to_owned()))?;
             value = match layer {
-                Layer::Residual { name, layers, shortcut } => {
+                LayerSpec::Residual { name, layers, shortcut } => {
                     let block = self.name(prefix, "block", name);
                     let main = self.layers(layers, value, &format!("{at}.layers"), &format!("{block}."))?;
                     let side =
@@ -181,28 +181,28 @@ impl Builder<'_> {
         format!("{name}{count}")
     }
 
-    fn layer(&mut self, layer: Layer, value: ValueId, prefix: &str) -> Result<ValueId, GraphError> {
+    fn layer(&mut self, layer: LayerSpec, value: ValueId, prefix: &str) -> Result<ValueId, GraphError> {
         match layer {
-            Layer::Conv { name, channels, kernel, stride, padding, dilation, groups, bias } => {
+            LayerSpec::Conv { name, channels, kernel, stride, padding, dilation, groups, bias } => {
                 let name = self.name(prefix, "conv", name);
                 let [kernel, stride] = [kernel.get(), stride.get()];
                 let [padding, dilation] = [padding.get(), dilation.get()];
                 let options = ConvOptions { kernel, stride, padding, dilation, groups };
                 self.graph.conv(value, &name, channels, options, bias)
             }
-            Layer::Linear { name, features } => {
+            LayerSpec::Linear { name, features } => {
                 let name = self.name(prefix, "fc", name);
                 self.graph.linear(value, &name, features.unwrap_or(self.classes), Activation::Identity)
             }
-            Layer::BatchNorm { name } => {
+            LayerSpec::BatchNorm { name } => {
                 let name = self.name(prefix, "bn", name);
                 self.graph.batch_norm(value, &name)
             }
-            Layer::GroupNorm { name, groups } => {
+            LayerSpec::GroupNorm { name, groups } => {
                 let name = self.name(prefix, "gn", name);
                 self.graph.group_norm(value, &name, groups)
             }
-            Layer::LayerNorm { name } => {
+            LayerSpec::LayerNorm { name } => {
                 let name = self.name(prefix, "ln", name);
                 self.graph.layer_norm(value, &name)
             }
@@ -211,32 +211,34 @@ impl Builder<'_> {
     }
 
     /// A layer without parameters.
-    fn plain(&mut self, layer: Layer, value: ValueId) -> Result<ValueId, GraphError> {
+    fn plain(&mut self, layer: LayerSpec, value: ValueId) -> Result<ValueId, GraphError> {
         let windows = |kernel: Pair, stride: Option<Pair>| (kernel.get(), stride.unwrap_or(kernel).get());
         match layer {
-            Layer::MaxPool { kernel, stride, padding } => {
+            LayerSpec::MaxPool { kernel, stride, padding } => {
                 let (kernel, stride) = windows(kernel, stride);
                 self.graph.pool(value, Pool::Max { kernel, stride, padding: padding.get() })
             }
-            Layer::AveragePool { kernel, stride, padding, count_padding } => {
+            LayerSpec::AveragePool { kernel, stride, padding, count_padding } => {
                 let (kernel, stride) = windows(kernel, stride);
                 self.graph.pool(value, Pool::Average { kernel, stride, padding: padding.get(), count_padding })
             }
-            Layer::AdaptiveAveragePool { size } => self.graph.pool(value, Pool::AdaptiveAverage { output: size.get() }),
-            Layer::GlobalAveragePool {} => self.graph.pool(value, Pool::global()),
-            Layer::Flatten {} => self.graph.flatten(value),
-            Layer::Dropout { probability } => self.graph.dropout(value, probability),
-            Layer::Relu {} => self.graph.activate(value, Activation::Relu),
-            Layer::Gelu {} => self.graph.activate(value, Activation::Gelu),
-            Layer::Silu {} => self.graph.activate(value, Activation::Silu),
-            Layer::Tanh {} => self.graph.activate(value, Activation::Tanh),
-            Layer::Sigmoid {} => self.graph.activate(value, Activation::Sigmoid),
-            Layer::Conv { .. }
-            | Layer::Linear { .. }
-            | Layer::BatchNorm { .. }
-            | Layer::GroupNorm { .. }
-            | Layer::LayerNorm { .. }
-            | Layer::Residual { .. } => Ok(value),
+            LayerSpec::AdaptiveAveragePool { size } => {
+                self.graph.pool(value, Pool::AdaptiveAverage { output: size.get() })
+            }
+            LayerSpec::GlobalAveragePool {} => self.graph.pool(value, Pool::global()),
+            LayerSpec::Flatten {} => self.graph.flatten(value),
+            LayerSpec::Dropout { probability } => self.graph.dropout(value, probability),
+            LayerSpec::Relu {} => self.graph.activate(value, Activation::Relu),
+            LayerSpec::Gelu {} => self.graph.activate(value, Activation::Gelu),
+            LayerSpec::Silu {} => self.graph.activate(value, Activation::Silu),
+            LayerSpec::Tanh {} => self.graph.activate(value, Activation::Tanh),
+            LayerSpec::Sigmoid {} => self.graph.activate(value, Activation::Sigmoid),
+            LayerSpec::Conv { .. }
+            | LayerSpec::Linear { .. }
+            | LayerSpec::BatchNorm { .. }
+            | LayerSpec::GroupNorm { .. }
+            | LayerSpec::LayerNorm { .. }
+            | LayerSpec::Residual { .. } => Ok(value),
         }
     }
 }

@@ -91,8 +91,14 @@ impl Model {
     /// [`ModelError`]
     pub fn build(text: &str, target: &Target) -> Result<Self, ModelError> {
         let wrong = |reason: String| ModelError::Description { text: text.to_owned(), reason };
-        if let Some((_, build)) = ZOO.iter().find(|(name, _)| *name == text) {
-            return Ok(Self { description: text.to_owned(), graph: build(target)? });
+        let (name, width) = text.split_once(':').map_or((text, None), |(name, width)| (name, Some(width)));
+        if let Some(entry) = ZOO.iter().find(|entry| entry.name == name) {
+            let width = match (width, entry.width) {
+                (None, width) => width.unwrap_or(1),
+                (Some(_), None) => return Err(wrong(format!("{name} comes in one width only"))),
+                (Some(width), _) => width.parse().map_err(|_| wrong(format!("{width:?} is no width")))?,
+            };
+            return Ok(Self { description: text.to_owned(), graph: (entry.build)(target, width)? });
         }
         if let Some((name, widths)) = PRESETS.iter().find(|(name, _)| *name == text) {
             let model = Self::build(&format!("mlp:{widths}"), target)?;
@@ -125,6 +131,10 @@ mod tests {
         assert_eq!(model.graph.layout().parameters(), 784 * 500 + 500 * 500 * 2 + 500 * 10 + 3 * 500 + 10);
         let model: Model = "mlp:3-4:tanh".parse().unwrap();
         assert_eq!((model.features(), model.classes(), model.to_string().as_str()), (3, 4, "mlp:3-4:tanh"));
+        let [model, narrow]: [Model; 2] = ["resnet18", "resnet18:16"].map(|text| text.parse().unwrap());
+        assert_eq!(model.graph.layout().parameters(), 11_173_962);
+        assert_eq!(narrow.graph.params().len(), model.graph.params().len());
+        assert_eq!(narrow.graph.params()[0].shape, [16, 3, 3, 3]);
     }
 
     #[test]
@@ -135,6 +145,8 @@ mod tests {
             ("mlp:3-4:swish", "unknown activation"),
             ("mlp:3", "no layers"),
             ("mlp:3-0", "width of 0"),
+            ("resnet18:x", "\"x\" is no width"),
+            ("cnn2:16", "one width only"),
         ] {
             let message = text.parse::<Model>().unwrap_err().to_string();
             assert!(message.contains(part), "{text}: {message}");

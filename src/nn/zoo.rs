@@ -21,20 +21,34 @@ impl Default for Target {
     }
 }
 
-/// Name and builder of a network.
-type Entry = (&'static str, fn(&Target) -> Result<Graph, GraphError>);
+/// A network by name.
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    /// Channels of the first stage, for networks that can be had in any width.
+    pub(super) width: Option<usize>,
+    /// Builds it in a width.
+    pub(super) build: fn(&Target, usize) -> Result<Graph, GraphError>,
+}
+
+const fn fixed(name: &'static str, build: fn(&Target, usize) -> Result<Graph, GraphError>) -> Entry {
+    Entry { name, width: None, build }
+}
+
+const fn scaled(name: &'static str, width: usize, build: fn(&Target, usize) -> Result<Graph, GraphError>) -> Entry {
+    Entry { name, width: Some(width), build }
+}
 
 /// The networks by name.
 pub(super) const ZOO: [Entry; 9] = [
-    ("cnn1", cnn1),
-    ("cnn2", |target| cnn(target, &[])),
-    ("cnn3", |target| cnn(target, &[5000])),
-    ("resnet18", |target| resnet(target, 64, &[2, 2, 2, 2])),
-    ("resnet34", |target| resnet(target, 64, &[3, 4, 6, 3])),
-    ("resnet20", |target| resnet(target, 16, &[3, 3, 3])),
-    ("resnet56", |target| resnet(target, 16, &[9, 9, 9])),
-    ("vgg11-bn", |target| vgg(target, &[&[64], &[128], &[256, 256], &[512, 512], &[512, 512]])),
-    ("vgg16-bn", |target| vgg(target, &[&[64, 64], &[128, 128], &[256; 3], &[512; 3], &[512; 3]])),
+    fixed("cnn1", |target, _| cnn1(target)),
+    fixed("cnn2", |target, _| cnn(target, &[])),
+    fixed("cnn3", |target, _| cnn(target, &[5000])),
+    scaled("resnet18", 64, |target, width| resnet(target, width, &[2, 2, 2, 2])),
+    scaled("resnet34", 64, |target, width| resnet(target, width, &[3, 4, 6, 3])),
+    scaled("resnet20", 16, |target, width| resnet(target, width, &[3, 3, 3])),
+    scaled("resnet56", 16, |target, width| resnet(target, width, &[9, 9, 9])),
+    scaled("vgg11-bn", 64, |target, width| vgg(target, width, &[&[1], &[2], &[4; 2], &[8; 2], &[8; 2]])),
+    scaled("vgg16-bn", 64, |target, width| vgg(target, width, &[&[1; 2], &[2; 2], &[4; 3], &[8; 3], &[8; 3]])),
 ];
 
 fn three() -> ConvOptions {
@@ -126,16 +140,17 @@ fn basic_block(
     graph.activate(value, Activation::Relu)
 }
 
-/// A VGG with batch norm: stages of 3 x 3 convolutions, each stage ending in a max pool, then 4096-4096 with dropout.
+/// A VGG with batch norm: stages of 3 x 3 convolutions, each stage ending in a max pool, then two linear layers of 64
+/// `width` (4096 as published) with dropout. `stages` are multiples of `width`.
 /// Numbers of the modules are those of torchvision's `features` and `classifier`.
 ///
 /// Source: Simonyan & Zisserman, "Very deep convolutional networks", ICLR 2015.
-fn vgg(target: &Target, stages: &[&[usize]]) -> Result<Graph, GraphError> {
+fn vgg(target: &Target, width: usize, stages: &[&[usize]]) -> Result<Graph, GraphError> {
     let (mut graph, mut value) = Graph::with_input(target.input)?;
     let mut index = 0;
     for stage in stages {
-        for channels in *stage {
-            value = graph.conv(value, &format!("features.{index}"), *channels, three(), true)?;
+        for factor in *stage {
+            value = graph.conv(value, &format!("features.{index}"), factor * width, three(), true)?;
             value = graph.batch_norm(value, &format!("features.{}", index + 1))?;
             value = graph.activate(value, Activation::Relu)?;
             index += 3;
@@ -145,7 +160,7 @@ fn vgg(target: &Target, stages: &[&[usize]]) -> Result<Graph, GraphError> {
     }
     value = graph.flatten(value)?;
     for layer in [0, 3] {
-        value = graph.linear(value, &format!("classifier.{layer}"), 4096, Activation::Identity)?;
+        value = graph.linear(value, &format!("classifier.{layer}"), 64 * width, Activation::Identity)?;
         value = graph.activate(value, Activation::Relu)?;
         value = graph.dropout(value, 0.5)?;
     }

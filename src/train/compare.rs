@@ -22,12 +22,21 @@ pub struct ArmRuns {
     pub seeds: Vec<u64>,
     /// One run a seed.
     pub runs: Vec<RunResult>,
-    /// The Hessian trace at the end of each run, where it was asked for.
-    pub traces: Vec<TraceEstimate>,
+    /// Traces at the end of each run, where they were asked for.
+    pub traces: Vec<Traces>,
+}
+
+/// Traces of curvature matrices of the training loss at the clean weights.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Traces {
+    /// Of the Hessian.
+    pub hessian: TraceEstimate,
+    /// Of its Gauss-Newton part.
+    pub gauss_newton: TraceEstimate,
 }
 
 /// Measures a trained network.
-pub type Finish<'a> = dyn FnMut(&Trainer<'_>) -> Result<Option<TraceEstimate>, TrainError> + 'a;
+pub type Finish<'a> = dyn FnMut(&Trainer<'_>) -> Result<Option<Traces>, TrainError> + 'a;
 
 /// Runs every arm with every seed. Data are loaded once per arm; `finish` may measure the trained network;
 /// `observe` hears of (arm, seed, event).

@@ -52,6 +52,8 @@ pub struct RunConfig {
     pub subset: Option<usize>,
     pub subset_seed: u64,
     pub stratified: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_subset: Option<usize>,
     pub normalise: Normalise,
     pub crop_padding: usize,
     pub crop_reflect: bool,
@@ -105,6 +107,7 @@ impl Default for RunConfig {
             subset: None,
             subset_seed: 0,
             stratified: false,
+            test_subset: None,
             normalise: Normalise::None,
             crop_padding: 0,
             crop_reflect: false,
@@ -151,7 +154,11 @@ impl RunConfig {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), TrainError> {
+    /// Whether the values make sense.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] naming the key.
+    pub fn check(&self) -> Result<(), TrainError> {
         let wrong =
             |key: &str, reason: &str| Err(TrainError::Config { key: key.to_owned(), reason: reason.to_owned() });
         let positive = |value: f64| value.is_finite() && value > 0.0;

@@ -14,7 +14,7 @@ mod record;
 mod run;
 mod trainer;
 
-pub use compare::{Arm, ArmRuns, Finish, compare};
+pub use compare::{Arm, ArmRuns, Finish, Traces, compare};
 pub use config::RunConfig;
 pub use device_data::DeviceData;
 pub use error::TrainError;

@@ -141,6 +141,10 @@ pub struct Options {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stratified: Option<bool>,
+    /// Evaluate on a subset of this many test samples, with the proportions of their classes, chosen by --subset-seed
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_subset: Option<usize>,
     /// Normalise the inputs' channels: none for [0, 1], data for the training data's mean and deviation, published for
     /// the literature's [none]
     #[arg(long, num_args = 0..=1, default_missing_value = "data", value_name = "HOW")]

@@ -32,6 +32,9 @@ impl Prepared {
                 false => split.train.subset(count, seed)?,
             };
         }
+        if let Some(count) = config.test_subset {
+            split.test = split.test.stratified_subset(count, config.subset_seed)?;
+        }
         let of = split.train.shape;
         let input = ValueShape::Image { channels: of.channels, height: of.height, width: of.width };
         let model = Model::build(&config.model, &Target { input, classes: split.train.classes })?;

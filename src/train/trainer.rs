@@ -1,7 +1,7 @@
 //! A network ready to train: arenas, plans, data and optimizer on one device.
 
 use crate::{
-    analysis::{AnalysisError, Subject, TraceEstimate, TraceOptions, hessian_trace},
+    analysis::{AnalysisError, Curvature, Subject, TraceEstimate, TraceOptions, hessian_trace},
     data::Dataset,
     gpu::{Buffer, Gpu, GpuError, PendingRead, Profile, Recorder},
     graph::{BatchInfo, Loss, Mode as PlanMode, Plan, Schedule},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 use super::{
-    DeviceData, Evaluation, Evaluator, Prepared, RunConfig, Scores, TrainError, calibrate::Calibration,
+    DeviceData, Evaluation, Evaluator, Prepared, RunConfig, Scores, Traces, TrainError, calibrate::Calibration,
     evaluate::SetWeights,
 };
 
@@ -293,14 +293,18 @@ impl<'g> Trainer<'g> {
         self.test.evaluate(self.gpu, &self.arena)
     }
 
-    /// The trace of the Hessian of the training loss at the clean weights.
+    /// The trace of the Hessian of the loss over `data`, or over the training data as they are, at the clean weights.
     ///
     /// Leaves `weights_eff` noisy with the probe: perturb before the next step.
     ///
     /// # Errors
     /// As [`hessian_trace`].
-    pub fn hessian_trace(&self, options: TraceOptions) -> Result<TraceEstimate, AnalysisError> {
-        let data = self.train.data();
+    pub fn hessian_trace(
+        &self,
+        data: Option<&DeviceData>,
+        options: TraceOptions,
+    ) -> Result<TraceEstimate, AnalysisError> {
+        let data = data.unwrap_or(self.train.data());
         let subject = Subject {
             model: &self.model,
             arena: &self.arena,
@@ -312,6 +316,15 @@ impl<'g> Trainer<'g> {
             stage: &|first, valid| data.stage(self.gpu, first, valid),
         };
         hessian_trace(self.gpu, &subject, options)
+    }
+
+    /// The traces of the Hessian and of its Gauss-Newton part, as [`Trainer::hessian_trace`].
+    ///
+    /// # Errors
+    /// As [`hessian_trace`].
+    pub fn traces(&self, data: Option<&DeviceData>, probes: u32) -> Result<Traces, AnalysisError> {
+        let of = |curvature| self.hessian_trace(data, TraceOptions { probes, curvature, ..TraceOptions::default() });
+        Ok(Traces { hessian: of(Curvature::Hessian)?, gauss_newton: of(Curvature::GaussNewton)? })
     }
 
     /// (L1, L2) norm of the clean weights.
