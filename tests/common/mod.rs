@@ -1,8 +1,10 @@
 //! What the tests share: the device, samples, guarded buffers, comparisons, central differences.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod images;
 pub mod model;
 pub mod network;
+pub mod norm;
 pub mod reference;
 
 use std::sync::OnceLock;
