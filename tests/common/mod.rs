@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod images;
+pub mod interpreter;
 pub mod model;
 pub mod network;
 pub mod norm;
