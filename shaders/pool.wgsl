@@ -27,7 +27,9 @@ fn largest(image: u32, rows: PoolWindow, columns: PoolWindow, quad: u32, index: 
         for (var x = columns.first; x < columns.end; x++) {
             let pixel = y * values.in_width + x;
             let value = input[(image + pixel) * values.quads + quad];
-            let better = (value > best) | (value != value);
+            // By its bits: a comparison with NaN is false on some adapters even where it should be true.
+            let nan = (bitcast<vec4<u32>>(value) & vec4<u32>(0x7FFFFFFFu)) > vec4<u32>(0x7F800000u);
+            let better = (value > best) | nan;
             best = select(best, value, better);
             at = select(at, vec4<u32>(pixel), better);
         }

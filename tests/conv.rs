@@ -4,7 +4,9 @@
 mod common;
 
 use common::{
-    ROUNDOFF, assert_within, device, guarded, hash, poisoned,
+    ROUNDOFF, assert_within, device, guarded, hash,
+    images::{conv_terms, padded, unpadded},
+    poisoned,
     reference::{activate, derivative, saved},
     run, samples, wide,
 };
@@ -54,21 +56,11 @@ impl Case {
 
     /// Every product of the definition: (index in x, index in weight, index in y), images channel-last and unpadded.
     fn terms(&self, mut term: impl FnMut(usize, usize, usize)) {
-        let ConvOptions { kernel, stride, padding, dilation, groups } = self.options;
-        let ([ih, iw, ic], [oh, ow, oc]) = (self.input, self.output);
-        let (per_in, per_out) = (ic / groups, oc / groups);
+        let at = |n: usize, [h, w, c]: [usize; 3], [y, x, i]: [usize; 3]| ((n * h + y) * w + x) * c + i;
         for n in 0..self.batch {
-            for (oy, ox, o) in grid([oh, ow, oc]) {
-                for (ky, kx, i) in grid([kernel[0], kernel[1], per_in]) {
-                    let y = (oy * stride[0] + ky * dilation[0]).checked_sub(padding[0]).filter(|y| *y < ih);
-                    let x = (ox * stride[1] + kx * dilation[1]).checked_sub(padding[1]).filter(|x| *x < iw);
-                    if let (Some(y), Some(x)) = (y, x) {
-                        let input = ((n * ih + y) * iw + x) * ic + o / per_out * per_in + i;
-                        let weight = ((o * per_in + i) * kernel[0] + ky) * kernel[1] + kx;
-                        term(input, weight, ((n * oh + oy) * ow + ox) * oc + o);
-                    }
-                }
-            }
+            conv_terms(&self.options, self.input, self.output, |input, weight, output| {
+                term(at(n, self.input, input), weight, at(n, self.output, output));
+            });
         }
     }
 
@@ -120,7 +112,6 @@ impl Case {
         let operands = ConvOperands { a: &a.view, b: &b.view, aux, c: &c.view, pre };
         run(gpu, &[&conv(gpu, variant, pass, &shape, epilogue, accumulate, &operands).unwrap()]);
         let found = c.read(gpu);
-        assert!(found.iter().all(|value| value.is_finite()), "padding channels have to be finite");
         if channels == 0 { found } else { unpadded(&found, channels) }
     }
 
@@ -153,24 +144,6 @@ impl Case {
         );
         assert_within(&name, &found, &sums, &bounds);
     }
-}
-
-fn grid([a, b, c]: [usize; 3]) -> impl Iterator<Item = (usize, usize, usize)> {
-    (0..a).flat_map(move |i| (0..b).flat_map(move |j| (0..c).map(move |k| (i, j, k))))
-}
-
-/// Channels padded with a value that must not reach any result.
-fn padded(values: &[f32], channels: usize) -> Vec<f32> {
-    let pixel = |pixel: &[f32]| {
-        let mut padded = vec![1e3; padded_channels(channels)];
-        padded[..channels].copy_from_slice(pixel);
-        padded
-    };
-    values.chunks_exact(channels).flat_map(pixel).collect()
-}
-
-fn unpadded(values: &[f32], channels: usize) -> Vec<f32> {
-    values.chunks_exact(padded_channels(channels)).flat_map(|pixel| &pixel[..channels]).copied().collect()
 }
 
 const PASSES: [ConvPass; 3] = [ConvPass::Forward, ConvPass::DataGradient, ConvPass::WeightGradient];

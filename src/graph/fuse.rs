@@ -39,7 +39,8 @@ impl Graph {
         let at = self.sole_maker(nodes, node.inputs[0])?;
         let op = match nodes[at].op {
             Op::Linear { weight, bias, activation: Activation::Identity } => Op::Linear { weight, bias, activation },
-            Op::Conv { weight, bias, options, activation: Activation::Identity } => {
+            // The epilogue that activates adds a bias too.
+            Op::Conv { weight, bias: bias @ Some(_), options, activation: Activation::Identity } => {
                 Op::Conv { weight, bias, options, activation }
             }
             // Its backward has only the output to go by.

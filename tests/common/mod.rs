@@ -1,13 +1,19 @@
 //! What the tests share: the device, samples, guarded buffers, comparisons, central differences.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod images;
+pub mod interpreter;
 pub mod model;
 pub mod network;
+pub mod norm;
 pub mod reference;
 
 use std::sync::OnceLock;
 
-use jostle::gpu::{ALIGNMENT_WORDS, AdapterChoice, Buffer, Dispatch, Gpu, View, align_words};
+use jostle::{
+    gpu::{ALIGNMENT_WORDS, AdapterChoice, Buffer, Dispatch, Gpu, View, align_words},
+    noise::{Stream, philox},
+};
 
 /// Unit roundoff of f32: the relative error of one rounding.
 pub const ROUNDOFF: f64 = f32::EPSILON as f64 / 2.0;
@@ -30,6 +36,14 @@ pub fn hash(seed: u64, i: u64) -> u64 {
     z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ z >> 31
+}
+
+/// Whether dropout keeps an element: its word of the host's Philox, which tests/philox.rs holds against the published
+/// answers, is at least the probability's part of 2^32.
+pub fn keeps(probability: f32, [seed, step]: [u64; 2], layer: usize, element: usize) -> bool {
+    let counter = [(element / 4) as u32, layer as u32, step as u32, Stream::Dropout as u32];
+    let words = philox(counter, [seed as u32, (seed >> 32) as u32]);
+    f64::from(words[element % 4]) >= (f64::from(probability) * 2f64.powi(32)).floor()
 }
 
 /// `count` values in (-scale, scale), none of them 0, no two neighbours alike.

@@ -22,6 +22,8 @@ pub type Forward<'a> = &'a dyn Fn(Params<'_>, &[f64]) -> Vec<f64>;
 
 /// A data set of bytes with an order that is no identity.
 pub struct Data {
+    /// Channels, height and width; a row of features is an image of one row.
+    pub shape: [usize; 3],
     pub bytes: Vec<u8>,
     pub labels: Vec<u32>,
     pub order: Vec<u32>,
@@ -29,8 +31,13 @@ pub struct Data {
 
 impl Data {
     pub fn new(classes: usize) -> Self {
+        Self::of(classes, [1, 1, FEATURES])
+    }
+
+    pub fn of(classes: usize, shape: [usize; 3]) -> Self {
         Self {
-            bytes: (0..SAMPLES * FEATURES).map(|i| (hash(71, i as u64) % 200) as u8).collect(),
+            shape,
+            bytes: (0..SAMPLES * shape.iter().product::<usize>()).map(|i| (hash(71, i as u64) % 200) as u8).collect(),
             labels: (0..SAMPLES).map(|i| (hash(72, i as u64) % classes as u64) as u32).collect(),
             order: (0..SAMPLES as u32).map(|i| (i * 4 + 1) % SAMPLES as u32).collect(),
         }
@@ -43,8 +50,8 @@ impl Data {
         let view = |words: &[u32]| gpu.upload("data", words).unwrap().view();
         let pixels = gpu.upload("pixels", &bytes).unwrap().view();
         let indices = view(&self.order);
-        let normalisation = gpu.upload("normalisation", &[SCALE, SHIFT]).unwrap().view();
-        let (sample, augment) = ([1, 1, FEATURES], Augmentation::default());
+        let normalisation = gpu.upload("normalisation", &vec![[SCALE, SHIFT]; self.shape[0]]).unwrap().view();
+        let (sample, augment) = (self.shape, Augmentation::default());
         DataViews { pixels, labels: view(&self.labels), ids: indices.clone(), indices, normalisation, sample, augment }
     }
 
@@ -52,7 +59,8 @@ impl Data {
     pub fn sample(&self, position: usize) -> (Vec<f64>, usize) {
         let sample = self.order[position] as usize;
         let input = |byte: &u8| f64::from(*byte) * f64::from(SCALE) + f64::from(SHIFT);
-        let bytes = &self.bytes[sample * FEATURES..][..FEATURES];
+        let features: usize = self.shape.iter().product();
+        let bytes = &self.bytes[sample * features..][..features];
         (bytes.iter().map(input).collect(), self.labels[sample] as usize)
     }
 }

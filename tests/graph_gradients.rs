@@ -1,0 +1,449 @@
+//! Random convolutional networks: a training step's gradients on the device against differences of an f64 interpreter
+//! that runs the graph as it was built, so that whatever the device fuses or lays out anew has to agree with it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::{
+    ROUNDOFF, assert_close, assert_within_f64, device, hash,
+    interpreter::{Interpreter, Setting},
+    model::Data,
+    network::{get, set},
+    reference::{mse, nll, one_hot},
+    samples, wide,
+};
+use jostle::{
+    graph::{
+        BatchInfo, BatchNormGradientCall, Call, Graph, Loss, Mode, Op, ParamInit, Plan, Schedule, ValueId, ValueShape,
+    },
+    kernels::{Activation, Arena, ConvOptions, ConvPass, Epilogue, Pool},
+};
+
+const NETWORKS: u64 = 16;
+const CLASSES: usize = 3;
+const BATCH: usize = 6;
+/// What gradients are added to in mode `Accumulate`.
+const START: f32 = 0.5;
+/// Half the distance of the points whose difference is taken.
+const STEP: f64 = 2e-7;
+/// Networks with a ReLU or a max pool nearer to its kink are drawn anew: there, a rounding on the device or the step of a
+/// difference could take another side. Both move values by less.
+const MARGIN: f64 = 2e-5;
+
+/// Of a gradient, times its largest element and the direction's length. The difference is off by STEP^2 times a third
+/// derivative and by 1e-16/STEP, 1e-9 in all; the device by roundings, of which a norm that divides by a small deviation
+/// makes many: 1e-5 was seen, where most are below 1e-6.
+const TOLERANCE: f64 = 600.0 * ROUNDOFF;
+
+/// Choices drawn from a seed.
+struct Draw {
+    seed: u64,
+    drawn: u64,
+}
+
+impl Draw {
+    fn below(&mut self, count: usize) -> usize {
+        self.drawn += 1;
+        (hash(self.seed, 1000 + self.drawn) % count as u64) as usize
+    }
+
+    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+
+    fn pair(&mut self, least: usize, most: usize) -> [usize; 2] {
+        [(); 2].map(|()| least + self.below(most - least + 1))
+    }
+}
+
+/// A network under construction.
+struct Builder {
+    draw: Draw,
+    graph: Graph,
+    value: ValueId,
+    layers: usize,
+}
+
+impl Builder {
+    fn name(&mut self) -> String {
+        self.layers += 1;
+        format!("layer{}", self.layers)
+    }
+
+    fn image(&self) -> [usize; 3] {
+        self.graph.shape(self.value).image().unwrap()
+    }
+
+    fn conv(&mut self, channels: usize, options: ConvOptions) {
+        let (name, bias) = (self.name(), self.draw.below(2) == 0);
+        self.value = self.graph.conv(self.value, &name, channels, options, bias).unwrap();
+    }
+
+    fn random_conv(&mut self, depthwise: bool) {
+        let [height, width, inputs] = self.image();
+        let groups = if depthwise { inputs } else { self.draw.of(&[1, 1, 2, 3]) };
+        let groups = if inputs.is_multiple_of(groups) { groups } else { 1 };
+        let options = ConvOptions {
+            kernel: self.draw.pair(1, 3),
+            stride: self.draw.pair(1, 2),
+            padding: self.draw.pair(0, 2),
+            dilation: self.draw.pair(1, 2),
+            groups,
+        };
+        let fits = options.output_size([height, width]).is_some();
+        let options = if fits { options } else { ConvOptions { groups, ..ConvOptions::square(1) } };
+        let per_group = 1 + self.draw.below(if groups == 1 { 7 } else { 2 });
+        self.conv(groups * per_group, options);
+    }
+
+    fn batch_norm(&mut self) {
+        let name = self.name();
+        self.value = self.graph.batch_norm(self.value, &name).unwrap();
+    }
+
+    fn norm(&mut self) {
+        let name = self.name();
+        let channels = self.graph.shape(self.value).channels();
+        self.value = match self.draw.below(5) {
+            0 | 1 => self.graph.batch_norm(self.value, &name),
+            2 => {
+                let groups = self.draw.of(&[1, 2, 3]);
+                self.graph.group_norm(self.value, &name, if channels.is_multiple_of(groups) { groups } else { 1 })
+            }
+            3 => self.graph.layer_norm(self.value, &name),
+            _ => Ok(self.value),
+        }
+        .unwrap();
+    }
+
+    fn activate(&mut self) {
+        let activation = self.draw.of(&Activation::ALL);
+        self.value = self.graph.activate(self.value, activation).unwrap();
+    }
+
+    fn pool(&mut self) {
+        let [height, width, _] = self.image();
+        let (kernel, stride, count_padding) = (self.draw.pair(1, 3), self.draw.pair(1, 2), self.draw.below(2) == 0);
+        let padding = kernel.map(|side| self.draw.below(side / 2 + 1));
+        let pool = match self.draw.below(2) {
+            0 => Pool::Max { kernel, stride, padding },
+            _ => Pool::Average { kernel, stride, padding, count_padding },
+        };
+        let pool = if pool.output_size([height, width]).is_some() { pool } else { Pool::max(1) };
+        self.value = self.graph.pool(self.value, pool).unwrap();
+    }
+
+    /// ResNet's block, its sum and last activation to be taken into the batch norm, the skip on either side of the sum.
+    fn residual(&mut self) {
+        let (skip, [.., channels]) = (self.value, self.image());
+        self.conv(channels, ConvOptions::square(3).padding(1));
+        self.batch_norm();
+        if self.draw.below(2) == 0 {
+            self.activate();
+            self.conv(channels, ConvOptions { dilation: [2, 1], padding: [2, 1], ..ConvOptions::square(3) });
+            self.batch_norm();
+        }
+        let sides = if self.draw.below(2) == 0 { [self.value, skip] } else { [skip, self.value] };
+        self.value = self.graph.add(sides[0], sides[1]).unwrap();
+        let activation = self.draw.of(&[Activation::Relu, Activation::Relu, Activation::Gelu, Activation::Tanh]);
+        self.value = self.graph.activate(self.value, activation).unwrap();
+        if self.draw.below(2) == 0 {
+            // Once more: its gradient comes from here before it comes from the block.
+            self.value = self.graph.add(self.value, skip).unwrap();
+        }
+    }
+
+    /// The block that begins with its norm and activation, or is a norm alone: the skip reads what its norm reads.
+    fn pre_activation(&mut self) {
+        let (skip, [.., channels]) = (self.value, self.image());
+        self.norm();
+        if self.draw.below(2) == 0 {
+            self.activate();
+            self.conv(channels, ConvOptions { groups: channels, ..ConvOptions::square(3).padding(1) });
+        }
+        self.value = self.graph.add(skip, self.value).unwrap();
+    }
+
+    fn dropout(&mut self) {
+        let probability = self.draw.of(&[0.1, 0.3, 0.5]);
+        self.value = self.graph.dropout(self.value, probability).unwrap();
+    }
+}
+
+fn network(seed: u64) -> Graph {
+    let mut draw = Draw { seed, drawn: 0 };
+    let ([height, width], channels) = (draw.pair(5, 8), 1 + draw.below(5));
+    let (graph, value) = Graph::with_input(ValueShape::Image { channels, height, width }).unwrap();
+    let mut net = Builder { draw, graph, value, layers: 0 };
+    net.random_conv(false);
+    net.activate();
+    for block in 0..3 {
+        match (seed + block * 3 + net.draw.below(2) as u64) % 6 {
+            0 | 1 => {
+                let depthwise = net.draw.below(2) == 0;
+                net.random_conv(depthwise);
+                net.norm();
+                net.activate();
+            }
+            2 | 3 => net.residual(),
+            4 => net.pre_activation(),
+            _ => net.dropout(),
+        }
+        if block == 1 {
+            net.pool();
+        }
+    }
+    if net.draw.below(2) == 0 {
+        let output = net.draw.pair(1, 3);
+        net.value = net.graph.pool(net.value, Pool::AdaptiveAverage { output }).unwrap();
+    }
+    net.value = net.graph.flatten(net.value).unwrap();
+    if net.draw.below(2) == 0 {
+        let (name, features) = (net.name(), 5 + net.draw.below(4));
+        net.value = net.graph.linear(net.value, &name, features, Activation::Identity).unwrap();
+        if net.draw.below(2) == 0 {
+            net.batch_norm()
+        } else {
+            net.norm()
+        }
+        net.activate();
+        net.dropout();
+    }
+    net.graph.linear(net.value, "out", CLASSES, Activation::Identity).unwrap();
+    net.graph
+}
+
+/// A network with parameters, running statistics and a batch.
+struct Case {
+    name: String,
+    graph: Graph,
+    params: Vec<Vec<f32>>,
+    stats: Vec<Vec<f32>>,
+    data: Data,
+    /// First position of the order, and samples of the batch.
+    batch: [usize; 2],
+    loss: Loss,
+    /// Dropout's seed and step.
+    dropout: [u64; 2],
+}
+
+impl Case {
+    fn new(seed: u64) -> Self {
+        let graph = network(seed);
+        let [height, width, channels] = graph.shape(graph.input()).image().unwrap();
+        let mut case = Self {
+            name: format!("network {seed}"),
+            params: Vec::new(),
+            stats: graph.stats().iter().map(|stat| samples(seed, stat.channels, 0.5)).collect(),
+            data: Data::of(CLASSES, [channels, height, width]),
+            graph,
+            batch: [1, if seed.is_multiple_of(3) { BATCH - 1 } else { BATCH }],
+            loss: if seed % 4 == 1 { Loss::Mse } else { Loss::Nll },
+            dropout: [seed << 33 | 5, 3],
+        };
+        for (stat, values) in case.graph.stats().iter().zip(&mut case.stats) {
+            values.iter_mut().for_each(|value| *value += stat.initial);
+        }
+        for attempt in 0.. {
+            case.params = case.draw_params(100 * seed + 10_000 * attempt);
+            let params: Vec<Vec<f64>> = case.params.iter().map(|param| wide(param)).collect();
+            let mut interpreter = Interpreter::new(&case.graph, Setting::Training(case.dropout), &params);
+            interpreter.run(&case.inputs());
+            if interpreter.margin > MARGIN {
+                break;
+            }
+            assert!(attempt < 200, "{}: no draw keeps away from kinks", case.name);
+        }
+        case
+    }
+
+    /// Larger than at the start of training, so that every activation bends.
+    fn draw_params(&self, seed: u64) -> Vec<Vec<f32>> {
+        let draw = |(i, param): (usize, &jostle::graph::Param)| {
+            let (mean, scale) = match param.init {
+                ParamInit::Uniform { fan_in } => (0.0, 2.5 / (fan_in as f32).sqrt()),
+                ParamInit::Constant(value) => (value, 0.5),
+            };
+            let values = samples(seed + i as u64, param.shape.iter().product(), scale);
+            values.into_iter().map(|value| mean + value).collect()
+        };
+        self.graph.params().iter().enumerate().map(draw).collect()
+    }
+
+    fn positions(&self) -> std::ops::Range<usize> {
+        self.batch[0]..self.batch[0] + self.batch[1]
+    }
+
+    fn inputs(&self) -> Vec<Vec<f64>> {
+        self.positions().map(|position| self.data.sample(position).0).collect()
+    }
+
+    /// The mean loss at other parameters.
+    fn mean_loss(&self, params: &[Vec<f64>]) -> f64 {
+        let outputs = Interpreter::new(&self.graph, Setting::Training(self.dropout), params).run(&self.inputs());
+        let of = |(position, output): (usize, &Vec<f64>)| {
+            let label = self.data.sample(position).1;
+            match self.loss {
+                Loss::Nll => nll(output, label),
+                Loss::Mse => mse(output, &one_hot(CLASSES, label)),
+            }
+        };
+        self.positions().zip(&outputs).map(of).sum::<f64>() / self.batch[1] as f64
+    }
+
+    /// Runs a batch, after another that leaves its rubbish behind: gradients, and the loss or with it the outputs.
+    fn run(&self, mode: Mode) -> (Vec<Vec<f32>>, f32, Vec<f32>) {
+        let gpu = device();
+        let arena = Arena::new(gpu, self.graph.layout(), &vec![1.0; self.params.len()]).unwrap();
+        set(gpu, &arena, &arena.weights_eff, &self.params);
+        let metrics = gpu.upload("metrics", &[f32::NAN; 4]).unwrap();
+        let schedule = Schedule::new(&self.graph, BATCH, mode).unwrap();
+        let plan = Plan::new(gpu, &schedule, &arena, &self.data.views(), &metrics.view(), self.loss).unwrap();
+        let start = if mode == Mode::Accumulate { START } else { f32::NAN };
+        let start: Vec<Vec<f32>> = self.params.iter().map(|param| vec![start; param.len()]).collect();
+        let [first, valid] = self.batch.map(|count| count as u32);
+        let [seed, step] = self.dropout;
+        for (first, valid, slot) in [(0, BATCH as u32, 0), (first, valid, 1)] {
+            set(gpu, &arena, &arena.grads, &start);
+            for (stat, values) in self.stats.iter().enumerate() {
+                gpu.write(&arena.stat(stat).unwrap(), values).unwrap();
+            }
+            let mut recorder = gpu.record();
+            plan.record(&mut recorder, BatchInfo { seed, step, ..BatchInfo::new(first, valid, slot) });
+            recorder.submit().unwrap();
+        }
+        let metrics: Vec<f32> = gpu.read(&metrics.view()).unwrap();
+        let outputs: Vec<f32> = if mode == Mode::Evaluate { gpu.read(plan.output()).unwrap() } else { Vec::new() };
+        (get(gpu, &arena, &arena.grads), metrics[2], outputs)
+    }
+
+    /// d(mean loss) along a direction of one tensor.
+    fn difference(&self, params: &[Vec<f64>], tensor: usize, direction: &[f64]) -> f64 {
+        let at = |step: f64| {
+            let mut params = params.to_vec();
+            params[tensor].iter_mut().zip(direction).for_each(|(value, d)| *value += step * d);
+            self.mean_loss(&params)
+        };
+        (at(STEP) - at(-STEP)) / (2.0 * STEP)
+    }
+
+    fn check_gradients(&self, mode: Mode) {
+        let params: Vec<Vec<f64>> = self.params.iter().map(|param| wide(param)).collect();
+        let (grads, loss, _) = self.run(mode);
+        let expected = self.mean_loss(&params) * self.batch[1] as f64;
+        assert_close(&format!("{}: loss", self.name), &[loss], &[expected], 0.0, 1000.0 * ROUNDOFF);
+        let start = if mode == Mode::Accumulate { f64::from(START) } else { 0.0 };
+        for (tensor, grad) in grads.iter().enumerate() {
+            let grad: Vec<f64> = grad.iter().map(|g| f64::from(*g) - start).collect();
+            let size = grad.iter().fold(1.0_f64, |most, g| most.max(g.abs()));
+            let param = &self.graph.params()[tensor];
+            let name = format!("{}: {} {:?}", self.name, param.name, param.shape);
+            // A few elements by themselves, and all together along a random direction.
+            let mut directions = vec![wide(&samples(tensor as u64, grad.len(), 1.0))];
+            for pick in 0..3 {
+                let mut direction = vec![0.0; grad.len()];
+                direction[(hash(tensor as u64, pick) % grad.len() as u64) as usize] = 1.0;
+                directions.push(direction);
+            }
+            for direction in directions {
+                let expected = self.difference(&params, tensor, &direction);
+                let found: f64 = grad.iter().zip(&direction).map(|(g, d)| g * d).sum();
+                let length = direction.iter().map(|d| d * d).sum::<f64>().sqrt();
+                let bound = TOLERANCE * size * length;
+                assert_within_f64(&name, &[found], &[expected], &[bound]);
+            }
+        }
+    }
+
+    fn check_evaluation(&self) {
+        let [params, stats] = [&self.params, &self.stats].map(|of| of.iter().map(|of| wide(of)).collect::<Vec<_>>());
+        let mut interpreter = Interpreter::new(&self.graph, Setting::Evaluation(&stats), &params);
+        let expected = interpreter.run(&self.inputs()).concat();
+        let (_, _, outputs) = self.run(Mode::Evaluate);
+        let size = expected.iter().fold(1.0_f64, |most, y| most.max(y.abs()));
+        let found = &outputs[..expected.len()];
+        assert_close(&format!("{}: outputs", self.name), found, &expected, 1000.0 * ROUNDOFF * size, 0.0);
+    }
+}
+
+#[test]
+fn gradients_agree_with_differences_of_the_loss() {
+    for seed in 0..NETWORKS {
+        let mode = if seed % 4 == 3 { Mode::Accumulate } else { Mode::Train };
+        Case::new(seed).check_gradients(mode);
+    }
+}
+
+#[test]
+fn evaluation_agrees_with_the_interpreter() {
+    for seed in 0..NETWORKS {
+        Case::new(seed).check_evaluation();
+    }
+}
+
+/// Whether `value` is a batch norm of one of `inputs`.
+fn normalises(graph: &Graph, value: ValueId, inputs: &[ValueId]) -> bool {
+    let mut norms = graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm(_)));
+    norms.any(|node| node.output == value && inputs.contains(&node.inputs[0]))
+}
+
+/// The seeds draw every operation and every fusion.
+#[test]
+fn the_networks_hold_every_operation() {
+    let mut found = BTreeSet::new();
+    for seed in 0..NETWORKS {
+        let graph = network(seed);
+        for node in graph.nodes() {
+            let of = match node.op {
+                Op::Conv { options: ConvOptions { groups: 1, .. }, .. } => "conv".to_owned(),
+                Op::Conv { options, .. } => {
+                    let [.., channels] = graph.shape(node.inputs[0]).image().unwrap();
+                    if options.groups == channels { "depthwise" } else { "grouped" }.to_owned()
+                }
+                Op::Norm(op) => if op.per_pixel { "layer norm" } else { "group norm" }.to_owned(),
+                Op::Pool(Pool::Max { .. }) => "max pool".to_owned(),
+                Op::Pool(Pool::Average { count_padding, .. }) => format!("average pool {count_padding}"),
+                Op::Pool(_) => "adaptive pool".to_owned(),
+                Op::Activate(activation) => activation.name().to_owned(),
+                Op::Dropout { .. } => "dropout".to_owned(),
+                Op::Unflatten => "unflatten".to_owned(),
+                Op::Add if node.inputs.iter().any(|value| normalises(&graph, *value, &node.inputs)) => {
+                    "batch norm and its own input added".to_owned()
+                }
+                _ => continue,
+            };
+            found.insert(of);
+        }
+        for step in Schedule::new(&graph, BATCH, Mode::Train).unwrap().steps {
+            let of = match step.call {
+                Call::BatchNorm(call) => {
+                    let residual = if call.residual.is_some() { " with residual" } else { "" };
+                    format!("batch norm{residual}, {}", call.op.activation)
+                }
+                Call::BatchNormGradient(call) if call.grad_x.1 => "batch norm's gradient added".to_owned(),
+                Call::BatchNormGradient(BatchNormGradientCall { grad_residual: Some((_, true)), .. }) => {
+                    "residual's gradient added".to_owned()
+                }
+                Call::Conv(call) if matches!(call.epilogue, Epilogue::ActivationGradient(_)) => {
+                    "conv's gradient, activation".to_owned()
+                }
+                Call::Conv(call) if call.pass == ConvPass::DataGradient && call.accumulate => {
+                    "conv's gradient added".to_owned()
+                }
+                Call::PoolGradient { saved: Some(_), .. } => "pool's gradient, activation".to_owned(),
+                _ => continue,
+            };
+            found.insert(of);
+        }
+    }
+    let expected = "adaptive pool; average pool false; average pool true; batch norm with residual, identity; \
+                    batch norm with residual, relu; batch norm with residual, tanh; batch norm, identity; \
+                    batch norm and its own input added; batch norm, relu; batch norm, tanh; batch norm's gradient added; conv; conv's gradient added; \
+                    conv's gradient, activation; depthwise; dropout; gelu; group norm; grouped; identity; layer norm; \
+                    max pool; pool's gradient, activation; relu; residual's gradient added; sigmoid; silu; tanh; \
+                    unflatten";
+    let missing: Vec<&str> = expected.split("; ").filter(|of| !found.contains(*of)).collect();
+    assert!(missing.is_empty(), "{missing:?} of {found:?}");
+}
