@@ -144,7 +144,7 @@ impl Case {
         let coefficients = poisoned(gpu, shape.coefficient_words());
         let views = BatchNormGradientViews {
             grad: &grad.view,
-            saved: &y.view,
+            saved: (self.activation != Activation::Identity).then_some(&y.view),
             x: &x.view,
             table: &table.view,
             partials: &gradient_partials.view,

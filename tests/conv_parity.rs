@@ -174,8 +174,8 @@ fn a_model_file_follows_pytorch() {
 #[test]
 fn a_state_dict_of_pytorch_gives_its_logits() {
     let gpu = device();
-    let case = manifest().cases.into_iter().find(|case| case.model == "net.toml").unwrap();
-    let model = model(&case.model);
+    let case = manifest().cases.into_iter().find(|case| case.model() == "net.toml").unwrap();
+    let model = model(case.model());
     let layout = model.graph.layout();
     let scales = vec![0.0; layout.spans().len()];
     let arena = Arena::new(gpu, layout, &scales).unwrap();
