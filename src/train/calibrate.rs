@@ -19,8 +19,14 @@ pub(super) struct Calibration {
 }
 
 impl Calibration {
-    pub(super) fn new(gpu: &Gpu, model: &Model, arena: &Arena, data: &DeviceData) -> Result<Self, TrainError> {
-        let batch = data.capacity().min(super::evaluate::largest_batch(model));
+    /// Plans it in batches as training has them.
+    pub(super) fn new(
+        gpu: &Gpu,
+        model: &Model,
+        arena: &Arena,
+        data: &DeviceData,
+        batch: usize,
+    ) -> Result<Self, TrainError> {
         let schedule = Schedule::new(&model.graph, batch, Mode::Calibrate)?;
         let metrics = gpu.buffer("unread metrics", 2)?;
         let plan = Plan::new(gpu, &schedule, arena, data.views(), &metrics.view(), Loss::Nll)?;

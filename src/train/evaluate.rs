@@ -19,11 +19,6 @@ const TENSOR_WORDS: usize = 1 << 23;
 /// Batches between two reads of their sums.
 const SLOTS: usize = 256;
 
-/// The largest batch in which a model is evaluated.
-pub(super) fn largest_batch(model: &Model) -> usize {
-    model.graph.batch_within(BATCH, TENSOR_WORDS)
-}
-
 /// Records what puts weights into `weights_eff`.
 pub type SetWeights<'a> = dyn Fn(&mut Recorder<'_>) -> Result<(), GpuError> + 'a;
 
@@ -55,7 +50,7 @@ impl Evaluator {
         normalisation: &[[f32; 2]],
         loss: Loss,
     ) -> Result<Self, TrainError> {
-        let batch = largest_batch(model).min(data.len());
+        let batch = model.graph.batch_within(BATCH, TENSOR_WORDS).min(data.len());
         let data = DeviceData::new(gpu, data, batch, normalisation)?;
         let sums = gpu.buffer("evaluation sums", SLOTS * 2)?;
         let schedule = Schedule::new(&model.graph, batch, Mode::Evaluate)?;

@@ -91,7 +91,7 @@ impl<'g> Trainer<'g> {
             accumulate,
             clip: config.clip_norm.map(|norm| Clip::new(gpu, &arena.grads, norm as f32)).transpose()?,
             average: config.ema.map(|decay| moving_average(gpu, &arena.weights, decay)).transpose()?,
-            calibration: calibrates.then(|| Calibration::new(gpu, &model, &arena, &data)).transpose()?,
+            calibration: calibrates.then(|| Calibration::new(gpu, &model, &arena, &data, batch)).transpose()?,
             data,
             train: evaluator(&prepared.split.train)?,
             test: evaluator(&prepared.split.test)?,
