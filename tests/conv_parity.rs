@@ -1,7 +1,7 @@
 //! Convolutional networks held against PyTorch in float64: names, logits, and the losses of the first five steps.
 //!
 //! `scripts/make_conv_parity.py` makes the fixtures. Weights and images are drawn on both sides by the same formulas.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
