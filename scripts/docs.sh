@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs experiments at their default size (all of them, or those named) and puts report, figures and verdict into docs/.
+# Runs experiments at their smallest scale (those on the theory, or those named) and puts report, figures and verdict into
+# docs/. fmnist-mlp, cifar10-cnn, cifar10-resnet18 and cifar100-vgg11 find their data in $JOSTLE_DATA.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
