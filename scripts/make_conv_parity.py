@@ -32,7 +32,7 @@ LEARNING_RATES = {"cnn1": 0.05, "cnn2": 0.05, "cnn3": 0.05, "resnet18": 2e-4, "r
 # Data on which float32 stays near float64: with others a ReLU of vgg16-bn flips and PyTorch itself misses the bar.
 DATA_SEEDS = {"vgg16-bn": 95}
 RECIPE = {"batch": BATCH // 2, "accumulate": 2, "label-smoothing": 0.1, "clip-norm": 0.5, "warmup-steps": 3,
-          "schedule": "cosine", "ema": 0.9, "bn-recalibrate": True, "noise": "all", "sigma": 0.02}
+          "schedule": "cosine", "ema": 0.9, "bn-recalibrate": True, "eval-noisy": 1, "noise": "all", "sigma": 0.02}
 STREAM_INIT, STREAM_DROPOUT = 1, 3
 
 
@@ -246,6 +246,16 @@ def noise(jostle, options, step):
         return load_file(out)
 
 
+def perturb(parameters, jostle, options, step):
+    for name, delta in noise(jostle, options, step).items():
+        parameters[name].data.add_(delta.to(parameters[name].dtype))
+
+
+def loss_of(model, inputs, labels):
+    """The mean loss in eval mode."""
+    return nn.functional.cross_entropy(torch.tensor(logits(model, inputs)).reshape(BATCH, CLASSES), labels).item()
+
+
 def rate_at(options, step):
     """Cosine by epochs, of one step each, and a linear warm-up."""
     rate = options["lr"]
@@ -301,8 +311,7 @@ def train(build, options, dtype, jostle):
         optimizer.zero_grad()
         clean = {name: value.detach().clone() for name, value in parameters.items()}
         if "noise" in options:
-            for name, delta in noise(jostle, options, step).items():
-                parameters[name].data.add_(delta.to(dtype))
+            perturb(parameters, jostle, options, step)
         losses.append(step_loss(model, inputs, labels, options, step))
         for name, value in clean.items():
             parameters[name].data.copy_(value)
@@ -316,9 +325,10 @@ def train(build, options, dtype, jostle):
     after = logits(model, test.to(dtype))
     results = {"losses": losses, "before": before, "after": after}
     if "ema" in options:
+        perturb(parameters, jostle, options, STEPS)
+        noisy = loss_of(model, inputs, labels)
         model.load_state_dict(average, strict=False)
-        scores = torch.tensor(logits(model, inputs)).reshape(BATCH, CLASSES)
-        results["average"] = [nn.functional.cross_entropy(scores, labels).item()]
+        results["noisy_and_average"] = [noisy, loss_of(model, inputs, labels)]
     return model, results
 
 

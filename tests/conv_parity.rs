@@ -30,9 +30,9 @@ struct Case {
     losses: Vec<f64>,
     before: Vec<f64>,
     after: Vec<f64>,
-    /// The training loss at the moving average of the weights.
+    /// The training loss at noisy weights and at the weights' moving average.
     #[serde(default)]
-    average: Vec<f64>,
+    noisy_and_average: Vec<f64>,
 }
 
 #[derive(serde::Deserialize)]
@@ -59,7 +59,7 @@ struct Trained {
     before: Vec<f32>,
     losses: Vec<f64>,
     after: Vec<f32>,
-    average: Vec<f64>,
+    noisy_and_average: Vec<f64>,
 }
 
 fn fixture(name: &str) -> PathBuf {
@@ -113,7 +113,8 @@ fn train(case: &Case, config: &RunConfig) -> Trained {
         Ok(Control::Continue)
     })
     .unwrap();
-    of.average = result.epochs.last().unwrap().average.iter().map(|scores| scores.train_loss).collect();
+    let end = result.epochs.last().unwrap();
+    of.noisy_and_average = end.noisy.iter().chain(&end.average).map(|scores| scores.train_loss).collect();
     Trained { after: logits(&trainer), ..of }
 }
 
@@ -141,7 +142,7 @@ fn follow(wanted: impl Fn(&str) -> bool) {
         let found = train(&case, &case.config(&config));
         assert!(case.losses[4] < 0.98 * case.losses[0], "{}: too little learning to show an error", case.model());
         let (before, after) = (worst(&found.before, &case.before), worst(&found.after, &case.after));
-        let loss = worst_ratio(&found.losses, &case.losses).max(worst_ratio(&found.average, &case.average));
+        let loss = worst_ratio(&found.losses, &case.losses).max(worst_ratio(&found.noisy_and_average, &case.noisy_and_average));
         let line = format!("{:>9}: logits {before:.1e}, losses {loss:.1e}, logits after {after:.1e}", case.model());
         println!("{line}");
         if [before, loss, after].iter().any(|apart| *apart > TOLERANCE) {
