@@ -31,18 +31,18 @@ def network(params, inputs, activation):
     return value
 
 
-def loss_of(name, outputs, labels):
+def loss_of(name, outputs, labels, smoothing=0.0):
     if name == "nll":
-        return F.cross_entropy(outputs, labels)
-    return F.mse_loss(outputs, F.one_hot(labels, WIDTHS[-1]).to(outputs))
+        return F.cross_entropy(outputs, labels, label_smoothing=smoothing)
+    return F.mse_loss(outputs, F.one_hot(labels, outputs.shape[-1]).to(outputs))
 
 
-def products(params, direction, inputs, labels, activation, loss):
-    forward = lambda *p: network(p, inputs, activation)
-    total = lambda *p: loss_of(loss, forward(*p), labels)
+def products(params, direction, forward, criterion):
+    """Of criterion(forward(*params)) along direction: with its Hessian, and with the Gauss-Newton part of that."""
+    total = lambda *p: criterion(forward(*p))
     _, hessian = torch.autograd.functional.vhp(total, tuple(params), tuple(direction))
     outputs, tangent = torch.autograd.functional.jvp(forward, tuple(params), tuple(direction))
-    _, curved = torch.autograd.functional.vhp(lambda o: loss_of(loss, o, labels), outputs, tangent)
+    _, curved = torch.autograd.functional.vhp(criterion, outputs, tangent)
     _, gauss_newton = torch.autograd.functional.vjp(forward, tuple(params), curved)
     return hessian, gauss_newton
 
@@ -62,7 +62,8 @@ def main():
             ]
             params, direction = draw(), draw()
             wide = [[tensor.double() for tensor in tensors] for tensors in (params, direction)]
-            results = products(*wide, inputs, labels, activation, loss)
+            forward = lambda *p: network(p, inputs, activation)
+            results = products(*wide, forward, lambda outputs: loss_of(loss, outputs, labels))
             for kind, values in zip(["", "direction.", "hessian.", "gauss_newton."], [params, direction, *results]):
                 for index, value in enumerate(values):
                     part = ["weight", "bias"][index % 2]

@@ -5,11 +5,9 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
-
-use common::{device, hash};
+use common::{device, images::hashed_images, parity_file};
 use jostle::{
-    data::{Dataset, SampleShape, Split},
+    data::Split,
     kernels::Arena,
     nn::{self, Model, Target},
     train::{Control, Evaluator, Event, Prepared, RunConfig, Trainer, run},
@@ -17,8 +15,6 @@ use jostle::{
 
 /// The bar: logits absolute, losses relative.
 const TOLERANCE: f64 = 1e-4;
-const SIDE: usize = 32;
-const CLASSES: usize = 10;
 
 #[derive(serde::Deserialize)]
 struct Case {
@@ -62,28 +58,12 @@ struct Trained {
     noisy_and_average: Vec<f64>,
 }
 
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/parity").join(name)
-}
-
 fn manifest() -> Manifest {
-    serde_json::from_str(&std::fs::read_to_string(fixture("conv.json")).unwrap()).unwrap()
-}
-
-fn images(seed: u64, count: usize) -> Dataset {
-    Dataset {
-        name: "hash".to_owned(),
-        pixels: (0..count * 3 * SIDE * SIDE).map(|i| (hash(seed, i as u64) % 256) as u8).collect(),
-        labels: (0..count).map(|i| (hash(seed + 1, i as u64) % CLASSES as u64) as u32).collect(),
-        shape: SampleShape { channels: 3, height: SIDE, width: SIDE },
-        classes: CLASSES,
-        full_scale: 255.0,
-        published: &[],
-    }
+    serde_json::from_str(&std::fs::read_to_string(parity_file("conv.json")).unwrap()).unwrap()
 }
 
 fn model(name: &str) -> Model {
-    let text = if name.ends_with(".toml") { fixture(name).display().to_string() } else { name.to_owned() };
+    let text = if name.ends_with(".toml") { parity_file(name).display().to_string() } else { name.to_owned() };
     Model::build(&text, &Target::default()).unwrap()
 }
 
@@ -96,7 +76,7 @@ fn worst(found: &[f32], expected: &[f64]) -> f64 {
 fn train(case: &Case, config: &RunConfig) -> Trained {
     let gpu = device();
     let samples = config.batch * config.accumulate;
-    let split = Split { train: images(case.data, samples), test: images(case.data + 2, samples) };
+    let split = Split { train: hashed_images(case.data, samples), test: hashed_images(case.data + 2, samples) };
     let prepared = Prepared { split: split.clone(), model: model(case.model()) };
     let mut trainer = Trainer::new(gpu, config, &prepared).unwrap();
     let logits = |trainer: &Trainer<'_>| {
@@ -180,9 +160,9 @@ fn a_state_dict_of_pytorch_gives_its_logits() {
     let layout = model.graph.layout();
     let scales = vec![0.0; layout.spans().len()];
     let arena = Arena::new(gpu, layout, &scales).unwrap();
-    nn::load(gpu, &model, &arena, &fixture("net.safetensors")).unwrap();
+    nn::load(gpu, &model, &arena, &parity_file("net.safetensors")).unwrap();
     let evaluator =
-        Evaluator::new(gpu, &model, &arena, images(93, 8), &[[0.0, 1.0]; 3], jostle::graph::Loss::Nll).unwrap();
+        Evaluator::new(gpu, &model, &arena, hashed_images(93, 8), &[[0.0, 1.0]; 3], jostle::graph::Loss::Nll).unwrap();
     let (_, logits) = evaluator.outputs(gpu, &arena).unwrap();
     let apart = worst(&logits, &case.after);
     assert!(apart <= TOLERANCE, "{apart}");

@@ -9,6 +9,9 @@ use crate::{
     optim::{Optimizer, OptimizerKind},
 };
 
+/// The arena that a plan cuts into as many buffers as the adapter's limit makes it.
+const ACTIVATIONS: &str = "activations and their gradients";
+
 /// The arenas of a run and their bytes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Footprint {
@@ -39,7 +42,7 @@ impl Footprint {
         for state in 0..Optimizer::state_arenas(optimizer) {
             arenas.push((format!("optimizer state {}", state + 1), words));
         }
-        arenas.push(("activations and their gradients".to_owned(), activations));
+        arenas.push((ACTIVATIONS.to_owned(), activations));
         arenas.push(("noise table".to_owned(), u64::from(layout.blocks()) * 16));
         let total_bytes = arenas.iter().map(|(_, bytes)| bytes).sum();
         let tensors = layout.spans().iter().map(|span| span.len).chain(schedule.slots.iter().map(|slot| slot.words));
@@ -53,16 +56,15 @@ impl Footprint {
         Ok((footprint, schedule))
     }
 
-    /// What would not fit an adapter, in words; `None` if everything does.
+    /// What would not fit an adapter, in words; `None` if everything does. The activations may take several buffers.
     #[must_use]
     pub fn excess(&self, limits: Limits) -> Option<String> {
-        let (name, bytes) = self.arenas.iter().max_by_key(|(_, bytes)| bytes)?;
+        let whole = self.arenas.iter().filter(|(name, _)| name != ACTIVATIONS);
+        let (name, bytes) = whole.max_by_key(|(_, bytes)| bytes)?;
         if *bytes > limits.buffer_bytes {
             return Some(format!("{name} takes {bytes} bytes, a buffer holds {}", limits.buffer_bytes));
         }
-        (self.largest_binding_bytes > limits.binding_bytes).then(|| {
-            let bytes = self.largest_binding_bytes;
-            format!("the largest tensor takes {bytes} bytes, a binding holds {}", limits.binding_bytes)
-        })
+        let (bytes, limit) = (self.largest_binding_bytes, limits.binding_bytes.min(limits.buffer_bytes));
+        (bytes > limit).then(|| format!("the largest tensor takes {bytes} bytes, a binding holds {limit}"))
     }
 }

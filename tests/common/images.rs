@@ -1,7 +1,26 @@
 //! Images as the kernels hold them (channel-last, the channels padded to whole vec4s), and who meets whom in
 //! convolutions and pools.
 
-use jostle::kernels::{ConvOptions, Pool, padded_channels};
+use jostle::{
+    data::{Dataset, SampleShape},
+    kernels::{ConvOptions, Pool, padded_channels},
+};
+
+use super::hash;
+
+/// Random images of CIFAR-10's shape: `samples` of scripts/make_conv_parity.py.
+pub fn hashed_images(seed: u64, count: usize) -> Dataset {
+    let shape = SampleShape { channels: 3, height: 32, width: 32 };
+    Dataset {
+        name: "hash".to_owned(),
+        pixels: (0..count * 3 * 32 * 32).map(|i| (hash(seed, i as u64) % 256) as u8).collect(),
+        labels: (0..count).map(|i| (hash(seed + 1, i as u64) % 10) as u32).collect(),
+        shape,
+        classes: 10,
+        full_scale: 255.0,
+        published: &[],
+    }
+}
 
 /// Every position of a box, in row-major order.
 pub fn grid([a, b, c]: [usize; 3]) -> impl Iterator<Item = (usize, usize, usize)> {

@@ -8,7 +8,10 @@ pub mod network;
 pub mod norm;
 pub mod reference;
 
-use std::sync::OnceLock;
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
 use jostle::{
     gpu::{ALIGNMENT_WORDS, AdapterChoice, Buffer, Dispatch, Gpu, View, align_words},
@@ -28,6 +31,11 @@ pub fn device() -> &'static Gpu {
 pub fn checked_device() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| Gpu::with_runtime_checks(&AdapterChoice::from_environment()).expect("an adapter"))
+}
+
+/// A fixture that PyTorch made.
+pub fn parity_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/parity").join(name)
 }
 
 /// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): the tests' own randomness, shared with nothing they check.
