@@ -15,7 +15,11 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 EXE = ".exe" if os.name == "nt" else ""
-MODELS = {"mlp1": 4, "mlp2": 4, "mlp3": 6}  # layers, each of two tensors
+TENSORS = {
+    **{"mlp1": 8, "mlp2": 8, "mlp3": 12},
+    **{"cnn1": 10, "cnn2": 10, "resnet18": 62, "resnet20": 65, "vgg11-bn": 38},
+}
+BATCHES = {"resnet18": 32}  # 128 for all others
 PEERS = ["jostle", "burn", "torch"]
 
 
@@ -26,13 +30,13 @@ def built(crate, name):
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", nargs="*", default=["mlp1"], help="mlp1, mlp2, mlp3, mlp:784-500-10 [mlp1]")
+    parser.add_argument("--models", nargs="*", default=["mlp1"], help=f"{', '.join(TENSORS)}, mlp:784-500-10 [mlp1]")
     parser.add_argument("--noise", nargs="*", default=["none", "all", "layer"], choices=["none", "all", "layer"])
     parser.add_argument("--matmul", nargs="*", type=int, default=[1024], metavar="SIDE", help="square products [1024]")
-    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--batch", type=int, help="of all models [128; 32 for resnet18]")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each program [3]")
-    parser.add_argument("--steps", type=int, default=20, help="timed steps a turn [20]")
-    parser.add_argument("--warmup", type=int, default=10, help="steps of a peer before [10]")
+    parser.add_argument("--steps", type=int, default=20, help="timed steps a turn, rounded down to whole blocks [20]")
+    parser.add_argument("--warmup", type=int, default=10, help="steps of a peer before, the first timed by itself [10]")
     parser.add_argument("--sync-every", type=int, default=1, help="steps from one synchronisation to the next [1]")
     parser.add_argument("--peers", nargs="*", default=PEERS[1:], choices=PEERS[1:])
     parser.add_argument("--jostle", type=Path, default=built(ROOT, "jostle"))
@@ -41,8 +45,10 @@ def arguments():
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of PyTorch [cpu]")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of PyTorch [all cores]")
     args = parser.parse_args()
-    if min(args.batch, args.rounds, args.steps, args.sync_every, args.threads) < 1:
-        parser.error("--batch, --rounds, --steps, --sync-every and --threads have to be at least 1")
+    counts = ["batch", "rounds", "steps", "warmup", "sync_every", "threads"]
+    for name in counts:
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} has to be at least 1")
     return args
 
 
@@ -68,15 +74,29 @@ def available(args):
     return found
 
 
-def step_commands(args, model, noise):
-    """What times a training step; Burn has no noise."""
+def batch_of(args, model):
+    return args.batch or BATCHES.get(model, 128)
+
+
+def block_of(args, model, noise):
+    """Steps from one synchronisation to the next; nothing where --steps are too few for a block."""
+    if noise != "layer":
+        return args.sync_every
     # jostle rounds a block of steps up so that mode `layer` meets every tensor equally often: so do the peers.
-    tensors = 2 * MODELS.get(model, model.count("-"))
-    block = args.sync_every
-    if noise == "layer":
-        block = -(-block // tensors) * tensors
-    blocks = -(-args.steps // block)
-    work = ["--model", model, "--batch", str(args.batch)]
+    tensors = TENSORS.get(model, 2 * model.count("-"))
+    block = -(-args.sync_every // tensors) * tensors
+    if block > args.steps:
+        print(f"run.py: {model}, noise layer: left out, it needs --steps {block} at least", file=sys.stderr)
+        return None
+    if args.steps // block == 1:
+        print(f"run.py: {model}, noise layer: a turn is the mean over one block of {block} steps", file=sys.stderr)
+    return block
+
+
+def step_commands(args, model, noise, block):
+    """What times a training step; Burn has no noise."""
+    blocks = max(args.steps // block, 1)
+    work = ["--model", model, "--batch", str(batch_of(args, model))]
     peer = [*work, "--steps", str(blocks * block), "--warmup", str(args.warmup), "--sync-every", str(block)]
     commands = {
         "jostle": ["bench", *work, "--noise", noise, "--timed-steps", str(blocks * block), "--rounds", str(blocks)],
@@ -95,7 +115,7 @@ def measure(args, name, command):
     program = {
         "jostle": [args.jostle.resolve()],
         "burn": [args.burn.resolve()],
-        "torch": [args.python, HERE / "torch_mlp.py", "--device", args.device, "--threads", str(args.threads)],
+        "torch": [args.python, HERE / "torch_step.py", "--device", args.device, "--threads", str(args.threads)],
     }[name]
     tail = ["--json"] if name == "jostle" else []
     done = subprocess.run([*program, *command, *tail], check=False, capture_output=True, text=True)
@@ -147,6 +167,45 @@ def milliseconds(result):
     return result["layouts"][0]["median_ms"] if "layouts" in result else result["median_ms"]
 
 
+def check_parameters(args, model, results):
+    """Ends the run if the programs' networks differ in size; jostle's plan counts its own."""
+    plan = measure(args, "jostle", ["plan", "--model", model]) if "jostle" in results else None
+    found = {name: rounds[0] for name, rounds in results.items() if rounds} | ({"jostle": plan} if plan else {})
+    counts = {name: result["parameters"] for name, result in found.items() if "parameters" in result}
+    if len(set(counts.values())) > 1:
+        sys.exit(f"run.py: not the same {model}, these are the parameters: {counts}")
+
+
+def first_steps(rows, names):
+    """A table of first steps, the very first round apart: it alone may find the caches on disk empty."""
+    print(f"\n| first step, ms: first round, later ones | {' | '.join(names)} |")
+    print(f"| --- |{' ---: |' * len(names)}")
+    for title, results in rows:
+        cells = [title]
+        for name in names:
+            times = [result["first_step_ms"] for result in results.get(name, []) if "first_step_ms" in result]
+            cold, warm = times[:1], times[1:]
+            cells.append(", ".join(f"{time:.0f}" for time in [*cold, *([statistics.median(warm)] if warm else [])]))
+        print(f"| {' | '.join(cells)} |")
+
+
+def time_steps(args, names, seen):
+    """A row for each model and noise, and the first steps of all; adds to what was seen of each program."""
+    rows = []
+    for model in args.models:
+        for noise in args.noise:
+            block = block_of(args, model, noise)
+            if block is None:
+                continue
+            results = take_turns(args, names, step_commands(args, model, noise, block))
+            check_parameters(args, model, results)
+            title = f"{model}, batch {batch_of(args, model)}, noise {noise}"
+            row(f"{title}, ms", results, names, milliseconds, 2)
+            rows.append((title, results))
+            seen |= {name: rounds[0] for name, rounds in results.items() if rounds}
+    return rows
+
+
 def main():
     args = arguments()
     names = available(args)
@@ -156,15 +215,13 @@ def main():
     print(f"| | {' | '.join([*names, *ratios])} |")
     print(f"| --- |{' ---: |' * len([*names, *ratios])}", flush=True)
     seen = {}
-    for model in args.models:
-        for noise in args.noise:
-            results = take_turns(args, names, step_commands(args, model, noise))
-            row(f"{model}, batch {args.batch}, noise {noise}, ms", results, names, milliseconds, 2)
-            seen |= {name: rounds[0] for name, rounds in results.items() if rounds}
+    rows = time_steps(args, names, seen)
     for side in args.matmul:
         results = take_turns(args, names, matmul_commands(args, side))
         row(f"{side}^3 product, GFLOP/s", results, names, lambda result: result["gflops"], 1)
         seen |= {name: rounds[0] for name, rounds in results.items() if rounds}
+    if rows:
+        first_steps(rows, names)
     print(f"\nMedians of {args.rounds} rounds, taken in turns. Ratios are of times: above 1 jostle is faster.\n")
     for name, result in seen.items():
         print(f"- {name} {result.get('version', '')}".rstrip() + f": {result['adapter']}")
