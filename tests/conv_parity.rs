@@ -122,7 +122,8 @@ fn follow(wanted: impl Fn(&str) -> bool) {
         let found = train(&case, &case.config(&config));
         assert!(case.losses[4] < 0.98 * case.losses[0], "{}: too little learning to show an error", case.model());
         let (before, after) = (worst(&found.before, &case.before), worst(&found.after, &case.after));
-        let loss = worst_ratio(&found.losses, &case.losses).max(worst_ratio(&found.noisy_and_average, &case.noisy_and_average));
+        let loss = worst_ratio(&found.losses, &case.losses)
+            .max(worst_ratio(&found.noisy_and_average, &case.noisy_and_average));
         let line = format!("{:>9}: logits {before:.1e}, losses {loss:.1e}, logits after {after:.1e}", case.model());
         println!("{line}");
         if [before, loss, after].iter().any(|apart| *apart > TOLERANCE) {

@@ -108,7 +108,7 @@ impl Default for RunConfig {
             subset_seed: 0,
             stratified: false,
             test_subset: None,
-            normalise: Normalise::None,
+            normalise: Normalise::Auto,
             crop_padding: 0,
             crop_reflect: false,
             flip: false,

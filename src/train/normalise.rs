@@ -12,8 +12,10 @@ use super::TrainError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "Given")]
 pub enum Normalise {
-    /// None: inputs lie in [0, 1].
+    /// Those that the literature uses for the data set where there are some (CIFAR), else none.
     #[default]
+    Auto,
+    /// None: inputs lie in [0, 1].
     None,
     /// Those of the training data.
     Data,
@@ -21,7 +23,7 @@ pub enum Normalise {
     Published,
 }
 
-const ALL: [Normalise; 3] = [Normalise::None, Normalise::Data, Normalise::Published];
+const ALL: [Normalise; 4] = [Normalise::Auto, Normalise::None, Normalise::Data, Normalise::Published];
 
 /// Configurations from before there was a choice say true or false.
 #[derive(Deserialize)]
@@ -51,6 +53,7 @@ impl From<Normalise> for String {
 impl fmt::Display for Normalise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Auto => "auto",
             Self::None => "none",
             Self::Data => "data",
             Self::Published => "published",
@@ -68,7 +71,7 @@ impl FromStr for Normalise {
             _ => ALL
                 .into_iter()
                 .find(|normalise| normalise.to_string() == text)
-                .ok_or_else(|| format!("unknown normalisation {text:?}, expected one of none, data, published")),
+                .ok_or_else(|| format!("unknown normalisation {text:?}, expected one of auto, none, data, published")),
         }
     }
 }
@@ -80,7 +83,8 @@ impl Normalise {
     /// [`TrainError::Config`] for published values of a data set that has none.
     pub fn moments(self, train: &Dataset) -> Result<Vec<[f32; 2]>, TrainError> {
         match self {
-            Self::None => Ok(vec![[0.0, 1.0]]),
+            Self::Auto if !train.published.is_empty() => Ok(train.published.to_vec()),
+            Self::Auto | Self::None => Ok(vec![[0.0, 1.0]]),
             Self::Data => {
                 let usable = |(mean, std): (f32, f32)| [mean, if std > 0.0 { std } else { 1.0 }];
                 Ok(train.channel_mean_std().into_iter().map(usable).collect())

@@ -146,7 +146,7 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_subset: Option<usize>,
     /// Normalise the inputs' channels: none for [0, 1], data for the training data's mean and deviation, published for
-    /// the literature's [none]
+    /// the literature's, auto for published where there are some (CIFAR) and else none [auto]
     #[arg(long, num_args = 0..=1, default_missing_value = "data", value_name = "HOW")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub normalise: Option<Normalise>,
