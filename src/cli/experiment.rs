@@ -77,7 +77,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         seconds: started.elapsed().as_secs_f64(),
     };
     outcome.write(&out, &definition, &by)?;
-    let verdict = if outcome.verdict() { "all claims that apply hold" } else { "NOT all claims hold" };
+    let verdict = match outcome.claims.iter().any(|claim| claim.holds().is_some()) {
+        _ if outcome.verdict() => "all claims that apply hold",
+        true => "NOT all claims hold",
+        false => "no claim applies, so nothing is shown",
+    };
     let notes: String = outcome.notes.iter().map(|note| format!("{note}\n")).collect();
     let text = format!(
         "{}\n{notes}\n{}: {verdict}, {:.0} s; report.html, report.md, verdict.json and figures in {}",
