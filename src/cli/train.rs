@@ -49,6 +49,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let mut trainer = Trainer::new(&gpu, &config, &prepared)?;
     let mut profile = args.profile.then(|| Profile::new(&gpu)).transpose()?;
     let mut metrics = MetricsFile::create(&out.join("metrics.jsonl"))?;
+    let mut steps = Vec::new();
     let interrupt = interrupt_flag();
     let bar = progress(0);
     let result = run_loop(&mut trainer, &config, profile.as_mut(), &mut |event| {
@@ -57,7 +58,10 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
                 bar.set_length(total);
                 bar.set_position(step);
             }
-            Event::Step(record) => metrics.step(&record)?,
+            Event::Step(record) => {
+                metrics.step(&record)?;
+                steps.push(record);
+            }
             Event::Epoch(record) => {
                 metrics.epoch(&record)?;
                 let line = format!(
@@ -75,7 +79,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         nn::save(&gpu, &trainer.model, &trainer.arena, average, &out.join("weights-average.safetensors"))?;
     }
     let title = format!("{} on {}, noise {}", config.model, config.data, config.noise);
-    figure::run(&title, &result.epochs).save(&out.join("curves"))?;
+    figure::run(&title, &result.epochs, &steps).save(&out.join("curves"))?;
     let trace = match args.hessian {
         Some(probes) => Some(trainer.hessian_trace(None, TraceOptions { probes, ..TraceOptions::default() })?),
         None => None,
