@@ -6,7 +6,7 @@ use jostle::{
     experiments::arm_figure,
     noise::Mode,
     report::{Block, HtmlReport, MeanSd, Section, Table},
-    train::{Arm, ArmRuns, Control, EpochRecord, Event, MetricsFile, Options, RunConfig, Status, compare},
+    train::{Arm, ArmRuns, Control, EpochRecord, Event, MetricsFiles, Options, RunConfig, Status, compare},
 };
 use serde_json::json;
 
@@ -86,24 +86,21 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     eprintln!("{} arms x {} seeds on {}", arms.len(), args.seeds, gpu.adapter_name());
     let interrupt = interrupt_flag();
     let bar = progress(0);
-    let mut metrics: Option<(String, MetricsFile)> = None;
+    let mut metrics = MetricsFiles::new(&out);
     let mut finish = |trainer: &jostle::train::Trainer<'_>| {
         Ok((args.hessian > 0).then(|| trainer.traces(None, args.hessian)).transpose()?)
     };
-    let mut position = (String::new(), 0u64);
     let results = compare(&gpu, arms, &seeds, &mut finish, &mut |arm, seed, event| {
         let name = format!("{}-seed{seed}", arm.label.replace(' ', "-").replace('σ', "sigma"));
-        if position.0 != name {
-            position = (name.clone(), position.1 + 1);
-        }
+        let file = metrics.of(&name)?;
         match event {
             Event::Progress { step, total } => {
                 bar.set_length(runs * total);
-                bar.set_position((position.1 - 1) * total + step);
+                bar.set_position(metrics.finished() * total + step);
                 bar.set_message(name);
             }
-            Event::Step(record) => metrics_of(&mut metrics, &out, &name)?.step(&record)?,
-            Event::Epoch(record) => metrics_of(&mut metrics, &out, &name)?.epoch(&record)?,
+            Event::Step(record) => file.step(&record)?,
+            Event::Epoch(record) => file.epoch(&record)?,
         }
         Ok(if interrupt.load(Ordering::SeqCst) { Control::Stop } else { Control::Continue })
     })?;
@@ -114,19 +111,6 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let text = format!("{}\nwritten to {}", table.to_text(), out.display());
     context.print(&of.json(), &text)?;
     Ok(if interrupted { Exit::Interrupted } else { Exit::Done })
-}
-
-/// The metrics file of the run named, a new one when the name changes.
-fn metrics_of<'a>(
-    current: &'a mut Option<(String, MetricsFile)>,
-    out: &std::path::Path,
-    name: &str,
-) -> Result<&'a mut MetricsFile, jostle::train::TrainError> {
-    let file = match current.take() {
-        Some((open, file)) if open == name => file,
-        _ => MetricsFile::create(&out.join(format!("{name}.jsonl")))?,
-    };
-    Ok(&mut current.insert((name.to_owned(), file)).1)
 }
 
 /// What a comparison found.

@@ -37,7 +37,7 @@ pub(super) struct Args {
     /// A network of yours for smoothed-loss: the folder that `jostle train --out` wrote
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
-    /// Folder for report, figure, metrics and verdict; runs/NAME where not given
+    /// Folder for report, figures, metrics and verdict; runs/NAME where not given
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Write into a folder that holds an experiment already

@@ -8,7 +8,7 @@ use crate::{
     noise::Mode,
     report::{MeanSd, Table},
     train::{
-        Arm, ArmRuns, Control, DeviceData, EpochRecord, Event, MetricsFile, Prepared, RunConfig, Status, Traces,
+        Arm, ArmRuns, Control, DeviceData, EpochRecord, Event, MetricsFiles, Prepared, RunConfig, Status, Traces,
         compare,
     },
 };
@@ -121,18 +121,14 @@ fn train(
     let mut finish =
         |trainer: &crate::train::Trainer<'_>| Ok(Some(trainer.traces(Some(&data), settings.trace_probes)?));
     let runs = (settings.modes.len() * seeds.len()) as f64;
-    let (mut done, mut metrics) = (0.0, None::<(String, MetricsFile)>);
+    let mut metrics = MetricsFiles::new(&around.out);
     let share_of_model = 1.0 / settings.models.len() as f64;
     compare(gpu, arms, &seeds, &mut finish, &mut |arm, seed, event| {
         let name = format!("{}-{}-seed{seed}", stem(model), arm.label);
-        if metrics.as_ref().is_none_or(|(open, _)| *open != name) {
-            done += if metrics.is_some() { 1.0 } else { 0.0 };
-            metrics = Some((name.clone(), MetricsFile::create(&around.out.join(format!("{name}.jsonl")))?));
-        }
-        let Some((_, file)) = &mut metrics else { return Ok(Control::Continue) };
+        let file = metrics.of(&name)?;
         match event {
             Event::Progress { step, total } => {
-                let share = (done + step as f64 / total as f64) / runs;
+                let share = (metrics.finished() as f64 + step as f64 / total as f64) / runs;
                 (around.progress)((index as f64 + share) * share_of_model, &name);
             }
             Event::Step(record) => file.step(&record)?,

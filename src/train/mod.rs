@@ -23,6 +23,6 @@ pub use footprint::Footprint;
 pub use normalise::Normalise;
 pub use options::Options;
 pub use prepared::Prepared;
-pub use record::{EpochRecord, Evaluation, MetricsFile, Scores, StepRecord};
+pub use record::{EpochRecord, Evaluation, MetricsFile, MetricsFiles, Scores, StepRecord};
 pub use run::{Control, Event, RunResult, Status, run};
 pub use trainer::Trainer;

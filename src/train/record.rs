@@ -151,3 +151,40 @@ impl MetricsFile {
         self.file.flush().map_err(|source| TrainError::Io { path: self.path.clone(), source })
     }
 }
+
+/// The metrics of several runs, one after the other: `NAME.jsonl` for each in one folder.
+#[derive(Debug)]
+pub struct MetricsFiles {
+    folder: PathBuf,
+    open: Option<(String, MetricsFile)>,
+    begun: u64,
+}
+
+impl MetricsFiles {
+    /// Files in `folder`, none yet.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), open: None, begun: 0 }
+    }
+
+    /// The file of the run named, a new one when the name changes.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] if it cannot be made.
+    pub fn of(&mut self, name: &str) -> Result<&mut MetricsFile, TrainError> {
+        let open = match self.open.take() {
+            Some(open) if open.0 == name => open,
+            _ => {
+                self.begun += 1;
+                (name.to_owned(), MetricsFile::create(&self.folder.join(format!("{name}.jsonl")))?)
+            }
+        };
+        Ok(&mut self.open.insert(open).1)
+    }
+
+    /// Runs finished: those begun but for the last.
+    #[must_use]
+    pub fn finished(&self) -> u64 {
+        self.begun.saturating_sub(1)
+    }
+}
