@@ -10,10 +10,10 @@ override SHIFT: bool = false;
 override ACCUMULATE: bool = false;
 
 var<immediate> values: NormShape;
-@group(0) @binding(0) var<storage, read_write> input: array<f32>;
-@group(0) @binding(1) var<storage, read_write> scale: array<f32>;
-@group(0) @binding(2) var<storage, read_write> shift: array<f32>;
-@group(0) @binding(3) var<storage, read_write> output: array<f32>;
+@group(0) @binding(0) var<storage, read_write> input: array<Real>;
+@group(0) @binding(1) var<storage, read_write> scale: array<Real>;
+@group(0) @binding(2) var<storage, read_write> shift: array<Real>;
+@group(0) @binding(3) var<storage, read_write> output: array<Real>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn affine(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
@@ -25,9 +25,9 @@ fn affine(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_wor
     var value = 0.0;
     if channel < values.channels {
         let param = norm_param(values, pixel - n * values.pixels, channel);
-        value = input[index] * scale[param];
-        if SHIFT { value += shift[param]; }
-        if ACCUMULATE { value += output[index]; }
+        value = f32(input[index]) * f32(scale[param]);
+        if SHIFT { value += f32(shift[param]); }
+        if ACCUMULATE { value += f32(output[index]); }
     }
-    output[index] = value;
+    output[index] = Real(value);
 }

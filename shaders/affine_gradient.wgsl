@@ -10,8 +10,8 @@ override SHIFT: bool = true;
 override ACCUMULATE: bool = false;
 
 var<immediate> values: NormShape;
-@group(0) @binding(0) var<storage, read_write> grad: array<f32>;
-@group(0) @binding(1) var<storage, read_write> input: array<f32>;
+@group(0) @binding(0) var<storage, read_write> grad: array<Real>;
+@group(0) @binding(1) var<storage, read_write> input: array<Real>;
 @group(0) @binding(2) var<storage, read_write> grad_scale: array<f32>;
 @group(0) @binding(3) var<storage, read_write> grad_shift: array<f32>;
 
@@ -29,8 +29,8 @@ fn affine_gradient(@builtin(global_invocation_id) invocation: vec3<u32>, @builti
     for (var n = 0u; n < values.batch; n++) {
         for (var pixel = first; pixel < end; pixel++) {
             let at = norm_element(values, n, pixel, channel);
-            products += grad[at] * input[at];
-            if SHIFT { sum += grad[at]; }
+            products += f32(grad[at]) * f32(input[at]);
+            if SHIFT { sum += f32(grad[at]); }
         }
     }
     if ACCUMULATE { products += grad_scale[param]; }

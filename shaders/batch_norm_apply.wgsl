@@ -18,10 +18,10 @@ struct Apply {
 }
 
 var<immediate> values: Apply;
-@group(0) @binding(0) var<storage, read_write> x: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> residual: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read_write> x: array<vec4<Real>>;
+@group(0) @binding(1) var<storage, read_write> residual: array<vec4<Real>>;
 @group(0) @binding(2) var<storage, read_write> table: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<Real>>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn batch_norm_apply(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
@@ -35,9 +35,9 @@ fn batch_norm_apply(@builtin(global_invocation_id) invocation: vec3<u32>, @built
     let shift = table[3u * values.quads + quad];
     for (var row = first; row < min(first + BATCH_NORM_ROWS, values.rows); row++) {
         let at = row * values.quads + quad;
-        var value = (x[at] - mean) * scale + shift;
-        if RESIDUAL { value += residual[at]; }
+        var value = (vec4<f32>(x[at]) - mean) * scale + shift;
+        if RESIDUAL { value += vec4<f32>(residual[at]); }
         if ACTIVATION != 0u { value = activation_forward_vec4(ACTIVATION, value); }
-        y[at] = value;
+        y[at] = vec4<Real>(value);
     }
 }

@@ -22,8 +22,8 @@ struct Finish {
 
 var<immediate> values: Finish;
 @group(0) @binding(0) var<storage, read_write> partials: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> weight: array<f32>;
-@group(0) @binding(2) var<storage, read_write> bias: array<f32>;
+@group(0) @binding(1) var<storage, read_write> weight: array<Real>;
+@group(0) @binding(2) var<storage, read_write> bias: array<Real>;
 @group(0) @binding(3) var<storage, read_write> running_mean: array<f32>;
 @group(0) @binding(4) var<storage, read_write> running_var: array<f32>;
 @group(0) @binding(5) var<storage, read_write> table: array<vec4<f32>>;
@@ -74,8 +74,8 @@ fn batch_norm_finish(@builtin(global_invocation_id) invocation: vec3<u32>, @buil
             running_var[channel] += values.momentum * (unbiased - running_var[channel]);
         }
         inv_std[j] = 1.0 / sqrt(variance + values.eps);
-        scale[j] = weight[channel] * inv_std[j];
-        shift[j] = bias[channel];
+        scale[j] = f32(weight[channel]) * inv_std[j];
+        shift[j] = f32(bias[channel]);
     }
     table[quad] = mean;
     table[values.quads + quad] = inv_std;

@@ -22,13 +22,13 @@ struct Gradient {
 }
 
 var<immediate> values: Gradient;
-@group(0) @binding(0) var<storage, read_write> grad: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> saved: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> x: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read_write> grad: array<vec4<Real>>;
+@group(0) @binding(1) var<storage, read_write> saved: array<vec4<Real>>;
+@group(0) @binding(2) var<storage, read_write> x: array<vec4<Real>>;
 @group(0) @binding(3) var<storage, read_write> table: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> coefficients: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> grad_x: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read_write> grad_residual: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> grad_x: array<vec4<Real>>;
+@group(0) @binding(6) var<storage, read_write> grad_residual: array<vec4<Real>>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn batch_norm_gradient(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
@@ -43,14 +43,14 @@ fn batch_norm_gradient(@builtin(global_invocation_id) invocation: vec3<u32>, @bu
     let slope = coefficients[values.quads + quad];
     for (var row = first; row < min(first + BATCH_NORM_ROWS, values.rows); row++) {
         let at = row * values.quads + quad;
-        var g = grad[at];
-        if ACTIVATION != 0u { g *= activation_gradient_vec4(ACTIVATION, saved[at]); }
+        var g = vec4<f32>(grad[at]);
+        if ACTIVATION != 0u { g *= activation_gradient_vec4(ACTIVATION, vec4<f32>(saved[at])); }
         let valid = row < values.valid_rows;
         g = select(vec4<f32>(), g, valid);
-        var result = select(vec4<f32>(), scale * g - constant - (x[at] - mean) * slope, valid);
-        if RESIDUAL == 2u { g += grad_residual[at]; }
-        if RESIDUAL != 0u { grad_residual[at] = g; }
-        if ACCUMULATE { result += grad_x[at]; }
-        grad_x[at] = result;
+        var result = select(vec4<f32>(), scale * g - constant - (vec4<f32>(x[at]) - mean) * slope, valid);
+        if RESIDUAL == 2u { g += vec4<f32>(grad_residual[at]); }
+        if RESIDUAL != 0u { grad_residual[at] = vec4<Real>(g); }
+        if ACCUMULATE { result += vec4<f32>(grad_x[at]); }
+        grad_x[at] = vec4<Real>(result);
     }
 }

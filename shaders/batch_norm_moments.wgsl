@@ -20,9 +20,9 @@ struct Moments {
 }
 
 var<immediate> values: Moments;
-@group(0) @binding(0) var<storage, read_write> x: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> grad: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> saved: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read_write> x: array<vec4<Real>>;
+@group(0) @binding(1) var<storage, read_write> grad: array<vec4<Real>>;
+@group(0) @binding(2) var<storage, read_write> saved: array<vec4<Real>>;
 @group(0) @binding(3) var<storage, read_write> table: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> partials: array<vec4<f32>>;
 
@@ -34,12 +34,12 @@ struct Pair {
 fn chunk_moments(first: u32, end: u32, quad: u32) -> Pair {
     var sum = vec4<f32>();
     for (var row = first; row < end; row++) {
-        sum += x[row * values.quads + quad];
+        sum += vec4<f32>(x[row * values.quads + quad]);
     }
     let mean = sum / max(f32(end - first), 1.0);
     var squares = vec4<f32>();
     for (var row = first; row < end; row++) {
-        let centred = x[row * values.quads + quad] - mean;
+        let centred = vec4<f32>(x[row * values.quads + quad]) - mean;
         squares += centred * centred;
     }
     return Pair(mean, squares);
@@ -51,10 +51,10 @@ fn chunk_gradients(first: u32, end: u32, quad: u32) -> Pair {
     var products = vec4<f32>();
     for (var row = first; row < end; row++) {
         let at = row * values.quads + quad;
-        var g = grad[at];
-        if ACTIVATION != 0u { g *= activation_gradient_vec4(ACTIVATION, saved[at]); }
+        var g = vec4<f32>(grad[at]);
+        if ACTIVATION != 0u { g *= activation_gradient_vec4(ACTIVATION, vec4<f32>(saved[at])); }
         sum += g;
-        products += g * (x[at] - mean);
+        products += g * (vec4<f32>(x[at]) - mean);
     }
     return Pair(sum, products * table[values.quads + quad]);
 }

@@ -14,7 +14,7 @@ struct Shape {
 }
 
 var<immediate> values: Shape;
-@group(0) @binding(0) var<storage, read_write> input: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read_write> input: array<vec4<Real>>;
 @group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -26,7 +26,7 @@ fn chunk_sum(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_
     let quad = index - chunk * values.quads;
     var sum = vec4<f32>();
     for (var row = first; row < min(first + values.rows_per_chunk, values.rows); row++) {
-        sum += input[row * values.quads + quad];
+        sum += vec4<f32>(input[row * values.quads + quad]);
     }
     output[index] = sum;
 }

@@ -15,7 +15,7 @@ struct Shape {
 }
 
 var<immediate> values: Shape;
-@group(0) @binding(0) var<storage, read_write> input: array<f32>;
+@group(0) @binding(0) var<storage, read_write> input: array<Real>;
 @group(0) @binding(1) var<storage, read_write> output: array<f32>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -26,7 +26,7 @@ fn column_sum(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num
     }
     var sum = 0.0;
     for (var row = 0u; row < values.rows; row++) {
-        sum += input[row * values.stride + c];
+        sum += f32(input[row * values.stride + c]);
     }
     if ACCUMULATE {
         sum += output[c];

@@ -18,11 +18,11 @@ override STORE_PRE: bool = false;
 override ACCUMULATE: bool = false;
 
 var<immediate> values: ConvShape;
-@group(0) @binding(0) var<storage, read_write> a: array<f32>;
-@group(0) @binding(1) var<storage, read_write> b: array<f32>;
-@group(0) @binding(2) var<storage, read_write> aux: array<f32>;
-@group(0) @binding(3) var<storage, read_write> c: array<f32>;
-@group(0) @binding(4) var<storage, read_write> pre: array<f32>;
+@group(0) @binding(0) var<storage, read_write> a: array<Real>;
+@group(0) @binding(1) var<storage, read_write> b: array<Real>;
+@group(0) @binding(2) var<storage, read_write> aux: array<Real>;
+@group(0) @binding(3) var<storage, read_write> c: array<Out>;
+@group(0) @binding(4) var<storage, read_write> pre: array<Real>;
 
 // Element [n, y, x, channel] of an image batch.
 fn element(n: u32, y: u32, x: u32, channel: u32, height: u32, width: u32, channels: u32) -> u32 {
@@ -59,7 +59,7 @@ fn forward(at: vec4<u32>) -> f32 {
             if y < values.in_height && x < values.in_width {
                 for (var i = 0u; i < inputs; i++) {
                     let source = element(at.x, y, x, first + i, values.in_height, values.in_width, values.in_channels);
-                    sum += a[source] * b[weight_at(at.w, i, ky, kx)];
+                    sum += f32(a[source]) * f32(b[weight_at(at.w, i, ky, kx)]);
                 }
             }
         }
@@ -81,7 +81,7 @@ fn data_gradient(at: vec4<u32>) -> f32 {
             if in_y.reaches && in_x.reaches && y < values.out_height && x < values.out_width {
                 for (var o = group * outputs; o < (group + 1u) * outputs; o++) {
                     let source = element(at.x, y, x, o, values.out_height, values.out_width, values.out_channels);
-                    sum += a[source] * b[weight_at(o, at.w - group * inputs, ky, kx)];
+                    sum += f32(a[source]) * f32(b[weight_at(o, at.w - group * inputs, ky, kx)]);
                 }
             }
         }
@@ -104,8 +104,8 @@ fn weight_gradient(index: u32) -> f32 {
             for (var ox = 0u; ox < values.out_width; ox++) {
                 let x = under(ox, kx, values.stride_width, values.padding_width, values.dilation_width);
                 if x < values.in_width {
-                    sum += a[element(n, oy, ox, o, values.out_height, values.out_width, values.out_channels)]
-                        * b[element(n, y, x, i, values.in_height, values.in_width, values.in_channels)];
+                    sum += f32(a[element(n, oy, ox, o, values.out_height, values.out_width, values.out_channels)])
+                        * f32(b[element(n, y, x, i, values.in_height, values.in_width, values.in_channels)]);
                 }
             }
         }
@@ -116,14 +116,14 @@ fn weight_gradient(index: u32) -> f32 {
 fn store(index: u32, sum: f32, channel: u32) {
     var value = sum;
     if EPILOGUE == 1u {
-        value += aux[channel];
-        if STORE_PRE { pre[index] = value; }
+        value += f32(aux[channel]);
+        if STORE_PRE { pre[index] = Real(value); }
         value = activation_forward(ACTIVATION, value);
     } else if EPILOGUE == 2u {
-        value *= activation_gradient(ACTIVATION, aux[index]);
+        value *= activation_gradient(ACTIVATION, f32(aux[index]));
     }
-    if ACCUMULATE { value += c[index]; }
-    c[index] = value;
+    if ACCUMULATE { value += f32(c[index]); }
+    c[index] = Out(value);
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -143,8 +143,8 @@ fn conv_direct(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(nu
     let at = position(index, height, width, channels);
     if at.x >= values.batch { return; }
     if at.w >= channels {
-        c[index] = 0.0;
-        if STORE_PRE { pre[index] = 0.0; }
+        c[index] = Out(0.0);
+        if STORE_PRE { pre[index] = Real(0.0); }
     } else if is_forward {
         store(index, forward(at), at.w);
     } else {

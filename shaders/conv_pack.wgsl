@@ -8,8 +8,8 @@
 override WORKGROUP_SIZE: u32 = 64u;
 
 var<immediate> values: ConvShape;
-@group(0) @binding(0) var<storage, read_write> weight: array<f32>;
-@group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read_write> weight: array<Real>;
+@group(0) @binding(1) var<storage, read_write> output: array<vec4<Real>>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn conv_pack(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
@@ -26,8 +26,8 @@ fn conv_pack(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_
     for (var j = 0u; j < 4u; j++) {
         let o = 4u * quad + j;
         if o < values.out_channels && i < values.in_channels {
-            packed[j] = weight[(o * values.in_channels + i) * taps + tap];
+            packed[j] = f32(weight[(o * values.in_channels + i) * taps + tap]);
         }
     }
-    output[(tap * inputs + i) * quads + quad] = packed;
+    output[(tap * inputs + i) * quads + quad] = vec4<Real>(packed);
 }

@@ -28,11 +28,11 @@ const LANES: u32 = 8u;
 const BLOCK: u32 = 32u;
 
 var<immediate> values: ConvShape;
-@group(0) @binding(0) var<storage, read_write> a: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> b: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> aux: array<f32>;
-@group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> pre: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read_write> a: array<vec4<Real>>;
+@group(0) @binding(1) var<storage, read_write> b: array<vec4<Real>>;
+@group(0) @binding(2) var<storage, read_write> aux: array<Real>;
+@group(0) @binding(3) var<storage, read_write> c: array<vec4<Out>>;
+@group(0) @binding(4) var<storage, read_write> pre: array<vec4<Real>>;
 
 // A finished tile on its way through an epilogue, as in matmul_software.wgsl.
 var<workgroup> finished: array<vec4<f32>, 512>;
@@ -70,24 +70,26 @@ fn sources(rows: Rows, dy: i32, dx: i32, height: u32, width: u32, quads: u32) ->
 fn a_block(source: Sources, quad: u32) -> mat4x4<f32> {
     let none = vec4<f32>();
     return transpose(mat4x4<f32>(
-        select(none, a[source.at.x + quad], source.inside.x),
-        select(none, a[source.at.y + quad], source.inside.y),
-        select(none, a[source.at.z + quad], source.inside.z),
-        select(none, a[source.at.w + quad], source.inside.w),
+        select(none, vec4<f32>(a[source.at.x + quad]), source.inside.x),
+        select(none, vec4<f32>(a[source.at.y + quad]), source.inside.y),
+        select(none, vec4<f32>(a[source.at.z + quad]), source.inside.z),
+        select(none, vec4<f32>(a[source.at.w + quad]), source.inside.w),
     ));
 }
 
 fn forward_weights(tap: u32, quad: u32, column: u32) -> mat4x4<f32> {
     let columns = conv_quads(values.out_channels);
     let at = (tap * conv_quads(values.in_channels) + quad) * 4u * columns + min(column, columns - 1u);
-    return mat4x4<f32>(b[at], b[at + columns], b[at + 2u * columns], b[at + 3u * columns]);
+    return mat4x4<f32>(vec4<f32>(b[at]), vec4<f32>(b[at + columns]),
+                       vec4<f32>(b[at + 2u * columns]), vec4<f32>(b[at + 3u * columns]));
 }
 
 fn data_weights(tap: u32, quad: u32, column: u32) -> mat4x4<f32> {
     let depth = conv_quads(values.out_channels);
     let columns = conv_quads(values.in_channels);
     let at = (tap * columns + min(column, columns - 1u)) * 4u * depth + quad;
-    return transpose(mat4x4<f32>(b[at], b[at + depth], b[at + 2u * depth], b[at + 3u * depth]));
+    return transpose(mat4x4<f32>(vec4<f32>(b[at]), vec4<f32>(b[at + depth]),
+                                 vec4<f32>(b[at + 2u * depth]), vec4<f32>(b[at + 3u * depth])));
 }
 
 fn forward_sums(sums: ptr<function, TileSums>, rows: Rows, column: u32) {
@@ -153,8 +155,8 @@ fn input_block(column: Column, n: u32, oy: u32, ox: u32) -> mat4x4<f32> {
         & (ox + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(values.out_width));
     let at = select(vec4<u32>(), ((n * values.in_height + y) * values.in_width + x) * quads, inside) + column.quad;
     let none = vec4<f32>();
-    return mat4x4<f32>(select(none, b[at.x], inside.x), select(none, b[at.y], inside.y),
-                       select(none, b[at.z], inside.z), select(none, b[at.w], inside.w));
+    return mat4x4<f32>(select(none, vec4<f32>(b[at.x]), inside.x), select(none, vec4<f32>(b[at.y]), inside.y),
+                       select(none, vec4<f32>(b[at.z]), inside.z), select(none, vec4<f32>(b[at.w]), inside.w));
 }
 
 fn output_block(quad: u32, line: u32, ox: u32) -> mat4x4<f32> {
@@ -164,8 +166,8 @@ fn output_block(quad: u32, line: u32, ox: u32) -> mat4x4<f32> {
     let inside = x < vec4<u32>(values.out_width);
     let i = at + select(vec4<u32>(), x, inside) * quads;
     let none = vec4<f32>();
-    return mat4x4<f32>(select(none, a[i.x], inside.x), select(none, a[i.y], inside.y),
-                       select(none, a[i.z], inside.z), select(none, a[i.w], inside.w));
+    return mat4x4<f32>(select(none, vec4<f32>(a[i.x]), inside.x), select(none, vec4<f32>(a[i.y]), inside.y),
+                       select(none, vec4<f32>(a[i.z]), inside.z), select(none, vec4<f32>(a[i.w]), inside.w));
 }
 
 fn weight_sums(sums: ptr<function, TileSums>, row_quad: u32, column: u32) {
@@ -189,23 +191,23 @@ fn bias_of(column: u32) -> vec4<f32> {
     let i = 4u * column + vec4<u32>(0u, 1u, 2u, 3u);
     let there = i < vec4<u32>(values.out_channels);
     let j = select(vec4<u32>(), i, there);
-    return select(vec4<f32>(), vec4<f32>(aux[j.x], aux[j.y], aux[j.z], aux[j.w]), there);
+    return select(vec4<f32>(), vec4<f32>(vec4<Real>(aux[j.x], aux[j.y], aux[j.z], aux[j.w])), there);
 }
 
 fn saved_at(at: u32) -> vec4<f32> {
-    return vec4<f32>(aux[4u * at], aux[4u * at + 1u], aux[4u * at + 2u], aux[4u * at + 3u]);
+    return vec4<f32>(vec4<Real>(aux[4u * at], aux[4u * at + 1u], aux[4u * at + 2u], aux[4u * at + 3u]));
 }
 
 fn write_pixel(at: u32, sums: vec4<f32>, bias: vec4<f32>) {
     var value = sums + bias;
     if EPILOGUE == 1u {
-        if STORE_PRE { pre[at] = value; }
+        if STORE_PRE { pre[at] = vec4<Real>(value); }
         value = activation_forward_vec4(ACTIVATION, value);
     } else if EPILOGUE == 2u {
         value *= activation_gradient_vec4(ACTIVATION, saved_at(at));
     }
-    if ACCUMULATE { value += c[at]; }
-    c[at] = value;
+    if ACCUMULATE { value += vec4<f32>(c[at]); }
+    c[at] = vec4<Out>(value);
 }
 
 // Row `row`, input channels of quad `column`: one element each, a tap apart from the next input's.
@@ -219,8 +221,8 @@ fn write_weight(row: u32, column: u32, sums: vec4<f32>) {
         if input + j < values.in_channels {
             let at = (row * values.in_channels + input + j) * taps + tap;
             var value = sums[j];
-            if ACCUMULATE { value += c[at / 4u][at % 4u]; }
-            c[at / 4u][at % 4u] = value;
+            if ACCUMULATE { value += f32(c[at / 4u][at % 4u]); }
+            c[at / 4u][at % 4u] = Out(value);
         }
     }
 }
@@ -299,8 +301,8 @@ fn conv_software(
         if DIRECT {
             let at = (row + i) * columns + column;
             if row + i < row_count {
-                if column < columns { c[at] = sums[2u * i]; }
-                if COLUMN_BLOCKS > 1u && column + LANES < columns { c[at + LANES] = sums[2u * i + 1u]; }
+                if column < columns { c[at] = vec4<Out>(sums[2u * i]); }
+                if COLUMN_BLOCKS > 1u && column + LANES < columns { c[at + LANES] = vec4<Out>(sums[2u * i + 1u]); }
             }
         } else {
             finished[2u * i * LANES + lane] = sums[2u * i];

@@ -24,11 +24,11 @@ override STORE_PRE: bool = false;
 override ACCUMULATE: bool = false;
 
 var<immediate> values: ConvShape;
-@group(0) @binding(0) var<storage, read_write> a: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> b: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> aux: array<f32>;
-@group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> pre: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read_write> a: array<vec4<Real>>;
+@group(0) @binding(1) var<storage, read_write> b: array<vec4<Real>>;
+@group(0) @binding(2) var<storage, read_write> aux: array<Real>;
+@group(0) @binding(3) var<storage, read_write> c: array<vec4<Out>>;
+@group(0) @binding(4) var<storage, read_write> pre: array<vec4<Real>>;
 
 // Both tiles are kept depth-first, [DEPTH][TILE], as vec4s along the tile's side.
 var<workgroup> tile_a: array<vec4<f32>, 256>;
@@ -57,7 +57,7 @@ fn gathered(rows: Rows, dy: i32, dx: i32, channel: u32, height: u32, width: u32,
     let inside = (y < vec4<u32>(height)) & (x < vec4<u32>(width)) & rows.there;
     let at = select(vec4<u32>(), rows.image + (y * width + x) * quads, inside) + channel / 4u;
     let part = channel % 4u;
-    return select(vec4<f32>(), vec4<f32>(a[at.x][part], a[at.y][part], a[at.z][part], a[at.w][part]), inside);
+    return select(vec4<f32>(), vec4<f32>(vec4<Real>(a[at.x][part], a[at.y][part], a[at.z][part], a[at.w][part])), inside);
 }
 
 // Depth is [tap, 4 in_quads]; rows are pixels of Y.
@@ -75,7 +75,7 @@ fn forward_b(depth: u32, column: u32) -> vec4<f32> {
     let quads = conv_quads(values.out_channels);
     let depths = values.kernel_height * values.kernel_width * 4u * conv_quads(values.in_channels);
     if depth >= depths || column >= quads { return vec4<f32>(); }
-    return b[depth * quads + column];
+    return vec4<f32>(b[depth * quads + column]);
 }
 
 // Depth is [tap, 4 out_quads]; rows are pixels of one phase of dX.
@@ -100,14 +100,14 @@ fn data_b(depth: u32, column: u32) -> vec4<f32> {
     let channel = depth - tap * 4u * quads;
     let at = (tap * columns + column) * 4u * quads + channel / 4u;
     let part = channel % 4u;
-    return vec4<f32>(b[at][part], b[at + quads][part], b[at + 2u * quads][part], b[at + 3u * quads][part]);
+    return vec4<f32>(vec4<Real>(b[at][part], b[at + quads][part], b[at + 2u * quads][part], b[at + 3u * quads][part]));
 }
 
 // Depth is the pixels of Y; rows are outputs, columns [taps, in_quads].
 fn weight_a(row_quad: u32, depth: u32) -> vec4<f32> {
     let quads = conv_quads(values.out_channels);
     if row_quad >= quads || depth >= values.batch * values.out_height * values.out_width { return vec4<f32>(); }
-    return a[depth * quads + row_quad];
+    return vec4<f32>(a[depth * quads + row_quad]);
 }
 
 fn weight_b(depth: u32, column: u32) -> vec4<f32> {
@@ -122,28 +122,28 @@ fn weight_b(depth: u32, column: u32) -> vec4<f32> {
     let y = (line - n * values.out_height) * values.stride_height + ky * values.dilation_height - values.padding_height;
     let x = (depth - line * values.out_width) * values.stride_width + kx * values.dilation_width - values.padding_width;
     if y >= values.in_height || x >= values.in_width { return vec4<f32>(); }
-    return b[((n * values.in_height + y) * values.in_width + x) * quads + column - tap * quads];
+    return vec4<f32>(b[((n * values.in_height + y) * values.in_width + x) * quads + column - tap * quads]);
 }
 
 fn bias_of(column: u32) -> vec4<f32> {
     let i = 4u * column + vec4<u32>(0u, 1u, 2u, 3u);
     let there = i < vec4<u32>(values.out_channels);
     let j = select(vec4<u32>(), i, there);
-    return select(vec4<f32>(), vec4<f32>(aux[j.x], aux[j.y], aux[j.z], aux[j.w]), there);
+    return select(vec4<f32>(), vec4<f32>(vec4<Real>(aux[j.x], aux[j.y], aux[j.z], aux[j.w])), there);
 }
 
 fn store_pixel(at: u32, column: u32, sums: vec4<f32>) {
     var value = sums;
     if EPILOGUE == 1u {
         value += bias_of(column);
-        if STORE_PRE { pre[at] = value; }
+        if STORE_PRE { pre[at] = vec4<Real>(value); }
         value = activation_forward_vec4(ACTIVATION, value);
     } else if EPILOGUE == 2u {
-        let saved = vec4<f32>(aux[4u * at], aux[4u * at + 1u], aux[4u * at + 2u], aux[4u * at + 3u]);
+        let saved = vec4<f32>(vec4<Real>(aux[4u * at], aux[4u * at + 1u], aux[4u * at + 2u], aux[4u * at + 3u]));
         value *= activation_gradient_vec4(ACTIVATION, saved);
     }
-    if ACCUMULATE { value += c[at]; }
-    c[at] = value;
+    if ACCUMULATE { value += vec4<f32>(c[at]); }
+    c[at] = vec4<Out>(value);
 }
 
 fn store_weight(row: u32, column: u32, sums: vec4<f32>) {
@@ -156,8 +156,8 @@ fn store_weight(row: u32, column: u32, sums: vec4<f32>) {
         if input + j < values.in_channels {
             let at = (row * values.in_channels + input + j) * taps + tap;
             var value = sums[j];
-            if ACCUMULATE { value += c[at / 4u][at % 4u]; }
-            c[at / 4u][at % 4u] = value;
+            if ACCUMULATE { value += f32(c[at / 4u][at % 4u]); }
+            c[at / 4u][at % 4u] = Out(value);
         }
     }
 }

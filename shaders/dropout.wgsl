@@ -20,8 +20,8 @@ struct Dropout {
 }
 
 var<immediate> values: Dropout;
-@group(0) @binding(0) var<storage, read_write> input: array<f32>;
-@group(0) @binding(1) var<storage, read_write> output: array<f32>;
+@group(0) @binding(0) var<storage, read_write> input: array<Real>;
+@group(0) @binding(1) var<storage, read_write> output: array<Real>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn dropout(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
@@ -31,8 +31,8 @@ fn dropout(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_wo
     let bits = philox(vec4<u32>(quad, values.layer, values.step, NOISE_STREAM_DROPOUT), key);
     for (var j = 0u; j < min(4u, values.count - quad * 4u); j++) {
         let i = quad * 4u + j;
-        var value = select(0.0, input[i] * values.scale, bits[j] >= values.threshold);
-        if ACCUMULATE { value += output[i]; }
-        output[i] = value;
+        var value = select(0.0, f32(input[i]) * values.scale, bits[j] >= values.threshold);
+        if ACCUMULATE { value += f32(output[i]); }
+        output[i] = Real(value);
     }
 }

@@ -21,9 +21,9 @@ struct Shape {
 }
 
 var<immediate> values: Shape;
-@group(0) @binding(0) var<storage, read_write> left: array<f32>;
-@group(0) @binding(1) var<storage, read_write> right: array<f32>;
-@group(0) @binding(2) var<storage, read_write> output: array<f32>;
+@group(0) @binding(0) var<storage, read_write> left: array<Real>;
+@group(0) @binding(1) var<storage, read_write> right: array<Real>;
+@group(0) @binding(2) var<storage, read_write> output: array<Real>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn elementwise(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
@@ -31,20 +31,20 @@ fn elementwise(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(nu
     if i >= values.count {
         return;
     }
-    var result = left[i];
+    var result = f32(left[i]);
     if OPERATION == 0u {
         result = activation_forward(ACTIVATION, result);
     } else if OPERATION == 1u {
-        result *= activation_gradient(ACTIVATION, right[i]);
+        result *= activation_gradient(ACTIVATION, f32(right[i]));
     } else if OPERATION == 2u {
-        result += right[i];
+        result += f32(right[i]);
     } else if OPERATION == 4u {
-        result *= right[i];
+        result *= f32(right[i]);
     } else if OPERATION == 5u {
-        result *= activation_curvature(ACTIVATION, right[i]);
+        result *= activation_curvature(ACTIVATION, f32(right[i]));
     }
     if ACCUMULATE {
-        result += output[i];
+        result += f32(output[i]);
     }
-    output[i] = result;
+    output[i] = Real(result);
 }

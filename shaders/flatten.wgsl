@@ -17,8 +17,8 @@ struct Shape {
 }
 
 var<immediate> values: Shape;
-@group(0) @binding(0) var<storage, read_write> input: array<f32>;
-@group(0) @binding(1) var<storage, read_write> output: array<f32>;
+@group(0) @binding(0) var<storage, read_write> input: array<Real>;
+@group(0) @binding(1) var<storage, read_write> output: array<Real>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn flatten(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
@@ -32,12 +32,12 @@ fn flatten(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_wo
         let pixel = at / values.stride;
         let channel = at - pixel * values.stride;
         if channel < values.channels {
-            value = input[(n * values.channels + channel) * values.pixels + pixel];
+            value = f32(input[(n * values.channels + channel) * values.pixels + pixel]);
         }
     } else {
         let channel = at / values.pixels;
-        value = input[(n * values.pixels + at - channel * values.pixels) * values.stride + channel];
+        value = f32(input[(n * values.pixels + at - channel * values.pixels) * values.stride + channel]);
     }
-    if ACCUMULATE { value += output[index]; }
-    output[index] = value;
+    if ACCUMULATE { value += f32(output[index]); }
+    output[index] = Real(value);
 }

@@ -41,7 +41,7 @@ var<immediate> values: Batch;
 @group(0) @binding(1) var<storage, read> indices: array<u32>;
 @group(0) @binding(2) var<storage, read> ids: array<u32>;
 @group(0) @binding(3) var<storage, read> normalisation: array<vec2<f32>>;
-@group(0) @binding(4) var<storage, read_write> output: array<f32>;
+@group(0) @binding(4) var<storage, read_write> output: array<Real>;
 
 // Uniform below `bound`, at most 2^16, from the upper half of a word.
 fn below(word: u32, bound: u32) -> u32 {
@@ -116,6 +116,6 @@ fn gather(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_wor
         var value = 0.0;
         if valid && channel < values.channels { value = value_at(sample, channel, source); }
         let place = select(index * values.stride + channel, (row * values.channels + channel) * area + pixel, PLANAR);
-        output[place] = value;
+        output[place] = Real(value);
     }
 }

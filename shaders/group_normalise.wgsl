@@ -10,8 +10,8 @@
 override WORKGROUP_SIZE: u32 = 8u;
 
 var<immediate> values: NormShape;
-@group(0) @binding(0) var<storage, read_write> input: array<f32>;
-@group(0) @binding(1) var<storage, read_write> output: array<f32>;
+@group(0) @binding(0) var<storage, read_write> input: array<Real>;
+@group(0) @binding(1) var<storage, read_write> output: array<Real>;
 @group(0) @binding(2) var<storage, read_write> inv_std: array<f32>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -25,14 +25,14 @@ fn group_normalise(@builtin(global_invocation_id) invocation: vec3<u32>, @builti
     var sum = 0.0;
     for (var pixel = 0u; pixel < values.pixels; pixel++) {
         for (var c = first; c < first + width; c++) {
-            sum += input[norm_element(values, n, pixel, c)];
+            sum += f32(input[norm_element(values, n, pixel, c)]);
         }
     }
     let mean = sum / count;
     var squares = 0.0;
     for (var pixel = 0u; pixel < values.pixels; pixel++) {
         for (var c = first; c < first + width; c++) {
-            let centred = input[norm_element(values, n, pixel, c)] - mean;
+            let centred = f32(input[norm_element(values, n, pixel, c)]) - mean;
             squares += centred * centred;
         }
     }
@@ -41,11 +41,11 @@ fn group_normalise(@builtin(global_invocation_id) invocation: vec3<u32>, @builti
     for (var pixel = 0u; pixel < values.pixels; pixel++) {
         for (var c = first; c < first + width; c++) {
             let at = norm_element(values, n, pixel, c);
-            output[at] = (input[at] - mean) * scale;
+            output[at] = Real((f32(input[at]) - mean) * scale);
         }
         if first + width == values.channels {
             for (var c = values.channels; c < values.stride; c++) {
-                output[norm_element(values, n, pixel, c)] = 0.0;
+                output[norm_element(values, n, pixel, c)] = Real(0.0);
             }
         }
     }

@@ -9,10 +9,10 @@ override WORKGROUP_SIZE: u32 = 8u;
 override ACCUMULATE: bool = false;
 
 var<immediate> values: NormShape;
-@group(0) @binding(0) var<storage, read_write> grad: array<f32>;
-@group(0) @binding(1) var<storage, read_write> xhat: array<f32>;
+@group(0) @binding(0) var<storage, read_write> grad: array<Real>;
+@group(0) @binding(1) var<storage, read_write> xhat: array<Real>;
 @group(0) @binding(2) var<storage, read_write> inv_std: array<f32>;
-@group(0) @binding(3) var<storage, read_write> output: array<f32>;
+@group(0) @binding(3) var<storage, read_write> output: array<Real>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn group_normalise_gradient(
@@ -30,20 +30,20 @@ fn group_normalise_gradient(
     for (var pixel = 0u; pixel < values.pixels; pixel++) {
         for (var c = first; c < first + width; c++) {
             let at = norm_element(values, n, pixel, c);
-            sum += grad[at];
-            products += grad[at] * xhat[at];
+            sum += f32(grad[at]);
+            products += f32(grad[at]) * f32(xhat[at]);
         }
     }
     for (var pixel = 0u; pixel < values.pixels; pixel++) {
         for (var c = first; c < first + width; c++) {
             let at = norm_element(values, n, pixel, c);
-            var value = inv_std[index] * (grad[at] - sum / count - xhat[at] * (products / count));
-            if ACCUMULATE { value += output[at]; }
-            output[at] = value;
+            var value = inv_std[index] * (f32(grad[at]) - sum / count - f32(xhat[at]) * (products / count));
+            if ACCUMULATE { value += f32(output[at]); }
+            output[at] = Real(value);
         }
         if !ACCUMULATE && first + width == values.channels {
             for (var c = values.channels; c < values.stride; c++) {
-                output[norm_element(values, n, pixel, c)] = 0.0;
+                output[norm_element(values, n, pixel, c)] = Real(0.0);
             }
         }
     }

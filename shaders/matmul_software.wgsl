@@ -40,11 +40,11 @@ struct Product {
 }
 
 var<immediate> values: Product;
-@group(0) @binding(0) var<storage, read_write> a: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> b: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> aux: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> pre: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read_write> a: array<vec4<Real>>;
+@group(0) @binding(1) var<storage, read_write> b: array<vec4<Real>>;
+@group(0) @binding(2) var<storage, read_write> aux: array<vec4<Real>>;
+@group(0) @binding(3) var<storage, read_write> c: array<vec4<Out>>;
+@group(0) @binding(4) var<storage, read_write> pre: array<vec4<Real>>;
 
 // A finished tile on its way through an epilogue, as [32 rows][2][8 lanes]. A lane reads back only what
 // it wrote, so no barrier is needed.
@@ -52,20 +52,18 @@ var<workgroup> finished: array<vec4<f32>, 512>;
 
 fn a_vector(line: u32, first: u32, width: u32) -> vec4<f32> {
     let at = line * width + first;
-    if A_ALIGNED { return a[at / 4u]; }
+    if A_ALIGNED { return vec4<f32>(a[at / 4u]); }
     let last = (line + 1u) * width - 1u;
     let i = min(vec4<u32>(at, at + 1u, at + 2u, at + 3u), vec4<u32>(last));
-    return vec4<f32>(a[i.x / 4u][i.x % 4u], a[i.y / 4u][i.y % 4u],
-                     a[i.z / 4u][i.z % 4u], a[i.w / 4u][i.w % 4u]);
+    return vec4<f32>(vec4<Real>(a[i.x / 4u][i.x % 4u], a[i.y / 4u][i.y % 4u], a[i.z / 4u][i.z % 4u], a[i.w / 4u][i.w % 4u]));
 }
 
 fn b_vector(line: u32, first: u32, width: u32) -> vec4<f32> {
     let at = line * width + first;
-    if B_ALIGNED { return b[at / 4u]; }
+    if B_ALIGNED { return vec4<f32>(b[at / 4u]); }
     let last = (line + 1u) * width - 1u;
     let i = min(vec4<u32>(at, at + 1u, at + 2u, at + 3u), vec4<u32>(last));
-    return vec4<f32>(b[i.x / 4u][i.x % 4u], b[i.y / 4u][i.y % 4u],
-                     b[i.z / 4u][i.z % 4u], b[i.w / 4u][i.w % 4u]);
+    return vec4<f32>(vec4<Real>(b[i.x / 4u][i.x % 4u], b[i.y / 4u][i.y % 4u], b[i.z / 4u][i.z % 4u], b[i.w / 4u][i.w % 4u]));
 }
 
 // Zero where depth has run out; both operands, since a stray NaN times zero is NaN.
@@ -113,11 +111,11 @@ fn bias_of(column: u32) -> vec4<f32> {
         return vec4<f32>();
     }
     if C_ALIGNED {
-        return aux[min(column, values.n - 4u) / 4u];
+        return vec4<f32>(aux[min(column, values.n - 4u) / 4u]);
     }
     let i = min(vec4<u32>(column, column + 1u, column + 2u, column + 3u), vec4<u32>(values.n - 1u));
-    return vec4<f32>(aux[i.x / 4u][i.x % 4u], aux[i.y / 4u][i.y % 4u],
-                     aux[i.z / 4u][i.z % 4u], aux[i.w / 4u][i.w % 4u]);
+    return vec4<f32>(vec4<Real>(aux[i.x / 4u][i.x % 4u], aux[i.y / 4u][i.y % 4u],
+                                aux[i.z / 4u][i.z % 4u], aux[i.w / 4u][i.w % 4u]));
 }
 
 // Four neighbouring elements of a row whose columns line up.
@@ -129,16 +127,16 @@ fn write_vector(row: u32, column: u32, sums: vec4<f32>, bias: vec4<f32>) {
     var value = sums + bias;
     if EPILOGUE == 1u {
         if STORE_PRE {
-            pre[at] = value;
+            pre[at] = vec4<Real>(value);
         }
         value = activation_forward_vec4(ACTIVATION, value);
     } else if EPILOGUE == 2u {
-        value *= activation_gradient_vec4(ACTIVATION, aux[at]);
+        value *= activation_gradient_vec4(ACTIVATION, vec4<f32>(aux[at]));
     }
     if ACCUMULATE {
-        value += c[at];
+        value += vec4<f32>(c[at]);
     }
-    c[at] = value;
+    c[at] = vec4<Out>(value);
 }
 
 // One element of a row whose columns do not.
@@ -150,16 +148,16 @@ fn write_element(row: u32, column: u32, sum: f32) {
     var value = sum;
     if EPILOGUE == 1u {
         if STORE_PRE {
-            pre[at / 4u][at % 4u] = value;
+            pre[at / 4u][at % 4u] = Real(value);
         }
         value = activation_forward(ACTIVATION, value);
     } else if EPILOGUE == 2u {
-        value *= activation_gradient(ACTIVATION, aux[at / 4u][at % 4u]);
+        value *= activation_gradient(ACTIVATION, f32(aux[at / 4u][at % 4u]));
     }
     if ACCUMULATE {
-        value += c[at / 4u][at % 4u];
+        value += f32(c[at / 4u][at % 4u]);
     }
-    c[at / 4u][at % 4u] = value;
+    c[at / 4u][at % 4u] = Out(value);
 }
 
 fn write_vector_or_elements(row: u32, column: u32, sums: vec4<f32>, bias: vec4<f32>) {

@@ -29,11 +29,11 @@ struct Product {
 }
 
 var<immediate> values: Product;
-@group(0) @binding(0) var<storage, read_write> a: array<f32>;
-@group(0) @binding(1) var<storage, read_write> b: array<f32>;
-@group(0) @binding(2) var<storage, read_write> aux: array<f32>;
-@group(0) @binding(3) var<storage, read_write> c: array<f32>;
-@group(0) @binding(4) var<storage, read_write> pre: array<f32>;
+@group(0) @binding(0) var<storage, read_write> a: array<Real>;
+@group(0) @binding(1) var<storage, read_write> b: array<Real>;
+@group(0) @binding(2) var<storage, read_write> aux: array<Real>;
+@group(0) @binding(3) var<storage, read_write> c: array<Out>;
+@group(0) @binding(4) var<storage, read_write> pre: array<Real>;
 
 // Both tiles are kept depth-first, [DEPTH][TILE], as vec4s along the tile's side.
 var<workgroup> tile_a: array<vec4<f32>, 256>;
@@ -43,14 +43,14 @@ fn load_a(row: u32, depth: u32) -> f32 {
     if row >= values.m || depth >= values.k {
         return 0.0;
     }
-    return a[select(row * values.k + depth, depth * values.m + row, A_TRANSPOSED)];
+    return f32(a[select(row * values.k + depth, depth * values.m + row, A_TRANSPOSED)]);
 }
 
 fn load_b(depth: u32, column: u32) -> f32 {
     if column >= values.n || depth >= values.k {
         return 0.0;
     }
-    return b[select(depth * values.n + column, column * values.k + depth, B_TRANSPOSED)];
+    return f32(b[select(depth * values.n + column, column * values.k + depth, B_TRANSPOSED)]);
 }
 
 fn store(row: u32, column: u32, sum: f32) {
@@ -60,18 +60,18 @@ fn store(row: u32, column: u32, sum: f32) {
     let at = row * values.n + column;
     var value = sum;
     if EPILOGUE == 1u {
-        value += aux[column];
+        value += f32(aux[column]);
         if STORE_PRE {
-            pre[at] = value;
+            pre[at] = Real(value);
         }
         value = activation_forward(ACTIVATION, value);
     } else if EPILOGUE == 2u {
-        value *= activation_gradient(ACTIVATION, aux[at]);
+        value *= activation_gradient(ACTIVATION, f32(aux[at]));
     }
     if ACCUMULATE {
-        value += c[at];
+        value += f32(c[at]);
     }
-    c[at] = value;
+    c[at] = Out(value);
 }
 
 @compute @workgroup_size(16, 16)

@@ -22,11 +22,11 @@ struct Loss {
 }
 
 var<immediate> values: Loss;
-@group(0) @binding(0) var<storage, read_write> outputs: array<f32>;
+@group(0) @binding(0) var<storage, read_write> outputs: array<Real>;
 @group(0) @binding(1) var<storage, read> labels: array<u32>;
 @group(0) @binding(2) var<storage, read> indices: array<u32>;
 @group(0) @binding(3) var<storage, read> targets: array<f32>;
-@group(0) @binding(4) var<storage, read_write> grad_outputs: array<f32>;
+@group(0) @binding(4) var<storage, read_write> grad_outputs: array<Real>;
 @group(0) @binding(5) var<storage, read_write> row_stats: array<vec2<f32>>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -41,10 +41,10 @@ fn mse(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgr
     let label = labels[sample];
     let scale = select(0.0, values.gradient_scale, valid);
     var sum = 0.0;
-    var largest = outputs[start];
+    var largest = f32(outputs[start]);
     var predicted = 0u;
     for (var c = 0u; c < values.features; c++) {
-        let output = outputs[start + c];
+        let output = f32(outputs[start + c]);
         if output > largest {
             largest = output;
             predicted = c;
@@ -55,7 +55,7 @@ fn mse(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgr
         }
         let difference = output - wanted;
         sum += difference * difference;
-        grad_outputs[start + c] = 2.0 * difference * scale;
+        grad_outputs[start + c] = Real(2.0 * difference * scale);
     }
     let correct = select(0.0, 1.0, predicted == label);
     row_stats[row] = select(vec2<f32>(0.0), vec2<f32>(sum / f32(values.features), correct), valid);

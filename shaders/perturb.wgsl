@@ -15,7 +15,7 @@ override FILTER_SCALED: bool = false;
 
 var<immediate> values: NoiseStep;
 @group(0) @binding(0) var<storage, read> weights: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> weights_eff: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> weights_eff: array<vec4<Real>>;
 @group(0) @binding(2) var<storage, read> blocks: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> filters: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read> norms: array<f32>;
@@ -48,8 +48,8 @@ fn perturb_octet(i: u32, block: vec4<u32>) {
             noisy += delta;
         }
     }
-    weights_eff[2u * i] = noisy[0];
-    weights_eff[2u * i + 1u] = noisy[1];
+    weights_eff[2u * i] = vec4<Real>(noisy[0]);
+    weights_eff[2u * i + 1u] = vec4<Real>(noisy[1]);
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)

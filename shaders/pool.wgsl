@@ -15,18 +15,18 @@ override MODE: u32 = 0u;
 override ACCUMULATE: bool = false;
 
 var<immediate> values: PoolShape;
-@group(0) @binding(0) var<storage, read_write> input: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read_write> input: array<vec4<Real>>;
+@group(0) @binding(1) var<storage, read_write> output: array<vec4<Real>>;
 @group(0) @binding(2) var<storage, read_write> chosen: array<vec4<u32>>;
 
 fn largest(image: u32, rows: PoolWindow, columns: PoolWindow, quad: u32, index: u32) -> vec4<f32> {
     let first = rows.first * values.in_width + columns.first;
-    var best = input[(image + first) * values.quads + quad];
+    var best = vec4<f32>(input[(image + first) * values.quads + quad]);
     var at = vec4<u32>(first);
     for (var y = rows.first; y < rows.end; y++) {
         for (var x = columns.first; x < columns.end; x++) {
             let pixel = y * values.in_width + x;
-            let value = input[(image + pixel) * values.quads + quad];
+            let value = vec4<f32>(input[(image + pixel) * values.quads + quad]);
             // By its bits: a comparison with NaN is false on some adapters even where it should be true.
             let nan = (bitcast<vec4<u32>>(value) & vec4<u32>(0x7FFFFFFFu)) > vec4<u32>(0x7F800000u);
             let better = (value > best) | nan;
@@ -42,7 +42,7 @@ fn average(image: u32, rows: PoolWindow, columns: PoolWindow, quad: u32) -> vec4
     var sum = vec4<f32>();
     for (var y = rows.first; y < rows.end; y++) {
         for (var x = columns.first; x < columns.end; x++) {
-            sum += input[(image + y * values.in_width + x) * values.quads + quad];
+            sum += vec4<f32>(input[(image + y * values.in_width + x) * values.quads + quad]);
         }
     }
     return sum / pool_divisor(MODE, values, rows, columns);
@@ -50,7 +50,7 @@ fn average(image: u32, rows: PoolWindow, columns: PoolWindow, quad: u32) -> vec4
 
 fn selected(image: u32, quad: u32, index: u32) -> vec4<f32> {
     let at = (image + chosen[index]) * values.quads + quad;
-    return vec4<f32>(input[at.x].x, input[at.y].y, input[at.z].z, input[at.w].w);
+    return vec4<f32>(vec4<Real>(input[at.x].x, input[at.y].y, input[at.z].z, input[at.w].w));
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -72,6 +72,6 @@ fn pool(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workg
     } else {
         result = average(image, rows, columns, quad);
     }
-    if ACCUMULATE { result += output[index]; }
-    output[index] = result;
+    if ACCUMULATE { result += vec4<f32>(output[index]); }
+    output[index] = vec4<Real>(result);
 }

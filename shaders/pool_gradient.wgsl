@@ -14,10 +14,10 @@ override ACTIVATION: u32 = 0u;
 override ACCUMULATE: bool = false;
 
 var<immediate> values: PoolShape;
-@group(0) @binding(0) var<storage, read_write> grad_output: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read_write> grad_output: array<vec4<Real>>;
 @group(0) @binding(1) var<storage, read_write> chosen: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read_write> saved: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> grad_input: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> saved: array<vec4<Real>>;
+@group(0) @binding(3) var<storage, read_write> grad_input: array<vec4<Real>>;
 
 // Outputs whose windows may hold input `i` along one side.
 fn reaching(i: u32, input_size: u32, output_size: u32, kernel: u32, stride: u32, padding: u32) -> PoolWindow {
@@ -47,14 +47,14 @@ fn pool_gradient(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(
             let at = ((n * values.out_height + oy) * values.out_width + ox) * values.quads + quad;
             if MODE == POOL_MAX {
                 let here = chosen[at] == vec4<u32>(y * values.in_width + x);
-                sum += select(vec4<f32>(), grad_output[at], here);
+                sum += select(vec4<f32>(), vec4<f32>(grad_output[at]), here);
             } else {
                 let columns = pool_columns(MODE, values, ox);
-                sum += grad_output[at] / pool_divisor(MODE, values, rows, columns);
+                sum += vec4<f32>(grad_output[at]) / pool_divisor(MODE, values, rows, columns);
             }
         }
     }
-    if ACTIVATION != 0u { sum *= activation_gradient_vec4(ACTIVATION, saved[index]); }
-    if ACCUMULATE { sum += grad_input[index]; }
-    grad_input[index] = sum;
+    if ACTIVATION != 0u { sum *= activation_gradient_vec4(ACTIVATION, vec4<f32>(saved[index])); }
+    if ACCUMULATE { sum += vec4<f32>(grad_input[index]); }
+    grad_input[index] = vec4<Real>(sum);
 }

@@ -21,10 +21,10 @@ struct Loss {
 }
 
 var<immediate> values: Loss;
-@group(0) @binding(0) var<storage, read_write> logits: array<f32>;
+@group(0) @binding(0) var<storage, read_write> logits: array<Real>;
 @group(0) @binding(1) var<storage, read> labels: array<u32>;
 @group(0) @binding(2) var<storage, read> indices: array<u32>;
-@group(0) @binding(3) var<storage, read_write> grad_logits: array<f32>;
+@group(0) @binding(3) var<storage, read_write> grad_logits: array<Real>;
 @group(0) @binding(4) var<storage, read_write> row_stats: array<vec2<f32>>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -35,10 +35,10 @@ fn softmax_nll(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(nu
     }
     let start = row * values.classes;
     let valid = row < values.valid;
-    var largest = logits[start];
+    var largest = f32(logits[start]);
     var predicted = 0u;
     for (var c = 1u; c < values.classes; c++) {
-        let logit = logits[start + c];
+        let logit = f32(logits[start + c]);
         if logit > largest {
             largest = logit;
             predicted = c;
@@ -46,7 +46,7 @@ fn softmax_nll(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(nu
     }
     var sum = 0.0;
     for (var c = 0u; c < values.classes; c++) {
-        sum += math_exp(logits[start + c] - largest);
+        sum += math_exp(f32(logits[start + c]) - largest);
     }
     let sample_row = select(0u, row, valid);
     let target_class = labels[indices[values.first + sample_row]];
@@ -54,14 +54,15 @@ fn softmax_nll(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(nu
     let others = values.smoothing / f32(values.classes);
     var distances = 0.0; // of the classes' logits to the largest
     for (var c = 0u; c < values.classes; c++) {
-        let logit = logits[start + c];
+        let logit = f32(logits[start + c]);
         distances += largest - logit;
         let probability = math_exp(logit - largest) / sum;
-        grad_logits[start + c] = (probability - select(0.0, 1.0 - values.smoothing, c == target_class) - others) * scale;
+        let wanted = select(0.0, 1.0 - values.smoothing, c == target_class) + others;
+        grad_logits[start + c] = Real((probability - wanted) * scale);
     }
     // Where nothing is smoothed a distance that overflows must not count either.
     let smoothed = select(0.0, others * distances, values.smoothing > 0.0);
-    let loss = math_log(sum) + (1.0 - values.smoothing) * (largest - logits[start + target_class]) + smoothed;
+    let loss = math_log(sum) + (1.0 - values.smoothing) * (largest - f32(logits[start + target_class])) + smoothed;
     let correct = select(0.0, 1.0, predicted == target_class);
     row_stats[row] = select(vec2<f32>(0.0), vec2<f32>(loss, correct), valid);
 }

@@ -32,7 +32,7 @@ var<immediate> values: AdamStep;
 @group(0) @binding(1) var<storage, read_write> exp_avg: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> exp_avg_sq: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> weights: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> weights_eff: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> weights_eff: array<vec4<Real>>;
 @group(0) @binding(5) var<storage, read> blocks: array<vec4<u32>>;
 
 // The clean update of vec4 number `i`; returns the new weights.
@@ -56,8 +56,8 @@ fn update_octet(i: u32, block: vec4<u32>) {
     if NOISE != NOISE_NONE {
         next += noise_delta(NOISE, values.noise, block, i);
     }
-    weights_eff[2u * i] = next[0];
-    weights_eff[2u * i + 1u] = next[1];
+    weights_eff[2u * i] = vec4<Real>(next[0]);
+    weights_eff[2u * i + 1u] = vec4<Real>(next[1]);
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)

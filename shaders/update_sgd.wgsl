@@ -28,7 +28,7 @@ var<immediate> values: SgdStep;
 @group(0) @binding(0) var<storage, read> grads: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> velocity: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> weights: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> weights_eff: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> weights_eff: array<vec4<Real>>;
 @group(0) @binding(4) var<storage, read> blocks: array<vec4<u32>>;
 
 // The clean update of vec4 number `i`; returns the new weights.
@@ -52,8 +52,8 @@ fn update_octet(i: u32, block: vec4<u32>) {
     if NOISE != NOISE_NONE {
         next += noise_delta(NOISE, values.noise, block, i);
     }
-    weights_eff[2u * i] = next[0];
-    weights_eff[2u * i + 1u] = next[1];
+    weights_eff[2u * i] = vec4<Real>(next[0]);
+    weights_eff[2u * i + 1u] = vec4<Real>(next[1]);
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)

@@ -4,7 +4,7 @@
 use std::{fs, path::PathBuf};
 
 use jostle::{
-    gpu::{Access, KernelSpec},
+    gpu::{Access, ElementTypes, KernelSpec},
     kernels::all_specs,
 };
 use naga::{
@@ -29,12 +29,26 @@ fn files(folder: &str) -> Vec<(String, String)> {
 }
 
 fn parsed(spec: &KernelSpec) -> Module {
-    let module = wgsl::parse_str(spec.source)
-        .unwrap_or_else(|error| panic!("{}: {}", spec.entry, error.emit_to_string(spec.source)));
+    parsed_as(spec, ElementTypes::default())
+}
+
+fn parsed_as(spec: &KernelSpec, types: ElementTypes) -> Module {
+    let source = types.source(spec);
+    let module = wgsl::parse_str(&source)
+        .unwrap_or_else(|error| panic!("{} with {types:?}: {}", spec.entry, error.emit_to_string(&source)));
     if let Err(error) = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module) {
-        panic!("{}: {}", spec.entry, error.emit_to_string(spec.source));
+        panic!("{} with {types:?}: {}", spec.entry, error.emit_to_string(&source));
     }
     module
+}
+
+#[test]
+fn every_kernel_is_valid_with_f16() {
+    for spec in all_specs() {
+        for (real_is_half, out_is_half) in [(true, true), (true, false)] {
+            parsed_as(spec, ElementTypes { real_is_half, out_is_half });
+        }
+    }
 }
 
 #[test]
@@ -67,7 +81,10 @@ fn bindings_are_those_of_the_specs() {
             found.push((binding.binding, name, access));
         }
         found.sort_by_key(|(binding, ..)| *binding);
-        let of = |(binding, (name, access)): (usize, &(&str, Access))| (binding as u32, (*name).to_owned(), *access);
+        let of = |(binding, (name, access)): (usize, &(&str, Access))| {
+            let access = if *access == Access::Read { Access::Read } else { Access::ReadWrite };
+            (binding as u32, (*name).to_owned(), access)
+        };
         let expected: Vec<_> = spec.bindings.iter().enumerate().map(of).collect();
         assert_eq!(found, expected, "{}", spec.entry);
         // what every adapter of WebGPU's defaults grants a stage

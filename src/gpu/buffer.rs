@@ -1,6 +1,6 @@
 //! Buffers of 32-bit words, and views of parts of them.
 
-use super::{GpuError, WORD_BYTES};
+use super::{Element, GpuError, WORD_BYTES};
 
 /// Bytes of a vec4: kernels that read vec4s are bound to whole ones.
 pub(super) const VEC4_BYTES: u64 = 16;
@@ -32,7 +32,7 @@ impl Buffer {
     /// All of it.
     #[must_use]
     pub fn view(&self) -> View {
-        View { buffer: self.clone(), offset: 0, words: self.words }
+        View { buffer: self.clone(), offset: 0, len: self.words, element: Element::Word }
     }
 
     /// `words` words from `offset` on.
@@ -41,7 +41,9 @@ impl Buffer {
     /// [`GpuError::Length`] if the part runs past the end.
     pub fn part(&self, offset: usize, words: usize) -> Result<View, GpuError> {
         match offset.checked_add(words) {
-            Some(end) if end <= self.words => Ok(View { buffer: self.clone(), offset, words }),
+            Some(end) if end <= self.words => {
+                Ok(View { buffer: self.clone(), offset, len: words, element: Element::Word })
+            }
             _ => Err(GpuError::Length {
                 kernel: "view",
                 argument: "offset + length",
@@ -57,20 +59,43 @@ impl Buffer {
 pub struct View {
     pub(super) buffer: Buffer,
     pub(super) offset: usize,
-    words: usize,
+    len: usize,
+    element: Element,
 }
 
 impl View {
-    /// Length in words.
+    /// Length in elements.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.words
+        self.len
     }
 
     /// Whether the view holds nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.words == 0
+        self.len == 0
+    }
+
+    /// How the elements are stored.
+    #[must_use]
+    pub fn element(&self) -> Element {
+        self.element
+    }
+
+    /// The same words read as `len` elements of a kind.
+    ///
+    /// # Errors
+    /// [`GpuError::Length`] if that takes another number of words.
+    pub fn read_as(self, element: Element, len: usize) -> Result<Self, GpuError> {
+        let (expected, found) = (self.words(), element.words(len));
+        if expected != found {
+            return Err(GpuError::Length { kernel: "view", argument: "words", expected, found });
+        }
+        Ok(Self { len, element, ..self })
+    }
+
+    fn words(&self) -> usize {
+        self.element.words(self.len)
     }
 
     /// Offset of the first byte in the buffer.
@@ -81,7 +106,7 @@ impl View {
     /// Length in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.words as u64 * WORD_BYTES
+        self.words() as u64 * WORD_BYTES
     }
 
     pub(super) fn binding(&self) -> wgpu::BindingResource<'_> {
@@ -94,15 +119,15 @@ impl View {
         })
     }
 
-    /// Fails unless the view has `expected` words.
+    /// Fails unless the view has `expected` elements.
     ///
     /// # Errors
     /// [`GpuError::Length`] naming kernel and argument.
     pub fn expect_len(&self, kernel: &'static str, argument: &'static str, expected: usize) -> Result<(), GpuError> {
-        if self.words == expected {
+        if self.len == expected {
             Ok(())
         } else {
-            Err(GpuError::Length { kernel, argument, expected, found: self.words })
+            Err(GpuError::Length { kernel, argument, expected, found: self.len })
         }
     }
 }

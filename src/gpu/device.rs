@@ -7,7 +7,10 @@ use std::{
 
 use wgpu::Features;
 
-use super::{AdapterChoice, Buffer, GpuError, Grid, Kernel, KernelSpec, View, WORD_BYTES, adapter};
+use super::{
+    AdapterChoice, Buffer, Dispatch, Element, ElementTypes, GpuError, Grid, Kernel, KernelSpec, View, WORD_BYTES,
+    adapter,
+};
 
 /// Which variants of a kernel suit the adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub struct Limits {
 /// Submissions under way at most.
 const MAX_IN_FLIGHT: usize = 8;
 
-type KernelKey = (&'static str, Vec<(&'static str, u64)>);
+type KernelKey = (&'static str, ElementTypes, Vec<(&'static str, u64)>);
 
 /// An open device with its queue and every kernel compiled on it so far.
 pub struct Gpu {
@@ -77,7 +80,8 @@ impl Gpu {
         if !adapter.features().contains(Features::IMMEDIATES) {
             return Err(GpuError::MissingFeature { adapter: info.name, feature: "immediates (push constants)" });
         }
-        let features = adapter.features() & (Features::IMMEDIATES | Features::TIMESTAMP_QUERY | Features::SUBGROUP);
+        let wanted = Features::IMMEDIATES | Features::TIMESTAMP_QUERY | Features::SUBGROUP | Features::SHADER_F16;
+        let features = adapter.features() & wanted;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("jostle"),
             required_features: features,
@@ -140,22 +144,52 @@ impl Gpu {
         self.features.contains(Features::TIMESTAMP_QUERY)
     }
 
+    /// Whether kernels can store f16.
+    #[must_use]
+    pub fn has_f16(&self) -> bool {
+        self.features.contains(Features::SHADER_F16)
+    }
+
     /// The limits granted.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// The kernel of `spec` with these overrides; compiled at the first call, shared afterwards.
+    /// The kernel of `spec` with these overrides, all of its tensors f32; compiled at the first call, shared afterwards.
     ///
     /// # Errors
     /// [`GpuError::Shader`] if the adapter's compiler refuses it.
     pub fn kernel(&self, spec: &'static KernelSpec, constants: &[(&'static str, f64)]) -> Result<Kernel, GpuError> {
-        let key = (spec.entry, constants.iter().map(|(name, value)| (*name, value.to_bits())).collect());
+        self.kernel_of(spec, ElementTypes::default(), constants)
+    }
+
+    /// The kernel of `spec` for tensors stored as those of `views`, bound to them as by [`Kernel::dispatch`].
+    ///
+    /// # Errors
+    /// As [`Gpu::kernel`] and [`Kernel::dispatch`]; [`GpuError::Element`] for views that do not go together.
+    pub fn dispatch(
+        &self,
+        spec: &'static KernelSpec,
+        constants: &[(&'static str, f64)],
+        grid: Grid,
+        views: &[&View],
+        immediates: &[u8],
+    ) -> Result<Dispatch, GpuError> {
+        self.kernel_of(spec, ElementTypes::of(spec, views)?, constants)?.dispatch(self, grid, views, immediates)
+    }
+
+    fn kernel_of(
+        &self,
+        spec: &'static KernelSpec,
+        types: ElementTypes,
+        constants: &[(&'static str, f64)],
+    ) -> Result<Kernel, GpuError> {
+        let key = (spec.entry, types, constants.iter().map(|(name, value)| (*name, value.to_bits())).collect());
         if let Some(kernel) = lock(&self.kernels).get(&key) {
             return Ok(kernel.clone());
         }
-        let kernel = Kernel::compile(self, spec, constants)?;
+        let kernel = Kernel::compile(self, spec, types, constants)?;
         lock(&self.kernels).insert(key, kernel.clone());
         Ok(kernel)
     }
@@ -213,7 +247,8 @@ impl Gpu {
                 self.unused.get_or_init(|| buffer).clone()
             }
         };
-        buffer.part(slot * super::ALIGNMENT_WORDS, super::ALIGNMENT_WORDS)
+        let part = buffer.part(slot * super::ALIGNMENT_WORDS, super::ALIGNMENT_WORDS)?;
+        part.read_as(Element::Unused, super::ALIGNMENT_WORDS)
     }
 
     /// A buffer holding `data` (f32 or u32 words).
@@ -233,9 +268,9 @@ impl Gpu {
     /// [`GpuError::Length`] if the view is shorter than the data.
     pub fn write<T: bytemuck::NoUninit>(&self, view: &View, data: &[T]) -> Result<(), GpuError> {
         let bytes: &[u8] = bytemuck::cast_slice(data);
-        let words = bytes.len() / WORD_BYTES as usize;
-        if words > view.len() {
-            return Err(GpuError::Length { kernel: "write", argument: "data", expected: view.len(), found: words });
+        if bytes.len() as u64 > view.bytes() {
+            let (expected, found) = (view.bytes() as usize, bytes.len());
+            return Err(GpuError::Length { kernel: "write", argument: "bytes of data", expected, found });
         }
         self.queue.write_buffer(&view.buffer.raw, view.offset_bytes(), bytes);
         Ok(())

@@ -64,6 +64,18 @@ pub enum GpuError {
         /// Elements found.
         found: usize,
     },
+    /// A tensor stored in another way than the kernel's other tensors ask for.
+    #[error("kernel {kernel}: {binding} is stored as {found:?}, expected {expected:?}")]
+    Element {
+        /// Entry point.
+        kernel: &'static str,
+        /// Which binding.
+        binding: &'static str,
+        /// How it has to be stored.
+        expected: super::Element,
+        /// How it is stored.
+        found: super::Element,
+    },
     /// A shape that no variant of the kernel can run.
     #[error("kernel {kernel} cannot run shape {shape}: {reason}")]
     Shape {

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use super::{Dispatch, Gpu, GpuError, Grid, View};
+use super::{Dispatch, ElementTypes, Gpu, GpuError, Grid, View};
 
-/// How a kernel uses a binding.
+/// How a kernel declares a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// `var<storage, read>`
+    /// `var<storage, read>` of words
     Read,
-    /// `var<storage, read_write>`; also for operands that may share an arena with the output, because wgpu allows a
-    /// buffer only one kind of use within a dispatch.
+    /// `var<storage, read_write>` of words; also for operands that may share an arena with the output, because wgpu
+    /// allows a buffer only one kind of use within a dispatch.
     ReadWrite,
+    /// `var<storage, read_write>` of `Real`: activations and the weights that the network sees, f32 or f16.
+    Real,
+    /// `var<storage, read_write>` of `Out`: a result that may be an activation or a gradient of a weight.
+    Out,
 }
 
 /// A kernel as written: position in `bindings` = `@binding`. A test compares it with what naga reads from the WGSL.
@@ -30,6 +34,7 @@ pub struct KernelSpec {
 #[derive(Debug)]
 pub(super) struct Compiled {
     pub(super) spec: &'static KernelSpec,
+    types: ElementTypes,
     pub(super) label: String,
     pub(super) pipeline: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
@@ -43,6 +48,7 @@ impl Kernel {
     pub(super) fn compile(
         gpu: &Gpu,
         spec: &'static KernelSpec,
+        types: ElementTypes,
         constants: &[(&'static str, f64)],
     ) -> Result<Self, GpuError> {
         let entries: Vec<_> = spec
@@ -70,7 +76,7 @@ impl Kernel {
                 immediate_size: spec.immediate_bytes,
             });
             let descriptor =
-                wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(spec.source.into()) };
+                wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(types.source(spec).into()) };
             // SAFETY: the unchecked module relies on every index being within its binding and every loop ending.
             // Each kernel's host side checks the length of every binding against its shape before it dispatches,
             // loops are bounded by those shapes, and `tests/` runs every kernel on awkward shapes with checks on
@@ -87,7 +93,7 @@ impl Kernel {
                 },
                 cache: None,
             });
-            Compiled { spec, label: spec.entry.to_owned(), pipeline, layout }
+            Compiled { spec, types, label: spec.entry.to_owned(), pipeline, layout }
         });
         match error {
             Some(error) => Err(GpuError::Shader { kernel: spec.entry, reason: error.to_string() }),
@@ -101,6 +107,10 @@ impl Kernel {
     /// [`GpuError::TooLarge`] for a binding past the adapter's limit, [`GpuError::Validation`] where wgpu refuses.
     pub fn dispatch(&self, gpu: &Gpu, grid: Grid, views: &[&View], immediates: &[u8]) -> Result<Dispatch, GpuError> {
         let spec = self.0.spec;
+        if ElementTypes::of(spec, views)? != self.0.types {
+            let what = format!("tensors of kernel {}", spec.entry);
+            return Err(GpuError::Validation { what, reason: "it was compiled for other element types".to_owned() });
+        }
         let limit = gpu.limits.binding_bytes;
         for ((name, _), view) in spec.bindings.iter().zip(views) {
             if view.bytes() > limit {

@@ -4,6 +4,7 @@ mod adapter;
 mod buffer;
 mod device;
 mod dispatch;
+mod element;
 mod error;
 mod kernel;
 mod readback;
@@ -14,6 +15,7 @@ pub use adapter::{ADAPTER_VARIABLE, AdapterChoice, AdapterSummary, list_adapters
 pub use buffer::{Buffer, View};
 pub use device::{Family, Gpu, Limits};
 pub use dispatch::{Dispatch, Grid};
+pub use element::{Element, ElementTypes};
 pub use error::GpuError;
 pub use kernel::{Access, Kernel, KernelSpec};
 pub use readback::PendingRead;

@@ -2,12 +2,15 @@
 
 use std::ops::Range;
 
-use crate::gpu::{ALIGNMENT_WORDS, Buffer, Gpu, GpuError, View, align_words};
+use crate::gpu::{ALIGNMENT_WORDS, Buffer, Element, Gpu, GpuError, View};
+
+/// Tensors start at multiples of this many elements: 256 bytes of f16, so that one layout serves f32 and f16 arenas.
+const ALIGNMENT: usize = 2 * ALIGNMENT_WORDS;
 
 /// One tensor's place in every arena.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpan {
-    /// First element in the arena; a multiple of 64.
+    /// First element in the arena; a multiple of 128.
     pub start: usize,
     /// Elements.
     pub len: usize,
@@ -19,12 +22,12 @@ impl TensorSpan {
     /// The 64-element blocks that the tensor covers, padding included.
     #[must_use]
     pub fn blocks(&self) -> Range<u32> {
-        let first = self.start / ALIGNMENT_WORDS;
-        first as u32..(first + self.len.div_ceil(ALIGNMENT_WORDS)) as u32
+        let end = self.start + self.len.next_multiple_of(ALIGNMENT);
+        (self.start / ALIGNMENT_WORDS) as u32..(end / ALIGNMENT_WORDS) as u32
     }
 }
 
-/// Where the tensors of a model lie in an arena, each at a multiple of 256 bytes.
+/// Where the tensors of a model lie in an arena, each at a multiple of 128 elements.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ArenaLayout {
     spans: Vec<TensorSpan>,
@@ -42,7 +45,7 @@ impl ArenaLayout {
             let len = shape.iter().product();
             let filters = if shape.len() > 1 { shape[0] } else { 1 };
             layout.spans.push(TensorSpan { start: layout.words, len, filters });
-            layout.words += align_words(len);
+            layout.words += len.next_multiple_of(ALIGNMENT);
         }
         layout
     }
@@ -93,8 +96,10 @@ pub struct Arena {
     pub layout: ArenaLayout,
     /// The clean f32 master, written by the optimizer alone.
     pub weights: Buffer,
-    /// What forward and backward read: the noisy weights of this step.
+    /// What forward and backward read: the noisy weights of this step, stored as `element` says.
     pub weights_eff: Buffer,
+    /// How `weights_eff` is stored.
+    pub element: Element,
     /// d(mean loss)/d(weights) at the noisy weights.
     pub grads: Buffer,
     /// Per 64-element block (tensor, first octet within the tensor, noise scale as bits, 0).
@@ -104,15 +109,24 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Zeroed arenas; `scales` multiplies each tensor's noise (0 for a tensor that takes none).
+    /// Zeroed arenas in f32; `scales` multiplies each tensor's noise (0 for a tensor that takes none).
     ///
     /// # Errors
     /// [`GpuError::TooLarge`] or [`GpuError::OutOfMemory`].
     pub fn new(gpu: &Gpu, layout: ArenaLayout, scales: &[f32]) -> Result<Self, GpuError> {
+        Self::stored(gpu, layout, scales, Element::Word)
+    }
+
+    /// As [`Arena::new`], with `weights_eff` stored as `element`.
+    ///
+    /// # Errors
+    /// As [`Arena::new`].
+    pub fn stored(gpu: &Gpu, layout: ArenaLayout, scales: &[f32], element: Element) -> Result<Self, GpuError> {
         let words = layout.words();
         Ok(Self {
             weights: gpu.buffer("weights", words)?,
-            weights_eff: gpu.buffer("weights_eff", words)?,
+            weights_eff: gpu.buffer("weights_eff", element.words(words))?,
+            element,
             grads: gpu.buffer("grads", words)?,
             blocks: gpu.upload("blocks", &block_table(&layout, scales))?,
             stats: gpu.buffer("running statistics", layout.stat_words)?,
@@ -128,12 +142,34 @@ impl Arena {
         Ok(Self { blocks: gpu.upload("blocks", &block_table(&self.layout, scales))?, ..self.clone() })
     }
 
-    /// Tensor `tensor` of one of the arenas, without its padding.
+    /// The same weights, with what the network sees of them in f32: for analysis, which takes derivatives in f32.
+    ///
+    /// # Errors
+    /// As [`Arena::new`].
+    pub fn in_f32(&self, gpu: &Gpu) -> Result<Self, GpuError> {
+        if self.element == Element::Word {
+            return Ok(self.clone());
+        }
+        let weights_eff = gpu.buffer("weights_eff", self.layout.words())?;
+        Ok(Self { weights_eff, element: Element::Word, ..self.clone() })
+    }
+
+    /// Tensor `tensor` of one of the f32 arenas, without its padding.
     ///
     /// # Errors
     /// [`GpuError::Length`] if there is no such tensor in the buffer.
     pub fn tensor(&self, arena: &Buffer, tensor: usize) -> Result<View, GpuError> {
         part(&self.layout.spans, arena, tensor)
+    }
+
+    /// Tensor `tensor` of `weights_eff`.
+    ///
+    /// # Errors
+    /// As [`Arena::tensor`].
+    pub fn effective(&self, tensor: usize) -> Result<View, GpuError> {
+        let span = span(&self.layout.spans, tensor)?;
+        let part = self.weights_eff.part(self.element.words(span.start), self.element.words(span.len))?;
+        part.read_as(self.element, span.len)
     }
 
     /// Tensor `stat` of the running statistics.
@@ -145,9 +181,13 @@ impl Arena {
     }
 }
 
-fn part(spans: &[TensorSpan], arena: &Buffer, tensor: usize) -> Result<View, GpuError> {
+fn span(spans: &[TensorSpan], tensor: usize) -> Result<&TensorSpan, GpuError> {
     let missing = GpuError::Length { kernel: "arena", argument: "tensor", expected: spans.len(), found: tensor };
-    let span = spans.get(tensor).ok_or(missing)?;
+    spans.get(tensor).ok_or(missing)
+}
+
+fn part(spans: &[TensorSpan], arena: &Buffer, tensor: usize) -> Result<View, GpuError> {
+    let span = span(spans, tensor)?;
     arena.part(span.start, span.len)
 }
 

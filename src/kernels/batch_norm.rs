@@ -13,9 +13,9 @@ pub(super) static BATCH_NORM_MOMENTS: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/math.wgsl"),
     ),
     bindings: &[
-        ("x", Access::ReadWrite),
-        ("grad", Access::ReadWrite),
-        ("saved", Access::ReadWrite),
+        ("x", Access::Real),
+        ("grad", Access::Real),
+        ("saved", Access::Real),
         ("table", Access::ReadWrite),
         ("partials", Access::ReadWrite),
     ],
@@ -30,8 +30,8 @@ pub(super) static BATCH_NORM_FINISH: KernelSpec = KernelSpec {
     ),
     bindings: &[
         ("partials", Access::ReadWrite),
-        ("weight", Access::ReadWrite),
-        ("bias", Access::ReadWrite),
+        ("weight", Access::Real),
+        ("bias", Access::Real),
         ("running_mean", Access::ReadWrite),
         ("running_var", Access::ReadWrite),
         ("table", Access::ReadWrite),
@@ -47,12 +47,7 @@ pub(super) static BATCH_NORM_APPLY: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/activation.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
     ),
-    bindings: &[
-        ("x", Access::ReadWrite),
-        ("residual", Access::ReadWrite),
-        ("table", Access::ReadWrite),
-        ("y", Access::ReadWrite),
-    ],
+    bindings: &[("x", Access::Real), ("residual", Access::Real), ("table", Access::ReadWrite), ("y", Access::Real)],
     immediate_bytes: 8,
 };
 
@@ -81,13 +76,13 @@ pub(super) static BATCH_NORM_GRADIENT: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/math.wgsl"),
     ),
     bindings: &[
-        ("grad", Access::ReadWrite),
-        ("saved", Access::ReadWrite),
-        ("x", Access::ReadWrite),
+        ("grad", Access::Real),
+        ("saved", Access::Real),
+        ("x", Access::Real),
         ("table", Access::ReadWrite),
         ("coefficients", Access::ReadWrite),
-        ("grad_x", Access::ReadWrite),
-        ("grad_residual", Access::ReadWrite),
+        ("grad_x", Access::Real),
+        ("grad_residual", Access::Real),
     ],
     immediate_bytes: 12,
 };
@@ -250,18 +245,13 @@ impl BatchNorm {
         let constants = [("WORKGROUP_SIZE", FINISH_WORKGROUP as f64), flag("EVALUATE", views.partials.is_none())];
         let grid = gpu.grid_1d(BATCH_NORM_FINISH.entry, shape.quads(), FINISH_WORKGROUP)?;
         let bound = [partials, views.weight, views.bias, views.running_mean, views.running_var, views.table];
-        let finish = gpu.kernel(&BATCH_NORM_FINISH, &constants)?.dispatch(gpu, grid, &bound, &[])?;
+        let finish = gpu.dispatch(&BATCH_NORM_FINISH, &constants, grid, &bound, &[])?;
         let constants =
             [WORKGROUP, flag("RESIDUAL", views.residual.is_some()), ("ACTIVATION", f64::from(activation.code()))];
         let bound = [views.x, views.residual.unwrap_or(&unused[0]), views.table, views.y];
         let immediates = [shape.rows() as u32, shape.quads() as u32];
         let grid = sweep_grid(gpu, kernel, shape)?;
-        let apply = gpu.kernel(&BATCH_NORM_APPLY, &constants)?.dispatch(
-            gpu,
-            grid,
-            &bound,
-            bytemuck::cast_slice(&immediates),
-        )?;
+        let apply = gpu.dispatch(&BATCH_NORM_APPLY, &constants, grid, &bound, bytemuck::cast_slice(&immediates))?;
         Ok(Self { shape, moments, finish, apply, eps })
     }
 
@@ -289,7 +279,7 @@ fn moments(
 ) -> Result<Dispatch, GpuError> {
     let constants = [WORKGROUP, flag("GRADIENT", gradient), ("ACTIVATION", f64::from(activation.code()))];
     let grid = gpu.grid_1d(BATCH_NORM_MOMENTS.entry, shape.chunks() * shape.quads(), WORKGROUP_SIZE)?;
-    gpu.kernel(&BATCH_NORM_MOMENTS, &constants)?.dispatch(gpu, grid, &views, &[])
+    gpu.dispatch(&BATCH_NORM_MOMENTS, &constants, grid, &views, &[])
 }
 
 fn sweep_grid(gpu: &Gpu, kernel: &'static str, shape: BatchNormShape) -> Result<crate::gpu::Grid, GpuError> {
@@ -371,7 +361,7 @@ impl BatchNormGradient {
         let constants = [("WORKGROUP_SIZE", FINISH_WORKGROUP as f64), flag("ACCUMULATE", accumulate)];
         let grid = gpu.grid_1d(BATCH_NORM_GRADIENT_FINISH.entry, shape.quads(), FINISH_WORKGROUP)?;
         let bound = [views.partials, views.table, views.grad_weight, views.grad_bias, views.coefficients];
-        let finish = gpu.kernel(&BATCH_NORM_GRADIENT_FINISH, &constants)?.dispatch(gpu, grid, &bound, &[])?;
+        let finish = gpu.dispatch(&BATCH_NORM_GRADIENT_FINISH, &constants, grid, &bound, &[])?;
         let residual_code = views.grad_residual.map_or(0.0, |(_, accumulate)| if accumulate { 2.0 } else { 1.0 });
         let constants = [
             WORKGROUP,
@@ -382,7 +372,7 @@ impl BatchNormGradient {
         let (grad_x, grad_residual) = (views.grad_x.0, residual.unwrap_or(&unused));
         let bound = [views.grad, saved, views.x, views.table, views.coefficients, grad_x, grad_residual];
         let grid = sweep_grid(gpu, kernel, shape)?;
-        let apply = gpu.kernel(&BATCH_NORM_GRADIENT, &constants)?.dispatch(gpu, grid, &bound, &[])?;
+        let apply = gpu.dispatch(&BATCH_NORM_GRADIENT, &constants, grid, &bound, &[])?;
         Ok(Self { shape, moments, finish, apply })
     }
 

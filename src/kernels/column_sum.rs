@@ -7,14 +7,14 @@ use super::{WORKGROUP, WORKGROUP_SIZE, flag, index_u32};
 pub(super) static COLUMN_SUM: KernelSpec = KernelSpec {
     entry: "column_sum",
     source: concat!(include_str!("../../shaders/column_sum.wgsl"), include_str!("../../shaders/shared/index.wgsl"),),
-    bindings: &[("input", Access::ReadWrite), ("output", Access::ReadWrite)],
+    bindings: &[("input", Access::Real), ("output", Access::ReadWrite)],
     immediate_bytes: 12,
 };
 
 pub(super) static CHUNK_SUM: KernelSpec = KernelSpec {
     entry: "chunk_sum",
     source: concat!(include_str!("../../shaders/chunk_sum.wgsl"), include_str!("../../shaders/shared/index.wgsl"),),
-    bindings: &[("input", Access::ReadWrite), ("output", Access::ReadWrite)],
+    bindings: &[("input", Access::Real), ("output", Access::ReadWrite)],
     immediate_bytes: 12,
 };
 
@@ -40,7 +40,7 @@ pub fn column_sum(
     let constants = [("WORKGROUP_SIZE", COLUMNS_PER_WORKGROUP as f64), flag("ACCUMULATE", accumulate)];
     let grid = gpu.grid_1d(COLUMN_SUM.entry, columns, COLUMNS_PER_WORKGROUP)?;
     let immediates = [rows, columns, stride].map(|size| size as u32);
-    gpu.kernel(&COLUMN_SUM, &constants)?.dispatch(gpu, grid, &[input, output], bytemuck::cast_slice(&immediates))
+    gpu.dispatch(&COLUMN_SUM, &constants, grid, &[input, output], bytemuck::cast_slice(&immediates))
 }
 
 /// Plans `output[chunk, c] = sum of the chunk's rows of input[row, c]`: the first stage of a sum over many rows.
@@ -66,5 +66,5 @@ pub fn chunk_sum(
     output.expect_len(kernel, "output", chunks * columns)?;
     let grid = gpu.grid_1d(kernel, chunks * columns / 4, WORKGROUP_SIZE)?;
     let immediates = [rows, columns / 4, rows_per_chunk].map(|size| size as u32);
-    gpu.kernel(&CHUNK_SUM, &[WORKGROUP])?.dispatch(gpu, grid, &[input, output], bytemuck::cast_slice(&immediates))
+    gpu.dispatch(&CHUNK_SUM, &[WORKGROUP], grid, &[input, output], bytemuck::cast_slice(&immediates))
 }

@@ -7,13 +7,8 @@ use super::{
     matmul::{Epilogue, SOFTWARE_LANES, epilogue_constants},
 };
 
-const BINDINGS: &[(&str, Access)] = &[
-    ("a", Access::ReadWrite),
-    ("b", Access::ReadWrite),
-    ("aux", Access::ReadWrite),
-    ("c", Access::ReadWrite),
-    ("pre", Access::ReadWrite),
-];
+const BINDINGS: &[(&str, Access)] =
+    &[("a", Access::Real), ("b", Access::Real), ("aux", Access::Real), ("c", Access::Out), ("pre", Access::Real)];
 
 pub(super) static CONV_SOFTWARE: KernelSpec = KernelSpec {
     entry: "conv_software",
@@ -60,7 +55,7 @@ pub(super) static CONV_PACK: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/conv.wgsl"),
         include_str!("../../shaders/shared/index.wgsl"),
     ),
-    bindings: &[("weight", Access::ReadWrite), ("output", Access::ReadWrite)],
+    bindings: &[("weight", Access::Real), ("output", Access::Real)],
     immediate_bytes: size_of::<ConvShape>() as u32,
 };
 
@@ -414,7 +409,7 @@ pub fn conv(
     }
     let unused = [gpu.unused(0)?, gpu.unused(1)?];
     let views = [of.a, of.b, of.aux.unwrap_or(&unused[0]), of.c, of.pre.unwrap_or(&unused[1])];
-    gpu.kernel(spec, &constants)?.dispatch(gpu, grid, &views, bytemuck::bytes_of(shape))
+    gpu.dispatch(spec, &constants, grid, &views, bytemuck::bytes_of(shape))
 }
 
 /// Plans the packing of a weight [out, in, kernel height, kernel width] for [`conv`].
@@ -432,5 +427,5 @@ pub fn conv_pack(gpu: &Gpu, shape: &ConvShape, weight: &View, output: &View) -> 
     weight.expect_len(kernel, "weight", shape.weight_words())?;
     output.expect_len(kernel, "output", shape.packed_words())?;
     let grid = gpu.grid_1d(kernel, shape.packed_words() / 4, WORKGROUP_SIZE)?;
-    gpu.kernel(&CONV_PACK, &[WORKGROUP])?.dispatch(gpu, grid, &[weight, output], bytemuck::bytes_of(shape))
+    gpu.dispatch(&CONV_PACK, &[WORKGROUP], grid, &[weight, output], bytemuck::bytes_of(shape))
 }

@@ -12,7 +12,7 @@ pub(super) static DROPOUT: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/noise.wgsl"),
         include_str!("../../shaders/shared/philox.wgsl"),
     ),
-    bindings: &[("input", Access::ReadWrite), ("output", Access::ReadWrite)],
+    bindings: &[("input", Access::Real), ("output", Access::Real)],
     immediate_bytes: size_of::<DropoutValues>() as u32,
 };
 
@@ -64,8 +64,8 @@ impl Dropout {
             seed_high: 0,
         };
         let grid = gpu.grid_1d(kernel, output.len().div_ceil(4), WORKGROUP_SIZE)?;
-        let kernel = gpu.kernel(&DROPOUT, &[WORKGROUP, flag("ACCUMULATE", accumulate)])?;
-        Ok(Self { dispatch: kernel.dispatch(gpu, grid, &[input, output], &[])?, values })
+        let constants = [WORKGROUP, flag("ACCUMULATE", accumulate)];
+        Ok(Self { dispatch: gpu.dispatch(&DROPOUT, &constants, grid, &[input, output], &[])?, values })
     }
 
     /// Records the dropout of a step.

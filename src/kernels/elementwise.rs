@@ -12,7 +12,7 @@ pub(super) static ELEMENTWISE: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/activation.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
     ),
-    bindings: &[("left", Access::ReadWrite), ("right", Access::ReadWrite), ("output", Access::ReadWrite)],
+    bindings: &[("left", Access::Real), ("right", Access::Real), ("output", Access::Real)],
     immediate_bytes: 4,
 };
 
@@ -65,5 +65,5 @@ pub fn elementwise(
         flag("ACCUMULATE", accumulate),
     ];
     let grid = gpu.grid_1d(ELEMENTWISE.entry, output.len(), WORKGROUP_SIZE)?;
-    gpu.kernel(&ELEMENTWISE, &constants)?.dispatch(gpu, grid, &[left, right, output], bytemuck::bytes_of(&count))
+    gpu.dispatch(&ELEMENTWISE, &constants, grid, &[left, right, output], bytemuck::bytes_of(&count))
 }

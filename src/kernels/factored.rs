@@ -178,7 +178,7 @@ impl Factored {
         let plan = |spec: &'static KernelSpec, invocations: usize, views: [&View; 6]| {
             let grid = gpu.grid_1d(spec.entry, invocations, WORKGROUP_SIZE)?;
             let views: Vec<&View> = views.into_iter().chain(groups).collect();
-            gpu.kernel(spec, &[WORKGROUP])?.dispatch(gpu, grid, &views, bytemuck::bytes_of(&shape))
+            gpu.dispatch(spec, &[WORKGROUP], grid, &views, bytemuck::bytes_of(&shape))
         };
         Ok(Self {
             predict: plan(predict, count, [u_eff, v_eff, u, v, &of.theta, &of.sum])?,

@@ -7,7 +7,7 @@ use super::{WORKGROUP, WORKGROUP_SIZE, flag, index_u32, padded_channels};
 pub(super) static FLATTEN: KernelSpec = KernelSpec {
     entry: "flatten",
     source: concat!(include_str!("../../shaders/flatten.wgsl"), include_str!("../../shaders/shared/index.wgsl")),
-    bindings: &[("input", Access::ReadWrite), ("output", Access::ReadWrite)],
+    bindings: &[("input", Access::Real), ("output", Access::Real)],
     immediate_bytes: 16,
 };
 
@@ -31,5 +31,5 @@ pub fn flatten(
     let constants = [WORKGROUP, flag("BACK", back), flag("ACCUMULATE", accumulate)];
     let grid = gpu.grid_1d(kernel, output.len(), WORKGROUP_SIZE)?;
     let immediates = [batch, pixels, channels, stride].map(|side| side as u32);
-    gpu.kernel(&FLATTEN, &constants)?.dispatch(gpu, grid, &[input, output], bytemuck::cast_slice(&immediates))
+    gpu.dispatch(&FLATTEN, &constants, grid, &[input, output], bytemuck::cast_slice(&immediates))
 }

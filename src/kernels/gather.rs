@@ -17,7 +17,7 @@ pub(super) static GATHER: KernelSpec = KernelSpec {
         ("indices", Access::Read),
         ("ids", Access::Read),
         ("normalisation", Access::Read),
-        ("output", Access::ReadWrite),
+        ("output", Access::Real),
     ],
     immediate_bytes: size_of::<GatherValues>() as u32,
 };
@@ -130,7 +130,7 @@ impl Gather {
         let constants =
             [WORKGROUP, flag("PLANAR", planar), flag("AUGMENT", augment.is_active()), flag("REFLECT", augment.reflect)];
         let bound = [views.pixels, views.indices, views.ids, views.normalisation, views.output];
-        Ok(Self { dispatch: gpu.kernel(&GATHER, &constants)?.dispatch(gpu, grid, &bound, &[])?, values })
+        Ok(Self { dispatch: gpu.dispatch(&GATHER, &constants, grid, &bound, &[])?, values })
     }
 
     /// Records the batch of `valid` samples from position `first` on, augmented as in `epoch`.

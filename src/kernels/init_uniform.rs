@@ -36,5 +36,5 @@ pub fn init_uniform(gpu: &Gpu, weights: &View, tensor: usize, seed: u64, bound: 
     let count = index_u32(INIT_UNIFORM.entry, &[weights.len()])?;
     let values = Init { count, tensor: tensor as u32, seed_low: seed as u32, seed_high: (seed >> 32) as u32, bound };
     let grid = gpu.grid_1d(INIT_UNIFORM.entry, weights.len().div_ceil(4), WORKGROUP_SIZE)?;
-    gpu.kernel(&INIT_UNIFORM, &[WORKGROUP])?.dispatch(gpu, grid, &[weights], bytemuck::bytes_of(&values))
+    gpu.dispatch(&INIT_UNIFORM, &[WORKGROUP], grid, &[weights], bytemuck::bytes_of(&values))
 }

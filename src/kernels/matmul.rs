@@ -4,13 +4,8 @@ use crate::gpu::{Access, Dispatch, Family, Gpu, GpuError, Grid, KernelSpec, View
 
 use super::{Activation, Constant, flag, index_u32};
 
-const BINDINGS: &[(&str, Access)] = &[
-    ("a", Access::ReadWrite),
-    ("b", Access::ReadWrite),
-    ("aux", Access::ReadWrite),
-    ("c", Access::ReadWrite),
-    ("pre", Access::ReadWrite),
-];
+const BINDINGS: &[(&str, Access)] =
+    &[("a", Access::Real), ("b", Access::Real), ("aux", Access::Real), ("c", Access::Out), ("pre", Access::Real)];
 
 pub(super) static MATMUL_TILE: KernelSpec = KernelSpec {
     entry: "matmul_tile",
@@ -241,7 +236,7 @@ pub fn matmul(
     constants.extend(variant.constants(layout, shape));
     let unused = [gpu.unused(0)?, gpu.unused(1)?];
     let views = [of.a, of.b, of.aux.unwrap_or(&unused[0]), of.c, of.pre.unwrap_or(&unused[1])];
-    gpu.kernel(spec, &constants)?.dispatch(gpu, grid, &views, bytemuck::bytes_of(&shape))
+    gpu.dispatch(spec, &constants, grid, &views, bytemuck::bytes_of(&shape))
 }
 
 pub(super) fn epilogue_constants(epilogue: Epilogue) -> [Constant; 3] {

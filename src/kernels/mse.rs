@@ -11,11 +11,11 @@ pub(super) static MSE: KernelSpec = KernelSpec {
     entry: "mse",
     source: concat!(include_str!("../../shaders/mse.wgsl"), include_str!("../../shaders/shared/index.wgsl")),
     bindings: &[
-        ("outputs", Access::ReadWrite),
+        ("outputs", Access::Real),
         ("labels", Access::Read),
         ("indices", Access::Read),
         ("targets", Access::Read),
-        ("grad_outputs", Access::ReadWrite),
+        ("grad_outputs", Access::Real),
         ("row_stats", Access::ReadWrite),
     ],
     immediate_bytes: size_of::<LossValues>() as u32,
@@ -51,8 +51,7 @@ pub fn mse(
         }
     };
     let constants = [("WORKGROUP_SIZE", ROWS_PER_WORKGROUP as f64), flag("ONE_HOT", one_hot)];
-    let kernel = gpu.kernel(&MSE, &constants)?;
     let grid = gpu.grid_1d(MSE.entry, shape[0], ROWS_PER_WORKGROUP)?;
     let views = [buffers.logits, buffers.labels, buffers.indices, targets, buffers.grad_logits, buffers.row_stats];
-    Ok(LossKernel { dispatch: kernel.dispatch(gpu, grid, &views, &[])?, values, terms: shape[1] as f32 })
+    Ok(LossKernel { dispatch: gpu.dispatch(&MSE, &constants, grid, &views, &[])?, values, terms: shape[1] as f32 })
 }

@@ -18,12 +18,7 @@ macro_rules! norm_source {
 pub(super) static AFFINE: KernelSpec = KernelSpec {
     entry: "affine",
     source: norm_source!("affine"),
-    bindings: &[
-        ("input", Access::ReadWrite),
-        ("scale", Access::ReadWrite),
-        ("shift", Access::ReadWrite),
-        ("output", Access::ReadWrite),
-    ],
+    bindings: &[("input", Access::Real), ("scale", Access::Real), ("shift", Access::Real), ("output", Access::Real)],
     immediate_bytes: size_of::<NormShape>() as u32,
 };
 
@@ -31,8 +26,8 @@ pub(super) static AFFINE_GRADIENT: KernelSpec = KernelSpec {
     entry: "affine_gradient",
     source: norm_source!("affine_gradient"),
     bindings: &[
-        ("grad", Access::ReadWrite),
-        ("input", Access::ReadWrite),
+        ("grad", Access::Real),
+        ("input", Access::Real),
         ("grad_scale", Access::ReadWrite),
         ("grad_shift", Access::ReadWrite),
     ],
@@ -54,7 +49,7 @@ pub(super) static CHANNEL_NORMALISE: KernelSpec = KernelSpec {
 pub(super) static GROUP_NORMALISE: KernelSpec = KernelSpec {
     entry: "group_normalise",
     source: norm_source!("group_normalise"),
-    bindings: &[("input", Access::ReadWrite), ("output", Access::ReadWrite), ("inv_std", Access::ReadWrite)],
+    bindings: &[("input", Access::Real), ("output", Access::Real), ("inv_std", Access::ReadWrite)],
     immediate_bytes: size_of::<NormShape>() as u32,
 };
 
@@ -62,10 +57,10 @@ pub(super) static GROUP_NORMALISE_GRADIENT: KernelSpec = KernelSpec {
     entry: "group_normalise_gradient",
     source: norm_source!("group_normalise_gradient"),
     bindings: &[
-        ("grad", Access::ReadWrite),
-        ("xhat", Access::ReadWrite),
+        ("grad", Access::Real),
+        ("xhat", Access::Real),
         ("inv_std", Access::ReadWrite),
-        ("output", Access::ReadWrite),
+        ("output", Access::Real),
     ],
     immediate_bytes: size_of::<NormShape>() as u32,
 };
@@ -173,7 +168,7 @@ pub fn affine(
     let constants = [WORKGROUP, flag("SHIFT", shift.is_some()), flag("ACCUMULATE", accumulate)];
     let grid = gpu.grid_1d(kernel, shape.words(), WORKGROUP_SIZE)?;
     let views = [input, scale, shift.unwrap_or(&unused), output];
-    gpu.kernel(&AFFINE, &constants)?.dispatch(gpu, grid, &views, bytemuck::bytes_of(shape))
+    gpu.dispatch(&AFFINE, &constants, grid, &views, bytemuck::bytes_of(shape))
 }
 
 /// Plans `grad_scale (+)= sum grad input` and, where given, `grad_shift (+)= sum grad`.
@@ -195,7 +190,7 @@ pub fn affine_gradient(
     let constants = [SUM_WORKGROUP_CONSTANT, flag("SHIFT", grad_shift.is_some()), flag("ACCUMULATE", accumulate)];
     let grid = gpu.grid_1d(kernel, shape.params(), SUM_WORKGROUP)?;
     let views = [grad, input, grad_scale, grad_shift.unwrap_or(&unused)];
-    gpu.kernel(&AFFINE_GRADIENT, &constants)?.dispatch(gpu, grid, &views, bytemuck::bytes_of(shape))
+    gpu.dispatch(&AFFINE_GRADIENT, &constants, grid, &views, bytemuck::bytes_of(shape))
 }
 
 /// Plans `output (+)= (input - mean) / sqrt(variance + eps)` by channel; without `centre` the mean is left out.
@@ -216,7 +211,7 @@ pub fn channel_normalise(
     let constants = [WORKGROUP, flag("CENTRE", centre), flag("ACCUMULATE", accumulate)];
     let grid = gpu.grid_1d(kernel, shape.words(), WORKGROUP_SIZE)?;
     let views = [input, mean, variance, output];
-    gpu.kernel(&CHANNEL_NORMALISE, &constants)?.dispatch(gpu, grid, &views, bytemuck::bytes_of(shape))
+    gpu.dispatch(&CHANNEL_NORMALISE, &constants, grid, &views, bytemuck::bytes_of(shape))
 }
 
 /// Plans `output = (input - mean) inv_std` over the groups of each sample; `inv_std` [batch, groups] is kept for backward.
@@ -234,7 +229,7 @@ pub fn group_normalise(
     inv_std.expect_len(kernel, "inv_std", shape.group_count())?;
     let grid = gpu.grid_1d(kernel, shape.group_count(), SUM_WORKGROUP)?;
     let views = [input, output, inv_std];
-    gpu.kernel(&GROUP_NORMALISE, &[SUM_WORKGROUP_CONSTANT])?.dispatch(gpu, grid, &views, bytemuck::bytes_of(shape))
+    gpu.dispatch(&GROUP_NORMALISE, &[SUM_WORKGROUP_CONSTANT], grid, &views, bytemuck::bytes_of(shape))
 }
 
 /// Plans the derivative of [`group_normalise`], whose output was `xhat`, applied to `grad`.
@@ -254,7 +249,7 @@ pub fn group_normalise_gradient(
     let constants = [SUM_WORKGROUP_CONSTANT, flag("ACCUMULATE", accumulate)];
     let grid = gpu.grid_1d(kernel, shape.group_count(), SUM_WORKGROUP)?;
     let views = [grad, xhat, inv_std, output];
-    gpu.kernel(&GROUP_NORMALISE_GRADIENT, &constants)?.dispatch(gpu, grid, &views, bytemuck::bytes_of(shape))
+    gpu.dispatch(&GROUP_NORMALISE_GRADIENT, &constants, grid, &views, bytemuck::bytes_of(shape))
 }
 
 /// Plans the tangent of [`group_normalise_gradient`] at a fixed `grad`, added to `output`.
@@ -274,6 +269,6 @@ pub fn group_normalise_curvature(
     inv_std.expect_len(kernel, "inv_std", shape.group_count())?;
     let grid = gpu.grid_1d(kernel, shape.group_count(), SUM_WORKGROUP)?;
     let views = [grad, xhat, x_tangent, xhat_tangent, inv_std, output];
-    let kernel = gpu.kernel(&GROUP_NORMALISE_CURVATURE, &[SUM_WORKGROUP_CONSTANT])?;
-    kernel.dispatch(gpu, grid, &views, bytemuck::bytes_of(shape))
+    let constants = [SUM_WORKGROUP_CONSTANT];
+    gpu.dispatch(&GROUP_NORMALISE_CURVATURE, &constants, grid, &views, bytemuck::bytes_of(shape))
 }

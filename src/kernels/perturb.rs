@@ -2,7 +2,7 @@
 
 use crate::gpu::{Access, Gpu, GpuError, KernelSpec, Recorder};
 
-use super::{Arena, FilterNorms, NoiseRange, NoiseStep, Sweep, WORKGROUP, flag};
+use super::{Arena, Constant, FilterNorms, NoiseRange, NoiseStep, Sweep, WORKGROUP, flag};
 
 pub(super) static PERTURB: KernelSpec = KernelSpec {
     entry: "perturb",
@@ -14,7 +14,7 @@ pub(super) static PERTURB: KernelSpec = KernelSpec {
     ),
     bindings: &[
         ("weights", Access::Read),
-        ("weights_eff", Access::ReadWrite),
+        ("weights_eff", Access::Real),
         ("blocks", Access::Read),
         ("filters", Access::Read),
         ("norms", Access::Read),
@@ -38,12 +38,12 @@ impl Perturb {
     /// As [`Sweep::new`], and where a kernel does not compile.
     pub fn new(gpu: &Gpu, arena: &Arena, noise: u32, filter_scaled: bool) -> Result<Self, GpuError> {
         let norms = FilterNorms::new(gpu, arena)?;
-        let clean = gpu.kernel(&PERTURB, &[WORKGROUP, ("NOISE", 0.0)])?;
-        let noisy =
-            gpu.kernel(&PERTURB, &[WORKGROUP, ("NOISE", f64::from(noise)), flag("FILTER_SCALED", filter_scaled)])?;
         let tables = [&arena.blocks.view(), &norms.by_tensor.view(), &norms.norms.view()];
-        let arenas = [&arena.weights, &arena.weights_eff];
-        let sweep = Sweep::new(gpu, PERTURB.entry, [&clean, &noisy], &arenas, &tables)?;
+        let constants: [&[Constant]; 2] = [
+            &[WORKGROUP, ("NOISE", 0.0)],
+            &[WORKGROUP, ("NOISE", f64::from(noise)), flag("FILTER_SCALED", filter_scaled)],
+        ];
+        let sweep = Sweep::new(gpu, &PERTURB, constants, &[&arena.weights], arena, &tables)?;
         Ok(Self { sweep, norms, filter_scaled })
     }
 

@@ -11,7 +11,7 @@ pub(super) static POOL: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/pool.wgsl"),
         include_str!("../../shaders/shared/index.wgsl"),
     ),
-    bindings: &[("input", Access::ReadWrite), ("output", Access::ReadWrite), ("chosen", Access::ReadWrite)],
+    bindings: &[("input", Access::Real), ("output", Access::Real), ("chosen", Access::ReadWrite)],
     immediate_bytes: size_of::<PoolShape>() as u32,
 };
 
@@ -25,10 +25,10 @@ pub(super) static POOL_GRADIENT: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/math.wgsl"),
     ),
     bindings: &[
-        ("grad_output", Access::ReadWrite),
+        ("grad_output", Access::Real),
         ("chosen", Access::ReadWrite),
-        ("saved", Access::ReadWrite),
-        ("grad_input", Access::ReadWrite),
+        ("saved", Access::Real),
+        ("grad_input", Access::Real),
     ],
     immediate_bytes: size_of::<PoolShape>() as u32,
 };
@@ -210,7 +210,7 @@ fn plan_pool(
     let constants = [WORKGROUP, ("MODE", mode), flag("ACCUMULATE", accumulate)];
     let grid = gpu.grid_1d(kernel, count / 4, WORKGROUP_SIZE)?;
     let views = [input, output, chosen.unwrap_or(&unused)];
-    gpu.kernel(&POOL, &constants)?.dispatch(gpu, grid, &views, bytemuck::bytes_of(shape))
+    gpu.dispatch(&POOL, &constants, grid, &views, bytemuck::bytes_of(shape))
 }
 
 /// Plans a pool backward; `saved` carries an activation whose derivative goes in with what it saved of the pool's input.
@@ -245,5 +245,5 @@ pub fn pool_gradient(
     let grid = gpu.grid_1d(kernel, count / 4, WORKGROUP_SIZE)?;
     let saved = saved.map_or(&unused[1], |(_, saved)| saved);
     let views = [grad_output, chosen.unwrap_or(&unused[0]), saved, grad_input];
-    gpu.kernel(&POOL_GRADIENT, &constants)?.dispatch(gpu, grid, &views, bytemuck::bytes_of(shape))
+    gpu.dispatch(&POOL_GRADIENT, &constants, grid, &views, bytemuck::bytes_of(shape))
 }

@@ -12,10 +12,10 @@ pub(super) static SOFTMAX_NLL: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/math.wgsl"),
     ),
     bindings: &[
-        ("logits", Access::ReadWrite),
+        ("logits", Access::Real),
         ("labels", Access::Read),
         ("indices", Access::Read),
-        ("grad_logits", Access::ReadWrite),
+        ("grad_logits", Access::Real),
         ("row_stats", Access::ReadWrite),
     ],
     immediate_bytes: size_of::<LossValues>() as u32,
@@ -109,8 +109,8 @@ pub(super) fn loss_values(
 /// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit.
 pub fn softmax_nll(gpu: &Gpu, buffers: &LossBuffers<'_>, shape: [usize; 2]) -> Result<LossKernel, GpuError> {
     let values = loss_values(SOFTMAX_NLL.entry, buffers, shape)?;
-    let kernel = gpu.kernel(&SOFTMAX_NLL, &[("WORKGROUP_SIZE", ROWS_PER_WORKGROUP as f64)])?;
+    let constants = [("WORKGROUP_SIZE", ROWS_PER_WORKGROUP as f64)];
     let grid = gpu.grid_1d(SOFTMAX_NLL.entry, shape[0], ROWS_PER_WORKGROUP)?;
     let views = [buffers.logits, buffers.labels, buffers.indices, buffers.grad_logits, buffers.row_stats];
-    Ok(LossKernel { dispatch: kernel.dispatch(gpu, grid, &views, &[])?, values, terms: 1.0 })
+    Ok(LossKernel { dispatch: gpu.dispatch(&SOFTMAX_NLL, &constants, grid, &views, &[])?, values, terms: 1.0 })
 }

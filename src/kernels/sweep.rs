@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::gpu::{ALIGNMENT_WORDS, Buffer, Dispatch, Gpu, GpuError, Kernel, Recorder, View, WORD_BYTES};
+use crate::gpu::{ALIGNMENT_WORDS, Buffer, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View, WORD_BYTES};
 
-use super::WORKGROUP_SIZE;
+use super::{Arena, Constant, WORKGROUP_SIZE};
 
 /// Elements that one Philox call serves.
 const OCTET: usize = 8;
@@ -58,38 +58,40 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// Binds `arenas` (all of one length) in as few parts as the adapter's binding limit allows, then `tables` whole.
+    /// Binds `arenas` (f32, as long as the weights), then `weights_eff`, in as few parts as the adapter's binding limit
+    /// allows, then `tables` whole; `clean` and `noisy` are the overrides without and with noise.
     ///
     /// # Errors
-    /// As [`Kernel::dispatch`]; [`GpuError::Grid`] past the adapter's grid.
+    /// As [`Gpu::dispatch`]; [`GpuError::Grid`] past the adapter's grid.
     pub fn new(
         gpu: &Gpu,
-        name: &'static str,
-        [clean, noisy]: [&Kernel; 2],
+        spec: &'static KernelSpec,
+        [clean, noisy]: [&[Constant]; 2],
         arenas: &[&Buffer],
+        arena: &Arena,
         tables: &[&View],
     ) -> Result<Self, GpuError> {
-        let block_bytes = ALIGNMENT_WORDS as u64 * WORD_BYTES;
-        let words = arenas.first().map_or(0, |arena| arena.len());
-        let blocks = (words / ALIGNMENT_WORDS) as u32;
-        let most = (gpu.limits().binding_bytes / block_bytes).min(u64::from(u32::MAX)) as u32;
+        // Two blocks, so that every part starts at a multiple of 256 bytes in f16 too.
+        let most = (gpu.limits().binding_bytes / (ALIGNMENT_WORDS as u64 * WORD_BYTES) / 2 * 2).max(2);
+        let most = most.min(u64::from(u32::MAX)) as u32;
+        let blocks = arena.layout.blocks();
         let mut parts = Vec::new();
-        for start in (0..blocks).step_by(most.max(1) as usize) {
+        for start in (0..blocks).step_by(most as usize) {
             let range = start..blocks.min(start.saturating_add(most));
-            let words = range.len() * ALIGNMENT_WORDS;
-            let views = arenas
-                .iter()
-                .map(|arena| arena.part(start as usize * ALIGNMENT_WORDS, words))
-                .collect::<Result<Vec<_>, _>>()?;
+            let (first, len) = (start as usize * ALIGNMENT_WORDS, range.len() * ALIGNMENT_WORDS);
+            let mut views = arenas.iter().map(|arena| arena.part(first, len)).collect::<Result<Vec<_>, _>>()?;
+            let element = arena.element;
+            let effective = arena.weights_eff.part(element.words(first), element.words(len))?;
+            views.push(effective.read_as(element, len)?);
             let views: Vec<_> = views.iter().chain(tables.iter().copied()).collect();
-            let grid = gpu.grid_1d(name, words / OCTET / OCTETS_PER_INVOCATION, WORKGROUP_SIZE)?;
+            let grid = gpu.grid_1d(spec.entry, len / OCTET / OCTETS_PER_INVOCATION, WORKGROUP_SIZE)?;
             parts.push(Part {
                 blocks: range,
-                clean: clean.dispatch(gpu, grid, &views, &[])?,
-                noisy: noisy.dispatch(gpu, grid, &views, &[])?,
+                clean: gpu.dispatch(spec, clean, grid, &views, &[])?,
+                noisy: gpu.dispatch(spec, noisy, grid, &views, &[])?,
             });
         }
-        Ok(Self { kernel: name, parts })
+        Ok(Self { kernel: spec.entry, parts })
     }
 
     /// Records the sweep over `ranges`; `immediates` completes the kernel's values from the head for each piece.

@@ -17,7 +17,7 @@ pub(super) static UPDATE_ADAM: KernelSpec = KernelSpec {
         ("exp_avg", Access::ReadWrite),
         ("exp_avg_sq", Access::ReadWrite),
         ("weights", Access::ReadWrite),
-        ("weights_eff", Access::ReadWrite),
+        ("weights_eff", Access::Real),
         ("blocks", Access::Read),
     ],
     immediate_bytes: size_of::<AdamStep>() as u32,
@@ -57,10 +57,10 @@ impl UpdateAdam {
     /// # Errors
     /// As [`Sweep::new`], and where the kernel does not compile.
     pub fn new(gpu: &Gpu, arena: &Arena, moments: [&Buffer; 2], noise: u32) -> Result<Self, GpuError> {
-        let clean = gpu.kernel(&UPDATE_ADAM, &[WORKGROUP, ("NOISE", 0.0)])?;
-        let noisy = gpu.kernel(&UPDATE_ADAM, &[WORKGROUP, ("NOISE", f64::from(noise))])?;
-        let arenas = [&arena.grads, moments[0], moments[1], &arena.weights, &arena.weights_eff];
-        Sweep::new(gpu, UPDATE_ADAM.entry, [&clean, &noisy], &arenas, &[&arena.blocks.view()]).map(Self)
+        let constants = |noise: u32| [WORKGROUP, ("NOISE", f64::from(noise))];
+        let arenas = [&arena.grads, moments[0], moments[1], &arena.weights];
+        let constants = [&constants(0)[..], &constants(noise)];
+        Sweep::new(gpu, &UPDATE_ADAM, constants, &arenas, arena, &[&arena.blocks.view()]).map(Self)
     }
 
     /// Records one update; `values.noise` holds seed, step and sigma.

@@ -16,7 +16,7 @@ pub(super) static UPDATE_SGD: KernelSpec = KernelSpec {
         ("grads", Access::Read),
         ("velocity", Access::ReadWrite),
         ("weights", Access::ReadWrite),
-        ("weights_eff", Access::ReadWrite),
+        ("weights_eff", Access::Real),
         ("blocks", Access::Read),
     ],
     immediate_bytes: size_of::<SgdStep>() as u32,
@@ -52,10 +52,10 @@ impl UpdateSgd {
     /// # Errors
     /// As [`Sweep::new`], and where the kernel does not compile.
     pub fn new(gpu: &Gpu, arena: &Arena, velocity: &Buffer, noise: u32) -> Result<Self, GpuError> {
-        let clean = gpu.kernel(&UPDATE_SGD, &[WORKGROUP, ("NOISE", 0.0)])?;
-        let noisy = gpu.kernel(&UPDATE_SGD, &[WORKGROUP, ("NOISE", f64::from(noise))])?;
-        let arenas = [&arena.grads, velocity, &arena.weights, &arena.weights_eff];
-        Sweep::new(gpu, UPDATE_SGD.entry, [&clean, &noisy], &arenas, &[&arena.blocks.view()]).map(Self)
+        let constants = |noise: u32| [WORKGROUP, ("NOISE", f64::from(noise))];
+        let arenas = [&arena.grads, velocity, &arena.weights];
+        let constants = [&constants(0)[..], &constants(noise)];
+        Sweep::new(gpu, &UPDATE_SGD, constants, &arenas, arena, &[&arena.blocks.view()]).map(Self)
     }
 
     /// Records one update; `values.noise` holds seed, step and sigma.
