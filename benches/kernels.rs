@@ -68,7 +68,7 @@ fn update(criterion: &mut Criterion) {
     let arena = Arena::new(&gpu, layout, &[1.0]).unwrap();
     let velocity = gpu.buffer("velocity", words).unwrap();
     let gaussian = jostle::noise::Distribution::Gaussian.code();
-    let kernel = UpdateSgd::new(&gpu, &arena, &velocity, gaussian).unwrap();
+    let kernel = UpdateSgd::new(&gpu, &arena, &velocity, gaussian, false).unwrap();
     let mut group = criterion.benchmark_group("sgd update of 2^20 weights");
     group.throughput(Throughput::Bytes(words as u64 * 4 * 6));
     for noisy in [false, true] {

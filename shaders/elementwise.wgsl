@@ -23,7 +23,7 @@ struct Shape {
 var<immediate> values: Shape;
 @group(0) @binding(0) var<storage, read_write> left: array<Real>;
 @group(0) @binding(1) var<storage, read_write> right: array<Real>;
-@group(0) @binding(2) var<storage, read_write> output: array<Real>;
+@group(0) @binding(2) var<storage, read_write> output: array<Out>;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn elementwise(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
@@ -46,5 +46,5 @@ fn elementwise(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(nu
     if ACCUMULATE {
         result += f32(output[i]);
     }
-    output[i] = Real(result);
+    output[i] = Out(result);
 }

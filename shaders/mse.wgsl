@@ -9,6 +9,8 @@
 // Dispatch  grid_1d(batch, WORKGROUP_SIZE), folded; one invocation a row.
 // Source    torch.nn.MSELoss with reduction "mean": over batch and features.
 
+// The gradient, but not the loss, is multiplied by the loss scale.
+override SCALED: bool = false;
 override WORKGROUP_SIZE: u32 = 8u;
 override ONE_HOT: bool = true;
 
@@ -28,6 +30,7 @@ var<immediate> values: Loss;
 @group(0) @binding(3) var<storage, read> targets: array<f32>;
 @group(0) @binding(4) var<storage, read_write> grad_outputs: array<Real>;
 @group(0) @binding(5) var<storage, read_write> row_stats: array<vec2<f32>>;
+@group(0) @binding(6) var<storage, read> scaling: ScalingState;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn mse(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
@@ -39,7 +42,8 @@ fn mse(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgr
     let valid = row < values.valid;
     let sample = indices[values.first + select(0u, row, valid)];
     let label = labels[sample];
-    let scale = select(0.0, values.gradient_scale, valid);
+    var scale = select(0.0, values.gradient_scale, valid);
+    if SCALED { scale *= scaling.loss_scale; }
     var sum = 0.0;
     var largest = f32(outputs[start]);
     var predicted = 0u;

@@ -9,6 +9,8 @@
 // Dispatch  grid_1d(batch, WORKGROUP_SIZE), folded; one invocation a row, three passes over its classes.
 // Source    label smoothing as in torch.nn.CrossEntropyLoss (Szegedy et al., CVPR 2016).
 
+// The gradient, but not the loss, is multiplied by the loss scale.
+override SCALED: bool = false;
 override WORKGROUP_SIZE: u32 = 8u; // small: a batch of 128 is 16 workgroups, enough for the threads of a CPU driver
 
 struct Loss {
@@ -26,6 +28,7 @@ var<immediate> values: Loss;
 @group(0) @binding(2) var<storage, read> indices: array<u32>;
 @group(0) @binding(3) var<storage, read_write> grad_logits: array<Real>;
 @group(0) @binding(4) var<storage, read_write> row_stats: array<vec2<f32>>;
+@group(0) @binding(5) var<storage, read> scaling: ScalingState;
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn softmax_nll(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
@@ -50,7 +53,8 @@ fn softmax_nll(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(nu
     }
     let sample_row = select(0u, row, valid);
     let target_class = labels[indices[values.first + sample_row]];
-    let scale = select(0.0, values.gradient_scale, valid);
+    var scale = select(0.0, values.gradient_scale, valid);
+    if SCALED { scale *= scaling.loss_scale; }
     let others = values.smoothing / f32(values.classes);
     var distances = 0.0; // of the classes' logits to the largest
     for (var c = 0u; c < values.classes; c++) {

@@ -14,6 +14,8 @@
 
 override WORKGROUP_SIZE: u32 = 64u;
 override NOISE: u32 = 0u;
+// Gradients are multiplied by scaling.factor; 0 leaves the weights and the state as they are.
+override SCALED: bool = false;
 
 struct AdamStep {
     noise: NoiseStep,
@@ -34,11 +36,15 @@ var<immediate> values: AdamStep;
 @group(0) @binding(3) var<storage, read_write> weights: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> weights_eff: array<vec4<Real>>;
 @group(0) @binding(5) var<storage, read> blocks: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read> scaling: ScalingState;
 
 // The clean update of vec4 number `i`; returns the new weights.
-fn update(i: u32) -> vec4<f32> {
+fn update(i: u32, factor: f32) -> vec4<f32> {
     let weight = weights[i];
-    let gradient = grads[i] + values.weight_decay * weight;
+    if SCALED && factor == 0.0 { return weight; }
+    var gradient = grads[i];
+    if SCALED { gradient *= factor; }
+    gradient += values.weight_decay * weight;
     let first = exp_avg[i];
     let mean = first + values.one_minus_beta1 * (gradient - first);
     let square = values.beta2 * exp_avg_sq[i] + values.one_minus_beta2 * gradient * gradient;
@@ -51,8 +57,8 @@ fn update(i: u32) -> vec4<f32> {
 }
 
 // The update of octet number `i`, whose block's entry is `block`.
-fn update_octet(i: u32, block: vec4<u32>) {
-    var next = mat2x4<f32>(update(2u * i), update(2u * i + 1u));
+fn update_octet(i: u32, block: vec4<u32>, factor: f32) {
+    var next = mat2x4<f32>(update(2u * i, factor), update(2u * i + 1u, factor));
     if NOISE != NOISE_NONE {
         next += noise_delta(NOISE, values.noise, block, i);
     }
@@ -71,6 +77,8 @@ fn update_adam(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(nu
     if NOISE != NOISE_NONE {
         block = blocks[values.noise.block_base + i / 8u];
     }
-    update_octet(i, block);
-    update_octet(i + 1u, block);
+    var factor = 1.0;
+    if SCALED { factor = scaling.factor; }
+    update_octet(i, block, factor);
+    update_octet(i + 1u, block, factor);
 }

@@ -4,14 +4,14 @@
 mod common;
 
 use common::{
-    ROUNDOFF, assert_within, device, guarded, hash,
+    ROUNDOFF, assert_within, device, guarded_as, hash,
     images::{conv_terms, padded, unpadded},
-    poisoned,
+    poisoned_as,
     reference::{activate, derivative, saved},
-    run, samples, wide,
+    rounding, run, samples, stored, wide,
 };
 use jostle::{
-    gpu::{Gpu, GpuError},
+    gpu::{Element, Gpu, GpuError},
     kernels::{
         Activation, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, Epilogue, conv, conv_pack,
         padded_channels,
@@ -19,11 +19,13 @@ use jostle::{
 };
 
 /// A convolution on the host: images channel-first, weights in PyTorch's layout.
+#[derive(Clone)]
 struct Case {
     batch: usize,
     input: [usize; 3],
     output: [usize; 3],
     options: ConvOptions,
+    element: Element,
     x: Vec<f32>,
     dy: Vec<f32>,
     weight: Vec<f32>,
@@ -43,11 +45,19 @@ impl Case {
             input,
             output,
             options,
+            element: Element::Word,
             x: samples(1, batch * input.iter().product::<usize>(), 1.0),
             dy: samples(2, batch * output.iter().product::<usize>(), 1.0),
             weight: samples(3, out_channels * input[2] / options.groups * taps, 0.5),
             bias: samples(4, out_channels, 1.0),
         }
+    }
+
+    /// The same with every operand stored in f16.
+    fn in_f16(&self) -> Self {
+        let element = Element::Half;
+        let [x, dy, weight, bias] = [&self.x, &self.dy, &self.weight, &self.bias].map(|values| stored(element, values));
+        Self { element, x, dy, weight, bias, ..*self }
     }
 
     fn shape(&self) -> ConvShape {
@@ -88,10 +98,11 @@ impl Case {
     fn run(&self, gpu: &Gpu, variant: ConvVariant, pass: ConvPass, epilogue: Epilogue, accumulate: bool) -> Vec<f32> {
         let shape = self.shape();
         let (ic, oc) = (self.input[2], self.output[2]);
-        let (x, dy) = (guarded(gpu, &padded(&self.x, ic)), guarded(gpu, &padded(&self.dy, oc)));
-        let weight = guarded(gpu, &self.weight);
-        let bias = guarded(gpu, &self.bias);
-        let packed = poisoned(gpu, if self.options.groups == 1 { shape.packed_words() } else { 1 });
+        let operand = |values: &[f32]| guarded_as(gpu, values, self.element);
+        let (x, dy) = (operand(&padded(&self.x, ic)), operand(&padded(&self.dy, oc)));
+        let (weight, bias) = (operand(&self.weight), operand(&self.bias));
+        let packed = if self.options.groups == 1 { shape.packed_words() } else { 1 };
+        let packed = poisoned_as(gpu, packed, self.element);
         if variant.wants_packed() {
             run(gpu, &[&conv_pack(gpu, &shape, &weight.view, &packed.view).unwrap()]);
         }
@@ -101,9 +112,10 @@ impl Case {
             ConvPass::DataGradient => (&dy, weights, self.x.len() / ic * padded_channels(ic), ic),
             ConvPass::WeightGradient => (&dy, &x, self.weight.len(), 0),
         };
-        let c = if accumulate { guarded(gpu, &vec![0.25; like]) } else { poisoned(gpu, like) };
-        let pre = poisoned(gpu, like);
-        let saved = guarded(gpu, &padded(&self.saved(epilogue), ic));
+        let result = self.result(pass);
+        let c = if accumulate { guarded_as(gpu, &vec![0.25; like], result) } else { poisoned_as(gpu, like, result) };
+        let pre = poisoned_as(gpu, like, self.element);
+        let saved = operand(&padded(&self.saved(epilogue), ic));
         let (aux, pre) = match epilogue {
             Epilogue::Plain => (None, None),
             Epilogue::BiasActivation { store_pre, .. } => (Some(&bias.view), store_pre.then_some(&pre.view)),
@@ -113,6 +125,11 @@ impl Case {
         run(gpu, &[&conv(gpu, variant, pass, &shape, epilogue, accumulate, &operands).unwrap()]);
         let found = c.read(gpu);
         if channels == 0 { found } else { unpadded(&found, channels) }
+    }
+
+    /// How the result of a pass is stored.
+    fn result(&self, pass: ConvPass) -> Element {
+        if pass == ConvPass::WeightGradient { Element::Word } else { self.element }
     }
 
     /// What forward would have saved of an activation before this convolution.
@@ -136,14 +153,26 @@ impl Case {
             };
             *sum += if accumulate { 0.25 } else { 0.0 };
         }
-        let bounds: Vec<_> = magnitudes.iter().map(|m| ROUNDOFF * terms.min(400.0) * (m + 4.0)).collect();
+        let mut bounds: Vec<_> = magnitudes.iter().map(|m| ROUNDOFF * terms.min(400.0) * (m + 4.0)).collect();
+        if self.result(pass) == Element::Half {
+            // A rounding of the result, and of what was saved, whose derivatives bend by less than 3.
+            let saved = if matches!(epilogue, Epilogue::ActivationGradient(_)) { 3.0 } else { 0.0 };
+            let added = |(sum, m): (&f64, &f64)| rounding(Element::Half, *sum) + saved * rounding(Element::Half, *m);
+            bounds.iter_mut().zip(sums.iter().zip(&magnitudes)).for_each(|(bound, of)| *bound += added(of));
+        }
         let found = self.run(gpu, variant, pass, epilogue, accumulate);
         let name = format!(
-            "{variant:?} {pass:?} {epilogue:?} {accumulate} {:?} -> {:?} {:?}",
-            self.input, self.output, self.options
+            "{variant:?} {pass:?} {epilogue:?} {accumulate} {:?} {:?} -> {:?} {:?}",
+            self.element, self.input, self.output, self.options
         );
         assert_within(&name, &found, &sums, &bounds);
     }
+}
+
+/// A case as f32, and as f16 where the device has it.
+fn cases(gpu: &Gpu, case: Case) -> Vec<Case> {
+    let half = gpu.has_f16().then(|| case.in_f16());
+    [case].into_iter().chain(half).collect()
 }
 
 const PASSES: [ConvPass; 3] = [ConvPass::Forward, ConvPass::DataGradient, ConvPass::WeightGradient];
@@ -175,9 +204,11 @@ fn random_geometries_agree_with_the_definition() {
         let input = [1 + draw(1, 9), 1 + draw(2, 9), groups * (1 + draw(3, 7))];
         let outputs = groups * (1 + draw(4, 9));
         let case = Case::new(1 + draw(5, 3), input, outputs, random_options(seed, [input[0], input[1]], groups));
-        for variant in ConvVariant::available(gpu, &case.shape()) {
-            for pass in PASSES {
-                case.check(gpu, variant, pass, Epilogue::Plain, seed % 2 == 1);
+        for case in cases(gpu, case) {
+            for variant in ConvVariant::available(gpu, &case.shape()) {
+                for pass in PASSES {
+                    case.check(gpu, variant, pass, Epilogue::Plain, seed % 2 == 1);
+                }
             }
         }
     }
@@ -187,7 +218,7 @@ fn random_geometries_agree_with_the_definition() {
 fn tiles_and_their_edges_agree_with_the_definition() {
     let gpu = device();
     let three = ConvOptions::square(3).padding(1);
-    let cases = [
+    let all = [
         Case::new(2, [8, 8, 32], 64, three),
         Case::new(3, [7, 9, 33], 65, three.stride(2)),
         Case::new(1, [33, 17, 3], 36, three),
@@ -195,7 +226,7 @@ fn tiles_and_their_edges_agree_with_the_definition() {
         Case::new(2, [14, 14, 6], 16, ConvOptions::square(5)),
         Case::new(2, [6, 6, 12], 12, ConvOptions { groups: 12, ..three }),
     ];
-    for case in &cases {
+    for case in all.into_iter().flat_map(|case| cases(gpu, case)) {
         for variant in ConvVariant::available(gpu, &case.shape()) {
             for pass in PASSES {
                 case.check(gpu, variant, pass, Epilogue::Plain, false);
@@ -209,7 +240,11 @@ fn epilogues_agree_with_the_definition() {
     let gpu = device();
     let bias = |activation, store_pre| Epilogue::BiasActivation { activation, store_pre };
     let case = Case::new(2, [5, 6, 7], 9, ConvOptions::square(3).padding(1).stride(2));
-    for variant in ConvVariant::available(gpu, &case.shape()) {
+    let all = cases(gpu, case).into_iter().flat_map(|case| {
+        let variants = ConvVariant::available(gpu, &case.shape());
+        variants.into_iter().map(move |variant| (case.clone(), variant))
+    });
+    for (case, variant) in all {
         case.check(gpu, variant, ConvPass::Forward, bias(Activation::Identity, false), true);
         case.check(gpu, variant, ConvPass::Forward, bias(Activation::Relu, false), false);
         case.check(gpu, variant, ConvPass::Forward, bias(Activation::Gelu, true), false);

@@ -83,7 +83,7 @@ fn train(case: &Case, config: &RunConfig) -> Trained {
         let scale = [[0.0, 1.0]; 3];
         let test = split.test.clone();
         let evaluator = Evaluator::new(gpu, &trainer.model, &trainer.arena, test, &scale, config.loss).unwrap();
-        evaluator.outputs(gpu, &trainer.arena).unwrap().1
+        evaluator.outputs(gpu).unwrap().1
     };
     let mut of = Trained { before: logits(&trainer), ..Trained::default() };
     let result = run(&mut trainer, config, None, &mut |event| {
@@ -164,7 +164,7 @@ fn a_state_dict_of_pytorch_gives_its_logits() {
     nn::load(gpu, &model, &arena, &parity_file("net.safetensors")).unwrap();
     let evaluator =
         Evaluator::new(gpu, &model, &arena, hashed_images(93, 8), &[[0.0, 1.0]; 3], jostle::graph::Loss::Nll).unwrap();
-    let (_, logits) = evaluator.outputs(gpu, &arena).unwrap();
+    let (_, logits) = evaluator.outputs(gpu).unwrap();
     let apart = worst(&logits, &case.after);
     assert!(apart <= TOLERANCE, "{apart}");
 }

@@ -15,10 +15,11 @@ use common::{
     samples, wide,
 };
 use jostle::{
+    gpu::Element,
     graph::{
         BatchInfo, BatchNormGradientCall, Call, Graph, Loss, Mode, Op, ParamInit, Plan, Schedule, ValueId, ValueShape,
     },
-    kernels::{Activation, Arena, ConvOptions, ConvPass, Epilogue, Pool},
+    kernels::{Activation, Arena, ConvOptions, ConvPass, EffectiveWeights, Epilogue, GradientScaling, Pool},
 };
 
 const NETWORKS: u64 = 16;
@@ -36,6 +37,9 @@ const MARGIN: f64 = 2e-5;
 /// derivative and by 1e-16/STEP, 1e-9 in all; the device by roundings, of which a norm that divides by a small deviation
 /// makes many: 1e-5 was seen, where most are below 1e-6.
 const TOLERANCE: f64 = 600.0 * ROUNDOFF;
+
+/// Of f16: small, so that nothing overflows here.
+const LOSS_SCALE: f32 = 64.0;
 
 /// Choices drawn from a seed.
 struct Draw {
@@ -294,12 +298,17 @@ impl Case {
     }
 
     /// Runs a batch, after another that leaves its rubbish behind: gradients, and the loss or with it the outputs.
-    fn run(&self, mode: Mode) -> (Vec<Vec<f32>>, f32, Vec<f32>) {
+    fn run(&self, mode: Mode, element: Element) -> (Vec<Vec<f32>>, f32, Vec<f32>) {
         let gpu = device();
-        let arena = Arena::new(gpu, self.graph.layout(), &vec![1.0; self.params.len()]).unwrap();
-        set(gpu, &arena, &arena.weights_eff, &self.params);
+        let arena = Arena::stored(gpu, self.graph.layout(), &vec![1.0; self.params.len()], element).unwrap();
+        set(gpu, &arena, &arena.weights, &self.params);
+        let mut recorder = gpu.record();
+        EffectiveWeights::new(gpu, &arena, &arena.weights).unwrap().record(&mut recorder);
+        recorder.submit().unwrap();
+        let scaling = GradientScaling { loss_scale: LOSS_SCALE, ..GradientScaling::initial(element) };
+        gpu.write(&arena.scaling.view(), &[scaling]).unwrap();
         let metrics = gpu.upload("metrics", &[f32::NAN; 4]).unwrap();
-        let schedule = Schedule::new(&self.graph, BATCH, mode).unwrap();
+        let schedule = Schedule::stored(&self.graph, BATCH, mode, element).unwrap();
         let plan = Plan::new(gpu, &schedule, &arena, &self.data.views(), &metrics.view(), self.loss).unwrap();
         let start = if mode == Mode::Accumulate { START } else { f32::NAN };
         let start: Vec<Vec<f32>> = self.params.iter().map(|param| vec![start; param.len()]).collect();
@@ -331,7 +340,7 @@ impl Case {
 
     fn check_gradients(&self, mode: Mode) {
         let params: Vec<Vec<f64>> = self.params.iter().map(|param| wide(param)).collect();
-        let (grads, loss, _) = self.run(mode);
+        let (grads, loss, _) = self.run(mode, Element::Word);
         let expected = self.mean_loss(&params) * self.batch[1] as f64;
         assert_close(&format!("{}: loss", self.name), &[loss], &[expected], 0.0, 1000.0 * ROUNDOFF);
         let start = if mode == Mode::Accumulate { f64::from(START) } else { 0.0 };
@@ -357,11 +366,28 @@ impl Case {
         }
     }
 
+    /// At weights that f16 holds, so that only what is stored on the way differs.
+    fn check_f16(&mut self) -> f64 {
+        for value in self.params.iter_mut().flatten() {
+            *value = half::f16::from_f32(*value).to_f32();
+        }
+        let [(exact, loss, _), (rounded, loss_f16, _)] =
+            [Element::Word, Element::Half].map(|element| self.run(Mode::Train, element));
+        let of = |grads: &[Vec<f32>]| wide(&grads.concat());
+        let (exact, rounded) = (of(&exact), of(&rounded));
+        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
+        let scale = f64::from(LOSS_SCALE);
+        let error =
+            norm(&mut exact.iter().zip(&rounded).map(|(e, r)| r / scale - e)) / norm(&mut exact.iter().copied());
+        assert!((loss - loss_f16).abs() < 1e-2 * loss.abs(), "{}: loss {loss} in f32, {loss_f16} in f16", self.name);
+        error
+    }
+
     fn check_evaluation(&self) {
         let [params, stats] = [&self.params, &self.stats].map(|of| of.iter().map(|of| wide(of)).collect::<Vec<_>>());
         let mut interpreter = Interpreter::new(&self.graph, Setting::Evaluation(&stats), &params);
         let expected = interpreter.run(&self.inputs()).concat();
-        let (_, _, outputs) = self.run(Mode::Evaluate);
+        let (_, _, outputs) = self.run(Mode::Evaluate, Element::Word);
         let size = expected.iter().fold(1.0_f64, |most, y| most.max(y.abs()));
         let found = &outputs[..expected.len()];
         assert_close(&format!("{}: outputs", self.name), found, &expected, 1000.0 * ROUNDOFF * size, 0.0);
@@ -374,6 +400,15 @@ fn gradients_agree_with_differences_of_the_loss() {
         let mode = if seed % 4 == 3 { Mode::Accumulate } else { Mode::Train };
         Case::new(seed).check_gradients(mode);
     }
+}
+
+#[test]
+fn f16_gradients_agree_with_f32() {
+    let errors: Vec<f64> = (0..NETWORKS).map(|seed| Case::new(seed).check_f16()).collect();
+    // A rounding to f16 may take a ReLU or a max pool to its other side, where the derivative is another: seen in one of 16
+    // networks, by 0.07. All others were below 3e-3, six roundings of f16.
+    let kinked = errors.iter().filter(|error| **error > 3e-3).count();
+    assert!(kinked <= 2 && errors.iter().all(|error| *error < 0.1), "relative errors of the gradients {errors:?}");
 }
 
 #[test]

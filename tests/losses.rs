@@ -60,6 +60,7 @@ impl Batch {
             indices: &indices,
             grad_logits: &grad.view,
             row_stats: &stats.view,
+            scaling: None,
         };
         let mut recorder = gpu.record();
         loss(&buffers).unwrap().record(&mut recorder, self.first, self.valid, LossTerms::mean_over(self.valid));
@@ -208,7 +209,7 @@ fn wrong_lengths_are_named() {
         lengths[wrong] -= 1;
         let of = lengths.map(|length| poisoned(gpu, length));
         let [logits, grad_logits, row_stats]: [&View; 3] = of.each_ref().map(|guarded| &guarded.view);
-        let buffers = LossBuffers { logits, labels: &index, indices: &index, grad_logits, row_stats };
+        let buffers = LossBuffers { logits, labels: &index, indices: &index, grad_logits, row_stats, scaling: None };
         for found in [softmax_nll(gpu, &buffers, [4, 3]), mse(gpu, &buffers, &MseTargets::OneHot, [4, 3])] {
             let is_named = matches!(found, Err(GpuError::Length { argument, .. }) if argument == name);
             assert!(is_named, "{name}");
@@ -216,7 +217,7 @@ fn wrong_lengths_are_named() {
     }
     let of = right.map(|length| poisoned(gpu, length));
     let [logits, grad_logits, row_stats] = of.each_ref().map(|guarded| &guarded.view);
-    let buffers = LossBuffers { logits, labels: &index, indices: &index, grad_logits, row_stats };
+    let buffers = LossBuffers { logits, labels: &index, indices: &index, grad_logits, row_stats, scaling: None };
     let short = MseTargets::Given(&index);
     let found = mse(gpu, &buffers, &short, [4, 3]);
     assert!(matches!(found, Err(GpuError::Length { argument: "targets", expected: 12, found: 4, .. })));

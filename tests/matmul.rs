@@ -4,12 +4,12 @@
 mod common;
 
 use common::{
-    ROUNDOFF, assert_within, awkward, device, guarded, poisoned,
+    ROUNDOFF, assert_within, awkward, device, elements, guarded_as, poisoned, poisoned_as,
     reference::{activate, derivative, saved},
-    run, samples,
+    rounding, run, samples, stored,
 };
 use jostle::{
-    gpu::{Gpu, GpuError},
+    gpu::{Element, Gpu, GpuError},
     kernels::{Activation, Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, matmul},
 };
 
@@ -52,9 +52,10 @@ struct Product {
     magnitudes: Vec<f64>,
 }
 
-fn product(layout: MatmulLayout, [m, n, k]: [usize; 3]) -> Product {
+fn product(layout: MatmulLayout, [m, n, k]: [usize; 3], element: Element) -> Product {
     // About 1/sqrt(k) keeps the sums where activations bend; the odd elements stand far out.
     let (a, b) = (awkward(1, m * k, 1.0), awkward(2, k * n, 1.5 / (k as f32).sqrt()));
+    let (a, b) = (stored(element, &a), stored(element, &b));
     let (mut sums, mut magnitudes) = (vec![0.0; m * n], vec![0.0; m * n]);
     for row in 0..m {
         for column in 0..n {
@@ -78,7 +79,14 @@ struct Expected {
     pre: Option<(Vec<f64>, Vec<f64>)>,
 }
 
-fn expected(of: &Product, epilogue: Epilogue, [m, n, k]: [usize; 3], start: Option<&[f32]>) -> Expected {
+/// `element` is how operands are stored, the result among them unless it is a gradient of the weights.
+fn expected(
+    of: &Product,
+    epilogue: Epilogue,
+    [m, n, k]: [usize; 3],
+    element: Element,
+    start: Option<&[f32]>,
+) -> Expected {
     // A sum of k rounded products in any order is off by at most k roundoffs of the sum of magnitudes (Higham,
     // Accuracy and Stability, 3.1); one more for the second-order terms.
     let sum_bound = |i: usize| (k + 1) as f64 * ROUNDOFF * of.magnitudes[i];
@@ -86,7 +94,7 @@ fn expected(of: &Product, epilogue: Epilogue, [m, n, k]: [usize; 3], start: Opti
     match epilogue {
         Epilogue::Plain => e.bounds = (0..m * n).map(sum_bound).collect(),
         Epilogue::BiasActivation { activation, store_pre } => {
-            let bias = samples(3, n, 1.0);
+            let bias = stored(element, &samples(3, n, 1.0));
             let pre: Vec<f64> = (0..m * n).map(|i| of.sums[i] + f64::from(bias[i % n])).collect();
             // one rounding more for the bias
             let pre_bounds: Vec<f64> = (0..m * n).map(|i| sum_bound(i) + ROUNDOFF * pre[i].abs()).collect();
@@ -103,7 +111,8 @@ fn expected(of: &Product, epilogue: Epilogue, [m, n, k]: [usize; 3], start: Opti
             e.values = slopes.iter().zip(&of.sums).map(|(slope, sum)| slope * sum).collect();
             // slope times the sum's error, plus the slope's own: rounding of what was saved (twice over in 1 - s^2),
             // of the function and of the product, together below 8 roundoffs of 1 + |x| <= 4.
-            e.bounds = (0..m * n).map(|i| 1.13 * sum_bound(i) + 32.0 * ROUNDOFF * of.sums[i].abs()).collect();
+            let slope_bound = |i: usize| 32.0 * rounding(element, 1.0) * of.sums[i].abs();
+            e.bounds = (0..m * n).map(|i| 1.13 * sum_bound(i) + slope_bound(i)).collect();
             e.aux = Some(arguments.iter().map(|x| saved(activation, f64::from(*x))).collect());
         }
     }
@@ -116,15 +125,22 @@ fn expected(of: &Product, epilogue: Epilogue, [m, n, k]: [usize; 3], start: Opti
     e
 }
 
-fn check(gpu: &Gpu, variant: MatmulVariant, layout: MatmulLayout, shape: [usize; 3], of: &Product) {
+fn check(gpu: &Gpu, variant: MatmulVariant, layout: MatmulLayout, shape: [usize; 3], element: Element, of: &Product) {
     let [m, n, k] = shape;
-    let (a, b) = (guarded(gpu, &of.a), guarded(gpu, &of.b));
-    let start = samples(5, m * n, 2.0);
+    let (a, b) = (guarded_as(gpu, &of.a, element), guarded_as(gpu, &of.b, element));
+    let result = if layout == MatmulLayout::WeightGradient { Element::Word } else { element };
+    let start = stored(result, &samples(5, m * n, 2.0));
     for (epilogue, accumulate) in epilogues() {
-        let expected = expected(of, epilogue, shape, accumulate.then_some(&start));
-        let c = if accumulate { guarded(gpu, &start) } else { poisoned(gpu, m * n) };
-        let aux = expected.aux.as_ref().map(|aux| guarded(gpu, aux));
-        let pre = expected.pre.as_ref().map(|_| poisoned(gpu, m * n));
+        let mut expected = expected(of, epilogue, shape, element, accumulate.then_some(&start));
+        if result == Element::Half {
+            expected.bounds.iter_mut().zip(&expected.values).for_each(|(b, value)| *b += rounding(result, *value));
+        }
+        if let (Element::Half, Some((values, bounds))) = (element, &mut expected.pre) {
+            bounds.iter_mut().zip(values).for_each(|(b, value)| *b += rounding(element, *value));
+        }
+        let c = if accumulate { guarded_as(gpu, &start, result) } else { poisoned_as(gpu, m * n, result) };
+        let aux = expected.aux.as_ref().map(|aux| guarded_as(gpu, aux, element));
+        let pre = expected.pre.as_ref().map(|_| poisoned_as(gpu, m * n, element));
         let operands = MatmulOperands {
             a: &a.view,
             b: &b.view,
@@ -134,7 +150,7 @@ fn check(gpu: &Gpu, variant: MatmulVariant, layout: MatmulLayout, shape: [usize;
         };
         let size = MatmulShape::new(m, n, k).unwrap();
         run(gpu, &[&matmul(gpu, variant, layout, size, epilogue, accumulate, &operands).unwrap()]);
-        let name = format!("{variant:?} {layout:?} {shape:?} {epilogue:?} accumulate {accumulate}");
+        let name = format!("{variant:?} {layout:?} {shape:?} {element:?} {epilogue:?} accumulate {accumulate}");
         assert_within(&name, &c.read(gpu), &expected.values, &expected.bounds);
         if let (Some(pre), Some((values, bounds))) = (pre, &expected.pre) {
             assert_within(&format!("{name}, pre"), &pre.read(gpu), values, bounds);
@@ -144,10 +160,10 @@ fn check(gpu: &Gpu, variant: MatmulVariant, layout: MatmulLayout, shape: [usize;
 
 fn check_layout(layout: MatmulLayout) {
     let gpu = device();
-    for shape in SHAPES {
-        let of = product(layout, shape);
+    for (shape, element) in SHAPES.into_iter().flat_map(|shape| elements(gpu).map(move |element| (shape, element))) {
+        let of = product(layout, shape, element);
         for variant in MatmulVariant::available(gpu) {
-            check(gpu, variant, layout, shape, &of);
+            check(gpu, variant, layout, shape, element, &of);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use common::{device, images::hashed_images};
 use jostle::{
-    gpu::Limits,
+    gpu::{Element, Limits},
     graph::{Graph, Loss, Mode, Node, Op, Plan, Schedule, ValueId, memory},
     kernels::{Activation, Arena, Pool},
     nn::{Model, Target},
@@ -120,7 +120,7 @@ fn no_tensor_lies_in_two_buffers() {
         assert!(banks.iter().all(|words| (words * WORD) as u64 <= BUFFER_BYTES), "{name}: {banks:?}");
         for (slot, of) in schedule.slots.iter().enumerate() {
             let (bank, start) = placement.place_of(slot);
-            assert!(start + of.words <= banks[bank], "{name}: {} does not end in its buffer", of.name);
+            assert!(start + of.words() <= banks[bank], "{name}: {} does not end in its buffer", of.name);
         }
         assert!((model.graph.layout().words() * WORD) as u64 <= BUFFER_BYTES, "{name}: the weights");
     }
@@ -130,7 +130,9 @@ fn no_tensor_lies_in_two_buffers() {
 #[test]
 fn default_limits_hold_resnet18() {
     let limits = Limits { buffer_bytes: 256 << 20, binding_bytes: 128 << 20, workgroups: 65_535 };
-    let of = |name: &str, batch| Footprint::new(&model(name), batch, OptimizerKind::Sgd).unwrap().0.excess(limits);
+    let of = |name: &str, batch| {
+        Footprint::new(&model(name), batch, OptimizerKind::Sgd, Element::Word).unwrap().0.excess(limits)
+    };
     assert_eq!(of("resnet18", BATCH), None);
     assert!(of("resnet18", 1024).unwrap().contains("largest tensor"));
     assert!(of("mlp:9000-9000-10", 1).unwrap().contains("a buffer holds"));

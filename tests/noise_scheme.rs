@@ -160,7 +160,7 @@ fn fused_noise_is_the_standalone_noise() {
                 let arena = arena(gpu, &scheme, &weights(0.5));
                 set(gpu, &arena, &arena.grads, &weights(1.0));
                 let config = OptimizerConfig { kind, momentum: 0.9, weight_decay: 0.01, ..OptimizerConfig::default() };
-                let mut optimizer = Optimizer::new(gpu, config, &arena, distribution.code()).unwrap();
+                let mut optimizer = Optimizer::new(gpu, config, &arena, distribution.code(), false).unwrap();
                 let kernel = Perturb::new(gpu, &arena, distribution.code(), false).unwrap();
                 for step in 0..6 {
                     let next = scheme.at(step + 1, 0, 1);
@@ -189,7 +189,7 @@ fn clean_weights_survive_any_noise_exactly() {
             let arena = arena(gpu, &scheme, &clean);
             set(gpu, &arena, &arena.grads, &weights(1.0));
             let config = OptimizerConfig { kind, momentum: 0.9, weight_decay: 0.1, ..OptimizerConfig::default() };
-            let mut optimizer = Optimizer::new(gpu, config, &arena, Distribution::Gaussian.code()).unwrap();
+            let mut optimizer = Optimizer::new(gpu, config, &arena, Distribution::Gaussian.code(), false).unwrap();
             for step in 0..7 {
                 let next = scheme.at(step + 1, 0, 1);
                 let mut recorder = gpu.record();

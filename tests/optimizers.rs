@@ -64,7 +64,7 @@ fn check(config: OptimizerConfig, error: f64) {
     let scheme = scheme(NoiseConfig { mode: Mode::None, ..NoiseConfig::default() }, 1);
     let start = tensors(1, 0.5);
     let arena = arena(gpu, &scheme, &start);
-    let mut optimizer = Optimizer::new(gpu, config.clone(), &arena, 1).unwrap();
+    let mut optimizer = Optimizer::new(gpu, config.clone(), &arena, 1, false).unwrap();
     let mut expected: Vec<Vec<f64>> = start.iter().map(|tensor| wide(tensor)).collect();
     let mut torch: Vec<Vec<Torch>> =
         start.iter().map(|tensor| tensor.iter().map(|_| Torch::default()).collect()).collect();

@@ -100,7 +100,7 @@ fn a_network_trained_in_pytorch_gives_the_same_logits() {
     nn::load(&gpu, &prepared.model, &arena, &fixture("final-momentum-none.safetensors")).unwrap();
     let test = prepared.split.test.clone();
     let evaluator = Evaluator::new(&gpu, &prepared.model, &arena, test, &[[0.0, 1.0]], case.config.loss).unwrap();
-    let (_, found) = evaluator.outputs(&gpu, &arena).unwrap();
+    let (_, found) = evaluator.outputs(&gpu).unwrap();
     let expected = &read_tensors(&fixture("logits-momentum-none.safetensors")).unwrap()[0];
     assert_eq!(expected.shape, [500, 10]);
     let worst = found.iter().zip(&expected.values).map(|(f, e)| (f - e).abs()).fold(0.0, f32::max);

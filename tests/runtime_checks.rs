@@ -55,6 +55,7 @@ fn rows(gpu: &Gpu, results: &mut Results) {
             indices: &indices,
             grad_logits: &grad.view,
             row_stats: &stats.view,
+            scaling: None,
         };
         let loss = if is_nll {
             softmax_nll(gpu, &buffers, [batch, classes]).unwrap()
@@ -102,7 +103,7 @@ fn arenas(gpu: &Gpu, results: &mut Results) {
             let arena = arena(gpu, &scheme, &weights);
             set(gpu, &arena, &arena.grads, &weights);
             let config = OptimizerConfig { kind, momentum: 0.9, ..OptimizerConfig::default() };
-            let mut optimizer = Optimizer::new(gpu, config, &arena, distribution.code()).unwrap();
+            let mut optimizer = Optimizer::new(gpu, config, &arena, distribution.code(), false).unwrap();
             let kernel = Perturb::new(gpu, &arena, distribution.code(), true).unwrap();
             let mut recorder = gpu.record();
             optimizer.record(gpu, &mut recorder, 0.1, &scheme.at(1, 0, 1)).unwrap();

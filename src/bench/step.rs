@@ -167,7 +167,7 @@ impl StepBench {
             host.push(noisy.step(None)?);
         }
         let kernels = self.kernels(gpu, &mut noisy)?;
-        let schedule = Schedule::new(&model.graph, batch, PlanMode::Train)?;
+        let schedule = Schedule::stored(&model.graph, batch, PlanMode::Train, self.config.precision.element())?;
         let words = model.graph.layout().words() as u64;
         // The update reads grads, state and weights and writes state, weights and weights_eff.
         let update_bytes = words * 4 * (4 + 2 * noisy.trainer.optimizer_state_arenas() as u64);

@@ -52,9 +52,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let samples = data.len();
     let evaluator = Evaluator::new(&gpu, &prepared.model, &arena, data, &normalisation, config.loss)?;
     let evaluation = match &args.logits {
-        None => evaluator.evaluate(&gpu, &arena)?,
+        None => evaluator.evaluate(&gpu)?,
         Some(path) => {
-            let (evaluation, values) = evaluator.outputs(&gpu, &arena)?;
+            let (evaluation, values) = evaluator.outputs(&gpu)?;
             let shape = vec![samples, prepared.model.classes()];
             write_tensors(path, &[NamedTensor { name: "logits".to_owned(), shape, values }], HashMap::new())?;
             evaluation

@@ -5,7 +5,7 @@ use jostle::{
     nn::Model,
     optim::OptimizerKind,
     report::Table,
-    train::Footprint,
+    train::{Footprint, Precision},
 };
 use serde::Serialize;
 
@@ -23,6 +23,9 @@ pub(super) struct Args {
     /// Optimizer, for the bytes of its state: sgd, adam or adamw
     #[arg(long, default_value_t = OptimizerKind::Sgd)]
     optimizer: OptimizerKind,
+    /// Precision: f32, or f16 for activations and the weights that the network sees
+    #[arg(long, default_value_t = Precision::F32)]
+    precision: Precision,
 }
 
 #[derive(Serialize)]
@@ -80,7 +83,7 @@ fn step(name: &str, call: &Call, batch: usize) -> Step {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let (footprint, schedule) = Footprint::new(&args.model, args.batch, args.optimizer)?;
+    let (footprint, schedule) = Footprint::new(&args.model, args.batch, args.optimizer, args.precision.element())?;
     let mut steps: Vec<_> = schedule.steps.iter().map(|s| step(&s.name, &s.call, args.batch)).collect();
     steps.push(Step {
         name: "update and next noise".to_owned(),

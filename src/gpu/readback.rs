@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use super::{Gpu, GpuError, View, WORD_BYTES};
+use super::{Element, Gpu, GpuError, View, WORD_BYTES};
 
 /// A copy on its way back; the device need not be idle.
 #[derive(Debug)]
@@ -37,6 +37,21 @@ impl Gpu {
     /// As [`Gpu::read_later`], or [`GpuError::Readback`].
     pub fn read<T: bytemuck::AnyBitPattern>(&self, view: &View) -> Result<Vec<T>, GpuError> {
         self.read_later(view)?.wait(self)
+    }
+}
+
+impl Gpu {
+    /// The elements of a view of f32 or f16, as f32.
+    ///
+    /// # Errors
+    /// As [`Gpu::read`].
+    pub fn read_floats(&self, view: &View) -> Result<Vec<f32>, GpuError> {
+        if view.element() != Element::Half {
+            return self.read(view);
+        }
+        // The last word may hold half an element more.
+        let halves: Vec<half::f16> = self.read(view)?;
+        Ok(halves[..view.len()].iter().map(|half| half.to_f32()).collect())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Calls bound to buffers: each becomes what a step records.
 
 use crate::{
-    gpu::{Buffer, Dispatch, Gpu, GpuError, View},
+    gpu::{Buffer, Dispatch, Element, Gpu, GpuError, View},
     kernels::{
         Arena, BatchNorm, BatchNormGradient, BatchNormGradientViews, BatchNormViews, ConvOperands, Dropout, Gather,
         GatherViews, LossBuffers, LossKernel, LossTangent, MatmulOperands, MatmulShape, MetricsSum, MseTargets, affine,
@@ -45,7 +45,8 @@ pub(super) struct Binder<'a> {
 impl Binder<'_> {
     pub(super) fn slot(&self, SlotId(slot): SlotId) -> Result<View, GpuError> {
         let (bank, offset) = self.placement.place_of(slot);
-        self.banks[bank].part(offset, self.schedule.slots[slot].words)
+        let of = &self.schedule.slots[slot];
+        self.banks[bank].part(offset, of.words())?.read_as(of.element, of.len)
     }
 
     fn optional(&self, slot: Option<SlotId>) -> Result<Option<View>, GpuError> {
@@ -55,7 +56,7 @@ impl Binder<'_> {
     fn tensor(&self, tensor: Tensor) -> Result<View, GpuError> {
         match tensor {
             Tensor::Slot(slot) => self.slot(slot),
-            Tensor::Weight(param) => self.arena.tensor(&self.arena.weights_eff, param.0),
+            Tensor::Weight(param) => self.arena.effective(param.0),
             Tensor::Grad(param) => self.arena.tensor(&self.arena.grads, param.0),
             Tensor::Direction(param) => self.arena.tensor(&self.tangents()?.direction, param.0),
             Tensor::Product(param) => self.arena.tensor(&self.tangents()?.product, param.0),
@@ -112,12 +113,14 @@ impl Binder<'_> {
     }
 
     fn loss(&self, [logits, grad_logits, row_stats]: [SlotId; 3]) -> Result<Stage, GpuError> {
+        let scaling = self.arena.scaling.view();
         let buffers = LossBuffers {
             logits: &self.slot(logits)?,
             labels: &self.data.labels,
             indices: &self.data.indices,
             grad_logits: &self.slot(grad_logits)?,
             row_stats: &self.slot(row_stats)?,
+            scaling: (self.schedule.element == Element::Half).then_some(&scaling),
         };
         let shape = [self.schedule.batch, self.schedule.classes];
         Ok(Stage::Loss(match self.loss {

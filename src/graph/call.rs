@@ -1,7 +1,11 @@
 //! The dispatches of a schedule, before any device is involved, and the tensors between them.
 
-use crate::kernels::{
-    Activation, BatchNormShape, ConvPass, ConvShape, Elementwise, Epilogue, MatmulLayout, NormShape, Pool, PoolShape,
+use crate::{
+    gpu::Element,
+    kernels::{
+        Activation, BatchNormShape, ConvPass, ConvShape, Elementwise, Epilogue, MatmulLayout, NormShape, Pool,
+        PoolShape,
+    },
 };
 
 use super::{ParamId, StatId, op::BatchNormOp};
@@ -15,8 +19,18 @@ pub struct SlotId(pub(super) usize);
 pub struct Slot {
     /// For people.
     pub name: String,
+    /// Elements.
+    pub len: usize,
+    /// How they are stored.
+    pub element: Element,
+}
+
+impl Slot {
     /// Size in words.
-    pub words: usize,
+    #[must_use]
+    pub fn words(&self) -> usize {
+        self.element.words(self.len)
+    }
 }
 
 /// Any tensor that a call can read or write.

@@ -105,7 +105,8 @@ impl Schedule {
             Op::Norm(op) => self.norm(graph, node, op, [input, output])?,
             Op::Pool(pool) => {
                 let shape = pool_shape(graph, self.batch, node.inputs[0], &pool)?;
-                let chosen = pool.chooses().then(|| self.slot("chosen", graph.shape(node.output).words()));
+                let chosen =
+                    pool.chooses().then(|| self.slot_words("chosen", self.batch * graph.shape(node.output).words()));
                 let call = PoolCall { pool, shape, input, output, chosen, accumulate: false };
                 self.push("pool forward", Call::Pool(call));
                 chosen.map_or(Kept::Nothing, Kept::Chosen)
@@ -214,7 +215,7 @@ impl Schedule {
         if shape.groups() > 1 {
             return Tensor::Weight(weight);
         }
-        let output = self.slot_words("packed weights", shape.packed_words());
+        let output = self.slot_of("packed weights", shape.packed_words(), self.element);
         let call = Call::Pack { weight: Tensor::Weight(weight), output, shape: *shape };
         self.push(&format!("{name} pack"), call);
         Tensor::Slot(output)

@@ -111,12 +111,12 @@ impl Plan {
     ) -> Result<Self, GpuError> {
         let limits = gpu.limits();
         let bank_words = memory::bank_words(limits.buffer_bytes);
-        if let Some(slot) = schedule.slots.iter().max_by_key(|slot| slot.words)
-            && slot.words as u64 * WORD_BYTES > limits.binding_bytes.min(limits.buffer_bytes)
+        if let Some(slot) = schedule.slots.iter().max_by_key(|slot| slot.words())
+            && slot.words() as u64 * WORD_BYTES > limits.binding_bytes.min(limits.buffer_bytes)
         {
             return Err(GpuError::TooLarge {
                 what: format!("tensor {} of a batch of {}", slot.name, schedule.batch),
-                bytes: slot.words as u64 * WORD_BYTES,
+                bytes: slot.words() as u64 * WORD_BYTES,
                 limit: limits.binding_bytes.min(limits.buffer_bytes),
                 limit_name: "max_storage_buffer_binding_size",
             });

@@ -1,5 +1,7 @@
 //! A graph as an ordered list of calls over named tensors, before any device is involved.
 
+use crate::gpu::Element;
+
 use super::{
     Graph, GraphError, ParamId, ValueShape,
     autodiff::Backward,
@@ -82,15 +84,26 @@ pub struct Schedule {
     pub output: SlotId,
     /// What the schedule is for.
     pub mode: Mode,
+    /// How activations, their gradients and the weights that the network sees are stored.
+    pub element: Element,
 }
 
 impl Schedule {
-    /// The calls of a batch of `batch` samples.
+    /// The calls of a batch of `batch` samples, all tensors in f32.
+    ///
+    /// # Errors
+    /// As [`Schedule::stored`].
+    pub fn new(graph: &Graph, batch: usize, mode: Mode) -> Result<Self, GraphError> {
+        Self::stored(graph, batch, mode, Element::Word)
+    }
+
+    /// The calls of a batch of `batch` samples; activations and the weights that the network sees are stored as `element`,
+    /// which for derivatives along a direction has to be f32.
     ///
     /// # Errors
     /// [`GraphError::NoLayers`], [`GraphError::NoBatch`], or [`GraphError::Shape`] for an output that is an image or a
     /// batch that is too large.
-    pub fn new(graph: &Graph, batch: usize, mode: Mode) -> Result<Self, GraphError> {
+    pub fn stored(graph: &Graph, batch: usize, mode: Mode, element: Element) -> Result<Self, GraphError> {
         if graph.params().is_empty() {
             return Err(GraphError::NoLayers);
         }
@@ -104,11 +117,11 @@ impl Schedule {
         };
         let input = graph.shape(graph.input());
         let mut schedule =
-            Self { batch, input, classes, slots: Vec::new(), steps: Vec::new(), output: SlotId(0), mode };
+            Self { batch, input, classes, slots: Vec::new(), steps: Vec::new(), output: SlotId(0), mode, element };
         let forward = schedule.forward(graph)?;
         schedule.output = forward.values[graph.output().0];
         let grad_logits = schedule.slot("grad logits", classes);
-        let row_stats = schedule.slot("row stats", 2);
+        let row_stats = schedule.slot_words("row stats", 2 * batch);
         let logits = schedule.output;
         schedule.push("loss", Call::Loss { logits, grad_logits, row_stats });
         schedule.push("metrics", Call::Metrics { row_stats });
@@ -121,14 +134,19 @@ impl Schedule {
         Ok(schedule)
     }
 
-    /// A new tensor of `width` per row.
+    /// A new activation, or gradient of one, of `width` per row.
     pub(super) fn slot(&mut self, name: &str, width: usize) -> SlotId {
-        self.slot_words(name, self.batch * width)
+        self.slot_of(name, self.batch * width, self.element)
     }
 
-    /// A new tensor of `words`, whatever the batch.
+    /// A new tensor of words, whatever the batch: sums, tables and indices.
     pub(super) fn slot_words(&mut self, name: &str, words: usize) -> SlotId {
-        self.slots.push(Slot { name: name.to_owned(), words });
+        self.slot_of(name, words, Element::Word)
+    }
+
+    /// A new tensor of `len` elements.
+    pub(super) fn slot_of(&mut self, name: &str, len: usize, element: Element) -> SlotId {
+        self.slots.push(Slot { name: name.to_owned(), len, element });
         SlotId(self.slots.len() - 1)
     }
 
@@ -140,7 +158,7 @@ impl Schedule {
     #[must_use]
     pub fn lives(&self) -> Vec<Life> {
         let mut lives: Vec<_> =
-            self.slots.iter().map(|slot| Life { words: slot.words, first: usize::MAX, last: 0 }).collect();
+            self.slots.iter().map(|slot| Life { words: slot.words(), first: usize::MAX, last: 0 }).collect();
         for (step, PlanStep { call, .. }) in self.steps.iter().enumerate() {
             for SlotId(slot) in call.slots() {
                 lives[slot].first = lives[slot].first.min(step);
@@ -169,7 +187,8 @@ impl Schedule {
     /// or write: the least traffic without reuse between calls.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let slot = |slot: &SlotId| self.slots[slot.0].words;
+        let slot = |slot: &SlotId| self.slots[slot.0].words();
+        let real = |len: usize| self.element.words(len);
         let words: usize = self
             .steps
             .iter()
@@ -178,9 +197,11 @@ impl Schedule {
                 Call::Gather { output } => slot(output) + self.batch * self.input.features() / 4,
                 Call::Matmul(call) => {
                     let [m, n, k] = call.shape;
-                    m * k + k * n + m * n
+                    // A gradient of the weights is f32.
+                    let result = if call.c.slot().is_some() { real(m * n) } else { m * n };
+                    real(m * k) + real(k * n) + result
                 }
-                Call::ColumnSum { shape: [rows, columns, _], .. } => rows * columns + columns,
+                Call::ColumnSum { input, shape: [_, columns, _], .. } => slot(input) + columns,
                 call => call.slots().iter().map(slot).sum::<usize>() + call.param_words(),
             })
             .sum();

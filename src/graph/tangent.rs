@@ -117,7 +117,7 @@ impl Pass<'_> {
                 if let Some(tangent) = self.tangents[slot.0] {
                     return Target { tensor: Tensor::Slot(tangent), accumulate };
                 }
-                let tangent = self.new_slot("tangent", self.schedule.slots[slot.0].words);
+                let tangent = self.new_slot("tangent", self.schedule.slots[slot.0].len);
                 self.tangents[slot.0] = Some(tangent);
                 Target { tensor: Tensor::Slot(tangent), accumulate: false }
             }
@@ -177,7 +177,7 @@ impl Pass<'_> {
             (Epilogue::BiasActivation { activation: Activation::Identity, .. }, ..) => self.target(c, false),
             (Epilogue::BiasActivation { .. }, _, Some(pre)) => self.target(Tensor::Slot(pre), false),
             (Epilogue::BiasActivation { .. }, Tensor::Slot(output), None) => {
-                let words = self.schedule.slots[output.0].words;
+                let words = self.schedule.slots[output.0].len;
                 Target { tensor: Tensor::Slot(self.new_slot("sums tangent", words)), accumulate: false }
             }
             _ => self.target(c, accumulate),
@@ -248,7 +248,7 @@ impl Pass<'_> {
                     self.push_elementwise(name, gradient(activation), [of_left, saved], target.tensor, target.next());
                 }
                 if let Some(of_saved) = of_right {
-                    let product = self.new_slot("curved", self.schedule.slots[left.0].words);
+                    let product = self.new_slot("curved", self.schedule.slots[left.0].len);
                     let (multiply, curve) = (Elementwise::Multiply, Elementwise::ActivationCurvature(activation));
                     self.push_elementwise(name, multiply, [left, of_saved], Tensor::Slot(product), false);
                     self.push_elementwise(name, curve, [product, saved], target.tensor, target.next());

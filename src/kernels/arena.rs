@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use crate::gpu::{ALIGNMENT_WORDS, Buffer, Element, Gpu, GpuError, View};
 
+use super::GradientScaling;
+
 /// Tensors start at multiples of this many elements: 256 bytes of f16, so that one layout serves f32 and f16 arenas.
 const ALIGNMENT: usize = 2 * ALIGNMENT_WORDS;
 
@@ -104,6 +106,8 @@ pub struct Arena {
     pub grads: Buffer,
     /// Per 64-element block (tensor, first octet within the tensor, noise scale as bits, 0).
     pub blocks: Buffer,
+    /// How gradients are scaled from the loss to the update: one [`GradientScaling`].
+    pub scaling: Buffer,
     /// Running statistics of batch norms; no part of training's weights, so noise and optimizer leave them alone.
     pub stats: Buffer,
 }
@@ -129,6 +133,7 @@ impl Arena {
             element,
             grads: gpu.buffer("grads", words)?,
             blocks: gpu.upload("blocks", &block_table(&layout, scales))?,
+            scaling: gpu.upload("gradient scaling", &[GradientScaling::initial(element)])?,
             stats: gpu.buffer("running statistics", layout.stat_words)?,
             layout,
         })

@@ -12,7 +12,7 @@ pub(super) static ELEMENTWISE: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/activation.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
     ),
-    bindings: &[("left", Access::Real), ("right", Access::Real), ("output", Access::Real)],
+    bindings: &[("left", Access::Real), ("right", Access::Real), ("output", Access::Out)],
     immediate_bytes: 4,
 };
 

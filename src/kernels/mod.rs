@@ -3,15 +3,16 @@
 mod activation;
 mod arena;
 mod batch_norm;
-mod clip;
 mod column_sum;
 mod conv;
 mod dropout;
+mod effective;
 mod elementwise;
 mod factored;
 mod filter_norm;
 mod flatten;
 mod gather;
+mod gradient_factor;
 mod init_uniform;
 mod loss_tangent;
 mod matmul;
@@ -30,17 +31,18 @@ mod update_sgd;
 pub use activation::Activation;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
 pub use batch_norm::{BatchNorm, BatchNormGradient, BatchNormGradientViews, BatchNormShape, BatchNormViews};
-pub use clip::Clip;
 pub use column_sum::{chunk_sum, column_sum};
 pub use conv::{
     ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, conv, conv_pack, conv_variant, padded_channels,
 };
 pub use dropout::Dropout;
+pub use effective::EffectiveWeights;
 pub use elementwise::{Elementwise, elementwise};
 pub use factored::{Factored, FactoredModel, FactoredViews};
 pub use filter_norm::FilterNorms;
 pub use flatten::flatten;
 pub use gather::{Augmentation, Gather, GatherViews};
+pub use gradient_factor::{GROWTH_INTERVAL, GradientFactor, GradientScaling};
 pub use init_uniform::init_uniform;
 pub use loss_tangent::{LossTangent, loss_tangent};
 pub use matmul::{Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, matmul, matmul_variant};
@@ -70,8 +72,6 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &batch_norm::BATCH_NORM_GRADIENT,
         &batch_norm::BATCH_NORM_GRADIENT_FINISH,
         &batch_norm::BATCH_NORM_MOMENTS,
-        &clip::CLIP_FACTOR,
-        &clip::CLIP_SCALE,
         &column_sum::CHUNK_SUM,
         &column_sum::COLUMN_SUM,
         &conv::CONV_DIRECT,
@@ -89,6 +89,7 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &filter_norm::FILTER_NORM,
         &flatten::FLATTEN,
         &gather::GATHER,
+        &gradient_factor::GRADIENT_FACTOR,
         &init_uniform::INIT_UNIFORM,
         &loss_tangent::LOSS_TANGENT,
         &matmul::MATMUL_SOFTWARE,
@@ -117,9 +118,10 @@ const WORKGROUP_SIZE: usize = 64;
 
 /// Parts (first word, words) of an arena that each fit a binding.
 fn arena_parts(gpu: &crate::gpu::Gpu, words: usize) -> impl Iterator<Item = (usize, usize)> {
-    let aligned = crate::gpu::ALIGNMENT_WORDS as u64 * crate::gpu::WORD_BYTES;
-    let most = ((gpu.limits().binding_bytes / aligned) as usize * crate::gpu::ALIGNMENT_WORDS).max(1);
-    (0..words).step_by(most).map(move |start| (start, most.min(words - start)))
+    // Pairs of blocks, so that parts of f16 arenas are aligned too.
+    let block = 2 * crate::gpu::ALIGNMENT_WORDS;
+    let most = (gpu.limits().binding_bytes / crate::gpu::WORD_BYTES) as usize / block * block;
+    (0..words).step_by(most.max(block)).map(move |start| (start, most.min(words - start)))
 }
 
 /// A constant for [`crate::gpu::Gpu::kernel`].

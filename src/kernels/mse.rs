@@ -9,7 +9,11 @@ use super::{
 
 pub(super) static MSE: KernelSpec = KernelSpec {
     entry: "mse",
-    source: concat!(include_str!("../../shaders/mse.wgsl"), include_str!("../../shaders/shared/index.wgsl")),
+    source: concat!(
+        include_str!("../../shaders/mse.wgsl"),
+        include_str!("../../shaders/shared/index.wgsl"),
+        include_str!("../../shaders/shared/scaling.wgsl"),
+    ),
     bindings: &[
         ("outputs", Access::Real),
         ("labels", Access::Read),
@@ -17,6 +21,7 @@ pub(super) static MSE: KernelSpec = KernelSpec {
         ("targets", Access::Read),
         ("grad_outputs", Access::Real),
         ("row_stats", Access::ReadWrite),
+        ("scaling", Access::Read),
     ],
     immediate_bytes: size_of::<LossValues>() as u32,
 };
@@ -50,8 +55,12 @@ pub fn mse(
             (false, *targets)
         }
     };
-    let constants = [("WORKGROUP_SIZE", ROWS_PER_WORKGROUP as f64), flag("ONE_HOT", one_hot)];
+    let rows = ("WORKGROUP_SIZE", ROWS_PER_WORKGROUP as f64);
+    let constants = [rows, flag("ONE_HOT", one_hot), flag("SCALED", buffers.scaling.is_some())];
+    let unused = gpu.unused(0)?;
+    let scaling = buffers.scaling.unwrap_or(&unused);
     let grid = gpu.grid_1d(MSE.entry, shape[0], ROWS_PER_WORKGROUP)?;
-    let views = [buffers.logits, buffers.labels, buffers.indices, targets, buffers.grad_logits, buffers.row_stats];
+    let LossBuffers { logits, labels, indices, grad_logits, row_stats, .. } = buffers;
+    let views = [logits, labels, indices, targets, grad_logits, row_stats, scaling];
     Ok(LossKernel { dispatch: gpu.dispatch(&MSE, &constants, grid, &views, &[])?, values, terms: shape[1] as f32 })
 }

@@ -2,7 +2,7 @@
 
 use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View};
 
-use super::index_u32;
+use super::{flag, index_u32};
 
 pub(super) static SOFTMAX_NLL: KernelSpec = KernelSpec {
     entry: "softmax_nll",
@@ -10,6 +10,7 @@ pub(super) static SOFTMAX_NLL: KernelSpec = KernelSpec {
         include_str!("../../shaders/softmax_nll.wgsl"),
         include_str!("../../shaders/shared/index.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
+        include_str!("../../shaders/shared/scaling.wgsl"),
     ),
     bindings: &[
         ("logits", Access::Real),
@@ -17,6 +18,7 @@ pub(super) static SOFTMAX_NLL: KernelSpec = KernelSpec {
         ("indices", Access::Read),
         ("grad_logits", Access::Real),
         ("row_stats", Access::ReadWrite),
+        ("scaling", Access::Read),
     ],
     immediate_bytes: size_of::<LossValues>() as u32,
 };
@@ -49,6 +51,8 @@ pub struct LossBuffers<'a> {
     pub grad_logits: &'a View,
     /// [batch, 2]: loss, correct
     pub row_stats: &'a View,
+    /// One [`GradientScaling`](super::GradientScaling), by whose loss scale the gradient is multiplied.
+    pub scaling: Option<&'a View>,
 }
 
 /// How a batch's losses make one number.
@@ -109,8 +113,10 @@ pub(super) fn loss_values(
 /// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit.
 pub fn softmax_nll(gpu: &Gpu, buffers: &LossBuffers<'_>, shape: [usize; 2]) -> Result<LossKernel, GpuError> {
     let values = loss_values(SOFTMAX_NLL.entry, buffers, shape)?;
-    let constants = [("WORKGROUP_SIZE", ROWS_PER_WORKGROUP as f64)];
+    let constants = [("WORKGROUP_SIZE", ROWS_PER_WORKGROUP as f64), flag("SCALED", buffers.scaling.is_some())];
+    let unused = gpu.unused(0)?;
+    let scaling = buffers.scaling.unwrap_or(&unused);
     let grid = gpu.grid_1d(SOFTMAX_NLL.entry, shape[0], ROWS_PER_WORKGROUP)?;
-    let views = [buffers.logits, buffers.labels, buffers.indices, buffers.grad_logits, buffers.row_stats];
+    let views = [buffers.logits, buffers.labels, buffers.indices, buffers.grad_logits, buffers.row_stats, scaling];
     Ok(LossKernel { dispatch: gpu.dispatch(&SOFTMAX_NLL, &constants, grid, &views, &[])?, values, terms: 1.0 })
 }

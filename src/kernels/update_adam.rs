@@ -2,7 +2,7 @@
 
 use crate::gpu::{Access, Buffer, Gpu, GpuError, KernelSpec, Recorder};
 
-use super::{Arena, NoiseRange, NoiseStep, Sweep, WORKGROUP};
+use super::{Arena, NoiseRange, NoiseStep, Sweep, WORKGROUP, flag};
 
 pub(super) static UPDATE_ADAM: KernelSpec = KernelSpec {
     entry: "update_adam",
@@ -11,6 +11,7 @@ pub(super) static UPDATE_ADAM: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/index.wgsl"),
         include_str!("../../shaders/shared/noise.wgsl"),
         include_str!("../../shaders/shared/philox.wgsl"),
+        include_str!("../../shaders/shared/scaling.wgsl"),
     ),
     bindings: &[
         ("grads", Access::Read),
@@ -19,6 +20,7 @@ pub(super) static UPDATE_ADAM: KernelSpec = KernelSpec {
         ("weights", Access::ReadWrite),
         ("weights_eff", Access::Real),
         ("blocks", Access::Read),
+        ("scaling", Access::Read),
     ],
     immediate_bytes: size_of::<AdamStep>() as u32,
 };
@@ -52,15 +54,17 @@ pub struct AdamStep {
 pub struct UpdateAdam(Sweep);
 
 impl UpdateAdam {
-    /// Plans the update; the moments are arenas like the others and start at 0; `noise` is the distribution's code.
+    /// Plans the update; the moments are arenas like the others and start at 0; `noise` is the distribution's code;
+    /// with `scaled` gradients are multiplied by the factor of the arena's `scaling`.
     ///
     /// # Errors
     /// As [`Sweep::new`], and where the kernel does not compile.
-    pub fn new(gpu: &Gpu, arena: &Arena, moments: [&Buffer; 2], noise: u32) -> Result<Self, GpuError> {
-        let constants = |noise: u32| [WORKGROUP, ("NOISE", f64::from(noise))];
+    pub fn new(gpu: &Gpu, arena: &Arena, moments: [&Buffer; 2], noise: u32, scaled: bool) -> Result<Self, GpuError> {
+        let constants = |noise: u32| [WORKGROUP, ("NOISE", f64::from(noise)), flag("SCALED", scaled)];
         let arenas = [&arena.grads, moments[0], moments[1], &arena.weights];
         let constants = [&constants(0)[..], &constants(noise)];
-        Sweep::new(gpu, &UPDATE_ADAM, constants, &arenas, arena, &[&arena.blocks.view()]).map(Self)
+        Sweep::new(gpu, &UPDATE_ADAM, constants, &arenas, arena, &[&arena.blocks.view(), &arena.scaling.view()])
+            .map(Self)
     }
 
     /// Records one update; `values.noise` holds seed, step and sigma.

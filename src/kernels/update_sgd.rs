@@ -2,7 +2,7 @@
 
 use crate::gpu::{Access, Buffer, Gpu, GpuError, KernelSpec, Recorder};
 
-use super::{Arena, NoiseRange, NoiseStep, Sweep, WORKGROUP};
+use super::{Arena, NoiseRange, NoiseStep, Sweep, WORKGROUP, flag};
 
 pub(super) static UPDATE_SGD: KernelSpec = KernelSpec {
     entry: "update_sgd",
@@ -11,6 +11,7 @@ pub(super) static UPDATE_SGD: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/index.wgsl"),
         include_str!("../../shaders/shared/noise.wgsl"),
         include_str!("../../shaders/shared/philox.wgsl"),
+        include_str!("../../shaders/shared/scaling.wgsl"),
     ),
     bindings: &[
         ("grads", Access::Read),
@@ -18,6 +19,7 @@ pub(super) static UPDATE_SGD: KernelSpec = KernelSpec {
         ("weights", Access::ReadWrite),
         ("weights_eff", Access::Real),
         ("blocks", Access::Read),
+        ("scaling", Access::Read),
     ],
     immediate_bytes: size_of::<SgdStep>() as u32,
 };
@@ -47,15 +49,17 @@ pub struct SgdStep {
 pub struct UpdateSgd(Sweep);
 
 impl UpdateSgd {
-    /// Plans the update; `velocity` is an arena like the others and starts at 0; `noise` is the distribution's code.
+    /// Plans the update; `velocity` is an arena like the others and starts at 0; `noise` is the distribution's code;
+    /// with `scaled` gradients are multiplied by the factor of the arena's `scaling`.
     ///
     /// # Errors
     /// As [`Sweep::new`], and where the kernel does not compile.
-    pub fn new(gpu: &Gpu, arena: &Arena, velocity: &Buffer, noise: u32) -> Result<Self, GpuError> {
-        let constants = |noise: u32| [WORKGROUP, ("NOISE", f64::from(noise))];
+    pub fn new(gpu: &Gpu, arena: &Arena, velocity: &Buffer, noise: u32, scaled: bool) -> Result<Self, GpuError> {
+        let constants = |noise: u32| [WORKGROUP, ("NOISE", f64::from(noise)), flag("SCALED", scaled)];
         let arenas = [&arena.grads, velocity, &arena.weights];
         let constants = [&constants(0)[..], &constants(noise)];
-        Sweep::new(gpu, &UPDATE_SGD, constants, &arenas, arena, &[&arena.blocks.view()]).map(Self)
+        Sweep::new(gpu, &UPDATE_SGD, constants, &arenas, arena, &[&arena.blocks.view(), &arena.scaling.view()])
+            .map(Self)
     }
 
     /// Records one update; `values.noise` holds seed, step and sigma.

@@ -28,5 +28,5 @@ pub fn deltas(gpu: &Gpu, arena: &Arena, scheme: &Scheme, step: &StepNoise) -> Re
     recorder.copy(&kept.view(), &arena.weights.view());
     recorder.submit()?;
     let spans = 0..arena.layout.spans().len();
-    spans.map(|tensor| gpu.read(&arena.tensor(&arena.weights_eff, tensor)?)).collect()
+    spans.map(|tensor| gpu.read_floats(&arena.effective(tensor)?)).collect()
 }

@@ -97,18 +97,19 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// Plans the update of an arena; `noise` is the distribution's code.
+    /// Plans the update of an arena; `noise` is the distribution's code; with `scaled` gradients are multiplied by the factor
+    /// of the arena's `scaling`, and a factor of 0 leaves weights and state as they are.
     ///
     /// # Errors
     /// As [`UpdateSgd::new`] and [`UpdateAdam::new`].
-    pub fn new(gpu: &Gpu, config: OptimizerConfig, arena: &Arena, noise: u32) -> Result<Self, GpuError> {
+    pub fn new(gpu: &Gpu, config: OptimizerConfig, arena: &Arena, noise: u32, scaled: bool) -> Result<Self, GpuError> {
         let words = arena.layout.words();
         let (update, state) = if config.kind == OptimizerKind::Sgd {
             let velocity = gpu.buffer("velocity", words)?;
-            (Update::Sgd(UpdateSgd::new(gpu, arena, &velocity, noise)?), vec![velocity])
+            (Update::Sgd(UpdateSgd::new(gpu, arena, &velocity, noise, scaled)?), vec![velocity])
         } else {
             let moments = [gpu.buffer("exp_avg", words)?, gpu.buffer("exp_avg_sq", words)?];
-            (Update::Adam(UpdateAdam::new(gpu, arena, [&moments[0], &moments[1]], noise)?), moments.to_vec())
+            (Update::Adam(UpdateAdam::new(gpu, arena, [&moments[0], &moments[1]], noise, scaled)?), moments.to_vec())
         };
         Ok(Self { config, update, state, steps: 0 })
     }

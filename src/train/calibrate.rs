@@ -3,7 +3,7 @@
 use crate::{
     gpu::{Buffer, Gpu, GpuError},
     graph::{BatchInfo, Loss, Mode, Plan, Schedule},
-    kernels::Arena,
+    kernels::{Arena, EffectiveWeights},
     nn::Model,
 };
 
@@ -13,6 +13,7 @@ use super::{DeviceData, TrainError};
 #[derive(Debug)]
 pub(super) struct Calibration {
     plan: Plan,
+    clean: EffectiveWeights,
     batch: usize,
     /// The plan has a loss, which nothing reads.
     _metrics: Buffer,
@@ -27,19 +28,20 @@ impl Calibration {
         data: &DeviceData,
         batch: usize,
     ) -> Result<Self, TrainError> {
-        let schedule = Schedule::new(&model.graph, batch, Mode::Calibrate)?;
+        let schedule = Schedule::stored(&model.graph, batch, Mode::Calibrate, arena.element)?;
         let metrics = gpu.buffer("unread metrics", 2)?;
         let plan = Plan::new(gpu, &schedule, arena, data.views(), &metrics.view(), Loss::Nll)?;
-        Ok(Self { plan, batch, _metrics: metrics })
+        let clean = EffectiveWeights::new(gpu, arena, &arena.weights)?;
+        Ok(Self { plan, clean, batch, _metrics: metrics })
     }
 
     /// Sets the running statistics to the mean over all batches of the data, in their present order and as augmented in
     /// `epoch`, at the clean weights. Leaves `weights_eff` clean.
     ///
     /// Source: `torch.optim.swa_utils.update_bn`.
-    pub(super) fn run(&self, gpu: &Gpu, arena: &Arena, data: &DeviceData, epoch: u32) -> Result<(), GpuError> {
+    pub(super) fn run(&self, gpu: &Gpu, data: &DeviceData, epoch: u32) -> Result<(), GpuError> {
         let mut recorder = gpu.record();
-        recorder.copy(&arena.weights.view(), &arena.weights_eff.view());
+        self.clean.record(&mut recorder);
         recorder.submit()?;
         for (index, first) in (0..data.len()).step_by(self.batch).enumerate() {
             let valid = self.batch.min(data.len() - first);

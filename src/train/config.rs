@@ -12,7 +12,7 @@ use crate::{
     optim::{LearningRate, LearningRateSchedule, OptimizerConfig, OptimizerKind},
 };
 
-use super::{Normalise, Options, TrainError};
+use super::{Normalise, Options, Precision, TrainError};
 
 /// A resolved configuration: what was run, as saved in the run's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +21,7 @@ use super::{Normalise, Options, TrainError};
 pub struct RunConfig {
     pub data: String,
     pub model: String,
+    pub precision: Precision,
     pub loss: Loss,
     pub noise: Mode,
     pub sigma: f64,
@@ -79,6 +80,7 @@ impl Default for RunConfig {
         Self {
             data: "digits".to_owned(),
             model: "mlp:64-256-256-10".to_owned(),
+            precision: Precision::F32,
             loss: Loss::Nll,
             noise: Mode::None,
             sigma: 0.05,

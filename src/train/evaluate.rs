@@ -4,7 +4,7 @@ use crate::{
     data::Dataset,
     gpu::{Buffer, Gpu, GpuError, Recorder},
     graph::{BatchInfo, Loss, Mode, Plan, Schedule},
-    kernels::Arena,
+    kernels::{Arena, EffectiveWeights},
     nn::Model,
 };
 
@@ -22,11 +22,6 @@ const SLOTS: usize = 256;
 /// Records what puts weights into `weights_eff`.
 pub type SetWeights<'a> = dyn Fn(&mut Recorder<'_>) -> Result<(), GpuError> + 'a;
 
-fn clean(recorder: &mut Recorder<'_>, arena: &Arena) -> Result<(), GpuError> {
-    recorder.copy(&arena.weights.view(), &arena.weights_eff.view());
-    Ok(())
-}
-
 /// A data set with the plan that evaluates a network on it.
 #[derive(Debug)]
 pub struct Evaluator {
@@ -35,6 +30,7 @@ pub struct Evaluator {
     batch: usize,
     classes: usize,
     sums: Buffer,
+    clean: EffectiveWeights,
 }
 
 impl Evaluator {
@@ -53,9 +49,10 @@ impl Evaluator {
         let batch = model.graph.batch_within(BATCH, TENSOR_WORDS).min(data.len());
         let data = DeviceData::new(gpu, data, batch, normalisation)?;
         let sums = gpu.buffer("evaluation sums", SLOTS * 2)?;
-        let schedule = Schedule::new(&model.graph, batch, Mode::Evaluate)?;
+        let schedule = Schedule::stored(&model.graph, batch, Mode::Evaluate, arena.element)?;
         let plan = Plan::new(gpu, &schedule, arena, data.views(), &sums.view(), loss)?;
-        Ok(Self { data, plan, batch, classes: model.classes(), sums })
+        let clean = EffectiveWeights::new(gpu, arena, &arena.weights)?;
+        Ok(Self { data, plan, batch, classes: model.classes(), sums, clean })
     }
 
     /// The data on the device, in their own order.
@@ -68,8 +65,14 @@ impl Evaluator {
     ///
     /// # Errors
     /// Those of the device.
-    pub fn evaluate(&self, gpu: &Gpu, arena: &Arena) -> Result<Evaluation, GpuError> {
-        self.evaluate_at(gpu, &|recorder| clean(recorder, arena))
+    pub fn evaluate(&self, gpu: &Gpu) -> Result<Evaluation, GpuError> {
+        self.evaluate_at(gpu, &|recorder| self.set_clean(recorder))
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "as `SetWeights`")]
+    fn set_clean(&self, recorder: &mut Recorder<'_>) -> Result<(), GpuError> {
+        self.clean.record(recorder);
+        Ok(())
     }
 
     /// Mean loss and accuracy at the weights that `set` leaves in `weights_eff`.
@@ -84,10 +87,10 @@ impl Evaluator {
     ///
     /// # Errors
     /// Those of the device.
-    pub fn outputs(&self, gpu: &Gpu, arena: &Arena) -> Result<(Evaluation, Vec<f32>), GpuError> {
+    pub fn outputs(&self, gpu: &Gpu) -> Result<(Evaluation, Vec<f32>), GpuError> {
         let mut outputs = Vec::with_capacity(self.data.len() * self.classes);
-        let evaluation = self.run(gpu, &|recorder| clean(recorder, arena), |valid| {
-            let batch: Vec<f32> = gpu.read(self.plan.output())?;
+        let evaluation = self.run(gpu, &|recorder| self.set_clean(recorder), |valid| {
+            let batch = gpu.read_floats(self.plan.output())?;
             outputs.extend_from_slice(&batch[..valid * self.classes]);
             Ok(())
         })?;

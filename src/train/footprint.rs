@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::{
-    gpu::{Limits, WORD_BYTES},
-    graph::{GraphError, Mode, Schedule, memory},
+    gpu::{Element, Limits, WORD_BYTES},
+    graph::{GraphError, Mode, Schedule, Slot, memory},
     nn::Model,
     optim::{Optimizer, OptimizerKind},
 };
@@ -28,24 +28,32 @@ pub struct Footprint {
 }
 
 impl Footprint {
-    /// The footprint of training `model` with batches of `batch`; data and evaluation are apart.
+    /// The footprint of training `model` with batches of `batch`, activations and the weights that the network sees stored
+    /// as `element`; data and evaluation are apart.
     ///
     /// # Errors
     /// [`GraphError`] for a model or batch that cannot be planned.
-    pub fn new(model: &Model, batch: usize, optimizer: OptimizerKind) -> Result<(Self, Schedule), GraphError> {
-        let schedule = Schedule::new(&model.graph, batch, Mode::Train)?;
+    pub fn new(
+        model: &Model,
+        batch: usize,
+        optimizer: OptimizerKind,
+        element: Element,
+    ) -> Result<(Self, Schedule), GraphError> {
+        let schedule = Schedule::stored(&model.graph, batch, Mode::Train, element)?;
         let layout = model.graph.layout();
         let words = layout.words() as u64 * WORD_BYTES;
         let activations = schedule.placement(usize::MAX / 64 * 64).words as u64 * WORD_BYTES;
-        let mut arenas: Vec<(String, u64)> =
-            ["weights", "weights_eff", "grads"].map(|name| (name.to_owned(), words)).into();
+        let effective = element.words(layout.words()) as u64 * WORD_BYTES;
+        let mut arenas: Vec<(String, u64)> = [("weights", words), ("weights_eff", effective), ("grads", words)]
+            .map(|(name, bytes)| (name.to_owned(), bytes))
+            .into();
         for state in 0..Optimizer::state_arenas(optimizer) {
             arenas.push((format!("optimizer state {}", state + 1), words));
         }
         arenas.push((ACTIVATIONS.to_owned(), activations));
         arenas.push(("noise table".to_owned(), u64::from(layout.blocks()) * 16));
         let total_bytes = arenas.iter().map(|(_, bytes)| bytes).sum();
-        let tensors = layout.spans().iter().map(|span| span.len).chain(schedule.slots.iter().map(|slot| slot.words));
+        let tensors = layout.spans().iter().map(|span| span.len).chain(schedule.slots.iter().map(Slot::words));
         let footprint = Self {
             arenas,
             total_bytes,

@@ -10,7 +10,7 @@ use crate::{
     optim::{LearningRateSchedule, OptimizerKind},
 };
 
-use super::Normalise;
+use super::{Normalise, Precision};
 
 /// Options as given: absent ones keep the value of the file or the default.
 ///
@@ -29,6 +29,11 @@ pub struct Options {
     #[arg(long, value_name = "MODEL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Precision: f32, or f16 for activations and the weights that the network sees, with sums and master weights in f32
+    /// [f32]
+    #[arg(long, value_name = "PRECISION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
     /// Loss: nll or mse [nll]
     #[arg(long, value_name = "LOSS")]
     #[serde(skip_serializing_if = "Option::is_none")]

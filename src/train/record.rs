@@ -96,6 +96,12 @@ pub struct EpochRecord {
     /// At the moving average of the weights, where it is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub average: Option<Scores>,
+    /// In f16: what the gradient of the loss is multiplied by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f32>,
+    /// In f16: updates left out so far because a gradient had overflowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped_steps: Option<u32>,
     /// Sum of the weights' magnitudes.
     pub l1_norm: f64,
     /// Root of the sum of the weights' squares.

@@ -191,6 +191,7 @@ impl Loop<'_, '_> {
         let noisy = (0..u64::from(self.config.eval_noisy))
             .map(|draw| self.trainer.noisy_scores(&self.trainer.scheme().at(step + draw, epoch, epochs)))
             .collect::<Result<Vec<_>, _>>()?;
+        let scaling = self.trainer.gradient_scaling()?;
         let record = EpochRecord {
             epoch: epoch + 1,
             step,
@@ -200,6 +201,8 @@ impl Loop<'_, '_> {
             test_accuracy: clean.test_accuracy,
             noisy: Scores::mean(&noisy),
             average: self.trainer.average_scores()?,
+            loss_scale: scaling.map(|scaling| scaling.loss_scale),
+            skipped_steps: scaling.map(|scaling| scaling.skipped_steps),
             l1_norm,
             l2_norm,
             samples_per_second,

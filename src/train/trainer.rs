@@ -3,9 +3,12 @@
 use crate::{
     analysis::{AnalysisError, Curvature, Subject, TraceEstimate, TraceOptions, hessian_trace},
     data::Dataset,
-    gpu::{Buffer, Gpu, GpuError, PendingRead, Profile, Recorder},
+    gpu::{Buffer, Element, Gpu, GpuError, PendingRead, Profile, Recorder},
     graph::{BatchInfo, Loss, Mode as PlanMode, Plan, Schedule},
-    kernels::{Arena, Clip, LossTerms, MovingAverage, NoiseRange, Norms, Perturb},
+    kernels::{
+        Arena, EffectiveWeights, GROWTH_INTERVAL, GradientFactor, GradientScaling, LossTerms, MovingAverage,
+        NoiseRange, Norms, Perturb,
+    },
     nn::{self, Model},
     noise::{Scale, Scheme, StepNoise},
     optim::Optimizer,
@@ -38,9 +41,9 @@ pub struct Trainer<'g> {
     batch: usize,
     /// Batches of a step.
     accumulate: usize,
-    clip: Option<Clip>,
-    /// The weights' moving average, and its update.
-    average: Option<(Buffer, MovingAverage)>,
+    factor: Option<GradientFactor>,
+    clean: EffectiveWeights,
+    average: Option<Average>,
     calibration: Option<Calibration>,
     train: Evaluator,
     test: Evaluator,
@@ -60,7 +63,12 @@ impl<'g> Trainer<'g> {
         let model = prepared.model.clone();
         let layout = model.graph.layout();
         let scheme = Scheme::new(config.noise_config(), &layout, &model.noise_tensors(), config.seed);
-        let arena = Arena::new(gpu, layout, &scheme.scales())?;
+        let element = config.precision.element();
+        if element == Element::Half && !gpu.has_f16() {
+            let (adapter, feature) = (gpu.adapter_name().to_owned(), "f16 in shaders (for --precision f16)");
+            return Err(GpuError::MissingFeature { adapter, feature }.into());
+        }
+        let arena = Arena::stored(gpu, layout, &scheme.scales(), element)?;
         nn::initialise(gpu, &model, &arena, config.seed)?;
         if let Some(path) = &config.init {
             nn::load(gpu, &model, &arena, path)?;
@@ -75,13 +83,15 @@ impl<'g> Trainer<'g> {
         let data = DeviceData::new(gpu, prepared.split.train.clone(), batch, &normalisation)?;
         let data = data.augmented(config.augmentation());
         let mode = if accumulate > 1 { PlanMode::Accumulate } else { PlanMode::Train };
-        let schedule = Schedule::new(&model.graph, batch, mode)?;
+        let schedule = Schedule::stored(&model.graph, batch, mode, element)?;
         let plan = Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view(), config.loss)?;
         let evaluator = |data: &Dataset| Evaluator::new(gpu, &model, &arena, data.clone(), &normalisation, config.loss);
+        let scaled = config.clip_norm.is_some() || element == Element::Half;
+        let factor = || GradientFactor::new(gpu, &arena, config.clip_norm.map(|norm| norm as f32), GROWTH_INTERVAL);
         let calibrates = config.bn_recalibrate && !model.graph.stats().is_empty();
         Ok(Self {
             gpu,
-            optimizer: Optimizer::new(gpu, config.optimizer_config(), &arena, distribution)?,
+            optimizer: Optimizer::new(gpu, config.optimizer_config(), &arena, distribution, scaled)?,
             perturb: Perturb::new(gpu, &arena, distribution, filter_scaled)?,
             filter_scaled,
             loss: config.loss,
@@ -89,8 +99,9 @@ impl<'g> Trainer<'g> {
             plan,
             batch,
             accumulate,
-            clip: config.clip_norm.map(|norm| Clip::new(gpu, &arena.grads, norm as f32)).transpose()?,
-            average: config.ema.map(|decay| moving_average(gpu, &arena.weights, decay)).transpose()?,
+            factor: scaled.then(factor).transpose()?,
+            clean: EffectiveWeights::new(gpu, &arena, &arena.weights)?,
+            average: config.ema.map(|decay| Average::new(gpu, &arena, decay)).transpose()?,
             calibration: calibrates.then(|| Calibration::new(gpu, &model, &arena, &data, batch)).transpose()?,
             data,
             train: evaluator(&prepared.split.train)?,
@@ -206,8 +217,8 @@ impl<'g> Trainer<'g> {
         learning_rate: f64,
         next: &StepNoise,
     ) -> Result<(), GpuError> {
-        if let Some(clip) = &self.clip {
-            clip.record(recorder);
+        if let Some(factor) = &self.factor {
+            factor.record(recorder);
         }
         if self.filter_scaled {
             // Filter norms are those of the new weights, known only once all of them are written.
@@ -218,10 +229,22 @@ impl<'g> Trainer<'g> {
         } else {
             self.optimizer.record(self.gpu, recorder, learning_rate, next)?;
         }
-        if let Some((_, average)) = &self.average {
-            average.record(recorder);
+        if let Some(average) = &self.average {
+            average.update.record(recorder);
         }
         Ok(())
+    }
+
+    /// The loss scale and how many updates were left out so far; `None` in f32, which needs neither.
+    ///
+    /// # Errors
+    /// As [`Gpu::read`].
+    pub fn gradient_scaling(&self) -> Result<Option<GradientScaling>, GpuError> {
+        if self.arena.element != Element::Half {
+            return Ok(None);
+        }
+        let scaling: Vec<GradientScaling> = self.gpu.read(&self.arena.scaling.view())?;
+        Ok(scaling.first().copied())
     }
 
     /// Starts to read the ring of (loss, correct) sums; slot = step mod its length.
@@ -238,7 +261,7 @@ impl<'g> Trainer<'g> {
     /// Those of the device.
     pub fn recalibrate(&self) -> Result<(), GpuError> {
         match &self.calibration {
-            Some(calibration) => calibration.run(self.gpu, &self.arena, &self.data, self.epoch as u32),
+            Some(calibration) => calibration.run(self.gpu, &self.data, self.epoch as u32),
             None => Ok(()),
         }
     }
@@ -248,7 +271,7 @@ impl<'g> Trainer<'g> {
     /// # Errors
     /// Those of the device.
     pub fn scores(&self) -> Result<Scores, GpuError> {
-        self.scores_of(&self.arena.weights)
+        self.scores_of(&self.clean)
     }
 
     /// Loss and accuracy at the moving average of the weights, where it is kept, with the running statistics of the
@@ -257,7 +280,7 @@ impl<'g> Trainer<'g> {
     /// # Errors
     /// Those of the device.
     pub fn average_scores(&self) -> Result<Option<Scores>, GpuError> {
-        self.average().map(|average| self.scores_of(average)).transpose()
+        self.average.as_ref().map(|average| self.scores_of(&average.effective)).transpose()
     }
 
     /// Loss and accuracy at weights with this noise. Leaves `weights_eff` noisy: perturb before the next step.
@@ -268,9 +291,9 @@ impl<'g> Trainer<'g> {
         self.scores_at(&|recorder| self.perturb.record(self.gpu, recorder, &noise.ranges, noise.values))
     }
 
-    fn scores_of(&self, weights: &Buffer) -> Result<Scores, GpuError> {
+    fn scores_of(&self, weights: &EffectiveWeights) -> Result<Scores, GpuError> {
         self.scores_at(&|recorder| {
-            recorder.copy(&weights.view(), &self.arena.weights_eff.view());
+            weights.record(recorder);
             Ok(())
         })
     }
@@ -282,7 +305,7 @@ impl<'g> Trainer<'g> {
     /// The moving average of the weights, laid out as they are, where it is kept.
     #[must_use]
     pub fn average(&self) -> Option<&Buffer> {
-        self.average.as_ref().map(|(average, _)| average)
+        self.average.as_ref().map(|average| &average.weights)
     }
 
     /// Loss and accuracy on the test data, clean weights. Leaves `weights_eff` clean: perturb before the next step.
@@ -290,7 +313,7 @@ impl<'g> Trainer<'g> {
     /// # Errors
     /// Those of the device.
     pub fn evaluate_test(&self) -> Result<Evaluation, GpuError> {
-        self.test.evaluate(self.gpu, &self.arena)
+        self.test.evaluate(self.gpu)
     }
 
     /// The trace of the Hessian of the loss over `data`, or over the training data as they are, at the clean weights.
@@ -305,9 +328,10 @@ impl<'g> Trainer<'g> {
         options: TraceOptions,
     ) -> Result<TraceEstimate, AnalysisError> {
         let data = data.unwrap_or(self.train.data());
+        let arena = self.arena.in_f32(self.gpu)?;
         let subject = Subject {
             model: &self.model,
-            arena: &self.arena,
+            arena: &arena,
             loss: self.loss,
             label_smoothing: self.label_smoothing,
             data: data.views(),
@@ -336,12 +360,23 @@ impl<'g> Trainer<'g> {
     }
 }
 
-/// A moving average that starts as the weights are.
-fn moving_average(gpu: &Gpu, weights: &Buffer, decay: f64) -> Result<(Buffer, MovingAverage), GpuError> {
-    let average = gpu.buffer("moving average", weights.len())?;
-    let update = MovingAverage::new(gpu, weights, &average, decay)?;
-    let mut recorder = gpu.record();
-    recorder.copy(&weights.view(), &average.view());
-    recorder.submit()?;
-    Ok((average, update))
+/// The weights' moving average.
+#[derive(Debug)]
+struct Average {
+    weights: Buffer,
+    update: MovingAverage,
+    effective: EffectiveWeights,
+}
+
+impl Average {
+    /// It starts as the weights are.
+    fn new(gpu: &Gpu, arena: &Arena, decay: f64) -> Result<Self, GpuError> {
+        let weights = gpu.buffer("moving average", arena.weights.len())?;
+        let update = MovingAverage::new(gpu, &arena.weights, &weights, decay)?;
+        let effective = EffectiveWeights::new(gpu, arena, &weights)?;
+        let mut recorder = gpu.record();
+        recorder.copy(&arena.weights.view(), &weights.view());
+        recorder.submit()?;
+        Ok(Self { weights, update, effective })
+    }
 }

@@ -13,8 +13,9 @@ use std::{
     sync::OnceLock,
 };
 
+use half::f16;
 use jostle::{
-    gpu::{ALIGNMENT_WORDS, AdapterChoice, Buffer, Dispatch, Gpu, View, align_words},
+    gpu::{ALIGNMENT_WORDS, AdapterChoice, Buffer, Dispatch, Element, Gpu, View, align_words},
     noise::{Stream, philox},
 };
 
@@ -97,25 +98,68 @@ pub struct Guarded {
 
 /// `values` between guards.
 pub fn guarded(gpu: &Gpu, values: &[f32]) -> Guarded {
-    let mut words = vec![POISON; 2 * ALIGNMENT_WORDS + align_words(values.len())];
-    words[ALIGNMENT_WORDS..][..values.len()].copy_from_slice(&bits(values));
+    guarded_as(gpu, values, Element::Word)
+}
+
+/// `values` between guards, stored as `element`.
+pub fn guarded_as(gpu: &Gpu, values: &[f32], element: Element) -> Guarded {
+    let tensor = if element == Element::Half {
+        let pair = |pair: &[f32]| {
+            // An odd last element has a NaN beside it.
+            let [low, high] =
+                [pair[0], *pair.get(1).unwrap_or(&f32::NAN)].map(|x| u32::from(f16::from_f32(x).to_bits()));
+            low | high << 16
+        };
+        values.chunks(2).map(pair).collect()
+    } else {
+        bits(values)
+    };
+    let mut words = vec![POISON; 2 * ALIGNMENT_WORDS + align_words(tensor.len())];
+    words[ALIGNMENT_WORDS..][..tensor.len()].copy_from_slice(&tensor);
     let buffer = gpu.upload("guarded", &words).expect("buffer");
-    let view = buffer.part(ALIGNMENT_WORDS, values.len()).expect("view");
-    Guarded { buffer, view }
+    let view = buffer.part(ALIGNMENT_WORDS, tensor.len()).and_then(|view| view.read_as(element, values.len()));
+    Guarded { buffer, view: view.expect("view") }
 }
 
 /// An output of `count` values: NaN all over.
 pub fn poisoned(gpu: &Gpu, count: usize) -> Guarded {
-    guarded(gpu, &vec![f32::from_bits(POISON); count])
+    poisoned_as(gpu, count, Element::Word)
+}
+
+/// As [`poisoned`], stored as `element`.
+pub fn poisoned_as(gpu: &Gpu, count: usize, element: Element) -> Guarded {
+    guarded_as(gpu, &vec![f32::from_bits(POISON); count], element)
+}
+
+/// How a device can store activations.
+pub fn elements(gpu: &Gpu) -> impl Iterator<Item = Element> + use<> {
+    let half = gpu.has_f16().then_some(Element::Half);
+    [Element::Word].into_iter().chain(half)
+}
+
+/// The values that a tensor stored as `element` holds.
+pub fn stored(element: Element, values: &[f32]) -> Vec<f32> {
+    let round = |x: &f32| if element == Element::Half { f16::from_f32(*x).to_f32() } else { *x };
+    values.iter().map(round).collect()
+}
+
+/// The error of storing `value` as `element`: of f16 half a unit in the last place, a subnormal's at least.
+pub fn rounding(element: Element, value: f64) -> f64 {
+    if element == Element::Half { (value.abs() * 2f64.powi(-11)).max(2f64.powi(-25)) } else { ROUNDOFF * value.abs() }
 }
 
 impl Guarded {
     /// The tensor, its guards checked.
     pub fn read(&self, gpu: &Gpu) -> Vec<f32> {
         let words: Vec<u32> = gpu.read(&self.buffer.view()).expect("readback");
-        let (tensor, behind) = words[ALIGNMENT_WORDS..].split_at(self.view.len());
+        let (element, len) = (self.view.element(), self.view.len());
+        let (tensor, behind) = words[ALIGNMENT_WORDS..].split_at(element.words(len));
         let intact = words[..ALIGNMENT_WORDS].iter().chain(behind).all(|word| *word == POISON);
         assert!(intact, "a kernel wrote outside of its tensor");
+        if element == Element::Half {
+            let halves = tensor.iter().flat_map(|word| [*word as u16, (*word >> 16) as u16]);
+            return halves.take(len).map(|bits| f16::from_bits(bits).to_f32()).collect();
+        }
         tensor.iter().map(|word| f32::from_bits(*word)).collect()
     }
 }

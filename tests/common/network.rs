@@ -15,13 +15,17 @@ pub fn tensors() -> Vec<NoiseTensor> {
     of.map(|(module, is_weight)| NoiseTensor { module, is_weight }).to_vec()
 }
 
+pub fn layout() -> ArenaLayout {
+    ArenaLayout::new(SHAPES)
+}
+
 pub fn scheme(config: NoiseConfig, seed: u64) -> Scheme {
-    Scheme::new(config, &ArenaLayout::new(SHAPES), &tensors(), seed)
+    Scheme::new(config, &layout(), &tensors(), seed)
 }
 
 /// An arena of [`SHAPES`] with these values as weights, NaN as noisy weights, 0 as padding.
 pub fn arena(gpu: &Gpu, scheme: &Scheme, weights: &[Vec<f32>]) -> Arena {
-    let arena = Arena::new(gpu, ArenaLayout::new(SHAPES), &scheme.scales()).expect("arena");
+    let arena = Arena::new(gpu, layout(), &scheme.scales()).expect("arena");
     set(gpu, &arena, &arena.weights, weights);
     gpu.write(&arena.weights_eff.view(), &vec![f32::NAN; arena.layout.words()]).expect("write");
     arena

@@ -105,7 +105,7 @@ impl<'g> Runs<'g> {
         let factored = Factored::new(gpu, shader, runs.len(), &views)?;
         let products = products(gpu, problem, runs.len(), &views)?;
         let distribution = Distribution::Gaussian.code();
-        let optimizer = Optimizer::new(gpu, OptimizerConfig::default(), &arena, distribution)?;
+        let optimizer = Optimizer::new(gpu, OptimizerConfig::default(), &arena, distribution, false)?;
         let first = scheme.at(0, 0, 1);
         let mut recorder = gpu.record();
         Perturb::new(gpu, &arena, distribution, false)?.record(gpu, &mut recorder, &first.ranges, first.values)?;

@@ -1,0 +1,87 @@
+//! Clipping of gradients and the loss scale of mixed precision: the host side of `shaders/gradient_factor.wgsl`.
+
+use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Recorder};
+
+use super::{Arena, Norms, flag};
+
+pub(super) static GRADIENT_FACTOR: KernelSpec = KernelSpec {
+    entry: "gradient_factor",
+    source: concat!(
+        include_str!("../../shaders/gradient_factor.wgsl"),
+        include_str!("../../shaders/shared/scaling.wgsl"),
+    ),
+    bindings: &[("partials", Access::Read), ("scaling", Access::ReadWrite)],
+    immediate_bytes: size_of::<Values>() as u32,
+};
+
+/// Steps without an overflow after which the loss scale doubles: `torch.amp.GradScaler`'s.
+pub const GROWTH_INTERVAL: u32 = 2000;
+
+/// How gradients are scaled from the loss to the update, as it lies on the device.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct GradientScaling {
+    /// The gradient of the loss is multiplied by it.
+    pub loss_scale: f32,
+    /// The update multiplies gradients by it; 0 leaves the update out.
+    pub factor: f32,
+    /// Steps since the loss scale was last lowered.
+    pub good_steps: u32,
+    /// Updates left out because a gradient had overflowed.
+    pub skipped_steps: u32,
+}
+
+impl GradientScaling {
+    /// At the start of training: `torch.amp.GradScaler`'s 2^16 for f16, else 1.
+    #[must_use]
+    pub fn initial(element: Element) -> Self {
+        let loss_scale = if element == Element::Half { 65_536.0 } else { 1.0 };
+        Self { loss_scale, factor: 1.0 / loss_scale, good_steps: 0, skipped_steps: 0 }
+    }
+}
+
+/// Immediates of the kernel.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+struct Values {
+    partials: u32,
+    limit: f32,
+    growth_interval: u32,
+}
+
+/// The planned factor of one arena's gradients, which the update takes from the arena's `scaling`.
+#[derive(Debug)]
+pub struct GradientFactor {
+    norms: Norms,
+    factor: Dispatch,
+}
+
+impl GradientFactor {
+    /// Plans `min(1, limit / (norm of grads + 1e-6))`, the norm over the whole arena, whose padding has to be 0; `None` does
+    /// not clip. Where the network sees f16 it also takes the loss scale off, leaves out updates whose gradients are
+    /// not finite, and moves the loss scale.
+    ///
+    /// Source: `torch.nn.utils.clip_grad_norm_`, `torch.amp.GradScaler`.
+    ///
+    /// # Errors
+    /// As [`Gpu::buffer`], and where a kernel does not compile.
+    pub fn new(gpu: &Gpu, arena: &Arena, limit: Option<f32>, growth_interval: u32) -> Result<Self, GpuError> {
+        let norms = Norms::new(gpu, &arena.grads)?;
+        let partials = norms.partials();
+        let values = Values {
+            partials: (partials.len() / 2) as u32,
+            limit: limit.unwrap_or(f32::INFINITY),
+            growth_interval: growth_interval.max(1),
+        };
+        let constants = [flag("MIXED", arena.element == Element::Half)];
+        let views = [&partials, &arena.scaling.view()];
+        let factor = gpu.dispatch(&GRADIENT_FACTOR, &constants, Grid([1; 3]), &views, bytemuck::bytes_of(&values))?;
+        Ok(Self { norms, factor })
+    }
+
+    /// Records the factor of what the gradients' arena holds.
+    pub fn record(&self, recorder: &mut Recorder<'_>) {
+        self.norms.record(recorder);
+        recorder.run(&self.factor);
+    }
+}
