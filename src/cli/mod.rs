@@ -15,7 +15,7 @@ mod train;
 
 use clap::{Parser, Subcommand};
 
-use jostle::gpu::{AdapterChoice, Gpu, GpuError};
+use jostle::gpu::{AdapterChoice, Gpu, GpuError, cache_folder};
 
 pub use error::{CliError, Exit};
 
@@ -69,7 +69,10 @@ struct Context {
 
 impl Context {
     fn gpu(&self) -> Result<Gpu, GpuError> {
-        let gpu = Gpu::new(&self.adapter)?;
+        let gpu = match cache_folder() {
+            Some(folder) => Gpu::with_cache(&self.adapter, &folder)?,
+            None => Gpu::new(&self.adapter)?,
+        };
         log::info!("adapter {}, {}", gpu.adapter_name(), gpu.driver());
         Ok(gpu)
     }

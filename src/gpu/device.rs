@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    path::Path,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
@@ -9,7 +10,7 @@ use wgpu::Features;
 
 use super::{
     AdapterChoice, Buffer, Dispatch, Element, ElementTypes, GpuError, Grid, Kernel, KernelSpec, View, WORD_BYTES,
-    adapter,
+    adapter, pipeline_cache::PipelineCache,
 };
 
 /// Which variants of a kernel suit the adapter.
@@ -45,7 +46,9 @@ pub struct Gpu {
     pub(super) limits: Limits,
     info: wgpu::AdapterInfo,
     features: Features,
-    kernels: Mutex<HashMap<KernelKey, Kernel>>,
+    /// Each behind a lock of its own, so that different kernels compile side by side and none twice.
+    kernels: Mutex<HashMap<KernelKey, Arc<Mutex<Option<Kernel>>>>>,
+    pub(super) pipeline_cache: Option<PipelineCache>,
     failure: Arc<Mutex<Option<GpuError>>>,
     unused: OnceLock<Buffer>,
     in_flight: Mutex<VecDeque<wgpu::SubmissionIndex>>,
@@ -63,7 +66,7 @@ impl Gpu {
     /// # Errors
     /// No adapter, none that fits, one that lacks immediates, or one that refuses.
     pub fn new(choice: &AdapterChoice) -> Result<Self, GpuError> {
-        Self::open(choice, wgpu::ShaderRuntimeChecks::unchecked())
+        Self::open(choice, wgpu::ShaderRuntimeChecks::unchecked(), None)
     }
 
     /// As [`Gpu::new`], with bounds checks and loop bounds injected into every kernel: slow, for tests.
@@ -71,16 +74,30 @@ impl Gpu {
     /// # Errors
     /// As [`Gpu::new`].
     pub fn with_runtime_checks(choice: &AdapterChoice) -> Result<Self, GpuError> {
-        Self::open(choice, wgpu::ShaderRuntimeChecks::checked())
+        Self::open(choice, wgpu::ShaderRuntimeChecks::checked(), None)
     }
 
-    fn open(choice: &AdapterChoice, runtime_checks: wgpu::ShaderRuntimeChecks) -> Result<Self, GpuError> {
+    /// As [`Gpu::new`], with compiled kernels kept in `folder` (see [`cache_folder`](super::cache_folder)) where the adapter
+    /// hands them out.
+    ///
+    /// # Errors
+    /// As [`Gpu::new`]; a cache that cannot be read or written is no error.
+    pub fn with_cache(choice: &AdapterChoice, folder: &Path) -> Result<Self, GpuError> {
+        Self::open(choice, wgpu::ShaderRuntimeChecks::unchecked(), Some(folder))
+    }
+
+    fn open(
+        choice: &AdapterChoice,
+        runtime_checks: wgpu::ShaderRuntimeChecks,
+        cache: Option<&Path>,
+    ) -> Result<Self, GpuError> {
         let (_, adapter) = adapter::choose(choice)?;
         let info = adapter.get_info();
         if !adapter.features().contains(Features::IMMEDIATES) {
             return Err(GpuError::MissingFeature { adapter: info.name, feature: "immediates (push constants)" });
         }
         let wanted = Features::IMMEDIATES | Features::TIMESTAMP_QUERY | Features::SUBGROUP | Features::SHADER_F16;
+        let wanted = wanted | if cache.is_some() { Features::PIPELINE_CACHE } else { Features::empty() };
         let features = adapter.features() & wanted;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("jostle"),
@@ -99,6 +116,8 @@ impl Gpu {
             binding_bytes: granted.max_storage_buffer_binding_size,
             workgroups: granted.max_compute_workgroups_per_dimension,
         };
+        let cache = cache.filter(|_| features.contains(Features::PIPELINE_CACHE));
+        let pipeline_cache = cache.and_then(|folder| PipelineCache::open(&device, &info, folder));
         Ok(Self {
             device,
             queue,
@@ -107,6 +126,7 @@ impl Gpu {
             info,
             features,
             kernels: Mutex::default(),
+            pipeline_cache,
             failure,
             unused: OnceLock::new(),
             in_flight: Mutex::default(),
@@ -186,11 +206,13 @@ impl Gpu {
         constants: &[(&'static str, f64)],
     ) -> Result<Kernel, GpuError> {
         let key = (spec.entry, types, constants.iter().map(|(name, value)| (*name, value.to_bits())).collect());
-        if let Some(kernel) = lock(&self.kernels).get(&key) {
+        let slot = Arc::clone(lock(&self.kernels).entry(key).or_default());
+        let mut slot = lock(&slot);
+        if let Some(kernel) = &*slot {
             return Ok(kernel.clone());
         }
         let kernel = Kernel::compile(self, spec, types, constants)?;
-        lock(&self.kernels).insert(key, kernel.clone());
+        *slot = Some(kernel.clone());
         Ok(kernel)
     }
 
@@ -322,6 +344,14 @@ impl Gpu {
         let polled = self.device.poll(wgpu::PollType::Wait { submission_index, timeout: None });
         self.check()?;
         polled.map(|_| ()).map_err(|error| GpuError::DeviceLost { reason: error.to_string() })
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        if let Some(cache) = &self.pipeline_cache {
+            cache.save();
+        }
     }
 }
 

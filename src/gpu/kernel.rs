@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Dispatch, ElementTypes, Gpu, GpuError, Grid, View};
+use super::{Dispatch, ElementTypes, Gpu, GpuError, Grid, View, pipeline_cache::PipelineCache};
 
 /// How a kernel declares a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Kernel {
                     constants,
                     zero_initialize_workgroup_memory: false,
                 },
-                cache: None,
+                cache: gpu.pipeline_cache.as_ref().map(PipelineCache::raw),
             });
             Compiled { spec, types, label: spec.entry.to_owned(), pipeline, layout }
         });

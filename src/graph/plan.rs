@@ -1,5 +1,9 @@
 //! A schedule bound on a device: made once, recorded every step.
 
+use std::time::Instant;
+
+use rayon::prelude::*;
+
 use crate::{
     gpu::{Buffer, Gpu, GpuError, Recorder, View, WORD_BYTES},
     kernels::{Arena, Augmentation, LossTerms},
@@ -109,6 +113,7 @@ impl Plan {
         metrics: &View,
         loss: Loss,
     ) -> Result<Self, GpuError> {
+        let started = Instant::now();
         let limits = gpu.limits();
         let bank_words = memory::bank_words(limits.buffer_bytes);
         if let Some(slot) = schedule.slots.iter().max_by_key(|slot| slot.words())
@@ -124,7 +129,9 @@ impl Plan {
         let placement = schedule.placement(bank_words);
         let banks = placement.banks().map(|words| gpu.buffer("activations", words)).collect::<Result<_, _>>()?;
         let binder = Binder { gpu, schedule, placement, banks, arena, tangents, data, metrics, loss };
-        let stages = schedule.steps.iter().map(|step| binder.stage(&step.call)).collect::<Result<_, _>>()?;
+        // Side by side: most of the time goes into compiling kernels.
+        let stages = schedule.steps.par_iter().map(|step| binder.stage(&step.call)).collect::<Result<_, _>>()?;
+        log::debug!("{} calls bound in {:.0} ms", schedule.steps.len(), started.elapsed().as_secs_f64() * 1e3);
         Ok(Self { stages, output: binder.slot(schedule.output)? })
     }
 
