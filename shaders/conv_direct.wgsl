@@ -7,7 +7,7 @@
 //
 // Shapes    images as in shared/conv.wgsl; W, dW: [out, in / groups, kernel_height, kernel_width], PyTorch's layout.
 //           a, b: X, W | dY, W | dY, X. aux: bias [out] (EPILOGUE 1) or what forward saved, as dX (EPILOGUE 2).
-// Epilogue  as in matmul_tile.wgsl. Padding channels of Y and dX are set to 0.
+// Epilogue  as in matmul_block.wgsl. Padding channels of Y and dX are set to 0.
 // Dispatch  grid_1d(elements of Y, dX (padding channels too) or dW, WORKGROUP_SIZE), folded.
 
 override WORKGROUP_SIZE: u32 = 64u;

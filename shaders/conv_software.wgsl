@@ -7,16 +7,24 @@
 // Shapes    X, dX: [batch, in_height, in_width, in_quads]; Y, dY: [batch, out_height, out_width, out_quads];
 //           W: [taps, 4 in_quads, out_quads], as conv_pack.wgsl leaves it; all vec4s; dW: [out, in, taps], PyTorch's layout.
 //           a, b: X, W | dY, W | dY, X. aux: bias [out] (EPILOGUE 1) or what forward saved, as dX (EPILOGUE 2).
-// Epilogue  as in matmul_tile.wgsl. One group only.
+// Epilogue  as in matmul_block.wgsl. One group only.
 // Dispatch  [row tiles, column tiles, phases * fold] workgroups of one subgroup of 8 lanes. A row tile is 32 rows: pixels
 //           of Y, pixels of one phase of dX (conv_phase_*), or outputs; row tiles beyond the adapter's limit fold into z.
 //           A column tile is 8 COLUMN_BLOCKS quads of outputs, of inputs, or of [taps, in_quads].
+//           With NARROW_QUADS there is one column tile, of that many quads.
+//           Weight gradient: z is the part of Y's lines that is summed, into dW[z]; split_sum.wgsl adds the parts.
 //
 // Nothing is gathered ahead: a lane keeps where its 4 rows start and steps through taps, then channels, as
-// matmul_software.wgsl steps through depth. Every operand is read_write because they may lie in one arena buffer.
+// matmul_software.wgsl steps through depth. Up to 16 result channels would leave half of the lanes without columns, so that
+// there (NARROW_QUADS) lanes keep their rows to themselves and weights are what they hand to each other.
+// Every operand is read_write because they may lie in one arena buffer.
 
 override PASS: u32 = 0u;
 override COLUMN_BLOCKS: u32 = 1u;
+// Fewer than 8 where all rows are the first lanes': see shared/tile.wgsl.
+override ROW_LANES: u32 = 8u;
+// The quads of the result's channels where they are 1 to 4, for a layout of sums of their own; not for weight gradients.
+override NARROW_QUADS: u32 = 0u;
 // Nothing happens to the sums and rows are pixels in order: written straight from registers.
 override DIRECT: bool = false;
 override EPILOGUE: u32 = 0u;
@@ -92,6 +100,62 @@ fn data_weights(tap: u32, quad: u32, column: u32) -> mat4x4<f32> {
                                  vec4<f32>(b[at + 2u * depth]), vec4<f32>(b[at + 3u * depth])));
 }
 
+// The weights of a tap between four source channels and all result channels, spread over the lanes: one vec4 of each
+// lane, and of 9 to 16 channels a second one.
+struct Spread {
+    first: vec4<f32>,
+    second: vec4<f32>,
+}
+
+// Which vec4 of the spread is lane `lane`'s: [depth, result quad] forward, result channels in a data gradient.
+fn spread_at(lane: u32, tap: u32, quad: u32) -> u32 {
+    let i = min(lane, 4u * NARROW_QUADS - 1u);
+    if PASS == CONV_FORWARD { return (tap * conv_quads(values.in_channels) + quad) * 4u * NARROW_QUADS + i; }
+    return (tap * 4u * NARROW_QUADS + i) * conv_quads(values.out_channels) + quad;
+}
+
+fn spread(lane: u32, tap: u32, quad: u32) -> Spread {
+    let first = vec4<f32>(b[spread_at(lane, tap, quad)]);
+    var second = first;
+    if NARROW_QUADS > 2u { second = vec4<f32>(b[spread_at(lane + LANES, tap, quad)]); }
+    return Spread(first, second);
+}
+
+// Component `part` of vec4 `i` of the spread.
+fn spread_part(weights: Spread, i: u32, part: u32) -> f32 {
+    if i < LANES { return subgroupShuffle(weights.first[part], i); }
+    return subgroupShuffle(weights.second[part], i - LANES);
+}
+
+// Result channels 4 q .. 4 q + 3 at one depth.
+fn spread_columns(weights: Spread, q: u32, depth: u32) -> vec4<f32> {
+    if PASS == CONV_FORWARD {
+        let i = depth * NARROW_QUADS + q;
+        return vec4<f32>(spread_part(weights, i, 0u), spread_part(weights, i, 1u),
+                         spread_part(weights, i, 2u), spread_part(weights, i, 3u));
+    }
+    return vec4<f32>(spread_part(weights, 4u * q, depth), spread_part(weights, 4u * q + 1u, depth),
+                     spread_part(weights, 4u * q + 2u, depth), spread_part(weights, 4u * q + 3u, depth));
+}
+
+// sums[4 q + row] of the lane's own four rows, given as one vec4 of rows for each depth.
+fn narrow_add_quad(sums: ptr<function, TileSums>, q: u32, rows: mat4x4<f32>, spread_weights: Spread) {
+    let weights = mat4x4<f32>(spread_columns(spread_weights, q, 0u), spread_columns(spread_weights, q, 1u),
+                              spread_columns(spread_weights, q, 2u), spread_columns(spread_weights, q, 3u));
+    let terms = transpose(rows);
+    (*sums)[4u * q] += weights * terms[0];
+    (*sums)[4u * q + 1u] += weights * terms[1];
+    (*sums)[4u * q + 2u] += weights * terms[2];
+    (*sums)[4u * q + 3u] += weights * terms[3];
+}
+
+fn narrow_add_block(sums: ptr<function, TileSums>, rows: mat4x4<f32>, spread_weights: Spread) {
+    narrow_add_quad(sums, 0u, rows, spread_weights);
+    if NARROW_QUADS > 1u { narrow_add_quad(sums, 1u, rows, spread_weights); }
+    if NARROW_QUADS > 2u { narrow_add_quad(sums, 2u, rows, spread_weights); }
+    if NARROW_QUADS > 3u { narrow_add_quad(sums, 3u, rows, spread_weights); }
+}
+
 fn forward_sums(sums: ptr<function, TileSums>, rows: Rows, column: u32) {
     let quads = conv_quads(values.in_channels);
     for (var ky = 0u; ky < values.kernel_height; ky++) {
@@ -101,6 +165,10 @@ fn forward_sums(sums: ptr<function, TileSums>, rows: Rows, column: u32) {
             let source = sources(rows, dy, dx, values.in_height, values.in_width, quads);
             let tap = ky * values.kernel_width + kx;
             for (var quad = 0u; quad < quads; quad++) {
+                if NARROW_QUADS > 0u {
+                    narrow_add_block(sums, a_block(source, quad), spread(column, tap, quad));
+                    continue;
+                }
                 let b0 = forward_weights(tap, quad, column);
                 var b1 = b0;
                 if COLUMN_BLOCKS > 1u { b1 = forward_weights(tap, quad, column + LANES); }
@@ -121,6 +189,10 @@ fn data_sums(sums: ptr<function, TileSums>, rows: Rows, phase: vec2<u32>, column
             let source = sources(rows, in_y.offset, in_x.offset, values.out_height, values.out_width, quads);
             let tap = ky * values.kernel_width + kx;
             for (var quad = 0u; quad < quads; quad++) {
+                if NARROW_QUADS > 0u {
+                    narrow_add_block(sums, a_block(source, quad), spread(column, tap, quad));
+                    continue;
+                }
                 let b0 = data_weights(tap, quad, column);
                 var b1 = b0;
                 if COLUMN_BLOCKS > 1u { b1 = data_weights(tap, quad, column + LANES); }
@@ -170,18 +242,22 @@ fn output_block(quad: u32, line: u32, ox: u32) -> mat4x4<f32> {
                        select(none, vec4<f32>(a[i.z]), inside.z), select(none, vec4<f32>(a[i.w]), inside.w));
 }
 
-fn weight_sums(sums: ptr<function, TileSums>, row_quad: u32, column: u32) {
+// Part `part` of `parts` of the sum over Y's lines.
+fn weight_sums(sums: ptr<function, TileSums>, row_quad: u32, column: u32, part: u32, parts: u32) {
     let outputs = min(row_quad, conv_quads(values.out_channels) - 1u);
     let first = column_at(column);
     let second = column_at(column + LANES);
-    for (var n = 0u; n < values.batch; n++) {
-        for (var oy = 0u; oy < values.out_height; oy++) {
-            for (var ox = 0u; ox < values.out_width; ox += 4u) {
-                let b0 = input_block(first, n, oy, ox);
-                var b1 = b0;
-                if COLUMN_BLOCKS > 1u { b1 = input_block(second, n, oy, ox); }
-                tile_add_block(sums, output_block(outputs, n * values.out_height + oy, ox), b0, b1);
-            }
+    let lines = values.batch * values.out_height;
+    let each = (lines + parts - 1u) / parts;
+    let end = min((part + 1u) * each, lines);
+    for (var line = part * each; line < end; line++) {
+        let n = line / values.out_height;
+        let oy = line - n * values.out_height;
+        for (var ox = 0u; ox < values.out_width; ox += 4u) {
+            let b0 = input_block(first, n, oy, ox);
+            var b1 = b0;
+            if COLUMN_BLOCKS > 1u { b1 = input_block(second, n, oy, ox); }
+            tile_add_block(sums, output_block(outputs, line, ox), b0, b1);
         }
     }
 }
@@ -211,7 +287,7 @@ fn write_pixel(at: u32, sums: vec4<f32>, bias: vec4<f32>) {
 }
 
 // Row `row`, input channels of quad `column`: one element each, a tap apart from the next input's.
-fn write_weight(row: u32, column: u32, sums: vec4<f32>) {
+fn write_weight(row: u32, column: u32, part: u32, sums: vec4<f32>) {
     let quads = conv_quads(values.in_channels);
     let taps = values.kernel_height * values.kernel_width;
     let tap = column / quads;
@@ -219,7 +295,7 @@ fn write_weight(row: u32, column: u32, sums: vec4<f32>) {
     let input = 4u * (column - tap * quads);
     for (var j = 0u; j < 4u; j++) {
         if input + j < values.in_channels {
-            let at = (row * values.in_channels + input + j) * taps + tap;
+            let at = ((part * values.out_channels + row) * values.in_channels + input + j) * taps + tap;
             var value = sums[j];
             if ACCUMULATE { value += f32(c[at / 4u][at % 4u]); }
             c[at / 4u][at % 4u] = Out(value);
@@ -244,21 +320,39 @@ fn pixel_of(row: u32, phase: vec2<u32>) -> Pixel {
     return Pixel((n * values.in_height + y) * values.in_width + x, y < values.in_height && x < values.in_width);
 }
 
-fn write_finished(row: u32, rows: u32, phase: vec2<u32>, column: u32, columns: u32, lane: u32) {
+fn write_finished(row: u32, rows: u32, phase: vec2<u32>, column: u32, columns: u32, lane: u32, part: u32) {
     let bias_0 = bias_of(column);
     let bias_1 = bias_of(column + LANES);
     for (var i = 0u; i < rows; i++) {
         let first = finished[2u * i * LANES + lane];
         let second = finished[(2u * i + 1u) * LANES + lane];
         if PASS == CONV_WEIGHT_GRADIENT {
-            write_weight(row + i, column, first);
-            if COLUMN_BLOCKS > 1u { write_weight(row + i, column + LANES, second); }
+            write_weight(row + i, column, part, first);
+            if COLUMN_BLOCKS > 1u { write_weight(row + i, column + LANES, part, second); }
         } else {
             let pixel = pixel_of(row + i, phase);
             if pixel.there && column < columns { write_pixel(pixel.index * columns + column, first, bias_0); }
             if COLUMN_BLOCKS > 1u && pixel.there && column + LANES < columns {
                 write_pixel(pixel.index * columns + column + LANES, second, bias_1);
             }
+        }
+    }
+}
+
+// The lane's own rows, from `row` on.
+fn write_narrow(sums: ptr<function, TileSums>, row: u32, row_count: u32, phase: vec2<u32>, columns: u32, lane: u32) {
+    for (var i = 0u; i < 4u * NARROW_QUADS; i++) {
+        if DIRECT {
+            if row + i % 4u < row_count { c[(row + i % 4u) * columns + i / 4u] = vec4<Out>((*sums)[i]); }
+        } else {
+            finished[i * LANES + lane] = (*sums)[i];
+        }
+    }
+    if DIRECT { return; }
+    for (var i = 0u; i < 4u * columns; i++) {
+        let pixel = pixel_of(row + i % 4u, phase);
+        if row + i % 4u < row_count && pixel.there {
+            write_pixel(pixel.index * columns + i / 4u, finished[i * LANES + lane], bias_of(i / 4u));
         }
     }
 }
@@ -270,7 +364,7 @@ fn conv_software(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let phases = select(1u, values.stride_height * values.stride_width, PASS == CONV_DATA_GRADIENT);
-    let fold = workgroup.z / phases;
+    let fold = select(workgroup.z / phases, 0u, PASS == CONV_WEIGHT_GRADIENT);
     let phase_index = workgroup.z - fold * phases;
     let phase = vec2<u32>(phase_index % values.stride_width, phase_index / values.stride_width);
     let row = (fold * grid.x + workgroup.x) * BLOCK;
@@ -293,9 +387,13 @@ fn conv_software(
         data_sums(&sums, rows_at(row + 4u * lane, height, width, source_size), phase, column);
     } else {
         row_count = values.out_channels;
-        weight_sums(&sums, row / 4u + lane, column);
+        weight_sums(&sums, row / 4u + lane, column, workgroup.z, grid.z);
     }
     if row >= row_count { return; }
+    if NARROW_QUADS > 0u {
+        write_narrow(&sums, row + 4u * lane, row_count, phase, columns, lane);
+        return;
+    }
     // Unrolled by the driver, as in matmul_software.wgsl: only plain vectors are written from it.
     for (var i = 0u; i < BLOCK; i++) {
         if DIRECT {
@@ -310,5 +408,5 @@ fn conv_software(
         }
     }
     if DIRECT { return; }
-    write_finished(row, min(BLOCK, row_count - row), phase, column, columns, lane);
+    write_finished(row, min(BLOCK, row_count - row), phase, column, columns, lane, workgroup.z);
 }

@@ -7,15 +7,19 @@
 // Shapes    X, dX: [batch, in_height, in_width, in_quads]; Y, dY: [batch, out_height, out_width, out_quads];
 //           W: [taps, 4 in_quads, out_quads], as conv_pack.wgsl leaves it; all vec4s; dW: [out, in, taps], PyTorch's layout.
 //           a, b: X, W | dY, W | dY, X. aux: bias [out] (EPILOGUE 1) or what forward saved, as dX (EPILOGUE 2).
-// Epilogue  as in matmul_tile.wgsl. One group only.
-// Dispatch  [row tiles, column tiles, phases * fold] workgroups of 16 x 16; each invocation makes 4 x 4 elements. A row tile
-//           is 64 rows: pixels of Y, pixels of one phase of dX (conv_phase_*), or outputs; row tiles beyond the adapter's
-//           limit fold into z. A column tile is 16 quads of outputs, of inputs, or of [taps, in_quads].
+// Epilogue  as in matmul_block.wgsl. One group only.
+// Dispatch  [row tiles, column tiles, phases * fold] workgroups of 256; each invocation makes 4 x 4 elements. A row tile is
+//           1024 / COLUMN_QUADS rows: pixels of Y, pixels of one phase of dX (conv_phase_*), or outputs; row tiles beyond the
+//           adapter's limit fold into z. A column tile is COLUMN_QUADS quads of outputs, of inputs, or of [taps, in_quads].
+//           Weight gradient: z is the part of the pixels that is summed, into dW[z]; split_sum.wgsl adds the parts.
+//
+// 64 x 64 tiles of depth 16; 128 x 32 of depth 8 or 256 x 16 of depth 4 for few channels, where 64 columns would mostly
+// multiply nothing. The rows of a tile are always 256 vec4s, one for each invocation.
 // Every operand is read_write because they may lie in one arena buffer.
 
-const TILE: u32 = 64u;
-const DEPTH: u32 = 16u;
-const SIDE: u32 = 16u; // invocations per side of a workgroup
+// Quads of a tile's columns and also its depth: 16, 8 or 4.
+override COLUMN_QUADS: u32 = 16u;
+const INVOCATIONS: u32 = 256u;
 
 override PASS: u32 = 0u;
 override EPILOGUE: u32 = 0u;
@@ -30,7 +34,7 @@ var<immediate> values: ConvShape;
 @group(0) @binding(3) var<storage, read_write> c: array<vec4<Out>>;
 @group(0) @binding(4) var<storage, read_write> pre: array<vec4<Real>>;
 
-// Both tiles are kept depth-first, [DEPTH][TILE], as vec4s along the tile's side.
+// Both tiles are kept depth-first, [depth][side], as vec4s along the tile's side.
 var<workgroup> tile_a: array<vec4<f32>, 256>;
 var<workgroup> tile_b: array<vec4<f32>, 256>;
 
@@ -92,6 +96,21 @@ fn data_a(rows: Rows, phase: vec2<u32>, depth: u32) -> vec4<f32> {
     return gathered(rows, in_y.offset, in_x.offset, channel, values.out_height, values.out_width, quads);
 }
 
+// Whether any tap of depths `depth` .. `depth + COLUMN_QUADS - 1` reaches this phase: with strides most do not. A block of
+// depths touches one tap or two neighbours where a tap has at least as many; with fewer it is not worth asking.
+fn data_reaches(phase: vec2<u32>, depth: u32) -> bool {
+    let each = 4u * conv_quads(values.out_channels);
+    if each < COLUMN_QUADS { return true; }
+    return tap_reaches(phase, depth / each) || tap_reaches(phase, (depth + COLUMN_QUADS - 1u) / each);
+}
+
+fn tap_reaches(phase: vec2<u32>, tap: u32) -> bool {
+    let ky = tap / values.kernel_width;
+    let kx = tap - ky * values.kernel_width;
+    return conv_tap(phase.y, values.padding_height, ky, values.dilation_height, values.stride_height).reaches
+        && conv_tap(phase.x, values.padding_width, kx, values.dilation_width, values.stride_width).reaches;
+}
+
 fn data_b(depth: u32, column: u32) -> vec4<f32> {
     let quads = conv_quads(values.out_channels);
     let columns = conv_quads(values.in_channels);
@@ -146,7 +165,7 @@ fn store_pixel(at: u32, column: u32, sums: vec4<f32>) {
     c[at] = vec4<Out>(value);
 }
 
-fn store_weight(row: u32, column: u32, sums: vec4<f32>) {
+fn store_weight(row: u32, column: u32, part: u32, sums: vec4<f32>) {
     let quads = conv_quads(values.in_channels);
     let taps = values.kernel_height * values.kernel_width;
     let tap = column / quads;
@@ -154,7 +173,7 @@ fn store_weight(row: u32, column: u32, sums: vec4<f32>) {
     let input = 4u * (column - tap * quads);
     for (var j = 0u; j < 4u; j++) {
         if input + j < values.in_channels {
-            let at = (row * values.in_channels + input + j) * taps + tap;
+            let at = ((part * values.out_channels + row) * values.in_channels + input + j) * taps + tap;
             var value = sums[j];
             if ACCUMULATE { value += f32(c[at / 4u][at % 4u]); }
             c[at / 4u][at % 4u] = Out(value);
@@ -162,9 +181,9 @@ fn store_weight(row: u32, column: u32, sums: vec4<f32>) {
     }
 }
 
-fn store(row: u32, phase: vec2<u32>, column: u32, sums: vec4<f32>) {
+fn store(row: u32, phase: vec2<u32>, column: u32, part: u32, sums: vec4<f32>) {
     if PASS == CONV_WEIGHT_GRADIENT {
-        store_weight(row, column, sums);
+        store_weight(row, column, part, sums);
     } else if PASS == CONV_FORWARD {
         let columns = conv_quads(values.out_channels);
         if row < values.batch * values.out_height * values.out_width && column < columns {
@@ -184,27 +203,28 @@ fn store(row: u32, phase: vec2<u32>, column: u32, sums: vec4<f32>) {
     }
 }
 
-@compute @workgroup_size(16, 16)
+@compute @workgroup_size(INVOCATIONS)
 fn conv_tile(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
 ) {
     let phases = select(1u, values.stride_height * values.stride_width, PASS == CONV_DATA_GRADIENT);
-    let fold = workgroup.z / phases;
+    let fold = select(workgroup.z / phases, 0u, PASS == CONV_WEIGHT_GRADIENT);
     let phase_index = workgroup.z - fold * phases;
     let phase = vec2<u32>(phase_index % values.stride_width, phase_index / values.stride_width);
-    let row_0 = (fold * grid.x + workgroup.x) * TILE;
-    let column_0 = workgroup.y * SIDE;
-    let thread = local.y * SIDE + local.x;
+    let row_quads = INVOCATIONS / COLUMN_QUADS;
+    let row_0 = (fold * grid.x + workgroup.x) * 4u * row_quads;
+    let column_0 = workgroup.y * COLUMN_QUADS;
+    let local = vec2<u32>(thread % COLUMN_QUADS, thread / COLUMN_QUADS);
     // Which vec4 of the tiles this invocation loads, (depth, side): neighbours take what lies together.
-    let by_depth = vec2<u32>(thread % DEPTH, thread / DEPTH);
-    let by_side = vec2<u32>(thread / SIDE, thread % SIDE);
-    let at_a = select(by_depth, by_side, PASS == CONV_WEIGHT_GRADIENT);
-    let at_b = select(by_side, by_depth, PASS == CONV_DATA_GRADIENT);
+    let at_a = select(local, vec2<u32>(thread / row_quads, thread % row_quads), PASS == CONV_WEIGHT_GRADIENT);
+    let at_b = select(local.yx, local, PASS == CONV_DATA_GRADIENT);
+    let loads_b = thread < COLUMN_QUADS * COLUMN_QUADS;
 
     let taps = values.kernel_height * values.kernel_width;
-    var depths = 4u * taps * conv_quads(values.in_channels);
+    var first = 0u;
+    var end = 4u * taps * conv_quads(values.in_channels);
     var rows: Rows;
     if PASS == CONV_FORWARD {
         let source_size = values.in_height * values.in_width * conv_quads(values.in_channels);
@@ -212,32 +232,37 @@ fn conv_tile(
         rows.y *= i32(values.stride_height);
         rows.x *= i32(values.stride_width);
     } else if PASS == CONV_DATA_GRADIENT {
-        depths = 4u * taps * conv_quads(values.out_channels);
+        end = 4u * taps * conv_quads(values.out_channels);
         let source_size = values.out_height * values.out_width * conv_quads(values.out_channels);
         rows = rows_at(row_0 + 4u * at_a.y, conv_phase_height(values), conv_phase_width(values), source_size);
     } else {
-        depths = values.batch * values.out_height * values.out_width;
+        let pixels = values.batch * values.out_height * values.out_width;
+        let part = ((pixels + COLUMN_QUADS - 1u) / COLUMN_QUADS + grid.z - 1u) / grid.z * COLUMN_QUADS;
+        first = min(workgroup.z * part, pixels);
+        end = min(first + part, pixels);
     }
     var sums: array<vec4<f32>, 4>;
-    for (var depth_0 = 0u; depth_0 < depths; depth_0 += DEPTH) {
+    for (var depth_0 = first; depth_0 < end; depth_0 += COLUMN_QUADS) {
+        // The same for the whole workgroup, which goes on to the next barrier together.
+        if PASS == CONV_DATA_GRADIENT && !data_reaches(phase, depth_0) { continue; }
         var from_a: vec4<f32>;
         var from_b: vec4<f32>;
         if PASS == CONV_FORWARD {
             from_a = forward_a(rows, depth_0 + at_a.x);
-            from_b = forward_b(depth_0 + at_b.x, column_0 + at_b.y);
+            if loads_b { from_b = forward_b(depth_0 + at_b.x, column_0 + at_b.y); }
         } else if PASS == CONV_DATA_GRADIENT {
             from_a = data_a(rows, phase, depth_0 + at_a.x);
-            from_b = data_b(depth_0 + at_b.x, column_0 + at_b.y);
+            if loads_b { from_b = data_b(depth_0 + at_b.x, column_0 + at_b.y); }
         } else {
             from_a = weight_a(row_0 / 4u + at_a.y, depth_0 + at_a.x);
-            from_b = weight_b(depth_0 + at_b.x, column_0 + at_b.y);
+            if loads_b { from_b = weight_b(depth_0 + at_b.x, column_0 + at_b.y); }
         }
-        tile_a[at_a.x * SIDE + at_a.y] = from_a;
-        tile_b[at_b.x * SIDE + at_b.y] = from_b;
+        tile_a[at_a.x * row_quads + at_a.y] = from_a;
+        if loads_b { tile_b[at_b.x * COLUMN_QUADS + at_b.y] = from_b; }
         workgroupBarrier();
-        for (var depth = 0u; depth < DEPTH; depth++) {
-            let row_terms = tile_a[depth * SIDE + local.y];
-            let column_terms = tile_b[depth * SIDE + local.x];
+        for (var depth = 0u; depth < COLUMN_QUADS; depth++) {
+            let row_terms = tile_a[depth * row_quads + local.y];
+            let column_terms = tile_b[depth * COLUMN_QUADS + local.x];
             sums[0] += row_terms.x * column_terms;
             sums[1] += row_terms.y * column_terms;
             sums[2] += row_terms.z * column_terms;
@@ -247,6 +272,6 @@ fn conv_tile(
     }
     let row = row_0 + 4u * local.y;
     for (var i = 0u; i < 4u; i++) {
-        store(row + i, phase, column_0 + local.x, sums[i]);
+        store(row + i, phase, column_0 + local.x, workgroup.z, sums[i]);
     }
 }

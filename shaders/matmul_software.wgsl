@@ -5,9 +5,10 @@
 // Shapes    A: [m, k], or [k, m] with A_TRANSPOSED; B: [k, n], or [n, k] with B_TRANSPOSED; C: [m, n]; row-major.
 //           aux: bias [n] (EPILOGUE 1) or what forward saved [m, n] (EPILOGUE 2); pre: [m, n] with STORE_PRE.
 //           Any sizes; bindings are whole vec4s (the host rounds their sizes up to 16 bytes).
-// Epilogue  as in matmul_tile.wgsl.
-// Dispatch  [ceil(m / 32), ceil(n / (32 COLUMN_BLOCKS)), 1] workgroups of one subgroup of 8 lanes; rows run fastest,
-//           so that the panel of B stays in the cache.
+// Epilogue  as in matmul_block.wgsl.
+// Dispatch  [ceil(m / 32), ceil(n / (32 COLUMN_BLOCKS)), batch] workgroups of one subgroup of 8 lanes; rows run fastest,
+//           so that the panel of B stays in the cache. A batch is of products of their own, A, B and C each one after the
+//           other; more than one want contiguous extents that are multiples of 4, and no epilogue.
 //
 // A load within a loop costs llvmpipe some 35 instructions a lane, whatever the lanes read, so nothing is read twice: a
 // lane reads 4 rows of a 32 x 4 block of A, which subgroupShuffle with a constant lane (one instruction) hands to all,
@@ -22,6 +23,8 @@ override B_ALIGNED: bool = true;
 override C_ALIGNED: bool = true;
 // 1 or 2 blocks of 32 columns for each workgroup: 2 for products that overflow the caches.
 override COLUMN_BLOCKS: u32 = 1u;
+// Fewer than 8 where all rows are the first lanes': see shared/tile.wgsl.
+override ROW_LANES: u32 = 8u;
 // Nothing happens to the sums and they line up: written straight from registers.
 override DIRECT: bool = false;
 override EPILOGUE: u32 = 0u;
@@ -76,14 +79,14 @@ fn within_depth(block: mat4x4<f32>, depth: u32) -> mat4x4<f32> {
 }
 
 // A(row .. row + 3, depth .. depth + 3) as one vec4 of rows for each depth; edges are repeated.
-fn a_block(row: u32, depth: u32) -> mat4x4<f32> {
+fn a_block(row: u32, depth: u32, batch: u32) -> mat4x4<f32> {
     if !A_TRANSPOSED {
-        let r = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(values.m - 1u));
+        let r = batch * values.m + min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(values.m - 1u));
         return within_depth(transpose(mat4x4<f32>(
             a_vector(r.x, depth, values.k), a_vector(r.y, depth, values.k),
             a_vector(r.z, depth, values.k), a_vector(r.w, depth, values.k))), depth);
     }
-    let d = min(vec4<u32>(depth, depth + 1u, depth + 2u, depth + 3u), vec4<u32>(values.k - 1u));
+    let d = batch * values.k + min(vec4<u32>(depth, depth + 1u, depth + 2u, depth + 3u), vec4<u32>(values.k - 1u));
     let r = min(row, (values.m - 1u) / 4u * 4u);
     return within_depth(mat4x4<f32>(
         a_vector(d.x, r, values.m), a_vector(d.y, r, values.m),
@@ -91,14 +94,15 @@ fn a_block(row: u32, depth: u32) -> mat4x4<f32> {
 }
 
 // B(depth .. depth + 3, column .. column + 3) as one vec4 of columns for each depth.
-fn b_block(column: u32, depth: u32) -> mat4x4<f32> {
+fn b_block(column: u32, depth: u32, batch: u32) -> mat4x4<f32> {
     if B_TRANSPOSED {
-        let c = min(vec4<u32>(column, column + 1u, column + 2u, column + 3u), vec4<u32>(values.n - 1u));
+        let c = batch * values.n
+            + min(vec4<u32>(column, column + 1u, column + 2u, column + 3u), vec4<u32>(values.n - 1u));
         return within_depth(transpose(mat4x4<f32>(
             b_vector(c.x, depth, values.k), b_vector(c.y, depth, values.k),
             b_vector(c.z, depth, values.k), b_vector(c.w, depth, values.k))), depth);
     }
-    let d = min(vec4<u32>(depth, depth + 1u, depth + 2u, depth + 3u), vec4<u32>(values.k - 1u));
+    let d = batch * values.k + min(vec4<u32>(depth, depth + 1u, depth + 2u, depth + 3u), vec4<u32>(values.k - 1u));
     let c = min(column, (values.n - 1u) / 4u * 4u);
     return within_depth(mat4x4<f32>(
         b_vector(d.x, c, values.n), b_vector(d.y, c, values.n),
@@ -174,21 +178,22 @@ fn write_vector_or_elements(row: u32, column: u32, sums: vec4<f32>, bias: vec4<f
 @compute @workgroup_size(8)
 fn matmul_software(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = tile.x * BLOCK;
+    let first_row = tile.z * values.m + row; // of all the batch's C
     let column = tile.y * BLOCK * COLUMN_BLOCKS + 4u * lane;
     var sums: TileSums;
     for (var depth = 0u; depth < values.k; depth += DEPTH_STEP) {
-        let b0 = b_block(column, depth);
+        let b0 = b_block(column, depth, tile.z);
         var b1 = b0;
-        if COLUMN_BLOCKS > 1u { b1 = b_block(column + BLOCK, depth); }
-        tile_add_block(&sums, a_block(row + 4u * lane, depth), b0, b1);
+        if COLUMN_BLOCKS > 1u { b1 = b_block(column + BLOCK, depth, tile.z); }
+        tile_add_block(&sums, a_block(row + 4u * lane, depth, tile.z), b0, b1);
     }
     // The driver unrolls loops of up to 32 rounds; a longer one would index `sums` at run time, which takes it 20 seconds
     // to compile. So does an epilogue in an unrolled loop: only plain vectors are written from it.
     for (var i = 0u; i < BLOCK; i++) {
         if DIRECT {
             if row + i < values.m {
-                write_vector(row + i, column, sums[2u * i], vec4<f32>());
-                if COLUMN_BLOCKS > 1u { write_vector(row + i, column + BLOCK, sums[2u * i + 1u], vec4<f32>()); }
+                write_vector(first_row + i, column, sums[2u * i], vec4<f32>());
+                if COLUMN_BLOCKS > 1u { write_vector(first_row + i, column + BLOCK, sums[2u * i + 1u], vec4<f32>()); }
             }
         } else {
             finished[2u * i * LANES + lane] = sums[2u * i];
@@ -201,9 +206,9 @@ fn matmul_software(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invoca
     if COLUMN_BLOCKS > 1u { bias_1 = bias_of(column + BLOCK); }
     let rows = min(BLOCK, values.m - row);
     for (var i = 0u; i < rows; i++) {
-        write_vector_or_elements(row + i, column, finished[2u * i * LANES + lane], bias_0);
+        write_vector_or_elements(first_row + i, column, finished[2u * i * LANES + lane], bias_0);
         if COLUMN_BLOCKS > 1u {
-            write_vector_or_elements(row + i, column + BLOCK, finished[(2u * i + 1u) * LANES + lane], bias_1);
+            write_vector_or_elements(first_row + i, column + BLOCK, finished[(2u * i + 1u) * LANES + lane], bias_1);
         }
     }
 }

@@ -6,15 +6,15 @@ mod common;
 use common::{
     ROUNDOFF, assert_within, device, guarded_as, hash,
     images::{conv_terms, padded, unpadded},
-    poisoned_as,
+    poisoned, poisoned_as,
     reference::{activate, derivative, saved},
     rounding, run, samples, stored, wide,
 };
 use jostle::{
     gpu::{Element, Gpu, GpuError},
     kernels::{
-        Activation, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, Epilogue, conv, conv_pack,
-        padded_channels,
+        Activation, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, Epilogue, MatmulOperands, MatmulShape,
+        MatmulVariant, conv, conv_pack, matmul, padded_channels,
     },
 };
 
@@ -121,8 +121,10 @@ impl Case {
             Epilogue::BiasActivation { store_pre, .. } => (Some(&bias.view), store_pre.then_some(&pre.view)),
             Epilogue::ActivationGradient(_) => (Some(&saved.view), None),
         };
-        let operands = ConvOperands { a: &a.view, b: &b.view, aux, c: &c.view, pre };
-        run(gpu, &[&conv(gpu, variant, pass, &shape, epilogue, accumulate, &operands).unwrap()]);
+        let scratch = poisoned(gpu, variant.scratch_words(&shape, pass));
+        let operands = ConvOperands { a: &a.view, b: &b.view, aux, c: &c.view, pre, scratch: Some(&scratch.view) };
+        run(gpu, &conv(gpu, variant, pass, &shape, epilogue, accumulate, &operands).unwrap());
+        scratch.read(gpu);
         let found = c.read(gpu);
         if channels == 0 { found } else { unpadded(&found, channels) }
     }
@@ -205,8 +207,8 @@ fn random_geometries_agree_with_the_definition() {
         let outputs = groups * (1 + draw(4, 9));
         let case = Case::new(1 + draw(5, 3), input, outputs, random_options(seed, [input[0], input[1]], groups));
         for case in cases(gpu, case) {
-            for variant in ConvVariant::available(gpu, &case.shape()) {
-                for pass in PASSES {
+            for pass in PASSES {
+                for variant in ConvVariant::available(gpu, &case.shape(), pass) {
                     case.check(gpu, variant, pass, Epilogue::Plain, seed % 2 == 1);
                 }
             }
@@ -222,16 +224,83 @@ fn tiles_and_their_edges_agree_with_the_definition() {
         Case::new(2, [8, 8, 32], 64, three),
         Case::new(3, [7, 9, 33], 65, three.stride(2)),
         Case::new(1, [33, 17, 3], 36, three),
+        Case::new(4, [33, 17, 3], 36, three), // pixels enough to be summed in parts
         Case::new(2, [8, 8, 40], 70, ConvOptions::square(1).stride(2)),
         Case::new(2, [14, 14, 6], 16, ConvOptions::square(5)),
         Case::new(2, [6, 6, 12], 12, ConvOptions { groups: 12, ..three }),
     ];
     for case in all.into_iter().flat_map(|case| cases(gpu, case)) {
-        for variant in ConvVariant::available(gpu, &case.shape()) {
-            for pass in PASSES {
+        for pass in PASSES {
+            for variant in ConvVariant::available(gpu, &case.shape(), pass) {
                 case.check(gpu, variant, pass, Epilogue::Plain, false);
             }
         }
+    }
+}
+
+#[test]
+fn winograd_agrees_with_the_definition() {
+    let gpu = device();
+    let shapes = [
+        (1, [1, 1, 1], 1, 1),
+        (2, [3, 3, 5], 7, 0),
+        (3, [5, 8, 12], 16, 1),
+        (2, [7, 7, 33], 35, 2),
+        (1, [4, 9, 8], 4, 4), // padding past the kernel: 2 - padding is below 0
+        (5, [31, 33, 3], 8, 1),
+        (2, [256, 258, 4], 4, 1), // more tiles than a chunk
+    ];
+    for (batch, input, outputs, padding) in shapes {
+        for case in cases(gpu, Case::new(batch, input, outputs, ConvOptions::square(3).padding(padding))) {
+            for pass in [ConvPass::Forward, ConvPass::DataGradient] {
+                assert!(ConvVariant::available(gpu, &case.shape(), pass).contains(&ConvVariant::Winograd));
+                case.check(gpu, ConvVariant::Winograd, pass, Epilogue::Plain, false);
+            }
+        }
+    }
+    let shape = Case::new(1, [5, 5, 4], 4, ConvOptions::square(3)).shape();
+    assert!(!ConvVariant::available(gpu, &shape, ConvPass::WeightGradient).contains(&ConvVariant::Winograd));
+}
+
+#[test]
+fn one_by_one_convolutions_are_matrix_products() {
+    let gpu = device();
+    let one = ConvOptions::square(1);
+    for case in cases(gpu, Case::new(3, [5, 7, 12], 8, one)) {
+        let operand = |values: &[f32]| guarded_as(gpu, values, case.element);
+        let (x, dy, weight) = (operand(&case.x), operand(&case.dy), operand(&case.weight));
+        for pass in PASSES {
+            let (a, b) = match pass {
+                ConvPass::Forward => (&x, &weight),
+                ConvPass::DataGradient => (&dy, &weight),
+                ConvPass::WeightGradient => (&dy, &x),
+            };
+            let (layout, [m, n, k]) = case.shape().as_matmul(pass).unwrap();
+            let shape = MatmulShape::new(m, n, k).unwrap();
+            let Sums(sums, magnitudes) = case.expected(pass);
+            let result = case.result(pass);
+            // as in tests/matmul.rs
+            let error = |(sum, m): (&f64, &f64)| (k + 1) as f64 * ROUNDOFF * m + rounding(result, *sum);
+            let bounds: Vec<f64> = sums.iter().zip(&magnitudes).map(error).collect();
+            for variant in MatmulVariant::available(gpu) {
+                let (c, scratch) = (poisoned_as(gpu, m * n, result), poisoned(gpu, variant.scratch_words(shape)));
+                let (a, b, scratch) = (&a.view, &b.view, Some(&scratch.view));
+                let operands = MatmulOperands { a, b, aux: None, c: &c.view, pre: None, scratch };
+                run(gpu, &matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &operands).unwrap());
+                assert_within(&format!("{variant:?} {pass:?}"), &c.read(gpu), &sums, &bounds);
+            }
+        }
+    }
+    let others = [
+        (6, 8, one),
+        (8, 6, one),
+        (8, 8, one.stride(2)),
+        (8, 8, one.padding(1)),
+        (8, 8, ConvOptions { groups: 2, ..one }),
+        (8, 8, ConvOptions::square(2)),
+    ];
+    for (inputs, outputs, options) in others {
+        assert!(Case::new(1, [5, 5, inputs], outputs, options).shape().as_matmul(ConvPass::Forward).is_none());
     }
 }
 
@@ -240,8 +309,9 @@ fn epilogues_agree_with_the_definition() {
     let gpu = device();
     let bias = |activation, store_pre| Epilogue::BiasActivation { activation, store_pre };
     let case = Case::new(2, [5, 6, 7], 9, ConvOptions::square(3).padding(1).stride(2));
-    let all = cases(gpu, case).into_iter().flat_map(|case| {
-        let variants = ConvVariant::available(gpu, &case.shape());
+    let without_stride = Case::new(2, [5, 6, 7], 9, ConvOptions::square(3).padding(1));
+    let all = [case, without_stride].into_iter().flat_map(|case| cases(gpu, case)).flat_map(|case| {
+        let variants = ConvVariant::available(gpu, &case.shape(), ConvPass::Forward);
         variants.into_iter().map(move |variant| (case.clone(), variant))
     });
     for (case, variant) in all {
@@ -249,7 +319,7 @@ fn epilogues_agree_with_the_definition() {
         case.check(gpu, variant, ConvPass::Forward, bias(Activation::Relu, false), false);
         case.check(gpu, variant, ConvPass::Forward, bias(Activation::Gelu, true), false);
         for activation in [Activation::Relu, Activation::Gelu] {
-            case.check(gpu, variant, ConvPass::DataGradient, Epilogue::ActivationGradient(activation), false);
+            case.check(gpu, variant, ConvPass::DataGradient, Epilogue::ActivationGradient(activation), true);
         }
     }
 }

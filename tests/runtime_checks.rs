@@ -11,9 +11,10 @@ use common::{
 use jostle::{
     gpu::Gpu,
     kernels::{
-        Activation, Augmentation, Elementwise, Epilogue, Gather, GatherViews, LossBuffers, LossTerms, MatmulLayout,
-        MatmulOperands, MatmulShape, MatmulVariant, MetricsSum, MseTargets, Norms, Perturb, column_sum, elementwise,
-        init_uniform, matmul, mse, softmax_nll,
+        Activation, Augmentation, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, Elementwise, Epilogue,
+        Gather, GatherViews, LossBuffers, LossTerms, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant,
+        MetricsSum, MseTargets, Norms, Perturb, column_sum, conv, conv_pack, elementwise, init_uniform, matmul, mse,
+        softmax_nll,
     },
     noise::{Distribution, Mode, NoiseConfig},
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
@@ -26,17 +27,52 @@ fn products(gpu: &Gpu, results: &mut Results) {
     let layouts = [MatmulLayout::Forward, MatmulLayout::DataGradient, MatmulLayout::WeightGradient];
     for variant in MatmulVariant::available(gpu) {
         for layout in layouts {
-            for [m, n, k] in [[17, 31, 13], [66, 65, 19], [1, 130, 3]] {
+            for [m, n, k] in [[17, 31, 13], [66, 65, 19], [1, 130, 3], [5, 6, 300]] {
                 let (a, b) = (guarded(gpu, &awkward(91, m * k, 1.0)), guarded(gpu, &awkward(92, k * n, 1.0)));
                 let (aux, c, pre) = (guarded(gpu, &samples(93, n, 1.0)), poisoned(gpu, m * n), poisoned(gpu, m * n));
-                let operands =
-                    MatmulOperands { a: &a.view, b: &b.view, aux: Some(&aux.view), c: &c.view, pre: Some(&pre.view) };
                 let shape = MatmulShape::new(m, n, k).unwrap();
+                let scratch = poisoned(gpu, variant.scratch_words(shape));
+                let operands = MatmulOperands {
+                    a: &a.view,
+                    b: &b.view,
+                    aux: Some(&aux.view),
+                    c: &c.view,
+                    pre: Some(&pre.view),
+                    scratch: Some(&scratch.view),
+                };
                 let epilogue = Epilogue::BiasActivation { activation: Activation::Gelu, store_pre: true };
-                run(gpu, &[&matmul(gpu, variant, layout, shape, epilogue, false, &operands).unwrap()]);
+                run(gpu, &matmul(gpu, variant, layout, shape, epilogue, false, &operands).unwrap());
                 let name = format!("{variant:?} {layout:?} {m} {n} {k}");
                 results.push((name.clone(), c.read(gpu)));
                 results.push((name + ", pre", pre.read(gpu)));
+            }
+        }
+    }
+}
+
+fn convolutions(gpu: &Gpu, results: &mut Results) {
+    let three = ConvOptions::square(3).padding(1);
+    for (outputs, options) in [(9, three), (35, three), (5, three.stride(2))] {
+        let (batch, input) = (2, [9, 15, 7]);
+        let shape = ConvShape::new(batch, input, outputs, &options).unwrap();
+        let [x, y] = shape.words().map(|words| guarded(gpu, &samples(96, words, 1.0)));
+        let weight = guarded(gpu, &samples(97, shape.weight_words(), 0.5));
+        let packed = poisoned(gpu, shape.packed_words());
+        run(gpu, &[conv_pack(gpu, &shape, &weight.view, &packed.view).unwrap()]);
+        results.push((format!("packed {outputs}"), packed.read(gpu)));
+        for pass in [ConvPass::Forward, ConvPass::DataGradient, ConvPass::WeightGradient] {
+            for variant in ConvVariant::available(gpu, &shape, pass) {
+                let weights = if variant.wants_packed() { &packed } else { &weight };
+                let (a, b, like) = match pass {
+                    ConvPass::Forward => (&x, weights, y.view.len()),
+                    ConvPass::DataGradient => (&y, weights, x.view.len()),
+                    ConvPass::WeightGradient => (&y, &x, shape.weight_words()),
+                };
+                let (c, scratch) = (poisoned(gpu, like), poisoned(gpu, variant.scratch_words(&shape, pass)));
+                let (a, b) = (&a.view, &b.view);
+                let operands = ConvOperands { a, b, aux: None, c: &c.view, pre: None, scratch: Some(&scratch.view) };
+                run(gpu, &conv(gpu, variant, pass, &shape, Epilogue::Plain, false, &operands).unwrap());
+                results.push((format!("{variant:?} {pass:?} {shape}"), c.read(gpu)));
             }
         }
     }
@@ -128,6 +164,7 @@ fn kernels_need_no_bounds_checks() {
     let of = |gpu: &Gpu| {
         let mut results = Results::new();
         products(gpu, &mut results);
+        convolutions(gpu, &mut results);
         rows(gpu, &mut results);
         arenas(gpu, &mut results);
         results

@@ -1,5 +1,5 @@
 // The sums of a 32 x 32 or 32 x 64 tile in the registers of a subgroup of 8 lanes, for software adapters.
-// Needs the kernel's override COLUMN_BLOCKS (1 or 2).
+// Needs the kernel's overrides COLUMN_BLOCKS (1 or 2) and ROW_LANES (how many lanes' rows there are at all: 1, 2, 4 or 8).
 //
 // A lane holds 4 columns of each block of 32; of every 4 depths it reads 4 rows, which subgroupShuffle with a constant
 // lane (one instruction) hands to all.
@@ -38,11 +38,17 @@ fn tile_add_lane(sums: ptr<function, TileSums>, lane: u32, rows: mat4x4<f32>, b0
 
 fn tile_add_block(sums: ptr<function, TileSums>, rows: mat4x4<f32>, b0: mat4x4<f32>, b1: mat4x4<f32>) {
     tile_add_lane(sums, 0u, rows, b0, b1);
-    tile_add_lane(sums, 1u, rows, b0, b1);
-    tile_add_lane(sums, 2u, rows, b0, b1);
-    tile_add_lane(sums, 3u, rows, b0, b1);
-    tile_add_lane(sums, 4u, rows, b0, b1);
-    tile_add_lane(sums, 5u, rows, b0, b1);
-    tile_add_lane(sums, 6u, rows, b0, b1);
-    tile_add_lane(sums, 7u, rows, b0, b1);
+    if ROW_LANES > 1u {
+        tile_add_lane(sums, 1u, rows, b0, b1);
+    }
+    if ROW_LANES > 2u {
+        tile_add_lane(sums, 2u, rows, b0, b1);
+        tile_add_lane(sums, 3u, rows, b0, b1);
+    }
+    if ROW_LANES > 4u {
+        tile_add_lane(sums, 4u, rows, b0, b1);
+        tile_add_lane(sums, 5u, rows, b0, b1);
+        tile_add_lane(sums, 6u, rows, b0, b1);
+        tile_add_lane(sums, 7u, rows, b0, b1);
+    }
 }

@@ -1,7 +1,5 @@
 //! A product in its three layouts.
 
-use std::time::Instant;
-
 use serde::Serialize;
 
 use crate::{
@@ -9,7 +7,7 @@ use crate::{
     kernels::{Epilogue, MatmulLayout, MatmulOperands, MatmulShape, matmul, matmul_variant},
 };
 
-use super::{quantile, sorted};
+use super::{quantile, sorted, timed};
 
 /// What to time.
 #[derive(Clone, Copy, Debug)]
@@ -57,29 +55,27 @@ pub fn bench_matmul(gpu: &Gpu, of: &MatmulBench) -> Result<MatmulReport, GpuErro
     let shape = MatmulShape::new(m, n, k)?;
     let fill = |count: usize| -> Vec<f32> { (0..count).map(|i| (i % 17) as f32 / 17.0 - 0.5).collect() };
     let (a, b, c) = (gpu.upload("a", &fill(m * k))?, gpu.upload("b", &fill(k * n))?, gpu.buffer("c", m * n)?);
-    let operands = MatmulOperands { a: &a.view(), b: &b.view(), aux: None, c: &c.view(), pre: None };
+    let variant = matmul_variant(gpu, shape);
+    let scratch = gpu.buffer("scratch", variant.scratch_words(shape))?.part(0, variant.scratch_words(shape))?;
+    let (a, b, c) = (a.view(), b.view(), c.view());
+    let operands = MatmulOperands { a: &a, b: &b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
     let layouts = [MatmulLayout::Forward, MatmulLayout::DataGradient, MatmulLayout::WeightGradient];
     let mut dispatches = Vec::new();
     for layout in layouts {
-        let variant = matmul_variant(gpu, shape);
-        let dispatch = matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &operands)?;
-        dispatches.push((layout, variant, dispatch, Vec::new()));
+        let product = matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &operands)?;
+        dispatches.push((layout, product, Vec::new()));
     }
     for round in 0..=of.rounds {
-        for (.., dispatch, times) in &mut dispatches {
-            let started = Instant::now();
-            let mut recorder = gpu.record();
-            recorder.run(dispatch);
-            recorder.submit()?;
-            gpu.wait()?;
+        for (_, product, times) in &mut dispatches {
+            let ms = timed(gpu, product)?;
             if round > 0 {
-                times.push(started.elapsed().as_secs_f64() * 1e3);
+                times.push(ms);
             }
         }
     }
     let layouts: Vec<_> = dispatches
         .into_iter()
-        .map(|(layout, variant, _, times)| {
+        .map(|(layout, _, times)| {
             let times = sorted(times);
             let median_ms = quantile(&times, 0.5);
             LayoutReport {

@@ -2,9 +2,25 @@
 
 mod matmul;
 mod step;
+mod variants;
 
 pub use matmul::{LayoutReport, MatmulBench, MatmulReport, bench_matmul};
 pub use step::{StepBench, StepReport};
+pub use variants::{Operation, OperationReport, VariantReport, VariantTime, bench_variants};
+
+use std::time::Instant;
+
+use crate::gpu::{Dispatch, Gpu, GpuError};
+
+/// Milliseconds from submit to done of dispatches in order.
+fn timed(gpu: &Gpu, dispatches: &[Dispatch]) -> Result<f64, GpuError> {
+    let started = Instant::now();
+    let mut recorder = gpu.record();
+    dispatches.iter().for_each(|dispatch| recorder.run(dispatch));
+    recorder.submit()?;
+    gpu.wait()?;
+    Ok(started.elapsed().as_secs_f64() * 1e3)
+}
 
 /// The value below which a share `q` of the sorted sample lies.
 fn quantile(sorted: &[f64], q: f64) -> f64 {

@@ -5,10 +5,14 @@ use jostle::{
     gpu::Gpu,
     noise::Mode,
     report::Table,
-    train::{Options, RunConfig},
+    train::{Options, RunConfig, TrainError},
 };
 
-use super::{CliError, Context, Exit, train::kernel_times};
+use super::{
+    CliError, Context, Exit,
+    train::kernel_times,
+    variants::{self, Sides},
+};
 
 /// Options of `jostle bench`.
 #[derive(Debug, clap::Args)]
@@ -24,9 +28,12 @@ pub(super) struct Args {
     /// Seconds after which no further round begins, once there are three
     #[arg(long, default_value_t = 60.0)]
     seconds: f64,
-    /// Time a square f32 product of this side instead of a step
-    #[arg(long, value_name = "SIDE")]
-    matmul: Option<usize>,
+    /// Time an f32 product instead of a step: a side, or m,n,k
+    #[arg(long, value_name = "SIDES")]
+    matmul: Option<Sides>,
+    /// Time every variant of that product, or of every product of the model's step, and mark those that are chosen
+    #[arg(long)]
+    variants: bool,
     /// Time every kernel too
     #[arg(long)]
     profile: bool,
@@ -35,13 +42,19 @@ pub(super) struct Args {
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let gpu = context.gpu()?;
     match args.matmul {
-        Some(side) => matmul(context, &gpu, side, args.rounds),
+        Some(sides) if args.variants => variants::of_product(context, &gpu, sides, args.rounds, args.seconds),
+        Some(sides) => matmul(context, &gpu, sides, args.rounds),
+        None if args.variants => {
+            let config = config(args)?;
+            let model = config.model.parse().map_err(TrainError::from)?;
+            variants::of_model(context, &gpu, (&model, config.batch), args.rounds, args.seconds)
+        }
         None => step(context, &gpu, args),
     }
 }
 
-fn matmul(context: &Context, gpu: &Gpu, side: usize, rounds: u32) -> Result<Exit, CliError> {
-    let report = bench_matmul(gpu, &MatmulBench { shape: [side; 3], rounds })?;
+fn matmul(context: &Context, gpu: &Gpu, sides: Sides, rounds: u32) -> Result<Exit, CliError> {
+    let report = bench_matmul(gpu, &MatmulBench { shape: sides.0, rounds })?;
     let rows = report
         .layouts
         .iter()
@@ -50,13 +63,14 @@ fn matmul(context: &Context, gpu: &Gpu, side: usize, rounds: u32) -> Result<Exit
             vec![of.layout.clone(), of.variant.clone(), ms(of.median_ms), ms(of.min_ms), format!("{:.1}", of.gflops)]
         })
         .collect();
-    let title = format!("{side}^3 on {}", gpu.adapter_name());
+    let title = format!("{sides} on {}", gpu.adapter_name());
     let table = Table::new(&title, &["layout", "variant", "median ms", "min ms", "GFLOP/s"], rows);
     context.print(&report, &table.to_text())?;
     Ok(Exit::Done)
 }
 
-fn step(context: &Context, gpu: &Gpu, args: &Args) -> Result<Exit, CliError> {
+/// The step to measure: mlp1 with noise in mode `layer`, unless told otherwise.
+fn config(args: &Args) -> Result<RunConfig, CliError> {
     let mut config = RunConfig::resolve(None, &args.options)?;
     if args.options.noise.is_none() {
         config.noise = Mode::Layer;
@@ -64,8 +78,12 @@ fn step(context: &Context, gpu: &Gpu, args: &Args) -> Result<Exit, CliError> {
     if args.options.model.is_none() {
         config.model = "mlp1".to_owned();
     }
+    Ok(config)
+}
+
+fn step(context: &Context, gpu: &Gpu, args: &Args) -> Result<Exit, CliError> {
     let bench = StepBench {
-        config,
+        config: config(args)?,
         steps: args.timed_steps,
         rounds: args.rounds,
         seconds: args.seconds,

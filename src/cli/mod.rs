@@ -12,6 +12,7 @@ mod noise;
 mod output;
 mod plan;
 mod train;
+mod variants;
 
 use clap::{Parser, Subcommand};
 

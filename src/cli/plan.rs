@@ -2,6 +2,7 @@
 
 use jostle::{
     graph::{Call, MatmulCall},
+    kernels::AdapterClass,
     nn::Model,
     optim::OptimizerKind,
     report::Table,
@@ -83,7 +84,12 @@ fn step(name: &str, call: &Call, batch: usize) -> Step {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let (footprint, schedule) = Footprint::new(&args.model, args.batch, args.optimizer, args.precision.element())?;
+    let (mut footprint, schedule) = Footprint::new(&args.model, args.batch, args.optimizer, args.precision.element())?;
+    // A plan needs no adapter; where there is one, it decides on the products' variants, and may not hold it all.
+    let adapter = context.adapter.find().ok();
+    if let Some(adapter) = &adapter {
+        footprint = footprint.with_scratch(schedule.scratch_words(AdapterClass::of_adapter(adapter))?);
+    }
     let mut steps: Vec<_> = schedule.steps.iter().map(|s| step(&s.name, &s.call, args.batch)).collect();
     steps.push(Step {
         name: "update and next noise".to_owned(),
@@ -109,8 +115,6 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         "\nactivations alive at once: {} (no placement can do with less)\n",
         human_bytes(footprint.activations_lower_bound_bytes)
     ));
-    // A plan needs no adapter; where there is one, say whether it would hold it.
-    let adapter = context.adapter.find().ok();
     let does_not_fit = adapter.as_ref().and_then(|adapter| footprint.excess(adapter.limits()));
     match (&adapter, &does_not_fit) {
         (Some(adapter), None) => text.push_str(&format!("fits {}\n", adapter.name)),

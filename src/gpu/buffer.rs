@@ -82,6 +82,18 @@ impl View {
         self.element
     }
 
+    /// `words` words from `offset` on, a multiple of the alignment, of a view of words.
+    ///
+    /// # Errors
+    /// [`GpuError::Length`] if the part runs past the view's end.
+    pub fn part(&self, offset: usize, words: usize) -> Result<Self, GpuError> {
+        if offset.saturating_add(words) > self.words() {
+            let (expected, found) = (self.words(), offset.saturating_add(words));
+            return Err(GpuError::Length { kernel: "view", argument: "offset + length", expected, found });
+        }
+        self.buffer.part(self.offset + offset, words)
+    }
+
     /// The same words read as `len` elements of a kind.
     ///
     /// # Errors

@@ -191,7 +191,7 @@ impl<'a> Backward<'a> {
             c: Tensor::Grad(weight),
             pre: None,
         };
-        self.schedule.push(&format!("{name} weight gradient"), Call::Conv(call));
+        self.schedule.push(&format!("{name} weight gradient"), call.into());
         if let Some(bias) = bias {
             self.conv_bias(&name, node.output, bias, grad_sums);
         }
@@ -202,7 +202,7 @@ impl<'a> Backward<'a> {
             let aux = fused.map(|(_, saved)| Tensor::Slot(saved));
             let (a, c) = (Tensor::Slot(grad_sums), Tensor::Slot(slot));
             let call = ConvCall { pass: ConvPass::DataGradient, shape, epilogue, accumulate, a, b, aux, c, pre: None };
-            self.schedule.push(&format!("{name} data gradient"), Call::Conv(call));
+            self.schedule.push(&format!("{name} data gradient"), call.into());
         }
         Ok(())
     }

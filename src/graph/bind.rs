@@ -21,6 +21,7 @@ use super::{
 #[derive(Debug)]
 pub(super) enum Stage {
     Fixed(Dispatch),
+    Product(Vec<Dispatch>),
     Gather(Gather),
     Loss(LossKernel),
     Metrics(MetricsSum),
@@ -35,6 +36,8 @@ pub(super) struct Binder<'a> {
     pub(super) placement: Placement,
     /// The activation arena, as many buffers as the adapter's limit makes it.
     pub(super) banks: Vec<Buffer>,
+    /// For what products keep for themselves, one after the other.
+    pub(super) scratch: Buffer,
     pub(super) arena: &'a Arena,
     pub(super) tangents: Option<&'a TangentArenas>,
     pub(super) data: &'a DataViews,
@@ -80,6 +83,8 @@ impl Binder<'_> {
         let gpu = self.gpu;
         Ok(match call {
             Call::Gather { output } => Stage::Gather(self.gather(*output)?),
+            Call::Matmul(call) => Stage::Product(self.matmul(call)?),
+            Call::Conv(call) => Stage::Product(self.conv(call)?),
             Call::BatchNorm(call) => Stage::BatchNorm(self.batch_norm(call)?),
             Call::BatchNormGradient(call) => Stage::BatchNormGradient(self.batch_norm_gradient(call)?),
             Call::Dropout { input, output, layer, probability, accumulate } => {
@@ -133,8 +138,6 @@ impl Binder<'_> {
     fn fixed(&self, call: &Call) -> Result<Dispatch, GpuError> {
         let gpu = self.gpu;
         match call {
-            Call::Matmul(call) => self.matmul(call),
-            Call::Conv(call) => self.conv(call),
             Call::Pack { weight, output, shape } => conv_pack(gpu, shape, &self.tensor(*weight)?, &self.slot(*output)?),
             Call::Elementwise { operation, left, right, output, accumulate } => {
                 let right = self.optional(*right)?.unwrap_or(gpu.unused(0)?);
@@ -254,7 +257,7 @@ impl Binder<'_> {
         BatchNormGradient::new(self.gpu, shape, &views, op.activation, call.accumulate)
     }
 
-    fn matmul(&self, call: &MatmulCall) -> Result<Dispatch, GpuError> {
+    fn matmul(&self, call: &MatmulCall) -> Result<Vec<Dispatch>, GpuError> {
         let [m, n, k] = call.shape;
         let shape = MatmulShape::new(m, n, k)?;
         let variant = matmul_variant(self.gpu, shape);
@@ -265,11 +268,12 @@ impl Binder<'_> {
             aux: aux.as_ref(),
             c: &self.tensor(call.c)?,
             pre: pre.as_ref(),
+            scratch: Some(&self.scratch.part(0, variant.scratch_words(shape))?),
         };
         matmul(self.gpu, variant, call.layout, shape, call.epilogue, call.accumulate, &operands)
     }
 
-    fn conv(&self, call: &ConvCall) -> Result<Dispatch, GpuError> {
+    fn conv(&self, call: &ConvCall) -> Result<Vec<Dispatch>, GpuError> {
         let variant = conv_variant(self.gpu, &call.shape, call.pass);
         let (aux, pre) = (self.optional_tensor(call.aux)?, self.optional(call.pre)?);
         let operands = ConvOperands {
@@ -278,6 +282,7 @@ impl Binder<'_> {
             aux: aux.as_ref(),
             c: &self.tensor(call.c)?,
             pre: pre.as_ref(),
+            scratch: Some(&self.scratch.part(0, variant.scratch_words(&call.shape, call.pass))?),
         };
         conv(self.gpu, variant, call.pass, &call.shape, call.epilogue, call.accumulate, &operands)
     }

@@ -90,7 +90,7 @@ pub struct ConvCall {
     pub accumulate: bool,
     /// Input, or gradient of the output.
     pub a: Tensor,
-    /// Weights (packed if there is one group), or input for the weight gradient.
+    /// Weights ([`ConvShape::reads_packed`] or as they are), or input for the weight gradient.
     pub b: Tensor,
     /// Bias or what forward saved.
     pub aux: Option<Tensor>,
@@ -98,6 +98,15 @@ pub struct ConvCall {
     pub c: Tensor,
     /// Pre-activation kept for backward.
     pub pre: Option<SlotId>,
+}
+
+impl From<ConvCall> for Call {
+    /// A 1 x 1 convolution that is a matrix product of images and weights as they lie becomes that.
+    fn from(call: ConvCall) -> Self {
+        let Some((layout, shape)) = call.shape.as_matmul(call.pass) else { return Self::Conv(call) };
+        let ConvCall { epilogue, accumulate, a, b, aux, c, pre, .. } = call;
+        Self::Matmul(MatmulCall { layout, shape, epilogue, accumulate, a, b, aux, c, pre })
+    }
 }
 
 /// A batch norm to be: with `partials` by the batch's statistics.

@@ -205,14 +205,14 @@ impl Schedule {
         let (a, c) = (Tensor::Slot(input), Tensor::Slot(output));
         let (pass, shape) = (ConvPass::Forward, *shape);
         let call = ConvCall { pass, shape, epilogue, accumulate: false, a, b, aux, c, pre };
-        self.push(&format!("{name} forward"), Call::Conv(call));
+        self.push(&format!("{name} forward"), call.into());
         Kept::Saved(pre.unwrap_or(output))
     }
 
-    /// A convolution's weights as its products read them: packed where there is one group. They are packed again for
-    /// backward rather than kept, which costs one sweep over the weights and saves their memory in between.
+    /// A convolution's weights as its products read them: packed or as they are. Packed weights are packed again
+    /// for backward rather than kept, which costs one sweep over the weights and saves their memory in between.
     pub(super) fn packed(&mut self, name: &str, shape: &ConvShape, weight: ParamId) -> Tensor {
-        if shape.groups() > 1 {
+        if !shape.reads_packed() {
             return Tensor::Weight(weight);
         }
         let output = self.slot_of("packed weights", shape.packed_words(), self.element);

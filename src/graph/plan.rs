@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::{
     gpu::{Buffer, Gpu, GpuError, Recorder, View, WORD_BYTES},
-    kernels::{Arena, Augmentation, LossTerms},
+    kernels::{AdapterClass, Arena, Augmentation, LossTerms},
 };
 
 use super::{
@@ -128,7 +128,8 @@ impl Plan {
         }
         let placement = schedule.placement(bank_words);
         let banks = placement.banks().map(|words| gpu.buffer("activations", words)).collect::<Result<_, _>>()?;
-        let binder = Binder { gpu, schedule, placement, banks, arena, tangents, data, metrics, loss };
+        let scratch = gpu.buffer("scratch", schedule.scratch_words(AdapterClass::of(gpu))?)?;
+        let binder = Binder { gpu, schedule, placement, banks, scratch, arena, tangents, data, metrics, loss };
         // Side by side: most of the time goes into compiling kernels.
         let stages = schedule.steps.par_iter().map(|step| binder.stage(&step.call)).collect::<Result<_, _>>()?;
         log::debug!("{} calls bound in {:.0} ms", schedule.steps.len(), started.elapsed().as_secs_f64() * 1e3);
@@ -140,6 +141,7 @@ impl Plan {
         for stage in &self.stages {
             match stage {
                 Stage::Fixed(dispatch) => recorder.run(dispatch),
+                Stage::Product(dispatches) => dispatches.iter().for_each(|dispatch| recorder.run(dispatch)),
                 Stage::Gather(gather) => gather.record(recorder, batch.first, batch.valid, batch.epoch),
                 Stage::Loss(loss) => loss.record(recorder, batch.first, batch.valid, batch.terms),
                 Stage::Metrics(metrics) => metrics.record(recorder, batch.slot, batch.slot_adds),

@@ -1,11 +1,14 @@
 //! A graph as an ordered list of calls over named tensors, before any device is involved.
 
-use crate::gpu::Element;
+use crate::{
+    gpu::{Element, GpuError},
+    kernels::{AdapterClass, MatmulShape},
+};
 
 use super::{
     Graph, GraphError, ParamId, ValueShape,
     autodiff::Backward,
-    call::{Call, PlanStep, Slot, SlotId},
+    call::{Call, ConvCall, MatmulCall, PlanStep, Slot, SlotId},
     memory::{self, Life, Placement},
     tangent,
 };
@@ -175,6 +178,27 @@ impl Schedule {
     #[must_use]
     pub fn placement(&self, bank_words: usize) -> Placement {
         memory::place(&self.lives(), bank_words)
+    }
+
+    /// Words that the products keep for themselves, one after the other, on adapters of a class.
+    ///
+    /// # Errors
+    /// [`GpuError::Shape`] for a product past 2^32 elements.
+    pub fn scratch_words(&self, class: AdapterClass) -> Result<usize, GpuError> {
+        let mut most = 0;
+        for step in &self.steps {
+            most = most.max(match &step.call {
+                Call::Matmul(MatmulCall { shape: [m, n, k], .. }) => {
+                    let shape = MatmulShape::new(*m, *n, *k)?;
+                    class.matmul_variant(shape).scratch_words(shape)
+                }
+                Call::Conv(ConvCall { shape, pass, .. }) => {
+                    class.conv_variant(shape, *pass).scratch_words(shape, *pass)
+                }
+                _ => 0,
+            });
+        }
+        Ok(most)
     }
 
     /// Floating-point operations of the products.

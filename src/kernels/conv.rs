@@ -1,11 +1,21 @@
-//! 2-d convolutions as implicit matrix products: the host side of `shaders/conv_*.wgsl`, and the choice between them.
+//! 2-d convolutions as implicit matrix products: the host side of `shaders/conv_*.wgsl`.
 
-use crate::gpu::{Access, Dispatch, Family, Gpu, GpuError, Grid, KernelSpec, View};
+use crate::gpu::{Access, Dispatch, Gpu, GpuError, Grid, KernelSpec, View};
 
 use super::{
-    Constant, WORKGROUP, WORKGROUP_SIZE, flag, index_u32,
-    matmul::{Epilogue, SOFTWARE_LANES, epilogue_constants},
+    Constant, WORKGROUP, WORKGROUP_SIZE,
+    conv_shape::{ConvPass, ConvShape},
+    flag, index_u32,
+    matmul::{Epilogue, SOFTWARE_LANES, SPLIT_WORKGROUPS, epilogue_constants, row_lanes},
+    split_sum::{SplitSum, parts},
+    winograd::{self, WINOGRAD_OUTPUT},
 };
+
+/// Workgroups that a weight gradient aims at on a software adapter, whose cores take one at a time: with fewer, some idle.
+const SOFTWARE_WORKGROUPS: usize = 16;
+
+/// Quads of channels that `SoftwareNarrow` takes at most.
+const NARROW_QUADS: usize = 4;
 
 const BINDINGS: &[(&str, Access)] =
     &[("a", Access::Real), ("b", Access::Real), ("aux", Access::Real), ("c", Access::Out), ("pre", Access::Real)];
@@ -59,185 +69,6 @@ pub(super) static CONV_PACK: KernelSpec = KernelSpec {
     immediate_bytes: size_of::<ConvShape>() as u32,
 };
 
-/// Channels as images hold them: padded to whole vec4s.
-#[must_use]
-pub fn padded_channels(channels: usize) -> usize {
-    channels.next_multiple_of(4)
-}
-
-/// The options of a convolution, with PyTorch's names; pairs are (height, width).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ConvOptions {
-    /// Rows and columns of the kernel.
-    pub kernel: [usize; 2],
-    /// Pixels from one output to the next.
-    pub stride: [usize; 2],
-    /// Zeros around the input.
-    pub padding: [usize; 2],
-    /// Pixels from one tap to the next.
-    pub dilation: [usize; 2],
-    /// Groups of channels that see only each other.
-    pub groups: usize,
-}
-
-impl ConvOptions {
-    /// A square kernel with stride 1 and no padding.
-    #[must_use]
-    pub fn square(side: usize) -> Self {
-        Self { kernel: [side; 2], stride: [1; 2], padding: [0; 2], dilation: [1; 2], groups: 1 }
-    }
-
-    /// The same with this stride.
-    #[must_use]
-    pub fn stride(self, stride: usize) -> Self {
-        Self { stride: [stride; 2], ..self }
-    }
-
-    /// The same with this padding.
-    #[must_use]
-    pub fn padding(self, padding: usize) -> Self {
-        Self { padding: [padding; 2], ..self }
-    }
-
-    /// Height and width of the output for an input of `size`; `None` if the kernel does not fit into it.
-    ///
-    /// Source: the formula of `torch.nn.Conv2d`.
-    #[must_use]
-    pub fn output_size(&self, size: [usize; 2]) -> Option<[usize; 2]> {
-        let side = |i: usize| {
-            let reach = self.dilation[i].checked_mul(self.kernel[i].checked_sub(1)?)? + 1;
-            Some((size[i] + 2 * self.padding[i]).checked_sub(reach)?.checked_div(self.stride[i])? + 1)
-        };
-        Some([side(0)?, side(1)?])
-    }
-}
-
-/// A convolution with every size known: what the kernels are told.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct ConvShape {
-    batch: u32,
-    input: [u32; 3],
-    output: [u32; 3],
-    kernel: [u32; 2],
-    stride: [u32; 2],
-    padding: [u32; 2],
-    dilation: [u32; 2],
-    groups: u32,
-}
-
-impl ConvShape {
-    /// A convolution of `batch` images [height, width, channels] to `out_channels`.
-    ///
-    /// # Errors
-    /// [`GpuError::Shape`] for an empty side, groups that do not divide the channels, a kernel larger than the padded
-    /// input, or a tensor past 2^32 elements.
-    pub fn new(batch: usize, input: [usize; 3], out_channels: usize, options: &ConvOptions) -> Result<Self, GpuError> {
-        let kernel = "conv";
-        let wrong = |reason| {
-            Err(GpuError::Shape {
-                kernel,
-                shape: format!("{batch} x {input:?} to {out_channels}, {options:?}"),
-                reason,
-            })
-        };
-        let [height, width, in_channels] = input;
-        let sides = [batch, height, width, in_channels, out_channels, options.groups];
-        if sides.into_iter().chain(options.kernel).chain(options.stride).chain(options.dilation).any(|side| side == 0) {
-            return wrong("a side is empty");
-        }
-        if !in_channels.is_multiple_of(options.groups) || !out_channels.is_multiple_of(options.groups) {
-            return wrong("groups do not divide the channels");
-        }
-        let Some([out_height, out_width]) = options.output_size([height, width]) else {
-            return wrong("the kernel does not fit into the padded input");
-        };
-        let taps = options.kernel.iter().product();
-        let padded = [padded_channels(in_channels), padded_channels(out_channels)];
-        index_u32(kernel, &[batch, height + options.stride[0], width + options.stride[1], padded[0]])?;
-        index_u32(kernel, &[batch, out_height, out_width, padded[1]])?;
-        index_u32(kernel, &[taps, padded[0], padded[1]])?;
-        let pair = |pair: [usize; 2]| pair.map(|side| side as u32);
-        Ok(Self {
-            batch: batch as u32,
-            input: input.map(|side| side as u32),
-            output: [out_height as u32, out_width as u32, out_channels as u32],
-            kernel: pair(options.kernel),
-            stride: pair(options.stride),
-            padding: pair(options.padding),
-            dilation: pair(options.dilation),
-            groups: options.groups as u32,
-        })
-    }
-
-    /// Groups of channels.
-    #[must_use]
-    pub fn groups(&self) -> usize {
-        self.groups as usize
-    }
-
-    fn image_words(&self, [height, width, channels]: [u32; 3]) -> usize {
-        self.batch as usize * height as usize * width as usize * padded_channels(channels as usize)
-    }
-
-    fn taps(&self) -> usize {
-        self.kernel[0] as usize * self.kernel[1] as usize
-    }
-
-    /// Words of the weights.
-    #[must_use]
-    pub fn weight_words(&self) -> usize {
-        self.output[2] as usize * (self.input[2] / self.groups) as usize * self.taps()
-    }
-
-    /// Words of the packed weights.
-    #[must_use]
-    pub fn packed_words(&self) -> usize {
-        self.taps() * padded_channels(self.input[2] as usize) * padded_channels(self.output[2] as usize)
-    }
-
-    /// Multiply-adds of one pass, times two.
-    #[must_use]
-    pub fn flops(&self) -> u64 {
-        let pixels = u64::from(self.batch) * u64::from(self.output[0]) * u64::from(self.output[1]);
-        2 * pixels * self.weight_words() as u64
-    }
-
-    /// Rows and columns (in quads) of a pass' product, and its phases.
-    fn product(&self, pass: ConvPass) -> [usize; 3] {
-        let quads = |channels: u32| padded_channels(channels as usize) / 4;
-        let pixels = |height: u32, width: u32| self.batch as usize * height as usize * width as usize;
-        let [in_quads, out_quads] = [quads(self.input[2]), quads(self.output[2])];
-        match pass {
-            ConvPass::Forward => [pixels(self.output[0], self.output[1]), out_quads, 1],
-            ConvPass::DataGradient => {
-                let [sh, sw] = self.stride;
-                let rows = pixels(self.input[0].div_ceil(sh), self.input[1].div_ceil(sw));
-                [rows, in_quads, (sh * sw) as usize]
-            }
-            ConvPass::WeightGradient => [self.output[2] as usize, self.taps() * in_quads, 1],
-        }
-    }
-}
-
-impl std::fmt::Display for ConvShape {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ([ih, iw, ic], [oh, ow, oc], [kh, kw]) = (self.input, self.output, self.kernel);
-        write!(f, "{} x {ic} x {ih} x {iw} to {oc} x {oh} x {ow}, {kh} x {kw}", self.batch)
-    }
-}
-
-/// Which product of a convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ConvPass {
-    /// output = input * weight
-    Forward,
-    /// grad_input from grad_output and weight
-    DataGradient,
-    /// grad_weight from grad_output and input
-    WeightGradient,
-}
-
 /// The tensors of a pass; those without a use in the epilogue are `None`. Images are
 /// [batch, height, width, padded channels].
 #[derive(Clone, Copy, Debug)]
@@ -252,6 +83,8 @@ pub struct ConvOperands<'a> {
     pub c: &'a View,
     /// Shaped as the output.
     pub pre: Option<&'a View>,
+    /// Of [`ConvVariant::scratch_words`] words, f32 whatever the operands are.
+    pub scratch: Option<&'a View>,
 }
 
 /// The kernels that compute a convolution; all pass the same test.
@@ -263,19 +96,29 @@ pub enum ConvVariant {
     Software,
     /// 32 x 64 tiles in registers, for the same adapters. One group.
     SoftwareWide,
+    /// 32 pixels by up to 16 channels of a result in registers, for the same adapters. One group; no weight gradients.
+    SoftwareNarrow,
+    /// 3 x 3 without strides, forward and data gradient, with 4 multiplications for 9, as products of the adapter's kind.
+    Winograd,
     /// An element at a time: grouped and depthwise convolutions. Takes the weights as they are.
     Direct,
 }
 
 impl ConvVariant {
-    /// Every variant that can run this shape on this adapter.
+    /// Every variant that can run a pass of this shape on this adapter.
     #[must_use]
-    pub fn available(gpu: &Gpu, shape: &ConvShape) -> Vec<Self> {
+    pub fn available(gpu: &Gpu, shape: &ConvShape, pass: ConvPass) -> Vec<Self> {
         let mut variants = vec![Self::Direct];
+        if Self::Winograd.covers(shape, pass) {
+            variants.push(Self::Winograd);
+        }
         if shape.groups == 1 {
             variants.push(Self::Tile);
             if gpu.fixed_subgroup_size() == Some(SOFTWARE_LANES) {
                 variants.extend([Self::Software, Self::SoftwareWide]);
+                if Self::SoftwareNarrow.covers(shape, pass) {
+                    variants.push(Self::SoftwareNarrow);
+                }
             }
         }
         variants
@@ -287,53 +130,103 @@ impl ConvVariant {
         self != Self::Direct
     }
 
+    /// Words that a pass keeps for itself: [`ConvOperands::scratch`].
+    #[must_use]
+    pub fn scratch_words(self, shape: &ConvShape, pass: ConvPass) -> usize {
+        if self == Self::Winograd {
+            return winograd::scratch_words(shape, pass);
+        }
+        let parts = self.parts(shape, pass);
+        if parts > 1 { parts * shape.weight_words() } else { 0 }
+    }
+
+    /// Whether it computes a pass of this shape, whatever the adapter.
+    pub(super) fn covers(self, shape: &ConvShape, pass: ConvPass) -> bool {
+        match self {
+            Self::Direct => true,
+            Self::Tile | Self::Software | Self::SoftwareWide => shape.groups == 1,
+            Self::SoftwareNarrow => {
+                let [_, quads, _] = shape.product(pass);
+                shape.groups == 1 && pass != ConvPass::WeightGradient && quads <= NARROW_QUADS
+            }
+            Self::Winograd => winograd::fits(shape, pass),
+        }
+    }
+
+    /// Rows and quads of columns of a workgroup's tile.
+    fn tile(self, shape: &ConvShape, pass: ConvPass) -> [usize; 2] {
+        match self {
+            Self::Software => [32, 8],
+            Self::SoftwareWide => [32, 16],
+            Self::SoftwareNarrow => [32, NARROW_QUADS],
+            Self::Tile | Self::Winograd | Self::Direct => {
+                let [_, quads, _] = shape.product(pass);
+                let columns = quads.next_power_of_two().clamp(4, 16);
+                [1024 / columns, columns]
+            }
+        }
+    }
+
+    /// Into how many parts the weight gradient's sums over pixels are cut.
+    fn parts(self, shape: &ConvShape, pass: ConvPass) -> usize {
+        if pass != ConvPass::WeightGradient {
+            return 1;
+        }
+        let [rows, quads, _] = shape.product(pass);
+        let [rows_per_tile, quads_per_tile] = self.tile(shape, pass);
+        let workgroups = match self {
+            Self::Tile => SPLIT_WORKGROUPS,
+            Self::Software | Self::SoftwareWide => SOFTWARE_WORKGROUPS,
+            Self::SoftwareNarrow | Self::Winograd | Self::Direct => 1,
+        };
+        parts(rows.div_ceil(rows_per_tile) * quads.div_ceil(quads_per_tile), shape.out_pixels(), workgroups, 256)
+    }
+
     fn spec(self) -> &'static KernelSpec {
         match self {
             Self::Tile => &CONV_TILE,
-            Self::Software | Self::SoftwareWide => &CONV_SOFTWARE,
+            Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => &CONV_SOFTWARE,
+            Self::Winograd => &WINOGRAD_OUTPUT,
             Self::Direct => &CONV_DIRECT,
+        }
+    }
+
+    /// Overrides that follow from variant, shape and pass.
+    fn constants(self, shape: &ConvShape, pass: ConvPass) -> Vec<Constant> {
+        let [rows, quads, _] = shape.product(pass);
+        match self {
+            Self::Tile => vec![("COLUMN_QUADS", self.tile(shape, pass)[1] as f64)],
+            Self::Software => vec![("COLUMN_BLOCKS", 1.0), ("ROW_LANES", row_lanes(rows))],
+            Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(rows))],
+            Self::SoftwareNarrow => vec![("NARROW_QUADS", quads as f64)],
+            Self::Direct => vec![WORKGROUP],
+            Self::Winograd => Vec::new(),
         }
     }
 
     fn grid(self, gpu: &Gpu, shape: &ConvShape, pass: ConvPass) -> Result<Grid, GpuError> {
         let entry = self.spec().entry;
+        if self == Self::Direct {
+            let elements = match pass {
+                ConvPass::Forward => shape.image_words(shape.output),
+                ConvPass::DataGradient => shape.image_words(shape.input),
+                ConvPass::WeightGradient => shape.weight_words(),
+            };
+            return gpu.grid_1d(entry, elements, WORKGROUP_SIZE);
+        }
         let [rows, quads, phases] = shape.product(pass);
-        let (rows_per_tile, quads_per_tile) = match self {
-            Self::Tile => (64, 16),
-            Self::Software => (32, 8),
-            Self::SoftwareWide => (32, 16),
-            Self::Direct => {
-                let elements = match pass {
-                    ConvPass::Forward => shape.image_words(shape.output),
-                    ConvPass::DataGradient => shape.image_words(shape.input),
-                    ConvPass::WeightGradient => shape.weight_words(),
-                };
-                return gpu.grid_1d(entry, elements, WORKGROUP_SIZE);
-            }
-        };
+        let [rows_per_tile, quads_per_tile] = self.tile(shape, pass);
         let limit = gpu.limits().workgroups as usize;
         let tiles = rows.div_ceil(rows_per_tile);
         let fold = tiles.div_ceil(limit);
-        let grid = [tiles.div_ceil(fold), quads.div_ceil(quads_per_tile), phases * fold];
+        let z = if pass == ConvPass::WeightGradient { self.parts(shape, pass) } else { phases * fold };
+        let grid = [tiles.div_ceil(fold), quads.div_ceil(quads_per_tile), z];
         if grid.iter().any(|side| *side > limit) {
             let groups = grid.iter().map(|side| *side as u64).product();
             return Err(GpuError::Grid { kernel: entry, groups, limit: (limit as u64).pow(3) });
         }
         Ok(Grid(grid.map(|side| side as u32)))
     }
-}
-
-/// The variant for an adapter, shape and pass.
-#[must_use]
-pub fn conv_variant(gpu: &Gpu, shape: &ConvShape, pass: ConvPass) -> ConvVariant {
-    if shape.groups > 1 {
-        return ConvVariant::Direct;
-    }
-    if gpu.family() != Family::Software || gpu.fixed_subgroup_size() != Some(SOFTWARE_LANES) {
-        return ConvVariant::Tile;
-    }
-    let [_, quads, _] = shape.product(pass);
-    if quads > 8 { ConvVariant::SoftwareWide } else { ConvVariant::Software }
 }
 
 fn check(
@@ -369,10 +262,15 @@ fn check(
         let (kernel, shape) = (spec.entry, format!("{} groups", shape.groups));
         return Err(GpuError::Shape { kernel, shape, reason: "takes one group only" });
     }
+    if !variant.covers(shape, pass) {
+        let (kernel, shape) = (spec.entry, format!("{shape}, {pass:?}"));
+        return Err(GpuError::Shape { kernel, shape, reason: "the variant chosen does not compute this" });
+    }
     Ok(())
 }
 
-/// Plans a pass of a convolution with the variant given; with `accumulate` it adds to what `c` holds.
+/// Plans a pass of a convolution with the variant given, as one dispatch or a few; with `accumulate` it adds to what `c`
+/// holds.
 ///
 /// Shapes: see [`ConvOperands`]. Padding channels of an image result hold finite values without meaning.
 ///
@@ -387,10 +285,36 @@ pub fn conv(
     epilogue: Epilogue,
     accumulate: bool,
     of: &ConvOperands<'_>,
-) -> Result<Dispatch, GpuError> {
+) -> Result<Vec<Dispatch>, GpuError> {
     let spec = variant.spec();
     check(spec, variant, pass, shape, epilogue, of)?;
-    let grid = variant.grid(gpu, shape, pass)?;
+    if variant == ConvVariant::Winograd {
+        return winograd::plan(gpu, (pass, shape), (epilogue, accumulate), of);
+    }
+    let unused = [gpu.unused(0)?, gpu.unused(1)?];
+    let parts = variant.parts(shape, pass);
+    let [aux, pre] = [of.aux.unwrap_or(&unused[0]), of.pre.unwrap_or(&unused[1])];
+    if parts == 1 {
+        let views = [of.a, of.b, aux, of.c, pre];
+        return Ok(vec![tiles(gpu, variant, (pass, shape), (epilogue, accumulate), views)?]);
+    }
+    let scratch = of.scratch.unwrap_or(&unused[0]);
+    scratch.expect_len(spec.entry, "scratch", variant.scratch_words(shape, pass))?;
+    let views = [of.a, of.b, &unused[0], scratch, &unused[1]];
+    let partial = tiles(gpu, variant, (pass, shape), (Epilogue::Plain, false), views)?;
+    let count = index_u32(spec.entry, &[shape.weight_words()])?;
+    let sum = SplitSum { parts: parts as u32, count, n: count };
+    Ok(vec![partial, sum.plan(gpu, (epilogue, accumulate), scratch, [aux, of.c, pre])?])
+}
+
+/// One dispatch of the variant's kernel.
+fn tiles(
+    gpu: &Gpu,
+    variant: ConvVariant,
+    (pass, shape): (ConvPass, &ConvShape),
+    (epilogue, accumulate): (Epilogue, bool),
+    views: [&View; 5],
+) -> Result<Dispatch, GpuError> {
     let code = match pass {
         ConvPass::Forward => 0.0,
         ConvPass::DataGradient => 1.0,
@@ -398,18 +322,12 @@ pub fn conv(
     };
     let mut constants: Vec<Constant> = vec![("PASS", code), flag("ACCUMULATE", accumulate)];
     constants.extend(epilogue_constants(epilogue));
-    match variant {
-        ConvVariant::Tile => {}
-        ConvVariant::Direct => constants.push(WORKGROUP),
-        ConvVariant::Software | ConvVariant::SoftwareWide => {
-            let in_order = pass == ConvPass::Forward || (pass == ConvPass::DataGradient && shape.stride == [1, 1]);
-            constants.push(flag("DIRECT", epilogue == Epilogue::Plain && !accumulate && in_order));
-            constants.push(("COLUMN_BLOCKS", if variant == ConvVariant::SoftwareWide { 2.0 } else { 1.0 }));
-        }
+    constants.extend(variant.constants(shape, pass));
+    if variant.spec().entry == CONV_SOFTWARE.entry {
+        let in_order = pass == ConvPass::Forward || (pass == ConvPass::DataGradient && shape.stride == [1, 1]);
+        constants.push(flag("DIRECT", epilogue == Epilogue::Plain && !accumulate && in_order));
     }
-    let unused = [gpu.unused(0)?, gpu.unused(1)?];
-    let views = [of.a, of.b, of.aux.unwrap_or(&unused[0]), of.c, of.pre.unwrap_or(&unused[1])];
-    gpu.dispatch(spec, &constants, grid, &views, bytemuck::bytes_of(shape))
+    gpu.dispatch(variant.spec(), &constants, variant.grid(gpu, shape, pass)?, &views, bytemuck::bytes_of(shape))
 }
 
 /// Plans the packing of a weight [out, in, kernel height, kernel width] for [`conv`].

@@ -1,16 +1,19 @@
-//! Matrix products with an epilogue: the host side of `shaders/matmul_*.wgsl`, and the choice between them.
+//! Matrix products with an epilogue: the host side of `shaders/matmul_*.wgsl`, the choice between them being that of `select`.
 
-use crate::gpu::{Access, Dispatch, Family, Gpu, GpuError, Grid, KernelSpec, View};
+use crate::gpu::{Access, Dispatch, Gpu, GpuError, Grid, KernelSpec, View};
 
-use super::{Activation, Constant, flag, index_u32};
+use super::{
+    Activation, Constant, flag, index_u32,
+    split_sum::{SplitSum, parts},
+};
 
 const BINDINGS: &[(&str, Access)] =
     &[("a", Access::Real), ("b", Access::Real), ("aux", Access::Real), ("c", Access::Out), ("pre", Access::Real)];
 
-pub(super) static MATMUL_TILE: KernelSpec = KernelSpec {
-    entry: "matmul_tile",
+pub(super) static MATMUL_BLOCK: KernelSpec = KernelSpec {
+    entry: "matmul_block",
     source: concat!(
-        include_str!("../../shaders/matmul_tile.wgsl"),
+        include_str!("../../shaders/matmul_block.wgsl"),
         include_str!("../../shaders/shared/activation.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
     ),
@@ -104,13 +107,19 @@ pub struct MatmulOperands<'a> {
     pub c: &'a View,
     /// [m, n]
     pub pre: Option<&'a View>,
+    /// Of [`MatmulVariant::scratch_words`] words, f32 whatever the operands are.
+    pub scratch: Option<&'a View>,
 }
 
 /// The kernels that compute a product; all pass the same test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MatmulVariant {
-    /// 64 x 64 tiles through workgroup memory, for GPUs.
-    Tile,
+    /// 128 x 128 tiles through workgroup memory, 8 x 8 an invocation, for GPUs.
+    Block128,
+    /// 64 x 64 tiles through workgroup memory, 4 x 4 an invocation, for GPUs.
+    Block64,
+    /// As `Block64`, parts of each sum taken by workgroups of their own and added up by a second dispatch.
+    Split,
     /// 32 x 32 tiles in registers, for software adapters with subgroups of 8.
     Software,
     /// 32 x 64 tiles in registers, for the same adapters and products that overflow their caches.
@@ -121,16 +130,31 @@ impl MatmulVariant {
     /// Every variant that can run on this adapter.
     #[must_use]
     pub fn available(gpu: &Gpu) -> Vec<Self> {
-        let mut variants = vec![Self::Tile];
+        let mut variants = vec![Self::Block128, Self::Block64, Self::Split];
         if gpu.fixed_subgroup_size() == Some(SOFTWARE_LANES) {
             variants.extend([Self::Software, Self::SoftwareWide]);
         }
         variants
     }
 
+    /// Words that partial sums take: [`MatmulOperands::scratch`].
+    #[must_use]
+    pub fn scratch_words(self, shape: MatmulShape) -> usize {
+        let parts = self.parts(shape);
+        if parts > 1 { parts * shape.m as usize * shape.n as usize } else { 0 }
+    }
+
+    /// Into how many parts the depth is cut.
+    fn parts(self, shape: MatmulShape) -> usize {
+        let [x, y] = self.workgroups(shape);
+        // 64 terms are four tiles' depths: below that a part spends more on its own start and on its sums' way through
+        // memory than on terms.
+        if self == Self::Split { parts(x as usize * y as usize, shape.k as usize, SPLIT_WORKGROUPS, 64) } else { 1 }
+    }
+
     fn spec(self) -> &'static KernelSpec {
         match self {
-            Self::Tile => &MATMUL_TILE,
+            Self::Block128 | Self::Block64 | Self::Split => &MATMUL_BLOCK,
             Self::Software | Self::SoftwareWide => &MATMUL_SOFTWARE,
         }
     }
@@ -138,52 +162,52 @@ impl MatmulVariant {
     /// Workgroups in x and y.
     fn workgroups(self, MatmulShape { m, n, .. }: MatmulShape) -> [u32; 2] {
         match self {
-            Self::Tile => [n.div_ceil(64), m.div_ceil(64)],
+            Self::Block128 => [n.div_ceil(128), m.div_ceil(128)],
+            Self::Block64 | Self::Split => [n.div_ceil(64), m.div_ceil(64)],
             Self::Software => [m.div_ceil(32), n.div_ceil(32)],
             Self::SoftwareWide => [m.div_ceil(32), n.div_ceil(64)],
         }
     }
 
-    /// Overrides that only this variant has.
+    /// Overrides that follow from variant, layout and shape.
     fn constants(self, layout: MatmulLayout, MatmulShape { m, n, k }: MatmulShape) -> Vec<Constant> {
-        if self == Self::Tile {
-            return Vec::new();
-        }
         let a_extent = if layout == MatmulLayout::WeightGradient { m } else { k };
         let b_extent = if layout == MatmulLayout::Forward { k } else { n };
-        let blocks = if self == Self::SoftwareWide { 2.0 } else { 1.0 };
-        vec![
+        let size = match self {
+            Self::Block128 => vec![("HALVES", 2.0)],
+            Self::Block64 | Self::Split => vec![("HALVES", 1.0)],
+            Self::Software => vec![("COLUMN_BLOCKS", 1.0), ("ROW_LANES", row_lanes(m as usize))],
+            Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(m as usize))],
+        };
+        let flags = [
+            flag("A_TRANSPOSED", layout == MatmulLayout::WeightGradient),
+            flag("B_TRANSPOSED", layout == MatmulLayout::Forward),
             flag("A_ALIGNED", a_extent.is_multiple_of(4)),
             flag("B_ALIGNED", b_extent.is_multiple_of(4)),
             flag("C_ALIGNED", n.is_multiple_of(4)),
-            ("COLUMN_BLOCKS", blocks),
-        ]
+        ];
+        flags.into_iter().chain(size).collect()
     }
+}
+
+/// How many lanes of `shared/tile.wgsl` have rows where there are `rows` in all: as few kernels as the cases are worth.
+pub(super) fn row_lanes(rows: usize) -> f64 {
+    rows.div_ceil(4).next_power_of_two().min(SOFTWARE_LANES as usize) as f64
 }
 
 /// Lanes of a subgroup that `matmul_software` is written for.
 pub(super) const SOFTWARE_LANES: u32 = 8;
 
-/// The variant for an adapter and shape.
-///
-/// Measured on llvmpipe (Mesa 22.3.6, two cores): see `benches/RESULTS.md`. On a software adapter without subgroups of
-/// 8 the tile still gives right results.
-#[must_use]
-pub fn matmul_variant(gpu: &Gpu, shape: MatmulShape) -> MatmulVariant {
-    if gpu.family() != Family::Software || gpu.fixed_subgroup_size() != Some(SOFTWARE_LANES) {
-        return MatmulVariant::Tile;
-    }
-    let wide = shape.flops() >= 1 << 31 && shape.n > 32;
-    if wide { MatmulVariant::SoftwareWide } else { MatmulVariant::Software }
-}
+/// Workgroups that a split product aims at: about two for each multiprocessor of the largest GPUs of 2026.
+pub(super) const SPLIT_WORKGROUPS: usize = 256;
 
-fn grid(gpu: &Gpu, spec: &KernelSpec, [x, y]: [u32; 2]) -> Result<Grid, GpuError> {
+fn grid(gpu: &Gpu, spec: &KernelSpec, [x, y, z]: [u32; 3]) -> Result<Grid, GpuError> {
     let limit = gpu.limits().workgroups;
-    if x > limit || y > limit {
-        let groups = u64::from(x) * u64::from(y);
-        return Err(GpuError::Grid { kernel: spec.entry, groups, limit: u64::from(limit).pow(2) });
+    if x.max(y).max(z) > limit {
+        let groups = u64::from(x) * u64::from(y) * u64::from(z);
+        return Err(GpuError::Grid { kernel: spec.entry, groups, limit: u64::from(limit).pow(3) });
     }
-    Ok(Grid([x, y, 1]))
+    Ok(Grid([x, y, z]))
 }
 
 fn check(spec: &KernelSpec, shape: MatmulShape, epilogue: Epilogue, of: &MatmulOperands<'_>) -> Result<(), GpuError> {
@@ -205,7 +229,7 @@ fn check(spec: &KernelSpec, shape: MatmulShape, epilogue: Epilogue, of: &MatmulO
     Ok(())
 }
 
-/// Plans `C = epilogue(A B)` with the variant given; with `accumulate` it adds to what C holds.
+/// Plans `C = epilogue(A B)` with the variant given, as one dispatch or a few; with `accumulate` it adds to what C holds.
 ///
 /// Shapes: see [`MatmulLayout`] and [`MatmulOperands`].
 ///
@@ -219,24 +243,88 @@ pub fn matmul(
     epilogue: Epilogue,
     accumulate: bool,
     of: &MatmulOperands<'_>,
+) -> Result<Vec<Dispatch>, GpuError> {
+    let spec = variant.spec();
+    check(spec, shape, epilogue, of)?;
+    let unused = [gpu.unused(0)?, gpu.unused(1)?];
+    let parts = variant.parts(shape);
+    let [aux, pre] = [of.aux.unwrap_or(&unused[0]), of.pre.unwrap_or(&unused[1])];
+    if parts == 1 {
+        return Ok(vec![tiles(
+            gpu,
+            variant,
+            (layout, shape, Depth::Parts(1)),
+            (epilogue, accumulate),
+            [of.a, of.b, aux, of.c, pre],
+        )?]);
+    }
+    let scratch = of.scratch.unwrap_or(&unused[0]);
+    scratch.expect_len(spec.entry, "scratch", variant.scratch_words(shape))?;
+    let views = [of.a, of.b, &unused[0], scratch, &unused[1]];
+    let partial = tiles(gpu, variant, (layout, shape, Depth::Parts(parts as u32)), (Epilogue::Plain, false), views)?;
+    let sum = SplitSum { parts: parts as u32, count: shape.m * shape.n, n: shape.n };
+    Ok(vec![partial, sum.plan(gpu, (epilogue, accumulate), scratch, [aux, of.c, pre])?])
+}
+
+/// Plans C[z] = A[z] B[z] for each of `batch`, one dispatch for all; no variant that splits.
+///
+/// Shapes: a, b and c as in [`MatmulOperands`], `batch` of each one after the other; contiguous extents multiples of 4.
+pub(super) fn batched_matmul(
+    gpu: &Gpu,
+    variant: MatmulVariant,
+    (layout, shape): (MatmulLayout, MatmulShape),
+    batch: u32,
+    [a, b, c]: [&View; 3],
+) -> Result<Dispatch, GpuError> {
+    let entry = variant.spec().entry;
+    let extents = if layout == MatmulLayout::WeightGradient { [shape.m, shape.n] } else { [shape.k, shape.n] };
+    if !extents.iter().all(|extent| extent.is_multiple_of(4)) {
+        let shape = format!("{shape:?}");
+        return Err(GpuError::Shape { kernel: entry, shape, reason: "a batch wants extents of whole vec4s" });
+    }
+    let [m, n, k, batches] = [shape.m, shape.n, shape.k, batch].map(|side| side as usize);
+    a.expect_len(entry, "a", batches * m * k)?;
+    b.expect_len(entry, "b", batches * k * n)?;
+    c.expect_len(entry, "c", batches * m * n)?;
+    index_u32(entry, &[batches, (m * k).max(k * n).max(m * n)])?;
+    let unused = [gpu.unused(0)?, gpu.unused(1)?];
+    let views = [a, b, &unused[0], c, &unused[1]];
+    tiles(gpu, variant, (layout, shape, Depth::Batch(batch)), (Epilogue::Plain, false), views)
+}
+
+/// What a dispatch's workgroups in z stand for.
+#[derive(Clone, Copy, Debug)]
+enum Depth {
+    /// Parts of each sum.
+    Parts(u32),
+    /// Products of their own.
+    Batch(u32),
+}
+
+/// One dispatch of the variant's kernel.
+fn tiles(
+    gpu: &Gpu,
+    variant: MatmulVariant,
+    (layout, shape, depth): (MatmulLayout, MatmulShape, Depth),
+    (epilogue, accumulate): (Epilogue, bool),
+    views: [&View; 5],
 ) -> Result<Dispatch, GpuError> {
     let spec = variant.spec();
-    let grid = grid(gpu, spec, variant.workgroups(shape))?;
-    check(spec, shape, epilogue, of)?;
-    let mut constants: Vec<Constant> = vec![
-        flag("A_TRANSPOSED", layout == MatmulLayout::WeightGradient),
-        flag("B_TRANSPOSED", layout == MatmulLayout::Forward),
-        flag("ACCUMULATE", accumulate),
-    ];
+    let [x, y] = variant.workgroups(shape);
+    let mut constants = variant.constants(layout, shape);
+    constants.push(flag("ACCUMULATE", accumulate));
     constants.extend(epilogue_constants(epilogue));
-    if variant != MatmulVariant::Tile {
+    let (z, batched) = match depth {
+        Depth::Parts(parts) => (parts, false),
+        Depth::Batch(batch) => (batch, true),
+    };
+    if variant.spec().entry == MATMUL_BLOCK.entry {
+        constants.push(flag("BATCHED", batched));
+    } else {
         let direct = epilogue == Epilogue::Plain && !accumulate && shape.n.is_multiple_of(4);
         constants.push(flag("DIRECT", direct));
     }
-    constants.extend(variant.constants(layout, shape));
-    let unused = [gpu.unused(0)?, gpu.unused(1)?];
-    let views = [of.a, of.b, of.aux.unwrap_or(&unused[0]), of.c, of.pre.unwrap_or(&unused[1])];
-    gpu.dispatch(spec, &constants, grid, &views, bytemuck::bytes_of(&shape))
+    gpu.dispatch(spec, &constants, grid(gpu, spec, [x, y, z])?, &views, bytemuck::bytes_of(&shape))
 }
 
 pub(super) fn epilogue_constants(epilogue: Epilogue) -> [Constant; 3] {

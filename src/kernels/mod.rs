@@ -5,6 +5,7 @@ mod arena;
 mod batch_norm;
 mod column_sum;
 mod conv;
+mod conv_shape;
 mod dropout;
 mod effective;
 mod elementwise;
@@ -23,18 +24,20 @@ mod norm;
 mod norms;
 mod perturb;
 mod pool;
+mod select;
 mod softmax_nll;
+mod split_sum;
 mod sweep;
 mod update_adam;
 mod update_sgd;
+mod winograd;
 
 pub use activation::Activation;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
 pub use batch_norm::{BatchNorm, BatchNormGradient, BatchNormGradientViews, BatchNormShape, BatchNormViews};
 pub use column_sum::{chunk_sum, column_sum};
-pub use conv::{
-    ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, conv, conv_pack, conv_variant, padded_channels,
-};
+pub use conv::{ConvOperands, ConvVariant, conv, conv_pack};
+pub use conv_shape::{ConvOptions, ConvPass, ConvShape, padded_channels};
 pub use dropout::Dropout;
 pub use effective::EffectiveWeights;
 pub use elementwise::{Elementwise, elementwise};
@@ -45,7 +48,7 @@ pub use gather::{Augmentation, Gather, GatherViews};
 pub use gradient_factor::{GROWTH_INTERVAL, GradientFactor, GradientScaling};
 pub use init_uniform::init_uniform;
 pub use loss_tangent::{LossTangent, loss_tangent};
-pub use matmul::{Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, matmul, matmul_variant};
+pub use matmul::{Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, matmul};
 pub use metrics::MetricsSum;
 pub use moving_average::MovingAverage;
 pub use mse::{MseTargets, mse};
@@ -56,6 +59,7 @@ pub use norm::{
 pub use norms::{Norms, PARTIALS};
 pub use perturb::Perturb;
 pub use pool::{Pool, PoolShape, pool, pool_gradient, pool_select};
+pub use select::{AdapterClass, conv_variant, matmul_variant};
 pub use softmax_nll::{LossBuffers, LossKernel, LossTerms, softmax_nll};
 pub use sweep::{NoiseRange, NoiseStep, Sweep};
 pub use update_adam::{AdamStep, UpdateAdam};
@@ -92,8 +96,8 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &gradient_factor::GRADIENT_FACTOR,
         &init_uniform::INIT_UNIFORM,
         &loss_tangent::LOSS_TANGENT,
+        &matmul::MATMUL_BLOCK,
         &matmul::MATMUL_SOFTWARE,
-        &matmul::MATMUL_TILE,
         &metrics::METRICS_SUM,
         &moving_average::MOVING_AVERAGE,
         &mse::MSE,
@@ -108,8 +112,12 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &pool::POOL,
         &pool::POOL_GRADIENT,
         &softmax_nll::SOFTMAX_NLL,
+        &split_sum::SPLIT_SUM,
         &update_adam::UPDATE_ADAM,
         &update_sgd::UPDATE_SGD,
+        &winograd::WINOGRAD_INPUT,
+        &winograd::WINOGRAD_OUTPUT,
+        &winograd::WINOGRAD_WEIGHT,
     ]
 }
 

@@ -64,6 +64,15 @@ impl Footprint {
         Ok((footprint, schedule))
     }
 
+    /// With the buffer that products keep partial sums and transforms in, which goes by the class of the adapter.
+    #[must_use]
+    pub fn with_scratch(mut self, words: usize) -> Self {
+        let bytes = words as u64 * WORD_BYTES;
+        self.arenas.push(("scratch of products".to_owned(), bytes));
+        self.total_bytes += bytes;
+        self
+    }
+
     /// What would not fit an adapter, in words; `None` if everything does. The activations may take several buffers.
     #[must_use]
     pub fn excess(&self, limits: Limits) -> Option<String> {

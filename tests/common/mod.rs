@@ -170,10 +170,10 @@ pub fn words(gpu: &Gpu, values: &[u32]) -> View {
 }
 
 /// Runs dispatches in order.
-pub fn run(gpu: &Gpu, dispatches: &[&Dispatch]) {
+pub fn run<D: std::borrow::Borrow<Dispatch>>(gpu: &Gpu, dispatches: &[D]) {
     let mut recorder = gpu.record();
     for dispatch in dispatches {
-        recorder.run(dispatch);
+        recorder.run(dispatch.borrow());
     }
     recorder.submit().expect("submit");
 }

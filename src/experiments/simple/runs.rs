@@ -234,7 +234,10 @@ fn products(gpu: &Gpu, problem: &Regression, runs: usize, views: &FactoredViews)
         let shape = MatmulShape::new(m, n, k)?;
         let bias = Epilogue::BiasActivation { activation: Activation::Identity, store_pre: false };
         let epilogue = if operands.aux.is_some() { bias } else { Epilogue::Plain };
-        matmul(gpu, matmul_variant(gpu, shape), layout, shape, epilogue, false, &operands)
+        let variant = matmul_variant(gpu, shape);
+        let scratch = gpu.buffer("scratch", variant.scratch_words(shape))?.part(0, variant.scratch_words(shape))?;
+        let operands = MatmulOperands { scratch: Some(&scratch), ..operands };
+        matmul(gpu, variant, layout, shape, epilogue, false, &operands)
     };
     let upload = |label, values: &mut dyn Iterator<Item = f64>| -> Result<View, GpuError> {
         let narrow: Vec<f32> = values.map(|value| value as f32).collect();
@@ -246,8 +249,8 @@ fn products(gpu: &Gpu, problem: &Regression, runs: usize, views: &FactoredViews)
         let linear = problem.x.tr_mul(&problem.y) / -(n as f64);
         let hessian = upload("hessian", &mut hessian.iter().copied())?;
         let linear = upload("-linear", &mut linear.iter().copied())?;
-        let operands = MatmulOperands { a: theta, b: &hessian, aux: Some(&linear), c: slope, pre: None };
-        return Ok(vec![product(MatmulLayout::Forward, [runs, d, d], operands)?]);
+        let operands = MatmulOperands { a: theta, b: &hessian, aux: Some(&linear), c: slope, pre: None, scratch: None };
+        return product(MatmulLayout::Forward, [runs, d, d], operands);
     }
     // Row by row, as nalgebra keeps X'.
     let rows = problem.x.transpose();
@@ -255,10 +258,9 @@ fn products(gpu: &Gpu, problem: &Regression, runs: usize, views: &FactoredViews)
     let scaled = upload("design / n", &mut rows.iter().map(|x| x / n as f64))?;
     let negative = upload("-targets", &mut problem.y.iter().map(|y| -y))?;
     let residual = gpu.buffer("residuals", runs * n)?.view();
-    let forward = MatmulOperands { a: theta, b: &design, aux: Some(&negative), c: &residual, pre: None };
-    let back = MatmulOperands { a: &residual, b: &scaled, aux: None, c: slope, pre: None };
-    Ok(vec![
-        product(MatmulLayout::Forward, [runs, n, d], forward)?,
-        product(MatmulLayout::DataGradient, [runs, d, n], back)?,
-    ])
+    let forward = MatmulOperands { a: theta, b: &design, aux: Some(&negative), c: &residual, pre: None, scratch: None };
+    let back = MatmulOperands { a: &residual, b: &scaled, aux: None, c: slope, pre: None, scratch: None };
+    let mut dispatches = product(MatmulLayout::Forward, [runs, n, d], forward)?;
+    dispatches.extend(product(MatmulLayout::DataGradient, [runs, d, n], back)?);
+    Ok(dispatches)
 }

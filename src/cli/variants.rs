@@ -1,0 +1,79 @@
+//! `jostle bench --variants`
+
+use jostle::{
+    bench::{Operation, VariantReport, bench_variants},
+    gpu::Gpu,
+    graph::{Mode, Schedule},
+    nn::Model,
+    report::Table,
+};
+
+use super::{CliError, Context, Exit};
+
+/// m, n and k of a product: three numbers, or one for all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sides(pub(super) [usize; 3]);
+
+impl std::str::FromStr for Sides {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sides: Result<Vec<usize>, _> = text.split(',').map(|side| side.trim().parse()).collect();
+        match sides.as_deref() {
+            Ok([side]) => Ok(Self([*side; 3])),
+            Ok([m, n, k]) => Ok(Self([*m, *n, *k])),
+            _ => Err(format!("expected a side or m,n,k, found {text:?}")),
+        }
+    }
+}
+
+impl std::fmt::Display for Sides {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [m, n, k] = self.0;
+        if m == n && n == k { write!(f, "{m}^3") } else { write!(f, "{m} x {n} x {k}") }
+    }
+}
+
+/// Every variant of a product in its three layouts.
+pub(super) fn of_product(
+    context: &Context,
+    gpu: &Gpu,
+    sides: Sides,
+    rounds: u32,
+    seconds: f64,
+) -> Result<Exit, CliError> {
+    print(context, &bench_variants(gpu, &Operation::layouts(sides.0)?, rounds, seconds)?)
+}
+
+/// Every variant of every product of a model's training step.
+pub(super) fn of_model(
+    context: &Context,
+    gpu: &Gpu,
+    (model, batch): (&Model, usize),
+    rounds: u32,
+    seconds: f64,
+) -> Result<Exit, CliError> {
+    let schedule = Schedule::new(&model.graph, batch, Mode::Train)?;
+    print(context, &bench_variants(gpu, &Operation::of(&schedule)?, rounds, seconds)?)
+}
+
+fn print(context: &Context, report: &VariantReport) -> Result<Exit, CliError> {
+    let rows = report.operations.iter().flat_map(|of| {
+        let fastest = of.variants.iter().map(|variant| variant.median_ms).fold(f64::INFINITY, f64::min);
+        of.variants.iter().enumerate().map(move |(index, variant)| {
+            vec![
+                if index == 0 { of.operation.clone() } else { String::new() },
+                variant.variant.clone(),
+                format!("{:.3}", variant.median_ms),
+                format!("{:.3}", variant.min_ms),
+                format!("{:.1}", variant.gflops),
+                format!("{:.2}", variant.median_ms / fastest),
+                if variant.chosen { "chosen" } else { "" }.to_owned(),
+            ]
+        })
+    });
+    let columns = ["operation", "variant", "median ms", "min ms", "GFLOP/s", "of fastest", ""];
+    let title = format!("Variants on {}", report.adapter);
+    context.print(report, &Table::new(&title, &columns, rows.collect()).to_text())?;
+    Ok(Exit::Done)
+}
