@@ -1,230 +1,224 @@
 #!/usr/bin/env python3
-"""Times jostle and its peers in one run, taking turns, and prints a Markdown table.
+"""Times jostle and its peers in one run, taking turns, and prints Markdown tables with the ratios of their times.
 
-What is missing is named and left out.
+What is missing is named and left out; nothing is installed.
 """
 
+from __future__ import annotations
+
 import argparse
+import datetime
 import json
 import os
-import statistics
-import subprocess
+import platform
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
+from programs import HERE, ROOT, Amount, Failure, Programs, say
+from table import Row, Table, Turn, Variant, Work
+
 EXE = ".exe" if os.name == "nt" else ""
 TENSORS = {
     **{"mlp1": 8, "mlp2": 8, "mlp3": 12},
     **{"cnn1": 10, "cnn2": 10, "resnet18": 62, "resnet20": 65, "vgg11-bn": 38},
 }
 BATCHES = {"resnet18": 32}  # 128 for all others
-PEERS = ["jostle", "burn", "torch"]
+NOISES = ["none", "all", "layer"]
+PRECISIONS = ["f32", "tf32", "mixed"]
+LEAST_STEPS = 2  # of a turn, timed, and before
+PILOT = Amount(steps=3, block=1, warmup=LEAST_STEPS)
+LONG_CYCLE = 3.0  # times --seconds: a longer cycle over a model's tensors is timed once only
+FULL = {"models": ["mlp1", "mlp2", "cnn2", "resnet18"], "noise": NOISES, "matmul": [1024], "rounds": 3}
+FULL |= {"seconds": 10.0, "steps": 100, "warmup": 10}
+QUICK = {"models": ["mlp1"], "noise": ["none", "layer"], "matmul": [], "rounds": 2}
+QUICK |= {"seconds": 1.0, "steps": 16, "warmup": 4}
 
 
-def built(crate, name):
+def built(crate: Path, name: str) -> Path:
     """Where cargo puts the program of a crate."""
     return crate / os.environ.get("CARGO_TARGET_DIR", "target") / "release" / (name + EXE)
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", nargs="*", default=["mlp1"], help=f"{', '.join(TENSORS)}, mlp:784-500-10 [mlp1]")
-    parser.add_argument("--noise", nargs="*", default=["none", "all", "layer"], choices=["none", "all", "layer"])
-    parser.add_argument("--matmul", nargs="*", type=int, default=[1024], metavar="SIDE", help="square products [1024]")
-    parser.add_argument("--batch", type=int, help="of all models [128; 32 for resnet18]")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each program [3]")
-    parser.add_argument("--steps", type=int, default=20, help="timed steps a turn, rounded down to whole blocks [20]")
-    parser.add_argument("--warmup", type=int, default=10, help="steps of a peer before, the first timed by itself [10]")
-    parser.add_argument("--sync-every", type=int, default=1, help="steps from one synchronisation to the next [1]")
-    parser.add_argument("--peers", nargs="*", default=PEERS[1:], choices=PEERS[1:])
-    parser.add_argument("--jostle", type=Path, default=built(ROOT, "jostle"))
-    parser.add_argument("--burn", type=Path, default=built(HERE / "burn", "jostle-peer-burn"))
-    parser.add_argument("--python", default=sys.executable, help="a Python that has PyTorch [this one]")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of PyTorch [cpu]")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of PyTorch [all cores]")
-    args = parser.parse_args()
-    counts = ["batch", "rounds", "steps", "warmup", "sync_every", "threads"]
-    for name in counts:
+def parser() -> argparse.ArgumentParser:
+    of = argparse.ArgumentParser(description=__doc__)
+    of.add_argument("--quick", action="store_true", help="mlp1 alone, in a few minutes; other options still count")
+    of.add_argument("--models", nargs="*", help=f"{', '.join(TENSORS)}, mlp:784-500-10 [{' '.join(FULL['models'])}]")
+    of.add_argument("--noise", nargs="*", choices=NOISES, help="[all three]")
+    of.add_argument("--matmul", nargs="*", type=int, metavar="SIDE", help="square products [1024]")
+    of.add_argument("--batch", type=int, help="of all models [128; 32 for resnet18]")
+    of.add_argument("--rounds", type=int, help="turns of each program [3]")
+    of.add_argument("--steps", type=int, help="timed steps a turn, at the most [100]")
+    of.add_argument("--seconds", type=float, help="that the timed steps of a turn may take, about [10]")
+    of.add_argument("--warmup", type=int, help="a peer's steps before, at the most [10]")
+    of.add_argument("--sync-every", type=int, default=1, help="steps from one synchronisation to the next [1]")
+    of.add_argument("--timeout", type=float, default=3600.0, metavar="SECONDS", help="for one turn [3600]")
+    of.add_argument("--noise-cost", action="store_true", help="a table of what noise costs each program")
+    of.add_argument("--json", type=Path, metavar="FILE", help="write everything there too, after each model")
+    of.add_argument("--peers", nargs="*", default=["burn", "torch"], choices=["burn", "torch"])
+    of.add_argument(
+        "--precisions", nargs="*", default=PRECISIONS, choices=PRECISIONS,
+        help="tf32: PyTorch on CUDA; mixed: jostle's f16, PyTorch's autocast [all]",
+    )
+    of.add_argument(
+        "--torch-modes", nargs="*", default=["eager", "compile"], metavar="MODE",
+        help="eager, compile, compile:reduce-overhead, compile:max-autotune [eager compile]",
+    )
+    of.add_argument("--channels-last", action="store_true", help="PyTorch's image networks in that format too")
+    of.add_argument("--jostle", type=Path, default=built(ROOT, "jostle"))
+    of.add_argument("--burn", type=Path, default=built(HERE / "burn", "jostle-peer-burn"))
+    of.add_argument("--python", default=sys.executable, help="a Python that has PyTorch [this one]")
+    of.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="of PyTorch [cuda if there is one]")
+    of.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of PyTorch on the CPU [all cores]")
+    return of
+
+
+def arguments() -> argparse.Namespace:
+    options = parser()
+    args = options.parse_args()
+    for name, value in (QUICK if args.quick else FULL).items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    for name in ["batch", "rounds", "steps", "warmup", "sync_every", "threads"]:
         if getattr(args, name) is not None and getattr(args, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} has to be at least 1")
+            options.error(f"--{name.replace('_', '-')} has to be at least 1")
+    for mode in args.torch_modes:
+        if mode != "eager" and mode.partition(":")[0] != "compile":
+            options.error(f"--torch-modes has eager, compile and compile:MODE, not {mode}")
     return args
 
 
-def available(args):
-    """The programs that can run, in their order."""
-    found = []
-    for name, path, remedy in [
-        ("jostle", args.jostle, f"cargo build --release in {ROOT}"),
-        ("burn", args.burn, f"cargo build --release in {HERE / 'burn'}"),
-    ]:
-        if name != "jostle" and name not in args.peers:
-            continue
-        if path.is_file():
-            found.append(name)
-        else:
-            print(f"run.py: no {name} at {path}: {remedy}", file=sys.stderr)
-    if "torch" in args.peers:
-        try:
-            subprocess.run([args.python, "-c", "import torch"], capture_output=True, check=True)
-            found.append("torch")
-        except (OSError, subprocess.CalledProcessError):
-            print(f"run.py: no PyTorch in {args.python}: pip install torch, or --python", file=sys.stderr)
+def works(args: argparse.Namespace) -> Iterator[list[Work]]:
+    """What is to be timed: of a model its noises together, so that their rounds are near each other."""
+    for model in args.models:
+        batch = args.batch or BATCHES.get(model, 128)
+        yield [Work(model, batch, noise) for noise in args.noise]
+    for side in args.matmul:
+        yield [Work("", 0, "none", side)]
+
+
+def amount_of(args: argparse.Namespace, work: Work, ms: float) -> tuple[Amount, int]:
+    """How much of a program whose step takes so long makes a turn, and the number of its turns."""
+    limit = max(LEAST_STEPS, min(args.steps, int(1e3 * args.seconds / ms)))
+    warmup = max(LEAST_STEPS, min(args.warmup, limit))
+    block, turns = min(args.sync_every, limit), args.rounds
+    if work.noise == "layer":
+        # Jostle rounds a block of steps up so that mode `layer` meets every tensor equally often: so do the peers.
+        tensors = TENSORS.get(work.model, 2 * work.model.count("-"))
+        block = -(-args.sync_every // tensors) * tensors
+        if block > limit:
+            block = tensors
+        if block * ms > LONG_CYCLE * 1e3 * args.seconds:
+            turns = 0 if args.quick else 1
+    return Amount(max(limit // block, 1) * block, block, warmup), turns
+
+
+def pilots(programs: Programs, work: Work) -> dict[Variant, Turn]:
+    """A first short turn of each program: it fills caches on disk and tells how long a step takes."""
+    found = {}
+    for variant in programs.variants:
+        if programs.supports(variant, work):
+            try:
+                found[variant] = programs.turn(variant, work, PILOT)
+                say(f"{variant}, {work}: {found[variant].ms:.2f} ms in a first short turn")
+            except Failure as failure:
+                programs.lacks(f"{variant}, {work}: left out, {failure}")
     return found
 
 
-def batch_of(args, model):
-    return args.batch or BATCHES.get(model, 128)
-
-
-def block_of(args, model, noise):
-    """Steps from one synchronisation to the next; nothing where --steps are too few for a block."""
-    if noise != "layer":
-        return args.sync_every
-    # jostle rounds a block of steps up so that mode `layer` meets every tensor equally often: so do the peers.
-    tensors = TENSORS.get(model, 2 * model.count("-"))
-    block = -(-args.sync_every // tensors) * tensors
-    if block > args.steps:
-        print(f"run.py: {model}, noise layer: left out, it needs --steps {block} at least", file=sys.stderr)
-        return None
-    if args.steps // block == 1:
-        print(f"run.py: {model}, noise layer: a turn is the mean over one block of {block} steps", file=sys.stderr)
-    return block
-
-
-def step_commands(args, model, noise, block):
-    """What times a training step; Burn has no noise."""
-    blocks = max(args.steps // block, 1)
-    work = ["--model", model, "--batch", str(batch_of(args, model))]
-    peer = [*work, "--steps", str(blocks * block), "--warmup", str(args.warmup), "--sync-every", str(block)]
-    commands = {
-        "jostle": ["bench", *work, "--noise", noise, "--timed-steps", str(blocks * block), "--rounds", str(blocks)],
-        "torch": [*peer, "--noise", noise],
-    }
-    return commands | ({"burn": peer} if noise == "none" else {})
-
-
-def matmul_commands(args, side):
-    peer = ["--matmul", str(side), "--steps", str(args.steps), "--warmup", str(args.warmup)]
-    return {"jostle": ["bench", "--matmul", str(side), "--rounds", str(args.steps)], "burn": peer, "torch": peer}
-
-
-def measure(args, name, command):
-    """Runs a program once; its JSON object, or nothing after saying why."""
-    program = {
-        "jostle": [args.jostle.resolve()],
-        "burn": [args.burn.resolve()],
-        "torch": [args.python, HERE / "torch_step.py", "--device", args.device, "--threads", str(args.threads)],
-    }[name]
-    tail = ["--json"] if name == "jostle" else []
-    done = subprocess.run([*program, *command, *tail], check=False, capture_output=True, text=True)
-    try:
-        if done.returncode == 0:
-            return json.loads(done.stdout)
-    except json.JSONDecodeError:
-        pass
-    reason = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
-    print(f"run.py: {name} failed with status {done.returncode}: {reason}", file=sys.stderr)
-    return None
-
-
-def take_turns(args, names, commands):
-    """The results of each program, round by round; a program that fails is left out."""
-    results = {name: [] for name in names if name in commands}
-    for _ in range(args.rounds):
-        for name in list(results):
-            result = measure(args, name, commands[name])
-            if result is None:
-                del results[name]
-                continue
-            results[name].append(result)
-            fastest = result.get("p10_ms", result.get("min_ms", milliseconds(result)))
-            if milliseconds(result) > 1.5 * fastest:
-                spread = f"{fastest:.2f} ms at best, {milliseconds(result):.2f} ms in the median"
-                print(f"run.py: {name} is unsteady, {spread}: a busy machine?", file=sys.stderr)
-    return results
-
-
-def row(title, results, names, value, digits):
-    """Medians, and medians of the rounds' ratios of times, peer over jostle."""
-    cells = [title]
-    for name in names:
-        cells.append(f"{statistics.median(map(value, results[name])):.{digits}f}" if name in results else "")
-    for name in names:
-        if name == "jostle":
-            continue
-        if name in results and "jostle" in results:
-            ratios = [milliseconds(peer) / milliseconds(own) for peer, own in zip(results[name], results["jostle"])]
-            cells.append(f"{statistics.median(ratios):.2f}")
-        else:
-            cells.append("")
-    print(f"| {' | '.join(cells)} |", flush=True)
-
-
-def milliseconds(result):
-    """Of a step or a product; jostle gives those of a product by layout, the plain one first."""
-    return result["layouts"][0]["median_ms"] if "layouts" in result else result["median_ms"]
-
-
-def check_parameters(args, model, results):
-    """Ends the run if the programs' networks differ in size; jostle's plan counts its own."""
-    plan = measure(args, "jostle", ["plan", "--model", model]) if "jostle" in results else None
-    found = {name: rounds[0] for name, rounds in results.items() if rounds} | ({"jostle": plan} if plan else {})
-    counts = {name: result["parameters"] for name, result in found.items() if "parameters" in result}
+def check_parameters(programs: Programs, model: str, found: dict[Variant, Turn]) -> None:
+    """Ends the run if the programs' networks differ in size."""
+    counts = {str(variant): turn.parameters for variant, turn in found.items() if turn.parameters is not None}
+    if any(variant.program == "jostle" for variant in found):
+        counts["jostle"] = programs.planned_parameters(model)
     if len(set(counts.values())) > 1:
         sys.exit(f"run.py: not the same {model}, these are the parameters: {counts}")
 
 
-def first_steps(rows, names):
-    """A table of first steps, the very first round apart: it alone may find the caches on disk empty."""
-    print(f"\n| first step, ms: first round, later ones | {' | '.join(names)} |")
-    print(f"| --- |{' ---: |' * len(names)}")
-    for title, results in rows:
-        cells = [title]
-        for name in names:
-            times = [result["first_step_ms"] for result in results.get(name, []) if "first_step_ms" in result]
-            cold, warm = times[:1], times[1:]
-            cells.append(", ".join(f"{time:.0f}" for time in [*cold, *([statistics.median(warm)] if warm else [])]))
-        print(f"| {' | '.join(cells)} |")
-
-
-def time_steps(args, names, seen):
-    """A row for each model and noise, and the first steps of all; adds to what was seen of each program."""
-    rows = []
-    for model in args.models:
-        for noise in args.noise:
-            block = block_of(args, model, noise)
-            if block is None:
+def rows_of(args: argparse.Namespace, programs: Programs, group: list[Work]) -> list[Row]:
+    """Times the works of a group, all programs taking turns, round by round."""
+    clean = replace(group[0], noise="none")
+    found = pilots(programs, clean)
+    if not clean.side:
+        check_parameters(programs, clean.model, found)
+    rows = [
+        Row(work, variant, pilot=pilot if work is group[0] else None)
+        for work in group
+        for variant, pilot in found.items()
+        if programs.supports(variant, work)
+    ]
+    failed: list[Row] = []
+    for number in range(args.rounds):
+        for row in rows:
+            # The fastest seen so far: a pilot may have met a busy machine, or a program that was still tuning.
+            fastest = min(turn.least_ms for turn in [found[row.variant], *row.turns.values()])
+            amount, turns = amount_of(args, row.work, fastest)
+            if number == turns:
+                cycle = f"a cycle over its tensors is {amount.block} steps"
+                programs.lacks(f"{row.variant}, {row.work}: {turns or 'no'} turn of {args.rounds}, {cycle}")
+            if number >= turns or row in failed:
                 continue
-            results = take_turns(args, names, step_commands(args, model, noise, block))
-            check_parameters(args, model, results)
-            title = f"{model}, batch {batch_of(args, model)}, noise {noise}"
-            row(f"{title}, ms", results, names, milliseconds, 2)
-            rows.append((title, results))
-            seen |= {name: rounds[0] for name, rounds in results.items() if rounds}
-    return rows
+            try:
+                row.turns[number] = programs.turn(row.variant, row.work, amount)
+                say(f"round {number + 1}, {row.variant}, {row.work}: {row.turns[number].ms:.2f} ms, {amount.steps} steps")
+            except Failure as failure:
+                programs.lacks(f"{row.variant}, {row.work}: left out in round {number + 1}, {failure}")
+                failed.append(row)
+    return [row for row in rows if row.turns]
 
 
-def main():
+def write_json(args: argparse.Namespace, programs: Programs, table: Table, started: str) -> None:
+    """Everything so far; does nothing unless asked."""
+    if args.json is None:
+        return
+    settings = {name: value for name, value in vars(args).items() if not isinstance(value, Path)}
+    content = {
+        "started": started,
+        "host": {"system": platform.platform(), "machine": platform.machine(), "cores": os.cpu_count()},
+        "settings": settings | {"device": programs.device},
+        "programs": programs.used(),
+        "missing": programs.missing,
+        "rows": [table.record(row) for row in table.rows],
+    }
+    args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def print_rest(args: argparse.Namespace, programs: Programs, table: Table) -> None:
+    """All that follows the table of times."""
+    print(f"\nMedians of {args.rounds} rounds, taken in turns. Ratios are of times: above 1 jostle is faster.")
+    if args.noise_cost:
+        print(f"\n{table.costs()}")
+    if any(row.pilot and row.pilot.first_step_ms is not None for row in table.rows):
+        print(f"\n{table.first_steps()}")
+    print()
+    for entry in programs.used():
+        print(f"- {entry['program']} {entry['version']}".rstrip() + f": {entry['adapter']}")
+    for text in programs.missing:
+        print(f"- not here: {text}")
+
+
+def main() -> None:
     args = arguments()
-    names = available(args)
-    if not names:
+    started = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    programs = Programs(args)
+    if not programs.variants:
         sys.exit("run.py: nothing to run")
-    ratios = [f"{name}/jostle" for name in names if name != "jostle"]
-    print(f"| | {' | '.join([*names, *ratios])} |")
-    print(f"| --- |{' ---: |' * len([*names, *ratios])}", flush=True)
-    seen = {}
-    rows = time_steps(args, names, seen)
-    for side in args.matmul:
-        results = take_turns(args, names, matmul_commands(args, side))
-        row(f"{side}^3 product, GFLOP/s", results, names, lambda result: result["gflops"], 1)
-        seen |= {name: rounds[0] for name, rounds in results.items() if rounds}
-    if rows:
-        first_steps(rows, names)
-    print(f"\nMedians of {args.rounds} rounds, taken in turns. Ratios are of times: above 1 jostle is faster.\n")
-    for name, result in seen.items():
-        print(f"- {name} {result.get('version', '')}".rstrip() + f": {result['adapter']}")
+    table = Table([variant.precision for variant in programs.variants if variant.program == "jostle"])
+    print(table.head(), flush=True)
+    status = 0
+    try:
+        for group in works(args):
+            rows = rows_of(args, programs, group)
+            table.rows += rows
+            for row in rows:
+                print(table.markdown(row), flush=True)
+            write_json(args, programs, table, started)
+    except KeyboardInterrupt:
+        say("stopped: what follows lacks the model at hand and all after it")
+        status = 130
+    print_rest(args, programs, table)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,22 @@
 #!/usr/bin/env python3
 """PyTorch's side of the peer benchmarks: the published loop of noise injection (Orvieto et al., AISTATS 2023).
 
-Prints one JSON object: the time of a training step, or of a square product.
+Prints one JSON object: the time of a training step, or of a square product, or what this PyTorch can do here.
 """
 
+from __future__ import annotations
+
 import argparse
+import contextlib
+import importlib.util
 import json
 import math
+import os
+import shutil
 import statistics
 import sys
 import time
+from collections.abc import Callable
 
 try:
     import torch
@@ -20,9 +27,10 @@ except (ImportError, OSError) as error:
 from torch_models import network
 
 BATCHES = 4  # that lie on the device and take turns
+TF32_CAPABILITY = (8, 0)  # CUDA devices from this one on have it
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="mlp1", help="mlp1, mlp2, mlp3, mlp:784-500-10, cnn1, cnn2, resnet18, ...")
     parser.add_argument("--batch", type=int, default=128, help="samples a step")
@@ -33,32 +41,56 @@ def arguments():
     parser.add_argument("--sigma", type=float, default=0.05)
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--matmul", type=int, metavar="SIDE", help="time a square f32 product instead")
+    parser.add_argument(
+        "--precision", choices=["f32", "tf32", "autocast"], default="f32", help="autocast: f16 on CUDA, else bf16"
+    )
+    parser.add_argument("--compile", metavar="MODE", help="torch.compile the network: default, reduce-overhead, ...")
+    parser.add_argument("--channels-last", action="store_true", help="image networks in that memory format")
+    parser.add_argument("--matmul", type=int, metavar="SIDE", help="time a square product instead, in f32 or tf32")
+    parser.add_argument("--probe", action="store_true", help="tell what this PyTorch can do here, and time nothing")
     args = parser.parse_args()
+    if args.matmul and (args.compile or args.precision == "autocast"):
+        parser.error("a product is timed in eager mode, in f32 or tf32")
     if min(args.batch, args.steps, args.warmup, args.sync_every, args.threads) < 1:
         parser.error("--batch, --steps, --warmup, --sync-every and --threads have to be at least 1")
     return args
 
 
+def half_type(device: torch.device) -> torch.dtype:
+    """What autocast uses: float16 on CUDA, as PyTorch does by default there; CPUs have bfloat16 at best."""
+    return torch.float16 if device.type == "cuda" else torch.bfloat16
+
+
 class Training:
-    def __init__(self, args, device):
+    """The network, its optimizer and data, and the published step."""
+
+    def __init__(self, args: argparse.Namespace, device: torch.device) -> None:
         try:
             model, shape, classes = network(args.model)
         except ValueError as error:
             sys.exit(f"torch_step.py: {error}")
-        self.model = model.to(device)
+        layout = torch.channels_last if args.channels_last and len(shape) == 3 else torch.contiguous_format
+        self.model = model.to(device=device, memory_format=layout)
         self.parameters = list(self.model.parameters())
         self.optimizer = torch.optim.SGD(self.parameters, lr=0.01, momentum=0.9, weight_decay=5e-4)
         self.criterion = torch.nn.CrossEntropyLoss()
         self.noise, self.sigma = args.noise, args.sigma
         self.data = [
-            (torch.rand(args.batch, *shape, device=device), torch.randint(classes, (args.batch,), device=device))
+            (
+                torch.rand(args.batch, *shape, device=device).contiguous(memory_format=layout),
+                torch.randint(classes, (args.batch,), device=device),
+            )
             for _ in range(BATCHES)
         ]
+        self.forward = torch.compile(self.model, mode=args.compile) if args.compile else self.model
+        self.half = half_type(device) if args.precision == "autocast" else None
+        self.device = device
+        # Only f16 needs its loss scaled; where it is disabled the scaler passes everything through.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.half == torch.float16)
         self.steps = 0
-        self.loss = None
+        self.loss = torch.tensor(math.nan)
 
-    def noisy(self):
+    def noisy(self) -> tuple[list[torch.nn.Parameter], float]:
         """The parameters that get noise in this step, and its standard deviation."""
         count = len(self.parameters)
         if self.noise == "all":
@@ -67,7 +99,10 @@ class Training:
             return [self.parameters[self.steps % count]], self.sigma
         return [], 0.0
 
-    def step(self):
+    def precision(self) -> contextlib.AbstractContextManager:
+        return torch.autocast(self.device.type, self.half) if self.half else contextlib.nullcontext()
+
+    def step(self) -> None:
         inputs, labels = self.data[self.steps % BATCHES]
         noisy, sigma = self.noisy()
         with torch.no_grad():
@@ -75,27 +110,29 @@ class Training:
             for parameter in noisy:
                 parameter.add_(torch.randn_like(parameter), alpha=sigma)
         self.optimizer.zero_grad()
-        self.loss = self.criterion(self.model(inputs), labels)
-        self.loss.backward()
+        with self.precision():
+            self.loss = self.criterion(self.forward(inputs), labels)
+        self.scaler.scale(self.loss).backward()
         with torch.no_grad():
             for parameter, saved in zip(noisy, clean):
                 parameter.copy_(saved)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.steps += 1
 
 
 class Product:
     """A chain of products, of norm about 1 so that it neither vanishes nor overflows."""
 
-    def __init__(self, side, device):
+    def __init__(self, side: int, device: torch.device) -> None:
         bound = math.sqrt(3.0 / side)
         self.left, self.right = ((torch.rand(side, side, device=device) * 2 - 1) * bound for _ in range(2))
 
-    def step(self):
+    def step(self) -> None:
         self.left = self.left @ self.right
 
 
-def block(args, step, steps):
+def block(args: argparse.Namespace, step: Callable[[], None], steps: int) -> float:
     """Milliseconds per step, a mean from one synchronisation to the next."""
     sync = torch.cuda.synchronize if args.device == "cuda" else lambda: None
     sync()
@@ -106,7 +143,7 @@ def block(args, step, steps):
     return (time.perf_counter() - started) * 1e3 / steps
 
 
-def milliseconds(args, step):
+def milliseconds(args: argparse.Namespace, step: Callable[[], None]) -> tuple[float, list[float]]:
     """Of the very first step, and of each timed block."""
     first = block(args, step, 1)
     for _ in range(1, args.warmup):
@@ -114,29 +151,74 @@ def milliseconds(args, step):
     return first, [block(args, step, args.sync_every) for _ in range(math.ceil(args.steps / args.sync_every))]
 
 
-def main():
-    args = arguments()
+def no_tf32() -> str | None:
+    """Why there is no TF32, if so."""
+    if not torch.cuda.is_available() or torch.version.cuda is None:
+        return "only CUDA devices have TF32"
+    if torch.cuda.get_device_capability() < TF32_CAPABILITY:
+        return f"{torch.cuda.get_device_name()} has no TF32"
+    return None
+
+
+def no_compile(device: str) -> str | None:
+    """Why torch.compile cannot work, where that is plain to see; other causes show when it is tried."""
+    if not hasattr(torch, "compile"):
+        return f"PyTorch {torch.__version__} has no torch.compile"
+    if device == "cuda" and importlib.util.find_spec("triton") is None:
+        return "torch.compile needs the package triton on CUDA"
+    variable, usual = ("CC", ["gcc", "clang", "cl"]) if device == "cuda" else ("CXX", ["g++", "clang++", "cl"])
+    compilers = [os.environ[variable]] if os.environ.get(variable) else usual
+    if not any(shutil.which(compiler) for compiler in compilers):
+        return f"torch.compile needs a compiler, and PATH has no {' or '.join(compilers)}"
+    return None
+
+
+def probe() -> dict[str, object]:
+    """What this PyTorch can do here; a reason stands where it cannot."""
+    cuda = torch.cuda.is_available()
+    return {
+        "version": torch.__version__,
+        "cuda": torch.cuda.get_device_name() if cuda else None,
+        "no_tf32": no_tf32(),
+        "no_compile": {device: no_compile(device) for device in ("cpu", "cuda")},
+    }
+
+
+def prepare(args: argparse.Namespace) -> tuple[torch.device, str]:
+    """Sets threads and precision; the device, and its name."""
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
-    torch.backends.cuda.matmul.allow_tf32 = False  # f32 as in the others
-    torch.backends.cudnn.allow_tf32 = False
-    device = torch.device(args.device)
-    if args.device == "cuda":
-        if not torch.cuda.is_available():
-            sys.exit("torch_step.py: this PyTorch sees no CUDA device")
-        adapter = torch.cuda.get_device_name()
-    else:
-        adapter = f"cpu, {args.threads} threads"
-    if args.matmul:
-        work = Product(args.matmul, device)
-    else:
-        work = Training(args, device)
-    first, times = milliseconds(args, work.step)
+    # PyTorch's own defaults differ between products and convolutions: here both are f32, or both TF32.
+    torch.backends.cuda.matmul.allow_tf32 = args.precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = args.precision == "tf32"
+    torch.backends.cudnn.benchmark = True  # shapes stay the same, so let cuDNN pick the fastest in the warm-up
+    if args.precision == "tf32" and (reason := no_tf32() if args.device == "cuda" else "only CUDA devices have TF32"):
+        sys.exit(f"torch_step.py: {reason}")
+    if args.device == "cpu":
+        return torch.device("cpu"), f"cpu, {args.threads} threads"
+    if not torch.cuda.is_available():
+        sys.exit("torch_step.py: this PyTorch sees no CUDA device")
+    return torch.device("cuda"), torch.cuda.get_device_name()
+
+
+def main() -> None:
+    args = arguments()
+    if args.probe:
+        print(json.dumps(probe()))
+        return
+    device, adapter = prepare(args)
+    try:
+        work = Product(args.matmul, device) if args.matmul else Training(args, device)
+        first, times = milliseconds(args, work.step)
+    except RuntimeError as error:  # out of memory, no kernel for the device, torch.compile's many
+        reason = next((text for text in str(error).splitlines() if text.strip()), "no reason given")
+        sys.exit(f"torch_step.py: {type(error).__name__}: {reason}")
     median = statistics.median(times)
     result = {
         "peer": "torch",
         "version": torch.__version__,
         "adapter": adapter,
+        "precision": args.precision,
         "median_ms": median,
         "min_ms": min(times),
         "max_ms": max(times),
@@ -144,13 +226,15 @@ def main():
         "steps": len(times) * args.sync_every,
         "sync_every": args.sync_every,
     }
-    if args.matmul:
+    if isinstance(work, Product):
         check = work.left.sum().item()
         result |= {"matmul": args.matmul, "gflops": 2e-6 * args.matmul**3 / median}
     else:
         check = result["loss"] = work.loss.item()
         parameters = sum(parameter.numel() for parameter in work.parameters)
         result |= {"model": args.model, "batch": args.batch, "noise": args.noise, "parameters": parameters}
+        if work.half:
+            result["precision"] = f"autocast {str(work.half).removeprefix('torch.')}"
     if not math.isfinite(check):
         sys.exit(f"torch_step.py: the result is {check}")
     print(json.dumps(result))
