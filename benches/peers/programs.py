@@ -81,7 +81,7 @@ class Programs:
         try:
             probe = self._run([self.args.python, TORCH_STEP, "--probe"])
         except Failure as failure:
-            self.lacks(f"no PyTorch in {self.args.python}: {failure}; install it there, or name its Python by --python")
+            self.lacks(f"torch, with {self.args.python}: {failure}")
             return []
         if self.device == "auto":
             self.device = "cuda" if probe["cuda"] else "cpu"

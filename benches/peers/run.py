@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     of.add_argument("--jostle", type=Path, default=built(ROOT, "jostle"))
     of.add_argument("--burn", type=Path, default=built(HERE / "burn", "jostle-peer-burn"))
     of.add_argument("--python", default=sys.executable, help="a Python that has PyTorch [this one]")
-    of.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="of PyTorch [cuda if there is one]")
+    of.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="of PyTorch [auto]")
     of.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of PyTorch on the CPU [all cores]")
     return of
 
@@ -102,7 +102,7 @@ def amount_of(args: argparse.Namespace, work: Work, ms: float) -> tuple[Amount, 
     """How much of a program whose step takes so long makes a turn, and the number of its turns."""
     limit = max(LEAST_STEPS, min(args.steps, int(1e3 * args.seconds / ms)))
     warmup = max(LEAST_STEPS, min(args.warmup, limit))
-    block, turns = min(args.sync_every, limit), args.rounds
+    block, turns = 1 if work.side else min(args.sync_every, limit), args.rounds
     if work.noise == "layer":
         # Jostle rounds a block of steps up so that mode `layer` meets every tensor equally often: so do the peers.
         tensors = TENSORS.get(work.model, 2 * work.model.count("-"))
@@ -161,7 +161,8 @@ def rows_of(args: argparse.Namespace, programs: Programs, group: list[Work]) -> 
                 continue
             try:
                 row.turns[number] = programs.turn(row.variant, row.work, amount)
-                say(f"round {number + 1}, {row.variant}, {row.work}: {row.turns[number].ms:.2f} ms, {amount.steps} steps")
+                took = f"{row.turns[number].ms:.2f} ms, {amount.steps} steps"
+                say(f"round {number + 1}, {row.variant}, {row.work}: {took}")
             except Failure as failure:
                 programs.lacks(f"{row.variant}, {row.work}: left out in round {number + 1}, {failure}")
                 failed.append(row)
@@ -194,8 +195,10 @@ def print_rest(args: argparse.Namespace, programs: Programs, table: Table) -> No
     print()
     for entry in programs.used():
         print(f"- {entry['program']} {entry['version']}".rstrip() + f": {entry['adapter']}")
+    if programs.missing:
+        print("\nMissing or left out:\n")
     for text in programs.missing:
-        print(f"- not here: {text}")
+        print(f"- {text}")
 
 
 def main() -> None:

@@ -36,7 +36,10 @@ class Work:
 
 @dataclass(frozen=True)
 class Turn:
-    """One run of one program: the median of its steps and the fastest of them. The noise's cost is in per cent of a step, where the program pairs the two itself."""
+    """One run of one program: the median of its steps and the fastest of them.
+
+    The noise's cost is in per cent of a step, where the program pairs steps with and without it.
+    """
 
     ms: float
     least_ms: float = math.nan
@@ -195,7 +198,7 @@ class Table:
         return "\n".join(lines)
 
     def first_steps(self) -> str:
-        """A table of first steps, for rows that have a pilot: its first step alone may find the caches on disk empty."""
+        """A table of first steps, for rows that have a pilot: it alone may find the caches on disk empty."""
         lines = [head([*NAMES, "first step of all, ms", "of later processes, ms"])]
         for row in self.rows:
             if row.pilot and row.pilot.first_step_ms is not None:
@@ -207,7 +210,8 @@ class Table:
     def record(self, row: Row) -> dict[str, object]:
         """A row as JSON."""
         work, variant, times, cost = row.work, row.variant, spread(row.times()), self.cost(row)
-        subject = {"matmul": work.side} if work.side else {"model": work.model, "batch": work.batch, "noise": work.noise}
+        step = {"model": work.model, "batch": work.batch, "noise": work.noise}
+        subject = {"matmul": work.side} if work.side else step
         against = {f"jostle {base}": vars(found) for base in self.bases if (found := self.ratio(row, base))}
         return subject | {
             "program": variant.program,

@@ -21,8 +21,7 @@ from collections.abc import Callable
 try:
     import torch
 except (ImportError, OSError) as error:
-    print(f"torch_step.py: no PyTorch ({error}): python -m pip install torch, or name its Python", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(f"torch_step.py: no PyTorch ({error}): python -m pip install torch, or name a Python that has it")
 
 from torch_models import network
 
