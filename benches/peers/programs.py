@@ -190,7 +190,10 @@ class Programs:
         return found
 
     def _output(self, command: list[str | Path]) -> str:
-        return subprocess.run(command, check=False, capture_output=True, text=True).stdout
+        try:
+            return subprocess.run(command, check=False, capture_output=True, text=True).stdout
+        except OSError:
+            return ""
 
     def _run(self, command: list[str | Path]) -> dict:
         """The JSON object that a program prints."""
