@@ -175,9 +175,12 @@ class Programs:
         if variant.program == "jostle" and found != variant.precision:
             raise Failure(f"its report says precision {found}")
 
-    def planned_parameters(self, model: str) -> int | None:
+    def planned_parameters(self, model: str) -> int:
         """Of Jostle's network, which its bench does not report."""
-        return self._run([self.args.jostle.resolve(), "plan", "--model", model, "--json"]).get("parameters")
+        plan = self._run([self.args.jostle.resolve(), "plan", "--model", model, "--json"])
+        if "parameters" not in plan:
+            raise Failure("its plan does not tell")
+        return plan["parameters"]
 
     def used(self) -> list[dict[str, object]]:
         """Each program that ran, with its version and the device it named."""

@@ -43,9 +43,9 @@ def built(crate: Path, name: str) -> Path:
 
 def parser() -> argparse.ArgumentParser:
     of = argparse.ArgumentParser(description=__doc__)
-    of.add_argument("--quick", action="store_true", help="mlp1 alone, in a few minutes; other options still count")
+    of.add_argument("--quick", action="store_true", help="mlp1 alone, in few steps; other options still count")
     of.add_argument("--models", nargs="*", help=f"{', '.join(TENSORS)}, mlp:784-500-10 [{' '.join(FULL['models'])}]")
-    of.add_argument("--noise", nargs="*", choices=NOISES, help="[all three]")
+    of.add_argument("--noise", nargs="+", choices=NOISES, help="[all three]")
     of.add_argument("--matmul", nargs="*", type=int, metavar="SIDE", help="square products [1024]")
     of.add_argument("--batch", type=int, help="of all models [128; 32 for resnet18]")
     of.add_argument("--rounds", type=int, help="turns of each program [3]")
@@ -131,7 +131,10 @@ def check_parameters(programs: Programs, model: str, found: dict[Variant, Turn])
     """Ends the run if the programs' networks differ in size."""
     counts = {str(variant): turn.parameters for variant, turn in found.items() if turn.parameters is not None}
     if any(variant.program == "jostle" for variant in found):
-        counts["jostle"] = programs.planned_parameters(model)
+        try:
+            counts["jostle"] = programs.planned_parameters(model)
+        except Failure as failure:
+            programs.lacks(f"jostle's parameters of {model}: {failure}")
     if len(set(counts.values())) > 1:
         sys.exit(f"run.py: not the same {model}, these are the parameters: {counts}")
 
@@ -140,6 +143,8 @@ def rows_of(args: argparse.Namespace, programs: Programs, group: list[Work]) -> 
     """Times the works of a group, all programs taking turns, round by round."""
     clean = replace(group[0], noise="none")
     found = pilots(programs, clean)
+    if not found:
+        programs.lacks(f"{clean}: no program for it in these modes and precisions")
     if not clean.side:
         check_parameters(programs, clean.model, found)
     rows = [
@@ -187,7 +192,8 @@ def write_json(args: argparse.Namespace, programs: Programs, table: Table, start
 
 def print_rest(args: argparse.Namespace, programs: Programs, table: Table) -> None:
     """All that follows the table of times."""
-    print(f"\nMedians of {args.rounds} rounds, taken in turns. Ratios are of times: above 1 jostle is faster.")
+    rounds = "One round" if args.rounds == 1 else f"Medians of {args.rounds} rounds"
+    print(f"\n{rounds}, the programs taking turns. Ratios are of times: above 1 jostle is faster.")
     if args.noise_cost:
         print(f"\n{table.costs()}")
     if any(row.pilot and row.pilot.first_step_ms is not None for row in table.rows):
