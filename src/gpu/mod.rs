@@ -22,7 +22,7 @@ pub use kernel::{Access, Kernel, KernelSpec};
 pub use pipeline_cache::cache_folder;
 pub use readback::PendingRead;
 pub use recorder::Recorder;
-pub use timestamps::{KernelTime, Profile};
+pub use timestamps::{KernelTime, Profile, Span};
 
 /// Bytes of a word: every buffer is an array of 32-bit words (f32 or u32).
 pub const WORD_BYTES: u64 = 4;

@@ -70,8 +70,13 @@ impl PendingRead {
     }
 }
 
-/// The contents of a buffer that is no storage buffer (resolved timestamps).
-pub(super) fn read_raw<T: bytemuck::AnyBitPattern>(gpu: &Gpu, raw: &wgpu::Buffer) -> Result<Vec<T>, GpuError> {
+/// The first `count` values of a buffer that is no storage buffer (resolved timestamps).
+pub(super) fn read_raw<T: bytemuck::AnyBitPattern>(
+    gpu: &Gpu,
+    raw: &wgpu::Buffer,
+    count: usize,
+) -> Result<Vec<T>, GpuError> {
     let words = (raw.size() / WORD_BYTES) as usize;
-    gpu.read(&super::Buffer::new(raw.clone(), words).view())
+    let wanted = count * size_of::<T>() / WORD_BYTES as usize;
+    gpu.read(&super::Buffer::new(raw.clone(), words).part(0, wanted)?)
 }

@@ -1,13 +1,11 @@
 //! Recording dispatches into one pass and one submit.
 
-use super::{
-    Dispatch, Gpu, GpuError, View,
-    timestamps::{Profile, QUERIES_PER_SUBMIT},
-};
+use super::{Dispatch, Gpu, GpuError, View, timestamps::Profile};
 
 /// Records dispatches; wgpu orders those that touch the same buffer.
 ///
-/// With a [`Profile`] every dispatch gets a pass of its own with a timestamp at each end, which costs time itself.
+/// With a [`Profile`] every dispatch gets a pass of its own with a timestamp at each end, which costs time itself; with
+/// one of [whole passes](Profile::of_passes) the pass stays whole.
 pub struct Recorder<'a> {
     gpu: &'a Gpu,
     encoder: wgpu::CommandEncoder,
@@ -31,6 +29,13 @@ impl Gpu {
 }
 
 impl Recorder<'_> {
+    /// Tells a profile which step of a plan the next dispatches belong to.
+    pub fn label_step(&mut self, step: Option<usize>) {
+        if let Some(profile) = self.profile.as_mut() {
+            profile.step = step;
+        }
+    }
+
     /// Records a dispatch with the immediates it was planned with.
     pub fn run(&mut self, dispatch: &Dispatch) {
         self.run_with(dispatch, &dispatch.immediates);
@@ -43,21 +48,16 @@ impl Recorder<'_> {
 
     /// Records a dispatch with the immediates and the grid of this step.
     pub fn run_on(&mut self, dispatch: &Dispatch, immediates: &[u8], grid: super::Grid) {
-        let timed = self.profile.as_mut().and_then(|profile| profile.next_span(dispatch.kernel_name()));
-        let queries = self.profile.as_ref().map(|profile| profile.queries.clone());
-        if timed.is_some() {
+        let alone = self.profile.as_ref().is_some_and(|profile| profile.each_dispatch);
+        if alone {
             self.pass = None;
         }
-        let pass = self.pass.get_or_insert_with(|| {
-            let timestamp_writes =
-                timed.zip(queries.as_ref()).map(|(begin, query_set)| wgpu::ComputePassTimestampWrites {
-                    query_set,
-                    beginning_of_pass_write_index: Some(begin),
-                    end_of_pass_write_index: Some(begin + 1),
-                });
-            let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
-            self.encoder.begin_compute_pass(&descriptor).forget_lifetime()
-        });
+        let pass = match self.pass.as_mut() {
+            Some(pass) => pass,
+            None => {
+                self.pass.insert(begin(&mut self.encoder, self.profile.as_deref_mut(), dispatch.kernel.0.spec.entry))
+            }
+        };
         pass.set_pipeline(&dispatch.kernel.0.pipeline);
         pass.set_bind_group(0, &dispatch.bind_group, &[]);
         if !immediates.is_empty() {
@@ -65,7 +65,7 @@ impl Recorder<'_> {
         }
         let [x, y, z] = grid.0;
         pass.dispatch_workgroups(x, y, z);
-        if timed.is_some() {
+        if alone {
             self.pass = None;
         }
     }
@@ -98,7 +98,7 @@ impl Recorder<'_> {
     pub(super) fn submit_indexed(mut self) -> Result<wgpu::SubmissionIndex, GpuError> {
         self.pass = None;
         if let Some(profile) = self.profile.as_mut() {
-            self.encoder.resolve_query_set(&profile.queries, 0..QUERIES_PER_SUBMIT, &profile.resolved, 0);
+            profile.resolve(&mut self.encoder);
         }
         let index = self.gpu.queue.submit([self.encoder.finish()]);
         // A failed poll is a lost device, which the callback has put where `check` finds it.
@@ -109,4 +109,15 @@ impl Recorder<'_> {
         }
         Ok(index)
     }
+}
+
+/// A pass, between two timestamps where a profile has any left.
+fn begin(
+    encoder: &mut wgpu::CommandEncoder,
+    profile: Option<&mut Profile>,
+    kernel: &'static str,
+) -> wgpu::ComputePass<'static> {
+    let timestamp_writes = profile.and_then(|profile| profile.next_span(kernel));
+    let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+    encoder.begin_compute_pass(&descriptor).forget_lifetime()
 }

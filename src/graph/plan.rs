@@ -138,7 +138,8 @@ impl Plan {
 
     /// Records one batch.
     pub fn record(&self, recorder: &mut Recorder<'_>, batch: BatchInfo) {
-        for stage in &self.stages {
+        for (step, stage) in self.stages.iter().enumerate() {
+            recorder.label_step(Some(step));
             match stage {
                 Stage::Fixed(dispatch) => recorder.run(dispatch),
                 Stage::Product(dispatches) => dispatches.iter().for_each(|dispatch| recorder.run(dispatch)),
@@ -150,6 +151,7 @@ impl Plan {
                 Stage::Dropout(dropout) => dropout.record(recorder, batch.seed, batch.step),
             }
         }
+        recorder.label_step(None);
     }
 
     /// The model's output [batch, classes]; holds after a recorded batch in mode `Evaluate`.
