@@ -401,13 +401,22 @@ impl Call {
         }
     }
 
-    /// Words of weights (or their gradients) beside the slots.
-    pub(super) fn param_words(&self) -> usize {
-        match self {
-            Self::Pack { shape, .. } => shape.weight_words(),
-            Self::Conv(call) if call.b.slot().is_none() || call.c.slot().is_none() => call.shape.weight_words(),
-            _ => 0,
-        }
+    /// The tensors beside the slots, with their elements.
+    pub(super) fn parameters(&self) -> Vec<(Tensor, usize)> {
+        let operands = match self {
+            Self::Pack { weight, shape, .. } => vec![(Some(*weight), shape.weight_words())],
+            Self::Matmul(MatmulCall { shape: [m, n, k], a, b, aux, c, .. }) => {
+                vec![(Some(*a), m * k), (Some(*b), k * n), (*aux, *n), (Some(*c), m * n)]
+            }
+            Self::Conv(ConvCall { shape, a, b, aux, c, .. }) => {
+                let weights = [a, b, c].map(|tensor| (Some(*tensor), shape.weight_words()));
+                weights.into_iter().chain([(*aux, shape.out_channels())]).collect()
+            }
+            Self::ColumnSum { output, shape: [_, columns, _], .. } => vec![(Some(*output), *columns)],
+            _ => Vec::new(),
+        };
+        let beside = |(tensor, len): (Option<Tensor>, usize)| tensor.filter(|of| of.slot().is_none()).zip(Some(len));
+        operands.into_iter().filter_map(beside).collect()
     }
 
     /// Floating-point operations of a product.

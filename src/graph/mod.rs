@@ -17,6 +17,7 @@ mod plan;
 mod schedule;
 mod shape;
 mod tangent;
+mod work;
 
 pub use call::{
     AffineCall, BatchNormCall, BatchNormGradientCall, Call, ConvCall, MatmulCall, PlanStep, PoolCall, Slot, SlotId,
@@ -27,3 +28,4 @@ pub use op::{BatchNormOp, Graph, Node, NormOp, Op, Param, ParamId, ParamInit, Pa
 pub use plan::{BatchInfo, DataViews, Plan, TangentArenas};
 pub use schedule::{Loss, Mode, Schedule};
 pub use shape::ValueShape;
+pub use work::Work;

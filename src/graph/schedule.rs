@@ -206,31 +206,6 @@ impl Schedule {
     pub fn flops(&self) -> u64 {
         self.steps.iter().map(|step| step.call.flops()).sum()
     }
-
-    /// Bytes of every operand in the activation arena, each counted once a call, and of the parameters that calls read
-    /// or write: the least traffic without reuse between calls.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        let slot = |slot: &SlotId| self.slots[slot.0].words();
-        let real = |len: usize| self.element.words(len);
-        let words: usize = self
-            .steps
-            .iter()
-            .map(|step| match &step.call {
-                // A byte a feature comes in, a word goes out.
-                Call::Gather { output } => slot(output) + self.batch * self.input.features() / 4,
-                Call::Matmul(call) => {
-                    let [m, n, k] = call.shape;
-                    // A gradient of the weights is f32.
-                    let result = if call.c.slot().is_some() { real(m * n) } else { m * n };
-                    real(m * k) + real(k * n) + result
-                }
-                Call::ColumnSum { input, shape: [_, columns, _], .. } => slot(input) + columns,
-                call => call.slots().iter().map(slot).sum::<usize>() + call.param_words(),
-            })
-            .sum();
-        words as u64 * crate::gpu::WORD_BYTES
-    }
 }
 
 /// `fc1` of `fc1.weight`.

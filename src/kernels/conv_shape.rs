@@ -169,6 +169,23 @@ impl ConvShape {
         self.groups as usize
     }
 
+    /// Channels of the output.
+    #[must_use]
+    pub fn out_channels(&self) -> usize {
+        self.output[2] as usize
+    }
+
+    /// Kernel and stride, for people: `3 x 3` or `1 x 1, stride 2`.
+    #[must_use]
+    pub fn window(&self) -> String {
+        let ([height, width], [down, across]) = (self.kernel, self.stride);
+        match (down, across) {
+            (1, 1) => format!("{height} x {width}"),
+            _ if down == across => format!("{height} x {width}, stride {down}"),
+            _ => format!("{height} x {width}, stride {down} x {across}"),
+        }
+    }
+
     pub(super) fn image_words(&self, [height, width, channels]: [u32; 3]) -> usize {
         self.batch as usize * height as usize * width as usize * padded_channels(channels as usize)
     }
