@@ -3,6 +3,7 @@
 mod activation;
 mod arena;
 mod batch_norm;
+mod ceilings;
 mod column_sum;
 mod conv;
 mod conv_shape;
@@ -35,6 +36,7 @@ mod winograd;
 pub use activation::Activation;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
 pub use batch_norm::{BatchNorm, BatchNormGradient, BatchNormGradientViews, BatchNormShape, BatchNormViews};
+pub use ceilings::{Stream, empty, peak_flops, stream};
 pub use column_sum::{chunk_sum, column_sum};
 pub use conv::{ConvOperands, ConvVariant, conv, conv_pack};
 pub use conv_shape::{ConvOptions, ConvPass, ConvShape, padded_channels};
@@ -76,6 +78,9 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &batch_norm::BATCH_NORM_GRADIENT,
         &batch_norm::BATCH_NORM_GRADIENT_FINISH,
         &batch_norm::BATCH_NORM_MOMENTS,
+        &ceilings::EMPTY,
+        &ceilings::PEAK_FLOPS,
+        &ceilings::STREAM,
         &column_sum::CHUNK_SUM,
         &column_sum::COLUMN_SUM,
         &conv::CONV_DIRECT,
