@@ -203,6 +203,7 @@ fn figure(of: &Definition, rates: &[Rates]) -> Figure {
         x_scale: AxisScale::Log,
         y_scale: AxisScale::Log,
         series,
+        ..Panel::default()
     };
     let sigma_label = |rates: &Rates, sigma: f64| {
         let mut sigmas: Vec<f64> = rates.points.iter().map(|of| of.sigma).collect();

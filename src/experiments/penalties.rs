@@ -291,6 +291,7 @@ pub(super) fn course_panel(of: &Ran) -> Panel {
         x_scale: AxisScale::Log,
         y_scale: AxisScale::Log,
         series: series.collect(),
+        ..Panel::default()
     }
 }
 
@@ -309,6 +310,7 @@ pub(super) fn step_size_panel(of: &Ran) -> Panel {
         x_scale: AxisScale::Log,
         y_scale: AxisScale::Log,
         series: series.collect(),
+        ..Panel::default()
     }
 }
 

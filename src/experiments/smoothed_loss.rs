@@ -270,6 +270,7 @@ fn figure(of: &Definition, measured: &[Measured]) -> Figure {
             x_scale: AxisScale::Log,
             y_scale,
             series,
+            ..Panel::default()
         };
         [
             panel("excess", "E L(w + noise) - L(w)", AxisScale::Log, excess),

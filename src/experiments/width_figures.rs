@@ -41,6 +41,7 @@ pub(super) fn variances(of: &Definition, families: &[Family], sigma: f64) -> Fig
             x_scale: AxisScale::Log,
             y_scale: AxisScale::Log,
             series: lines,
+            ..Panel::default()
         }
     };
     Figure {

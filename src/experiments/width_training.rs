@@ -165,6 +165,7 @@ pub(super) fn figure(trained: &[Trained], settings: &Settings) -> Figure {
             x_scale: AxisScale::Log,
             y_scale: AxisScale::Log,
             series: series.into(),
+            ..Panel::default()
         }
     };
     Figure {

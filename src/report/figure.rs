@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use plotters::{coord::Shift, prelude::*};
 
 use super::{
-    AxisScale, ReportError, font, head, panel,
+    AxisScale, ReportError, font, head, marks, panel,
     pen::{Drawn, Pen},
 };
 
@@ -46,6 +46,25 @@ impl Series {
     }
 }
 
+/// A mark of its own, named beside the axes by its number.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mark {
+    /// Abscissa.
+    pub x: f64,
+    /// Ordinate.
+    pub y: f64,
+    /// Its area, 1 for the largest that there can be.
+    pub share: f64,
+    /// Beside the mark, and before its name.
+    pub number: usize,
+    /// Its name.
+    pub label: String,
+    /// After the name.
+    pub note: String,
+    /// For the legend: marks of one group share a colour.
+    pub group: String,
+}
+
 /// One pair of axes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Panel {
@@ -61,6 +80,16 @@ pub struct Panel {
     pub y_scale: AxisScale,
     /// The lines.
     pub series: Vec<Series>,
+    /// Marks over them; a panel that has any is larger.
+    pub marks: Vec<Mark>,
+}
+
+impl Panel {
+    /// Labels of its series and groups of its marks.
+    fn labels(&self) -> impl Iterator<Item = &str> {
+        let series = self.series.iter().map(|series| series.label.as_str());
+        series.chain(self.marks.iter().map(|mark| mark.group.as_str()))
+    }
 }
 
 /// Panels under one title with one legend.
@@ -116,18 +145,27 @@ impl Figure {
         self.panels.len().div_ceil(self.columns()).max(1)
     }
 
+    /// Nominal width and height of a panel.
+    fn panel_size(&self) -> (u32, u32) {
+        match self.panels.iter().map(|panel| panel.marks.len()).max() {
+            None | Some(0) => (PANEL_WIDTH, PANEL_HEIGHT),
+            Some(most) => marks::panel_size(most),
+        }
+    }
+
     /// Nominal width and height: those of the SVG. The PNG has twice as many pixels.
     fn size(&self) -> (u32, u32) {
-        let width = PANEL_WIDTH * self.columns() as u32;
-        (width, head::height(self, &self.labels(), width) + PANEL_HEIGHT * self.rows() as u32)
+        let (width, height) = self.panel_size();
+        let width = width * self.columns() as u32;
+        (width, head::height(self, &self.labels(), width) + height * self.rows() as u32)
     }
 
     /// Labels in the order of their first use: the order of their colours.
     fn labels(&self) -> Vec<&str> {
         let mut labels: Vec<&str> = Vec::new();
-        for series in self.panels.iter().flat_map(|panel| &panel.series) {
-            if !labels.contains(&series.label.as_str()) {
-                labels.push(&series.label);
+        for label in self.panels.iter().flat_map(Panel::labels) {
+            if !labels.contains(&label) {
+                labels.push(label);
             }
         }
         labels
@@ -208,7 +246,7 @@ impl Figure {
     fn draw_all<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, pen: Pen) -> Drawn<B> {
         area.fill(&WHITE)?;
         let labels = self.labels();
-        let body = PANEL_HEIGHT as i32 * self.rows() as i32 * pen.zoom;
+        let body = self.panel_size().1 as i32 * self.rows() as i32 * pen.zoom;
         let (strip, body) = area.split_vertically(area.dim_in_pixel().1 as i32 - body);
         head::draw(&strip, self, &labels, pen)?;
         for (cell, panel) in body.split_evenly((self.rows(), self.columns())).iter().zip(&self.panels) {

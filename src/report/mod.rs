@@ -6,6 +6,7 @@ mod figure;
 mod font;
 mod head;
 mod html;
+mod marks;
 mod panel;
 mod pen;
 mod summary;
@@ -13,7 +14,7 @@ mod table;
 
 pub use axis::AxisScale;
 pub use error::ReportError;
-pub use figure::{Figure, Panel, Series, SeriesPoint};
+pub use figure::{Figure, Mark, Panel, Series, SeriesPoint};
 pub use html::{Block, HtmlReport, Section};
 pub use summary::{MeanSd, band};
 pub use table::Table;

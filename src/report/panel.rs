@@ -9,8 +9,8 @@ use plotters::{
 use super::{
     AxisScale,
     axis::Axis,
-    figure::{Look, Panel, Series},
-    font,
+    figure::{Look, Panel, Series, SeriesPoint},
+    font, marks,
     pen::{Drawn, Pen, Pixel, Type},
 };
 
@@ -63,6 +63,20 @@ pub(super) fn draw<B: DrawingBackend>(
     look: &dyn Fn(&str) -> Look,
     pen: Pen,
 ) -> Drawn<B> {
+    if panel.marks.is_empty() {
+        return draw_plot(area, panel, look, pen);
+    }
+    let (plot, key) = area.clone().split_horizontally(marks::plot_width(area.dim_in_pixel().0));
+    draw_plot(&plot, panel, look, pen)?;
+    marks::draw_key(&key, &panel.marks, look, pen)
+}
+
+fn draw_plot<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    panel: &Panel,
+    look: &dyn Fn(&str) -> Look,
+    pen: Pen,
+) -> Drawn<B> {
     let size = area.dim_in_pixel();
     let title = Type::centred(TITLE_SIZE, FontStyle::Bold, BLACK);
     let Some((x, y)) = axes(panel) else {
@@ -80,11 +94,16 @@ pub(super) fn draw<B: DrawingBackend>(
     for series in &panel.series {
         draw_line(area, panel, series, &frame, look(&series.label), pen)?;
     }
-    Ok(())
+    let placed = panel.marks.iter().filter_map(|mark| {
+        let (x, y) = (panel.x_scale.place(mark.x)?, panel.y_scale.place(mark.y)?);
+        Some((mark, (frame.pixel_x(x), frame.pixel_y(y))))
+    });
+    marks::draw(area, &placed.collect::<Vec<_>>(), look, pen)
 }
 
 fn axes(panel: &Panel) -> Option<(Axis, Axis)> {
-    let points = panel.series.iter().flat_map(|series| &series.points);
+    let marks = panel.marks.iter().map(|mark| SeriesPoint { x: mark.x, y: mark.y, band: None });
+    let points = panel.series.iter().flat_map(|series| series.points.iter().copied()).chain(marks);
     let (mut xs, mut ys, mut bands) = (Vec::new(), Vec::new(), Vec::new());
     for point in points {
         // Only points that have a place on both axes count.
