@@ -1,10 +1,15 @@
 //! Measuring steps and products on the adapter at hand, as `jostle bench` and `benches/` do.
 
+mod ceilings;
 mod matmul;
+mod roofline;
+mod runner;
 mod step;
 mod variants;
 
+pub use ceilings::{Bandwidth, Bound, Ceilings};
 pub use matmul::{LayoutReport, MatmulBench, MatmulReport, bench_matmul};
+pub use roofline::{Against, KernelLine, RooflineBench, RooflineReport, StepLine};
 pub use step::{StepBench, StepReport};
 pub use variants::{Operation, OperationReport, VariantReport, VariantTime, bench_variants};
 

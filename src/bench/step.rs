@@ -5,15 +5,18 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::{
-    data::{Dataset, SampleShape, Split},
     gpu::{Gpu, KernelTime, Profile},
-    graph::{Mode as PlanMode, Schedule, ValueShape},
+    graph::{Mode as PlanMode, Schedule},
     nn::Model,
-    noise::{Mode, philox},
-    train::{Prepared, RunConfig, TrainError, Trainer},
+    noise::Mode,
+    train::{RunConfig, TrainError},
 };
 
-use super::{median_error, quantile, sorted};
+use super::{
+    median_error, quantile,
+    runner::{Runner, prepared, update_work},
+    sorted,
+};
 
 /// What to time: the model, batch, optimizer and noise of `config`, on random samples that lie on the device.
 #[derive(Clone, Debug)]
@@ -73,51 +76,6 @@ pub struct StepReport {
 /// Rounds below which a median says nothing.
 const MIN_ROUNDS: u32 = 3;
 
-/// Random samples for a model: as many as four batches.
-fn prepared(model: &Model, batch: usize) -> Prepared {
-    let shape = match model.graph.shape(model.graph.input()) {
-        ValueShape::Features(width) => SampleShape { channels: 1, height: 1, width },
-        ValueShape::Image { channels, height, width } => SampleShape { channels, height, width },
-    };
-    let data = |len: usize, stream: u32| Dataset {
-        name: "random".to_owned(),
-        pixels: (0..len * model.features()).map(|i| philox([i as u32, 0, 0, stream], [1, 2])[0] as u8).collect(),
-        labels: (0..len).map(|i| philox([i as u32, 1, 0, stream], [1, 2])[0] % model.classes() as u32).collect(),
-        shape,
-        classes: model.classes(),
-        full_scale: 255.0,
-        published: &[],
-    };
-    Prepared { split: Split { train: data(4 * batch, 0), test: data(1, 1) }, model: model.clone() }
-}
-
-struct Runner<'g> {
-    trainer: Trainer<'g>,
-    batch: usize,
-}
-
-impl Runner<'_> {
-    /// Records and submits one step; returns the host's milliseconds.
-    fn step(&mut self, profile: Option<&mut Profile>) -> Result<f64, TrainError> {
-        let started = Instant::now();
-        let step = self.trainer.steps_done();
-        let next = self.trainer.scheme().at(step + 1, 0, 1);
-        self.trainer.train_step((step % 4) as usize * self.batch, self.batch, 1e-3, &next, profile)?;
-        Ok(started.elapsed().as_secs_f64() * 1e3)
-    }
-
-    /// Milliseconds per step over `count` steps submitted one after the other.
-    fn time(&mut self, count: u32) -> Result<f64, TrainError> {
-        self.trainer.gpu().wait()?;
-        let started = Instant::now();
-        for _ in 0..count {
-            self.step(None)?;
-        }
-        self.trainer.gpu().wait()?;
-        Ok(started.elapsed().as_secs_f64() * 1e3 / f64::from(count))
-    }
-}
-
 impl StepBench {
     /// Measures.
     ///
@@ -127,13 +85,9 @@ impl StepBench {
         let model: Model = self.config.model.parse()?;
         let batch = self.config.batch;
         let prepared = prepared(&model, batch);
-        let started = Instant::now();
-        let mut noisy = Runner { trainer: Trainer::new(gpu, &self.config, &prepared)?, batch };
-        noisy.step(None)?;
-        gpu.wait()?;
-        let first_step_ms = started.elapsed().as_secs_f64() * 1e3;
+        let (mut noisy, first_step_ms) = Runner::start(gpu, &self.config, &prepared)?;
         let clean_config = RunConfig { noise: Mode::None, ..self.config.clone() };
-        let mut clean = Runner { trainer: Trainer::new(gpu, &clean_config, &prepared)?, batch };
+        let (mut clean, _) = Runner::start(gpu, &clean_config, &prepared)?;
         clean.time(2)?;
         noisy.time(2)?;
         let rounds = self.rounds.max(1);
@@ -161,16 +115,10 @@ impl StepBench {
             clean_ms.push(c);
             costs.push(100.0 * (n / c - 1.0));
         }
-        let mut host = Vec::new();
-        for _ in 0..20 {
-            gpu.wait()?;
-            host.push(noisy.step(None)?);
-        }
+        let host_ms = noisy.host_ms(self.seconds / 10.0)?;
         let kernels = self.kernels(gpu, &mut noisy)?;
         let schedule = Schedule::stored(&model.graph, batch, PlanMode::Train, self.config.precision.element())?;
-        let words = model.graph.layout().words() as u64;
-        // The update reads grads, state and weights and writes state, weights and weights_eff.
-        let update_bytes = words * 4 * (4 + 2 * noisy.trainer.optimizer_state_arenas() as u64);
+        let bytes = schedule.bytes() + update_work(&self.config, model.graph.layout().words()).bytes;
         let (noisy_ms, clean_ms, costs) = (sorted(noisy_ms), sorted(clean_ms), sorted(costs));
         let median_ms = quantile(&noisy_ms, 0.5);
         Ok(StepReport {
@@ -183,12 +131,12 @@ impl StepBench {
             p90_ms: quantile(&noisy_ms, 0.9),
             samples_per_second: batch as f64 / median_ms * 1e3,
             gflops: schedule.flops() as f64 / median_ms * 1e-6,
-            gigabytes_per_second: (schedule.bytes() + update_bytes) as f64 / median_ms * 1e-6,
+            gigabytes_per_second: bytes as f64 / median_ms * 1e-6,
             clean_median_ms: quantile(&clean_ms, 0.5),
             noise_cost_percent: quantile(&costs, 0.5),
             noise_cost_error: median_error(&costs),
             rounds: costs.len() as u32,
-            host_ms: quantile(&sorted(host), 0.5),
+            host_ms,
             first_step_ms,
             kernels,
         })

@@ -1,7 +1,9 @@
 //! `jostle bench`
 
+use std::path::PathBuf;
+
 use jostle::{
-    bench::{MatmulBench, StepBench, StepReport, bench_matmul},
+    bench::{MatmulBench, RooflineBench, StepBench, StepReport, bench_matmul},
     gpu::Gpu,
     noise::Mode,
     report::Table,
@@ -10,6 +12,8 @@ use jostle::{
 
 use super::{
     CliError, Context, Exit,
+    output::{run_folder, write_text},
+    roofline,
     train::kernel_times,
     variants::{self, Sides},
 };
@@ -37,6 +41,12 @@ pub(super) struct Args {
     /// Time every kernel too
     #[arg(long)]
     profile: bool,
+    /// Measure the adapter's ceilings, then every kernel of a step against them
+    #[arg(long, conflicts_with_all = ["matmul", "variants", "profile"])]
+    roofline: bool,
+    /// Folder for roofline.json and the figure as roofline.png and .svg
+    #[arg(long, value_name = "DIR", requires = "roofline")]
+    out: Option<PathBuf>,
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
@@ -49,6 +59,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
             let model = config.model.parse().map_err(TrainError::from)?;
             variants::of_model(context, &gpu, (&model, config.batch), args.rounds, args.seconds)
         }
+        None if args.roofline => roofline(context, &gpu, args),
         None => step(context, &gpu, args),
     }
 }
@@ -79,6 +90,20 @@ fn config(args: &Args) -> Result<RunConfig, CliError> {
         config.model = "mlp1".to_owned();
     }
     Ok(config)
+}
+
+fn roofline(context: &Context, gpu: &Gpu, args: &Args) -> Result<Exit, CliError> {
+    let bench = RooflineBench { config: config(args)?, steps: args.timed_steps, seconds: args.seconds };
+    let report = bench.run(gpu)?;
+    let mut text = roofline::text(&report);
+    if let Some(out) = &args.out {
+        let out = run_folder(out, "roofline.json", true)?;
+        write_text(&out.join("roofline.json"), &serde_json::to_string_pretty(&report)?)?;
+        roofline::figure(&report).save(&out.join("roofline"))?;
+        text.push_str(&format!("written to {}\n", out.display()));
+    }
+    context.print(&report, &text)?;
+    Ok(Exit::Done)
 }
 
 fn step(context: &Context, gpu: &Gpu, args: &Args) -> Result<Exit, CliError> {

@@ -11,6 +11,7 @@ mod hessian;
 mod noise;
 mod output;
 mod plan;
+mod roofline;
 mod train;
 mod variants;
 
@@ -57,7 +58,7 @@ enum Command {
     Experiment(experiment::Args),
     /// Write the noise that training adds at a step
     Noise(noise::Args),
-    /// Measure a step, the cost of noise, or a matrix product
+    /// Measure a step, the cost of noise, a matrix product, or every kernel against the adapter's ceilings
     Bench(bench::Args),
 }
 

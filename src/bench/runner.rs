@@ -1,0 +1,116 @@
+//! A trainer on random samples, step by step: what the benches of a training step share.
+
+use std::time::Instant;
+
+use crate::{
+    data::{Dataset, SampleShape, Split},
+    gpu::{Gpu, Profile, WORD_BYTES},
+    graph::{ValueShape, Work},
+    nn::Model,
+    noise::philox,
+    optim::OptimizerKind,
+    train::{Prepared, RunConfig, TrainError, Trainer},
+};
+
+use super::{quantile, sorted};
+
+/// Steps over which the host's time is a median, if they do not take too long.
+const HOST_STEPS: usize = 20;
+
+/// Steps below which a median says nothing.
+const MIN_STEPS: usize = 3;
+
+/// Random samples for a model: as many as four batches.
+pub(super) fn prepared(model: &Model, batch: usize) -> Prepared {
+    let shape = match model.graph.shape(model.graph.input()) {
+        ValueShape::Features(width) => SampleShape { channels: 1, height: 1, width },
+        ValueShape::Image { channels, height, width } => SampleShape { channels, height, width },
+    };
+    let data = |len: usize, stream: u32| Dataset {
+        name: "random".to_owned(),
+        pixels: (0..len * model.features()).map(|i| philox([i as u32, 0, 0, stream], [1, 2])[0] as u8).collect(),
+        labels: (0..len).map(|i| philox([i as u32, 1, 0, stream], [1, 2])[0] % model.classes() as u32).collect(),
+        shape,
+        classes: model.classes(),
+        full_scale: 255.0,
+        published: &[],
+    };
+    Prepared { split: Split { train: data(4 * batch, 0), test: data(1, 1) }, model: model.clone() }
+}
+
+/// A network in training on samples that lie on the device.
+pub(super) struct Runner<'g> {
+    pub(super) trainer: Trainer<'g>,
+    batch: usize,
+}
+
+impl<'g> Runner<'g> {
+    /// Builds a trainer and takes its first step; gives the milliseconds of both, in which pipelines compile.
+    pub(super) fn start(gpu: &'g Gpu, config: &RunConfig, prepared: &Prepared) -> Result<(Self, f64), TrainError> {
+        let started = Instant::now();
+        let mut runner = Self { trainer: Trainer::new(gpu, config, prepared)?, batch: config.batch };
+        runner.step(None)?;
+        gpu.wait()?;
+        Ok((runner, started.elapsed().as_secs_f64() * 1e3))
+    }
+
+    /// Records and submits one step; returns the host's milliseconds.
+    pub(super) fn step(&mut self, profile: Option<&mut Profile>) -> Result<f64, TrainError> {
+        let started = Instant::now();
+        let step = self.trainer.steps_done();
+        let next = self.trainer.scheme().at(step + 1, 0, 1);
+        self.trainer.train_step((step % 4) as usize * self.batch, self.batch, 1e-3, &next, profile)?;
+        Ok(started.elapsed().as_secs_f64() * 1e3)
+    }
+
+    /// Milliseconds per step over `count` steps submitted one after the other.
+    pub(super) fn time(&mut self, count: u32) -> Result<f64, TrainError> {
+        self.trainer.gpu().wait()?;
+        let started = Instant::now();
+        for _ in 0..count {
+            self.step(None)?;
+        }
+        self.trainer.gpu().wait()?;
+        Ok(started.elapsed().as_secs_f64() * 1e3 / f64::from(count))
+    }
+
+    /// Milliseconds of recording and submitting a step, the device idle before each: the median of a few steps, of which
+    /// none begins after `seconds` once there are three.
+    pub(super) fn host_ms(&mut self, seconds: f64) -> Result<f64, TrainError> {
+        let times = self.repeat(HOST_STEPS, seconds, |runner| {
+            runner.trainer.gpu().wait()?;
+            runner.step(None)
+        })?;
+        Ok(quantile(&sorted(times), 0.5))
+    }
+
+    /// What `one` gives, `most` times, or until `seconds` have gone by and it was run three times.
+    pub(super) fn repeat<T>(
+        &mut self,
+        most: usize,
+        seconds: f64,
+        mut one: impl FnMut(&mut Self) -> Result<T, TrainError>,
+    ) -> Result<Vec<T>, TrainError> {
+        let started = Instant::now();
+        let mut results = Vec::new();
+        while results.len() < most && (results.len() < MIN_STEPS || started.elapsed().as_secs_f64() < seconds) {
+            results.push(one(self)?);
+        }
+        Ok(results)
+    }
+}
+
+/// The work of the update of `words` weights: it reads gradients, state and weights and writes state, weights and the noisy
+/// weights. Noise is not counted: its work is integers.
+pub(super) fn update_work(config: &RunConfig, words: usize) -> Work {
+    let of = config.optimizer_config();
+    // Operations of a weight, and f32 arenas read and written.
+    let (operations, arenas) = match of.kind {
+        // Without momentum there is no state to read.
+        OptimizerKind::Sgd if of.momentum == 0.0 => (4, 3),
+        OptimizerKind::Sgd => (7, 5),
+        OptimizerKind::Adam | OptimizerKind::AdamW => (16, 7),
+    };
+    let noisy = config.precision.element().words(words) as u64;
+    Work { flops: words as u64 * operations, bytes: (words as u64 * arenas + noisy) * WORD_BYTES }
+}
