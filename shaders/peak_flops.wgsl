@@ -12,9 +12,10 @@
 override WORKGROUP_SIZE: u32 = 64u;
 override FUSED: bool = true;
 
-// The host counts operations by these.
-const CHAINS: u32 = 3u;
-const PER_ROUND: u32 = 16u;
+// The host counts operations by these. Two vec4s: with three a CPU driver's accumulators no longer fit its 16 registers,
+// and the rate fell by a third.
+const CHAINS: u32 = 2u;
+const PER_ROUND: u32 = 32u;
 
 struct Chain {
     count: u32,
@@ -31,16 +32,15 @@ fn step(x: vec4<Real>, scale: vec4<Real>, shift: vec4<Real>) -> vec4<Real> {
     return x * scale + shift;
 }
 
-// Four steps of each chain, the chains taking turns.
+// Eight steps of each chain, the chains taking turns.
 fn steps(x: array<vec4<Real>, CHAINS>, scale: vec4<Real>, shift: vec4<Real>) -> array<vec4<Real>, CHAINS> {
     var a = x[0];
     var b = x[1];
-    var c = x[2];
-    a = step(a, scale, shift); b = step(b, scale, shift); c = step(c, scale, shift);
-    a = step(a, scale, shift); b = step(b, scale, shift); c = step(c, scale, shift);
-    a = step(a, scale, shift); b = step(b, scale, shift); c = step(c, scale, shift);
-    a = step(a, scale, shift); b = step(b, scale, shift); c = step(c, scale, shift);
-    return array<vec4<Real>, CHAINS>(a, b, c);
+    a = step(a, scale, shift); b = step(b, scale, shift); a = step(a, scale, shift); b = step(b, scale, shift);
+    a = step(a, scale, shift); b = step(b, scale, shift); a = step(a, scale, shift); b = step(b, scale, shift);
+    a = step(a, scale, shift); b = step(b, scale, shift); a = step(a, scale, shift); b = step(b, scale, shift);
+    a = step(a, scale, shift); b = step(b, scale, shift); a = step(a, scale, shift); b = step(b, scale, shift);
+    return array<vec4<Real>, CHAINS>(a, b);
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -52,13 +52,13 @@ fn peak_flops(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num
     let scale = vec4<Real>(Real(values.scale));
     let shift = vec4<Real>(Real(values.shift));
     let start = vec4<Real>(vec4<f32>(0.0, 0.125, 0.25, 0.375) + f32(i % 64u) / 64.0);
-    var x = array<vec4<Real>, CHAINS>(start, start + shift, start - shift);
+    var x = array<vec4<Real>, CHAINS>(start, start + shift);
     for (var round = 0u; round < values.rounds; round++) {
         x = steps(x, scale, shift);
         x = steps(x, scale, shift);
         x = steps(x, scale, shift);
         x = steps(x, scale, shift);
     }
-    let sum = x[0] + x[1] + x[2];
+    let sum = x[0] + x[1];
     output[i] = sum.x + sum.y + sum.z + sum.w;
 }

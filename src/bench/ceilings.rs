@@ -214,7 +214,6 @@ fn flops(watch: &mut Stopwatch<'_>, element: Element) -> Result<f64, GpuError> {
             }
             rounds *= 2;
         };
-
         best = best.max(1e-6 / ms);
     }
     Ok(best)
