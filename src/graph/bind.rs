@@ -260,7 +260,6 @@ impl Binder<'_> {
     fn matmul(&self, call: &MatmulCall) -> Result<Vec<Dispatch>, GpuError> {
         let [m, n, k] = call.shape;
         let shape = MatmulShape::new(m, n, k)?;
-        let variant = matmul_variant(self.gpu, shape);
         let (aux, pre) = (self.optional_tensor(call.aux)?, self.optional(call.pre)?);
         let operands = MatmulOperands {
             a: &self.tensor(call.a)?,
@@ -270,11 +269,11 @@ impl Binder<'_> {
             pre: pre.as_ref(),
             scratch: Some(&self.scratch.part(0, variant.scratch_words(shape))?),
         };
+        let variant = matmul_variant(self.gpu, operands.a.element(), shape);
         matmul(self.gpu, variant, call.layout, shape, call.epilogue, call.accumulate, &operands)
     }
 
     fn conv(&self, call: &ConvCall) -> Result<Vec<Dispatch>, GpuError> {
-        let variant = conv_variant(self.gpu, &call.shape, call.pass);
         let (aux, pre) = (self.optional_tensor(call.aux)?, self.optional(call.pre)?);
         let operands = ConvOperands {
             a: &self.tensor(call.a)?,
@@ -284,6 +283,7 @@ impl Binder<'_> {
             pre: pre.as_ref(),
             scratch: Some(&self.scratch.part(0, variant.scratch_words(&call.shape, call.pass))?),
         };
+        let variant = conv_variant(self.gpu, operands.a.element(), &call.shape, call.pass);
         conv(self.gpu, variant, call.pass, &call.shape, call.epilogue, call.accumulate, &operands)
     }
 }
