@@ -38,7 +38,8 @@ docs: setup ## Run every experiment on the paper's theory, and write its page in
 	cargo build --release
 	bash scripts/docs.sh
 
-test: setup ## Run all tests, with cargo-nextest where present
+test: ## Run all tests, with cargo-nextest where present
+	@bash scripts/setup.sh tests
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		set -x; cargo nextest run --lib --bins --tests; \
 	else \

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use jostle::{
-    gpu::{AdapterChoice, Dispatch, Gpu, Recorder},
+    gpu::{AdapterChoice, Dispatch, Element, Gpu, Recorder},
     kernels::{
         Arena, ArenaLayout, Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, NoiseRange, NoiseStep,
         SgdStep, UpdateSgd, matmul,
@@ -56,7 +56,7 @@ fn products(criterion: &mut Criterion) {
     for (layout, shape) in layouts.into_iter().chain(layouts.map(|(layout, _)| (layout, [1024; 3]))) {
         let mut group = criterion.benchmark_group(format!("{layout:?} {shape:?}"));
         group.throughput(Throughput::Elements(shape.iter().map(|side| *side as u64).product()));
-        for variant in MatmulVariant::available(&gpu) {
+        for variant in MatmulVariant::available(&gpu, Element::Word) {
             let product = product(&gpu, variant, layout, shape);
             group.bench_function(format!("{variant:?}"), |bencher| {
                 bencher

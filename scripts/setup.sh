@@ -4,8 +4,11 @@
 # Needed: cargo of the version in Cargo.toml, a linker (cc), and on Linux a Vulkan driver. Where there is no GPU with a
 # driver, Mesa's software driver (lavapipe) is installed with the system's package manager. macOS (Metal) and Windows
 # (DX12) bring their own.
+#
+# `setup.sh tests` also asks for a C++ compiler (c++), which the tests compile spirv-val with.
 set -euo pipefail
 
+purpose="${1:-}"
 rustup_line="curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y"
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -95,34 +98,38 @@ has_adapter() {
 
 # Sets `commands`, one shell line each, that install what is missing.
 plan_packages() {
-    local driver="$1" linker="$2" packages=""
+    local driver="$1" linker="$2" cxx="$3" packages=""
     if have apt-get; then
         [[ -z $driver ]] || packages+=" mesa-vulkan-drivers libvulkan1"
         [[ -z $linker ]] || packages+=" gcc libc6-dev"
+        [[ -z $cxx ]] || packages+=" g++"
         commands=("apt-get update"
             "env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends$packages")
     elif have dnf; then
         [[ -z $driver ]] || packages+=" mesa-vulkan-drivers vulkan-loader"
         [[ -z $linker ]] || packages+=" gcc"
+        [[ -z $cxx ]] || packages+=" gcc-c++"
         commands=("dnf install -y$packages")
     elif have pacman; then
         [[ -z $driver ]] || packages+=" vulkan-swrast vulkan-icd-loader"
-        [[ -z $linker ]] || packages+=" gcc"
+        [[ -z $linker$cxx ]] || packages+=" gcc"
         commands=("pacman -Sy --needed --noconfirm$packages")
     elif have zypper; then
         [[ -z $driver ]] || packages+=" libvulkan_lvp libvulkan1"
         [[ -z $linker ]] || packages+=" gcc"
+        [[ -z $cxx ]] || packages+=" gcc-c++"
         commands=("zypper --non-interactive install$packages")
     else
         die "none of apt-get, dnf, pacman and zypper is here; install what is missing yourself:" \
             ${driver:+"  lavapipe, the software Vulkan driver of Mesa, and the Vulkan loader libvulkan.so.1"} \
-            ${linker:+"  gcc, or another linker that is called cc"}
+            ${linker:+"  gcc, or another linker that is called cc"} \
+            ${cxx:+"  g++, or another C++ compiler that is called c++"}
     fi
 }
 
 install_missing() {
-    local driver="$1" linker="$2" commands=() as_root=() line command words
-    plan_packages "$driver" "$linker"
+    local commands=() as_root=() line command words
+    plan_packages "$@"
     line="$(printf ' && %s' "${commands[@]}")"
     line="${line# && }"
     if [[ $(id -u) -ne 0 ]]; then
@@ -155,7 +162,7 @@ case "$(uname -s)" in
     *) say "unknown system $(uname -s); assuming that it has a Vulkan driver" && exit 0 ;;
 esac
 
-driver="" linker=""
+driver="" linker="" cxx=""
 if ! has_adapter; then
     say "no Vulkan adapter on this machine: installing Mesa's software driver"
     driver=missing
@@ -164,9 +171,13 @@ if ! have cc; then
     say "no linker (cc) on this machine, which Rust needs: installing gcc"
     linker=missing
 fi
-[[ -n $driver$linker ]] || exit 0
+if [[ $purpose == tests ]] && ! have c++; then
+    say "no C++ compiler (c++) on this machine, which the tests compile spirv-val with: installing one"
+    cxx=missing
+fi
+[[ -n $driver$linker$cxx ]] || exit 0
 
-install_missing "$driver" "$linker"
+install_missing "$driver" "$linker" "$cxx"
 
 if ! has_adapter; then
     if [[ -n ${VK_DRIVER_FILES:-${VK_ICD_FILENAMES:-}} ]]; then
@@ -176,4 +187,5 @@ if ! has_adapter; then
         "or no libvulkan.so.1; find the package of this system that holds lavapipe, the software driver of Mesa."
 fi
 have cc || die "gcc is installed, but there is still no cc on the PATH."
+[[ -z $cxx ]] || have c++ || die "a C++ compiler is installed, but there is still no c++ on the PATH."
 say "ready"

@@ -208,7 +208,7 @@ fn random_geometries_agree_with_the_definition() {
         let case = Case::new(1 + draw(5, 3), input, outputs, random_options(seed, [input[0], input[1]], groups));
         for case in cases(gpu, case) {
             for pass in PASSES {
-                for variant in ConvVariant::available(gpu, &case.shape(), pass) {
+                for variant in ConvVariant::available(gpu, case.element, &case.shape(), pass) {
                     case.check(gpu, variant, pass, Epilogue::Plain, seed % 2 == 1);
                 }
             }
@@ -231,7 +231,7 @@ fn tiles_and_their_edges_agree_with_the_definition() {
     ];
     for case in all.into_iter().flat_map(|case| cases(gpu, case)) {
         for pass in PASSES {
-            for variant in ConvVariant::available(gpu, &case.shape(), pass) {
+            for variant in ConvVariant::available(gpu, case.element, &case.shape(), pass) {
                 case.check(gpu, variant, pass, Epilogue::Plain, false);
             }
         }
@@ -253,13 +253,17 @@ fn winograd_agrees_with_the_definition() {
     for (batch, input, outputs, padding) in shapes {
         for case in cases(gpu, Case::new(batch, input, outputs, ConvOptions::square(3).padding(padding))) {
             for pass in [ConvPass::Forward, ConvPass::DataGradient] {
-                assert!(ConvVariant::available(gpu, &case.shape(), pass).contains(&ConvVariant::Winograd));
+                assert!(
+                    ConvVariant::available(gpu, case.element, &case.shape(), pass).contains(&ConvVariant::Winograd)
+                );
                 case.check(gpu, ConvVariant::Winograd, pass, Epilogue::Plain, false);
             }
         }
     }
     let shape = Case::new(1, [5, 5, 4], 4, ConvOptions::square(3)).shape();
-    assert!(!ConvVariant::available(gpu, &shape, ConvPass::WeightGradient).contains(&ConvVariant::Winograd));
+    assert!(
+        !ConvVariant::available(gpu, Element::Word, &shape, ConvPass::WeightGradient).contains(&ConvVariant::Winograd)
+    );
 }
 
 #[test]
@@ -282,7 +286,7 @@ fn one_by_one_convolutions_are_matrix_products() {
             // as in tests/matmul.rs
             let error = |(sum, m): (&f64, &f64)| (k + 1) as f64 * ROUNDOFF * m + rounding(result, *sum);
             let bounds: Vec<f64> = sums.iter().zip(&magnitudes).map(error).collect();
-            for variant in MatmulVariant::available(gpu) {
+            for variant in MatmulVariant::available(gpu, case.element) {
                 let (c, scratch) = (poisoned_as(gpu, m * n, result), poisoned(gpu, variant.scratch_words(shape)));
                 let (a, b, scratch) = (&a.view, &b.view, Some(&scratch.view));
                 let operands = MatmulOperands { a, b, aux: None, c: &c.view, pre: None, scratch };
@@ -311,7 +315,7 @@ fn epilogues_agree_with_the_definition() {
     let case = Case::new(2, [5, 6, 7], 9, ConvOptions::square(3).padding(1).stride(2));
     let without_stride = Case::new(2, [5, 6, 7], 9, ConvOptions::square(3).padding(1));
     let all = [case, without_stride].into_iter().flat_map(|case| cases(gpu, case)).flat_map(|case| {
-        let variants = ConvVariant::available(gpu, &case.shape(), ConvPass::Forward);
+        let variants = ConvVariant::available(gpu, case.element, &case.shape(), ConvPass::Forward);
         variants.into_iter().map(move |variant| (case.clone(), variant))
     });
     for (case, variant) in all {

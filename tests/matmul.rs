@@ -171,7 +171,7 @@ fn check_layout(layout: MatmulLayout) {
     let gpu = device();
     for (shape, element) in SHAPES.into_iter().flat_map(|shape| elements(gpu).map(move |element| (shape, element))) {
         let of = product(layout, shape, element);
-        for variant in MatmulVariant::available(gpu) {
+        for variant in MatmulVariant::available(gpu, element) {
             check(gpu, variant, layout, shape, element, &of);
         }
     }
@@ -197,7 +197,7 @@ fn wrong_lengths_name_the_operand() {
     let gpu = device();
     let right = [15usize, 35, 7, 21, 21]; // a, b, aux, c, pre of shape 3, 7, 5
     let epilogue = Epilogue::BiasActivation { activation: Activation::Gelu, store_pre: true };
-    for variant in MatmulVariant::available(gpu) {
+    for variant in MatmulVariant::available(gpu, Element::Word) {
         for (wrong, name) in ["a", "b", "aux", "c", "pre"].into_iter().enumerate() {
             for off in [-1, 1] {
                 let mut lengths = right;
@@ -226,7 +226,7 @@ fn missing_operands_are_named() {
     let operands = MatmulOperands { a, b, aux: None, c, pre: None, scratch: None };
     let shape = MatmulShape::new(3, 7, 5).unwrap();
     let epilogue = Epilogue::ActivationGradient(Activation::Tanh);
-    for variant in MatmulVariant::available(gpu) {
+    for variant in MatmulVariant::available(gpu, Element::Word) {
         let found = matmul(gpu, variant, MatmulLayout::DataGradient, shape, epilogue, false, &operands);
         assert!(matches!(found, Err(GpuError::Length { argument: "aux", expected: 21, found: 0, .. })));
     }

@@ -9,7 +9,7 @@ use common::{
     poisoned, run, samples, words,
 };
 use jostle::{
-    gpu::Gpu,
+    gpu::{Element, Gpu},
     kernels::{
         Activation, Augmentation, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, Elementwise, Epilogue,
         Gather, GatherViews, LossBuffers, LossTerms, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant,
@@ -25,7 +25,7 @@ type Results = Vec<(String, Vec<f32>)>;
 
 fn products(gpu: &Gpu, results: &mut Results) {
     let layouts = [MatmulLayout::Forward, MatmulLayout::DataGradient, MatmulLayout::WeightGradient];
-    for variant in MatmulVariant::available(gpu) {
+    for variant in MatmulVariant::available(gpu, Element::Word) {
         for layout in layouts {
             for [m, n, k] in [[17, 31, 13], [66, 65, 19], [1, 130, 3], [5, 6, 300]] {
                 let (a, b) = (guarded(gpu, &awkward(91, m * k, 1.0)), guarded(gpu, &awkward(92, k * n, 1.0)));
@@ -61,7 +61,7 @@ fn convolutions(gpu: &Gpu, results: &mut Results) {
         run(gpu, &[conv_pack(gpu, &shape, &weight.view, &packed.view).unwrap()]);
         results.push((format!("packed {outputs}"), packed.read(gpu)));
         for pass in [ConvPass::Forward, ConvPass::DataGradient, ConvPass::WeightGradient] {
-            for variant in ConvVariant::available(gpu, &shape, pass) {
+            for variant in ConvVariant::available(gpu, Element::Word, &shape, pass) {
                 let weights = if variant.wants_packed() { &packed } else { &weight };
                 let (a, b, like) = match pass {
                     ConvPass::Forward => (&x, weights, y.view.len()),

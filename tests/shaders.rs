@@ -117,33 +117,36 @@ fn every_file_is_a_kernel_and_every_kernel_a_file() {
         assert!(text.starts_with("//"), "{stem}.wgsl has to say what it computes");
         assert!(text.contains("Shapes") && text.contains("Dispatch"), "{stem}.wgsl: shapes and dispatch in its header");
     }
-    let mut entries: Vec<_> = all_specs().iter().map(|spec| spec.entry).collect();
-    entries.sort_unstable();
-    entries.dedup();
-    assert_eq!(entries.len(), all_specs().len(), "kernels are cached by their entry's name");
 }
 
 /// The name that a module-scope line declares.
 fn declared(line: &str) -> Option<(&str, &str)> {
     let (keyword, rest) = line.split_once(' ')?;
     let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
-    ["fn", "const", "struct", "alias", "override"].contains(&keyword).then_some((keyword, name))
+    let keywords = ["fn", "const", "struct", "alias", "override"];
+    (keywords.contains(&keyword) || keyword.starts_with("var")).then_some((keyword, name))
+}
+
+/// What names of a shared part begin with: its file's name, less the number by which files of one choice differ.
+fn prefix(stem: &str) -> &str {
+    stem.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_')
 }
 
 #[test]
 fn shared_parts_keep_to_their_prefix_and_declare_no_bindings() {
     for (stem, text) in files("shaders/shared") {
         let mut names = 0;
+        let prefix = prefix(&stem);
         for line in text.lines() {
-            assert!(!line.starts_with('@') && !line.starts_with("var"), "{stem}.wgsl: {line}");
+            assert!(!line.starts_with('@') && !line.starts_with("var<storage"), "{stem}.wgsl: {line}");
             let Some((keyword, name)) = declared(line) else { continue };
             names += 1;
             let lower = name.to_lowercase();
             let prefixed = match keyword {
-                "fn" => name == stem || name.starts_with(&format!("{stem}_")),
-                "const" => name == name.to_uppercase() && lower.starts_with(&format!("{stem}_")),
-                "struct" | "alias" => lower.starts_with(&stem),
-                _ => false, // an override belongs to a kernel
+                "fn" | "var<workgroup>" => name == prefix || name.starts_with(&format!("{prefix}_")),
+                "const" | "override" => name == name.to_uppercase() && lower.starts_with(&format!("{prefix}_")),
+                "struct" | "alias" => lower.starts_with(prefix),
+                _ => false,
             };
             assert!(prefixed, "shared/{stem}.wgsl declares {keyword} {name}");
         }

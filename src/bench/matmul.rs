@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    gpu::{Gpu, GpuError},
+    gpu::{Element, Gpu, GpuError},
     kernels::{Epilogue, MatmulLayout, MatmulOperands, MatmulShape, matmul, matmul_variant},
 };
 
@@ -55,7 +55,7 @@ pub fn bench_matmul(gpu: &Gpu, of: &MatmulBench) -> Result<MatmulReport, GpuErro
     let shape = MatmulShape::new(m, n, k)?;
     let fill = |count: usize| -> Vec<f32> { (0..count).map(|i| (i % 17) as f32 / 17.0 - 0.5).collect() };
     let (a, b, c) = (gpu.upload("a", &fill(m * k))?, gpu.upload("b", &fill(k * n))?, gpu.buffer("c", m * n)?);
-    let variant = matmul_variant(gpu, shape);
+    let variant = matmul_variant(gpu, Element::Word, shape);
     let scratch = gpu.buffer("scratch", variant.scratch_words(shape))?.part(0, variant.scratch_words(shape))?;
     let (a, b, c) = (a.view(), b.view(), c.view());
     let operands = MatmulOperands { a: &a, b: &b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::{
-    gpu::{Dispatch, Gpu, GpuError, View},
+    gpu::{Dispatch, Element, Gpu, GpuError, View},
     graph::{Call, Schedule},
     kernels::{
         ConvOperands, ConvPass, ConvShape, ConvVariant, Epilogue, MatmulLayout, MatmulOperands, MatmulShape,
@@ -136,12 +136,12 @@ fn matmul_candidates(gpu: &Gpu, layout: MatmulLayout, shape: MatmulShape) -> Res
         let of = MatmulOperands { a: &a, b: &b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
         Ok(Candidate {
             variant: format!("{variant:?}"),
-            chosen: variant == matmul_variant(gpu, shape),
+            chosen: variant == matmul_variant(gpu, Element::Word, shape),
             dispatches: matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &of)?,
             times: Vec::new(),
         })
     };
-    MatmulVariant::available(gpu).into_iter().map(candidate).collect()
+    MatmulVariant::available(gpu, Element::Word).into_iter().map(candidate).collect()
 }
 
 fn conv_candidates(gpu: &Gpu, pass: ConvPass, shape: &ConvShape) -> Result<Vec<Candidate>, GpuError> {
@@ -163,14 +163,14 @@ fn conv_candidates(gpu: &Gpu, pass: ConvPass, shape: &ConvShape) -> Result<Vec<C
         let of = ConvOperands { a: &a, b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
         Ok(Candidate {
             variant: format!("{variant:?}"),
-            chosen: variant == conv_variant(gpu, shape, pass),
+            chosen: variant == conv_variant(gpu, Element::Word, shape, pass),
             dispatches: conv(gpu, variant, pass, shape, Epilogue::Plain, false, &of)?,
             times: Vec::new(),
         })
     };
     // An element at a time is for what no product fits; where one does, it only takes long.
     let products = |variant: &ConvVariant| *variant != ConvVariant::Direct || shape.groups() > 1;
-    ConvVariant::available(gpu, shape, pass).into_iter().filter(products).map(candidate).collect()
+    ConvVariant::available(gpu, Element::Word, shape, pass).into_iter().filter(products).map(candidate).collect()
 }
 
 /// Times every variant of the operations, each from submit to done, the variants taking turns for `rounds` rounds or, once

@@ -9,7 +9,19 @@ pub(super) fn run(context: &Context) -> Result<Exit, CliError> {
     if adapters.is_empty() {
         return Err(jostle::gpu::GpuError::NoAdapter.into());
     }
-    let headers = ["#", "name", "kind", "backend", "driver", "buffer", "binding", "workgroup", "subgroup", "features"];
+    let headers = [
+        "#",
+        "name",
+        "kind",
+        "backend",
+        "driver",
+        "buffer",
+        "binding",
+        "workgroup",
+        "subgroup",
+        "features",
+        "cooperative matrices",
+    ];
     let rows = adapters
         .iter()
         .map(|a| {
@@ -24,6 +36,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, CliError> {
                 format!("{}, {}", human_bytes(a.workgroup_bytes.into()), a.workgroup_invocations),
                 format!("{}-{}", a.subgroup_sizes[0], a.subgroup_sizes[1]),
                 a.features.join(" "),
+                if a.cooperative_matrices.is_empty() { "-".to_owned() } else { a.cooperative_matrices.join(", ") },
             ]
         })
         .collect();

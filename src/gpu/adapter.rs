@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use wgpu::{Backends, DeviceType, Features};
 
-use super::GpuError;
+use super::{CooperativeMatrix, GpuError};
 
 /// The environment variable that chooses an adapter where `--adapter` does not.
 pub const ADAPTER_VARIABLE: &str = "JOSTLE_ADAPTER";
@@ -84,6 +84,8 @@ pub struct AdapterSummary {
     pub subgroup_sizes: [u32; 2],
     /// Of the features that Jostle uses, those present.
     pub features: Vec<&'static str>,
+    /// The cooperative-matrix products that the adapter lists, as [`super::CooperativeMatrix`] writes them.
+    pub cooperative_matrices: Vec<String>,
 }
 
 /// Features that Jostle knows how to use, with the names it shows.
@@ -115,6 +117,7 @@ impl AdapterSummary {
                 .filter(|(_, feature)| features.contains(*feature))
                 .map(|(name, _)| *name)
                 .collect(),
+            cooperative_matrices: CooperativeMatrix::listed(adapter).iter().map(ToString::to_string).collect(),
         }
     }
 }

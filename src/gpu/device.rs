@@ -9,8 +9,8 @@ use std::{
 use wgpu::Features;
 
 use super::{
-    AdapterChoice, Buffer, Dispatch, Element, ElementTypes, GpuError, Grid, Kernel, KernelSpec, View, WORD_BYTES,
-    adapter, pipeline_cache::PipelineCache,
+    AdapterChoice, Buffer, CooperativeMatrix, Dispatch, Element, ElementTypes, GpuError, Grid, Kernel, KernelSpec,
+    View, WORD_BYTES, adapter, cooperative, pipeline_cache::PipelineCache,
 };
 
 /// Which variants of a kernel suit the adapter.
@@ -36,7 +36,8 @@ pub struct Limits {
 /// Submissions under way at most.
 const MAX_IN_FLIGHT: usize = 8;
 
-type KernelKey = (&'static str, ElementTypes, Vec<(&'static str, u64)>);
+/// The spec by its address: two specs may share an entry point.
+type KernelKey = (usize, ElementTypes, Vec<(&'static str, u64)>);
 
 /// An open device with its queue and every kernel compiled on it so far.
 pub struct Gpu {
@@ -46,6 +47,7 @@ pub struct Gpu {
     pub(super) limits: Limits,
     info: wgpu::AdapterInfo,
     features: Features,
+    cooperative: Vec<CooperativeMatrix>,
     /// Each behind a lock of its own, so that different kernels compile side by side and none twice.
     kernels: Mutex<HashMap<KernelKey, Arc<Mutex<Option<Kernel>>>>>,
     pub(super) pipeline_cache: Option<PipelineCache>,
@@ -98,12 +100,15 @@ impl Gpu {
         }
         let wanted = Features::IMMEDIATES | Features::TIMESTAMP_QUERY | Features::SUBGROUP | Features::SHADER_F16;
         let wanted = wanted | if cache.is_some() { Features::PIPELINE_CACHE } else { Features::empty() };
-        let features = adapter.features() & wanted;
+        let cooperative = CooperativeMatrix::usable(&adapter);
+        let mut features = adapter.features() & wanted;
+        features.set(Features::EXPERIMENTAL_COOPERATIVE_MATRIX, !cooperative.is_empty());
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("jostle"),
             required_features: features,
             required_limits: adapter.limits(),
             memory_hints: wgpu::MemoryHints::Performance,
+            experimental_features: cooperative::permission(&cooperative),
             ..Default::default()
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
@@ -125,6 +130,7 @@ impl Gpu {
             limits,
             info,
             features,
+            cooperative,
             kernels: Mutex::default(),
             pipeline_cache,
             failure,
@@ -170,6 +176,12 @@ impl Gpu {
         self.features.contains(Features::SHADER_F16)
     }
 
+    /// The cooperative-matrix products that there are kernels for and that this device computes.
+    #[must_use]
+    pub fn cooperative_matrices(&self) -> &[CooperativeMatrix] {
+        &self.cooperative
+    }
+
     /// The limits granted.
     #[must_use]
     pub fn limits(&self) -> Limits {
@@ -205,7 +217,8 @@ impl Gpu {
         types: ElementTypes,
         constants: &[(&'static str, f64)],
     ) -> Result<Kernel, GpuError> {
-        let key = (spec.entry, types, constants.iter().map(|(name, value)| (*name, value.to_bits())).collect());
+        let constants_key = constants.iter().map(|(name, value)| (*name, value.to_bits())).collect();
+        let key = (std::ptr::from_ref(spec).addr(), types, constants_key);
         let slot = Arc::clone(lock(&self.kernels).entry(key).or_default());
         let mut slot = lock(&slot);
         if let Some(kernel) = &*slot {

@@ -2,6 +2,7 @@
 
 mod adapter;
 mod buffer;
+mod cooperative;
 mod device;
 mod dispatch;
 mod element;
@@ -14,6 +15,7 @@ mod timestamps;
 
 pub use adapter::{ADAPTER_VARIABLE, AdapterChoice, AdapterSummary, list_adapters};
 pub use buffer::{Buffer, View};
+pub use cooperative::{CooperativeMatrix, Scalar};
 pub use device::{Family, Gpu, Limits};
 pub use dispatch::{Dispatch, Grid};
 pub use element::{Element, ElementTypes};

@@ -260,10 +260,11 @@ impl Binder<'_> {
     fn matmul(&self, call: &MatmulCall) -> Result<Vec<Dispatch>, GpuError> {
         let [m, n, k] = call.shape;
         let shape = MatmulShape::new(m, n, k)?;
-        let variant = matmul_variant(self.gpu, shape);
+        let a = self.tensor(call.a)?;
+        let variant = matmul_variant(self.gpu, a.element(), shape);
         let (aux, pre) = (self.optional_tensor(call.aux)?, self.optional(call.pre)?);
         let operands = MatmulOperands {
-            a: &self.tensor(call.a)?,
+            a: &a,
             b: &self.tensor(call.b)?,
             aux: aux.as_ref(),
             c: &self.tensor(call.c)?,
@@ -274,10 +275,11 @@ impl Binder<'_> {
     }
 
     fn conv(&self, call: &ConvCall) -> Result<Vec<Dispatch>, GpuError> {
-        let variant = conv_variant(self.gpu, &call.shape, call.pass);
+        let a = self.tensor(call.a)?;
+        let variant = conv_variant(self.gpu, a.element(), &call.shape, call.pass);
         let (aux, pre) = (self.optional_tensor(call.aux)?, self.optional(call.pre)?);
         let operands = ConvOperands {
-            a: &self.tensor(call.a)?,
+            a: &a,
             b: &self.tensor(call.b)?,
             aux: aux.as_ref(),
             c: &self.tensor(call.c)?,

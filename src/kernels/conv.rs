@@ -1,9 +1,9 @@
 //! 2-d convolutions as implicit matrix products: the host side of `shaders/conv_*.wgsl`.
 
-use crate::gpu::{Access, Dispatch, Gpu, GpuError, Grid, KernelSpec, View};
+use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, View};
 
 use super::{
-    Constant, WORKGROUP, WORKGROUP_SIZE,
+    Constant, CoopTile, WORKGROUP, WORKGROUP_SIZE,
     conv_shape::{ConvPass, ConvShape},
     flag, index_u32,
     matmul::{Epilogue, SOFTWARE_LANES, SPLIT_WORKGROUPS, epilogue_constants, row_lanes},
@@ -58,6 +58,27 @@ pub(super) static CONV_DIRECT: KernelSpec = KernelSpec {
     immediate_bytes: size_of::<ConvShape>() as u32,
 };
 
+macro_rules! conv_coop {
+    ($matrices:literal) => {
+        KernelSpec {
+            entry: "conv_coop",
+            source: concat!(
+                include_str!("../../shaders/conv_coop.wgsl"),
+                include_str!($matrices),
+                include_str!("../../shaders/shared/coop.wgsl"),
+                include_str!("../../shaders/shared/conv.wgsl"),
+                include_str!("../../shaders/shared/activation.wgsl"),
+                include_str!("../../shaders/shared/math.wgsl"),
+            ),
+            bindings: BINDINGS,
+            immediate_bytes: size_of::<ConvShape>() as u32,
+        }
+    };
+}
+
+pub(super) static CONV_COOP_8: KernelSpec = conv_coop!("../../shaders/shared/coop_8.wgsl");
+pub(super) static CONV_COOP_16: KernelSpec = conv_coop!("../../shaders/shared/coop_16.wgsl");
+
 pub(super) static CONV_PACK: KernelSpec = KernelSpec {
     entry: "conv_pack",
     source: concat!(
@@ -102,12 +123,14 @@ pub enum ConvVariant {
     Winograd,
     /// An element at a time: grouped and depthwise convolutions. Takes the weights as they are.
     Direct,
+    /// Cooperative matrices, where the adapter lists them. One group.
+    Coop(CoopTile),
 }
 
 impl ConvVariant {
-    /// Every variant that can run a pass of this shape on this adapter.
+    /// Every variant that can run a pass of this shape on this adapter for operands stored as `element`.
     #[must_use]
-    pub fn available(gpu: &Gpu, shape: &ConvShape, pass: ConvPass) -> Vec<Self> {
+    pub fn available(gpu: &Gpu, element: Element, shape: &ConvShape, pass: ConvPass) -> Vec<Self> {
         let mut variants = vec![Self::Direct];
         if Self::Winograd.covers(shape, pass) {
             variants.push(Self::Winograd);
@@ -120,6 +143,7 @@ impl ConvVariant {
                     variants.push(Self::SoftwareNarrow);
                 }
             }
+            variants.extend(CoopTile::available(gpu, element).into_iter().map(Self::Coop));
         }
         variants
     }
@@ -144,7 +168,7 @@ impl ConvVariant {
     pub(super) fn covers(self, shape: &ConvShape, pass: ConvPass) -> bool {
         match self {
             Self::Direct => true,
-            Self::Tile | Self::Software | Self::SoftwareWide => shape.groups == 1,
+            Self::Tile | Self::Software | Self::SoftwareWide | Self::Coop(_) => shape.groups == 1,
             Self::SoftwareNarrow => {
                 let [_, quads, _] = shape.product(pass);
                 shape.groups == 1 && pass != ConvPass::WeightGradient && quads <= NARROW_QUADS
@@ -159,6 +183,10 @@ impl ConvVariant {
             Self::Software => [32, 8],
             Self::SoftwareWide => [32, 16],
             Self::SoftwareNarrow => [32, NARROW_QUADS],
+            Self::Coop(tile) => {
+                let [rows, columns] = tile.sides();
+                [rows, columns / 4]
+            }
             Self::Tile | Self::Winograd | Self::Direct => {
                 let [_, quads, _] = shape.product(pass);
                 let columns = quads.next_power_of_two().clamp(4, 16);
@@ -177,7 +205,7 @@ impl ConvVariant {
         let workgroups = match self {
             Self::Tile => SPLIT_WORKGROUPS,
             Self::Software | Self::SoftwareWide => SOFTWARE_WORKGROUPS,
-            Self::SoftwareNarrow | Self::Winograd | Self::Direct => 1,
+            Self::SoftwareNarrow | Self::Winograd | Self::Direct | Self::Coop(_) => 1,
         };
         parts(rows.div_ceil(rows_per_tile) * quads.div_ceil(quads_per_tile), shape.out_pixels(), workgroups, 256)
     }
@@ -188,6 +216,7 @@ impl ConvVariant {
             Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => &CONV_SOFTWARE,
             Self::Winograd => &WINOGRAD_OUTPUT,
             Self::Direct => &CONV_DIRECT,
+            Self::Coop(tile) => tile.of(&CONV_COOP_8, &CONV_COOP_16),
         }
     }
 
@@ -200,6 +229,7 @@ impl ConvVariant {
             Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(rows))],
             Self::SoftwareNarrow => vec![("NARROW_QUADS", quads as f64)],
             Self::Direct => vec![WORKGROUP],
+            Self::Coop(tile) => tile.constants(pass == ConvPass::WeightGradient, pass != ConvPass::DataGradient),
             Self::Winograd => Vec::new(),
         }
     }
@@ -219,7 +249,8 @@ impl ConvVariant {
         let limit = gpu.limits().workgroups as usize;
         let tiles = rows.div_ceil(rows_per_tile);
         let fold = tiles.div_ceil(limit);
-        let z = if pass == ConvPass::WeightGradient { self.parts(shape, pass) } else { phases * fold };
+        let splits = pass == ConvPass::WeightGradient && !matches!(self, Self::Coop(_));
+        let z = if splits { self.parts(shape, pass) } else { phases * fold };
         let grid = [tiles.div_ceil(fold), quads.div_ceil(quads_per_tile), z];
         if grid.iter().any(|side| *side > limit) {
             let groups = grid.iter().map(|side| *side as u64).product();
@@ -323,6 +354,9 @@ fn tiles(
     let mut constants: Vec<Constant> = vec![("PASS", code), flag("ACCUMULATE", accumulate)];
     constants.extend(epilogue_constants(epilogue));
     constants.extend(variant.constants(shape, pass));
+    if let ConvVariant::Coop(tile) = variant {
+        tile.expect(gpu, variant.spec(), views[0])?;
+    }
     if variant.spec().entry == CONV_SOFTWARE.entry {
         let in_order = pass == ConvPass::Forward || (pass == ConvPass::DataGradient && shape.stride == [1, 1]);
         constants.push(flag("DIRECT", epilogue == Epilogue::Plain && !accumulate && in_order));

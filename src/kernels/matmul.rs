@@ -1,9 +1,9 @@
 //! Matrix products with an epilogue: the host side of `shaders/matmul_*.wgsl`, the choice between them being that of `select`.
 
-use crate::gpu::{Access, Dispatch, Gpu, GpuError, Grid, KernelSpec, View};
+use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, View};
 
 use super::{
-    Activation, Constant, flag, index_u32,
+    Activation, Constant, CoopTile, flag, index_u32,
     split_sum::{SplitSum, parts},
 };
 
@@ -32,6 +32,26 @@ pub(super) static MATMUL_SOFTWARE: KernelSpec = KernelSpec {
     bindings: BINDINGS,
     immediate_bytes: size_of::<MatmulShape>() as u32,
 };
+
+macro_rules! matmul_coop {
+    ($matrices:literal) => {
+        KernelSpec {
+            entry: "matmul_coop",
+            source: concat!(
+                include_str!("../../shaders/matmul_coop.wgsl"),
+                include_str!($matrices),
+                include_str!("../../shaders/shared/coop.wgsl"),
+                include_str!("../../shaders/shared/activation.wgsl"),
+                include_str!("../../shaders/shared/math.wgsl"),
+            ),
+            bindings: BINDINGS,
+            immediate_bytes: size_of::<MatmulShape>() as u32,
+        }
+    };
+}
+
+pub(super) static MATMUL_COOP_8: KernelSpec = matmul_coop!("../../shaders/shared/coop_8.wgsl");
+pub(super) static MATMUL_COOP_16: KernelSpec = matmul_coop!("../../shaders/shared/coop_16.wgsl");
 
 /// C[m, n] = A[m, k] B[k, n]
 #[repr(C)]
@@ -124,16 +144,19 @@ pub enum MatmulVariant {
     Software,
     /// 32 x 64 tiles in registers, for the same adapters and products that overflow their caches.
     SoftwareWide,
+    /// Cooperative matrices, where the adapter lists them.
+    Coop(CoopTile),
 }
 
 impl MatmulVariant {
-    /// Every variant that can run on this adapter.
+    /// Every variant that can run on this adapter for operands stored as `element`.
     #[must_use]
-    pub fn available(gpu: &Gpu) -> Vec<Self> {
+    pub fn available(gpu: &Gpu, element: Element) -> Vec<Self> {
         let mut variants = vec![Self::Block128, Self::Block64, Self::Split];
         if gpu.fixed_subgroup_size() == Some(SOFTWARE_LANES) {
             variants.extend([Self::Software, Self::SoftwareWide]);
         }
+        variants.extend(CoopTile::available(gpu, element).into_iter().map(Self::Coop));
         variants
     }
 
@@ -156,6 +179,7 @@ impl MatmulVariant {
         match self {
             Self::Block128 | Self::Block64 | Self::Split => &MATMUL_BLOCK,
             Self::Software | Self::SoftwareWide => &MATMUL_SOFTWARE,
+            Self::Coop(tile) => tile.of(&MATMUL_COOP_8, &MATMUL_COOP_16),
         }
     }
 
@@ -166,27 +190,33 @@ impl MatmulVariant {
             Self::Block64 | Self::Split => [n.div_ceil(64), m.div_ceil(64)],
             Self::Software => [m.div_ceil(32), n.div_ceil(32)],
             Self::SoftwareWide => [m.div_ceil(32), n.div_ceil(64)],
+            Self::Coop(tile) => {
+                let [rows, columns] = tile.sides().map(|side| side as u32);
+                [n.div_ceil(columns), m.div_ceil(rows)]
+            }
         }
     }
 
     /// Overrides that follow from variant, layout and shape.
     fn constants(self, layout: MatmulLayout, MatmulShape { m, n, k }: MatmulShape) -> Vec<Constant> {
-        let a_extent = if layout == MatmulLayout::WeightGradient { m } else { k };
-        let b_extent = if layout == MatmulLayout::Forward { k } else { n };
+        let (a_transposed, b_transposed) = (layout == MatmulLayout::WeightGradient, layout == MatmulLayout::Forward);
+        let (a_extent, b_extent) = (if a_transposed { m } else { k }, if b_transposed { k } else { n });
+        let aligned = [flag("A_ALIGNED", a_extent.is_multiple_of(4)), flag("B_ALIGNED", b_extent.is_multiple_of(4))];
         let size = match self {
             Self::Block128 => vec![("HALVES", 2.0)],
             Self::Block64 | Self::Split => vec![("HALVES", 1.0)],
             Self::Software => vec![("COLUMN_BLOCKS", 1.0), ("ROW_LANES", row_lanes(m as usize))],
             Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(m as usize))],
+            Self::Coop(tile) => {
+                return aligned.into_iter().chain(tile.constants(a_transposed, !b_transposed)).collect();
+            }
         };
         let flags = [
-            flag("A_TRANSPOSED", layout == MatmulLayout::WeightGradient),
-            flag("B_TRANSPOSED", layout == MatmulLayout::Forward),
-            flag("A_ALIGNED", a_extent.is_multiple_of(4)),
-            flag("B_ALIGNED", b_extent.is_multiple_of(4)),
+            flag("A_TRANSPOSED", a_transposed),
+            flag("B_TRANSPOSED", b_transposed),
             flag("C_ALIGNED", n.is_multiple_of(4)),
         ];
-        flags.into_iter().chain(size).collect()
+        flags.into_iter().chain(aligned).chain(size).collect()
     }
 }
 
@@ -318,7 +348,9 @@ fn tiles(
         Depth::Parts(parts) => (parts, false),
         Depth::Batch(batch) => (batch, true),
     };
-    if variant.spec().entry == MATMUL_BLOCK.entry {
+    if let MatmulVariant::Coop(tile) = variant {
+        tile.expect(gpu, spec, views[0])?;
+    } else if spec.entry == MATMUL_BLOCK.entry {
         constants.push(flag("BATCHED", batched));
     } else {
         let direct = epilogue == Epilogue::Plain && !accumulate && shape.n.is_multiple_of(4);

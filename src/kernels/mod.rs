@@ -7,6 +7,7 @@ mod ceilings;
 mod column_sum;
 mod conv;
 mod conv_shape;
+mod coop;
 mod dropout;
 mod effective;
 mod elementwise;
@@ -40,6 +41,7 @@ pub use ceilings::{Stream, empty, peak_flops, stream};
 pub use column_sum::{chunk_sum, column_sum};
 pub use conv::{ConvOperands, ConvVariant, conv, conv_pack};
 pub use conv_shape::{ConvOptions, ConvPass, ConvShape, padded_channels};
+pub use coop::CoopTile;
 pub use dropout::Dropout;
 pub use effective::EffectiveWeights;
 pub use elementwise::{Elementwise, elementwise};
@@ -83,6 +85,8 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &ceilings::STREAM,
         &column_sum::CHUNK_SUM,
         &column_sum::COLUMN_SUM,
+        &conv::CONV_COOP_16,
+        &conv::CONV_COOP_8,
         &conv::CONV_DIRECT,
         &conv::CONV_PACK,
         &conv::CONV_SOFTWARE,
@@ -102,6 +106,8 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &init_uniform::INIT_UNIFORM,
         &loss_tangent::LOSS_TANGENT,
         &matmul::MATMUL_BLOCK,
+        &matmul::MATMUL_COOP_16,
+        &matmul::MATMUL_COOP_8,
         &matmul::MATMUL_SOFTWARE,
         &metrics::METRICS_SUM,
         &moving_average::MOVING_AVERAGE,

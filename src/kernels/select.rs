@@ -1,9 +1,10 @@
 //! Which variant of a product or convolution for which adapter and shape: a table for each class of adapters, its first row
 //! that fits being taken. `jostle bench --variants` times every variant and so tells whether a table suits an adapter.
 
-use crate::gpu::{AdapterSummary, Family, Gpu};
+use crate::gpu::{AdapterSummary, Element, Family, Gpu};
 
 use super::{
+    CoopTile,
     conv::ConvVariant,
     conv_shape::{ConvPass, ConvShape},
     matmul::{MatmulShape, MatmulVariant, SOFTWARE_LANES},
@@ -57,24 +58,33 @@ impl AdapterClass {
     }
 }
 
-/// The variant for an adapter and shape.
+/// The variant for an adapter, the element of the operands and a shape.
 #[must_use]
-pub fn matmul_variant(gpu: &Gpu, shape: MatmulShape) -> MatmulVariant {
+pub fn matmul_variant(gpu: &Gpu, element: Element, shape: MatmulShape) -> MatmulVariant {
+    if let Some(tile) = CoopTile::choose(gpu, element, [shape.m, shape.n, shape.k].map(|side| side as usize)) {
+        return MatmulVariant::Coop(tile);
+    }
     AdapterClass::of(gpu).matmul_variant(shape)
 }
 
 /// The variant for a batch of products, `shape` being that of them all, one below the other: one that splits nothing.
 #[must_use]
 pub(super) fn batched_variant(gpu: &Gpu, shape: MatmulShape) -> MatmulVariant {
-    match matmul_variant(gpu, shape) {
+    match AdapterClass::of(gpu).matmul_variant(shape) {
         MatmulVariant::Split => MatmulVariant::Block64,
         variant => variant,
     }
 }
 
-/// The variant for an adapter, shape and pass.
+/// The variant for an adapter, the element of the operands, a shape and a pass.
 #[must_use]
-pub fn conv_variant(gpu: &Gpu, shape: &ConvShape, pass: ConvPass) -> ConvVariant {
+pub fn conv_variant(gpu: &Gpu, element: Element, shape: &ConvShape, pass: ConvPass) -> ConvVariant {
+    let [rows, quads, phases] = shape.product(pass);
+    let depth = shape.flops() as usize / (8 * rows * quads * phases);
+    let tile = CoopTile::choose(gpu, element, [rows * phases, 4 * quads, depth]);
+    if let Some(tile) = tile.filter(|_| shape.groups() == 1) {
+        return ConvVariant::Coop(tile);
+    }
     AdapterClass::of(gpu).conv_variant(shape, pass)
 }
 

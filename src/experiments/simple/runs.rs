@@ -3,7 +3,7 @@
 use nalgebra::{DMatrix, DVector};
 
 use crate::{
-    gpu::{Buffer, Dispatch, Gpu, GpuError, View},
+    gpu::{Buffer, Dispatch, Element, Gpu, GpuError, View},
     kernels::{
         Activation, Arena, ArenaLayout, Epilogue, Factored, FactoredModel, FactoredViews, MatmulLayout, MatmulOperands,
         MatmulShape, Perturb, matmul, matmul_variant,
@@ -234,7 +234,7 @@ fn products(gpu: &Gpu, problem: &Regression, runs: usize, views: &FactoredViews)
         let shape = MatmulShape::new(m, n, k)?;
         let bias = Epilogue::BiasActivation { activation: Activation::Identity, store_pre: false };
         let epilogue = if operands.aux.is_some() { bias } else { Epilogue::Plain };
-        let variant = matmul_variant(gpu, shape);
+        let variant = matmul_variant(gpu, Element::Word, shape);
         let scratch = gpu.buffer("scratch", variant.scratch_words(shape))?.part(0, variant.scratch_words(shape))?;
         let operands = MatmulOperands { scratch: Some(&scratch), ..operands };
         matmul(gpu, variant, layout, shape, epilogue, false, &operands)

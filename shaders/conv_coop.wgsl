@@ -1,0 +1,256 @@
+// 2-d convolution as an implicit matrix product by cooperative matrices (tensor cores); sums are f32.
+//
+//   forward          Y[p, o]       = epilogue( sum_{tap, i} X[p * stride + tap * dilation - padding, i] W[tap, i, o] )
+//   data gradient    dX[q, i]      = epilogue( sum_{tap, o} dY[(q + padding - tap * dilation) / stride, o] W[tap, i, o] )
+//   weight gradient  dW[o, i, tap] = sum_p dY[p, o] X[p * stride + tap * dilation - padding, i]
+//
+// Shapes    as in conv_tile.wgsl.
+// Epilogue  as in matmul_tile.wgsl. One group only.
+// Dispatch  [row tiles, column tiles, phases * fold] workgroups of COOP_SUBGROUPS subgroups. A row tile is COOP_TILE_ROWS
+//           pixels of Y, pixels of one phase of dX (conv_phase_*), or outputs; row tiles beyond the adapter's limit fold into
+//           z. A column tile is COOP_TILE_COLUMNS / 4 quads of outputs, of inputs, or of [taps, in_quads].
+// Every operand is read_write because they may lie in one arena buffer.
+//
+// Each quad of the gathered operand is found from a pixel and a tap, both from tables in workgroup memory, because to divide
+// for every quad would cost more than to load it: one of the tables lasts, the other is made anew for each COOP_DEPTH terms,
+// while the tiles before them are multiplied.
+enable wgpu_cooperative_matrix;
+
+override PASS: u32 = 0u;
+override EPILOGUE: u32 = 0u;
+override ACTIVATION: u32 = 0u;
+override STORE_PRE: bool = false;
+override ACCUMULATE: bool = false;
+
+override COLUMN_QUADS: u32 = COOP_TILE_COLUMNS / 4u;
+
+var<immediate> values: ConvShape;
+@group(0) @binding(0) var<storage, read_write> a: array<vec4<Real>>;
+@group(0) @binding(1) var<storage, read_write> b: array<vec4<Real>>;
+@group(0) @binding(2) var<storage, read_write> aux: array<Real>;
+@group(0) @binding(3) var<storage, read_write> c: array<vec4<Out>>;
+@group(0) @binding(4) var<storage, read_write> pre: array<vec4<Real>>;
+
+// Pixels of the rows, or of the terms in the weight gradient: first quad of the image, y and x where the window starts, and
+// whether there is such a pixel.
+var<workgroup> pixels: array<vec4<i32>, COOP_TILE_ROWS>;
+// Quads of the terms, or of the columns in the weight gradient: offset in y and x, channel quad, and tap (-1: none).
+var<workgroup> taps: array<vec4<i32>, COLUMN_QUADS>;
+
+// An offset that no pixel stays within its image with.
+const UNREACHED: i32 = -0x40000000;
+
+fn kernel_taps() -> u32 {
+    return values.kernel_height * values.kernel_width;
+}
+
+// Channel quads, height and width of the operand that is gathered.
+fn source_size() -> vec3<u32> {
+    if PASS == CONV_DATA_GRADIENT {
+        return vec3<u32>(conv_quads(values.out_channels), values.out_height, values.out_width);
+    }
+    return vec3<u32>(conv_quads(values.in_channels), values.in_height, values.in_width);
+}
+
+fn pixel_at(row: u32) -> vec4<i32> {
+    var size = vec2<u32>(values.out_height, values.out_width);
+    var stride = vec2<u32>(values.stride_height, values.stride_width);
+    if PASS == CONV_DATA_GRADIENT {
+        size = vec2<u32>(conv_phase_height(values), conv_phase_width(values));
+        stride = vec2<u32>(1u, 1u);
+    }
+    let line = row / size.y;
+    let image = line / size.x;
+    let source = source_size();
+    let start = vec2<u32>(line - image * size.x, row - line * size.y) * stride;
+    let first = image * source.x * source.y * source.z;
+    return vec4<i32>(vec3<i32>(vec3<u32>(first, start)), select(0, 1, image < values.batch));
+}
+
+// Number `quad` of [taps, channel quads].
+fn tap_at(quad: u32, phase: vec2<u32>) -> vec4<i32> {
+    let quads = source_size().x;
+    let tap = quad / quads;
+    if tap >= kernel_taps() { return vec4<i32>(0, 0, 0, -1); }
+    let ky = tap / values.kernel_width;
+    let kx = tap - ky * values.kernel_width;
+    var offset = vec2<i32>(i32(ky * values.dilation_height) - i32(values.padding_height),
+                           i32(kx * values.dilation_width) - i32(values.padding_width));
+    if PASS == CONV_DATA_GRADIENT {
+        let y = conv_tap(phase.y, values.padding_height, ky, values.dilation_height, values.stride_height);
+        let x = conv_tap(phase.x, values.padding_width, kx, values.dilation_width, values.stride_width);
+        offset = select(vec2<i32>(UNREACHED), vec2<i32>(y.offset, x.offset), y.reaches && x.reaches);
+    }
+    return vec4<i32>(offset, i32(quad - tap * quads), i32(tap));
+}
+
+// Where the quad of a pixel and a tap lies in the gathered operand; negative where there is none.
+fn source_of(pixel: vec4<i32>, tap: vec4<i32>) -> i32 {
+    let size = source_size();
+    let y = bitcast<u32>(pixel.y + tap.x); // past the edge these wrap to large numbers
+    let x = bitcast<u32>(pixel.z + tap.y);
+    if pixel.w == 0 || tap.w < 0 || y >= size.y || x >= size.z { return -1; }
+    return pixel.x + i32((y * size.z + x) * size.x) + tap.z;
+}
+
+// The table that lasts for the whole tile.
+fn prepare_tile(thread: u32, row_0: u32, column_0: u32) {
+    if PASS == CONV_WEIGHT_GRADIENT {
+        for (var i = thread; i < COLUMN_QUADS; i += COOP_THREADS) { taps[i] = tap_at(column_0 + i, vec2<u32>()); }
+    } else {
+        for (var i = thread; i < COOP_TILE_ROWS; i += COOP_THREADS) { pixels[i] = pixel_at(row_0 + i); }
+    }
+}
+
+// The table of the terms from depth_0 on.
+fn prepare_terms(thread: u32, phase: vec2<u32>, depth_0: u32) {
+    if PASS == CONV_WEIGHT_GRADIENT {
+        for (var i = thread; i < COOP_DEPTH; i += COOP_THREADS) { pixels[i] = pixel_at(depth_0 + i); }
+    } else {
+        for (var i = thread; i < COOP_DEPTH / 4u; i += COOP_THREADS) { taps[i] = tap_at(depth_0 / 4u + i, phase); }
+    }
+}
+
+fn a_quad(slot: vec2<u32>, row_0: u32, depth_0: u32) -> vec4<Real> {
+    if PASS != CONV_WEIGHT_GRADIENT {
+        let at = source_of(pixels[slot.x], taps[slot.y]);
+        if at < 0 { return vec4<Real>(); }
+        return a[at];
+    }
+    let quads = conv_quads(values.out_channels);
+    let depth = depth_0 + slot.x;
+    let row_quad = row_0 / 4u + slot.y;
+    if row_quad >= quads || depth >= values.batch * values.out_height * values.out_width { return vec4<Real>(); }
+    return a[depth * quads + row_quad];
+}
+
+fn b_quad(slot: vec2<u32>, column_0: u32, depth_0: u32) -> vec4<Real> {
+    let outputs = conv_quads(values.out_channels);
+    let inputs = conv_quads(values.in_channels);
+    if PASS == CONV_FORWARD {
+        let depth = depth_0 + slot.x;
+        let column = column_0 + slot.y;
+        if depth >= kernel_taps() * 4u * inputs || column >= outputs { return vec4<Real>(); }
+        return b[depth * outputs + column];
+    } else if PASS == CONV_DATA_GRADIENT {
+        let tap = taps[slot.y];
+        let input = 4u * column_0 + slot.x;
+        if tap.w < 0 || input >= 4u * inputs { return vec4<Real>(); }
+        return b[(u32(tap.w) * 4u * inputs + input) * outputs + u32(tap.z)];
+    }
+    let at = source_of(pixels[slot.x], taps[slot.y]);
+    if at < 0 { return vec4<Real>(); }
+    return b[at];
+}
+
+// Fills both tiles with the COOP_DEPTH terms from depth_0 on.
+fn stage(thread: u32, row_0: u32, column_0: u32, depth_0: u32) {
+    for (var i = thread; i < coop_quads(COOP_TILE_ROWS); i += COOP_THREADS) {
+        let slot = coop_slot(i, COOP_TILE_ROWS, COOP_A_ACROSS);
+        coop_put_a(slot, a_quad(slot, row_0, depth_0));
+    }
+    for (var i = thread; i < coop_quads(COOP_TILE_COLUMNS); i += COOP_THREADS) {
+        let slot = coop_slot(i, COOP_TILE_COLUMNS, COOP_B_ACROSS);
+        coop_put_b(slot, b_quad(slot, column_0, depth_0));
+    }
+}
+
+fn bias_of(column: u32) -> vec4<f32> {
+    let i = 4u * column + vec4<u32>(0u, 1u, 2u, 3u);
+    let there = i < vec4<u32>(values.out_channels);
+    let j = select(vec4<u32>(), i, there);
+    return select(vec4<f32>(), vec4<f32>(vec4<Real>(aux[j.x], aux[j.y], aux[j.z], aux[j.w])), there);
+}
+
+fn store_pixel(at: u32, column: u32, sums: vec4<f32>) {
+    var value = sums;
+    if EPILOGUE == 1u {
+        value += bias_of(column);
+        if STORE_PRE { pre[at] = vec4<Real>(value); }
+        value = activation_forward_vec4(ACTIVATION, value);
+    } else if EPILOGUE == 2u {
+        let saved = vec4<f32>(vec4<Real>(aux[4u * at], aux[4u * at + 1u], aux[4u * at + 2u], aux[4u * at + 3u]));
+        value *= activation_gradient_vec4(ACTIVATION, saved);
+    }
+    if ACCUMULATE { value += vec4<f32>(c[at]); }
+    c[at] = vec4<Out>(value);
+}
+
+fn store_weight(row: u32, column: u32, sums: vec4<f32>) {
+    let quads = conv_quads(values.in_channels);
+    let tap = column / quads;
+    if row >= values.out_channels || tap >= kernel_taps() { return; }
+    let input = 4u * (column - tap * quads);
+    for (var j = 0u; j < 4u; j++) {
+        if input + j < values.in_channels {
+            let at = (row * values.in_channels + input + j) * kernel_taps() + tap;
+            var value = sums[j];
+            if ACCUMULATE { value += f32(c[at / 4u][at % 4u]); }
+            c[at / 4u][at % 4u] = Out(value);
+        }
+    }
+}
+
+fn store(row: u32, phase: vec2<u32>, column: u32, sums: vec4<f32>) {
+    if PASS == CONV_WEIGHT_GRADIENT {
+        store_weight(row, column, sums);
+    } else if PASS == CONV_FORWARD {
+        let columns = conv_quads(values.out_channels);
+        if row < values.batch * values.out_height * values.out_width && column < columns {
+            store_pixel(row * columns + column, column, sums);
+        }
+    } else {
+        let columns = conv_quads(values.in_channels);
+        let width = conv_phase_width(values);
+        let height = conv_phase_height(values);
+        let line = row / width;
+        let n = line / height;
+        let y = (line - n * height) * values.stride_height + phase.y;
+        let x = (row - line * width) * values.stride_width + phase.x;
+        if n < values.batch && y < values.in_height && x < values.in_width && column < columns {
+            store_pixel(((n * values.in_height + y) * values.in_width + x) * columns + column, column, sums);
+        }
+    }
+}
+
+@compute @workgroup_size(COOP_LANES, COOP_SUBGROUPS)
+fn conv_coop(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let phases = select(1u, values.stride_height * values.stride_width, PASS == CONV_DATA_GRADIENT);
+    let fold = workgroup.z / phases;
+    let phase_index = workgroup.z - fold * phases;
+    let phase = vec2<u32>(phase_index % values.stride_width, phase_index / values.stride_width);
+    let row_0 = (fold * grid.x + workgroup.x) * COOP_TILE_ROWS;
+    let column_0 = workgroup.y * COLUMN_QUADS;
+    let thread = local.y * COOP_LANES + local.x;
+    var depths = 4u * kernel_taps() * source_size().x;
+    if PASS == CONV_WEIGHT_GRADIENT { depths = values.batch * values.out_height * values.out_width; }
+
+    prepare_tile(thread, row_0, column_0);
+    prepare_terms(thread, phase, 0u);
+    workgroupBarrier();
+    var sums: CoopSums;
+    for (var depth_0 = 0u; depth_0 < depths; depth_0 += COOP_DEPTH) {
+        stage(thread, row_0, column_0, depth_0);
+        workgroupBarrier();
+        coop_multiply(local.y, &sums);
+        prepare_terms(thread, phase, depth_0 + COOP_DEPTH);
+        workgroupBarrier();
+    }
+    for (var part = 0u; part < COOP_FRAGMENTS; part++) {
+        coop_spill(local.y, part, &sums);
+        workgroupBarrier();
+        let corner = coop_corner(local.y, part);
+        let spilt = local.y * COOP_SIDE * COOP_SIDE;
+        for (var i = local.x; i < COOP_SIDE * COOP_SIDE / 4u; i += COOP_LANES) {
+            let row = row_0 + corner.x + i / (COOP_SIDE / 4u);
+            let at = spilt + 4u * i;
+            let found = vec4<f32>(coop_c[at], coop_c[at + 1u], coop_c[at + 2u], coop_c[at + 3u]);
+            store(row, phase, column_0 + corner.y / 4u + i % (COOP_SIDE / 4u), found);
+        }
+        workgroupBarrier();
+    }
+}

@@ -1,0 +1,274 @@
+//! Every kernel as naga writes it in SPIR-V, held against spirv-val for Vulkan 1.3: all that can be said of cooperative
+//! matrices where no adapter has them. spirv-val is compiled from its sources, because those that distributions have may
+//! be too old to know them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::{HashMap, HashSet};
+
+use jostle::{
+    gpu::{ElementTypes, KernelSpec},
+    kernels::all_specs,
+};
+use naga::{
+    Module, ShaderStage,
+    back::{
+        PipelineConstants,
+        pipeline_constants::process_overrides,
+        spv::{Options, PipelineOptions, ZeroInitializeWorkgroupMemoryMode, write_vec},
+    },
+    front::wgsl,
+    proc::{BoundsCheckPolicies, BoundsCheckPolicy},
+    valid::{Capabilities, ModuleInfo, ValidationFlags, Validator},
+};
+use spirv_tools::{
+    TargetEnv,
+    val::{Validator as _, compiled::CompiledValidator},
+};
+
+/// Values of overrides by name.
+type Overrides = Vec<(&'static str, f64)>;
+
+const F32: ElementTypes = ElementTypes { real_is_half: false, out_is_half: false };
+const F16: ElementTypes = ElementTypes { real_is_half: true, out_is_half: true };
+const F16_TO_F32: ElementTypes = ElementTypes { real_is_half: true, out_is_half: false };
+
+/// A kernel that naga has read, on its way to SPIR-V.
+struct Source {
+    entry: &'static str,
+    module: Module,
+    info: ModuleInfo,
+}
+
+impl Source {
+    fn new(spec: &KernelSpec, types: ElementTypes) -> Self {
+        let text = types.source(spec);
+        let module = wgsl::parse_str(&text).unwrap_or_else(|error| panic!("{}", error.emit_to_string(&text)));
+        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::all());
+        let info = validator.validate(&module).unwrap_or_else(|error| panic!("{}", error.emit_to_string(&text)));
+        Self { entry: spec.entry, module, info }
+    }
+
+    /// As wgpu compiles it for Vulkan 1.3, with or without its run-time checks.
+    fn spirv(&self, overrides: &Overrides, checked: bool) -> Vec<u32> {
+        let constants: PipelineConstants = overrides.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        let entry = Some((ShaderStage::Compute, self.entry));
+        let (module, info) = process_overrides(&self.module, &self.info, entry, &constants)
+            .unwrap_or_else(|error| panic!("{} with {overrides:?}: {error:?}", self.entry));
+        let index = if checked { BoundsCheckPolicy::Restrict } else { BoundsCheckPolicy::Unchecked };
+        let options = Options {
+            lang_version: (1, 6),
+            bounds_check_policies: BoundsCheckPolicies { index, buffer: index, ..BoundsCheckPolicies::default() },
+            zero_initialize_workgroup_memory: ZeroInitializeWorkgroupMemoryMode::None,
+            force_loop_bounding: checked,
+            ..Options::default()
+        };
+        let pipeline = PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: self.entry.to_owned() };
+        write_vec(&module, &info, &options, Some(&pipeline))
+            .unwrap_or_else(|error| panic!("{} with {overrides:?}: {error:?}", self.entry))
+    }
+
+    /// Those of `names` that the kernel declares, with their values.
+    fn declared(&self, names: &[(&'static str, f64)]) -> Overrides {
+        let declares = |name: &str| self.module.overrides.iter().any(|(_, of)| of.name.as_deref() == Some(name));
+        names.iter().copied().filter(|(name, _)| declares(name)).collect()
+    }
+
+    fn check(&self, types: ElementTypes, overrides: &Overrides) {
+        for checked in [false, true] {
+            if let Err(error) = validate(&self.spirv(overrides, checked)) {
+                panic!("{} with {types:?}, {overrides:?}, checked {checked}: {error}", self.entry);
+            }
+        }
+    }
+}
+
+fn validate(words: &[u32]) -> Result<(), spirv_tools::error::Error> {
+    CompiledValidator::with_env(TargetEnv::Vulkan_1_3).validate(without_stray_layouts(words), None)
+}
+
+const OP_CAPABILITY: u32 = 17;
+const OP_TYPE_ARRAY: u32 = 28;
+const OP_TYPE_RUNTIME_ARRAY: u32 = 29;
+const OP_TYPE_STRUCT: u32 = 30;
+const OP_TYPE_POINTER: u32 = 32;
+const OP_DECORATE: u32 = 71;
+const OP_MEMBER_DECORATE: u32 = 72;
+const OP_TYPE_COOPERATIVE_MATRIX: u32 = 4456;
+
+/// Opcode and operands of each instruction.
+fn instructions(words: &[u32]) -> Vec<(u32, &[u32])> {
+    let (mut all, mut rest) = (Vec::new(), &words[5..]); // behind the header
+    while let Some(first) = rest.first() {
+        let (instruction, behind) = rest.split_at((first >> 16) as usize);
+        all.push((first & 0xFFFF, &instruction[1..]));
+        rest = behind;
+    }
+    all
+}
+
+/// The module without ArrayStride and Offset on types that lie in workgroup and function memory only.
+///
+/// naga 30 decorates these too, which Vulkan forbids (VUID-StandaloneSpirv-None-10684; gfx-rs/wgpu #7696) and drivers
+/// overlook; spirv-val would stop at it and say nothing of the rest.
+fn without_stray_layouts(words: &[u32]) -> Vec<u32> {
+    const ARRAY_STRIDE: u32 = 6;
+    const OFFSET: u32 = 35;
+    const WORKGROUP_PRIVATE_FUNCTION: [u32; 3] = [4, 6, 7];
+    let all = instructions(words);
+    let mut parts: HashMap<u32, &[u32]> = HashMap::new();
+    let (mut with_layout, mut without) = (Vec::new(), Vec::new());
+    for (opcode, of) in &all {
+        match *opcode {
+            OP_TYPE_ARRAY | OP_TYPE_RUNTIME_ARRAY => drop(parts.insert(of[0], &of[1..2])),
+            OP_TYPE_STRUCT => drop(parts.insert(of[0], &of[1..])),
+            OP_TYPE_POINTER if WORKGROUP_PRIVATE_FUNCTION.contains(&of[1]) => without.push(of[2]),
+            OP_TYPE_POINTER => with_layout.push(of[2]),
+            _ => {}
+        }
+    }
+    let (with_layout, without) = (reachable(&parts, with_layout), reachable(&parts, without));
+    let stray = |opcode: u32, of: &[u32]| {
+        let layout =
+            (opcode == OP_DECORATE && of[1] == ARRAY_STRIDE) || (opcode == OP_MEMBER_DECORATE && of[2] == OFFSET);
+        layout && without.contains(&of[0]) && !with_layout.contains(&of[0])
+    };
+    let mut kept = words[..5].to_vec();
+    for (opcode, of) in all.into_iter().filter(|(opcode, of)| !stray(*opcode, of)) {
+        kept.push((of.len() as u32 + 1) << 16 | opcode);
+        kept.extend(of);
+    }
+    kept
+}
+
+/// `types` and all that they consist of.
+fn reachable(parts: &HashMap<u32, &[u32]>, mut types: Vec<u32>) -> HashSet<u32> {
+    let mut found = HashSet::new();
+    while let Some(id) = types.pop() {
+        if found.insert(id) {
+            types.extend(parts.get(&id).copied().unwrap_or_default());
+        }
+    }
+    found
+}
+
+/// The product of choices: one of each.
+fn product(choices: &[&[&[(&'static str, f64)]]]) -> Vec<Overrides> {
+    let mut all = vec![Overrides::new()];
+    for options in choices {
+        let longer = |one: &Overrides| {
+            let one = one.clone();
+            options.iter().map(move |option| [&one, *option].concat()).collect::<Vec<_>>()
+        };
+        all = all.iter().flat_map(longer).collect();
+    }
+    all
+}
+
+const NO_OR_YES: [f64; 2] = [0.0, 1.0];
+
+/// Kernels by cooperative matrices with the types that they are compiled for: those of 16 x 16 take f16 only.
+fn cooperative() -> Vec<(&'static KernelSpec, Vec<ElementTypes>)> {
+    let specs = all_specs().into_iter().filter(|spec| spec.source.contains("enable wgpu_cooperative_matrix;"));
+    let of = |spec: &'static KernelSpec| {
+        let sixteen = spec.source.contains("coop_mat16x16");
+        (spec, if sixteen { vec![F16, F16_TO_F32] } else { vec![F32, F16, F16_TO_F32] })
+    };
+    specs.map(of).collect()
+}
+
+/// Every epilogue; what an activation changes is checked apart.
+const EPILOGUES: &[&[(&str, f64)]] = &[
+    &[("EPILOGUE", 0.0)],
+    &[("EPILOGUE", 1.0), ("ACTIVATION", 2.0)],
+    &[("EPILOGUE", 1.0), ("ACTIVATION", 2.0), ("STORE_PRE", 1.0)],
+    &[("EPILOGUE", 2.0), ("ACTIVATION", 2.0)],
+];
+
+/// Layouts of a matrix product, with operands that line up and that do not; passes of a convolution.
+const LAYOUTS: &[&[(&str, f64)]] = &[
+    &[("PASS", 0.0), ("COOP_A_ACROSS", 0.0), ("COOP_B_ACROSS", 1.0), ("A_ALIGNED", 0.0), ("B_ALIGNED", 1.0)],
+    &[("PASS", 1.0), ("COOP_A_ACROSS", 0.0), ("COOP_B_ACROSS", 0.0), ("A_ALIGNED", 1.0), ("B_ALIGNED", 0.0)],
+    &[("PASS", 2.0), ("COOP_A_ACROSS", 1.0), ("COOP_B_ACROSS", 1.0), ("A_ALIGNED", 0.0), ("B_ALIGNED", 0.0)],
+    &[("PASS", 2.0), ("COOP_A_ACROSS", 1.0), ("COOP_B_ACROSS", 1.0), ("A_ALIGNED", 1.0), ("B_ALIGNED", 1.0)],
+];
+
+/// Small and large tiles, of subgroups of the sizes that adapters have.
+const TILES: &[&[(&str, f64)]] = &[
+    &[("COOP_ROWS", 1.0), ("COOP_COLUMNS", 2.0), ("COOP_LANES", 8.0)],
+    &[("COOP_ROWS", 2.0), ("COOP_COLUMNS", 4.0), ("COOP_LANES", 8.0)],
+    &[("COOP_ROWS", 1.0), ("COOP_COLUMNS", 2.0), ("COOP_LANES", 32.0)],
+    &[("COOP_ROWS", 2.0), ("COOP_COLUMNS", 4.0), ("COOP_LANES", 32.0)],
+    &[("COOP_ROWS", 1.0), ("COOP_COLUMNS", 2.0), ("COOP_LANES", 64.0)],
+];
+
+#[test]
+fn every_kernel_is_valid_spirv() {
+    for spec in all_specs() {
+        for types in [F32, F16, F16_TO_F32] {
+            let source = Source::new(spec, types);
+            // as it stands, then with each of its flags and choices
+            source.check(types, &Overrides::new());
+            for name in ["A_TRANSPOSED", "B_TRANSPOSED", "ACCUMULATE", "STORE_PRE", "DIRECT"] {
+                source.check(types, &source.declared(&[(name, 1.0)]));
+            }
+            for name in ["PASS", "EPILOGUE"] {
+                for value in [1.0, 2.0] {
+                    source.check(types, &source.declared(&[(name, value)]));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn cooperative_matrices_are_valid_spirv_with_every_choice() {
+    let accumulate = NO_OR_YES.map(|value| [("ACCUMULATE", value)]);
+    let accumulate: Vec<&[(&'static str, f64)]> = accumulate.iter().map(AsRef::as_ref).collect();
+    let all = product(&[LAYOUTS, TILES, EPILOGUES, &accumulate]);
+    let mut checked = 0;
+    for (spec, element_types) in cooperative() {
+        for types in element_types {
+            let source = Source::new(spec, types);
+            for overrides in &all {
+                source.check(types, &source.declared(overrides));
+                checked += 1;
+            }
+            for activation in 0..6 {
+                for epilogue in [1.0, 2.0] {
+                    source.check(types, &vec![("EPILOGUE", epilogue), ("ACTIVATION", f64::from(activation))]);
+                }
+            }
+        }
+    }
+    // matrix product and convolution; 8 x 8 for three pairs of types, 16 x 16 for two
+    assert_eq!(checked, 2 * 5 * LAYOUTS.len() * TILES.len() * EPILOGUES.len() * 2);
+}
+
+/// The module with one operand of one instruction changed.
+fn with_operand(words: &[u32], number: usize, operand: usize, value: u32) -> Vec<u32> {
+    let before: usize = instructions(words)[..number].iter().map(|(_, of)| of.len() + 1).sum();
+    let mut changed = words.to_vec();
+    changed[5 + before + 1 + operand] = value;
+    changed
+}
+
+#[test]
+fn broken_modules_are_refused() {
+    const SHADER: u32 = 1;
+    const COOPERATIVE_MATRIX: u32 = 6022;
+    const USE: usize = 5; // of a matrix type: as A, as B or as the sum
+    for (spec, element_types) in cooperative() {
+        let words = Source::new(spec, element_types[0]).spirv(&Overrides::new(), false);
+        validate(&words).unwrap();
+        let all = instructions(&words);
+
+        let capability = all.iter().position(|(opcode, of)| *opcode == OP_CAPABILITY && of[0] == COOPERATIVE_MATRIX);
+        let undeclared = with_operand(&words, capability.unwrap(), 0, SHADER);
+        assert!(validate(&undeclared).is_err(), "{}: no capability", spec.entry);
+
+        let matrices: Vec<_> = (0..all.len()).filter(|i| all[*i].0 == OP_TYPE_COOPERATIVE_MATRIX).collect();
+        assert_eq!(matrices.len(), 3, "{}: A, B and the sum", spec.entry);
+        let misused = with_operand(&words, matrices[0], USE, all[matrices[1]].1[USE]);
+        assert!(validate(&misused).is_err(), "{}: one matrix used as another", spec.entry);
+    }
+}
