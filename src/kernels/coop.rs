@@ -52,7 +52,7 @@ impl CoopTile {
         let fits = |tile: &&Self| !tile.large || count(tile) >= ENOUGH_TILES;
         // The matrices come in order of preference, of each the small tile first.
         let first = tiles.first()?.matrix;
-        tiles.iter().filter(|tile| tile.matrix == first).filter(fits).next_back().copied()
+        tiles.iter().filter(|tile| tile.matrix == first).rfind(fits).copied()
     }
 
     /// Rows and columns of subgroups.
