@@ -12,8 +12,9 @@ use super::{
 
 /// Work.
 ///
-/// Products count two operations a multiply-add of their definition, whatever a variant such as Winograd's saves; other kernels those of the formula in their header, a function such as
-/// the exponential as one. Bytes are those of each operand once, of a result that is added to twice.
+/// Products count two operations a multiply-add of their definition, whatever a variant such as Winograd's saves; other
+/// kernels those of the formula in their header, a function such as the exponential as one. Bytes are those of each
+/// operand once, of a result that is added to twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Work {
     /// Floating-point operations.
