@@ -10,6 +10,14 @@ use super::output::human_bytes;
 /// Below this share of the step a kernel is left out of the figure: it would only stretch the axes.
 const LEAST_SHARE: f64 = 1e-3;
 
+/// A line's kernels; of many the first and the last, so that which product it is has room beside them.
+fn kernel_name(line: &KernelLine) -> String {
+    match line.kernel.split(" + ").collect::<Vec<_>>()[..] {
+        [first, _, .., last] => format!("{first} … {last}"),
+        _ => line.kernel.clone(),
+    }
+}
+
 /// A number with three digits that count.
 fn digits(value: f64) -> String {
     let decimals = if value.is_finite() && value > 0.0 { (2.0 - value.log10().floor()).clamp(0.0, 4.0) } else { 0.0 };
@@ -60,7 +68,7 @@ fn kernels(report: &RooflineReport) -> Table {
         };
         vec![
             (index + 1).to_string(),
-            line.kernel.clone(),
+            kernel_name(line),
             line.product.clone().unwrap_or_default(),
             line.dispatches.to_string(),
             digits(line.ms),
@@ -114,7 +122,7 @@ fn mark(number: usize, line: &KernelLine) -> Option<Mark> {
         y: against.gflops,
         share: line.share,
         number,
-        label: format!("{}{product}", line.kernel),
+        label: format!("{}{product}", kernel_name(line)),
         note: format!("{:.1} %", 100.0 * line.share),
         group: group.to_owned(),
     })
