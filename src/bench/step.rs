@@ -31,6 +31,8 @@ pub struct StepBench {
     pub seconds: f64,
     /// Whether to time every kernel as well, in steps of their own.
     pub profile: bool,
+    /// When the process began.
+    pub process_start: Instant,
 }
 
 /// What was measured.
@@ -68,6 +70,8 @@ pub struct StepReport {
     pub host_ms: f64,
     /// From building the trainer to the end of the first step: pipelines compile here.
     pub first_step_ms: f64,
+    /// From the start of the process to the end of the first step: opening the device and making samples count too.
+    pub first_step_after_start_ms: f64,
     /// Time per kernel, if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kernels: Option<Vec<KernelTime>>,
@@ -86,6 +90,7 @@ impl StepBench {
         let batch = self.config.batch;
         let prepared = prepared(&model, batch);
         let (mut noisy, first_step_ms) = Runner::start(gpu, &self.config, &prepared)?;
+        let first_step_after_start_ms = self.process_start.elapsed().as_secs_f64() * 1e3;
         let clean_config = RunConfig { noise: Mode::None, ..self.config.clone() };
         let (mut clean, _) = Runner::start(gpu, &clean_config, &prepared)?;
         clean.time(2)?;
@@ -138,6 +143,7 @@ impl StepBench {
             rounds: costs.len() as u32,
             host_ms,
             first_step_ms,
+            first_step_after_start_ms,
             kernels,
         })
     }

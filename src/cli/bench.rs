@@ -113,6 +113,7 @@ fn step(context: &Context, gpu: &Gpu, args: &Args) -> Result<Exit, CliError> {
         rounds: args.rounds,
         seconds: args.seconds,
         profile: args.profile,
+        process_start: context.started,
     };
     let report = bench.run(gpu)?;
     let mut text = table(&report).to_text();
@@ -136,6 +137,7 @@ fn table(report: &StepReport) -> Table {
         row("cost of noise, %", format!("{:+.2} ± {:.2}", report.noise_cost_percent, report.noise_cost_error)),
         row("host ms per step", format!("{:.3}", report.host_ms)),
         row("first step, ms", format!("{:.0}", report.first_step_ms)),
+        row("first step, from the start of the process, ms", format!("{:.0}", report.first_step_after_start_ms)),
     ];
     let title = format!("{}, batch {}, noise {}, on {}", report.model, report.batch, report.noise, report.adapter);
     Table::new(&title, &["", "measured"], rows)

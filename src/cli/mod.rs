@@ -15,6 +15,8 @@ mod roofline;
 mod train;
 mod variants;
 
+use std::time::Instant;
+
 use clap::{Parser, Subcommand};
 
 use jostle::gpu::{AdapterChoice, Gpu, GpuError, cache_folder};
@@ -67,6 +69,8 @@ enum Command {
 struct Context {
     adapter: AdapterChoice,
     json: bool,
+    /// When the command line was read, which is when the process began.
+    started: Instant,
 }
 
 impl Context {
@@ -85,7 +89,7 @@ impl Context {
 /// # Errors
 /// Whatever the subcommand meets; [`CliError::exit`] gives its code.
 pub fn run(cli: Cli) -> Result<Exit, CliError> {
-    let context = Context { adapter: cli.adapter, json: cli.json };
+    let context = Context { adapter: cli.adapter, json: cli.json, started: Instant::now() };
     match cli.command {
         Command::Adapters => adapters::run(&context),
         Command::Plan(args) => plan::run(&context, &args),
