@@ -5,7 +5,7 @@
 //   weight gradient  dW[o, i, tap] = sum_p dY[p, o] X[p * stride + tap * dilation - padding, i]
 //
 // Shapes    as in conv_tile.wgsl.
-// Epilogue  as in matmul_tile.wgsl. One group only.
+// Epilogue  as in matmul_block.wgsl. One group only.
 // Dispatch  [row tiles, column tiles, phases * fold] workgroups of COOP_SUBGROUPS subgroups. A row tile is COOP_TILE_ROWS
 //           pixels of Y, pixels of one phase of dX (conv_phase_*), or outputs; row tiles beyond the adapter's limit fold into
 //           z. A column tile is COOP_TILE_COLUMNS / 4 quads of outputs, of inputs, or of [taps, in_quads].

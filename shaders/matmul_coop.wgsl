@@ -5,7 +5,7 @@
 // Shapes    A: [m, k], or [k, m] with COOP_A_ACROSS; B: [k, n], with COOP_B_ACROSS, or [n, k]; C: [m, n]; row-major.
 //           aux: bias [n] (EPILOGUE 1) or what forward saved [m, n] (EPILOGUE 2); pre: [m, n] with STORE_PRE.
 //           Any sizes; edge tiles load zeros and store nothing outside. A and B are bound as whole vec4s.
-// Epilogue  as in matmul_tile.wgsl.
+// Epilogue  as in matmul_block.wgsl.
 // Dispatch  [ceil(n / COOP_TILE_COLUMNS), ceil(m / COOP_TILE_ROWS), 1] workgroups of COOP_SUBGROUPS subgroups.
 // Every operand is read_write because A, B and C may lie in one arena buffer.
 enable wgpu_cooperative_matrix;
