@@ -155,64 +155,6 @@ fn stage(thread: u32, row_0: u32, column_0: u32, depth_0: u32) {
     }
 }
 
-fn bias_of(column: u32) -> vec4<f32> {
-    let i = 4u * column + vec4<u32>(0u, 1u, 2u, 3u);
-    let there = i < vec4<u32>(values.out_channels);
-    let j = select(vec4<u32>(), i, there);
-    return select(vec4<f32>(), vec4<f32>(vec4<Real>(aux[j.x], aux[j.y], aux[j.z], aux[j.w])), there);
-}
-
-fn store_pixel(at: u32, column: u32, sums: vec4<f32>) {
-    var value = sums;
-    if EPILOGUE == 1u {
-        value += bias_of(column);
-        if STORE_PRE { pre[at] = vec4<Real>(value); }
-        value = activation_forward_vec4(ACTIVATION, value);
-    } else if EPILOGUE == 2u {
-        let saved = vec4<f32>(vec4<Real>(aux[4u * at], aux[4u * at + 1u], aux[4u * at + 2u], aux[4u * at + 3u]));
-        value *= activation_gradient_vec4(ACTIVATION, saved);
-    }
-    if ACCUMULATE { value += vec4<f32>(c[at]); }
-    c[at] = vec4<Out>(value);
-}
-
-fn store_weight(row: u32, column: u32, sums: vec4<f32>) {
-    let quads = conv_quads(values.in_channels);
-    let tap = column / quads;
-    if row >= values.out_channels || tap >= kernel_taps() { return; }
-    let input = 4u * (column - tap * quads);
-    for (var j = 0u; j < 4u; j++) {
-        if input + j < values.in_channels {
-            let at = (row * values.in_channels + input + j) * kernel_taps() + tap;
-            var value = sums[j];
-            if ACCUMULATE { value += f32(c[at / 4u][at % 4u]); }
-            c[at / 4u][at % 4u] = Out(value);
-        }
-    }
-}
-
-fn store(row: u32, phase: vec2<u32>, column: u32, sums: vec4<f32>) {
-    if PASS == CONV_WEIGHT_GRADIENT {
-        store_weight(row, column, sums);
-    } else if PASS == CONV_FORWARD {
-        let columns = conv_quads(values.out_channels);
-        if row < values.batch * values.out_height * values.out_width && column < columns {
-            store_pixel(row * columns + column, column, sums);
-        }
-    } else {
-        let columns = conv_quads(values.in_channels);
-        let width = conv_phase_width(values);
-        let height = conv_phase_height(values);
-        let line = row / width;
-        let n = line / height;
-        let y = (line - n * height) * values.stride_height + phase.y;
-        let x = (row - line * width) * values.stride_width + phase.x;
-        if n < values.batch && y < values.in_height && x < values.in_width && column < columns {
-            store_pixel(((n * values.in_height + y) * values.in_width + x) * columns + column, column, sums);
-        }
-    }
-}
-
 @compute @workgroup_size(COOP_LANES, COOP_SUBGROUPS)
 fn conv_coop(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -249,7 +191,7 @@ fn conv_coop(
             let row = row_0 + corner.x + i / (COOP_SIDE / 4u);
             let at = spilt + 4u * i;
             let found = vec4<f32>(coop_c[at], coop_c[at + 1u], coop_c[at + 2u], coop_c[at + 3u]);
-            store(row, phase, column_0 + corner.y / 4u + i % (COOP_SIDE / 4u), found);
+            conv_store(row, phase, column_0 + corner.y / 4u + i % (COOP_SIDE / 4u), 0u, found);
         }
         workgroupBarrier();
     }

@@ -113,26 +113,13 @@ fn weight_gradient(index: u32) -> f32 {
     return sum;
 }
 
-fn store(index: u32, sum: f32, channel: u32) {
-    var value = sum;
-    if EPILOGUE == 1u {
-        value += f32(aux[channel]);
-        if STORE_PRE { pre[index] = Real(value); }
-        value = activation_forward(ACTIVATION, value);
-    } else if EPILOGUE == 2u {
-        value *= activation_gradient(ACTIVATION, f32(aux[index]));
-    }
-    if ACCUMULATE { value += f32(c[index]); }
-    c[index] = Out(value);
-}
-
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn conv_direct(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
     let index = index_1d(invocation, grid, WORKGROUP_SIZE);
     if PASS == CONV_WEIGHT_GRADIENT {
         let inputs = values.in_channels / values.groups;
         if index < values.out_channels * inputs * values.kernel_height * values.kernel_width {
-            store(index, weight_gradient(index), 0u);
+            epilogue_store(index, 0u, weight_gradient(index));
         }
         return;
     }
@@ -146,8 +133,8 @@ fn conv_direct(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(nu
         c[index] = Out(0.0);
         if STORE_PRE { pre[index] = Real(0.0); }
     } else if is_forward {
-        store(index, forward(at), at.w);
+        epilogue_store(index, at.w, forward(at));
     } else {
-        store(index, data_gradient(at), at.w);
+        epilogue_store(index, at.w, data_gradient(at));
     }
 }

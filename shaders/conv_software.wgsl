@@ -262,47 +262,6 @@ fn weight_sums(sums: ptr<function, TileSums>, row_quad: u32, column: u32, part: 
     }
 }
 
-fn bias_of(column: u32) -> vec4<f32> {
-    if EPILOGUE != 1u { return vec4<f32>(); }
-    let i = 4u * column + vec4<u32>(0u, 1u, 2u, 3u);
-    let there = i < vec4<u32>(values.out_channels);
-    let j = select(vec4<u32>(), i, there);
-    return select(vec4<f32>(), vec4<f32>(vec4<Real>(aux[j.x], aux[j.y], aux[j.z], aux[j.w])), there);
-}
-
-fn saved_at(at: u32) -> vec4<f32> {
-    return vec4<f32>(vec4<Real>(aux[4u * at], aux[4u * at + 1u], aux[4u * at + 2u], aux[4u * at + 3u]));
-}
-
-fn write_pixel(at: u32, sums: vec4<f32>, bias: vec4<f32>) {
-    var value = sums + bias;
-    if EPILOGUE == 1u {
-        if STORE_PRE { pre[at] = vec4<Real>(value); }
-        value = activation_forward_vec4(ACTIVATION, value);
-    } else if EPILOGUE == 2u {
-        value *= activation_gradient_vec4(ACTIVATION, saved_at(at));
-    }
-    if ACCUMULATE { value += vec4<f32>(c[at]); }
-    c[at] = vec4<Out>(value);
-}
-
-// Row `row`, input channels of quad `column`: one element each, a tap apart from the next input's.
-fn write_weight(row: u32, column: u32, part: u32, sums: vec4<f32>) {
-    let quads = conv_quads(values.in_channels);
-    let taps = values.kernel_height * values.kernel_width;
-    let tap = column / quads;
-    if row >= values.out_channels || tap >= taps { return; }
-    let input = 4u * (column - tap * quads);
-    for (var j = 0u; j < 4u; j++) {
-        if input + j < values.in_channels {
-            let at = ((part * values.out_channels + row) * values.in_channels + input + j) * taps + tap;
-            var value = sums[j];
-            if ACCUMULATE { value += f32(c[at / 4u][at % 4u]); }
-            c[at / 4u][at % 4u] = Out(value);
-        }
-    }
-}
-
 // The pixel of dX that row `row` of a phase is, or none.
 struct Pixel {
     index: u32,
@@ -321,19 +280,19 @@ fn pixel_of(row: u32, phase: vec2<u32>) -> Pixel {
 }
 
 fn write_finished(row: u32, rows: u32, phase: vec2<u32>, column: u32, columns: u32, lane: u32, part: u32) {
-    let bias_0 = bias_of(column);
-    let bias_1 = bias_of(column + LANES);
+    let bias_0 = conv_store_bias(column);
+    let bias_1 = conv_store_bias(column + LANES);
     for (var i = 0u; i < rows; i++) {
         let first = finished[2u * i * LANES + lane];
         let second = finished[(2u * i + 1u) * LANES + lane];
         if PASS == CONV_WEIGHT_GRADIENT {
-            write_weight(row + i, column, part, first);
-            if COLUMN_BLOCKS > 1u { write_weight(row + i, column + LANES, part, second); }
+            conv_store_weight(row + i, column, part, first);
+            if COLUMN_BLOCKS > 1u { conv_store_weight(row + i, column + LANES, part, second); }
         } else {
             let pixel = pixel_of(row + i, phase);
-            if pixel.there && column < columns { write_pixel(pixel.index * columns + column, first, bias_0); }
+            if pixel.there && column < columns { conv_store_pixel(pixel.index * columns + column, first, bias_0); }
             if COLUMN_BLOCKS > 1u && pixel.there && column + LANES < columns {
-                write_pixel(pixel.index * columns + column + LANES, second, bias_1);
+                conv_store_pixel(pixel.index * columns + column + LANES, second, bias_1);
             }
         }
     }
@@ -352,7 +311,7 @@ fn write_narrow(sums: ptr<function, TileSums>, row: u32, row_count: u32, phase: 
     for (var i = 0u; i < 4u * columns; i++) {
         let pixel = pixel_of(row + i % 4u, phase);
         if row + i % 4u < row_count && pixel.there {
-            write_pixel(pixel.index * columns + i / 4u, finished[i * LANES + lane], bias_of(i / 4u));
+            conv_store_pixel(pixel.index * columns + i / 4u, finished[i * LANES + lane], conv_store_bias(i / 4u));
         }
     }
 }

@@ -144,65 +144,6 @@ fn weight_b(depth: u32, column: u32) -> vec4<f32> {
     return vec4<f32>(b[((n * values.in_height + y) * values.in_width + x) * quads + column - tap * quads]);
 }
 
-fn bias_of(column: u32) -> vec4<f32> {
-    let i = 4u * column + vec4<u32>(0u, 1u, 2u, 3u);
-    let there = i < vec4<u32>(values.out_channels);
-    let j = select(vec4<u32>(), i, there);
-    return select(vec4<f32>(), vec4<f32>(vec4<Real>(aux[j.x], aux[j.y], aux[j.z], aux[j.w])), there);
-}
-
-fn store_pixel(at: u32, column: u32, sums: vec4<f32>) {
-    var value = sums;
-    if EPILOGUE == 1u {
-        value += bias_of(column);
-        if STORE_PRE { pre[at] = vec4<Real>(value); }
-        value = activation_forward_vec4(ACTIVATION, value);
-    } else if EPILOGUE == 2u {
-        let saved = vec4<f32>(vec4<Real>(aux[4u * at], aux[4u * at + 1u], aux[4u * at + 2u], aux[4u * at + 3u]));
-        value *= activation_gradient_vec4(ACTIVATION, saved);
-    }
-    if ACCUMULATE { value += vec4<f32>(c[at]); }
-    c[at] = vec4<Out>(value);
-}
-
-fn store_weight(row: u32, column: u32, part: u32, sums: vec4<f32>) {
-    let quads = conv_quads(values.in_channels);
-    let taps = values.kernel_height * values.kernel_width;
-    let tap = column / quads;
-    if row >= values.out_channels || tap >= taps { return; }
-    let input = 4u * (column - tap * quads);
-    for (var j = 0u; j < 4u; j++) {
-        if input + j < values.in_channels {
-            let at = ((part * values.out_channels + row) * values.in_channels + input + j) * taps + tap;
-            var value = sums[j];
-            if ACCUMULATE { value += f32(c[at / 4u][at % 4u]); }
-            c[at / 4u][at % 4u] = Out(value);
-        }
-    }
-}
-
-fn store(row: u32, phase: vec2<u32>, column: u32, part: u32, sums: vec4<f32>) {
-    if PASS == CONV_WEIGHT_GRADIENT {
-        store_weight(row, column, part, sums);
-    } else if PASS == CONV_FORWARD {
-        let columns = conv_quads(values.out_channels);
-        if row < values.batch * values.out_height * values.out_width && column < columns {
-            store_pixel(row * columns + column, column, sums);
-        }
-    } else {
-        let columns = conv_quads(values.in_channels);
-        let width = conv_phase_width(values);
-        let height = conv_phase_height(values);
-        let line = row / width;
-        let n = line / height;
-        let y = (line - n * height) * values.stride_height + phase.y;
-        let x = (row - line * width) * values.stride_width + phase.x;
-        if n < values.batch && y < values.in_height && x < values.in_width && column < columns {
-            store_pixel(((n * values.in_height + y) * values.in_width + x) * columns + column, column, sums);
-        }
-    }
-}
-
 @compute @workgroup_size(INVOCATIONS)
 fn conv_tile(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -272,6 +213,6 @@ fn conv_tile(
     }
     let row = row_0 + 4u * local.y;
     for (var i = 0u; i < 4u; i++) {
-        store(row + i, phase, column_0 + local.x, workgroup.z, sums[i]);
+        conv_store(row + i, phase, column_0 + local.x, workgroup.z, sums[i]);
     }
 }

@@ -77,18 +77,7 @@ fn stage(thread: u32, row_0: u32, column_0: u32, depth_0: u32) {
 }
 
 fn store(row: u32, column: u32, sum: f32) {
-    if row >= values.m || column >= values.n { return; }
-    let at = row * values.n + column;
-    var value = sum;
-    if EPILOGUE == 1u {
-        value += f32(aux[column]);
-        if STORE_PRE { pre[at] = Real(value); }
-        value = activation_forward(ACTIVATION, value);
-    } else if EPILOGUE == 2u {
-        value *= activation_gradient(ACTIVATION, f32(aux[at]));
-    }
-    if ACCUMULATE { value += f32(c[at]); }
-    c[at] = Out(value);
+    if row < values.m && column < values.n { epilogue_store(row * values.n + column, column, sum); }
 }
 
 @compute @workgroup_size(COOP_LANES, COOP_SUBGROUPS)

@@ -34,13 +34,5 @@ fn split_sum(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_
     for (var part = 0u; part < values.parts; part++) {
         value += partials[part * values.count + at];
     }
-    if EPILOGUE == 1u {
-        value += f32(aux[at % values.n]);
-        if STORE_PRE { pre[at] = Real(value); }
-        value = activation_forward(ACTIVATION, value);
-    } else if EPILOGUE == 2u {
-        value *= activation_gradient(ACTIVATION, f32(aux[at]));
-    }
-    if ACCUMULATE { value += f32(c[at]); }
-    c[at] = Out(value);
+    epilogue_store(at, at % values.n, value);
 }

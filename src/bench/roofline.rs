@@ -153,9 +153,7 @@ impl RooflineBench {
             steps,
         })
     }
-}
 
-impl RooflineBench {
     fn profile(&self, gpu: &Gpu, runner: &mut Runner<'_>) -> Result<Times, TrainError> {
         let mut profile = Profile::new(gpu)?;
         let steps = runner.repeat(self.steps as usize, self.seconds / 2.0, |runner| {

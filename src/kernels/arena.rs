@@ -173,8 +173,13 @@ impl Arena {
     /// As [`Arena::tensor`].
     pub fn effective(&self, tensor: usize) -> Result<View, GpuError> {
         let span = span(&self.layout.spans, tensor)?;
-        let part = self.weights_eff.part(self.element.words(span.start), self.element.words(span.len))?;
-        part.read_as(self.element, span.len)
+        self.effective_part(span.start, span.len)
+    }
+
+    /// `len` elements of `weights_eff` from `start` on, which has to be a multiple of 128.
+    pub(super) fn effective_part(&self, start: usize, len: usize) -> Result<View, GpuError> {
+        let part = self.weights_eff.part(self.element.words(start), self.element.words(len))?;
+        part.read_as(self.element, len)
     }
 
     /// Tensor `stat` of the running statistics.

@@ -26,6 +26,7 @@ pub(super) static CONV_SOFTWARE: KernelSpec = KernelSpec {
         include_str!("../../shaders/conv_software.wgsl"),
         include_str!("../../shaders/shared/conv.wgsl"),
         include_str!("../../shaders/shared/tile.wgsl"),
+        include_str!("../../shaders/shared/conv_store.wgsl"),
         include_str!("../../shaders/shared/activation.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
     ),
@@ -38,6 +39,7 @@ pub(super) static CONV_TILE: KernelSpec = KernelSpec {
     source: concat!(
         include_str!("../../shaders/conv_tile.wgsl"),
         include_str!("../../shaders/shared/conv.wgsl"),
+        include_str!("../../shaders/shared/conv_store.wgsl"),
         include_str!("../../shaders/shared/activation.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
     ),
@@ -51,6 +53,7 @@ pub(super) static CONV_DIRECT: KernelSpec = KernelSpec {
         include_str!("../../shaders/conv_direct.wgsl"),
         include_str!("../../shaders/shared/conv.wgsl"),
         include_str!("../../shaders/shared/index.wgsl"),
+        include_str!("../../shaders/shared/epilogue.wgsl"),
         include_str!("../../shaders/shared/activation.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
     ),
@@ -67,6 +70,7 @@ macro_rules! conv_coop {
                 include_str!($matrices),
                 include_str!("../../shaders/shared/coop.wgsl"),
                 include_str!("../../shaders/shared/conv.wgsl"),
+                include_str!("../../shaders/shared/conv_store.wgsl"),
                 include_str!("../../shaders/shared/activation.wgsl"),
                 include_str!("../../shaders/shared/math.wgsl"),
             ),
@@ -131,20 +135,12 @@ impl ConvVariant {
     /// Every variant that can run a pass of this shape on this adapter for operands stored as `element`.
     #[must_use]
     pub fn available(gpu: &Gpu, element: Element, shape: &ConvShape, pass: ConvPass) -> Vec<Self> {
-        let mut variants = vec![Self::Direct];
-        if Self::Winograd.covers(shape, pass) {
-            variants.push(Self::Winograd);
+        let mut variants = vec![Self::Direct, Self::Winograd, Self::Tile];
+        if gpu.fixed_subgroup_size() == Some(SOFTWARE_LANES) {
+            variants.extend([Self::Software, Self::SoftwareWide, Self::SoftwareNarrow]);
         }
-        if shape.groups == 1 {
-            variants.push(Self::Tile);
-            if gpu.fixed_subgroup_size() == Some(SOFTWARE_LANES) {
-                variants.extend([Self::Software, Self::SoftwareWide]);
-                if Self::SoftwareNarrow.covers(shape, pass) {
-                    variants.push(Self::SoftwareNarrow);
-                }
-            }
-            variants.extend(CoopTile::available(gpu, element).into_iter().map(Self::Coop));
-        }
+        variants.extend(CoopTile::available(gpu, element).into_iter().map(Self::Coop));
+        variants.retain(|variant| variant.covers(shape, pass));
         variants
     }
 
@@ -278,17 +274,7 @@ fn check(
     of.a.expect_len(spec.entry, "a", a)?;
     of.b.expect_len(spec.entry, "b", b)?;
     of.c.expect_len(spec.entry, "c", c)?;
-    let (aux, pre) = match epilogue {
-        Epilogue::Plain => (0, 0),
-        Epilogue::BiasActivation { store_pre, .. } => (shape.output[2] as usize, if store_pre { output } else { 0 }),
-        Epilogue::ActivationGradient(_) => (input, 0),
-    };
-    for (argument, view, expected) in [("aux", of.aux, aux), ("pre", of.pre, pre)] {
-        let found = view.map_or(0, View::len);
-        if expected != 0 && found != expected {
-            return Err(GpuError::Length { kernel: spec.entry, argument, expected, found });
-        }
-    }
+    epilogue.check(spec, [of.aux, of.pre], [shape.out_channels(), output, input])?;
     if shape.groups > 1 && variant != ConvVariant::Direct {
         let (kernel, shape) = (spec.entry, format!("{} groups", shape.groups));
         return Err(GpuError::Shape { kernel, shape, reason: "takes one group only" });
@@ -322,20 +308,16 @@ pub fn conv(
     if variant == ConvVariant::Winograd {
         return winograd::plan(gpu, (pass, shape), (epilogue, accumulate), of);
     }
-    let unused = [gpu.unused(0)?, gpu.unused(1)?];
-    let parts = variant.parts(shape, pass);
-    let [aux, pre] = [of.aux.unwrap_or(&unused[0]), of.pre.unwrap_or(&unused[1])];
-    if parts == 1 {
-        let views = [of.a, of.b, aux, of.c, pre];
-        return Ok(vec![tiles(gpu, variant, (pass, shape), (epilogue, accumulate), views)?]);
-    }
-    let scratch = of.scratch.unwrap_or(&unused[0]);
-    scratch.expect_len(spec.entry, "scratch", variant.scratch_words(shape, pass))?;
-    let views = [of.a, of.b, &unused[0], scratch, &unused[1]];
-    let partial = tiles(gpu, variant, (pass, shape), (Epilogue::Plain, false), views)?;
     let count = index_u32(spec.entry, &[shape.weight_words()])?;
-    let sum = SplitSum { parts: parts as u32, count, n: count };
-    Ok(vec![partial, sum.plan(gpu, (epilogue, accumulate), scratch, [aux, of.c, pre])?])
+    let sum = SplitSum { parts: variant.parts(shape, pass) as u32, count, n: count };
+    sum.plan(
+        gpu,
+        spec.entry,
+        (epilogue, accumulate),
+        [of.a, of.b, of.c],
+        [of.aux, of.pre, of.scratch],
+        |ending, views| tiles(gpu, variant, (pass, shape), ending, views),
+    )
 }
 
 /// One dispatch of the variant's kernel.

@@ -24,10 +24,9 @@ impl EffectiveWeights {
         if arena.element == Element::Word {
             return Ok(Self(Plan::Copy(Box::new([weights.view(), arena.weights_eff.view()]))));
         }
-        let element = arena.element;
         let cast = |(start, len): (usize, usize)| {
-            let part = arena.weights_eff.part(element.words(start), element.words(len))?.read_as(element, len)?;
-            elementwise(gpu, Elementwise::Copy, [&weights.part(start, len)?, &gpu.unused(0)?, &part], false)
+            let views = [&weights.part(start, len)?, &gpu.unused(0)?, &arena.effective_part(start, len)?];
+            elementwise(gpu, Elementwise::Copy, views, false)
         };
         Ok(Self(Plan::Cast(arena_parts(gpu, weights.len()).map(cast).collect::<Result<_, _>>()?)))
     }

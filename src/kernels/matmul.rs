@@ -41,6 +41,7 @@ macro_rules! matmul_coop {
                 include_str!("../../shaders/matmul_coop.wgsl"),
                 include_str!($matrices),
                 include_str!("../../shaders/shared/coop.wgsl"),
+                include_str!("../../shaders/shared/epilogue.wgsl"),
                 include_str!("../../shaders/shared/activation.wgsl"),
                 include_str!("../../shaders/shared/math.wgsl"),
             ),
@@ -112,6 +113,29 @@ pub enum Epilogue {
     },
     /// sum * activation'(saved), `aux` being what forward saved [m, n].
     ActivationGradient(Activation),
+}
+
+impl Epilogue {
+    /// Fails unless `aux` and `pre` are as long as it reads and writes them: bias, pre-activation and what was saved.
+    pub(super) fn check(
+        self,
+        spec: &KernelSpec,
+        [aux, pre]: [Option<&View>; 2],
+        [bias, pre_activation, saved]: [usize; 3],
+    ) -> Result<(), GpuError> {
+        let expected = match self {
+            Self::Plain => [0, 0],
+            Self::BiasActivation { store_pre, .. } => [bias, if store_pre { pre_activation } else { 0 }],
+            Self::ActivationGradient(_) => [saved, 0],
+        };
+        for ((argument, view), expected) in [("aux", aux), ("pre", pre)].into_iter().zip(expected) {
+            let found = view.map_or(0, View::len);
+            if expected != 0 && found != expected {
+                return Err(GpuError::Length { kernel: spec.entry, argument, expected, found });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The tensors of a product; those without a use in the epilogue are `None`.
@@ -245,18 +269,7 @@ fn check(spec: &KernelSpec, shape: MatmulShape, epilogue: Epilogue, of: &MatmulO
     of.a.expect_len(spec.entry, "a", m * k)?;
     of.b.expect_len(spec.entry, "b", k * n)?;
     of.c.expect_len(spec.entry, "c", m * n)?;
-    let (aux, pre) = match epilogue {
-        Epilogue::Plain => (0, 0),
-        Epilogue::BiasActivation { store_pre, .. } => (n, if store_pre { m * n } else { 0 }),
-        Epilogue::ActivationGradient(_) => (m * n, 0),
-    };
-    for (argument, view, expected) in [("aux", of.aux, aux), ("pre", of.pre, pre)] {
-        let found = view.map_or(0, View::len);
-        if expected != 0 && found != expected {
-            return Err(GpuError::Length { kernel: spec.entry, argument, expected, found });
-        }
-    }
-    Ok(())
+    epilogue.check(spec, [of.aux, of.pre], [n, m * n, m * n])
 }
 
 /// Plans `C = epilogue(A B)` with the variant given, as one dispatch or a few; with `accumulate` it adds to what C holds.
@@ -276,24 +289,16 @@ pub fn matmul(
 ) -> Result<Vec<Dispatch>, GpuError> {
     let spec = variant.spec();
     check(spec, shape, epilogue, of)?;
-    let unused = [gpu.unused(0)?, gpu.unused(1)?];
-    let parts = variant.parts(shape);
-    let [aux, pre] = [of.aux.unwrap_or(&unused[0]), of.pre.unwrap_or(&unused[1])];
-    if parts == 1 {
-        return Ok(vec![tiles(
-            gpu,
-            variant,
-            (layout, shape, Depth::Parts(1)),
-            (epilogue, accumulate),
-            [of.a, of.b, aux, of.c, pre],
-        )?]);
-    }
-    let scratch = of.scratch.unwrap_or(&unused[0]);
-    scratch.expect_len(spec.entry, "scratch", variant.scratch_words(shape))?;
-    let views = [of.a, of.b, &unused[0], scratch, &unused[1]];
-    let partial = tiles(gpu, variant, (layout, shape, Depth::Parts(parts as u32)), (Epilogue::Plain, false), views)?;
-    let sum = SplitSum { parts: parts as u32, count: shape.m * shape.n, n: shape.n };
-    Ok(vec![partial, sum.plan(gpu, (epilogue, accumulate), scratch, [aux, of.c, pre])?])
+    let parts = variant.parts(shape) as u32;
+    let sum = SplitSum { parts, count: shape.m * shape.n, n: shape.n };
+    sum.plan(
+        gpu,
+        spec.entry,
+        (epilogue, accumulate),
+        [of.a, of.b, of.c],
+        [of.aux, of.pre, of.scratch],
+        |ending, views| tiles(gpu, variant, (layout, shape, Depth::Parts(parts)), ending, views),
+    )
 }
 
 /// Plans C[z] = A[z] B[z] for each of `batch`, one dispatch for all; no variant that splits.

@@ -12,6 +12,7 @@ pub(super) static SPLIT_SUM: KernelSpec = KernelSpec {
     source: concat!(
         include_str!("../../shaders/split_sum.wgsl"),
         include_str!("../../shaders/shared/index.wgsl"),
+        include_str!("../../shaders/shared/epilogue.wgsl"),
         include_str!("../../shaders/shared/activation.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
     ),
@@ -32,20 +33,39 @@ pub(super) struct SplitSum {
 }
 
 impl SplitSum {
-    /// Plans `c = epilogue(sum of partials)`; the caller has checked the lengths of `aux`, `c` and `pre`.
+    /// Plans a product of `a` and `b` into `c`, by `tiles` alone or in parts that are added up; the caller has checked the
+    /// lengths of all operands but `scratch`. `tiles` plans the dispatch of a product with an epilogue and the views
+    /// [a, b, aux, c, pre].
     pub(super) fn plan(
+        self,
+        gpu: &Gpu,
+        entry: &'static str,
+        ending: (Epilogue, bool),
+        [a, b, c]: [&View; 3],
+        [aux, pre, scratch]: [Option<&View>; 3],
+        tiles: impl Fn((Epilogue, bool), [&View; 5]) -> Result<Dispatch, GpuError>,
+    ) -> Result<Vec<Dispatch>, GpuError> {
+        let unused = [gpu.unused(0)?, gpu.unused(1)?];
+        let [aux, pre] = [aux.unwrap_or(&unused[0]), pre.unwrap_or(&unused[1])];
+        if self.parts == 1 {
+            return Ok(vec![tiles(ending, [a, b, aux, c, pre])?]);
+        }
+        let scratch = scratch.unwrap_or(&unused[0]);
+        scratch.expect_len(entry, "scratch", self.parts as usize * self.count as usize)?;
+        let partial = tiles((Epilogue::Plain, false), [a, b, &unused[0], scratch, &unused[1]])?;
+        Ok(vec![partial, self.sum(gpu, ending, scratch, [aux, c, pre])?])
+    }
+
+    fn sum(
         self,
         gpu: &Gpu,
         (epilogue, accumulate): (Epilogue, bool),
         partials: &View,
         [aux, c, pre]: [&View; 3],
     ) -> Result<Dispatch, GpuError> {
-        let entry = SPLIT_SUM.entry;
-        partials.expect_len(entry, "partials", self.parts as usize * self.count as usize)?;
-        c.expect_len(entry, "c", self.count as usize)?;
         let mut constants: Vec<Constant> = vec![WORKGROUP, flag("ACCUMULATE", accumulate)];
         constants.extend(epilogue_constants(epilogue));
-        let grid = gpu.grid_1d(entry, self.count as usize, WORKGROUP_SIZE)?;
+        let grid = gpu.grid_1d(SPLIT_SUM.entry, self.count as usize, WORKGROUP_SIZE)?;
         gpu.dispatch(&SPLIT_SUM, &constants, grid, &[partials, aux, c, pre], bytemuck::bytes_of(&self))
     }
 }

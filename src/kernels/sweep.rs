@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::gpu::{ALIGNMENT_WORDS, Buffer, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View, WORD_BYTES};
+use crate::gpu::{ALIGNMENT_WORDS, Buffer, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View};
 
-use super::{Arena, Constant, WORKGROUP_SIZE};
+use super::{Arena, Constant, WORKGROUP_SIZE, arena_parts};
 
 /// Elements that one Philox call serves.
 const OCTET: usize = 8;
@@ -71,22 +71,15 @@ impl Sweep {
         arena: &Arena,
         tables: &[&View],
     ) -> Result<Self, GpuError> {
-        // Two blocks, so that every part starts at a multiple of 256 bytes in f16 too.
-        let most = (gpu.limits().binding_bytes / (ALIGNMENT_WORDS as u64 * WORD_BYTES) / 2 * 2).max(2);
-        let most = most.min(u64::from(u32::MAX)) as u32;
-        let blocks = arena.layout.blocks();
+        let block = |element: usize| (element / ALIGNMENT_WORDS) as u32;
         let mut parts = Vec::new();
-        for start in (0..blocks).step_by(most as usize) {
-            let range = start..blocks.min(start.saturating_add(most));
-            let (first, len) = (start as usize * ALIGNMENT_WORDS, range.len() * ALIGNMENT_WORDS);
+        for (first, len) in arena_parts(gpu, arena.layout.words()) {
             let mut views = arenas.iter().map(|arena| arena.part(first, len)).collect::<Result<Vec<_>, _>>()?;
-            let element = arena.element;
-            let effective = arena.weights_eff.part(element.words(first), element.words(len))?;
-            views.push(effective.read_as(element, len)?);
+            views.push(arena.effective_part(first, len)?);
             let views: Vec<_> = views.iter().chain(tables.iter().copied()).collect();
             let grid = gpu.grid_1d(spec.entry, len / OCTET / OCTETS_PER_INVOCATION, WORKGROUP_SIZE)?;
             parts.push(Part {
-                blocks: range,
+                blocks: block(first)..block(first + len),
                 clean: gpu.dispatch(spec, clean, grid, &views, &[])?,
                 noisy: gpu.dispatch(spec, noisy, grid, &views, &[])?,
             });

@@ -22,6 +22,14 @@ const SLOTS: usize = 256;
 /// Records what puts weights into `weights_eff`.
 pub type SetWeights<'a> = dyn Fn(&mut Recorder<'_>) -> Result<(), GpuError> + 'a;
 
+/// What puts these weights there, without noise.
+pub(super) fn set(weights: &EffectiveWeights) -> impl Fn(&mut Recorder<'_>) -> Result<(), GpuError> + '_ {
+    |recorder| {
+        weights.record(recorder);
+        Ok(())
+    }
+}
+
 /// A data set with the plan that evaluates a network on it.
 #[derive(Debug)]
 pub struct Evaluator {
@@ -66,13 +74,7 @@ impl Evaluator {
     /// # Errors
     /// Those of the device.
     pub fn evaluate(&self, gpu: &Gpu) -> Result<Evaluation, GpuError> {
-        self.evaluate_at(gpu, &|recorder| self.set_clean(recorder))
-    }
-
-    #[expect(clippy::unnecessary_wraps, reason = "as `SetWeights`")]
-    fn set_clean(&self, recorder: &mut Recorder<'_>) -> Result<(), GpuError> {
-        self.clean.record(recorder);
-        Ok(())
+        self.evaluate_at(gpu, &set(&self.clean))
     }
 
     /// Mean loss and accuracy at the weights that `set` leaves in `weights_eff`.
@@ -89,7 +91,7 @@ impl Evaluator {
     /// Those of the device.
     pub fn outputs(&self, gpu: &Gpu) -> Result<(Evaluation, Vec<f32>), GpuError> {
         let mut outputs = Vec::with_capacity(self.data.len() * self.classes);
-        let evaluation = self.run(gpu, &|recorder| self.set_clean(recorder), |valid| {
+        let evaluation = self.run(gpu, &set(&self.clean), |valid| {
             let batch = gpu.read_floats(self.plan.output())?;
             outputs.extend_from_slice(&batch[..valid * self.classes]);
             Ok(())

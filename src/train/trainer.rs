@@ -15,8 +15,9 @@ use crate::{
 };
 
 use super::{
-    DeviceData, Evaluation, Evaluator, Prepared, RunConfig, Scores, Traces, TrainError, calibrate::Calibration,
-    evaluate::SetWeights,
+    DeviceData, Evaluation, Evaluator, Prepared, RunConfig, Scores, Traces, TrainError,
+    calibrate::Calibration,
+    evaluate::{SetWeights, set},
 };
 
 /// Slots of the metrics ring: steps between two reads.
@@ -292,10 +293,7 @@ impl<'g> Trainer<'g> {
     }
 
     fn scores_of(&self, weights: &EffectiveWeights) -> Result<Scores, GpuError> {
-        self.scores_at(&|recorder| {
-            weights.record(recorder);
-            Ok(())
-        })
+        self.scores_at(&set(weights))
     }
 
     fn scores_at(&self, set: &SetWeights<'_>) -> Result<Scores, GpuError> {

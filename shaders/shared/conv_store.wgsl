@@ -1,0 +1,68 @@
+// What becomes of the finished sums of a convolution, with the epilogue of matmul_block.wgsl.
+// Needs shared/conv.wgsl and shared/activation.wgsl, and of the kernel its overrides PASS, EPILOGUE, ACTIVATION, STORE_PRE
+// and ACCUMULATE, its ConvShape `values` and its bindings aux [Real], c [vec4 of Out] and pre [vec4 of Real].
+
+// The biases of four outputs, read once for all pixels; 0 beyond the last output, and where no bias is added.
+fn conv_store_bias(column: u32) -> vec4<f32> {
+    if EPILOGUE != 1u { return vec4<f32>(); }
+    let i = 4u * column + vec4<u32>(0u, 1u, 2u, 3u);
+    let there = i < vec4<u32>(values.out_channels);
+    let j = select(vec4<u32>(), i, there);
+    return select(vec4<f32>(), vec4<f32>(vec4<Real>(aux[j.x], aux[j.y], aux[j.z], aux[j.w])), there);
+}
+
+// A quad of channels of a pixel of Y or dX.
+fn conv_store_pixel(at: u32, sums: vec4<f32>, bias: vec4<f32>) {
+    var value = sums + bias;
+    if EPILOGUE == 1u {
+        if STORE_PRE { pre[at] = vec4<Real>(value); }
+        value = activation_forward_vec4(ACTIVATION, value);
+    } else if EPILOGUE == 2u {
+        let saved = vec4<f32>(vec4<Real>(aux[4u * at], aux[4u * at + 1u], aux[4u * at + 2u], aux[4u * at + 3u]));
+        value *= activation_gradient_vec4(ACTIVATION, saved);
+    }
+    if ACCUMULATE { value += vec4<f32>(c[at]); }
+    c[at] = vec4<Out>(value);
+}
+
+// Output `row`, quad `column` of [taps, in_quads], of the part-th part of dW: one element each, a tap apart from the next
+// input's.
+fn conv_store_weight(row: u32, column: u32, part: u32, sums: vec4<f32>) {
+    let quads = conv_quads(values.in_channels);
+    let taps = values.kernel_height * values.kernel_width;
+    let tap = column / quads;
+    if row >= values.out_channels || tap >= taps { return; }
+    let input = 4u * (column - tap * quads);
+    for (var j = 0u; j < 4u; j++) {
+        if input + j < values.in_channels {
+            let at = ((part * values.out_channels + row) * values.in_channels + input + j) * taps + tap;
+            var value = sums[j];
+            if ACCUMULATE { value += f32(c[at / 4u][at % 4u]); }
+            c[at / 4u][at % 4u] = Out(value);
+        }
+    }
+}
+
+// Row `row` (of a phase, in a data gradient) and quad `column` of a pass' product; nothing outside of it.
+fn conv_store(row: u32, phase: vec2<u32>, column: u32, part: u32, sums: vec4<f32>) {
+    if PASS == CONV_WEIGHT_GRADIENT {
+        conv_store_weight(row, column, part, sums);
+    } else if PASS == CONV_FORWARD {
+        let columns = conv_quads(values.out_channels);
+        if row < values.batch * values.out_height * values.out_width && column < columns {
+            conv_store_pixel(row * columns + column, sums, conv_store_bias(column));
+        }
+    } else {
+        let columns = conv_quads(values.in_channels);
+        let width = conv_phase_width(values);
+        let height = conv_phase_height(values);
+        let line = row / width;
+        let n = line / height;
+        let y = (line - n * height) * values.stride_height + phase.y;
+        let x = (row - line * width) * values.stride_width + phase.x;
+        if n < values.batch && y < values.in_height && x < values.in_width && column < columns {
+            let pixel = (n * values.in_height + y) * values.in_width + x;
+            conv_store_pixel(pixel * columns + column, sums, conv_store_bias(column));
+        }
+    }
+}
