@@ -1,7 +1,8 @@
 // Batch norm, second step: the table that normalises each channel, and the running statistics.
 //
 //   mean, var = the chunks' combined (Chan, Golub, LeVeque 1979), var biased; or with EVALUATE the running ones
-//   running   = running + momentum (of the batch - running), the variance unbiased
+//   running   = running + momentum (of the batch - running), the variance unbiased; left as it is where the batch's are not
+//             finite, so that a step that is left out leaves nothing behind
 //   table     = mean, inv_std = 1 / sqrt(var + eps), scale = weight inv_std, shift = bias
 //
 // Shapes    partials: [chunks, 2, quads] vec4s; weight, bias, running_mean, running_var: [channels]; table: [4, quads] vec4s.
@@ -70,8 +71,10 @@ fn batch_norm_finish(@builtin(global_invocation_id) invocation: vec3<u32>, @buil
             variance = running_var[channel];
         } else {
             let unbiased = moments.squares[j] / max(rows - 1.0, 1.0);
-            running_mean[channel] += values.momentum * (mean[j] - running_mean[channel]);
-            running_var[channel] += values.momentum * (unbiased - running_var[channel]);
+            if finite(mean[j]) && finite(unbiased) {
+                running_mean[channel] += values.momentum * (mean[j] - running_mean[channel]);
+                running_var[channel] += values.momentum * (unbiased - running_var[channel]);
+            }
         }
         inv_std[j] = 1.0 / sqrt(variance + values.eps);
         scale[j] = f32(weight[channel]) * inv_std[j];

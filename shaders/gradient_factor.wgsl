@@ -2,14 +2,15 @@
 //
 //   norm   = sqrt(sum_p partials[p, 1]) / loss_scale
 //   factor = min(1, limit / (norm + 1e-6)) / loss_scale
-//   with MIXED: if the norm is not finite, factor = 0 (the update is left out), loss_scale /= 2 and good_steps = 0;
-//               else loss_scale *= 2 after every growth_interval steps without that
+//   with SKIPS: if the norm is not finite, factor = 0 (the update is left out) and good_steps = 0
+//   with MIXED: then loss_scale /= 2 too, else loss_scale *= 2 after every growth_interval steps without that
 //
 // Shapes    partials: [P, 2], as norms.wgsl leaves them; scaling: one ScalingState (shared/scaling.wgsl).
 // Dispatch  one workgroup: each invocation sums every WORKGROUP_SIZE-th partial, then a tree, so always the same bits.
 // Source    torch.nn.utils.clip_grad_norm_; Micikevicius et al., "Mixed precision training", ICLR 2018;
 //           factors and interval of torch.amp.GradScaler.
 
+override SKIPS: bool = false;
 override MIXED: bool = false;
 
 const WORKGROUP_SIZE: u32 = 64u; // the host launches one workgroup whatever it is
@@ -28,11 +29,6 @@ var<immediate> values: Values;
 
 var<workgroup> squares: array<f32, WORKGROUP_SIZE>;
 
-// By its bits: comparisons with NaN are not to be relied on.
-fn is_finite(x: f32) -> bool {
-    return (bitcast<u32>(x) & 0x7F800000u) != 0x7F800000u;
-}
-
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn gradient_factor(@builtin(local_invocation_index) lane: u32) {
     var sum = 0.0;
@@ -50,15 +46,17 @@ fn gradient_factor(@builtin(local_invocation_index) lane: u32) {
     if lane != 0u { return; }
     let scale = scaling.loss_scale;
     let norm = sqrt(squares[0]) / scale;
-    if is_finite(norm) {
+    if finite(norm) {
         scaling.factor = min(1.0, values.limit / (norm + 1e-6)) / scale;
         scaling.good_steps += 1u;
         if MIXED && scaling.good_steps % values.growth_interval == 0u {
             scaling.loss_scale = min(2.0 * scale, LARGEST_SCALE);
         }
-    } else if MIXED {
+    } else if SKIPS {
         scaling.factor = 0.0;
-        scaling.loss_scale = max(0.5 * scale, SMALLEST_SCALE);
+        if MIXED {
+            scaling.loss_scale = max(0.5 * scale, SMALLEST_SCALE);
+        }
         scaling.good_steps = 0u;
         scaling.skipped_steps += 1u;
     } else {

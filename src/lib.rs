@@ -10,6 +10,7 @@
 pub mod analysis;
 pub mod bench;
 pub mod data;
+mod durable;
 pub mod experiments;
 pub mod gpu;
 pub mod graph;

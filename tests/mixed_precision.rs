@@ -6,14 +6,14 @@ mod common;
 use common::{assert_close, device, network, samples, stored};
 use jostle::{
     gpu::Element,
-    kernels::{Arena, EffectiveWeights, GradientFactor, GradientScaling},
+    kernels::{Arena, EffectiveWeights, FactorRules, GradientFactor, GradientScaling},
     noise::{Mode, NoiseConfig},
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
     train::{Control, Precision, Prepared, RunConfig, Trainer, run},
 };
 
 /// Runs the factor over gradients and returns the state after it.
-fn scaled(arena: &Arena, factor: &GradientFactor, grads: &[Vec<f32>]) -> GradientScaling {
+fn scaled(arena: &Arena, factor: &FactorRules, GradientFactor, grads: &[Vec<f32>]) -> GradientScaling {
     let gpu = device();
     network::set(gpu, arena, &arena.grads, grads);
     let mut recorder = gpu.record();
@@ -31,6 +31,10 @@ fn tensors(seed: u64, scale: f32) -> Vec<Vec<f32>> {
     network::SHAPES.iter().map(|shape| samples(seed, shape.iter().product(), scale)).collect()
 }
 
+fn factor(arena: &Arena, limit: Option<f32>, growth_interval: u32) -> GradientFactor {
+    GradientFactor::new(device(), arena, FactorRules { limit, skips: true, growth_interval }).unwrap()
+}
+
 #[test]
 fn the_loss_scale_halves_at_an_overflow_and_doubles_after_good_steps() {
     if !device().has_f16() {
@@ -38,7 +42,7 @@ fn the_loss_scale_halves_at_an_overflow_and_doubles_after_good_steps() {
         return;
     }
     let arena = arena(Element::Half);
-    let factor = GradientFactor::new(device(), &arena, None, 3).unwrap();
+    let factor = factor(&arena, None, 3);
     let good = tensors(1, 1.0);
     let broken = |value: f32| {
         let mut grads = good.clone();
@@ -68,7 +72,7 @@ fn clipping_takes_the_loss_scale_off_first() {
         let arena = arena(element);
         gpu.write(&arena.scaling.view(), &[GradientScaling { loss_scale, ..GradientScaling::initial(element) }])
             .unwrap();
-        let of = |limit| scaled(&arena, &GradientFactor::new(gpu, &arena, limit, 2000).unwrap(), &grads);
+        let of = |limit| scaled(&arena, &factor(&arena, limit, 2000), &grads);
         let true_norm = norm / f64::from(loss_scale);
         for share in [None, Some(2.0), Some(0.25)] {
             let limit = share.map(|share| (share * true_norm) as f32);

@@ -153,7 +153,7 @@ fn a_stopped_run_says_so() {
 fn a_diverged_run_says_so() {
     for model in ["mlp:64-24-10", "mlp:64-24-10:tanh", "mlp:64-24-10:sigmoid"] {
         let config = RunConfig { lr: 1e30, model: model.to_owned(), ..config() };
-        assert!(matches!(train(&config).status, Status::Diverged { step } if step < 10), "{model}");
+        assert!(matches!(train(&config).status, Status::Diverged { step, .. } if step < 10), "{model}");
     }
 }
 

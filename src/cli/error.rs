@@ -59,7 +59,7 @@ pub enum CliError {
         source: std::io::Error,
     },
     /// A folder that holds a run already.
-    #[error("{} holds a run already: give another --out, or --overwrite", path.display())]
+    #[error("{} holds a run already: give another --out, or --overwrite; `jostle train --resume` goes on with one", path.display())]
     Occupied {
         /// The folder.
         path: PathBuf,

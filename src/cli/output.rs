@@ -40,7 +40,7 @@ pub(super) fn progress(total: u64) -> ProgressBar {
     bar
 }
 
-/// A flag that the first Ctrl-C raises; a second one ends the process at once.
+/// A flag that the first Ctrl-C or SIGTERM raises; a second one ends the process at once.
 pub(super) fn interrupt_flag() -> Arc<AtomicBool> {
     let flag = Arc::new(AtomicBool::new(false));
     let raised = Arc::clone(&flag);
@@ -48,7 +48,7 @@ pub(super) fn interrupt_flag() -> Arc<AtomicBool> {
         if raised.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
-        eprintln!("\nstopping after this step; Ctrl-C again ends at once");
+        eprintln!("\nstopping after this step; once more ends at once");
     });
     if let Err(error) = installed {
         log::warn!("Ctrl-C will not stop cleanly: {error}");

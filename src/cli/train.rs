@@ -1,13 +1,19 @@
 //! `jostle train`
 
-use std::{path::PathBuf, sync::atomic::Ordering};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
+};
 
 use jostle::{
-    analysis::TraceOptions,
-    gpu::Profile,
+    analysis::{TraceEstimate, TraceOptions},
+    gpu::{KernelTime, Profile},
     nn,
     report::Table,
-    train::{Control, Event, MetricsFile, Options, Prepared, RunConfig, Scores, Status, Trainer, run as run_loop},
+    train::{
+        Control, EpochRecord, Event, Options, RunConfig, RunResult, Scores, Session, SessionOptions, Status, Told,
+        TrainError, Trainer,
+    },
 };
 use serde_json::json;
 
@@ -24,12 +30,20 @@ pub(super) struct Args {
     /// A TOML file with the same keys; options given here override it
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
-    /// Folder for config.toml, metrics.jsonl, weights.safetensors and curves.png/.svg
+    /// Folder for config.toml, metrics.jsonl, weights.safetensors, curves.png/.svg and checkpoints
     #[arg(long, value_name = "DIR", default_value = "runs/train")]
     out: PathBuf,
     /// Write into a folder that holds a run already
     #[arg(long)]
     overwrite: bool,
+    /// Go on with the run in this folder from its last checkpoint, as if it had never stopped
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "out", "overwrite"])]
+    resume: Option<PathBuf>,
+    /// Go on though options, model, data or version are others than the checkpoint's; says what it ignores
+    #[arg(long, requires = "resume")]
+    force: bool,
+    #[command(flatten)]
+    session: SessionOptions,
     /// Time every kernel (slows the run) and print a table
     #[arg(long)]
     profile: bool,
@@ -39,89 +53,136 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let config = RunConfig::resolve(args.config.as_deref(), &args.options)?;
-    let prepared = Prepared::load(&config)?;
-    let out = run_folder(&args.out, "metrics.jsonl", args.overwrite)?;
-    let resolved = toml::to_string(&config).map_err(|error| CliError::Usage(error.to_string()))?;
-    write_text(&out.join("config.toml"), &resolved)?;
-    let gpu = context.gpu()?;
-    eprintln!("{} on {}: {} noise, adapter {}", config.model, config.data, config.noise, gpu.adapter_name());
-    let mut trainer = Trainer::new(&gpu, &config, &prepared)?;
-    let mut profile = args.profile.then(|| Profile::new(&gpu)).transpose()?;
-    let mut metrics = MetricsFile::create(&out.join("metrics.jsonl"))?;
-    let mut steps = Vec::new();
+    let (mut session, out) = session(args)?;
     let interrupt = interrupt_flag();
     let bar = progress(0);
-    let result = run_loop(&mut trainer, &config, profile.as_mut(), &mut |event| {
-        match event {
-            Event::Progress { step, total } => {
+    let open = || Ok(context.gpu()?);
+    let mut observe = |told: Told<'_>| {
+        match told {
+            Told::Notice(text) => bar.suspend(|| eprintln!("{text}")),
+            Told::Event(Event::Step(_)) => {}
+            Told::Event(Event::Progress { step, total }) => {
                 bar.set_length(total);
                 bar.set_position(step);
             }
-            Event::Step(record) => {
-                metrics.step(&record)?;
-                steps.push(record);
-            }
-            Event::Epoch(record) => {
-                metrics.epoch(&record)?;
-                let line = format!(
-                    "epoch {:>3}  train loss {:.4}  test loss {:.4}  test accuracy {:.4}  {:.0} samples/s",
-                    record.epoch, record.train_loss, record.test_loss, record.test_accuracy, record.samples_per_second
-                );
-                bar.suspend(|| eprintln!("{line}"));
-            }
+            Told::Event(Event::Epoch(record)) => bar.suspend(|| eprintln!("{}", epoch_line(&record))),
         }
         Ok(if interrupt.load(Ordering::SeqCst) { Control::Stop } else { Control::Continue })
-    })?;
+    };
+    let mut finish = |trainer: &Trainer<'_>, result: &RunResult, profile: Option<Profile>| {
+        finish(trainer, result, profile, (args, &out))
+    };
+    let config = session.config();
+    eprintln!("{} on {}: {} noise", config.model, config.data, config.noise);
+    let (result, done) = session.run(&open, args.profile, &mut observe, &mut finish)?;
     bar.finish_and_clear();
-    nn::save(&gpu, &trainer.model, &trainer.arena, &trainer.arena.weights, &out.join("weights.safetensors"))?;
-    if let Some(average) = trainer.average() {
-        nn::save(&gpu, &trainer.model, &trainer.arena, average, &out.join("weights-average.safetensors"))?;
-    }
+    let (steps, epochs) = session.metrics()?;
+    let config = session.config();
     let title = format!("{} on {}, noise {}", config.model, config.data, config.noise);
-    figure::run(&title, &result.epochs, &steps).save(&out.join("curves"))?;
-    let trace = match args.hessian {
-        Some(probes) => Some(trainer.hessian_trace(None, TraceOptions { probes, ..TraceOptions::default() })?),
-        None => None,
-    };
-    let times = profile.map(|profile| profile.times());
-    let mut text = match result.epochs.last() {
-        Some(last) => {
-            let mut text = format!("test accuracy {:.4}, test loss {:.4}", last.test_accuracy, last.test_loss);
-            for (name, scores) in [("noisy weights", last.noisy), ("average of weights", last.average)] {
-                if let Some(Scores { test_accuracy, test_loss, .. }) = scores {
-                    text.push_str(&format!("\n{name}: test accuracy {test_accuracy:.4}, test loss {test_loss:.4}"));
-                }
-            }
-            text
-        }
-        None => "no step was taken".to_owned(),
-    };
-    if let Some(trace) = &trace {
+    figure::run(&title, &epochs, &steps).save(&out.join("curves"))?;
+    let mut text = scores_text(epochs.last());
+    if let Some(trace) = &done.trace {
         text.push_str(&format!("\nHessian trace {:.2} ± {:.2} (standard error)", trace.trace, trace.standard_error));
     }
-    if let Some(times) = &times {
+    if let Some(times) = &done.times {
         text.push_str(&format!("\n\n{}", kernel_times(times)));
     }
     text.push_str(&format!("\nwritten to {}", out.display()));
-    let (exit, status) = match result.status {
-        Status::Finished => (Exit::Done, "finished".to_owned()),
-        Status::Interrupted => (Exit::Interrupted, "interrupted".to_owned()),
-        Status::Diverged { step } => (Exit::Diverged, format!("diverged at step {step}")),
+    let exit = match result.status {
+        Status::Finished => Exit::Done,
+        Status::Interrupted => Exit::Interrupted,
+        Status::Diverged { .. } => Exit::Diverged,
     };
     if exit != Exit::Done {
-        eprintln!("{status}; what was reached is saved");
+        eprintln!("{}; what was reached is saved, `jostle train --resume {}` goes on from before", done.status, out.display());
     }
     let output = json!({
-        "status": status, "out": out, "config": config, "adapter": gpu.adapter_name(),
-        "final": result.epochs.last(), "hessian_trace": trace, "kernels": times,
+        "status": done.status, "out": out, "config": config, "adapter": done.adapter,
+        "final": epochs.last(), "hessian_trace": done.trace, "kernels": done.times,
     });
     context.print(&output, &text)?;
     Ok(exit)
 }
 
+/// The run of the command line, begun or gone on with, and its folder.
+fn session(args: &Args) -> Result<(Session, PathBuf), CliError> {
+    if let Some(run) = &args.resume {
+        let mut notify = |text: &str| eprintln!("{text}");
+        let session = Session::resume(run, &args.options, args.session, args.force, &mut notify)?;
+        return Ok((session, run.clone()));
+    }
+    let config = RunConfig::resolve(args.config.as_deref(), &args.options)?;
+    let out = run_folder(&args.out, "metrics.jsonl", args.overwrite)?;
+    let session = Session::new(&out, config, args.session)?;
+    let resolved = toml::to_string(session.config()).map_err(|error| CliError::Usage(error.to_string()))?;
+    write_text(&out.join("config.toml"), &resolved)?;
+    Ok((session, out))
+}
+
+/// What is taken from the trained network before it goes.
+struct Done {
+    adapter: String,
+    status: String,
+    trace: Option<TraceEstimate>,
+    times: Option<Vec<KernelTime>>,
+}
+
+fn finish(
+    trainer: &Trainer<'_>,
+    result: &RunResult,
+    profile: Option<Profile>,
+    (args, out): (&Args, &Path),
+) -> Result<Done, TrainError> {
+    let gpu = trainer.gpu();
+    nn::save(gpu, &trainer.model, &trainer.arena, &trainer.arena.weights, &out.join("weights.safetensors"))?;
+    if let Some(average) = trainer.average() {
+        nn::save(gpu, &trainer.model, &trainer.arena, average, &out.join("weights-average.safetensors"))?;
+    }
+    let options = |probes| TraceOptions { probes, ..TraceOptions::default() };
+    let trace = args.hessian.map(|probes| trainer.hessian_trace(None, options(probes))).transpose()?;
+    Ok(Done {
+        adapter: gpu.adapter_name().to_owned(),
+        status: status_text(&result.status, trainer),
+        trace,
+        times: profile.map(|profile| profile.times()),
+    })
+}
+
+/// How a run ended; where it diverged, with the step, what was noisy, and how much.
+fn status_text(status: &Status, trainer: &Trainer<'_>) -> String {
+    match status {
+        Status::Finished => "finished".to_owned(),
+        Status::Interrupted => "interrupted".to_owned(),
+        Status::Diverged { step, group, sigma } => {
+            let params = trainer.model.graph.params();
+            let of_group = group.and_then(|group| trainer.scheme().groups().get(group));
+            let names = of_group.map(|tensors| tensors.iter().map(|t| params[*t].name.as_str()).collect::<Vec<_>>());
+            let noisy = names.map_or(String::new(), |names| format!(" on {}", names.join(", ")));
+            format!("diverged: the loss of step {step} is not finite (noise{noisy} of sigma {sigma})")
+        }
+    }
+}
+
+fn epoch_line(record: &EpochRecord) -> String {
+    format!(
+        "epoch {:>3}  train loss {:.4}  test loss {:.4}  test accuracy {:.4}  {:.0} samples/s",
+        record.epoch, record.train_loss, record.test_loss, record.test_accuracy, record.samples_per_second
+    )
+}
+
+fn scores_text(last: Option<&EpochRecord>) -> String {
+    let Some(last) = last else { return "no step was taken".to_owned() };
+    let mut text = format!("test accuracy {:.4}, test loss {:.4}", last.test_accuracy, last.test_loss);
+    for (name, scores) in [("noisy weights", last.noisy), ("average of weights", last.average)] {
+        if let Some(Scores { test_accuracy, test_loss, .. }) = scores {
+            text.push_str(&format!("\n{name}: test accuracy {test_accuracy:.4}, test loss {test_loss:.4}"));
+        }
+    }
+    text
+}
+
 /// The profile as a table.
-pub(super) fn kernel_times(times: &[jostle::gpu::KernelTime]) -> String {
+pub(super) fn kernel_times(times: &[KernelTime]) -> String {
     let total: f64 = times.iter().map(|time| time.total_ms).sum();
     let rows = times
         .iter()

@@ -52,6 +52,8 @@ pub struct Gpu {
     kernels: Mutex<HashMap<KernelKey, Arc<Mutex<Option<Kernel>>>>>,
     pub(super) pipeline_cache: Option<PipelineCache>,
     failure: Arc<Mutex<Option<GpuError>>>,
+    /// Why the device was lost, once it was.
+    loss: Arc<Mutex<Option<String>>>,
     unused: OnceLock<Buffer>,
     in_flight: Mutex<VecDeque<wgpu::SubmissionIndex>>,
 }
@@ -113,8 +115,8 @@ impl Gpu {
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|error| GpuError::RequestDevice { adapter: info.name.clone(), reason: error.to_string() })?;
-        let failure = Arc::new(Mutex::new(None));
-        watch(&device, &failure);
+        let (failure, loss) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
+        watch(&device, &failure, &loss);
         let granted = device.limits();
         let limits = Limits {
             buffer_bytes: granted.max_buffer_size,
@@ -134,6 +136,7 @@ impl Gpu {
             kernels: Mutex::default(),
             pipeline_cache,
             failure,
+            loss,
             unused: OnceLock::new(),
             in_flight: Mutex::default(),
         })
@@ -323,12 +326,26 @@ impl Gpu {
         (value, first)
     }
 
-    /// The first failure that wgpu reported outside of a scope (a lost device, say).
+    /// The first failure that wgpu reported outside of a scope; of a lost device every time.
     ///
     /// # Errors
-    /// That failure, once.
+    /// That failure.
     pub fn check(&self) -> Result<(), GpuError> {
-        lock(&self.failure).take().map_or(Ok(()), Err)
+        let lost = self.lost();
+        let failure = lock(&self.failure).take();
+        lost.or(failure).map_or(Ok(()), Err)
+    }
+
+    /// The loss of the device, if it is lost: whatever else was reported since follows from it.
+    #[must_use]
+    pub fn lost(&self) -> Option<GpuError> {
+        lock(&self.loss).clone().map(|reason| GpuError::DeviceLost { reason })
+    }
+
+    /// Destroys the device, after which everything fails as after a driver's reset: for tests of what follows.
+    #[doc(hidden)]
+    pub fn destroy(&self) {
+        self.device.destroy();
     }
 
     /// Waits until everything submitted is done.
@@ -374,7 +391,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Keeps the first uncaptured error and a device loss where [`Gpu::check`] finds them.
-fn watch(device: &wgpu::Device, failure: &Arc<Mutex<Option<GpuError>>>) {
+fn watch(device: &wgpu::Device, failure: &Arc<Mutex<Option<GpuError>>>, loss: &Arc<Mutex<Option<String>>>) {
     let slot = Arc::clone(failure);
     device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
         let what = "a recorded command".to_owned();
@@ -384,10 +401,8 @@ fn watch(device: &wgpu::Device, failure: &Arc<Mutex<Option<GpuError>>>) {
             _ => GpuError::Validation { what, reason },
         });
     }));
-    let slot = Arc::clone(failure);
-    device.set_device_lost_callback(move |cause, reason| {
-        if cause != wgpu::DeviceLostReason::Destroyed {
-            *lock(&slot) = Some(GpuError::DeviceLost { reason });
-        }
+    let slot = Arc::clone(loss);
+    device.set_device_lost_callback(move |_, reason| {
+        *lock(&slot) = Some(reason);
     });
 }

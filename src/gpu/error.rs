@@ -113,7 +113,7 @@ pub enum GpuError {
         reason: String,
     },
     /// The device was lost (driver reset, watchdog, unplugged).
-    #[error("the device was lost ({reason}); what was saved before stays, start again from it")]
+    #[error("the device was lost ({reason})")]
     DeviceLost {
         /// The driver's words.
         reason: String,

@@ -26,6 +26,7 @@ pub(super) static BATCH_NORM_FINISH: KernelSpec = KernelSpec {
     entry: "batch_norm_finish",
     source: concat!(
         include_str!("../../shaders/batch_norm_finish.wgsl"),
+        include_str!("../../shaders/shared/finite.wgsl"),
         include_str!("../../shaders/shared/index.wgsl"),
     ),
     bindings: &[

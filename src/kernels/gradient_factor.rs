@@ -9,6 +9,7 @@ pub(super) static GRADIENT_FACTOR: KernelSpec = KernelSpec {
     source: concat!(
         include_str!("../../shaders/gradient_factor.wgsl"),
         include_str!("../../shaders/shared/scaling.wgsl"),
+        include_str!("../../shaders/shared/finite.wgsl"),
     ),
     bindings: &[("partials", Access::Read), ("scaling", Access::ReadWrite)],
     immediate_bytes: size_of::<Values>() as u32,
@@ -49,34 +50,51 @@ struct Values {
     growth_interval: u32,
 }
 
+/// What the factor of gradients does beside taking the loss scale off.
+#[derive(Clone, Copy, Debug)]
+pub struct FactorRules {
+    /// The largest norm of the gradients over the whole arena, whose padding has to be 0; `None` does not clip.
+    pub limit: Option<f32>,
+    /// Leaves out updates whose gradients are not finite.
+    pub skips: bool,
+    /// Steps without an overflow after which the loss scale doubles.
+    pub growth_interval: u32,
+}
+
 /// The planned factor of one arena's gradients, which the update takes from the arena's `scaling`.
 #[derive(Debug)]
 pub struct GradientFactor {
     norms: Norms,
     factor: Dispatch,
+    skips: bool,
 }
 
 impl GradientFactor {
-    /// Plans `min(1, limit / (norm of grads + 1e-6))`, the norm over the whole arena, whose padding has to be 0; `None` does
-    /// not clip. Where the network sees f16 it also takes the loss scale off, leaves out updates whose gradients are
-    /// not finite, and moves the loss scale.
+    /// Plans `min(1, limit / (norm of grads + 1e-6))`. Where the network sees f16 it also takes the loss scale off and moves
+    /// it.
     ///
     /// Source: `torch.nn.utils.clip_grad_norm_`, `torch.amp.GradScaler`.
     ///
     /// # Errors
     /// As [`Gpu::buffer`], and where a kernel does not compile.
-    pub fn new(gpu: &Gpu, arena: &Arena, limit: Option<f32>, growth_interval: u32) -> Result<Self, GpuError> {
+    pub fn new(gpu: &Gpu, arena: &Arena, rules: FactorRules) -> Result<Self, GpuError> {
         let norms = Norms::new(gpu, &arena.grads)?;
         let partials = norms.partials();
         let values = Values {
             partials: (partials.len() / 2) as u32,
-            limit: limit.unwrap_or(f32::INFINITY),
-            growth_interval: growth_interval.max(1),
+            limit: rules.limit.unwrap_or(f32::INFINITY),
+            growth_interval: rules.growth_interval.max(1),
         };
-        let constants = [flag("MIXED", arena.element == Element::Half)];
+        let constants = [flag("SKIPS", rules.skips), flag("MIXED", arena.element == Element::Half)];
         let views = [&partials, &arena.scaling.view()];
         let factor = gpu.dispatch(&GRADIENT_FACTOR, &constants, Grid([1; 3]), &views, bytemuck::bytes_of(&values))?;
-        Ok(Self { norms, factor })
+        Ok(Self { norms, factor, skips: rules.skips })
+    }
+
+    /// Whether updates with gradients that are not finite are left out.
+    #[must_use]
+    pub fn skips(&self) -> bool {
+        self.skips
     }
 
     /// Records the factor of what the gradients' arena holds.

@@ -49,7 +49,7 @@ pub use factored::{Factored, FactoredModel, FactoredViews};
 pub use filter_norm::FilterNorms;
 pub use flatten::flatten;
 pub use gather::{Augmentation, Gather, GatherViews};
-pub use gradient_factor::{GROWTH_INTERVAL, GradientFactor, GradientScaling};
+pub use gradient_factor::{FactorRules, GROWTH_INTERVAL, GradientFactor, GradientScaling};
 pub use init_uniform::init_uniform;
 pub use loss_tangent::{LossTangent, loss_tangent};
 pub use matmul::{Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, matmul};

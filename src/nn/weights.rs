@@ -4,13 +4,13 @@ use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
     fs,
-    io::Write,
     path::Path,
 };
 
 use safetensors::{Dtype, SafeTensors, View, serialize};
 
 use crate::{
+    durable,
     gpu::{Buffer, Gpu, GpuError, View as GpuView},
     kernels::Arena,
 };
@@ -58,21 +58,17 @@ pub fn write_tensors(
     tensors: &[NamedTensor],
     metadata: HashMap<String, String>,
 ) -> Result<(), WeightsError> {
-    let views = tensors.iter().map(|tensor| (tensor.name.as_str(), Borrowed(tensor)));
-    let bytes = serialize(views, Some(metadata))
+    let bytes = tensor_bytes(tensors, metadata)
         .map_err(|error| WeightsError::Format { path: path.to_owned(), reason: error.to_string() })?;
-    replace(path, &bytes).map_err(|source| WeightsError::Io { path: path.to_owned(), source })
+    durable::write_file(path, &bytes).map_err(|source| WeightsError::Io { path: path.to_owned(), source })
 }
 
-/// Writes beside the target and renames, so that a crash leaves the old file.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".part");
-    let part = Path::new(&name);
-    let mut file = fs::File::create(part)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(part, path)
+/// A safetensors file of tensors with metadata.
+pub(crate) fn tensor_bytes(
+    tensors: &[NamedTensor],
+    metadata: HashMap<String, String>,
+) -> Result<Vec<u8>, safetensors::SafeTensorError> {
+    serialize(tensors.iter().map(|tensor| (tensor.name.as_str(), Borrowed(tensor))), Some(metadata))
 }
 
 /// PyTorch's count of the batches that a batch norm has seen, an integer that nothing here needs.
@@ -84,7 +80,12 @@ const IGNORED: &str = ".num_batches_tracked";
 /// [`WeightsError::Io`], [`WeightsError::Format`], or [`WeightsError::Tensor`] for another type than f32.
 pub fn read_tensors(path: &Path) -> Result<Vec<NamedTensor>, WeightsError> {
     let bytes = fs::read(path).map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
-    let file = SafeTensors::deserialize(&bytes)
+    parse_tensors(&bytes, path)
+}
+
+/// As [`read_tensors`], of the bytes of the file at `path`.
+pub(crate) fn parse_tensors(bytes: &[u8], path: &Path) -> Result<Vec<NamedTensor>, WeightsError> {
+    let file = SafeTensors::deserialize(bytes)
         .map_err(|error| WeightsError::Format { path: path.to_owned(), reason: error.to_string() })?;
     let mut tensors = Vec::with_capacity(file.len());
     for (name, view) in file.tensors().into_iter().filter(|(name, _)| !name.ends_with(IGNORED)) {
@@ -120,13 +121,24 @@ fn state<'m>(
 /// # Errors
 /// [`WeightsError::Io`], or [`WeightsError::Gpu`] where reading back fails.
 pub fn save(gpu: &Gpu, model: &Model, arena: &Arena, buffer: &Buffer, path: &Path) -> Result<(), WeightsError> {
+    write_tensors(path, &tensors(gpu, model, arena, buffer)?, metadata(model))
+}
+
+/// The parameters in one of an arena's buffers, and the running statistics, under the model's names.
+///
+/// # Errors
+/// [`WeightsError::Gpu`] where reading back fails.
+pub(crate) fn tensors(gpu: &Gpu, model: &Model, arena: &Arena, buffer: &Buffer) -> Result<Vec<NamedTensor>, WeightsError> {
     let mut tensors = Vec::new();
     for tensor in state(model, arena, buffer) {
         let (name, shape, view) = tensor?;
         tensors.push(NamedTensor { name: name.to_owned(), shape, values: gpu.read(&view)? });
     }
-    let metadata = HashMap::from([("model".to_owned(), model.description.clone())]);
-    write_tensors(path, &tensors, metadata)
+    Ok(tensors)
+}
+
+pub(crate) fn metadata(model: &Model) -> HashMap<String, String> {
+    HashMap::from([("model".to_owned(), model.description.clone())])
 }
 
 /// Reads the clean weights and the running statistics of a model; every tensor must be there, in shape, and no other.
@@ -134,11 +146,24 @@ pub fn save(gpu: &Gpu, model: &Model, arena: &Arena, buffer: &Buffer, path: &Pat
 /// # Errors
 /// [`WeightsError`] naming file and tensor.
 pub fn load(gpu: &Gpu, model: &Model, arena: &Arena, path: &Path) -> Result<(), WeightsError> {
+    let tensors = read_tensors(path)?;
+    place(gpu, model, arena, &arena.weights, tensors, path)
+}
+
+/// Writes tensors of the file at `path` to where [`tensors`] reads them.
+pub(crate) fn place(
+    gpu: &Gpu,
+    model: &Model,
+    arena: &Arena,
+    buffer: &Buffer,
+    tensors: Vec<NamedTensor>,
+    path: &Path,
+) -> Result<(), WeightsError> {
     let found: HashMap<String, NamedTensor> =
-        read_tensors(path)?.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+        tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
     let path = path.to_owned();
     let mut expected = HashSet::new();
-    for tensor in state(model, arena, &arena.weights) {
+    for tensor in state(model, arena, buffer) {
         let (name, shape, view) = tensor?;
         let Some(tensor) = found.get(name) else {
             let mut present: Vec<&str> = found.keys().map(String::as_str).collect();

@@ -41,6 +41,14 @@ pub struct StepNoise {
     pub group: Option<usize>,
 }
 
+impl StepNoise {
+    /// Standard deviation of the noise on each noisy weight; 0 where none is.
+    #[must_use]
+    pub fn sigma(&self) -> f64 {
+        if self.ranges.iter().any(|range| range.noisy) { f64::from(self.values.sigma) } else { 0.0 }
+    }
+}
+
 impl Scheme {
     /// Groups the tensors of a model; `tensors` in the order of `layout`.
     #[must_use]

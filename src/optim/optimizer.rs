@@ -126,6 +126,20 @@ impl Optimizer {
         &self.state
     }
 
+    /// The state's arenas with PyTorch's names for them.
+    pub fn named_state(&self) -> impl Iterator<Item = (&'static str, &Buffer)> {
+        let names: &[&str] = match self.update {
+            Update::Sgd(_) => &["momentum_buffer"],
+            Update::Adam(_) => &["exp_avg", "exp_avg_sq"],
+        };
+        names.iter().copied().zip(&self.state)
+    }
+
+    /// Goes on as after so many updates.
+    pub fn set_steps_done(&mut self, steps: u64) {
+        self.steps = i32::try_from(steps).unwrap_or(i32::MAX);
+    }
+
     /// Records `weights <- step(weights, grads)` and `weights_eff <- weights + noise` of the next step.
     ///
     /// # Errors
@@ -137,7 +151,7 @@ impl Optimizer {
         learning_rate: f64,
         next: &StepNoise,
     ) -> Result<(), GpuError> {
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         let of = &self.config;
         match &self.update {
             Update::Sgd(update) => {

@@ -2,7 +2,7 @@
 
 use crate::{analysis::TraceEstimate, gpu::Gpu};
 
-use super::{Control, Event, Prepared, RunConfig, RunResult, TrainError, Trainer, run};
+use super::{Control, Event, OnNan, Prepared, RunConfig, RunResult, TrainError, Trainer, run};
 
 /// One arm: a label and a configuration, whose seed is replaced by each seed in turn.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ pub type Finish<'a> = dyn FnMut(&Trainer<'_>) -> Result<Option<Traces>, TrainErr
 /// `observe` hears of (arm, seed, event).
 ///
 /// # Errors
-/// The first error of a run.
+/// The first error of a run; [`TrainError::Config`] for an arm that would go back to checkpoints.
 pub fn compare(
     gpu: &Gpu,
     arms: Vec<Arm>,
@@ -53,6 +53,10 @@ pub fn compare(
     let mut all = Vec::with_capacity(arms.len());
     let mut stopped = false;
     for arm in arms {
+        if arm.config.on_nan == OnNan::HalveSigma {
+            let reason = "halve-sigma goes back to a checkpoint, which compared runs do not keep".to_owned();
+            return Err(TrainError::Config { key: "on-nan".to_owned(), reason });
+        }
         let prepared = Prepared::load(&arm.config)?;
         let mut of = ArmRuns { arm, seeds: Vec::new(), runs: Vec::new(), traces: Vec::new() };
         for seed in seeds {

@@ -12,7 +12,7 @@ use crate::{
     optim::{LearningRate, LearningRateSchedule, OptimizerConfig, OptimizerKind},
 };
 
-use super::{Normalise, Options, Precision, TrainError};
+use super::{Normalise, OnNan, Options, Precision, TrainError};
 
 /// A resolved configuration: what was run, as saved in the run's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +63,7 @@ pub struct RunConfig {
     pub label_smoothing: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
+    pub on_nan: OnNan,
     pub accumulate: usize,
     pub warmup_steps: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,6 +118,7 @@ impl Default for RunConfig {
             cutout: 0,
             label_smoothing: 0.0,
             clip_norm: None,
+            on_nan: OnNan::Stop,
             accumulate: 1,
             warmup_steps: 0,
             ema: None,
@@ -135,10 +137,7 @@ impl RunConfig {
     /// # Errors
     /// [`TrainError::Io`] or [`TrainError::Config`] naming file or key.
     pub fn resolve(file: Option<&Path>, options: &Options) -> Result<Self, TrainError> {
-        let broken = |key: String| {
-            move |error: &dyn std::fmt::Display| TrainError::Config { key, reason: error.to_string().trim().to_owned() }
-        };
-        let mut table = match file {
+        let table = match file {
             None => toml::Table::new(),
             Some(path) => {
                 let text =
@@ -149,6 +148,19 @@ impl RunConfig {
                 text.parse().map_err(|error| broken(key)(&error))?
             }
         };
+        Self::overlaid(table, options)
+    }
+
+    /// This one, but for the options that are given; checked.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] naming the key.
+    pub fn with(&self, options: &Options) -> Result<Self, TrainError> {
+        let table = toml::Table::try_from(self).map_err(|error| broken("configuration".to_owned())(&error))?;
+        Self::overlaid(table, options)
+    }
+
+    fn overlaid(mut table: toml::Table, options: &Options) -> Result<Self, TrainError> {
         let given = toml::Table::try_from(options).map_err(|error| broken("options".to_owned())(&error))?;
         table.extend(given);
         let config: Self = table.try_into().map_err(|error| broken("configuration".to_owned())(&error))?;
@@ -264,4 +276,9 @@ impl RunConfig {
             .parse()
             .map_err(|error| TrainError::Config { key: "batch-order".to_owned(), reason: format!("{error}") })
     }
+}
+
+/// An error of a TOML reader as one of the configuration.
+fn broken(key: String) -> impl FnOnce(&dyn std::fmt::Display) -> TrainError {
+    move |error| TrainError::Config { key, reason: error.to_string().trim().to_owned() }
 }

@@ -10,6 +10,8 @@ use crate::{
     nn::{ModelError, WeightsError},
 };
 
+use super::CheckpointError;
+
 /// Errors of training; each is one sentence a person can act on.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
@@ -56,6 +58,41 @@ pub enum TrainError {
         outputs: usize,
         /// Classes.
         classes: usize,
+    },
+    /// Checkpoints.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// Metrics that are not those of the run.
+    #[error("{}: {reason}", path.display())]
+    Metrics {
+        /// The file.
+        path: PathBuf,
+        /// Expected and found.
+        reason: String,
+    },
+    /// A run ended by an error after it had written a checkpoint.
+    #[error("{source}; the checkpoint of step {step} stays: go on with --resume {}", run.display())]
+    Stopped {
+        /// What ended it.
+        source: Box<TrainError>,
+        /// Steps done in the last checkpoint.
+        step: u64,
+        /// The run's folder.
+        run: PathBuf,
+    },
+    /// The step's buffers do not fit the adapter or its memory.
+    #[error("{model} with batches of {batch} does not fit {adapter}: {reason}; {advice}")]
+    Memory {
+        /// The model.
+        model: String,
+        /// Samples of a batch.
+        batch: usize,
+        /// The adapter.
+        adapter: String,
+        /// Bytes needed and there.
+        reason: String,
+        /// The largest batch that fits.
+        advice: String,
     },
     /// A configuration that makes no sense.
     #[error("{key}: {reason}")]

@@ -1,6 +1,7 @@
 //! Training: configuration, the loop, evaluation, metrics, and arms compared over seeds.
 
 mod calibrate;
+mod checkpoint;
 mod compare;
 mod config;
 mod device_data;
@@ -8,13 +9,16 @@ mod error;
 mod evaluate;
 mod footprint;
 mod normalise;
+mod on_nan;
 mod options;
 mod precision;
 mod prepared;
 mod record;
 mod run;
+mod session;
 mod trainer;
 
+pub use checkpoint::{CheckpointError, Interval, KeepOptions, Manifest, Position};
 pub use compare::{Arm, ArmRuns, Finish, Traces, compare};
 pub use config::RunConfig;
 pub use device_data::DeviceData;
@@ -22,9 +26,11 @@ pub use error::TrainError;
 pub use evaluate::Evaluator;
 pub use footprint::Footprint;
 pub use normalise::Normalise;
+pub use on_nan::OnNan;
 pub use options::Options;
 pub use precision::Precision;
 pub use prepared::Prepared;
 pub use record::{EpochRecord, Evaluation, MetricsFile, MetricsFiles, Scores, StepRecord};
 pub use run::{Control, Event, RunResult, Status, run};
+pub use session::{OnDeviceLost, Session, SessionOptions, Told};
 pub use trainer::Trainer;

@@ -10,7 +10,7 @@ use crate::{
     optim::{LearningRateSchedule, OptimizerKind},
 };
 
-use super::{Normalise, Precision};
+use super::{Normalise, OnNan, Precision};
 
 /// Options as given: absent ones keep the value of the file or the default.
 ///
@@ -179,6 +179,11 @@ pub struct Options {
     #[arg(long, value_name = "NORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
+    /// Where the loss is NaN or infinite: stop; skip, which leaves out updates whose gradients are not finite; or
+    /// halve-sigma, which goes back to the last checkpoint with half the noise [stop]
+    #[arg(long, value_name = "WHAT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_nan: Option<OnNan>,
     /// Batches whose gradients make one step; more than an epoch has make it full-batch [1]
     #[arg(long, value_name = "BATCHES")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,12 +1,12 @@
 //! What a run writes down: JSON Lines, one object a line, told apart by `kind`.
 
 use std::{
-    fs::File,
-    io::{BufWriter, Write},
+    fs::{self, File},
+    io::{BufWriter, Seek, Write},
     path::{Path, PathBuf},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::TrainError;
 
@@ -20,13 +20,15 @@ pub struct Evaluation {
 }
 
 /// Mean loss and accuracy over both parts of the data.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// Mean loss over the training data.
+    #[serde(deserialize_with = "number")]
     pub train_loss: f64,
     /// Accuracy over the training data.
     pub train_accuracy: f64,
     /// Mean loss over the test data.
+    #[serde(deserialize_with = "number")]
     pub test_loss: f64,
     /// Accuracy over the test data.
     pub test_accuracy: f64,
@@ -58,7 +60,7 @@ impl Scores {
 }
 
 /// One logged step.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// Step, from 0.
     pub step: u64,
@@ -69,45 +71,55 @@ pub struct StepRecord {
     /// Standard deviation of the noise on each noisy weight.
     pub sigma: f64,
     /// The noisy group in mode `layer`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<usize>,
     /// Mean loss of the batch at the noisy weights.
+    #[serde(deserialize_with = "number")]
     pub loss: f64,
 }
 
 /// One epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// Epochs done.
     pub epoch: u64,
     /// Steps done.
     pub step: u64,
     /// Mean loss over the training data, clean weights.
+    #[serde(deserialize_with = "number")]
     pub train_loss: f64,
     /// Accuracy over the training data, clean weights.
     pub train_accuracy: f64,
     /// Mean loss over the test data, clean weights.
+    #[serde(deserialize_with = "number")]
     pub test_loss: f64,
     /// Accuracy over the test data, clean weights.
     pub test_accuracy: f64,
     /// At noisy weights, the mean over a few draws, where asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noisy: Option<Scores>,
     /// At the moving average of the weights, where it is kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub average: Option<Scores>,
     /// In f16: what the gradient of the loss is multiplied by.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<f32>,
-    /// In f16: updates left out so far because a gradient had overflowed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// In f16, and where non-finite gradients are to be skipped: updates left out so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped_steps: Option<u32>,
     /// Sum of the weights' magnitudes.
+    #[serde(deserialize_with = "number")]
     pub l1_norm: f64,
     /// Root of the sum of the weights' squares.
+    #[serde(deserialize_with = "number")]
     pub l2_norm: f64,
     /// Training samples a second, evaluation left out.
     pub samples_per_second: f64,
+}
+
+/// JSON has no NaN and no infinity: they are written as null, and read as NaN.
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
 #[derive(Serialize)]
@@ -115,6 +127,13 @@ pub struct EpochRecord {
 enum Line<'a> {
     Step(&'a StepRecord),
     Epoch(&'a EpochRecord),
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+enum OwnedLine {
+    Step(StepRecord),
+    Epoch(EpochRecord),
 }
 
 /// `metrics.jsonl`.
@@ -133,6 +152,51 @@ impl MetricsFile {
             Ok(file) => Ok(Self { path, file: BufWriter::new(file) }),
             Err(source) => Err(TrainError::Io { path, source }),
         }
+    }
+
+    /// Goes on after the first `bytes` of a file; what follows them, rows of steps that are to be taken again, is cut off.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`]; [`TrainError::Metrics`] for a file that is shorter.
+    pub fn go_on(path: &Path, bytes: u64) -> Result<Self, TrainError> {
+        let io = |source| TrainError::Io { path: path.to_owned(), source };
+        let mut file = File::options().write(true).open(path).map_err(io)?;
+        let found = file.metadata().map_err(io)?.len();
+        if found < bytes {
+            let reason = format!("holds {found} bytes, the checkpoint goes on after {bytes}");
+            return Err(TrainError::Metrics { path: path.to_owned(), reason });
+        }
+        file.set_len(bytes).and_then(|()| file.seek(std::io::SeekFrom::End(0))).map_err(io)?;
+        Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
+    }
+
+    /// The rows of a file.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`]; [`TrainError::Metrics`] for a line that is no row, with its number.
+    pub fn read(path: &Path) -> Result<(Vec<StepRecord>, Vec<EpochRecord>), TrainError> {
+        let text = fs::read_to_string(path).map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
+        let (mut steps, mut epochs) = (Vec::new(), Vec::new());
+        for (index, line) in text.lines().enumerate() {
+            match serde_json::from_str(line) {
+                Ok(OwnedLine::Step(record)) => steps.push(record),
+                Ok(OwnedLine::Epoch(record)) => epochs.push(record),
+                Err(error) => {
+                    let reason = format!("line {}: {error}", index + 1);
+                    return Err(TrainError::Metrics { path: path.to_owned(), reason });
+                }
+            }
+        }
+        Ok((steps, epochs))
+    }
+
+    /// Makes what was written durable; returns the bytes of the file.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`].
+    pub fn sync(&mut self) -> Result<u64, TrainError> {
+        let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
+        synced.and_then(|()| self.file.stream_position()).map_err(|source| TrainError::Io { path: self.path.clone(), source })
     }
 
     fn write(&mut self, line: &Line<'_>) -> Result<(), TrainError> {

@@ -7,7 +7,10 @@ use crate::{
     gpu::{PendingRead, Profile},
 };
 
-use super::{EpochRecord, RunConfig, Scores, StepRecord, TrainError, Trainer, trainer::RING};
+use super::{
+    EpochRecord, OnNan, Position, Precision, RunConfig, Scores, StepRecord, TrainError, Trainer, checkpoint::Keeper,
+    trainer::RING,
+};
 
 /// What the loop tells as it goes.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +38,7 @@ pub enum Control {
 }
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Status {
     /// All steps done.
     Finished,
@@ -45,6 +48,10 @@ pub enum Status {
     Diverged {
         /// The first such step.
         step: u64,
+        /// Its noisy group in mode `layer`.
+        group: Option<usize>,
+        /// Standard deviation of its noise.
+        sigma: f64,
     },
 }
 
@@ -64,67 +71,135 @@ struct Sent {
     valid: usize,
 }
 
-struct Loop<'a, 'g> {
+struct Loop<'a, 'g, 'k> {
     trainer: &'a mut Trainer<'g>,
     config: &'a RunConfig,
     observe: &'a mut dyn FnMut(Event) -> Result<Control, TrainError>,
+    keeper: Option<&'a mut Keeper<'k>>,
     sent: Vec<Sent>,
     reading: Option<(PendingRead, Vec<Sent>)>,
-    diverged: Option<u64>,
+    /// The step whose loss ends the run.
+    diverged: Option<StepRecord>,
+    /// Losses of the epoch under way that are finite, and the first that is not.
+    finite: u64,
+    broken: Option<StepRecord>,
     stop: bool,
     total: u64,
+    per_epoch: u64,
 }
 
-/// Trains as configured, from the weights the trainer holds; `observe` hears of every step and may fail or stop it.
+/// Trains as configured, from the weights and the step that the trainer holds; `observe` hears of every step and may fail or
+/// stop it.
 ///
 /// # Errors
 /// Those of the device and of `observe`.
 pub fn run(
     trainer: &mut Trainer<'_>,
     config: &RunConfig,
-    mut profile: Option<&mut Profile>,
+    profile: Option<&mut Profile>,
     observe: &mut dyn FnMut(Event) -> Result<Control, TrainError>,
 ) -> Result<RunResult, TrainError> {
-    let per_epoch = trainer.samples().div_ceil(trainer.step_samples()) as u64;
-    let total = config.steps.unwrap_or(config.epochs * per_epoch);
-    let epochs = total.div_ceil(per_epoch.max(1));
-    let mut of = Loop { trainer, config, observe, sent: Vec::new(), reading: None, diverged: None, stop: false, total };
+    run_kept(trainer, config, profile, None, observe)
+}
+
+/// As [`run`], with a keeper that writes metrics and checkpoints.
+pub(super) fn run_kept<'a, 'k>(
+    trainer: &'a mut Trainer<'_>,
+    config: &'a RunConfig,
+    mut profile: Option<&mut Profile>,
+    keeper: Option<&'a mut Keeper<'k>>,
+    observe: &'a mut dyn FnMut(Event) -> Result<Control, TrainError>,
+) -> Result<RunResult, TrainError> {
+    let (total, per_epoch) = (total_steps(trainer, config), steps_per_epoch(trainer));
+    let first = trainer.steps_done() / per_epoch;
+    let mut of = Loop {
+        trainer,
+        config,
+        observe,
+        keeper,
+        sent: Vec::new(),
+        reading: None,
+        diverged: None,
+        finite: 0,
+        broken: None,
+        stop: false,
+        total,
+        per_epoch,
+    };
     let mut records = Vec::new();
-    for epoch in 0..epochs {
-        records.push(of.epoch(epoch, per_epoch, profile.as_deref_mut())?);
+    for epoch in first..total.div_ceil(per_epoch) {
+        records.push(of.epoch(epoch, profile.as_deref_mut())?);
         if of.stop || of.diverged.is_some() {
             break;
         }
     }
     let status = match (of.diverged, of.stop) {
-        (Some(step), _) => Status::Diverged { step },
+        (Some(StepRecord { step, group, sigma, .. }), _) => Status::Diverged { step, group, sigma },
         (None, true) if of.trainer.steps_done() < total => Status::Interrupted,
         _ => Status::Finished,
     };
     Ok(RunResult { epochs: records, status })
 }
 
-impl Loop<'_, '_> {
+/// Steps of an epoch.
+pub(super) fn steps_per_epoch(trainer: &Trainer<'_>) -> u64 {
+    (trainer.samples().div_ceil(trainer.step_samples()) as u64).max(1)
+}
+
+/// Steps of a run.
+fn total_steps(trainer: &Trainer<'_>, config: &RunConfig) -> u64 {
+    config.steps.unwrap_or_else(|| config.epochs.saturating_mul(steps_per_epoch(trainer)))
+}
+
+impl Loop<'_, '_, '_> {
     /// Epochs that schedules run over: those of the configuration, or those that its steps make.
-    fn epochs(&self, per_epoch: u64) -> u64 {
-        if self.config.steps.is_some() { self.total.div_ceil(per_epoch) } else { self.config.epochs }
+    fn epochs(&self) -> u64 {
+        if self.config.steps.is_some() { self.total.div_ceil(self.per_epoch) } else { self.config.epochs }
     }
 
-    fn epoch(
-        &mut self,
-        epoch: u64,
-        per_epoch: u64,
-        mut profile: Option<&mut Profile>,
-    ) -> Result<EpochRecord, TrainError> {
-        let epochs = self.epochs(per_epoch);
-        let (samples, batch) = (self.trainer.samples(), self.trainer.step_samples());
-        self.trainer.begin_epoch(epoch, epoch_order(samples, self.config.batch_order()?, self.config.seed, epoch))?;
-        let epoch_rate = crate::optim::LearningRate { epochs, ..self.config.learning_rate() }.at(epoch);
+    /// Steps done of the epoch under way.
+    fn step_of_epoch(&self) -> u64 {
+        self.trainer.steps_done() % self.per_epoch
+    }
+
+    /// An epoch, or what is left of it where the trainer goes on within one; evaluation included.
+    fn epoch(&mut self, epoch: u64, profile: Option<&mut Profile>) -> Result<EpochRecord, TrainError> {
+        let order = epoch_order(self.trainer.samples(), self.config.batch_order()?, self.config.seed, epoch);
+        self.trainer.begin_epoch(epoch, order)?;
+        (self.finite, self.broken) = (0, None);
         let started = Instant::now();
-        let first_step = self.trainer.steps_done();
-        self.trainer.perturb(&self.trainer.scheme().at(first_step, epoch, epochs))?;
+        let trained = self.train(epoch, profile)?;
+        self.flush()?;
+        self.settle()?;
+        let seconds = started.elapsed().as_secs_f64();
+        if self.finite == 0 && self.diverged.is_none() {
+            self.diverged = self.broken;
+        }
+        // Before the evaluation, which may estimate batch norms anew: a run that goes on within the epoch has not done so.
+        if self.step_of_epoch() > 0 {
+            self.save(epoch)?;
+        }
+        let record = self.finish_epoch(epoch, trained as f64 / seconds)?;
+        let best = self.keeper.as_mut().is_some_and(|keeper| keeper.is_best(&record));
+        let last = self.stop || self.trainer.steps_done() >= self.total;
+        if self.step_of_epoch() == 0 && (best || last || self.is_due()) {
+            self.save(epoch + 1)?;
+        }
+        Ok(record)
+    }
+
+    /// The steps of an epoch; returns the samples trained on.
+    fn train(&mut self, epoch: u64, mut profile: Option<&mut Profile>) -> Result<usize, TrainError> {
+        let epochs = self.epochs();
+        let (samples, batch) = (self.trainer.samples(), self.trainer.step_samples());
+        let epoch_rate = crate::optim::LearningRate { epochs, ..self.config.learning_rate() }.at(epoch);
+        let done = self.step_of_epoch();
+        // Within an epoch the noisy weights are part of what was restored.
+        if done == 0 {
+            self.trainer.perturb(&self.trainer.scheme().at(self.trainer.steps_done(), epoch, epochs))?;
+        }
         let mut trained = 0;
-        for first in (0..samples).step_by(batch) {
+        for first in (0..samples).step_by(batch).skip(done as usize) {
             let step = self.trainer.steps_done();
             if step == self.total || self.stop || self.diverged.is_some() {
                 break;
@@ -136,21 +211,39 @@ impl Loop<'_, '_> {
             let next = self.trainer.scheme().at(step + 1, epoch, epochs);
             self.trainer.train_step(first, valid, rate, &next, profile.as_deref_mut())?;
             trained += valid;
-            let sigma = if now.ranges.iter().any(|range| range.noisy) { f64::from(now.values.sigma) } else { 0.0 };
-            let record = StepRecord { step, epoch, lr: rate, sigma, group: now.group, loss: 0.0 };
+            let record = StepRecord { step, epoch, lr: rate, sigma: now.sigma(), group: now.group, loss: 0.0 };
             self.sent.push(Sent { record, valid });
             if self.sent.len() >= RING / 2 {
                 self.flush()?;
             }
             self.tell(Event::Progress { step: step + 1, total: self.total })?;
+            if self.is_due() && self.step_of_epoch() > 0 && step + 1 < self.total {
+                self.save(epoch)?;
+            }
         }
+        Ok(trained)
+    }
+
+    fn is_due(&self) -> bool {
+        self.keeper.as_ref().is_some_and(|keeper| keeper.is_due(self.trainer.steps_done()))
+    }
+
+    /// Writes a checkpoint of what was done so far, unless a loss of it was no finite number: the last one before that stays.
+    fn save(&mut self, epoch: u64) -> Result<(), TrainError> {
         self.flush()?;
         self.settle()?;
-        let seconds = started.elapsed().as_secs_f64();
-        self.finish_epoch([epoch, epochs], trained as f64 / seconds)
+        let epochs = self.epochs();
+        let Some(keeper) = self.keeper.as_mut().filter(|_| self.diverged.is_none()) else { return Ok(()) };
+        let step = self.trainer.steps_done();
+        let next = self.trainer.scheme().at(step, epoch, epochs);
+        let step_of_epoch = step % self.per_epoch;
+        keeper.save(self.trainer, Position { step, epoch, step_of_epoch, sigma: next.sigma(), group: next.group })
     }
 
     fn tell(&mut self, event: Event) -> Result<(), TrainError> {
+        if let Some(keeper) = self.keeper.as_mut() {
+            keeper.record(&event)?;
+        }
         if (self.observe)(event)? == Control::Stop {
             self.stop = true;
         }
@@ -172,18 +265,25 @@ impl Loop<'_, '_> {
         let sums: Vec<[f32; 2]> = pending.wait(self.trainer.gpu())?;
         for Sent { mut record, valid } in sent {
             record.loss = f64::from(sums[(record.step % RING as u64) as usize][0]) / valid as f64;
-            if !record.loss.is_finite() && self.diverged.is_none() {
-                self.diverged = Some(record.step);
+            let broken = !record.loss.is_finite();
+            if broken {
+                self.broken = self.broken.or(Some(record));
+            } else {
+                self.finite += 1;
+            }
+            if broken && self.config.on_nan != OnNan::Skip {
+                self.diverged = self.diverged.or(Some(record));
             }
             let logged = self.config.log_every > 0 && record.step % self.config.log_every == 0;
-            if logged || self.diverged == Some(record.step) {
+            if logged || (broken && self.diverged.is_none_or(|first| first.step == record.step)) {
                 self.tell(Event::Step(record))?;
             }
         }
         Ok(())
     }
 
-    fn finish_epoch(&mut self, [epoch, epochs]: [u64; 2], samples_per_second: f64) -> Result<EpochRecord, TrainError> {
+    fn finish_epoch(&mut self, epoch: u64, samples_per_second: f64) -> Result<EpochRecord, TrainError> {
+        let epochs = self.epochs();
         self.trainer.recalibrate()?;
         let clean = self.trainer.scores()?;
         let (l1_norm, l2_norm) = self.trainer.norms()?;
@@ -191,7 +291,8 @@ impl Loop<'_, '_> {
         let noisy = (0..u64::from(self.config.eval_noisy))
             .map(|draw| self.trainer.noisy_scores(&self.trainer.scheme().at(step + draw, epoch, epochs)))
             .collect::<Result<Vec<_>, _>>()?;
-        let scaling = self.trainer.gradient_scaling()?;
+        let scaling = if self.trainer.skips() { Some(self.trainer.scaling()?) } else { None };
+        let mixed = self.config.precision == Precision::F16;
         let record = EpochRecord {
             epoch: epoch + 1,
             step,
@@ -201,7 +302,7 @@ impl Loop<'_, '_> {
             test_accuracy: clean.test_accuracy,
             noisy: Scores::mean(&noisy),
             average: self.trainer.average_scores()?,
-            loss_scale: scaling.map(|scaling| scaling.loss_scale),
+            loss_scale: scaling.filter(|_| mixed).map(|scaling| scaling.loss_scale),
             skipped_steps: scaling.map(|scaling| scaling.skipped_steps),
             l1_norm,
             l2_norm,

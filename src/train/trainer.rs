@@ -6,7 +6,7 @@ use crate::{
     gpu::{Buffer, Element, Gpu, GpuError, PendingRead, Profile, Recorder},
     graph::{BatchInfo, Loss, Mode as PlanMode, Plan, Schedule},
     kernels::{
-        Arena, EffectiveWeights, GROWTH_INTERVAL, GradientFactor, GradientScaling, LossTerms, MovingAverage,
+        Arena, EffectiveWeights, FactorRules, GROWTH_INTERVAL, GradientFactor, GradientScaling, LossTerms, MovingAverage,
         NoiseRange, Norms, Perturb,
     },
     nn::{self, Model},
@@ -15,7 +15,7 @@ use crate::{
 };
 
 use super::{
-    DeviceData, Evaluation, Evaluator, Prepared, RunConfig, Scores, Traces, TrainError,
+    DeviceData, Evaluation, Evaluator, OnNan, Prepared, RunConfig, Scores, Traces, TrainError,
     calibrate::Calibration,
     evaluate::{SetWeights, set},
 };
@@ -32,7 +32,7 @@ pub struct Trainer<'g> {
     /// Its weights and gradients.
     pub arena: Arena,
     scheme: Scheme,
-    optimizer: Optimizer,
+    pub(super) optimizer: Optimizer,
     perturb: Perturb,
     filter_scaled: bool,
     loss: Loss,
@@ -87,8 +87,14 @@ impl<'g> Trainer<'g> {
         let schedule = Schedule::stored(&model.graph, batch, mode, element)?;
         let plan = Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view(), config.loss)?;
         let evaluator = |data: &Dataset| Evaluator::new(gpu, &model, &arena, data.clone(), &normalisation, config.loss);
-        let scaled = config.clip_norm.is_some() || element == Element::Half;
-        let factor = || GradientFactor::new(gpu, &arena, config.clip_norm.map(|norm| norm as f32), GROWTH_INTERVAL);
+        let skips = element == Element::Half || config.on_nan == OnNan::Skip;
+        let scaled = config.clip_norm.is_some() || skips;
+        let rules = FactorRules {
+            limit: config.clip_norm.map(|norm| norm as f32),
+            skips,
+            growth_interval: GROWTH_INTERVAL,
+        };
+        let factor = || GradientFactor::new(gpu, &arena, rules);
         let calibrates = config.bn_recalibrate && !model.graph.stats().is_empty();
         Ok(Self {
             gpu,
@@ -128,6 +134,12 @@ impl<'g> Trainer<'g> {
     #[must_use]
     pub fn steps_done(&self) -> u64 {
         self.step
+    }
+
+    /// Goes on as after so many steps; weights and state are the caller's to restore.
+    pub(super) fn set_steps_done(&mut self, step: u64) {
+        self.step = step;
+        self.optimizer.set_steps_done(step);
     }
 
     /// The noise.
@@ -236,16 +248,19 @@ impl<'g> Trainer<'g> {
         Ok(())
     }
 
-    /// The loss scale and how many updates were left out so far; `None` in f32, which needs neither.
+    /// How gradients are scaled, and how many updates were left out so far; the loss scale is 1 in f32.
     ///
     /// # Errors
     /// As [`Gpu::read`].
-    pub fn gradient_scaling(&self) -> Result<Option<GradientScaling>, GpuError> {
-        if self.arena.element != Element::Half {
-            return Ok(None);
-        }
+    pub fn scaling(&self) -> Result<GradientScaling, GpuError> {
         let scaling: Vec<GradientScaling> = self.gpu.read(&self.arena.scaling.view())?;
-        Ok(scaling.first().copied())
+        Ok(scaling.first().copied().unwrap_or(GradientScaling::initial(self.arena.element)))
+    }
+
+    /// Whether updates with gradients that are not finite are left out.
+    #[must_use]
+    pub fn skips(&self) -> bool {
+        self.factor.as_ref().is_some_and(GradientFactor::skips)
     }
 
     /// Starts to read the ring of (loss, correct) sums; slot = step mod its length.

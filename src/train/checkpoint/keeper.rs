@@ -1,0 +1,104 @@
+//! Writes a run down as it goes: metrics, and checkpoints when they are due.
+
+use std::{collections::BTreeSet, time::Instant};
+
+use crate::train::{EpochRecord, Event, MetricsFile, RunConfig, TrainError, Trainer};
+
+use super::{
+    CheckpointError, CheckpointFolder, Identity, Interval, KeepOptions, Manifest, Position,
+    manifest::{self, Best},
+    state,
+};
+
+/// The files of a run under way.
+#[derive(Debug)]
+pub struct Keeper<'a> {
+    pub folder: &'a CheckpointFolder,
+    pub options: KeepOptions,
+    pub config: &'a RunConfig,
+    pub identity: &'a Identity,
+    metrics: MetricsFile,
+    /// Steps of the checkpoints that are worth keeping, oldest first.
+    steps: BTreeSet<u64>,
+    best: Option<Best>,
+    last: Instant,
+}
+
+impl<'a> Keeper<'a> {
+    /// Begins, or goes on after the checkpoint of `from`.
+    pub fn new(
+        folder: &'a CheckpointFolder,
+        options: KeepOptions,
+        run: (&'a RunConfig, &'a Identity),
+        metrics: MetricsFile,
+        from: Option<&Manifest>,
+    ) -> Result<Self, CheckpointError> {
+        // Those after it, if any, could not be read: the next one written takes their place.
+        let reached = from.map_or(0, |manifest| manifest.position.step);
+        let steps = folder.list()?.into_iter().map(|(step, _)| step).filter(|step| *step <= reached).collect();
+        let best = from.and_then(|manifest| manifest.best);
+        let (config, identity) = run;
+        Ok(Self { folder, options, config, identity, metrics, steps, best, last: Instant::now() })
+    }
+
+    /// Writes what the loop tells to the metrics.
+    pub fn record(&mut self, event: &Event) -> Result<(), TrainError> {
+        match event {
+            Event::Progress { .. } => Ok(()),
+            Event::Step(record) => self.metrics.step(record),
+            Event::Epoch(record) => self.metrics.epoch(record),
+        }
+    }
+
+    /// Whether it is time for a checkpoint after so many steps.
+    pub fn is_due(&self, step: u64) -> bool {
+        match self.options.checkpoint_every {
+            Interval::Never => false,
+            Interval::Steps(steps) => step.is_multiple_of(steps),
+            Interval::Time(time) => self.last.elapsed() >= time,
+        }
+    }
+
+    /// Whether an epoch's test loss is the lowest so far, which is then held to be so.
+    pub fn is_best(&mut self, record: &EpochRecord) -> bool {
+        let best = self.best.is_none_or(|best| record.test_loss < best.test_loss) && record.test_loss.is_finite();
+        if best {
+            self.best = Some(Best { step: record.step, test_loss: record.test_loss });
+        }
+        best
+    }
+
+    /// Writes a checkpoint, then removes those that are neither the last few nor the best.
+    pub fn save(&mut self, trainer: &Trainer<'_>, position: Position) -> Result<(), TrainError> {
+        let step = position.step;
+        if self.steps.last() == Some(&step) {
+            return Ok(());
+        }
+        let mut manifest = Manifest::new(self.config, self.identity, position, trainer.scaling()?);
+        let mut files = state::files(trainer, manifest.position.step_of_epoch > 0)?;
+        manifest.files = files.iter().map(|(name, _)| (*name).to_owned()).collect();
+        manifest.best = self.best;
+        // The metrics are durable before the checkpoint that counts on them is.
+        manifest.metrics_bytes = self.metrics.sync()?;
+        let path = self.folder.path(step).join(manifest::NAME);
+        let reason = |error: serde_json::Error| CheckpointError::Content { path, reason: error.to_string() };
+        files.push((manifest::NAME, manifest.to_bytes().map_err(reason)?));
+        self.folder.write(step, files)?;
+        self.steps.insert(step);
+        self.last = Instant::now();
+        self.prune()?;
+        Ok(())
+    }
+
+    fn prune(&mut self) -> Result<(), CheckpointError> {
+        let last = self.steps.iter().rev().take(self.options.keep_checkpoints);
+        let keep: BTreeSet<u64> = last.copied().chain(self.best.map(|best| best.step)).collect();
+        self.steps.retain(|step| keep.contains(step));
+        for (step, _) in self.folder.list()? {
+            if !self.steps.contains(&step) {
+                self.folder.remove(step)?;
+            }
+        }
+        Ok(())
+    }
+}

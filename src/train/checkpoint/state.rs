@@ -1,0 +1,119 @@
+//! Between a trainer and the files of a checkpoint.
+
+use std::{collections::HashMap, path::Path};
+
+use crate::{
+    gpu::Element,
+    kernels::GradientScaling,
+    nn::{self, NamedTensor, WeightsError},
+    train::{TrainError, Trainer},
+};
+
+use super::{CheckpointError, Manifest, Stored};
+
+const WEIGHTS: &str = "weights.safetensors";
+const AVERAGE: &str = "weights-average.safetensors";
+const STATE: &str = "state.safetensors";
+
+/// The noisy weights of the next step, which within an epoch the last update wrote.
+const EFFECTIVE: &str = "weights_eff";
+
+/// The files of a trainer's state; `within` an epoch the noisy weights are part of it.
+///
+/// # Errors
+/// Those of the device, or [`CheckpointError::NotFinite`].
+pub fn files(trainer: &Trainer<'_>, within: bool) -> Result<Vec<(&'static str, Vec<u8>)>, TrainError> {
+    let (gpu, model, arena) = (trainer.gpu(), &trainer.model, &trainer.arena);
+    let mut files = vec![(WEIGHTS, nn::tensors(gpu, model, arena, &arena.weights)?)];
+    if let Some(average) = trainer.average() {
+        files.push((AVERAGE, nn::tensors(gpu, model, arena, average)?));
+    }
+    let mut state = Vec::new();
+    for (role, buffer) in trainer.optimizer.named_state() {
+        for (index, param) in model.graph.params().iter().enumerate() {
+            let values = gpu.read(&arena.tensor(buffer, index)?)?;
+            state.push(NamedTensor { name: format!("{role}.{}", param.name), shape: param.shape.clone(), values });
+        }
+    }
+    if within {
+        let words = arena.layout.words();
+        let view = arena.weights_eff.view().read_as(arena.element, words)?;
+        state.push(NamedTensor { name: EFFECTIVE.to_owned(), shape: vec![words], values: gpu.read_floats(&view)? });
+    }
+    files.push((STATE, state));
+    let step = trainer.steps_done();
+    let broken = |tensor: &&NamedTensor| !tensor.values.iter().all(|value| value.is_finite());
+    if let Some(tensor) = files.iter().flat_map(|(_, tensors)| tensors).find(broken) {
+        return Err(CheckpointError::NotFinite { step, tensor: tensor.name.clone() }.into());
+    }
+    files
+        .into_iter()
+        .map(|(name, tensors)| {
+            let format = |error: safetensors::SafeTensorError| CheckpointError::Content {
+                path: name.into(),
+                reason: error.to_string(),
+            };
+            Ok((name, nn::tensor_bytes(&tensors, nn::metadata(model)).map_err(format)?))
+        })
+        .collect()
+}
+
+/// Puts a trainer where a checkpoint stands.
+///
+/// # Errors
+/// Those of the device, and [`WeightsError`] for a tensor that is not as the model's.
+pub fn restore(trainer: &mut Trainer<'_>, stored: &Stored, manifest: &Manifest) -> Result<(), TrainError> {
+    let (gpu, model, arena) = (trainer.gpu(), &trainer.model, &trainer.arena);
+    // The average first: its file repeats the running statistics, which are those of the weights' file.
+    if let Some(average) = trainer.average() {
+        let (bytes, path) = stored.file(AVERAGE)?;
+        nn::place(gpu, model, arena, average, nn::parse_tensors(bytes, &path)?, &path)?;
+    }
+    let (bytes, path) = stored.file(WEIGHTS)?;
+    nn::place(gpu, model, arena, &arena.weights, nn::parse_tensors(bytes, &path)?, &path)?;
+    let (bytes, path) = stored.file(STATE)?;
+    let mut found: HashMap<String, NamedTensor> =
+        nn::parse_tensors(bytes, &path)?.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+    for (role, buffer) in trainer.optimizer.named_state() {
+        for (index, param) in model.graph.params().iter().enumerate() {
+            let values = take(&mut found, &format!("{role}.{}", param.name), &param.shape, &path)?;
+            gpu.write(&arena.tensor(buffer, index)?, &values)?;
+        }
+    }
+    if manifest.position.step_of_epoch > 0 {
+        let values = take(&mut found, EFFECTIVE, &[arena.layout.words()], &path)?;
+        match arena.element {
+            Element::Half => {
+                let halves: Vec<half::f16> = values.iter().map(|value| half::f16::from_f32(*value)).collect();
+                gpu.write(&arena.weights_eff.view(), &halves)?;
+            }
+            _ => gpu.write(&arena.weights_eff.view(), &values)?,
+        }
+    }
+    gpu.write(&arena.scaling.view(), &[GradientScaling::from(manifest.scaling)])?;
+    trainer.set_steps_done(manifest.position.step);
+    Ok(())
+}
+
+fn take(
+    found: &mut HashMap<String, NamedTensor>,
+    name: &str,
+    shape: &[usize],
+    path: &Path,
+) -> Result<Vec<f32>, WeightsError> {
+    let path = path.to_owned();
+    match found.remove(name) {
+        Some(tensor) if tensor.shape == shape => Ok(tensor.values),
+        Some(tensor) => Err(WeightsError::Tensor {
+            path,
+            name: name.to_owned(),
+            expected: format!("{shape:?}"),
+            found: format!("{:?}", tensor.shape),
+        }),
+        None => {
+            let mut present: Vec<&str> = found.keys().map(String::as_str).collect();
+            present.sort_unstable();
+            Err(WeightsError::Missing { path, name: name.to_owned(), present: present.join(", ") })
+        }
+    }
+}

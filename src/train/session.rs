@@ -1,0 +1,297 @@
+//! A run that survives: written down as it goes, and gone on with after whatever ended it.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::gpu::{Gpu, GpuError, Profile};
+
+use super::{
+    CheckpointError, Control, Event, KeepOptions, Manifest, MetricsFile, OnNan, Options, Prepared, RunConfig, RunResult,
+    Status, TrainError, Trainer,
+    checkpoint::{self, CheckpointFolder, Identity, Keeper, RunLock, Stored},
+    run::{run_kept, steps_per_epoch},
+};
+
+/// What a run does where the device is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnDeviceLost {
+    /// It ends; the last checkpoint stays.
+    #[default]
+    Stop,
+    /// It opens the device anew and goes on from the last checkpoint.
+    Retry,
+}
+
+/// How a run is kept; changes nothing of its course.
+#[derive(Clone, Copy, Debug, Default, PartialEq, clap::Args)]
+pub struct SessionOptions {
+    /// When checkpoints are written.
+    #[command(flatten)]
+    pub keep: KeepOptions,
+    /// Where the device is lost (driver reset, watchdog): stop, or retry from the last checkpoint
+    #[arg(long, value_name = "WHAT", default_value = "stop")]
+    pub on_device_lost: OnDeviceLost,
+}
+
+/// Losses of the device without a new checkpoint between them, after which a run gives up.
+const FRUITLESS_RETRIES: u32 = 3;
+
+/// Times the noise is halved before a run gives up: to a thousandth.
+const HALVINGS: u32 = 10;
+
+/// The metrics' file in a run's folder.
+const METRICS: &str = "metrics.jsonl";
+
+/// What a session tells as it goes.
+#[derive(Clone, Debug)]
+pub enum Told<'a> {
+    /// The loop's.
+    Event(Event),
+    /// Something that was survived or passed over, in a sentence.
+    Notice(&'a str),
+}
+
+/// Hears of everything, and may stop the run.
+pub type Observe<'a> = dyn FnMut(Told<'_>) -> Result<Control, TrainError> + 'a;
+
+/// What is done with the trained network before it goes.
+pub type Finish<'a, T> = dyn FnMut(&Trainer<'_>, &RunResult, Option<Profile>) -> Result<T, TrainError> + 'a;
+
+/// A run in a folder that it holds against other processes: its metrics in `metrics.jsonl`, its checkpoints in
+/// `checkpoints/`.
+#[derive(Debug)]
+pub struct Session {
+    run: PathBuf,
+    folder: CheckpointFolder,
+    options: SessionOptions,
+    config: RunConfig,
+    prepared: Prepared,
+    /// The checkpoint to begin from.
+    from: Option<(Stored, Manifest)>,
+    /// Whether that may be one of another run.
+    force: bool,
+    _lock: RunLock,
+}
+
+/// How an attempt ended.
+enum Attempt<T> {
+    Done(RunResult, T),
+    /// The loss was no finite number, and the noise is to be halved.
+    Halve { step: u64 },
+}
+
+impl Session {
+    /// A new run in a folder that is there; checkpoints of an earlier one go.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Locked`], those of the file system, and those of [`Prepared::load`].
+    pub fn new(run: &Path, config: RunConfig, options: SessionOptions) -> Result<Self, TrainError> {
+        let prepared = Prepared::load(&config)?;
+        let lock = RunLock::take(run)?;
+        let folder = CheckpointFolder::of(run);
+        folder.clear()?;
+        Ok(Self { run: run.to_owned(), folder, options, config, prepared, from: None, force: false, _lock: lock })
+    }
+
+    /// Goes on with the run in a folder from its newest checkpoint that is whole, with its configuration but for the options
+    /// given in `changes`; `notify` hears of checkpoints that are not.
+    ///
+    /// With `force` it goes on though configuration, model, data or version are others than the checkpoint's.
+    ///
+    /// # Errors
+    /// [`CheckpointError::None`], [`CheckpointError::Damaged`], [`CheckpointError::Locked`], those of [`Prepared::load`].
+    pub fn resume(
+        run: &Path,
+        changes: &Options,
+        options: SessionOptions,
+        force: bool,
+        notify: &mut dyn FnMut(&str),
+    ) -> Result<Self, TrainError> {
+        let folder = CheckpointFolder::of(run);
+        let none = || CheckpointError::None { folder: folder.root().to_owned() };
+        if folder.list()?.is_empty() {
+            return Err(none().into());
+        }
+        let lock = RunLock::take(run)?;
+        let from = newest(&folder, notify)?.ok_or_else(none)?;
+        let config = from.1.config.with(changes)?;
+        let prepared = Prepared::load(&config)?;
+        Ok(Self { run: run.to_owned(), folder, options, config, prepared, from: Some(from), force, _lock: lock })
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// Data and model.
+    #[must_use]
+    pub fn prepared(&self) -> &Prepared {
+        &self.prepared
+    }
+
+    /// The rows of the metrics so far.
+    ///
+    /// # Errors
+    /// As [`MetricsFile::read`].
+    pub fn metrics(&self) -> Result<(Vec<super::StepRecord>, Vec<super::EpochRecord>), TrainError> {
+        MetricsFile::read(&self.run.join(METRICS))
+    }
+
+    /// Runs to the end. `open` opens the device, again after it was lost; `fit` may change the configuration to what the device
+    /// holds; `finish` sees the trained network.
+    ///
+    /// # Errors
+    /// Those of the device, the files, `observe` and `finish`; [`TrainError::Stopped`] where there is a checkpoint to go on from.
+    pub fn run<T>(
+        &mut self,
+        open: &dyn Fn() -> Result<Gpu, TrainError>,
+        profiled: bool,
+        observe: &mut Observe<'_>,
+        finish: &mut Finish<'_, T>,
+    ) -> Result<(RunResult, T), TrainError> {
+        let (mut fruitless, mut reached, mut halvings) = (0, None, 0);
+        loop {
+            let gpu = open()?;
+            let error = match self.attempt(&gpu, profiled, halvings < HALVINGS, observe, finish) {
+                Ok(Attempt::Done(result, value)) => return Ok((result, value)),
+                Ok(Attempt::Halve { step }) => {
+                    halvings += 1;
+                    self.config.sigma /= 2.0;
+                    let sigma = self.config.sigma;
+                    tell(observe, &format!("the loss of step {step} is not finite: sigma is now {sigma}"))?;
+                    None
+                }
+                Err(error) => Some(gpu.lost().map_or(error, TrainError::Gpu)),
+            };
+            if let Some(error) = error {
+                let lost = matches!(error, TrainError::Gpu(GpuError::DeviceLost { .. }));
+                let newest = self.folder.list()?.first().map(|(step, _)| *step);
+                fruitless = if newest == reached { fruitless + 1 } else { 1 };
+                reached = newest;
+                if !lost || self.options.on_device_lost == OnDeviceLost::Stop || fruitless > FRUITLESS_RETRIES {
+                    return Err(self.stopped(error, newest));
+                }
+                tell(observe, &format!("{error}; trying again"))?;
+                std::thread::sleep(Duration::from_secs(u64::from(fruitless)));
+            }
+            self.from = newest(&self.folder, &mut |text| log::warn!("{text}"))?;
+        }
+    }
+
+    /// An error with the checkpoint that stays, but where the checkpoint itself is what is wrong.
+    fn stopped(&self, error: TrainError, newest: Option<u64>) -> TrainError {
+        match (error, newest) {
+            (error @ TrainError::Checkpoint(CheckpointError::Foreign { .. }), _) | (error, None) => error,
+            (error, Some(step)) => TrainError::Stopped { source: Box::new(error), step, run: self.run.clone() },
+        }
+    }
+
+    fn attempt<T>(
+        &mut self,
+        gpu: &Gpu,
+        profiled: bool,
+        may_halve: bool,
+        observe: &mut Observe<'_>,
+        finish: &mut Finish<'_, T>,
+    ) -> Result<Attempt<T>, TrainError> {
+        let identity = Identity::new(&self.prepared, format!("{}, {}", gpu.adapter_name(), gpu.driver()));
+        let from = self.from.take();
+        if let Some((stored, manifest)) = &from {
+            self.compare(stored, manifest, &identity, observe)?;
+        }
+        let mut trainer = Trainer::new(gpu, &self.config, &self.prepared)?;
+        let path = self.run.join(METRICS);
+        let metrics = match &from {
+            Some((stored, manifest)) => {
+                restore(&mut trainer, stored, manifest)?;
+                MetricsFile::go_on(&path, manifest.metrics_bytes)?
+            }
+            None => MetricsFile::create(&path)?,
+        };
+        let manifest = from.as_ref().map(|(_, manifest)| manifest);
+        let mut keeper =
+            Keeper::new(&self.folder, self.options.keep, (&self.config, &identity), metrics, manifest)?;
+        let mut profile = profiled.then(|| Profile::new(gpu)).transpose()?;
+        let mut heard = |event| observe(Told::Event(event));
+        let result = run_kept(&mut trainer, &self.config, profile.as_mut(), Some(&mut keeper), &mut heard)?;
+        match result.status {
+            Status::Diverged { step, sigma, .. } if sigma > 0.0 && may_halve && self.config.on_nan == OnNan::HalveSigma => {
+                Ok(Attempt::Halve { step })
+            }
+            _ => finish(&trainer, &result, profile).map(|value| Attempt::Done(result, value)),
+        }
+    }
+
+    /// Holds the checkpoint to begin from against what is at hand.
+    fn compare(
+        &self,
+        stored: &Stored,
+        manifest: &Manifest,
+        identity: &Identity,
+        observe: &mut Observe<'_>,
+    ) -> Result<(), TrainError> {
+        let differences = checkpoint::differences((&manifest.config, &manifest.identity), (&self.config, identity));
+        // Halving the noise is a difference that this run made itself.
+        let own = |difference: &String| self.config.on_nan == OnNan::HalveSigma && difference.starts_with("sigma was ");
+        let differences: Vec<String> = differences.into_iter().filter(|difference| !own(difference)).collect();
+        if !differences.is_empty() && !self.force {
+            return Err(CheckpointError::Foreign { path: stored.path.clone(), differences }.into());
+        }
+        for difference in &differences {
+            tell(observe, &format!("ignored by --force: {difference}"))?;
+        }
+        let (then, now) = (&manifest.identity.adapter, &identity.adapter);
+        if then != now {
+            tell(observe, &format!("the adapter was {then}, is {now}: the run goes on, but not bit for bit"))?;
+        }
+        tell(observe, &format!("going on after step {} from {}", manifest.position.step, stored.path.display()))
+    }
+}
+
+fn tell(observe: &mut Observe<'_>, notice: &str) -> Result<(), TrainError> {
+    // Whether to stop is asked again at the next step.
+    observe(Told::Notice(notice)).map(|_| ())
+}
+
+/// The newest checkpoint that is whole; `notify` hears of those that are not.
+///
+/// # Errors
+/// [`CheckpointError::Damaged`] where there are some, and none is whole.
+fn newest(
+    folder: &CheckpointFolder,
+    notify: &mut dyn FnMut(&str),
+) -> Result<Option<(Stored, Manifest)>, CheckpointError> {
+    let mut damages = Vec::new();
+    for (step, path) in folder.list()? {
+        match checkpoint::read(&path) {
+            Ok(whole) => return Ok(Some(whole)),
+            Err(damage) => {
+                notify(&format!("the checkpoint of step {step} is damaged, looking for the one before: {damage}"));
+                damages.push(damage);
+            }
+        }
+    }
+    if damages.is_empty() {
+        return Ok(None);
+    }
+    Err(CheckpointError::Damaged { folder: folder.root().to_owned(), damages })
+}
+
+/// Puts a trainer where a checkpoint stands.
+fn restore(trainer: &mut Trainer<'_>, stored: &Stored, manifest: &Manifest) -> Result<(), TrainError> {
+    let position = &manifest.position;
+    let per_epoch = steps_per_epoch(trainer);
+    let expected = [position.step / per_epoch, position.step % per_epoch];
+    if [position.epoch, position.step_of_epoch] != expected {
+        let reason = format!(
+            "step {} is step {} of epoch {}, expected step {} of epoch {} with {per_epoch} steps an epoch",
+            position.step, position.step_of_epoch, position.epoch, expected[1], expected[0]
+        );
+        return Err(CheckpointError::Content { path: stored.path.join(checkpoint::MANIFEST), reason }.into());
+    }
+    checkpoint::restore(trainer, stored, manifest)
+}

@@ -1,0 +1,307 @@
+//! A run that is stopped and gone on with leaves what one that never stopped leaves, to the bit.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use common::{bits, device};
+use jostle::{
+    gpu::{AdapterChoice, Gpu},
+    noise::Mode,
+    optim::OptimizerKind,
+    train::{
+        Control, EpochRecord, Event, Interval, KeepOptions, Manifest, Options, Precision, RunConfig, RunResult, Session,
+        SessionOptions, Status, StepRecord, Told, TrainError, Trainer,
+    },
+};
+use tempfile::TempDir;
+
+/// Two epochs of 13 steps and 4 more.
+fn config() -> RunConfig {
+    RunConfig {
+        model: "mlp:64-24-10".to_owned(),
+        noise: Mode::Layer,
+        batch: 100,
+        steps: Some(30),
+        seed: 5,
+        log_every: 1,
+        ..RunConfig::default()
+    }
+}
+
+fn every(steps: u64) -> SessionOptions {
+    let keep = KeepOptions { checkpoint_every: Interval::Steps(steps), keep_checkpoints: 2 };
+    SessionOptions { keep, ..SessionOptions::default() }
+}
+
+/// All that a run leaves: weights with running statistics, state, and metrics, wall-clock time aside.
+#[derive(Debug, PartialEq)]
+struct Left {
+    weights: Vec<u8>,
+    files: Vec<(String, Vec<u8>)>,
+    steps: Vec<StepRecord>,
+    epochs: Vec<EpochRecord>,
+}
+
+fn open() -> Result<Gpu, TrainError> {
+    Ok(Gpu::new(&AdapterChoice::from_environment())?)
+}
+
+/// Runs until the end, or until so many steps are done.
+fn go(session: &mut Session, stop_after: Option<u64>, notices: &mut Vec<String>) -> Result<RunResult, TrainError> {
+    let mut observe = |told: Told<'_>| {
+        let mut control = Control::Continue;
+        match told {
+            Told::Notice(text) => notices.push(text.to_owned()),
+            Told::Event(Event::Progress { step, .. }) if Some(step) == stop_after => control = Control::Stop,
+            Told::Event(_) => {}
+        }
+        Ok(control)
+    };
+    let mut finish = |_: &Trainer<'_>, _: &RunResult, _| Ok(());
+    session.run(&open, false, &mut observe, &mut finish).map(|(result, ())| result)
+}
+
+fn begin(dir: &Path, config: &RunConfig, options: SessionOptions) -> Session {
+    fs::create_dir_all(dir).unwrap();
+    Session::new(dir, config.clone(), options).unwrap()
+}
+
+fn resume(dir: &Path, options: SessionOptions) -> Session {
+    Session::resume(dir, &Options::default(), options, false, &mut |notice| panic!("{notice}")).unwrap()
+}
+
+fn left(dir: &Path) -> Left {
+    let newest = checkpoints(dir).pop().unwrap();
+    let read = |name: &str| fs::read(newest.join(name)).unwrap();
+    let (steps, epochs) = jostle::train::MetricsFile::read(&dir.join("metrics.jsonl")).unwrap();
+    let timeless = |record: EpochRecord| EpochRecord { samples_per_second: 0.0, ..record };
+    let names = ["state.safetensors", "weights-average.safetensors"];
+    let there = names.into_iter().filter(|name| newest.join(name).exists());
+    Left {
+        weights: read("weights.safetensors"),
+        files: there.map(|name| (name.to_owned(), read(name))).collect(),
+        steps,
+        epochs: epochs.into_iter().map(timeless).collect(),
+    }
+}
+
+/// Folders of the checkpoints, oldest first.
+fn checkpoints(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir.join("checkpoints")).unwrap();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+fn manifest(checkpoint: &Path) -> Manifest {
+    serde_json::from_slice(&fs::read(checkpoint.join("checkpoint.json")).unwrap()).unwrap()
+}
+
+/// Stops at each of `stops` and goes on; what is left has to be what one run leaves.
+fn assert_resumes(name: &str, config: &RunConfig, stops: &[u64]) {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole");
+    let result = go(&mut begin(&whole, config, every(0)), None, &mut Vec::new()).unwrap();
+    assert_eq!(result.status, Status::Finished);
+    let expected = left(&whole);
+
+    let parts = dir.path().join("parts");
+    let result = go(&mut begin(&parts, config, every(7)), Some(stops[0]), &mut Vec::new()).unwrap();
+    assert_eq!(result.status, Status::Interrupted);
+    for stop in stops[1..].iter().copied().map(Some).chain([None]) {
+        go(&mut resume(&parts, every(7)), stop, &mut Vec::new()).unwrap();
+    }
+    let found = left(&parts);
+    assert_eq!(found.epochs, expected.epochs, "{name}");
+    assert_eq!(found.steps, expected.steps, "{name}");
+    assert!(found == expected, "{name}: weights or state differ");
+}
+
+#[test]
+fn every_noise_mode_and_optimizer_goes_on_bit_by_bit() {
+    let modes = [Mode::None, Mode::All, Mode::Layer, Mode::Model].map(|noise| (noise, OptimizerKind::Sgd));
+    let optimizers = [OptimizerKind::Adam, OptimizerKind::AdamW].map(|optimizer| (Mode::Layer, optimizer));
+    for (noise, optimizer) in modes.into_iter().chain(optimizers) {
+        let config = RunConfig { noise, optimizer, ..config() };
+        // In the first epoch, at its end, and in the last one, which ends early.
+        assert_resumes(&format!("{noise} {optimizer}"), &config, &[5, 13, 28]);
+    }
+}
+
+#[test]
+fn f16_goes_on_bit_by_bit_with_its_loss_scale() {
+    if !device().has_f16() {
+        eprintln!("skipped: no f16");
+        return;
+    }
+    for optimizer in [OptimizerKind::Sgd, OptimizerKind::Adam] {
+        // The first updates overflow at 2^16, so that the scale has moved.
+        let config = RunConfig { precision: Precision::F16, optimizer, loss: jostle::graph::Loss::Nll, ..config() };
+        assert_resumes(&format!("f16 {optimizer}"), &config, &[5, 13, 28]);
+    }
+}
+
+/// Batch norm's statistics, dropout, augmentation, accumulation, clipping, warm-up, schedules, moving average, filter noise.
+#[test]
+fn every_other_part_of_a_run_goes_on_bit_by_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = dir.path().join("net.toml");
+    let text = r#"
+        layers = [
+            { type = "conv", channels = 4, kernel = 3, padding = 1 },
+            { type = "batch-norm" },
+            { type = "relu" },
+            { type = "flatten" },
+            { type = "dropout", probability = 0.3 },
+            { type = "linear", features = 10 },
+        ]
+    "#;
+    fs::write(&model, text).unwrap();
+    let config = RunConfig {
+        model: model.display().to_string(),
+        noise: Mode::All,
+        noise_scale: jostle::noise::Scale::Filter,
+        noise_schedule: jostle::noise::SigmaSchedule::Cosine,
+        schedule: jostle::optim::LearningRateSchedule::Cosine,
+        steps: None,
+        epochs: 3,
+        subset: Some(500),
+        batch: 32,
+        accumulate: 2,
+        warmup_steps: 10,
+        clip_norm: Some(1.0),
+        ema: Some(0.9),
+        eval_noisy: 2,
+        bn_recalibrate: true,
+        crop_padding: 1,
+        flip: true,
+        label_smoothing: 0.1,
+        ..config()
+    };
+    assert_resumes("everything", &config, &[3, 8, 17]);
+}
+
+#[test]
+fn the_last_few_and_the_best_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    // So high a rate that the test loss is lowest early.
+    let config = RunConfig { lr: 0.5, steps: Some(60), ..config() };
+    go(&mut begin(dir.path(), &config, every(5)), None, &mut Vec::new()).unwrap();
+    let (_, epochs) = jostle::train::MetricsFile::read(&dir.path().join("metrics.jsonl")).unwrap();
+    let best = epochs.iter().min_by(|a, b| a.test_loss.total_cmp(&b.test_loss)).unwrap().step;
+    let steps: Vec<u64> = checkpoints(dir.path()).iter().map(|path| manifest(path).position.step).collect();
+    let mut expected = vec![best, 55, 60];
+    expected.sort_unstable();
+    expected.dedup();
+    assert_eq!(steps, expected);
+    assert!(best < 55, "the best has to be an early one for this to tell anything, was {best}");
+}
+
+#[test]
+fn weights_of_a_checkpoint_are_those_of_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = begin(dir.path(), &config(), every(0));
+    let mut weights = Vec::new();
+    let mut finish = |trainer: &Trainer<'_>, _: &RunResult, _| {
+        let gpu = trainer.gpu();
+        let path = dir.path().join("weights.safetensors");
+        jostle::nn::save(gpu, &trainer.model, &trainer.arena, &trainer.arena.weights, &path)?;
+        weights = bits(&gpu.read::<f32>(&trainer.arena.weights.view())?);
+        Ok(())
+    };
+    session.run(&open, false, &mut |_| Ok(Control::Continue), &mut finish).unwrap();
+    assert!(weights.iter().any(|bits| *bits != 0));
+    let of = |path: &Path| fs::read(path.join("weights.safetensors")).unwrap();
+    let newest = checkpoints(dir.path()).pop().unwrap();
+    assert!(of(dir.path()) == of(&newest));
+    assert_eq!(manifest(&newest).position.step, 30);
+}
+
+#[test]
+fn a_finished_run_has_nothing_to_go_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = RunConfig { steps: Some(26), ..config() };
+    go(&mut begin(dir.path(), &config, every(0)), None, &mut Vec::new()).unwrap();
+    let before = left(dir.path());
+    let result = go(&mut resume(dir.path(), every(0)), None, &mut Vec::new()).unwrap();
+    assert_eq!((result.status, result.epochs), (Status::Finished, Vec::new()));
+    assert!(left(dir.path()) == before);
+}
+
+fn refusal(dir: &TempDir, changes: &Options) -> String {
+    let mut session = Session::resume(dir.path(), changes, every(0), false, &mut |notice| panic!("{notice}")).unwrap();
+    go(&mut session, None, &mut Vec::new()).unwrap_err().to_string()
+}
+
+#[test]
+fn another_run_is_refused_with_what_differs() {
+    let dir = tempfile::tempdir().unwrap();
+    go(&mut begin(dir.path(), &config(), every(0)), Some(5), &mut Vec::new()).unwrap();
+    let lr = Options { lr: Some(0.25), seed: Some(9), ..Options::default() };
+    let message = refusal(&dir, &lr);
+    for part in ["lr was 0.01, is 0.25", "seed was 5, is 9", "step-00000005", "--force"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let model = Options { model: Some("mlp:64-32-10".to_owned()), ..Options::default() };
+    let message = refusal(&dir, &model);
+    assert!(message.contains("parameter 0 was fc1.weight [24, 64], is fc1.weight [32, 64]"), "{message}");
+    let data = Options { subset: Some(400), ..Options::default() };
+    let message = refusal(&dir, &data);
+    assert!(message.contains("training data was digits with 1297 samples, is digits with 400 samples"), "{message}");
+    assert!(message.contains("SHA-256 of the data"), "{message}");
+
+    // What changes nothing of the course is free.
+    let free = Options { log_every: Some(3), ..Options::default() };
+    let mut session = Session::resume(dir.path(), &free, every(0), false, &mut |_| ()).unwrap();
+    go(&mut session, Some(6), &mut Vec::new()).unwrap();
+    drop(session);
+
+    let mut notices = Vec::new();
+    let mut session = Session::resume(dir.path(), &lr, every(0), true, &mut |_| ()).unwrap();
+    go(&mut session, None, &mut notices).unwrap();
+    let text = notices.join("\n");
+    assert!(text.contains("ignored by --force: lr was 0.01, is 0.25"), "{text}");
+    let (steps, _) = jostle::train::MetricsFile::read(&dir.path().join("metrics.jsonl")).unwrap();
+    assert!(steps.iter().any(|record| record.lr == 0.25));
+}
+
+/// What a checkpoint says of itself, after a change of its manifest that keeps the checksums right.
+fn resumed_after(edit: impl Fn(&mut serde_json::Value)) -> String {
+    use sha2::Digest;
+    let dir = tempfile::tempdir().unwrap();
+    go(&mut begin(dir.path(), &config(), every(0)), Some(5), &mut Vec::new()).unwrap();
+    let path = checkpoints(dir.path()).pop().unwrap();
+    let old = fs::read(path.join("checkpoint.json")).unwrap();
+    let mut value: serde_json::Value = serde_json::from_slice(&old).unwrap();
+    edit(&mut value);
+    let new = serde_json::to_vec(&value).unwrap();
+    fs::write(path.join("checkpoint.json"), &new).unwrap();
+    let hex = |bytes: &[u8]| sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let sums = fs::read_to_string(path.join("SHA256SUMS")).unwrap();
+    fs::write(path.join("SHA256SUMS"), sums.replace(&hex(&old), &hex(&new))).unwrap();
+    match Session::resume(dir.path(), &Options::default(), every(0), false, &mut |_| ()) {
+        Err(error) => error.to_string(),
+        Ok(mut session) => go(&mut session, None, &mut Vec::new()).unwrap_err().to_string(),
+    }
+}
+
+#[test]
+fn another_version_or_adapter_and_a_changed_manifest_are_told() {
+    let message = resumed_after(|value| value["format"] = 99.into());
+    assert!(message.contains("format 99, this version reads 1"), "{message}");
+    let message = resumed_after(|value| value["identity"]["version"] = "0.0.1".into());
+    assert!(message.contains("Jostle's version was 0.0.1, is"), "{message}");
+    let message = resumed_after(|value| value["config"]["lr"] = 0.5.into());
+    assert!(message.contains("config_sha256"), "{message}");
+    let message = resumed_after(|value| value["position"]["step_of_epoch"] = 6.into());
+    assert!(message.contains("step 5 is step 6 of epoch 0, expected step 5 of epoch 0"), "{message}");
+    let message = resumed_after(|value| value["metrics_bytes"] = 1_000_000.into());
+    assert!(message.contains("the checkpoint goes on after 1000000"), "{message}");
+    let message = resumed_after(|value| value["files"] = serde_json::json!(["../../etc/passwd"]));
+    assert!(message.contains("missing in this checkpoint"), "{message}");
+}
