@@ -14,8 +14,8 @@ use jostle::{
     noise::Mode,
     optim::OptimizerKind,
     train::{
-        Control, EpochRecord, Event, Interval, KeepOptions, Manifest, Options, Precision, RunConfig, RunResult, Session,
-        SessionOptions, Status, StepRecord, Told, TrainError, Trainer,
+        Control, EpochRecord, Event, Interval, KeepOptions, Manifest, Options, Precision, RunConfig, RunResult,
+        Session, SessionOptions, Status, StepRecord, Told, TrainError, Trainer,
     },
 };
 use tempfile::TempDir;

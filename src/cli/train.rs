@@ -94,7 +94,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         Status::Diverged { .. } => Exit::Diverged,
     };
     if exit != Exit::Done {
-        eprintln!("{}; what was reached is saved, `jostle train --resume {}` goes on from before", done.status, out.display());
+        eprintln!(
+            "{}; what was reached is saved, `jostle train --resume {}` goes on from before",
+            done.status,
+            out.display()
+        );
     }
     let output = json!({
         "status": done.status, "out": out, "config": config, "adapter": done.adapter,

@@ -128,7 +128,12 @@ pub fn save(gpu: &Gpu, model: &Model, arena: &Arena, buffer: &Buffer, path: &Pat
 ///
 /// # Errors
 /// [`WeightsError::Gpu`] where reading back fails.
-pub(crate) fn tensors(gpu: &Gpu, model: &Model, arena: &Arena, buffer: &Buffer) -> Result<Vec<NamedTensor>, WeightsError> {
+pub(crate) fn tensors(
+    gpu: &Gpu,
+    model: &Model,
+    arena: &Arena,
+    buffer: &Buffer,
+) -> Result<Vec<NamedTensor>, WeightsError> {
     let mut tensors = Vec::new();
     for tensor in state(model, arena, buffer) {
         let (name, shape, view) = tensor?;
@@ -159,8 +164,7 @@ pub(crate) fn place(
     tensors: Vec<NamedTensor>,
     path: &Path,
 ) -> Result<(), WeightsError> {
-    let found: HashMap<String, NamedTensor> =
-        tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+    let found: HashMap<String, NamedTensor> = tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
     let path = path.to_owned();
     let mut expected = HashSet::new();
     for tensor in state(model, arena, buffer) {

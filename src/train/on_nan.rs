@@ -17,8 +17,7 @@ pub enum OnNan {
     HalveSigma,
 }
 
-const NAMES: [(&str, OnNan); 3] =
-    [("stop", OnNan::Stop), ("skip", OnNan::Skip), ("halve-sigma", OnNan::HalveSigma)];
+const NAMES: [(&str, OnNan); 3] = [("stop", OnNan::Stop), ("skip", OnNan::Skip), ("halve-sigma", OnNan::HalveSigma)];
 
 impl fmt::Display for OnNan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

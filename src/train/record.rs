@@ -196,7 +196,9 @@ impl MetricsFile {
     /// [`TrainError::Io`].
     pub fn sync(&mut self) -> Result<u64, TrainError> {
         let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
-        synced.and_then(|()| self.file.stream_position()).map_err(|source| TrainError::Io { path: self.path.clone(), source })
+        synced
+            .and_then(|()| self.file.stream_position())
+            .map_err(|source| TrainError::Io { path: self.path.clone(), source })
     }
 
     fn write(&mut self, line: &Line<'_>) -> Result<(), TrainError> {

@@ -8,8 +8,8 @@ use std::{
 use crate::gpu::{Gpu, GpuError, Profile};
 
 use super::{
-    CheckpointError, Control, Event, KeepOptions, Manifest, MetricsFile, OnNan, Options, Prepared, RunConfig, RunResult,
-    Status, TrainError, Trainer,
+    CheckpointError, Control, Event, KeepOptions, Manifest, MetricsFile, OnNan, Options, Prepared, RunConfig,
+    RunResult, Status, TrainError, Trainer,
     checkpoint::{self, CheckpointFolder, Identity, Keeper, RunLock, Stored},
     run::{run_kept, steps_per_epoch},
 };
@@ -79,7 +79,9 @@ pub struct Session {
 enum Attempt<T> {
     Done(RunResult, T),
     /// The loss was no finite number, and the noise is to be halved.
-    Halve { step: u64 },
+    Halve {
+        step: u64,
+    },
 }
 
 impl Session {
@@ -213,13 +215,14 @@ impl Session {
             None => MetricsFile::create(&path)?,
         };
         let manifest = from.as_ref().map(|(_, manifest)| manifest);
-        let mut keeper =
-            Keeper::new(&self.folder, self.options.keep, (&self.config, &identity), metrics, manifest)?;
+        let mut keeper = Keeper::new(&self.folder, self.options.keep, (&self.config, &identity), metrics, manifest)?;
         let mut profile = profiled.then(|| Profile::new(gpu)).transpose()?;
         let mut heard = |event| observe(Told::Event(event));
         let result = run_kept(&mut trainer, &self.config, profile.as_mut(), Some(&mut keeper), &mut heard)?;
         match result.status {
-            Status::Diverged { step, sigma, .. } if sigma > 0.0 && may_halve && self.config.on_nan == OnNan::HalveSigma => {
+            Status::Diverged { step, sigma, .. }
+                if sigma > 0.0 && may_halve && self.config.on_nan == OnNan::HalveSigma =>
+            {
                 Ok(Attempt::Halve { step })
             }
             _ => finish(&trainer, &result, profile).map(|value| Attempt::Done(result, value)),

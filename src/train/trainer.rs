@@ -6,8 +6,8 @@ use crate::{
     gpu::{Buffer, Element, Gpu, GpuError, PendingRead, Profile, Recorder},
     graph::{BatchInfo, Loss, Mode as PlanMode, Plan, Schedule},
     kernels::{
-        Arena, EffectiveWeights, FactorRules, GROWTH_INTERVAL, GradientFactor, GradientScaling, LossTerms, MovingAverage,
-        NoiseRange, Norms, Perturb,
+        Arena, EffectiveWeights, FactorRules, GROWTH_INTERVAL, GradientFactor, GradientScaling, LossTerms,
+        MovingAverage, NoiseRange, Norms, Perturb,
     },
     nn::{self, Model},
     noise::{Scale, Scheme, StepNoise},
@@ -89,11 +89,8 @@ impl<'g> Trainer<'g> {
         let evaluator = |data: &Dataset| Evaluator::new(gpu, &model, &arena, data.clone(), &normalisation, config.loss);
         let skips = element == Element::Half || config.on_nan == OnNan::Skip;
         let scaled = config.clip_norm.is_some() || skips;
-        let rules = FactorRules {
-            limit: config.clip_norm.map(|norm| norm as f32),
-            skips,
-            growth_interval: GROWTH_INTERVAL,
-        };
+        let rules =
+            FactorRules { limit: config.clip_norm.map(|norm| norm as f32), skips, growth_interval: GROWTH_INTERVAL };
         let factor = || GradientFactor::new(gpu, &arena, rules);
         let calibrates = config.bn_recalibrate && !model.graph.stats().is_empty();
         Ok(Self {

@@ -17,8 +17,8 @@ pub use error::CheckpointError;
 pub(super) use folder::{CheckpointFolder, Stored};
 pub(super) use keeper::Keeper;
 pub(super) use lock::RunLock;
-pub use manifest::{Manifest, Position};
 pub(super) use manifest::{Identity, NAME as MANIFEST, differences};
+pub use manifest::{Manifest, Position};
 pub use policy::{Interval, KeepOptions};
 pub(super) use state::restore;
 
