@@ -3,104 +3,18 @@
 
 mod common;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
-use common::{bits, device};
+use common::{
+    device,
+    session::{begin, checkpoints, config, every, go, left, manifest, open, resume},
+};
 use jostle::{
-    gpu::{AdapterChoice, Gpu},
     noise::Mode,
     optim::OptimizerKind,
-    train::{
-        Control, EpochRecord, Event, Interval, KeepOptions, Manifest, Options, Precision, RunConfig, RunResult,
-        Session, SessionOptions, Status, StepRecord, Told, TrainError, Trainer,
-    },
+    train::{Control, MetricsFile, Options, Precision, RunConfig, RunResult, Session, Status, Trainer},
 };
 use tempfile::TempDir;
-
-/// Two epochs of 13 steps and 4 more.
-fn config() -> RunConfig {
-    RunConfig {
-        model: "mlp:64-24-10".to_owned(),
-        noise: Mode::Layer,
-        batch: 100,
-        steps: Some(30),
-        seed: 5,
-        log_every: 1,
-        ..RunConfig::default()
-    }
-}
-
-fn every(steps: u64) -> SessionOptions {
-    let keep = KeepOptions { checkpoint_every: Interval::Steps(steps), keep_checkpoints: 2 };
-    SessionOptions { keep, ..SessionOptions::default() }
-}
-
-/// All that a run leaves: weights with running statistics, state, and metrics, wall-clock time aside.
-#[derive(Debug, PartialEq)]
-struct Left {
-    weights: Vec<u8>,
-    files: Vec<(String, Vec<u8>)>,
-    steps: Vec<StepRecord>,
-    epochs: Vec<EpochRecord>,
-}
-
-fn open() -> Result<Gpu, TrainError> {
-    Ok(Gpu::new(&AdapterChoice::from_environment())?)
-}
-
-/// Runs until the end, or until so many steps are done.
-fn go(session: &mut Session, stop_after: Option<u64>, notices: &mut Vec<String>) -> Result<RunResult, TrainError> {
-    let mut observe = |told: Told<'_>| {
-        let mut control = Control::Continue;
-        match told {
-            Told::Notice(text) => notices.push(text.to_owned()),
-            Told::Event(Event::Progress { step, .. }) if Some(step) == stop_after => control = Control::Stop,
-            Told::Event(_) => {}
-        }
-        Ok(control)
-    };
-    let mut finish = |_: &Trainer<'_>, _: &RunResult, _| Ok(());
-    session.run(&open, false, &mut observe, &mut finish).map(|(result, ())| result)
-}
-
-fn begin(dir: &Path, config: &RunConfig, options: SessionOptions) -> Session {
-    fs::create_dir_all(dir).unwrap();
-    Session::new(dir, config.clone(), options).unwrap()
-}
-
-fn resume(dir: &Path, options: SessionOptions) -> Session {
-    Session::resume(dir, &Options::default(), options, false, &mut |notice| panic!("{notice}")).unwrap()
-}
-
-fn left(dir: &Path) -> Left {
-    let newest = checkpoints(dir).pop().unwrap();
-    let read = |name: &str| fs::read(newest.join(name)).unwrap();
-    let (steps, epochs) = jostle::train::MetricsFile::read(&dir.join("metrics.jsonl")).unwrap();
-    let timeless = |record: EpochRecord| EpochRecord { samples_per_second: 0.0, ..record };
-    let names = ["state.safetensors", "weights-average.safetensors"];
-    let there = names.into_iter().filter(|name| newest.join(name).exists());
-    Left {
-        weights: read("weights.safetensors"),
-        files: there.map(|name| (name.to_owned(), read(name))).collect(),
-        steps,
-        epochs: epochs.into_iter().map(timeless).collect(),
-    }
-}
-
-/// Folders of the checkpoints, oldest first.
-fn checkpoints(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir.join("checkpoints")).unwrap();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    paths
-}
-
-fn manifest(checkpoint: &Path) -> Manifest {
-    serde_json::from_slice(&fs::read(checkpoint.join("checkpoint.json")).unwrap()).unwrap()
-}
 
 /// Stops at each of `stops` and goes on; what is left has to be what one run leaves.
 fn assert_resumes(name: &str, config: &RunConfig, stops: &[u64]) {
@@ -192,7 +106,7 @@ fn the_last_few_and_the_best_are_kept() {
     // So high a rate that the test loss is lowest early.
     let config = RunConfig { lr: 0.5, steps: Some(60), ..config() };
     go(&mut begin(dir.path(), &config, every(5)), None, &mut Vec::new()).unwrap();
-    let (_, epochs) = jostle::train::MetricsFile::read(&dir.path().join("metrics.jsonl")).unwrap();
+    let (_, epochs) = MetricsFile::read(&dir.path().join("metrics.jsonl")).unwrap();
     let best = epochs.iter().min_by(|a, b| a.test_loss.total_cmp(&b.test_loss)).unwrap().step;
     let steps: Vec<u64> = checkpoints(dir.path()).iter().map(|path| manifest(path).position.step).collect();
     let mut expected = vec![best, 55, 60];
@@ -206,16 +120,13 @@ fn the_last_few_and_the_best_are_kept() {
 fn weights_of_a_checkpoint_are_those_of_the_run() {
     let dir = tempfile::tempdir().unwrap();
     let mut session = begin(dir.path(), &config(), every(0));
-    let mut weights = Vec::new();
     let mut finish = |trainer: &Trainer<'_>, _: &RunResult, _| {
         let gpu = trainer.gpu();
         let path = dir.path().join("weights.safetensors");
         jostle::nn::save(gpu, &trainer.model, &trainer.arena, &trainer.arena.weights, &path)?;
-        weights = bits(&gpu.read::<f32>(&trainer.arena.weights.view())?);
         Ok(())
     };
     session.run(&open, false, &mut |_| Ok(Control::Continue), &mut finish).unwrap();
-    assert!(weights.iter().any(|bits| *bits != 0));
     let of = |path: &Path| fs::read(path.join("weights.safetensors")).unwrap();
     let newest = checkpoints(dir.path()).pop().unwrap();
     assert!(of(dir.path()) == of(&newest));
@@ -266,7 +177,7 @@ fn another_run_is_refused_with_what_differs() {
     go(&mut session, None, &mut notices).unwrap();
     let text = notices.join("\n");
     assert!(text.contains("ignored by --force: lr was 0.01, is 0.25"), "{text}");
-    let (steps, _) = jostle::train::MetricsFile::read(&dir.path().join("metrics.jsonl")).unwrap();
+    let (steps, _) = MetricsFile::read(&dir.path().join("metrics.jsonl")).unwrap();
     assert!(steps.iter().any(|record| record.lr == 0.25));
 }
 

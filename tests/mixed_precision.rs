@@ -13,7 +13,7 @@ use jostle::{
 };
 
 /// Runs the factor over gradients and returns the state after it.
-fn scaled(arena: &Arena, factor: &FactorRules, GradientFactor, grads: &[Vec<f32>]) -> GradientScaling {
+fn scaled(arena: &Arena, factor: &GradientFactor, grads: &[Vec<f32>]) -> GradientScaling {
     let gpu = device();
     network::set(gpu, arena, &arena.grads, grads);
     let mut recorder = gpu.record();

@@ -331,21 +331,28 @@ impl Gpu {
     /// # Errors
     /// That failure.
     pub fn check(&self) -> Result<(), GpuError> {
-        let lost = self.lost();
+        let lost = self.known_loss();
         let failure = lock(&self.failure).take();
         lost.or(failure).map_or(Ok(()), Err)
     }
 
-    /// The loss of the device, if it is lost: whatever else was reported since follows from it.
+    /// The loss of the device, if it is lost: whatever else was reported since follows from it. Waits for what is under way.
     #[must_use]
     pub fn lost(&self) -> Option<GpuError> {
+        // Only a poll tells of a loss; what it says itself of a lost device is no more than that.
+        let _ = self.device.poll(wgpu::PollType::Wait { submission_index: None, timeout: None });
+        self.known_loss()
+    }
+
+    fn known_loss(&self) -> Option<GpuError> {
         lock(&self.loss).clone().map(|reason| GpuError::DeviceLost { reason })
     }
 
-    /// Destroys the device, after which everything fails as after a driver's reset: for tests of what follows.
+    /// wgpu's device: for tests of what follows when it is destroyed.
     #[doc(hidden)]
-    pub fn destroy(&self) {
-        self.device.destroy();
+    #[must_use]
+    pub fn raw_device(&self) -> &wgpu::Device {
+        &self.device
     }
 
     /// Waits until everything submitted is done.

@@ -18,7 +18,7 @@ mod run;
 mod session;
 mod trainer;
 
-pub use checkpoint::{CheckpointError, Interval, KeepOptions, Manifest, Position};
+pub use checkpoint::{CheckpointError, Interval, KeepOptions, Manifest, Position, newest_checkpoint};
 pub use compare::{Arm, ArmRuns, Finish, Traces, compare};
 pub use config::RunConfig;
 pub use device_data::DeviceData;

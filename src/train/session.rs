@@ -10,7 +10,7 @@ use crate::gpu::{Gpu, GpuError, Profile};
 use super::{
     CheckpointError, Control, Event, KeepOptions, Manifest, MetricsFile, OnNan, Options, Prepared, RunConfig,
     RunResult, Status, TrainError, Trainer,
-    checkpoint::{self, CheckpointFolder, Identity, Keeper, RunLock, Stored},
+    checkpoint::{self, CheckpointFolder, Identity, Keeper, RunLock, Stored, newest},
     run::{run_kept, steps_per_epoch},
 };
 
@@ -258,30 +258,6 @@ impl Session {
 fn tell(observe: &mut Observe<'_>, notice: &str) -> Result<(), TrainError> {
     // Whether to stop is asked again at the next step.
     observe(Told::Notice(notice)).map(|_| ())
-}
-
-/// The newest checkpoint that is whole; `notify` hears of those that are not.
-///
-/// # Errors
-/// [`CheckpointError::Damaged`] where there are some, and none is whole.
-fn newest(
-    folder: &CheckpointFolder,
-    notify: &mut dyn FnMut(&str),
-) -> Result<Option<(Stored, Manifest)>, CheckpointError> {
-    let mut damages = Vec::new();
-    for (step, path) in folder.list()? {
-        match checkpoint::read(&path) {
-            Ok(whole) => return Ok(Some(whole)),
-            Err(damage) => {
-                notify(&format!("the checkpoint of step {step} is damaged, looking for the one before: {damage}"));
-                damages.push(damage);
-            }
-        }
-    }
-    if damages.is_empty() {
-        return Ok(None);
-    }
-    Err(CheckpointError::Damaged { folder: folder.root().to_owned(), damages })
 }
 
 /// Puts a trainer where a checkpoint stands.

@@ -13,6 +13,8 @@ mod manifest;
 mod policy;
 mod state;
 
+use std::path::{Path, PathBuf};
+
 pub use error::CheckpointError;
 pub(super) use folder::{CheckpointFolder, Stored};
 pub(super) use keeper::Keeper;
@@ -22,12 +24,36 @@ pub use manifest::{Manifest, Position};
 pub use policy::{Interval, KeepOptions};
 pub(super) use state::restore;
 
-/// Reads a checkpoint: its files, each as its checksum says, and what it is of.
+/// The newest checkpoint of the run in a folder that is whole: its folder and what it is of. `notify` hears of those that
+/// are not.
 ///
 /// # Errors
-/// What is damaged, in words, with the file's path.
-pub fn read(path: &std::path::Path) -> Result<(Stored, Manifest), String> {
-    let stored = folder::read(path)?;
-    let manifest = Manifest::read(&stored)?;
-    Ok((stored, manifest))
+/// [`CheckpointError::Damaged`] where there are some, and none is whole.
+pub fn newest_checkpoint(
+    run: &Path,
+    notify: &mut dyn FnMut(&str),
+) -> Result<Option<(PathBuf, Manifest)>, CheckpointError> {
+    Ok(newest(&CheckpointFolder::of(run), notify)?.map(|(stored, manifest)| (stored.path, manifest)))
+}
+
+/// As [`newest_checkpoint`], with its files.
+pub(super) fn newest(
+    folder: &CheckpointFolder,
+    notify: &mut dyn FnMut(&str),
+) -> Result<Option<(Stored, Manifest)>, CheckpointError> {
+    let mut damages = Vec::new();
+    for (step, path) in folder.list()? {
+        let read = folder::read(&path).and_then(|stored| Ok((Manifest::read(&stored)?, stored)));
+        match read {
+            Ok((manifest, stored)) => return Ok(Some((stored, manifest))),
+            Err(damage) => {
+                notify(&format!("the checkpoint of step {step} is damaged, looking for the one before: {damage}"));
+                damages.push(damage);
+            }
+        }
+    }
+    if damages.is_empty() {
+        return Ok(None);
+    }
+    Err(CheckpointError::Damaged { folder: folder.root().to_owned(), damages })
 }

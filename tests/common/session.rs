@@ -1,0 +1,97 @@
+//! Runs in folders: begun, stopped, gone on with, and what they leave.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use jostle::{
+    gpu::{AdapterChoice, Gpu},
+    noise::Mode,
+    train::{
+        Control, EpochRecord, Event, Interval, KeepOptions, Manifest, MetricsFile, Options, RunConfig, RunResult, Session,
+        SessionOptions, StepRecord, Told, TrainError, Trainer,
+    },
+};
+
+/// Two epochs of 13 steps and 4 more.
+pub fn config() -> RunConfig {
+    RunConfig {
+        model: "mlp:64-24-10".to_owned(),
+        noise: Mode::Layer,
+        batch: 100,
+        steps: Some(30),
+        seed: 5,
+        log_every: 1,
+        ..RunConfig::default()
+    }
+}
+
+pub fn every(steps: u64) -> SessionOptions {
+    let keep = KeepOptions { checkpoint_every: Interval::Steps(steps), keep_checkpoints: 2 };
+    SessionOptions { keep, ..SessionOptions::default() }
+}
+
+/// All that a run leaves: weights with running statistics, state, and metrics, wall-clock time aside.
+#[derive(Debug, PartialEq)]
+pub struct Left {
+    pub weights: Vec<u8>,
+    pub files: Vec<(String, Vec<u8>)>,
+    pub steps: Vec<StepRecord>,
+    pub epochs: Vec<EpochRecord>,
+}
+
+pub fn open() -> Result<Gpu, TrainError> {
+    Ok(Gpu::new(&AdapterChoice::from_environment())?)
+}
+
+/// Runs until the end, or until so many steps are done.
+pub fn go(session: &mut Session, stop_after: Option<u64>, notices: &mut Vec<String>) -> Result<RunResult, TrainError> {
+    let mut observe = |told: Told<'_>| {
+        let mut control = Control::Continue;
+        match told {
+            Told::Notice(text) => notices.push(text.to_owned()),
+            Told::Event(Event::Progress { step, .. }) if Some(step) == stop_after => control = Control::Stop,
+            Told::Event(_) => {}
+        }
+        Ok(control)
+    };
+    let mut finish = |_: &Trainer<'_>, _: &RunResult, _| Ok(());
+    session.run(&open, false, &mut observe, &mut finish).map(|(result, ())| result)
+}
+
+pub fn begin(dir: &Path, config: &RunConfig, options: SessionOptions) -> Session {
+    fs::create_dir_all(dir).unwrap();
+    Session::new(dir, config.clone(), options).unwrap()
+}
+
+pub fn resume(dir: &Path, options: SessionOptions) -> Session {
+    Session::resume(dir, &Options::default(), options, false, &mut |notice| panic!("{notice}")).unwrap()
+}
+
+pub fn left(dir: &Path) -> Left {
+    let newest = checkpoints(dir).pop().unwrap();
+    let read = |name: &str| fs::read(newest.join(name)).unwrap();
+    let (steps, epochs) = MetricsFile::read(&dir.join("metrics.jsonl")).unwrap();
+    let timeless = |record: EpochRecord| EpochRecord { samples_per_second: 0.0, ..record };
+    let names = ["state.safetensors", "weights-average.safetensors"];
+    let there = names.into_iter().filter(|name| newest.join(name).exists());
+    Left {
+        weights: read("weights.safetensors"),
+        files: there.map(|name| (name.to_owned(), read(name))).collect(),
+        steps,
+        epochs: epochs.into_iter().map(timeless).collect(),
+    }
+}
+
+/// Folders of the checkpoints, oldest first.
+pub fn checkpoints(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir.join("checkpoints")).unwrap();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+pub fn manifest(checkpoint: &Path) -> Manifest {
+    serde_json::from_slice(&fs::read(checkpoint.join("checkpoint.json")).unwrap()).unwrap()
+}
