@@ -14,8 +14,8 @@ use jostle::{
     noise::Mode,
     optim::OptimizerKind,
     train::{
-        Control, Event, MetricsFile, OnDeviceLost, OnNan, Options, RunConfig, RunResult, Session, SessionOptions, Status,
-        Told, TrainError, Trainer, newest_checkpoint,
+        Control, Event, MetricsFile, OnDeviceLost, OnNan, Options, RunConfig, RunResult, Session, SessionOptions,
+        Status, Told, TrainError, Trainer, newest_checkpoint,
     },
 };
 
@@ -202,7 +202,8 @@ fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint() {
     assert!((0.9e36..1.1e36).contains(&sigma), "{sigma}");
     let (_, good) = newest_checkpoint(dir.path(), &mut |text| panic!("{text}")).unwrap().unwrap();
     assert!(good.position.step <= step, "{} was written after step {step}", good.position.step);
-    let weights = jostle::nn::read_tensors(&checkpoints(dir.path()).pop().unwrap().join("weights.safetensors")).unwrap();
+    let weights =
+        jostle::nn::read_tensors(&checkpoints(dir.path()).pop().unwrap().join("weights.safetensors")).unwrap();
     assert!(weights.iter().flat_map(|tensor| &tensor.values).all(|value| value.is_finite()));
 }
 

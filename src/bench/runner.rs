@@ -48,7 +48,8 @@ impl<'g> Runner<'g> {
     /// Builds a trainer and takes its first step; gives the milliseconds of both, in which pipelines compile.
     pub(super) fn start(gpu: &'g Gpu, config: &RunConfig, prepared: &Prepared) -> Result<(Self, f64), TrainError> {
         let started = Instant::now();
-        let mut runner = Self { trainer: Trainer::new(gpu, config, prepared)?, batch: config.batch };
+        let trainer = Trainer::new(gpu, config, prepared)?;
+        let mut runner = Self { batch: trainer.batch(), trainer };
         runner.step(None)?;
         gpu.wait()?;
         Ok((runner, started.elapsed().as_secs_f64() * 1e3))

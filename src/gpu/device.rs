@@ -3,7 +3,10 @@
 use std::{
     collections::{HashMap, VecDeque},
     path::Path,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use wgpu::Features;
@@ -54,6 +57,7 @@ pub struct Gpu {
     failure: Arc<Mutex<Option<GpuError>>>,
     /// Why the device was lost, once it was.
     loss: Arc<Mutex<Option<String>>>,
+    allocated: AtomicU64,
     unused: OnceLock<Buffer>,
     in_flight: Mutex<VecDeque<wgpu::SubmissionIndex>>,
 }
@@ -137,6 +141,7 @@ impl Gpu {
             pipeline_cache,
             failure,
             loss,
+            allocated: AtomicU64::new(0),
             unused: OnceLock::new(),
             in_flight: Mutex::default(),
         })
@@ -265,12 +270,21 @@ impl Gpu {
         let descriptor = wgpu::BufferDescriptor { label: Some(label), size: bytes, usage, mapped_at_creation: false };
         let (buffer, error) = self.scoped(|| self.device.create_buffer(&descriptor));
         match error {
-            None => Ok(buffer),
+            None => {
+                self.allocated.fetch_add(bytes, Ordering::Relaxed);
+                Ok(buffer)
+            }
             Some(error) => Err(GpuError::OutOfMemory {
                 what: format!("buffer {label} of {bytes} bytes"),
                 reason: error.to_string(),
             }),
         }
+    }
+
+    /// Bytes of all the buffers made so far, those that are gone included.
+    #[must_use]
+    pub fn allocated_bytes(&self) -> u64 {
+        self.allocated.load(Ordering::Relaxed)
     }
 
     /// A view for binding number `slot` (0 or 1) of a kernel variant that does not use it.

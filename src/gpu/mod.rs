@@ -8,6 +8,7 @@ mod dispatch;
 mod element;
 mod error;
 mod kernel;
+mod memory;
 mod pipeline_cache;
 mod readback;
 mod recorder;

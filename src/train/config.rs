@@ -12,7 +12,7 @@ use crate::{
     optim::{LearningRate, LearningRateSchedule, OptimizerConfig, OptimizerKind},
 };
 
-use super::{Normalise, OnNan, Options, Precision, TrainError};
+use super::{Normalise, OnNan, Options, Precision, TrainError, batch};
 
 /// A resolved configuration: what was run, as saved in the run's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +47,7 @@ pub struct RunConfig {
     pub epochs: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
+    #[serde(with = "batch")]
     pub batch: usize,
     pub seed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]

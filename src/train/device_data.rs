@@ -2,7 +2,7 @@
 
 use crate::{
     data::Dataset,
-    gpu::{Buffer, Gpu, GpuError},
+    gpu::{Buffer, Gpu, GpuError, Limits, WORD_BYTES},
     graph::DataViews,
     kernels::Augmentation,
 };
@@ -15,6 +15,11 @@ pub struct DeviceData {
     order: Vec<u32>,
     /// Whether the pixel buffer holds all samples, or a batch at a time.
     resident: bool,
+}
+
+/// Whether the pixels fit one binding.
+fn is_resident(limits: Limits, data: &Dataset) -> bool {
+    data.pixels.len() as u64 <= limits.binding_bytes
 }
 
 fn pack(bytes: &[u8]) -> Vec<u32> {
@@ -36,8 +41,16 @@ impl DeviceData {
     /// # Errors
     /// As [`Gpu::buffer`].
     pub fn new(gpu: &Gpu, data: Dataset, batch: usize, normalisation: &[[f32; 2]]) -> Result<Self, GpuError> {
-        let fits = data.pixels.len() as u64 <= gpu.limits().binding_bytes;
-        Self::with_residency(gpu, data, batch, normalisation, fits)
+        let resident = is_resident(gpu.limits(), &data);
+        Self::with_residency(gpu, data, batch, normalisation, resident)
+    }
+
+    /// Bytes that [`DeviceData::new`] takes on a device of these limits: pixels, and label, index and id of each sample.
+    #[must_use]
+    pub fn bytes(limits: Limits, data: &Dataset, batch: usize) -> u64 {
+        let held = if is_resident(limits, data) { data.len() } else { batch };
+        let words = if is_resident(limits, data) { 2 } else { 3 };
+        (held * data.features()) as u64 + (held * words) as u64 * WORD_BYTES
     }
 
     /// As [`DeviceData::new`], resident or not as told.

@@ -54,13 +54,18 @@ impl Evaluator {
         normalisation: &[[f32; 2]],
         loss: Loss,
     ) -> Result<Self, TrainError> {
-        let batch = model.graph.batch_within(BATCH, TENSOR_WORDS).min(data.len());
+        let batch = Self::batch(model, data.len());
         let data = DeviceData::new(gpu, data, batch, normalisation)?;
         let sums = gpu.buffer("evaluation sums", SLOTS * 2)?;
         let schedule = Schedule::stored(&model.graph, batch, Mode::Evaluate, arena.element)?;
         let plan = Plan::new(gpu, &schedule, arena, data.views(), &sums.view(), loss)?;
         let clean = EffectiveWeights::new(gpu, arena, &arena.weights)?;
         Ok(Self { data, plan, batch, classes: model.classes(), sums, clean })
+    }
+
+    /// Samples of a batch of `model` on so many samples.
+    pub(super) fn batch(model: &Model, samples: usize) -> usize {
+        model.graph.batch_within(BATCH, TENSOR_WORDS).min(samples)
     }
 
     /// The data on the device, in their own order.

@@ -3,14 +3,23 @@
 use serde::Serialize;
 
 use crate::{
-    gpu::{Element, Limits, WORD_BYTES},
+    gpu::{Element, Gpu, Limits, WORD_BYTES},
     graph::{GraphError, Mode, Schedule, Slot, memory},
+    kernels::AdapterClass,
     nn::Model,
     optim::{Optimizer, OptimizerKind},
 };
 
-/// The arena that a plan cuts into as many buffers as the adapter's limit makes it.
+use super::{AUTO_BATCH, DeviceData, Evaluator, Prepared, RunConfig, TrainError};
+
 const ACTIVATIONS: &str = "activations and their gradients";
+const EVALUATION: &str = "activations of evaluations";
+/// Two data sets, one of them twice.
+const DATA: &str = "data";
+const CALIBRATION: &str = "activations of batch norms' calibration";
+
+/// The arenas that a plan cuts into as many buffers as the adapter's limit makes it.
+const CUT: [&str; 3] = [ACTIVATIONS, EVALUATION, CALIBRATION];
 
 /// The arenas of a run and their bytes.
 #[derive(Clone, Debug, Serialize)]
@@ -28,6 +37,51 @@ pub struct Footprint {
 }
 
 impl Footprint {
+    /// The footprint of a whole run in batches of `batch`: training, evaluation and data.
+    ///
+    /// # Errors
+    /// [`GraphError`] for a model or batch that cannot be planned, [`GpuError::Shape`] for one past 2^32 elements.
+    pub fn of_run(
+        config: &RunConfig,
+        prepared: &Prepared,
+        batch: usize,
+        (limits, class): (Limits, AdapterClass),
+    ) -> Result<Self, TrainError> {
+        let (model, split, element) = (&prepared.model, &prepared.split, config.precision.element());
+        let (footprint, schedule) = Self::new(model, batch, config.optimizer, element)?;
+        let mut footprint = footprint.with_scratch(schedule.scratch_words(class)?);
+        let arena = (model.graph.layout().words() as u64) * WORD_BYTES;
+        if config.ema.is_some() {
+            footprint.add("moving average", arena);
+        }
+        let mut planned = |name: &str, batch, mode| -> Result<(), TrainError> {
+            let schedule = Schedule::stored(&model.graph, batch, mode, element)?;
+            let words = schedule.placement(whole_bank()).words + schedule.scratch_words(class)?;
+            footprint.largest_binding_bytes = footprint.largest_binding_bytes.max(largest_slot(&schedule));
+            footprint.add(name, words as u64 * WORD_BYTES);
+            Ok(())
+        };
+        if config.bn_recalibrate && !model.graph.stats().is_empty() {
+            planned(CALIBRATION, batch, Mode::Calibrate)?;
+        }
+        let [train, test] = [&split.train, &split.test].map(|data| Evaluator::batch(model, data.len()));
+        for batch in [train, test] {
+            planned(EVALUATION, batch, Mode::Evaluate)?;
+        }
+        for (data, batch) in [(&split.train, batch), (&split.train, train), (&split.test, test)] {
+            footprint.add(DATA, DeviceData::bytes(limits, data, batch));
+        }
+        Ok(footprint)
+    }
+
+    fn add(&mut self, name: &str, bytes: u64) {
+        match self.arenas.iter_mut().find(|(present, _)| present == name) {
+            Some((_, sum)) => *sum += bytes,
+            None => self.arenas.push((name.to_owned(), bytes)),
+        }
+        self.total_bytes += bytes;
+    }
+
     /// The footprint of training `model` with batches of `batch`, activations and the weights that the network sees stored
     /// as `element`; data and evaluation are apart.
     ///
@@ -42,7 +96,7 @@ impl Footprint {
         let schedule = Schedule::stored(&model.graph, batch, Mode::Train, element)?;
         let layout = model.graph.layout();
         let words = layout.words() as u64 * WORD_BYTES;
-        let activations = schedule.placement(usize::MAX / 64 * 64).words as u64 * WORD_BYTES;
+        let activations = schedule.placement(whole_bank()).words as u64 * WORD_BYTES;
         let effective = element.words(layout.words()) as u64 * WORD_BYTES;
         let mut arenas: Vec<(String, u64)> = [("weights", words), ("weights_eff", effective), ("grads", words)]
             .map(|(name, bytes)| (name.to_owned(), bytes))
@@ -53,12 +107,12 @@ impl Footprint {
         arenas.push((ACTIVATIONS.to_owned(), activations));
         arenas.push(("noise table".to_owned(), u64::from(layout.blocks()) * 16));
         let total_bytes = arenas.iter().map(|(_, bytes)| bytes).sum();
-        let tensors = layout.spans().iter().map(|span| span.len).chain(schedule.slots.iter().map(Slot::words));
+        let tensors = layout.spans().iter().map(|span| span.len as u64 * WORD_BYTES);
         let footprint = Self {
             arenas,
             total_bytes,
             activations_lower_bound_bytes: memory::lower_bound(&schedule.lives()) as u64 * WORD_BYTES,
-            largest_binding_bytes: tensors.max().unwrap_or(0) as u64 * WORD_BYTES,
+            largest_binding_bytes: tensors.max().unwrap_or(0).max(largest_slot(&schedule)),
             flops: schedule.flops(),
         };
         Ok((footprint, schedule))
@@ -67,16 +121,21 @@ impl Footprint {
     /// With the buffer that products keep partial sums and transforms in, which goes by the class of the adapter.
     #[must_use]
     pub fn with_scratch(mut self, words: usize) -> Self {
-        let bytes = words as u64 * WORD_BYTES;
-        self.arenas.push(("scratch of products".to_owned(), bytes));
-        self.total_bytes += bytes;
+        self.add("scratch of products", words as u64 * WORD_BYTES);
         self
+    }
+
+    /// What is beyond the memory that is free, in words; `None` if nothing is, or where it is not known.
+    #[must_use]
+    pub fn beyond(&self, free: Option<u64>) -> Option<String> {
+        let free = free.filter(|free| *free < self.total_bytes)?;
+        Some(format!("it takes {} bytes, {free} are free", self.total_bytes))
     }
 
     /// What would not fit an adapter, in words; `None` if everything does. The activations may take several buffers.
     #[must_use]
     pub fn excess(&self, limits: Limits) -> Option<String> {
-        let whole = self.arenas.iter().filter(|(name, _)| name != ACTIVATIONS);
+        let whole = self.arenas.iter().filter(|(name, _)| !CUT.contains(&name.as_str()) && name != DATA);
         let (name, bytes) = whole.max_by_key(|(_, bytes)| bytes)?;
         if *bytes > limits.buffer_bytes {
             return Some(format!("{name} takes {bytes} bytes, a buffer holds {}", limits.buffer_bytes));
@@ -84,4 +143,57 @@ impl Footprint {
         let (bytes, limit) = (self.largest_binding_bytes, limits.binding_bytes.min(limits.buffer_bytes));
         (bytes > limit).then(|| format!("the largest tensor takes {bytes} bytes, a binding holds {limit}"))
     }
+}
+
+/// A bank that holds any arena whole.
+fn whole_bank() -> usize {
+    usize::MAX / 64 * 64
+}
+
+/// Bytes of a schedule's largest tensor.
+fn largest_slot(schedule: &Schedule) -> u64 {
+    schedule.slots.iter().map(Slot::words).max().unwrap_or(0) as u64 * WORD_BYTES
+}
+
+/// The batch that a run takes: that of its configuration, or with [`AUTO_BATCH`] the largest that fits; never more than there
+/// are samples. Checked before anything is allocated, against the adapter's limits and, where it is known, the memory
+/// that is free.
+///
+/// # Errors
+/// [`TrainError::Memory`] with the largest batch that does fit; those of [`Footprint::of_run`].
+pub(super) fn fitting_batch(gpu: &Gpu, config: &RunConfig, prepared: &Prepared) -> Result<usize, TrainError> {
+    let device = (gpu.limits(), AdapterClass::of(gpu));
+    let free = gpu.free_bytes();
+    let excess = |batch: usize| -> Result<Option<String>, TrainError> {
+        let footprint = Footprint::of_run(config, prepared, batch, device)?;
+        Ok(footprint.excess(gpu.limits()).or_else(|| footprint.beyond(free)))
+    };
+    let wanted = config.batch.min(prepared.split.train.len());
+    let reason = match excess(wanted) {
+        Ok(None) => return Ok(wanted),
+        Ok(Some(reason)) => reason,
+        // Past what can be counted; a smaller one may be planned.
+        Err(_) if config.batch == AUTO_BATCH => String::new(),
+        Err(error) => return Err(error),
+    };
+    // What a batch takes grows with it, but for a little in the scratch of products: halve the range, then ask the result.
+    let (mut fits, mut exceeds) = (0, wanted);
+    while fits + 1 < exceeds {
+        let middle = fits.midpoint(exceeds);
+        let fit = matches!(excess(middle), Ok(None));
+        (fits, exceeds) = if fit { (middle, exceeds) } else { (fits, middle) };
+    }
+    if fits > 0 && config.batch == AUTO_BATCH {
+        return Ok(fits);
+    }
+    Err(TrainError::Memory {
+        model: prepared.model.description.clone(),
+        batch: wanted,
+        adapter: gpu.adapter_name().to_owned(),
+        reason,
+        advice: match fits {
+            0 => "no batch does".to_owned(),
+            _ => format!("--batch {fits} does, and --batch auto takes the largest that does"),
+        },
+    })
 }

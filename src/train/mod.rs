@@ -1,5 +1,6 @@
 //! Training: configuration, the loop, evaluation, metrics, and arms compared over seeds.
 
+mod batch;
 mod calibrate;
 mod checkpoint;
 mod compare;
@@ -18,6 +19,7 @@ mod run;
 mod session;
 mod trainer;
 
+pub use batch::AUTO_BATCH;
 pub use checkpoint::{CheckpointError, Interval, KeepOptions, Manifest, Position, newest_checkpoint};
 pub use compare::{Arm, ArmRuns, Finish, Traces, compare};
 pub use config::RunConfig;

@@ -10,7 +10,7 @@ use crate::{
     optim::{LearningRateSchedule, OptimizerKind},
 };
 
-use super::{Normalise, OnNan, Precision};
+use super::{Normalise, OnNan, Precision, batch};
 
 /// Options as given: absent ones keep the value of the file or the default.
 ///
@@ -126,9 +126,9 @@ pub struct Options {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
-    /// Samples a step [128]
-    #[arg(long)]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Samples a batch, or auto for the largest that fits [128]
+    #[arg(long, value_parser = batch::parse)]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "batch::serialize_option")]
     pub batch: Option<usize>,
     /// Seed of initialisation, noise and shuffling [0]
     #[arg(long)]

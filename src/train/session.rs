@@ -8,8 +8,8 @@ use std::{
 use crate::gpu::{Gpu, GpuError, Profile};
 
 use super::{
-    CheckpointError, Control, Event, KeepOptions, Manifest, MetricsFile, OnNan, Options, Prepared, RunConfig,
-    RunResult, Status, TrainError, Trainer,
+    AUTO_BATCH, CheckpointError, Control, Event, KeepOptions, Manifest, MetricsFile, OnNan, Options, Prepared,
+    RunConfig, RunResult, Status, TrainError, Trainer,
     checkpoint::{self, CheckpointFolder, Identity, Keeper, RunLock, Stored, newest},
     run::{run_kept, steps_per_epoch},
 };
@@ -206,6 +206,10 @@ impl Session {
             self.compare(stored, manifest, &identity, observe)?;
         }
         let mut trainer = Trainer::new(gpu, &self.config, &self.prepared)?;
+        if self.config.batch == AUTO_BATCH {
+            self.config.batch = trainer.batch();
+            tell(observe, &format!("batches of {} samples are the largest that fit", trainer.batch()))?;
+        }
         let path = self.run.join(METRICS);
         let metrics = match &from {
             Some((stored, manifest)) => {

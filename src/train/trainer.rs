@@ -18,6 +18,7 @@ use super::{
     DeviceData, Evaluation, Evaluator, OnNan, Prepared, RunConfig, Scores, Traces, TrainError,
     calibrate::Calibration,
     evaluate::{SetWeights, set},
+    footprint::fitting_batch,
 };
 
 /// Slots of the metrics ring: steps between two reads.
@@ -59,11 +60,12 @@ impl<'g> Trainer<'g> {
     /// Builds everything a run needs and initialises the weights, from the file of `init` if there is one.
     ///
     /// # Errors
-    /// Those of the device, of the weights' file, of shapes.
+    /// Those of the device, of the weights' file, of shapes; [`TrainError::Memory`] before anything is allocated.
     pub fn new(gpu: &'g Gpu, config: &RunConfig, prepared: &Prepared) -> Result<Self, TrainError> {
         let model = prepared.model.clone();
         let layout = model.graph.layout();
         let scheme = Scheme::new(config.noise_config(), &layout, &model.noise_tensors(), config.seed);
+        let batch = fitting_batch(gpu, config, prepared)?;
         let element = config.precision.element();
         if element == Element::Half && !gpu.has_f16() {
             let (adapter, feature) = (gpu.adapter_name().to_owned(), "f16 in shaders (for --precision f16)");
@@ -79,7 +81,6 @@ impl<'g> Trainer<'g> {
         let normalisation = config.normalise.moments(&prepared.split.train)?;
         let metrics = gpu.buffer("metrics", RING * 2)?;
         let samples = prepared.split.train.len();
-        let batch = config.batch.min(samples);
         let accumulate = config.accumulate.min(samples.div_ceil(batch));
         let data = DeviceData::new(gpu, prepared.split.train.clone(), batch, &normalisation)?;
         let data = data.augmented(config.augmentation());
@@ -143,6 +144,12 @@ impl<'g> Trainer<'g> {
     #[must_use]
     pub fn scheme(&self) -> &Scheme {
         &self.scheme
+    }
+
+    /// Samples of a batch.
+    #[must_use]
+    pub fn batch(&self) -> usize {
+        self.batch
     }
 
     /// Samples of a step: those of all its batches.

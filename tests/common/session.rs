@@ -9,8 +9,8 @@ use jostle::{
     gpu::{AdapterChoice, Gpu},
     noise::Mode,
     train::{
-        Control, EpochRecord, Event, Interval, KeepOptions, Manifest, MetricsFile, Options, RunConfig, RunResult, Session,
-        SessionOptions, StepRecord, Told, TrainError, Trainer,
+        Control, EpochRecord, Event, Interval, KeepOptions, Manifest, MetricsFile, Options, RunConfig, RunResult,
+        Session, SessionOptions, StepRecord, Told, TrainError, Trainer,
     },
 };
 
