@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test lint bench
+.PHONY: help setup demo docs test soak lint bench
 
 # A fresh rustup is not on the PATH of shells that were open before it.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -46,6 +46,10 @@ test: ## Run all tests, with cargo-nextest where present
 		set -x; cargo test --lib --bins --tests; \
 	fi
 	cargo test --doc
+
+soak: ## 20,000 steps in flat memory, and a run killed 20 times (5 minutes); `make test` runs both in short form
+	@bash scripts/setup.sh tests
+	JOSTLE_SOAK=1 cargo test --test soak --test processes -- --nocapture memory_stays_flat kills_at_random
 
 lint: ## Check formatting, and clippy with warnings as errors
 	cargo fmt --check
