@@ -20,7 +20,11 @@ struct Memory {
 fn memory(device: &wgpu::Device) -> Memory {
     let id = sysinfo::get_current_pid().unwrap();
     let mut system = System::new();
-    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[id]), true, ProcessRefreshKind::nothing().with_memory());
+    system.refresh_processes_specifics(
+        ProcessesToUpdate::Some(&[id]),
+        true,
+        ProcessRefreshKind::nothing().with_memory(),
+    );
     let host = system.process(id).unwrap().memory();
     Memory { host, device: device.generate_allocator_report().map_or(0, |report| report.total_allocated_bytes) }
 }
