@@ -94,11 +94,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         Status::Diverged { .. } => Exit::Diverged,
     };
     if exit != Exit::Done {
-        eprintln!(
-            "{}; what was reached is saved, `jostle train --resume {}` goes on from before",
-            done.status,
-            out.display()
-        );
+        let onwards = match session.newest_step()? {
+            Some(step) => format!("`jostle train --resume {}` goes on after step {step}", out.display()),
+            None => "there is no checkpoint to go on from".to_owned(),
+        };
+        eprintln!("{}; what was reached is saved, {onwards}", done.status);
     }
     let output = json!({
         "status": done.status, "out": out, "config": config, "adapter": done.adapter,
@@ -162,7 +162,8 @@ fn status_text(status: &Status, trainer: &Trainer<'_>) -> String {
             let of_group = group.and_then(|group| trainer.scheme().groups().get(group));
             let names = of_group.map(|tensors| tensors.iter().map(|t| params[*t].name.as_str()).collect::<Vec<_>>());
             let noisy = names.map_or(String::new(), |names| format!(" on {}", names.join(", ")));
-            format!("diverged: the loss of step {step} is not finite (noise{noisy} of sigma {sigma})")
+            let sigma = *sigma as f32;
+            format!("diverged: the loss of step {step} is not finite (noise{noisy} of sigma {sigma:e})")
         }
     }
 }

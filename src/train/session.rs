@@ -135,6 +135,14 @@ impl Session {
         &self.prepared
     }
 
+    /// Steps done in the newest checkpoint.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn newest_step(&self) -> Result<Option<u64>, TrainError> {
+        Ok(self.folder.list()?.first().map(|(step, _)| *step))
+    }
+
     /// The rows of the metrics so far.
     ///
     /// # Errors
@@ -171,7 +179,7 @@ impl Session {
             };
             if let Some(error) = error {
                 let lost = matches!(error, TrainError::Gpu(GpuError::DeviceLost { .. }));
-                let newest = self.folder.list()?.first().map(|(step, _)| *step);
+                let newest = self.newest_step()?;
                 fruitless = if newest == reached { fruitless + 1 } else { 1 };
                 reached = newest;
                 if !lost || self.options.on_device_lost == OnDeviceLost::Stop || fruitless > FRUITLESS_RETRIES {
