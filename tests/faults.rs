@@ -207,6 +207,18 @@ fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint() {
     assert!(weights.iter().flat_map(|tensor| &tensor.values).all(|value| value.is_finite()));
 }
 
+/// The rate takes the weights past f32 at once, while the loss of the first step is a number.
+#[test]
+fn weights_that_are_no_numbers_are_never_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = RunConfig { lr: 3e38, weight_decay: 1e3, noise: Mode::None, steps: Some(1), ..config() };
+    let result = go(&mut begin(dir.path(), &config, every(1)), None, &mut Vec::new()).unwrap();
+    assert!(matches!(result.status, Status::Diverged { step: 0, .. }), "{:?}", result.status);
+    let (steps, _) = MetricsFile::read(&dir.path().join("metrics.jsonl")).unwrap();
+    assert!(steps[0].loss.is_finite());
+    assert_eq!(newest(dir.path()), (None, String::new()));
+}
+
 #[test]
 fn steps_that_are_no_numbers_can_be_left_out() {
     let dir = tempfile::tempdir().unwrap();

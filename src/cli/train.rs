@@ -163,7 +163,7 @@ fn status_text(status: &Status, trainer: &Trainer<'_>) -> String {
             let names = of_group.map(|tensors| tensors.iter().map(|t| params[*t].name.as_str()).collect::<Vec<_>>());
             let noisy = names.map_or(String::new(), |names| format!(" on {}", names.join(", ")));
             let sigma = *sigma as f32;
-            format!("diverged: the loss of step {step} is not finite (noise{noisy} of sigma {sigma:e})")
+            format!("diverged: loss or weights of step {step} are not finite (noise{noisy} of sigma {sigma:e})")
         }
     }
 }

@@ -8,8 +8,8 @@ use crate::{
 };
 
 use super::{
-    EpochRecord, OnNan, Position, Precision, RunConfig, Scores, StepRecord, TrainError, Trainer, checkpoint::Keeper,
-    trainer::RING,
+    CheckpointError, EpochRecord, OnNan, Position, Precision, RunConfig, Scores, StepRecord, TrainError, Trainer,
+    checkpoint::Keeper, trainer::RING,
 };
 
 /// What the loop tells as it goes.
@@ -44,7 +44,7 @@ pub enum Status {
     Finished,
     /// Stopped by the caller.
     Interrupted,
-    /// The loss of this step was no finite number.
+    /// The loss of this step was no finite number, or the weights after it, which are looked at for checkpoints.
     Diverged {
         /// The first such step.
         step: u64,
@@ -78,8 +78,10 @@ struct Loop<'a, 'g, 'k> {
     keeper: Option<&'a mut Keeper<'k>>,
     sent: Vec<Sent>,
     reading: Option<(PendingRead, Vec<Sent>)>,
-    /// The step whose loss ends the run.
+    /// The step whose loss, or the weights after it, ends the run.
     diverged: Option<StepRecord>,
+    /// The step submitted last.
+    last: Option<StepRecord>,
     /// Losses of the epoch under way that are finite, and the first that is not.
     finite: u64,
     broken: Option<StepRecord>,
@@ -120,6 +122,7 @@ pub(super) fn run_kept<'a, 'k>(
         sent: Vec::new(),
         reading: None,
         diverged: None,
+        last: None,
         finite: 0,
         broken: None,
         stop: false,
@@ -213,6 +216,7 @@ impl Loop<'_, '_, '_> {
             trained += valid;
             let record = StepRecord { step, epoch, lr: rate, sigma: now.sigma(), group: now.group, loss: 0.0 };
             self.sent.push(Sent { record, valid });
+            self.last = Some(record);
             if self.sent.len() >= RING / 2 {
                 self.flush()?;
             }
@@ -237,7 +241,15 @@ impl Loop<'_, '_, '_> {
         let step = self.trainer.steps_done();
         let next = self.trainer.scheme().at(step, epoch, epochs);
         let step_of_epoch = step % self.per_epoch;
-        keeper.save(self.trainer, Position { step, epoch, step_of_epoch, sigma: next.sigma(), group: next.group })
+        let position = Position { step, epoch, step_of_epoch, sigma: next.sigma(), group: next.group };
+        match keeper.save(self.trainer, position) {
+            Err(TrainError::Checkpoint(CheckpointError::NotFinite { tensor, .. })) => {
+                log::warn!("{tensor} is not finite after step {step}");
+                self.diverged = self.last;
+                Ok(())
+            }
+            saved => saved,
+        }
     }
 
     fn tell(&mut self, event: Event) -> Result<(), TrainError> {

@@ -72,6 +72,10 @@ pub struct Session {
     from: Option<(Stored, Manifest)>,
     /// Whether that may be one of another run.
     force: bool,
+    /// Whether it is this run's own, written or compared already.
+    own: bool,
+    /// Whether the device was ever there.
+    opened: bool,
     _lock: RunLock,
 }
 
@@ -94,7 +98,18 @@ impl Session {
         let lock = RunLock::take(run)?;
         let folder = CheckpointFolder::of(run);
         folder.clear()?;
-        Ok(Self { run: run.to_owned(), folder, options, config, prepared, from: None, force: false, _lock: lock })
+        Ok(Self {
+            run: run.to_owned(),
+            folder,
+            options,
+            config,
+            prepared,
+            from: None,
+            force: false,
+            own: true,
+            opened: false,
+            _lock: lock,
+        })
     }
 
     /// Goes on with the run in a folder from its newest checkpoint that is whole, with its configuration but for the options
@@ -120,7 +135,18 @@ impl Session {
         let from = newest(&folder, notify)?.ok_or_else(none)?;
         let config = from.1.config.with(changes)?;
         let prepared = Prepared::load(&config)?;
-        Ok(Self { run: run.to_owned(), folder, options, config, prepared, from: Some(from), force, _lock: lock })
+        Ok(Self {
+            run: run.to_owned(),
+            folder,
+            options,
+            config,
+            prepared,
+            from: Some(from),
+            force,
+            own: false,
+            opened: false,
+            _lock: lock,
+        })
     }
 
     /// The configuration.
@@ -165,24 +191,22 @@ impl Session {
     ) -> Result<(RunResult, T), TrainError> {
         let (mut fruitless, mut reached, mut halvings) = (0, None, 0);
         loop {
-            let gpu = open()?;
-            let error = match self.attempt(&gpu, profiled, halvings < HALVINGS, observe, finish) {
+            let error = match self.try_once(open, profiled, halvings < HALVINGS, observe, finish) {
                 Ok(Attempt::Done(result, value)) => return Ok((result, value)),
                 Ok(Attempt::Halve { step }) => {
                     halvings += 1;
                     self.config.sigma /= 2.0;
                     let sigma = self.config.sigma;
-                    tell(observe, &format!("the loss of step {step} is not finite: sigma is now {sigma}"))?;
+                    tell(observe, &format!("the loss of step {step} is not finite: sigma is now {sigma:e}"))?;
                     None
                 }
-                Err(error) => Some(gpu.lost().map_or(error, TrainError::Gpu)),
+                Err(error) => Some(error),
             };
             if let Some(error) = error {
-                let lost = matches!(error, TrainError::Gpu(GpuError::DeviceLost { .. }));
                 let newest = self.newest_step()?;
                 fruitless = if newest == reached { fruitless + 1 } else { 1 };
                 reached = newest;
-                if !lost || self.options.on_device_lost == OnDeviceLost::Stop || fruitless > FRUITLESS_RETRIES {
+                if !self.retries(&error) || fruitless > FRUITLESS_RETRIES {
                     return Err(self.stopped(error, newest));
                 }
                 tell(observe, &format!("{error}; trying again"))?;
@@ -190,6 +214,27 @@ impl Session {
             }
             self.from = newest(&self.folder, &mut |text| log::warn!("{text}"))?;
         }
+    }
+
+    /// Whether a run goes on after an error: the device was lost, or has not come back yet.
+    fn retries(&self, error: &TrainError) -> bool {
+        let TrainError::Gpu(error) = error else { return false };
+        let gone = matches!(error, GpuError::NoAdapter | GpuError::RequestDevice { .. }) && self.opened;
+        self.options.on_device_lost == OnDeviceLost::Retry && (gone || matches!(error, GpuError::DeviceLost { .. }))
+    }
+
+    fn try_once<T>(
+        &mut self,
+        open: &dyn Fn() -> Result<Gpu, TrainError>,
+        profiled: bool,
+        may_halve: bool,
+        observe: &mut Observe<'_>,
+        finish: &mut Finish<'_, T>,
+    ) -> Result<Attempt<T>, TrainError> {
+        let gpu = open()?;
+        self.opened = true;
+        self.attempt(&gpu, profiled, may_halve, observe, finish)
+            .map_err(|error| gpu.lost().map_or(error, TrainError::Gpu))
     }
 
     /// An error with the checkpoint that stays, but where the checkpoint itself is what is wrong.
@@ -211,7 +256,11 @@ impl Session {
         let identity = Identity::new(&self.prepared, format!("{}, {}", gpu.adapter_name(), gpu.driver()));
         let from = self.from.take();
         if let Some((stored, manifest)) = &from {
-            self.compare(stored, manifest, &identity, observe)?;
+            if !self.own {
+                self.compare(stored, manifest, &identity, observe)?;
+                self.own = true;
+            }
+            tell(observe, &format!("going on after step {} from {}", manifest.position.step, stored.path.display()))?;
         }
         let mut trainer = Trainer::new(gpu, &self.config, &self.prepared)?;
         if self.config.batch == AUTO_BATCH {
@@ -250,9 +299,6 @@ impl Session {
         observe: &mut Observe<'_>,
     ) -> Result<(), TrainError> {
         let differences = checkpoint::differences((&manifest.config, &manifest.identity), (&self.config, identity));
-        // Halving the noise is a difference that this run made itself.
-        let own = |difference: &String| self.config.on_nan == OnNan::HalveSigma && difference.starts_with("sigma was ");
-        let differences: Vec<String> = differences.into_iter().filter(|difference| !own(difference)).collect();
         if !differences.is_empty() && !self.force {
             return Err(CheckpointError::Foreign { path: stored.path.clone(), differences }.into());
         }
@@ -263,7 +309,7 @@ impl Session {
         if then != now {
             tell(observe, &format!("the adapter was {then}, is {now}: the run goes on, but not bit for bit"))?;
         }
-        tell(observe, &format!("going on after step {} from {}", manifest.position.step, stored.path.display()))
+        Ok(())
     }
 }
 
