@@ -82,7 +82,10 @@ fn bindings_are_those_of_the_specs() {
         }
         found.sort_by_key(|(binding, ..)| *binding);
         let of = |(binding, (name, access)): (usize, &(&str, Access))| {
-            let access = if *access == Access::Read { Access::Read } else { Access::ReadWrite };
+            let access = match access {
+                Access::Read | Access::Index => Access::Read,
+                Access::ReadWrite | Access::Real | Access::Out => Access::ReadWrite,
+            };
             (binding as u32, (*name).to_owned(), access)
         };
         let expected: Vec<_> = spec.bindings.iter().enumerate().map(of).collect();

@@ -7,6 +7,7 @@ pub mod model;
 pub mod network;
 pub mod norm;
 pub mod reference;
+pub mod trace;
 
 use std::{
     path::{Path, PathBuf},
