@@ -1,6 +1,9 @@
 //! What a training run leaves, to be held against another run's.
 
-use jostle::train::{Control, EpochRecord, Event, Prepared, RunConfig, Status, StepRecord, Trainer, run};
+use jostle::{
+    gpu::Gpu,
+    train::{Control, EpochRecord, Event, Prepared, RunConfig, Status, StepRecord, Trainer, run},
+};
 
 use super::{bits, device};
 
@@ -21,7 +24,11 @@ pub fn weights(trainer: &Trainer<'_>) -> Vec<u32> {
 
 impl Trace {
     pub fn of(config: &RunConfig, prepared: &Prepared) -> Self {
-        let mut trainer = Trainer::new(device(), config, prepared).unwrap();
+        Self::on(device(), config, prepared)
+    }
+
+    pub fn on(gpu: &Gpu, config: &RunConfig, prepared: &Prepared) -> Self {
+        let mut trainer = Trainer::new(gpu, config, prepared).unwrap();
         let mut steps = Vec::new();
         let result = run(&mut trainer, config, None, &mut |event| {
             if let Event::Step(record) = event {
