@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test soak lint bench
+.PHONY: help setup demo docs test soak validate spirv lint bench
 
 # A fresh rustup is not on the PATH of shells that were open before it.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -39,7 +39,7 @@ docs: setup ## Run every experiment on the paper's theory, and write its page in
 	bash scripts/docs.sh
 
 test: ## Run all tests, with cargo-nextest where present
-	@bash scripts/setup.sh tests
+	@bash scripts/setup.sh
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		set -x; cargo nextest run --lib --bins --tests; \
 	else \
@@ -51,8 +51,15 @@ soak: ## 20,000 steps in flat memory, and a run killed 20 times (5 minutes); `ma
 	@bash scripts/setup.sh tests
 	JOSTLE_SOAK=1 cargo test --test soak --test processes -- --nocapture memory_stays_flat kills_at_random
 
+validate: setup ## Run all tests under Vulkan's validation layer, which is fetched where it is missing (Debian)
+	bash scripts/validate.sh
+
+spirv: ## Hold every kernel's SPIR-V against spirv-val: minutes of C++ the first time
+	@bash scripts/setup.sh spirv
+	cargo test -p jostle-spirv
+
 lint: ## Check formatting, and clippy with warnings as errors
-	cargo fmt --check
+	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 
 bench: setup ## Measure a training step, the cost of noise, and a matrix product

@@ -5,7 +5,7 @@
 # driver, Mesa's software driver (lavapipe) is installed with the system's package manager. macOS (Metal) and Windows
 # (DX12) bring their own.
 #
-# `setup.sh tests` also asks for a C++ compiler (c++), which the tests compile spirv-val with.
+# `setup.sh spirv` also asks for a C++ compiler (c++), which tests/spirv compiles spirv-val with.
 set -euo pipefail
 
 purpose="${1:-}"
@@ -171,8 +171,8 @@ if ! have cc; then
     say "no linker (cc) on this machine, which Rust needs: installing gcc"
     linker=missing
 fi
-if [[ $purpose == tests ]] && ! have c++; then
-    say "no C++ compiler (c++) on this machine, which the tests compile spirv-val with: installing one"
+if [[ $purpose == spirv ]] && ! have c++; then
+    say "no C++ compiler (c++) on this machine, which spirv-val is compiled with: installing one"
     cxx=missing
 fi
 [[ -n $driver$linker$cxx ]] || exit 0

@@ -49,7 +49,9 @@ fn average(image: u32, rows: PoolWindow, columns: PoolWindow, quad: u32) -> vec4
 }
 
 fn selected(image: u32, quad: u32, index: u32) -> vec4<f32> {
-    let at = (image + chosen[index]) * values.quads + quad;
+    // What chose kept to the image; whatever else lies there must not lead out of it.
+    let last = vec4<u32>(values.in_height * values.in_width - 1u);
+    let at = (image + min(chosen[index], last)) * values.quads + quad;
     return vec4<f32>(vec4<Real>(input[at.x].x, input[at.y].y, input[at.z].z, input[at.w].w));
 }
 

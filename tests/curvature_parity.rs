@@ -78,6 +78,7 @@ fn views(fixture: &Fixture) -> DataViews {
         labels: words(gpu, &labels),
         ids: indices.clone(),
         indices,
+        classes: labels.iter().max().map_or(0, |label| *label as usize + 1),
         normalisation,
         sample: [1, 1, 12],
         augment: Augmentation::default(),

@@ -3,7 +3,11 @@
 
 mod common;
 
-use common::{ROUNDOFF, assert_close, bits, device, hash, network, samples, wide};
+use common::{
+    ROUNDOFF, assert_close, bits, device, hash, network, samples,
+    trace::{Trace, weights},
+    wide,
+};
 use jostle::{
     data::{Dataset, SampleShape},
     graph::{BatchInfo, Loss, Mode as PlanMode, Plan, Schedule},
@@ -11,7 +15,7 @@ use jostle::{
     nn::Model,
     noise::{Mode, Scale, deltas},
     optim::OptimizerKind,
-    train::{Control, DeviceData, EpochRecord, Event, Prepared, RunConfig, Status, StepRecord, Trainer, run},
+    train::{Control, DeviceData, Event, Prepared, RunConfig, Status, TrainError, Trainer, run},
 };
 
 /// Two epochs and a bit of 13 batches, the last of each partial.
@@ -27,33 +31,8 @@ fn config() -> RunConfig {
     }
 }
 
-/// What a run leaves, wall-clock time aside.
-#[derive(Debug, PartialEq)]
-struct Trace {
-    weights: Vec<u32>,
-    steps: Vec<StepRecord>,
-    epochs: Vec<EpochRecord>,
-    status: Status,
-}
-
-fn weights(trainer: &Trainer<'_>) -> Vec<u32> {
-    bits(&trainer.gpu().read::<f32>(&trainer.arena.weights.view()).unwrap())
-}
-
 fn train(config: &RunConfig) -> Trace {
-    let prepared = Prepared::load(config).unwrap();
-    let mut trainer = Trainer::new(device(), config, &prepared).unwrap();
-    let mut steps = Vec::new();
-    let result = run(&mut trainer, config, None, &mut |event| {
-        if let Event::Step(record) = event {
-            steps.push(record);
-        }
-        Ok(Control::Continue)
-    });
-    let result = result.unwrap();
-    let timeless = |record: EpochRecord| EpochRecord { samples_per_second: 0.0, ..record };
-    let epochs = result.epochs.into_iter().map(timeless).collect();
-    Trace { weights: weights(&trainer), steps, epochs, status: result.status }
+    Trace::of(config, &Prepared::load(config).unwrap())
 }
 
 #[test]
@@ -220,6 +199,46 @@ fn data_that_are_not_resident_give_the_same_bits() {
             assert_eq!(of(&resident), of(&streamed), "{valid} of {batch} from {first}");
         }
     }
+}
+
+#[test]
+fn data_that_would_lead_kernels_astray_are_refused() {
+    let gpu = device();
+    let refusal = |data| match DeviceData::new(gpu, data, 4, &[]) {
+        Ok(_) => panic!("taken"),
+        Err(error) => error.to_string(),
+    };
+    let mut wrong = dataset();
+    wrong.labels[17] = 3;
+    assert_eq!(refusal(wrong), "test: at sample 17, expected a label below 3, found 3");
+    let mut short = dataset();
+    short.pixels.pop();
+    assert_eq!(refusal(short), "test: expected 23 samples of 5 pixels each, found 114 pixels");
+    for resident in [true, false] {
+        let mut data = DeviceData::with_residency(gpu, dataset(), 4, &[], resident).unwrap();
+        let order = (1..24).collect();
+        let error = data.set_order(gpu, order).unwrap_err().to_string();
+        assert_eq!(error, "the order of samples has 23 at position 22, expected a value below 23");
+        assert!(
+            data.set_order(gpu, (0..22).collect()).is_err() && data.set_order(gpu, (0..23).rev().collect()).is_ok()
+        );
+        assert!(data.stage(gpu, 20, 3).is_ok() && data.stage(gpu, 23, 0).is_ok());
+        for (first, valid) in [(20, 4), (24, 0), (usize::MAX, 1), (1, usize::MAX)] {
+            assert!(data.stage(gpu, first, valid).is_err(), "{valid} samples from {first}");
+        }
+        assert_eq!(data.stage(gpu, 0, 5).is_ok(), resident, "there is room for 4");
+    }
+}
+
+#[test]
+fn more_classes_than_outputs_are_refused() {
+    let gpu = device();
+    let config = RunConfig { model: "mlp:64-9".to_owned(), ..config() };
+    let right = Prepared::load(&self::config()).unwrap();
+    let prepared = Prepared { model: Model::mlp(&[64, 9], Activation::Relu).unwrap(), ..right };
+    let error = Trainer::new(gpu, &config, &prepared).unwrap_err();
+    assert!(matches!(error, TrainError::Gpu(_)), "{error}");
+    assert!(error.to_string().contains("10 classes for 9 outputs"), "{error}");
 }
 
 #[test]

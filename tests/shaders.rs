@@ -82,7 +82,10 @@ fn bindings_are_those_of_the_specs() {
         }
         found.sort_by_key(|(binding, ..)| *binding);
         let of = |(binding, (name, access)): (usize, &(&str, Access))| {
-            let access = if *access == Access::Read { Access::Read } else { Access::ReadWrite };
+            let access = match access {
+                Access::Read | Access::Index => Access::Read,
+                Access::ReadWrite | Access::Real | Access::Out => Access::ReadWrite,
+            };
             (binding as u32, (*name).to_owned(), access)
         };
         let expected: Vec<_> = spec.bindings.iter().enumerate().map(of).collect();
@@ -90,6 +93,56 @@ fn bindings_are_those_of_the_specs() {
         // what every adapter of WebGPU's defaults grants a stage
         assert!(found.len() <= 8, "{} binds {} buffers", spec.entry, found.len());
     }
+}
+
+/// Integers in buffers that kernels without bounds checks read, each with why they cannot lead it astray.
+const ARGUED_INTEGERS: [(&str, &str, &str); 10] = [
+    ("mse", "labels", "compared with the number of an output"),
+    ("gather", "pixels", "bytes of images: values"),
+    ("gather", "ids", "counters of Philox"),
+    ("perturb", "blocks", "written by Arena: a tensor's number, which `filters` has a row for, and counters of Philox"),
+    ("perturb", "filters", "written by Arena; what they lead to is cut to `norms`"),
+    ("update_sgd", "blocks", "counters of Philox"),
+    ("update_adam", "blocks", "counters of Philox"),
+    ("filter_norm", "filters", "written by Arena: ranges of its own tensors"),
+    ("pool_gradient", "chosen", "compared with the number of a pixel"),
+    ("pool", "chosen", "written by the max pool before it, and cut to the image where it leads"),
+];
+
+/// Whether a buffer's elements are integers, alone or in vectors.
+fn holds_integers(module: &Module, ty: naga::Handle<naga::Type>) -> bool {
+    use naga::{Scalar, ScalarKind, TypeInner};
+    match module.types[ty].inner {
+        TypeInner::Array { base, .. } => holds_integers(module, base),
+        TypeInner::Scalar(Scalar { kind, .. }) | TypeInner::Vector { scalar: Scalar { kind, .. }, .. } => {
+            matches!(kind, ScalarKind::Uint | ScalarKind::Sint)
+        }
+        _ => false,
+    }
+}
+
+#[test]
+fn integers_in_buffers_are_checked_or_argued() {
+    let mut argued: Vec<_> = ARGUED_INTEGERS.iter().map(|(entry, name, _)| (*entry, (*name).to_owned())).collect();
+    for spec in all_specs() {
+        let module = parsed(spec);
+        let integers = module
+            .global_variables
+            .iter()
+            .map(|(_, variable)| variable)
+            .filter(|variable| variable.binding.is_some() && holds_integers(&module, variable.ty));
+        for name in integers.filter_map(|variable| variable.name.clone()) {
+            let (_, access) = spec.bindings.iter().find(|(of, _)| *of == name).unwrap();
+            let known = argued.iter().position(|of| *of == (spec.entry, name.clone()));
+            assert!(
+                *access == Access::Index || known.is_some(),
+                "{}: {name} is neither Access::Index nor argued",
+                spec.entry
+            );
+            known.map(|at| argued.remove(at));
+        }
+    }
+    assert_eq!(argued, [], "argued, but there is no such binding");
 }
 
 #[test]

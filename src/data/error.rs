@@ -194,6 +194,32 @@ pub enum DataError {
         found: u32,
     },
 
+    /// A data set has not as many pixels as its samples need.
+    #[error("{name}: expected {samples} samples of {features} pixels each, found {found} pixels")]
+    PixelCount {
+        /// The data set.
+        name: String,
+        /// Samples.
+        samples: usize,
+        /// Pixels of a sample, all channels.
+        features: usize,
+        /// Pixels there are.
+        found: usize,
+    },
+
+    /// A label in memory is not below the number of classes.
+    #[error("{name}: at sample {sample}, expected a label below {classes}, found {found}")]
+    SampleLabel {
+        /// The data set.
+        name: String,
+        /// The sample, counted from 0.
+        sample: usize,
+        /// Classes of the data set.
+        classes: usize,
+        /// The label.
+        found: u32,
+    },
+
     /// A folder of images has no class folder, or one of those no image.
     #[error("{dir}: expected {expected}, found none")]
     EmptyFolder {

@@ -86,6 +86,27 @@ impl Dataset {
         self.shape.features()
     }
 
+    /// Holds the parts against each other: every sample has its pixels, every label is below [`classes`](Self::classes).
+    /// Readers see to both; a data set put together by hand passes here before it reaches a device.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::PixelCount`] or [`DataError::SampleLabel`].
+    pub fn check(&self) -> Result<(), DataError> {
+        let expected = self.features().checked_mul(self.len());
+        if expected != Some(self.pixels.len()) {
+            let (name, samples, features) = (self.name.clone(), self.len(), self.features());
+            return Err(DataError::PixelCount { name, samples, features, found: self.pixels.len() });
+        }
+        match self.labels.iter().position(|label| *label as usize >= self.classes) {
+            Some(sample) => {
+                let (name, classes, found) = (self.name.clone(), self.classes, self.labels[sample]);
+                Err(DataError::SampleLabel { name, sample, classes, found })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The pixels `[features]` and the label of sample `i`, or `None` where there are not so many.
     #[must_use]
     pub fn sample(&self, i: usize) -> Option<(&[u8], u32)> {

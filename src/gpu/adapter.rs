@@ -158,6 +158,9 @@ fn rank(kind: DeviceType) -> u8 {
 fn instance() -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = Backends::VULKAN | Backends::METAL | Backends::DX12;
+    // In debug builds wgpu would load Vulkan's validation layer wherever it is installed, which makes tests several
+    // times slower, and write debug information into shaders. WGPU_VALIDATION=1 and WGPU_DEBUG=1 ask for either.
+    descriptor.flags = wgpu::InstanceFlags::VALIDATION_INDIRECT_CALL.with_env();
     wgpu::Instance::new(descriptor)
 }
 

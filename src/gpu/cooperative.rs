@@ -105,6 +105,7 @@ impl CooperativeMatrix {
 }
 
 /// wgpu's token for its experimental features, of which cooperative matrices are the only one that Jostle asks for.
+#[expect(unsafe_code, reason = "wgpu asks so for its experimental features")]
 pub(super) fn permission(usable: &[CooperativeMatrix]) -> wgpu::ExperimentalFeatures {
     if usable.is_empty() {
         return wgpu::ExperimentalFeatures::disabled();

@@ -44,7 +44,7 @@ impl ElementTypes {
         }
         for ((binding, access), view) in spec.bindings.iter().zip(views) {
             let half = match access {
-                Access::Read | Access::ReadWrite => false,
+                Access::Read | Access::Index | Access::ReadWrite => false,
                 Access::Real => types.real_is_half,
                 Access::Out => types.out_is_half,
             };

@@ -64,6 +64,18 @@ pub enum GpuError {
         /// Elements found.
         found: usize,
     },
+    /// A value that would lead a kernel out of what it reads.
+    #[error("{what} has {found} at position {at}, expected a value below {limit}")]
+    Value {
+        /// What holds it.
+        what: &'static str,
+        /// Where, counted from 0.
+        at: usize,
+        /// One more than the largest value.
+        limit: usize,
+        /// The value.
+        found: u32,
+    },
     /// A tensor stored in another way than the kernel's other tensors ask for.
     #[error("kernel {kernel}: {binding} is stored as {found:?}, expected {expected:?}")]
     Element {

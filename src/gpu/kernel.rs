@@ -9,6 +9,9 @@ use super::{Dispatch, ElementTypes, Gpu, GpuError, Grid, View, pipeline_cache::P
 pub enum Access {
     /// `var<storage, read>` of words
     Read,
+    /// As [`Access::Read`], of words by whose values the kernel indexes another binding: sample numbers, labels. No shape
+    /// bounds them, so the kernel keeps its bounds checks.
+    Index,
     /// `var<storage, read_write>` of words; also for operands that may share an arena with the output, because wgpu
     /// allows a buffer only one kind of use within a dispatch.
     ReadWrite,
@@ -29,6 +32,22 @@ pub struct KernelSpec {
     pub bindings: &'static [(&'static str, Access)],
     /// Bytes of `var<immediate>`, 0 for none.
     pub immediate_bytes: u32,
+}
+
+impl KernelSpec {
+    /// The run-time checks that the kernel is compiled with on a device that asks for `wanted`.
+    fn checks(&self, wanted: wgpu::ShaderRuntimeChecks) -> wgpu::ShaderRuntimeChecks {
+        let mut checks = wanted;
+        checks.bounds_checks |= self.bindings.iter().any(|(_, access)| *access == Access::Index);
+        checks
+    }
+}
+
+impl Access {
+    /// Whether the kernel only reads.
+    pub(super) fn is_read_only(self) -> bool {
+        matches!(self, Self::Read | Self::Index)
+    }
 }
 
 #[derive(Debug)]
@@ -59,7 +78,7 @@ impl Kernel {
                 binding: binding as u32,
                 visibility: wgpu::ShaderStages::COMPUTE,
                 ty: wgpu::BindingType::Buffer {
-                    ty: wgpu::BufferBindingType::Storage { read_only: *access == Access::Read },
+                    ty: wgpu::BufferBindingType::Storage { read_only: access.is_read_only() },
                     has_dynamic_offset: false,
                     min_binding_size: None,
                 },
@@ -77,11 +96,14 @@ impl Kernel {
             });
             let descriptor =
                 wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(types.source(spec).into()) };
+            let checks = spec.checks(gpu.runtime_checks);
             // SAFETY: the unchecked module relies on every index being within its binding and every loop ending.
             // Each kernel's host side checks the length of every binding against its shape before it dispatches,
-            // loops are bounded by those shapes, and `tests/` runs every kernel on awkward shapes with checks on
+            // loops are bounded by those shapes, kernels that index by values of a buffer keep their bounds checks
+            // (`Access::Index`), and `tests/` runs every kernel on awkward shapes with checks on
             // (`Gpu::with_runtime_checks`) and off, to the same result.
-            let module = unsafe { device.create_shader_module_trusted(descriptor, gpu.runtime_checks) };
+            #[expect(unsafe_code, reason = "shapes that the host has checked bound every index")]
+            let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
             let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label,
                 layout: Some(&pipeline_layout),
@@ -140,5 +162,20 @@ impl Kernel {
             }
             None => Ok(Dispatch { kernel: self.clone(), bind_group, grid, immediates: immediates.to_vec() }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_that_index_by_values_keep_their_bounds_checks() {
+        let spec = |bindings| KernelSpec { entry: "probe", source: "", bindings, immediate_bytes: 0 };
+        let [off, on] = [wgpu::ShaderRuntimeChecks::unchecked(), wgpu::ShaderRuntimeChecks::checked()];
+        let by_shape = spec(&[("input", Access::Read), ("output", Access::ReadWrite)]);
+        let by_value = spec(&[("input", Access::Read), ("indices", Access::Index), ("output", Access::ReadWrite)]);
+        assert!(!by_shape.checks(off).bounds_checks && by_value.checks(off).bounds_checks);
+        assert!(by_shape.checks(on).bounds_checks && by_value.checks(on).bounds_checks);
     }
 }

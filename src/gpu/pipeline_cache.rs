@@ -49,6 +49,7 @@ impl PipelineCache {
         // SAFETY: the data came from `PipelineCache::get_data` on an adapter of this key: `save` is the only writer of such
         // files, renames them into place whole, and gzip's CRC refuses what has been damaged since. wgpu and the driver
         // validate the header's vendor, device and driver version besides, and start empty where they differ.
+        #[expect(unsafe_code, reason = "a driver trusts the bytes of its cache; only `save` writes them")]
         let raw = unsafe { device.create_pipeline_cache(&descriptor) };
         Some(Self { raw, path, loaded })
     }

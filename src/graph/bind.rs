@@ -128,6 +128,10 @@ impl Binder<'_> {
             scaling: (self.schedule.element == Element::Half).then_some(&scaling),
         };
         let shape = [self.schedule.batch, self.schedule.classes];
+        if self.data.classes > shape[1] {
+            let of = format!("{} classes for {} outputs", self.data.classes, shape[1]);
+            return Err(GpuError::Shape { kernel: "loss", shape: of, reason: "a label may have no output" });
+        }
         Ok(Stage::Loss(match self.loss {
             Loss::Nll => softmax_nll(self.gpu, &buffers, shape)?,
             Loss::Mse => mse(self.gpu, &buffers, &MseTargets::OneHot, shape)?,

@@ -27,6 +27,8 @@ pub struct DataViews {
     pub indices: View,
     /// [positions], the number in the data set of each position's sample; augmentation goes by it
     pub ids: View,
+    /// Labels are below this.
+    pub classes: usize,
     /// [channels, 2]: input = byte * scale + shift
     pub normalisation: View,
     /// Channels, height and width of a sample.

@@ -127,6 +127,11 @@ impl BatchNormShape {
         self.batch * self.pixels
     }
 
+    /// Rows of the first `valid` samples; of no more than there are, since the kernels do not check.
+    fn valid_rows(&self, valid: u32) -> u32 {
+        (self.batch.min(valid as usize) * self.pixels) as u32
+    }
+
     fn quads(&self) -> usize {
         padded_channels(self.channels) / 4
     }
@@ -260,7 +265,7 @@ impl BatchNorm {
     /// statistics.
     pub fn record(&self, recorder: &mut Recorder<'_>, valid: u32, momentum: f32) {
         let [_, quads, rows_per_chunk, chunks] = self.shape.sizes();
-        let rows = valid * self.shape.pixels as u32;
+        let rows = self.shape.valid_rows(valid);
         if let Some(moments) = &self.moments {
             recorder.run_with(moments, bytemuck::cast_slice(&[rows, quads, rows_per_chunk, chunks]));
         }
@@ -380,7 +385,7 @@ impl BatchNormGradient {
     /// Records the pass for a batch of which `valid` samples count.
     pub fn record(&self, recorder: &mut Recorder<'_>, valid: u32) {
         let [all_rows, quads, rows_per_chunk, chunks] = self.shape.sizes();
-        let rows = valid * self.shape.pixels as u32;
+        let rows = self.shape.valid_rows(valid);
         recorder.run_with(&self.moments, bytemuck::cast_slice(&[rows, quads, rows_per_chunk, chunks]));
         let finish = [rows, quads, rows_per_chunk, self.shape.channels as u32];
         recorder.run_with(&self.finish, bytemuck::cast_slice(&finish));

@@ -24,7 +24,7 @@ const GRADIENT: [(&str, Access); 6] = [
 ];
 
 const fn with_groups(of: [(&'static str, Access); 6]) -> [(&'static str, Access); 7] {
-    [of[0], of[1], of[2], of[3], of[4], of[5], ("groups", Access::Read)]
+    [of[0], of[1], of[2], of[3], of[4], of[5], ("groups", Access::Index)]
 }
 
 /// The source of a kernel with the parts that all of them share.

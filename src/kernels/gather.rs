@@ -14,7 +14,7 @@ pub(super) static GATHER: KernelSpec = KernelSpec {
     ),
     bindings: &[
         ("pixels", Access::Read),
-        ("indices", Access::Read),
+        ("indices", Access::Index),
         ("ids", Access::Read),
         ("normalisation", Access::Read),
         ("output", Access::Real),

@@ -16,6 +16,7 @@ pub(super) static METRICS_SUM: KernelSpec = KernelSpec {
 pub struct MetricsSum {
     dispatch: Dispatch,
     batch: u32,
+    slots: u32,
 }
 
 impl MetricsSum {
@@ -26,12 +27,18 @@ impl MetricsSum {
     pub fn new(gpu: &Gpu, row_stats: &View, metrics: &View, batch: usize) -> Result<Self, GpuError> {
         row_stats.expect_len(METRICS_SUM.entry, "row_stats", batch * 2)?;
         let batch = index_u32(METRICS_SUM.entry, &[batch])?;
+        let slots = index_u32(METRICS_SUM.entry, &[metrics.len() / 2])?;
+        if slots == 0 {
+            let (kernel, found) = (METRICS_SUM.entry, metrics.len());
+            return Err(GpuError::Length { kernel, argument: "metrics", expected: 2, found });
+        }
         let kernel = gpu.kernel(&METRICS_SUM, &[])?;
-        Ok(Self { dispatch: kernel.dispatch(gpu, Grid([1, 1, 1]), &[row_stats, metrics], &[])?, batch })
+        Ok(Self { dispatch: kernel.dispatch(gpu, Grid([1, 1, 1]), &[row_stats, metrics], &[])?, batch, slots })
     }
 
     /// Records the sum into a slot of the ring, or added to what the slot holds.
     pub fn record(&self, recorder: &mut Recorder<'_>, slot: u32, adds: bool) {
+        let slot = slot % self.slots; // a ring, which the kernel does not check
         recorder.run_with(&self.dispatch, bytemuck::cast_slice(&[self.batch, slot, u32::from(adds)]));
     }
 }

@@ -17,7 +17,7 @@ pub(super) static MSE: KernelSpec = KernelSpec {
     bindings: &[
         ("outputs", Access::Real),
         ("labels", Access::Read),
-        ("indices", Access::Read),
+        ("indices", Access::Index),
         ("targets", Access::Read),
         ("grad_outputs", Access::Real),
         ("row_stats", Access::ReadWrite),

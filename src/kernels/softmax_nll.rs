@@ -14,8 +14,8 @@ pub(super) static SOFTMAX_NLL: KernelSpec = KernelSpec {
     ),
     bindings: &[
         ("logits", Access::Real),
-        ("labels", Access::Read),
-        ("indices", Access::Read),
+        ("labels", Access::Index),
+        ("indices", Access::Index),
         ("grad_logits", Access::Real),
         ("row_stats", Access::ReadWrite),
         ("scaling", Access::Read),
@@ -107,7 +107,8 @@ pub(super) fn loss_values(
 /// Plans `mean(-sum_c t[c] log softmax(logits)[c])`, where t is the target or what label smoothing makes of it, and its
 /// gradient.
 ///
-/// Shapes: see [`LossBuffers`]. Labels must be below `classes` (readers see to it).
+/// Shapes: see [`LossBuffers`]. Labels must be below `classes`, which [`Dataset::check`](crate::data::Dataset::check)
+/// sees to; a label or an index that is not gives a loss of no meaning, and touches nothing outside the bindings.
 ///
 /// # Errors
 /// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit.

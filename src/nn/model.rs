@@ -45,6 +45,11 @@ impl Model {
         Ok(Self { description: format!("mlp:{}{suffix}", names.join("-")), graph: model.build()?.graph })
     }
 
+    /// The convolutional networks that [`Model::build`] knows by name, and whether `NAME:CHANNELS` sets their width.
+    pub fn networks() -> impl Iterator<Item = (&'static str, bool)> {
+        ZOO.iter().map(|entry| (entry.name, entry.width.is_some()))
+    }
+
     /// Features of an input.
     #[must_use]
     pub fn features(&self) -> usize {

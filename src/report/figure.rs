@@ -214,7 +214,7 @@ impl Figure {
             let path = path.to_owned();
             move |source| ReportError::Io { path, source }
         };
-        // plotters' error does not name the file: find out first whether it can be written.
+        // The encoder's error does not name the file: find out first whether it can be written.
         std::fs::File::create(&png).map_err(io(&png))?;
         self.write_png(&png)?;
         std::fs::write(&svg, self.to_svg()?).map_err(io(&svg))?;
@@ -229,9 +229,8 @@ impl Figure {
         let pen = Pen { zoom: (PNG_ZOOM * SAMPLES) as i32, vector: false };
         self.draw(&BitMapBackend::with_buffer(&mut fine, (wide, high)).into_drawing_area(), pen)?;
         let pixels = average(&fine, wide as usize, SAMPLES as usize);
-        let mut file = BitMapBackend::new(path, size);
-        file.blit_bitmap((0, 0), size, &pixels)
-            .and_then(|()| file.present())
+        let (colour, format) = (image::ExtendedColorType::Rgb8, image::ImageFormat::Png);
+        image::save_buffer_with_format(path, &pixels, size.0, size.1, colour, format)
             .map_err(|error| self.refused(&format!("{}: {error}", path.display())))
     }
 

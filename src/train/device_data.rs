@@ -7,6 +7,8 @@ use crate::{
     kernels::Augmentation,
 };
 
+use super::TrainError;
+
 /// A data set with the buffers that kernels read it from.
 #[derive(Debug)]
 pub struct DeviceData {
@@ -39,8 +41,8 @@ impl DeviceData {
     /// inputs in [0, 1], one pair for each channel or one for all.
     ///
     /// # Errors
-    /// As [`Gpu::buffer`].
-    pub fn new(gpu: &Gpu, data: Dataset, batch: usize, normalisation: &[[f32; 2]]) -> Result<Self, GpuError> {
+    /// As [`Gpu::buffer`] and [`Dataset::check`].
+    pub fn new(gpu: &Gpu, data: Dataset, batch: usize, normalisation: &[[f32; 2]]) -> Result<Self, TrainError> {
         let resident = is_resident(gpu.limits(), &data);
         Self::with_residency(gpu, data, batch, normalisation, resident)
     }
@@ -56,14 +58,15 @@ impl DeviceData {
     /// As [`DeviceData::new`], resident or not as told.
     ///
     /// # Errors
-    /// As [`Gpu::buffer`].
+    /// As [`DeviceData::new`].
     pub fn with_residency(
         gpu: &Gpu,
         data: Dataset,
         batch: usize,
         normalisation: &[[f32; 2]],
         resident: bool,
-    ) -> Result<Self, GpuError> {
+    ) -> Result<Self, TrainError> {
+        data.check()?;
         let held = if resident { data.len() } else { batch };
         let order: Vec<u32> = (0..data.len() as u32).collect();
         let (pixels, labels): (Buffer, Buffer) = if resident {
@@ -88,6 +91,7 @@ impl DeviceData {
             indices,
             ids,
             normalisation: gpu.upload("normalisation", &affine)?.view(),
+            classes: data.classes,
             sample: [data.shape.channels, data.shape.height, data.shape.width],
             augment: Augmentation::default(),
         };
@@ -128,8 +132,15 @@ impl DeviceData {
     /// Sets the order in which batches take samples: a permutation of all samples.
     ///
     /// # Errors
-    /// As [`Gpu::write`].
+    /// As [`Gpu::write`]; [`GpuError::Length`] or [`GpuError::Value`] for an order of other samples than there are.
     pub fn set_order(&mut self, gpu: &Gpu, order: Vec<u32>) -> Result<(), GpuError> {
+        let (found, limit) = (order.len(), self.len());
+        if found != limit {
+            return Err(GpuError::Length { kernel: "gather", argument: "order", expected: limit, found });
+        }
+        if let Some(at) = order.iter().position(|sample| *sample as usize >= limit) {
+            return Err(GpuError::Value { what: "the order of samples", at, limit, found: order[at] });
+        }
         if self.resident {
             gpu.write(&self.views.indices, &order)?;
         }
@@ -140,8 +151,13 @@ impl DeviceData {
     /// Makes the batch of `valid` samples from position `first` ready; returns the position that kernels start from.
     ///
     /// # Errors
-    /// As [`Gpu::write`].
+    /// As [`Gpu::write`]; [`GpuError::Shape`] for a batch that ends past the data or is larger than was made room for.
     pub fn stage(&self, gpu: &Gpu, first: usize, valid: usize) -> Result<u32, GpuError> {
+        if first > self.len() || valid > self.capacity().min(self.len() - first) {
+            let shape = format!("{valid} samples from {first} on, of {}", self.len());
+            let reason = "the batch ends past the data, or is larger than there is room for";
+            return Err(GpuError::Shape { kernel: "gather", shape, reason });
+        }
         if self.resident {
             return Ok(first as u32);
         }

@@ -10,10 +10,15 @@ use super::hash;
 
 /// Random images of CIFAR-10's shape: `samples` of scripts/make_conv_parity.py.
 pub fn hashed_images(seed: u64, count: usize) -> Dataset {
-    let shape = SampleShape { channels: 3, height: 32, width: 32 };
+    hashed_squares(seed, count, 32)
+}
+
+/// As [`hashed_images`], of another side.
+pub fn hashed_squares(seed: u64, count: usize, side: usize) -> Dataset {
+    let shape = SampleShape { channels: 3, height: side, width: side };
     Dataset {
         name: "hash".to_owned(),
-        pixels: (0..count * 3 * 32 * 32).map(|i| (hash(seed, i as u64) % 256) as u8).collect(),
+        pixels: (0..count * shape.features()).map(|i| (hash(seed, i as u64) % 256) as u8).collect(),
         labels: (0..count).map(|i| (hash(seed + 1, i as u64) % 10) as u32).collect(),
         shape,
         classes: 10,

@@ -8,6 +8,7 @@ pub mod network;
 pub mod norm;
 pub mod reference;
 pub mod session;
+pub mod trace;
 
 use std::{
     path::{Path, PathBuf},

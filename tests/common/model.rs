@@ -52,7 +52,9 @@ impl Data {
         let indices = view(&self.order);
         let normalisation = gpu.upload("normalisation", &vec![[SCALE, SHIFT]; self.shape[0]]).unwrap().view();
         let (sample, augment) = (self.shape, Augmentation::default());
-        DataViews { pixels, labels: view(&self.labels), ids: indices.clone(), indices, normalisation, sample, augment }
+        let (labels, ids) = (view(&self.labels), indices.clone());
+        let classes = self.labels.iter().max().map_or(0, |label| *label as usize + 1);
+        DataViews { pixels, labels, ids, indices, classes, normalisation, sample, augment }
     }
 
     /// (input, label) at a position of the order.
