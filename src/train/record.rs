@@ -176,15 +176,20 @@ impl MetricsFile {
     /// [`TrainError::Io`]; [`TrainError::Metrics`] for a line that is no row, with its number.
     pub fn read(path: &Path) -> Result<(Vec<StepRecord>, Vec<EpochRecord>), TrainError> {
         let text = fs::read_to_string(path).map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
+        Self::parse(&text).map_err(|reason| TrainError::Metrics { path: path.to_owned(), reason })
+    }
+
+    /// The rows of a text.
+    ///
+    /// # Errors
+    /// The line that is none, in words.
+    pub fn parse(text: &str) -> Result<(Vec<StepRecord>, Vec<EpochRecord>), String> {
         let (mut steps, mut epochs) = (Vec::new(), Vec::new());
         for (index, line) in text.lines().enumerate() {
             match serde_json::from_str(line) {
                 Ok(OwnedLine::Step(record)) => steps.push(record),
                 Ok(OwnedLine::Epoch(record)) => epochs.push(record),
-                Err(error) => {
-                    let reason = format!("line {}: {error}", index + 1);
-                    return Err(TrainError::Metrics { path: path.to_owned(), reason });
-                }
+                Err(error) => return Err(format!("line {}: {error}", index + 1)),
             }
         }
         Ok((steps, epochs))

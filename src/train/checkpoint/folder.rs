@@ -132,23 +132,33 @@ pub fn read(path: &Path) -> Result<Stored, String> {
         fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))
     };
     let sums = path.join(SUMS);
-    let text = String::from_utf8(bytes_of(SUMS)?).map_err(|error| format!("{}: {error}", sums.display()))?;
     let mut files = HashMap::new();
-    for (index, line) in text.split_inclusive('\n').enumerate() {
-        let parsed = line.strip_suffix('\n').and_then(|line| line.split_once("  "));
-        let Some((expected, name)) = parsed.filter(|(_, name)| is_plain(name)) else {
-            let line_number = index + 1;
-            return Err(format!("{} line {line_number}: expected a SHA-256 and a file's name", sums.display()));
-        };
-        let bytes = bytes_of(name)?;
+    for (expected, name) in parse_sums(&bytes_of(SUMS)?).map_err(|reason| format!("{}: {reason}", sums.display()))? {
+        let bytes = bytes_of(&name)?;
         let found = sha256(&bytes);
         if found != expected {
             let (file, len) = (path.join(name), bytes.len());
             return Err(format!("{} ({len} bytes): SHA-256 is {found}, expected {expected}", file.display()));
         }
-        files.insert(name.to_owned(), bytes);
+        files.insert(name, bytes);
     }
     Ok(Stored { path: path.to_owned(), files })
+}
+
+/// Checksum and name of each line.
+///
+/// # Errors
+/// The line that is none, in words.
+pub fn parse_sums(bytes: &[u8]) -> Result<Vec<(String, String)>, String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    let parse = |(index, line): (usize, &str)| {
+        let parts = line.strip_suffix('\n').and_then(|line| line.split_once("  "));
+        match parts.filter(|(_, name)| is_plain(name)) {
+            Some((sum, name)) => Ok((sum.to_owned(), name.to_owned())),
+            None => Err(format!("line {}: expected a SHA-256, two spaces and a file's name", index + 1)),
+        }
+    };
+    text.split_inclusive('\n').enumerate().map(parse).collect()
 }
 
 /// A name in this folder, and no path out of it.

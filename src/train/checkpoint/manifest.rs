@@ -159,32 +159,39 @@ impl Manifest {
         }
     }
 
-    /// Reads that of a checkpoint and holds it against itself.
+    /// Reads that of a checkpoint, all of whose files have to be there.
     ///
     /// # Errors
     /// What is wrong, in words, with the file's path.
     pub fn read(stored: &Stored) -> Result<Self, String> {
         let (bytes, path) = stored.file(NAME).map_err(|error| error.to_string())?;
-        let wrong = |reason: String| format!("{}: {reason}", path.display());
-        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
-        match value.get("format").and_then(serde_json::Value::as_u64) {
-            Some(FORMAT) => {}
-            found => {
-                let found = found.map_or("none".to_owned(), |format| format.to_string());
-                return Err(wrong(format!("format {found}, this version reads {FORMAT}")));
-            }
-        }
-        let manifest: Self = serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?;
-        manifest.config.check().map_err(|error| wrong(error.to_string()))?;
-        let expected = config_sha256(&manifest.config);
-        if manifest.config_sha256 != expected {
-            let found = &manifest.config_sha256;
-            return Err(wrong(format!("config_sha256 is {found}, expected {expected}")));
-        }
+        let manifest = Self::parse(bytes).map_err(|reason| format!("{}: {reason}", path.display()))?;
         for name in &manifest.files {
             stored.file(name).map_err(|error| error.to_string())?;
         }
         Ok(manifest)
+    }
+
+    /// Reads the bytes of a file, and holds its configuration against itself.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        match value.get("format").and_then(serde_json::Value::as_u64) {
+            Some(FORMAT) => {}
+            found => {
+                let found = found.map_or("none".to_owned(), |format| format.to_string());
+                return Err(format!("format {found}, this version reads {FORMAT}"));
+            }
+        }
+        let manifest: Self = serde_json::from_value(value).map_err(|error| error.to_string())?;
+        manifest.config.check().map_err(|error| error.to_string())?;
+        let expected = config_sha256(&manifest.config);
+        match &manifest.config_sha256 {
+            found if *found == expected => Ok(manifest),
+            found => Err(format!("config_sha256 is {found}, expected {expected}")),
+        }
     }
 
     /// As JSON for people too.
