@@ -94,7 +94,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         Status::Diverged { .. } => Exit::Diverged,
     };
     if exit != Exit::Done {
-        let onwards = match session.newest_step()? {
+        let onwards = match session.newest_step() {
             Some(step) => format!("`jostle train --resume {}` goes on after step {step}", out.display()),
             None => "there is no checkpoint to go on from".to_owned(),
         };

@@ -8,8 +8,8 @@ use std::{
 use crate::gpu::{Gpu, GpuError, Profile};
 
 use super::{
-    AUTO_BATCH, CheckpointError, Control, Event, KeepOptions, Manifest, MetricsFile, OnNan, Options, Prepared,
-    RunConfig, RunResult, Status, TrainError, Trainer,
+    AUTO_BATCH, CheckpointError, Control, EpochRecord, Event, KeepOptions, Manifest, MetricsFile, OnNan, Options,
+    Prepared, RunConfig, RunResult, Status, TrainError, Trainer,
     checkpoint::{self, CheckpointFolder, Identity, Keeper, RunLock, Stored, newest},
     run::{run_kept, steps_per_epoch},
 };
@@ -161,24 +161,22 @@ impl Session {
         &self.prepared
     }
 
-    /// Steps done in the newest checkpoint.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn newest_step(&self) -> Result<Option<u64>, TrainError> {
-        Ok(self.folder.list()?.first().map(|(step, _)| *step))
+    /// Steps done in the newest checkpoint that is whole.
+    #[must_use]
+    pub fn newest_step(&self) -> Option<u64> {
+        let (_, manifest) = newest(&self.folder, &mut |_| ()).ok().flatten()?;
+        Some(manifest.position.step)
     }
 
     /// The rows of the metrics so far.
     ///
     /// # Errors
     /// As [`MetricsFile::read`].
-    pub fn metrics(&self) -> Result<(Vec<super::StepRecord>, Vec<super::EpochRecord>), TrainError> {
+    pub fn metrics(&self) -> Result<(Vec<StepRecord>, Vec<EpochRecord>), TrainError> {
         MetricsFile::read(&self.run.join(METRICS))
     }
 
-    /// Runs to the end. `open` opens the device, again after it was lost; `fit` may change the configuration to what the device
-    /// holds; `finish` sees the trained network.
+    /// Runs to the end. `open` opens the device, again after it was lost; `finish` sees the trained network.
     ///
     /// # Errors
     /// Those of the device, the files, `observe` and `finish`; [`TrainError::Stopped`] where there is a checkpoint to go on from.
@@ -203,7 +201,7 @@ impl Session {
                 Err(error) => Some(error),
             };
             if let Some(error) = error {
-                let newest = self.newest_step()?;
+                let newest = self.newest_step();
                 fruitless = if newest == reached { fruitless + 1 } else { 1 };
                 reached = newest;
                 if !self.retries(&error) || fruitless > FRUITLESS_RETRIES {
