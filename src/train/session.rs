@@ -9,7 +9,7 @@ use crate::gpu::{Gpu, GpuError, Profile};
 
 use super::{
     AUTO_BATCH, CheckpointError, Control, EpochRecord, Event, KeepOptions, Manifest, MetricsFile, OnNan, Options,
-    Prepared, RunConfig, RunResult, Status, TrainError, Trainer,
+    Prepared, RunConfig, RunResult, Status, StepRecord, TrainError, Trainer,
     checkpoint::{self, CheckpointFolder, Identity, Keeper, RunLock, Stored, newest},
     run::{run_kept, steps_per_epoch},
 };
