@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use common::{
     device,
@@ -12,7 +12,10 @@ use common::{
 use jostle::{
     noise::Mode,
     optim::OptimizerKind,
-    train::{Control, MetricsFile, Options, Precision, RunConfig, RunResult, Session, Status, Trainer},
+    train::{
+        Control, Interval, KeepOptions, MetricsFile, Options, Precision, RunConfig, RunResult, Session, SessionOptions,
+        Status, Trainer,
+    },
 };
 use tempfile::TempDir;
 
@@ -102,6 +105,20 @@ fn every_other_part_of_a_run_goes_on_bit_by_bit() {
         ..config()
     };
     assert_resumes("everything", &config, &[3, 8, 17]);
+}
+
+/// Every step takes longer than the interval: as many checkpoints as steps, which change nothing.
+#[test]
+fn checkpoints_go_by_time_too_and_leave_the_run_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let [without, with] = ["without", "with"].map(|name| dir.path().join(name));
+    go(&mut begin(&without, &config(), every(0)), None, &mut Vec::new()).unwrap();
+    let checkpoint_every = Interval::Time(Duration::from_nanos(1));
+    let often = SessionOptions { keep: KeepOptions { checkpoint_every, keep_checkpoints: 40 }, ..every(0) };
+    go(&mut begin(&with, &config(), often), None, &mut Vec::new()).unwrap();
+    let steps: Vec<u64> = checkpoints(&with).iter().map(|path| manifest(path).position.step).collect();
+    assert_eq!(steps, (1..=30).collect::<Vec<u64>>());
+    assert!(left(&with) == left(&without));
 }
 
 #[test]
