@@ -107,6 +107,20 @@ fn every_other_part_of_a_run_goes_on_bit_by_bit() {
     assert_resumes("everything", &config, &[3, 8, 17]);
 }
 
+#[test]
+fn what_a_run_began_from_is_not_asked_for_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let [first, whole, parts] = ["first", "whole", "parts"].map(|name| dir.path().join(name));
+    go(&mut begin(&first, &RunConfig { seed: 6, ..config() }, every(0)), Some(3), &mut Vec::new()).unwrap();
+    let init = checkpoints(&first).pop().unwrap().join("weights.safetensors");
+    let config = RunConfig { init: Some(init), ..config() };
+    go(&mut begin(&whole, &config, every(0)), None, &mut Vec::new()).unwrap();
+    go(&mut begin(&parts, &config, every(0)), Some(5), &mut Vec::new()).unwrap();
+    fs::remove_dir_all(&first).unwrap();
+    go(&mut resume(&parts, every(0)), None, &mut Vec::new()).unwrap();
+    assert!(left(&parts) == left(&whole));
+}
+
 /// Every step takes longer than the interval: as many checkpoints as steps, which change nothing.
 #[test]
 fn checkpoints_go_by_time_too_and_leave_the_run_as_it_is() {

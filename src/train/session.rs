@@ -260,7 +260,9 @@ impl Session {
             }
             tell(observe, &format!("going on after step {} from {}", manifest.position.step, stored.path.display()))?;
         }
-        let mut trainer = Trainer::new(gpu, &self.config, &self.prepared)?;
+        // The weights that a run began from are no longer needed, and may be gone.
+        let init = self.config.init.clone().filter(|_| from.is_none());
+        let mut trainer = Trainer::new(gpu, &RunConfig { init, ..self.config.clone() }, &self.prepared)?;
         if self.config.batch == AUTO_BATCH {
             self.config.batch = trainer.batch();
             tell(observe, &format!("batches of {} samples are the largest that fit", trainer.batch()))?;
