@@ -223,8 +223,7 @@ fn gaussian_noise_is_box_muller() {
     let counts = [100_003, 515];
     for (tensor, found) in device_noise(Distribution::Gaussian, counts).into_iter().enumerate() {
         let expected: Vec<f64> = (0..counts[tensor]).map(|element| gaussian(tensor as u32, element)).collect();
-        // log, its root and the sine each to 2 ulp, one product
-        assert_close("gaussian", &found, &expected, 0.0, 6.0 * f64::from(f32::EPSILON));
+        assert_close("gaussian", &found, &expected, 0.0, ULPS * f64::from(f32::EPSILON));
     }
 }
 
@@ -236,7 +235,7 @@ fn host_and_device_noise_agree() {
             let host = |element| f64::from(unit_noise(distribution, SEED, STEP, tensor as u32, element));
             let expected: Vec<f64> = (0..counts[tensor]).map(host).collect();
             // exact but for a contracted a * b + c in the Gaussian's polynomials: a few ulp
-            let ulps = if distribution == Distribution::Gaussian { 6.0 } else { 0.0 };
+            let ulps = if distribution == Distribution::Gaussian { ULPS } else { 0.0 };
             assert_close(distribution.name(), &found, &expected, 0.0, ulps * f64::from(f32::EPSILON));
         }
     }

@@ -18,8 +18,8 @@ use jostle::{
 const STEPS: u64 = 50;
 
 /// Of a step's loss, relative, and of the weights' distance over their norm, within 50 steps.
-const LOSS_TOLERANCE: f64 = 1e-4;
-const WEIGHT_TOLERANCE: f64 = 1e-4;
+const LOSS_TOLERANCE: f64 = 1e-5;
+const WEIGHT_TOLERANCE: f64 = 1e-5;
 
 /// Gaussians of two adapters lie so many units in the last place apart at most.
 const ULPS: u32 = 4;
@@ -66,6 +66,27 @@ fn noise_agrees() {
     }
 }
 
+/// A residual network without kinks: where a ReLU's input lies within rounding of 0, two adapters may take two sides, and
+/// batch norms of few values make much of it. docs/reproducibility.md has the figures.
+const SMOOTH: &str = r#"
+layers = [
+    { type = "conv", channels = 8, kernel = 3, padding = 1, bias = false },
+    { type = "batch-norm" },
+    { type = "gelu" },
+    { type = "residual", layers = [
+        { type = "conv", channels = 12, kernel = 3, padding = 1, stride = 2, bias = false },
+        { type = "batch-norm" },
+        { type = "gelu" },
+        { type = "conv", channels = 12, kernel = 3, padding = 1, bias = false },
+        { type = "batch-norm" },
+    ], shortcut = [{ type = "conv", channels = 12, kernel = 1, stride = 2, bias = false }, { type = "batch-norm" }] },
+    { type = "gelu" },
+    { type = "global-average-pool" },
+    { type = "flatten" },
+    { type = "linear" },
+]
+"#;
+
 fn prepared(model: &str, side: usize) -> Prepared {
     let input = ValueShape::Image { channels: 3, height: side, width: side };
     let split = Split { train: hashed_squares(65, 48, side), test: hashed_squares(67, 16, side) };
@@ -90,7 +111,13 @@ fn apart(here: &Trace, there: &Trace) -> (f64, f64) {
 #[test]
 fn training_agrees() {
     let Some(other) = other() else { return };
-    for (model, side) in [("mlp:192-64-64-10", 8), ("cnn1", 16), ("resnet20:4", 8)] {
+    let folder = tempfile::tempdir().unwrap();
+    let smooth = folder.path().join("smooth.toml");
+    std::fs::write(&smooth, SMOOTH).unwrap();
+    let smooth = smooth.to_str().unwrap();
+    let models =
+        [("perceptron", "mlp:192-64-64-10", 8), ("cnn1", "cnn1", 16), ("residual network with batch norm", smooth, 16)];
+    for (title, model, side) in models {
         let prepared = prepared(model, side);
         for noise in Mode::ALL {
             let config = RunConfig {
@@ -106,8 +133,8 @@ fn training_agrees() {
             };
             let (loss, weight) =
                 apart(&Trace::on(device(), &config, &prepared), &Trace::on(&other, &config, &prepared));
-            println!("{model}, noise {noise}: losses within {loss:.1e}, weights within {weight:.1e}");
-            assert!(loss <= LOSS_TOLERANCE && weight <= WEIGHT_TOLERANCE, "{model}, noise {noise}: {loss} {weight}");
+            println!("{title}, noise {noise}: losses within {loss:.1e}, weights within {weight:.1e}");
+            assert!(loss <= LOSS_TOLERANCE && weight <= WEIGHT_TOLERANCE, "{title}, noise {noise}: {loss} {weight}");
         }
     }
 }

@@ -4,8 +4,9 @@
 //   counter = (element / 8, tensor, step, stream), key = seed; element % 8 picks the draw
 //
 // gaussian: Box-Muller, a pair from each word, 20 bits for the radius (up to 5.4 sigma) and 12 for the angle; with a
-// minimax polynomial for log (1e-7 absolute; shorter than math_log) and Cephes' sinf and cosf, so that adapters agree to
-// a few ulp; sqrt is the only built-in. Four pairs side by side, since one is a single chain of dependent operations.
+// minimax polynomial for log (2e-8 relative; shorter than math_log) and Cephes' sinf and cosf, so that each draw is
+// within 4 ulp of the exact one (docs/reproducibility.md); sqrt is the only built-in. Four pairs side by side, since one
+// is a single chain of dependent operations.
 // rademacher and uniform: 16 bits each; the top bit, or centred and times sqrt(12).
 // Eight from one Philox call because noise must cost next to nothing where arithmetic is dear (software adapters).
 // src/noise/draw.rs is the same arithmetic on the host.
@@ -44,12 +45,13 @@ fn noise_log(x: vec4<f32>) -> vec4<f32> {
     let bits = bitcast<vec4<u32>>(x);
     let e = vec4<i32>(bits - vec4<u32>(0x3F3504F3u)) >> vec4<u32>(23u);
     let m = bitcast<vec4<f32>>(bits - (vec4<u32>(e) << vec4<u32>(23u))) - 1.0;
-    var p = -1.0686375e-1 * m + 1.6172121e-1;
-    p = p * m - 1.7068794e-1;
-    p = p * m + 1.9907865e-1;
-    p = p * m - 2.4984668e-1;
-    p = p * m + 3.3334583e-1;
-    p = p * m - 5.0000077e-1;
+    var p = 9.14212689e-2 * m - 1.46817207e-1;
+    p = p * m + 1.49142042e-1;
+    p = p * m - 1.65032536e-1;
+    p = p * m + 1.99564770e-1;
+    p = p * m - 2.50057071e-1;
+    p = p * m + 3.33341986e-1;
+    p = p * m - 4.99999166e-1;
     return (p * m) * m + m + vec4<f32>(e) * 6.9314718e-1;
 }
 

@@ -65,13 +65,14 @@ fn log(x: f32) -> f32 {
     let e = bits.wrapping_sub(0x3F35_04F3).cast_signed() >> 23;
     let m = f32::from_bits(bits.wrapping_sub(e.cast_unsigned() << 23)) - 1.0;
     let coefficients = [
-        -1.068_637_5e-1,
-        1.617_212_1e-1,
-        -1.706_879_4e-1,
-        1.990_786_5e-1,
-        -2.498_466_8e-1,
-        3.333_458_3e-1,
-        -5.000_008e-1_f32,
+        9.142_127e-2,
+        -1.468_172_1e-1,
+        1.491_420_4e-1,
+        -1.650_325_4e-1,
+        1.995_647_7e-1,
+        -2.500_570_7e-1,
+        3.333_42e-1,
+        -4.999_991_7e-1_f32,
     ];
     let p = coefficients.into_iter().reduce(|p, c| p * m + c).unwrap_or_default();
     (p * m) * m + m + e as f32 * std::f32::consts::LN_2
