@@ -11,8 +11,11 @@ pub mod analysis;
 pub mod bench;
 pub mod data;
 pub mod experiments;
+#[doc(hidden)]
+pub mod fuzzing; // what the fuzz targets and the replay of their corpora call; no interface for users
 pub mod gpu;
 pub mod graph;
+mod input;
 pub mod kernels;
 pub mod nn;
 pub mod noise;

@@ -5,8 +5,13 @@ mod error;
 mod file;
 mod init;
 mod model;
+mod safetensors_file;
 mod weights;
 mod zoo;
+
+pub(crate) use file::parse as parse_model;
+pub(crate) use safetensors_file::open as open_safetensors;
+pub(crate) use weights::{listed, matched, parse_tensors};
 
 pub use builder::Sequential;
 pub use error::{ModelError, WeightsError};
