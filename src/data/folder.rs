@@ -128,7 +128,7 @@ fn decode<'a>(
     let Some(first) = paths.first() else { return Ok(Vec::new()) };
     let sizing = match size {
         Some(size) => Sizing::To(size),
-        None => Sizing::As(size_of(&decoder(first, open(first)?)?), first),
+        None => Sizing::As(size_of(&decoder(first, open(first)?, stored(first))?), first),
     };
     let (Sizing::To([height, width]) | Sizing::As([height, width], _)) = sizing;
     // Before anything is decoded: the size of the first is that of all.
@@ -137,23 +137,34 @@ fn decode<'a>(
     if bytes.is_none_or(|bytes| bytes > MAX_BYTES) {
         return Err(DataError::FolderTooLarge { dir: dir.to_owned(), limit: MAX_BYTES, count, found });
     }
-    paths.par_iter().map(|path| read(path, open(path)?, path.metadata().map_or(0, |of| of.len()), sizing)).collect()
+    paths.par_iter().map(|path| read(path, open(path)?, stored(path), sizing)).collect()
+}
+
+/// Bytes of a file; an error will show when it is read.
+fn stored(path: &Path) -> u64 {
+    path.metadata().map_or(0, |of| of.len())
+}
+
+/// The most bytes that a file of `stored` bytes may decode to, and that its decoder may take meanwhile.
+fn most_of_image(stored: u64) -> u64 {
+    most_of(stored).min(MAX_IMAGE_BYTES)
 }
 
 fn open(path: &Path) -> Result<ImageReader<std::io::BufReader<std::fs::File>>, DataError> {
     ImageReader::open(path).map_err(|cause| DataError::Io { path: path.to_owned(), offset: 0, cause })
 }
 
-/// Reads the header of a file, whose sides are then within bounds.
+/// Reads the header of a file of `stored` bytes, whose sides are then within bounds.
 pub(super) fn decoder<'a, R: BufRead + Seek + 'a>(
     path: &Path,
     reader: ImageReader<R>,
+    stored: u64,
 ) -> Result<impl ImageDecoder + 'a, DataError> {
     let mut reader =
         reader.with_guessed_format().map_err(|cause| DataError::Io { path: path.to_owned(), offset: 0, cause })?;
     let mut limits = Limits::default();
     (limits.max_image_height, limits.max_image_width) = (Some(MAX_SIDE), Some(MAX_SIDE));
-    limits.max_alloc = Some(MAX_IMAGE_BYTES);
+    limits.max_alloc = Some(most_of_image(stored));
     reader.limits(limits);
     reader.into_decoder().map_err(|cause| DataError::Image { path: path.to_owned(), cause })
 }
@@ -171,7 +182,7 @@ pub(super) fn read<R: BufRead + Seek>(
     stored: u64,
     sizing: Sizing<'_>,
 ) -> Result<DynamicImage, DataError> {
-    let decoder = decoder(path, reader)?;
+    let decoder = decoder(path, reader, stored)?;
     let found = size_of(&decoder);
     if let Sizing::As(expected, first) = sizing
         && found != expected
@@ -179,7 +190,7 @@ pub(super) fn read<R: BufRead + Seek>(
         return Err(DataError::ImageSize { path: path.to_owned(), first: first.to_owned(), expected, found });
     }
     // The decoder makes room for what the header claims before it reads on.
-    let limit = most_of(stored).min(MAX_IMAGE_BYTES);
+    let limit = most_of_image(stored);
     if decoder.total_bytes() > limit {
         let found = decoder.total_bytes();
         return Err(DataError::ImageTooLarge { path: path.to_owned(), limit, stored, found });

@@ -32,11 +32,11 @@ pub(crate) fn cifar(path: &Path, bytes: &[u8], fine: bool) -> Result<(Vec<u8>, V
 
 /// Rows, columns and bytes of an image of a folder, in the size it has or in `size`.
 pub(crate) fn image(path: &Path, bytes: &[u8], size: Option<[usize; 2]>) -> Result<([usize; 2], usize), DataError> {
-    let reader = || ImageReader::new(Cursor::new(bytes));
+    let (reader, stored) = (|| ImageReader::new(Cursor::new(bytes)), bytes.len() as u64);
     let sizing = match size {
         Some(size) => Sizing::To(size),
-        None => Sizing::As(folder::size_of(&folder::decoder(path, reader())?), path),
+        None => Sizing::As(folder::size_of(&folder::decoder(path, reader(), stored)?), path),
     };
-    let image = folder::read(path, reader(), bytes.len() as u64, sizing)?;
+    let image = folder::read(path, reader(), stored, sizing)?;
     Ok(([image.height() as usize, image.width() as usize], image.as_bytes().len()))
 }

@@ -275,7 +275,7 @@ pub(crate) fn parse(path: &Path, text: &str, target: &Target) -> Result<Model, M
     let output = builder.layers(file.layers, input, "layers", "")?;
     let shape = builder.graph.shape(output);
     if builder.graph.params().is_empty() {
-        return Err(GraphError::NoLayers.into());
+        return Err(ModelError::File { path: path.to_owned(), reason: GraphError::NoLayers.to_string() });
     }
     if shape.image().is_some() {
         let reason = format!("the last layer gives {shape}, the loss needs features: flatten it");

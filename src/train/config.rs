@@ -16,7 +16,7 @@ use crate::{
 use super::{Normalise, Options, Precision, TrainError};
 
 /// The largest configuration file.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 16;
 
 /// A resolved configuration: what was run, as saved in the run's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

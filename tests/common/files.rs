@@ -208,7 +208,7 @@ pub fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("idx", "labels.gz", gzip(&idx_labels())),
         ("idx", "members.gz", [gzip(&idx_labels()[..7]), gzip(&idx_labels()[7..])].concat()),
         ("cifar", "ten", cifar_record(&[7])),
-        ("cifar", "hundred", cifar_record(&[3, 99])),
+        ("cifar", "hundred", cifar_record(&[19, 99])),
         ("cifar", "ten.gz", gzip(&cifar_record(&[7]).repeat(2))),
         ("image", "rgb8.png", png(drawing())),
         ("image", "grey8.png", png(grey.clone())),

@@ -54,7 +54,7 @@ fn what_never_ends_is_not_read_to_the_end() {
     assert_eq!(read_tensors(zero).unwrap_err().to_string(), kind);
     assert_eq!(read(zero, FileKind::Sparse).unwrap_err().to_string(), kind);
     let config = RunConfig::resolve(Some(zero), &Options::default()).unwrap_err().to_string();
-    assert_eq!(config, "/dev/zero: expected a text of at most 1048576 bytes, found more");
+    assert_eq!(config, "/dev/zero: expected a text of at most 65536 bytes, found more");
 
     let root = TempDir::new().unwrap();
     let path = root.path().join("zero.toml");

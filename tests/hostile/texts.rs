@@ -9,7 +9,9 @@ use super::{SMALL, feed, memory::peak_of};
 fn refusals(text: &str, what: &str) -> [String; 2] {
     ["model", "config"].map(|target| {
         let (answer, peak) = peak_of(|| feed(target, text.as_bytes(), what));
-        assert!(peak < SMALL + 64 * text.len(), "{target}, {what}: {peak} bytes for a text of {}", text.len());
+        // The parser keeps an event for each character that means something, and a table for each layer: a hundred
+        // times the text. Files are read up to 1 MiB for that reason.
+        assert!(peak < SMALL + 128 * text.len(), "{target}, {what}: {peak} bytes for a text of {}", text.len());
         answer.err().unwrap_or_else(|| panic!("{target} took {what}"))
     })
 }
