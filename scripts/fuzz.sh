@@ -23,7 +23,7 @@ for name in "${names[@]}"; do
     if $keep; then
         rm -rf "$PWD/target/least"
         mkdir "$PWD/target/least"
-        cargo +nightly fuzz run "$name" "$PWD/target/least" "$corpus" "$found" -- -set_cover_merge=1 -max_len=8192
+        cargo +nightly fuzz run "$name" "$PWD/target/least" "$corpus" "$found" -- -set_cover_merge=1 -use_counters=0 -max_len=8192
         cp "$PWD/target/least"/* "$corpus/"
     else
         cargo +nightly fuzz run "$name" "$found" "$corpus" -- -max_total_time="${FUZZ_SECONDS:-600}" -max_len=8192 \

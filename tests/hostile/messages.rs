@@ -151,6 +151,7 @@ fn of_texts() {
         b"layers = [{type='flatten'}, {type='dropout', probability=2}]",
         "model file hostile file, layers[1] (dropout): dropout cannot take 3072 features: probability 2 is not in [0, 1)",
     );
+    says("model", b"layers = []", "model file hostile file: the model has no layers");
     holds("config", b"epochs = 'many'", &["hostile file: ", "line 1, column 10", "expected u64"]);
     holds("config", b"epoch = 3", &["hostile file: ", "line 1, column 1", "unknown field `epoch`"]);
     says("config", b"batch = 5000000000", "batch: has to be at most 4294967295, found 5000000000");

@@ -47,9 +47,9 @@ fn layers_end_before_patience() {
     let [message, _] = refusals(&layer.repeat(20_000), "20,000 layers");
     let expected = "hostile file, layers[10000] (relu): expected at most 10000 layers in all, found more";
     assert!(message.contains(expected), "{message}");
-    // All of them with parameters, whose names have to differ: as many as there may be.
-    let norms = "[[layers]]\ntype='flatten'\n".to_owned() + &"[[layers]]\ntype='batch-norm'\n".repeat(2000);
-    feed("model", norms.as_bytes(), "2,000 norms").unwrap();
+    // Deeper than any published network: planned, not refused.
+    let norms = "[[layers]]\ntype='flatten'\n".to_owned() + &"[[layers]]\ntype='batch-norm'\n".repeat(500);
+    feed("model", norms.as_bytes(), "500 norms").unwrap();
 }
 
 /// Every layer with a size left open.
