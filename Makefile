@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test soak validate spirv lint bench
+.PHONY: help setup demo docs test soak fuzz validate spirv lint bench
 
 # A fresh rustup is not on the PATH of shells that were open before it.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -19,11 +19,13 @@ DEMO_EPOCHS ?=
 DEMO_FLAGS ?=
 # Options of `jostle bench`, such as --adapter 0.
 BENCH_FLAGS ?=
+# Seconds of each fuzz target.
+FUZZ_SECONDS ?= 600
 
 help: ## List these targets
 	@echo 'make TARGET, where TARGET is one of'
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST))
-	@echo 'demo takes DEMO_SEEDS=5 DEMO_EPOCHS= DEMO_HESSIAN=8 DEMO_OUT=runs/demo DEMO_FLAGS=, bench takes BENCH_FLAGS='
+	@echo 'demo takes DEMO_SEEDS=5 DEMO_EPOCHS= DEMO_HESSIAN=8 DEMO_OUT=runs/demo DEMO_FLAGS=, bench takes BENCH_FLAGS=, fuzz takes FUZZ_SECONDS=600'
 
 setup: ## Check cargo; install a software Vulkan driver where there is no adapter
 	@bash scripts/setup.sh
@@ -60,7 +62,11 @@ spirv: ## Hold every kernel's SPIR-V against spirv-val: minutes of C++ the first
 
 lint: ## Check formatting, and clippy with warnings as errors
 	cargo fmt --all --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --all-targets -- -D warnings
+
+fuzz: ## Run each fuzz target for FUZZ_SECONDS; needs the nightly toolchain and cargo-fuzz
+	FUZZ_SECONDS=$(FUZZ_SECONDS) bash scripts/fuzz.sh
 
 bench: setup ## Measure a training step, the cost of noise, and a matrix product
 	cargo build --release

@@ -12,8 +12,11 @@ pub mod bench;
 pub mod data;
 mod durable;
 pub mod experiments;
+#[doc(hidden)]
+pub mod fuzzing; // what the fuzz targets and the replay of their corpora call; no interface for users
 pub mod gpu;
 pub mod graph;
+mod input;
 pub mod kernels;
 pub mod nn;
 pub mod noise;

@@ -9,6 +9,7 @@ use std::{
 
 /// Each module with those it may name; `None` for all. Modules not listed fail the test: they have to find their place.
 const LAYERS: &[(&str, Option<&[&str]>)] = &[
+    ("input", Some(&[])),
     ("gpu", Some(&[])),
     ("data", Some(&[])),
     ("report", Some(&[])),
@@ -16,11 +17,15 @@ const LAYERS: &[(&str, Option<&[&str]>)] = &[
     ("graph", Some(&["kernels", "gpu"])),
     ("noise", Some(&["kernels", "gpu"])),
     ("optim", Some(&["noise", "kernels", "gpu"])),
-    ("nn", Some(&["graph", "noise", "kernels", "gpu"])),
+    ("nn", Some(&["graph", "noise", "kernels", "gpu", "input"])),
     ("analysis", Some(&["nn", "graph", "noise", "kernels", "gpu"])),
-    ("train", Some(&["analysis", "data", "nn", "graph", "optim", "noise", "kernels", "gpu"])),
+    ("train", Some(&["analysis", "data", "nn", "graph", "optim", "noise", "kernels", "gpu", "input"])),
     ("bench", Some(&["train", "analysis", "data", "nn", "graph", "optim", "noise", "kernels", "gpu"])),
-    ("experiments", Some(&["train", "analysis", "data", "report", "nn", "graph", "optim", "noise", "kernels", "gpu"])),
+    (
+        "experiments",
+        Some(&["train", "analysis", "data", "report", "nn", "graph", "optim", "noise", "kernels", "gpu", "input"]),
+    ),
+    ("fuzzing", None),
     ("cli", None),
 ];
 

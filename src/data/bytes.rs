@@ -10,6 +10,11 @@ use flate2::read::MultiGzDecoder;
 use super::DataError;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// A compressed file may swell to this many bytes whatever its own size, and to [`MAX_SWELLING`] times its size besides:
+/// images swell to tens of times, a bomb to a thousand.
+const FREE_SWELLING: u64 = 64 << 20;
+/// See [`FREE_SWELLING`].
+const MAX_SWELLING: u64 = 128;
 
 /// The first of these names, or one of them with `.gz`, that is a file of the folder: plain files need no decompression.
 pub(super) fn find(dir: &Path, role: &'static str, names: &[String]) -> Result<PathBuf, DataError> {
@@ -18,31 +23,57 @@ pub(super) fn find(dir: &Path, role: &'static str, names: &[String]) -> Result<P
     found.ok_or_else(|| DataError::MissingFile { role, dir: dir.to_owned(), names })
 }
 
+/// The most bytes that a compressed file of `stored` bytes may swell to.
+pub(super) fn most_of(stored: u64) -> u64 {
+    stored.saturating_mul(MAX_SWELLING).saturating_add(FREE_SWELLING)
+}
+
 /// An error unless `dir` is a folder; `files` says what it should hold.
 pub(super) fn expect_folder(dir: &Path, files: &'static str) -> Result<(), DataError> {
     if dir.is_dir() { Ok(()) } else { Err(DataError::NoFolder { path: dir.to_owned(), files }) }
 }
 
 /// The decompressed bytes of a file and how many of them were read.
-pub(super) struct Bytes {
+pub(super) struct Bytes<'a> {
     path: PathBuf,
-    reader: Box<dyn Read>,
+    reader: Box<dyn Read + 'a>,
     gzip: bool,
+    /// Bytes of the file itself.
+    stored: u64,
     pub(super) offset: u64,
 }
 
-impl Bytes {
-    /// Opens a file and tells by its content, not its name, whether it is gzip.
+impl Bytes<'static> {
+    /// Opens a file.
     pub(super) fn open(path: &Path) -> Result<Self, DataError> {
         let error = |cause| DataError::Io { path: path.to_owned(), offset: 0, cause };
-        let mut file = File::open(path).map_err(error)?;
+        let file = File::open(path).map_err(error)?;
+        let stored = file.metadata().map_err(error)?.len();
+        Self::new(path, file, stored)
+    }
+}
+
+impl<'a> Bytes<'a> {
+    /// The bytes of `source`, `stored` of them; tells by their content, not the file's name, whether they are gzip.
+    pub(super) fn new(path: &Path, mut source: impl Read + 'a, stored: u64) -> Result<Self, DataError> {
+        let error = |cause| DataError::Io { path: path.to_owned(), offset: 0, cause };
         let mut start = Vec::new();
-        file.by_ref().take(2).read_to_end(&mut start).map_err(error)?;
+        source.by_ref().take(2).read_to_end(&mut start).map_err(error)?;
 
         let gzip = start == GZIP_MAGIC;
-        let whole = BufReader::new(Cursor::new(start).chain(file));
-        let reader: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) };
-        Ok(Self { path: path.to_owned(), reader, gzip, offset: 0 })
+        let whole = BufReader::new(Cursor::new(start).chain(source));
+        let reader: Box<dyn Read + 'a> = if gzip { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) };
+        Ok(Self { path: path.to_owned(), reader, gzip, stored, offset: 0 })
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The most bytes that the data may have.
+    fn most(&self) -> u64 {
+        if self.gzip { most_of(self.stored) } else { u64::MAX }
     }
 
     /// The next four bytes, in a header of `header_len` bytes.
@@ -66,11 +97,15 @@ impl Bytes {
 
     /// Up to `limit` bytes: fewer where the data end. `expected` is for the error alone.
     pub(super) fn read(&mut self, limit: u64, expected: u64) -> Result<Vec<u8>, DataError> {
+        let most = self.most() - self.offset;
         // The buffer starts empty and grows with what is read, never to the size that a header claims.
         let mut bytes = Vec::new();
-        let result = self.reader.by_ref().take(limit).read_to_end(&mut bytes);
+        let result = self.reader.by_ref().take(limit.min(most)).read_to_end(&mut bytes);
         self.offset += bytes.len() as u64;
         match result {
+            Ok(read) if read as u64 == most => {
+                Err(DataError::Swells { path: self.path.clone(), limit: self.offset, stored: self.stored })
+            }
             Ok(_) => Ok(bytes),
             Err(cause) => Err(self.read_error(cause, expected)),
         }

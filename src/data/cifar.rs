@@ -19,15 +19,15 @@ const CIFAR10_MOMENTS: [[f32; 2]; 3] = [[0.4914, 0.2023], [0.4822, 0.1994], [0.4
 const CIFAR100_MOMENTS: [[f32; 2]; 3] = [[0.5074, 0.2011], [0.4867, 0.1987], [0.4411, 0.2025]];
 
 /// Which of the two a folder holds.
-struct Kind {
+pub(super) struct Kind {
     classes: usize,
     /// Bytes before the pixels, of which the last is the class.
     labels: usize,
     published: &'static [[f32; 2]],
 }
 
-const CIFAR10: Kind = Kind { classes: 10, labels: 1, published: &CIFAR10_MOMENTS };
-const CIFAR100: Kind = Kind { classes: 100, labels: 2, published: &CIFAR100_MOMENTS };
+pub(super) const CIFAR10: Kind = Kind { classes: 10, labels: 1, published: &CIFAR10_MOMENTS };
+pub(super) const CIFAR100: Kind = Kind { classes: 100, labels: 2, published: &CIFAR100_MOMENTS };
 
 /// The training files of CIFAR-10 that are in a folder: any subset of the five will do.
 fn batches(dir: &Path) -> Vec<PathBuf> {
@@ -68,7 +68,7 @@ pub(super) fn load(dir: &Path, name: &str) -> Result<Split, DataError> {
 fn read_part(paths: &[PathBuf], kind: &Kind, name: &str) -> Result<Dataset, DataError> {
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     for path in paths {
-        read_file(path, kind, &mut pixels, &mut labels)?;
+        read(Bytes::open(path)?, kind, &mut pixels, &mut labels)?;
     }
     Ok(Dataset {
         name: name.to_owned(),
@@ -81,17 +81,27 @@ fn read_part(paths: &[PathBuf], kind: &Kind, name: &str) -> Result<Dataset, Data
     })
 }
 
-fn read_file(path: &Path, kind: &Kind, pixels: &mut Vec<u8>, labels: &mut Vec<u32>) -> Result<(), DataError> {
+/// Appends the samples of one file.
+pub(super) fn read(
+    mut bytes: Bytes<'_>,
+    kind: &Kind,
+    pixels: &mut Vec<u8>,
+    labels: &mut Vec<u32>,
+) -> Result<(), DataError> {
+    let path = bytes.path().to_owned();
     let record = kind.labels + SHAPE.features();
-    let bytes = Bytes::open(path)?.read(MAX_BYTES, record as u64)?;
+    let bytes = bytes.read(MAX_BYTES + 1, record as u64)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(DataError::TooLong { path, expected: MAX_BYTES });
+    }
     if bytes.is_empty() || !bytes.len().is_multiple_of(record) {
-        return Err(DataError::Records { path: path.to_owned(), record, found: bytes.len() });
+        return Err(DataError::Records { path, record, found: bytes.len() });
     }
     for (index, sample) in bytes.chunks_exact(record).enumerate() {
         let found = u32::from(sample[kind.labels - 1]);
         if found as usize >= kind.classes {
             let offset = index * record + kind.labels - 1;
-            return Err(DataError::Label { path: path.to_owned(), offset, classes: kind.classes, found });
+            return Err(DataError::Label { path, offset, classes: kind.classes, found });
         }
         labels.push(found);
         pixels.extend_from_slice(&sample[kind.labels..]);

@@ -85,6 +85,20 @@ pub enum DataError {
         cause: io::Error,
     },
 
+    /// A gzip stream goes on far past what a file of its size may hold.
+    #[error(
+        "{path}: at offset {limit}, expected the end of a gzip stream of {stored} bytes, which may swell no further, found \
+         more bytes; decompress the file if it is sound"
+    )]
+    Swells {
+        /// The file.
+        path: PathBuf,
+        /// The most bytes accepted.
+        limit: u64,
+        /// Bytes of the file itself.
+        stored: u64,
+    },
+
     /// The first four bytes are not the magic number of the file's role.
     #[error(
         "{path}: at offset 0, expected the magic number {expected:#010x} of an IDX {role} file, found {found:#010x}, {kind}"
@@ -247,6 +261,37 @@ pub enum DataError {
         path: PathBuf,
         /// The decoder's error.
         cause: image::ImageError,
+    },
+
+    /// An image claims more pixels than a file of its size may hold.
+    #[error(
+        "{path}: expected an image of at most {limit} bytes in a file of {stored}, found a header that claims {found}"
+    )]
+    ImageTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most bytes of pixels accepted.
+        limit: u64,
+        /// Bytes of the file itself.
+        stored: u64,
+        /// Bytes of pixels claimed.
+        found: u64,
+    },
+
+    /// The images of a folder are more than this crate takes into memory.
+    #[error(
+        "{dir}: expected images of at most {limit} bytes in all, found {count} of {} bytes (rows x columns x channels)",
+        product(.found)
+    )]
+    FolderTooLarge {
+        /// The folder.
+        dir: PathBuf,
+        /// The most bytes accepted.
+        limit: u64,
+        /// Images.
+        count: usize,
+        /// Rows, columns and channels of each.
+        found: [usize; 3],
     },
 
     /// An image is not of the size of the first.

@@ -3,15 +3,27 @@
 //! With sub-folders `train` and `test` (or `val`), those are the two parts. Otherwise the class folders are the folder's
 //! own, and every tenth image of a class, in the order of the file names, is for testing.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{BufRead, Seek},
+    path::{Path, PathBuf},
+};
 
-use image::{DynamicImage, ImageReader, imageops::FilterType};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits, imageops::FilterType};
 use rayon::prelude::*;
 
-use super::{DataError, Dataset, SampleShape, Split, bytes};
+use super::{
+    DataError, Dataset, SampleShape, Split,
+    bytes::{self, most_of},
+};
 
 /// Every n-th image of a class is for testing where the folder does not say.
 const TEST_EVERY: usize = 10;
+/// The most bytes of pixels accepted in all; images that swell could else take all memory.
+const MAX_BYTES: u64 = 1 << 32;
+/// The most rows or columns of an image.
+const MAX_SIDE: u32 = 1 << 14;
+/// The most bytes that one image may decode to.
+const MAX_IMAGE_BYTES: u64 = 1 << 28;
 
 /// The files of one part: path and class of each.
 type Files = Vec<(PathBuf, u32)>;
@@ -40,7 +52,7 @@ pub(super) fn load(dir: &Path, size: Option<[usize; 2]>, name: &str) -> Result<S
                         test";
         return Err(DataError::EmptyFolder { dir: dir.to_owned(), expected });
     }
-    let images = decode(train.iter().chain(&test).map(|(path, _)| path), size)?;
+    let images = decode(dir, train.iter().chain(&test).map(|(path, _)| path), size)?;
     let channels = if images.iter().any(|image| image.color().has_color()) { 3 } else { 1 };
     let (train_images, test_images) = images.split_at(train.len());
     let of = |files: &Files, images: &[DynamicImage]| dataset(files, images, channels, classes.len(), name);
@@ -97,30 +109,99 @@ fn every_tenth(files: Files) -> (Files, Files) {
     (train, test)
 }
 
+/// What an image's size has to be, or is made to be.
+#[derive(Clone, Copy)]
+pub(super) enum Sizing<'a> {
+    /// Resized to these rows and columns.
+    To([usize; 2]),
+    /// These rows and columns, those of the file named.
+    As([usize; 2], &'a Path),
+}
+
 /// Decodes all files in parallel, to one size.
 fn decode<'a>(
+    dir: &Path,
     paths: impl Iterator<Item = &'a PathBuf>,
     size: Option<[usize; 2]>,
 ) -> Result<Vec<DynamicImage>, DataError> {
     let paths: Vec<&PathBuf> = paths.collect();
-    let images = paths.par_iter().map(|path| read(path, size)).collect::<Result<Vec<_>, _>>()?;
-    let size_of = |image: &DynamicImage| [image.height() as usize, image.width() as usize];
-    let Some(expected) = images.first().map(size_of) else { return Ok(images) };
-    if let Some((path, image)) = paths.iter().zip(&images).find(|(_, image)| size_of(image) != expected) {
-        let (path, first) = ((*path).clone(), paths[0].clone());
-        return Err(DataError::ImageSize { path, first, expected, found: size_of(image) });
+    let Some(first) = paths.first() else { return Ok(Vec::new()) };
+    let sizing = match size {
+        Some(size) => Sizing::To(size),
+        None => Sizing::As(size_of(&decoder(first, open(first)?, stored(first))?), first),
+    };
+    let (Sizing::To([height, width]) | Sizing::As([height, width], _)) = sizing;
+    // Before anything is decoded: the size of the first is that of all.
+    let (count, found) = (paths.len(), [height, width, 3]);
+    let bytes = found.iter().try_fold(count as u64, |product, side| product.checked_mul(*side as u64));
+    if bytes.is_none_or(|bytes| bytes > MAX_BYTES) {
+        return Err(DataError::FolderTooLarge { dir: dir.to_owned(), limit: MAX_BYTES, count, found });
     }
-    Ok(images)
+    paths.par_iter().map(|path| read(path, open(path)?, stored(path), sizing)).collect()
 }
 
-fn read(path: &Path, size: Option<[usize; 2]>) -> Result<DynamicImage, DataError> {
-    let io = |cause| DataError::Io { path: path.to_owned(), offset: 0, cause };
-    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(io)?;
-    let image = reader.decode().map_err(|cause| DataError::Image { path: path.to_owned(), cause })?;
-    Ok(match size {
-        Some([height, width]) => image.resize_exact(width as u32, height as u32, FilterType::Triangle),
-        None => image,
-    })
+/// Bytes of a file; an error will show when it is read.
+fn stored(path: &Path) -> u64 {
+    path.metadata().map_or(0, |of| of.len())
+}
+
+/// The most bytes that a file of `stored` bytes may decode to, and that its decoder may take meanwhile.
+fn most_of_image(stored: u64) -> u64 {
+    most_of(stored).min(MAX_IMAGE_BYTES)
+}
+
+fn open(path: &Path) -> Result<ImageReader<std::io::BufReader<std::fs::File>>, DataError> {
+    ImageReader::open(path).map_err(|cause| DataError::Io { path: path.to_owned(), offset: 0, cause })
+}
+
+/// Reads the header of a file of `stored` bytes, whose sides are then within bounds.
+pub(super) fn decoder<'a, R: BufRead + Seek + 'a>(
+    path: &Path,
+    reader: ImageReader<R>,
+    stored: u64,
+) -> Result<impl ImageDecoder + 'a, DataError> {
+    let mut reader =
+        reader.with_guessed_format().map_err(|cause| DataError::Io { path: path.to_owned(), offset: 0, cause })?;
+    let mut limits = Limits::default();
+    (limits.max_image_height, limits.max_image_width) = (Some(MAX_SIDE), Some(MAX_SIDE));
+    limits.max_alloc = Some(most_of_image(stored));
+    reader.limits(limits);
+    reader.into_decoder().map_err(|cause| DataError::Image { path: path.to_owned(), cause })
+}
+
+/// Rows and columns.
+pub(super) fn size_of(decoder: &impl ImageDecoder) -> [usize; 2] {
+    let (width, height) = decoder.dimensions();
+    [height as usize, width as usize]
+}
+
+/// Decodes a file of `stored` bytes, to 8 bits a channel: grey or RGB.
+pub(super) fn read<R: BufRead + Seek>(
+    path: &Path,
+    reader: ImageReader<R>,
+    stored: u64,
+    sizing: Sizing<'_>,
+) -> Result<DynamicImage, DataError> {
+    let decoder = decoder(path, reader, stored)?;
+    let found = size_of(&decoder);
+    if let Sizing::As(expected, first) = sizing
+        && found != expected
+    {
+        return Err(DataError::ImageSize { path: path.to_owned(), first: first.to_owned(), expected, found });
+    }
+    // The decoder makes room for what the header claims before it reads on.
+    let limit = most_of_image(stored);
+    if decoder.total_bytes() > limit {
+        let found = decoder.total_bytes();
+        return Err(DataError::ImageTooLarge { path: path.to_owned(), limit, stored, found });
+    }
+    let image =
+        DynamicImage::from_decoder(decoder).map_err(|cause| DataError::Image { path: path.to_owned(), cause })?;
+    let image = match sizing {
+        Sizing::To([height, width]) => image.resize_exact(width as u32, height as u32, FilterType::Triangle),
+        Sizing::As(..) => image,
+    };
+    Ok(if image.color().has_color() { image.into_rgb8().into() } else { image.into_luma8().into() })
 }
 
 fn dataset(files: &Files, images: &[DynamicImage], channels: usize, classes: usize, name: &str) -> Dataset {

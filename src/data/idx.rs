@@ -61,8 +61,8 @@ pub(super) fn load(dir: &Path, name: &str) -> Result<Split, DataError> {
 }
 
 fn read_part(images: &Path, labels: &Path, name: &str) -> Result<Dataset, DataError> {
-    let ([count, height, width], pixels) = read_file(images, "image", IMAGES, ["record", "row", "column"])?;
-    let ([label_count], classes) = read_file(labels, "label", LABELS, ["record"])?;
+    let ([count, height, width], pixels) = read_images(Bytes::open(images)?)?;
+    let ([label_count], classes) = read_labels(Bytes::open(labels)?)?;
     if count != label_count {
         let (images, labels) = (images.to_owned(), labels.to_owned());
         return Err(DataError::CountMismatch { images, labels, expected: count as usize, found: label_count as usize });
@@ -79,30 +79,40 @@ fn read_part(images: &Path, labels: &Path, name: &str) -> Result<Dataset, DataEr
     })
 }
 
+/// Records, rows and columns of an image file, and its pixels.
+pub(super) fn read_images(bytes: Bytes<'_>) -> Result<([u32; 3], Vec<u8>), DataError> {
+    read(bytes, "image", IMAGES, ["record", "row", "column"])
+}
+
+/// Records of a label file, and its labels.
+pub(super) fn read_labels(bytes: Bytes<'_>) -> Result<([u32; 1], Vec<u8>), DataError> {
+    read(bytes, "label", LABELS, ["record"])
+}
+
 /// The `D` dimensions and the values of one file.
-fn read_file<const D: usize>(
-    path: &Path,
+fn read<const D: usize>(
+    mut bytes: Bytes<'_>,
     role: &'static str,
     magic: u32,
     units: [&'static str; D],
 ) -> Result<([u32; D], Vec<u8>), DataError> {
-    let mut bytes = Bytes::open(path)?;
+    let path = bytes.path().to_owned();
     let header_len = 4 * (D as u64 + 1);
     let found = bytes.header_field(header_len)?;
     if found != magic {
-        return Err(DataError::Magic { path: path.to_owned(), role, expected: magic, found, kind: kind_of(found) });
+        return Err(DataError::Magic { path, role, expected: magic, found, kind: kind_of(found) });
     }
     let mut dimensions = [0; D];
     for (dimension, unit) in dimensions.iter_mut().zip(units) {
         let offset = bytes.offset;
         *dimension = bytes.header_field(header_len)?;
         if *dimension == 0 {
-            return Err(DataError::ZeroDimension { path: path.to_owned(), offset, unit });
+            return Err(DataError::ZeroDimension { path, offset, unit });
         }
     }
     let count = dimensions.iter().try_fold(1u64, |product, &d| product.checked_mul(d.into()));
     let Some(count) = count.filter(|&count| count <= MAX_VALUES) else {
-        return Err(DataError::TooLarge { path: path.to_owned(), limit: MAX_VALUES, found: dimensions.to_vec() });
+        return Err(DataError::TooLarge { path, limit: MAX_VALUES, found: dimensions.to_vec() });
     };
     Ok((dimensions, bytes.rest(count)?))
 }

@@ -20,6 +20,7 @@ mod cifar;
 mod digits;
 mod error;
 mod folder;
+pub(crate) mod hostile;
 mod idx;
 mod order;
 mod source;

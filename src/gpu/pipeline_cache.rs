@@ -70,11 +70,14 @@ impl PipelineCache {
     }
 }
 
-/// The bytes of a cache file; `None` if there is none or it is damaged.
+/// The largest cache; those of all kernels take a few MB.
+const MAX_BYTES: u64 = 1 << 28;
+
+/// The bytes of a cache file; `None` if there is none, it is damaged or it swells past [`MAX_BYTES`].
 fn read(path: &Path) -> Option<Vec<u8>> {
     let mut data = Vec::new();
-    GzDecoder::new(fs::File::open(path).ok()?).read_to_end(&mut data).ok()?;
-    Some(data)
+    GzDecoder::new(fs::File::open(path).ok()?).take(MAX_BYTES).read_to_end(&mut data).ok()?;
+    ((data.len() as u64) < MAX_BYTES).then_some(data)
 }
 
 /// Whole or not at all: other processes may read and write the same file.

@@ -29,6 +29,14 @@ pub enum GraphError {
         /// What was being added to the graph.
         operation: String,
     },
+    /// A value or parameter of more elements than the kernels can index.
+    #[error("{operation}: {shape} has more than {} elements", u32::MAX)]
+    TooLarge {
+        /// What was being added to the graph.
+        operation: String,
+        /// Its shape.
+        shape: String,
+    },
     /// A parameter's name is taken.
     #[error("two parameters are called {name:?}")]
     Name {

@@ -21,6 +21,10 @@ impl Graph {
         if self.params.iter().any(|other| other.name == name) {
             return Err(GraphError::Name { name });
         }
+        let len = shape.iter().try_fold(1usize, |product, side| product.checked_mul(*side));
+        if len.is_none_or(|len| u32::try_from(len).is_err()) {
+            return Err(GraphError::TooLarge { operation: name, shape: format!("{shape:?}") });
+        }
         self.params.push(Param { name, shape, module: self.modules, role, init });
         Ok(ParamId(self.params.len() - 1))
     }
@@ -42,7 +46,8 @@ impl Graph {
     /// Adds a linear layer `name` with parameters `name.weight` and `name.bias`.
     ///
     /// # Errors
-    /// [`GraphError::Empty`] for a width of 0, [`GraphError::Name`] for a name taken, [`GraphError::Shape`] for an image.
+    /// [`GraphError::Empty`] for a width of 0, [`GraphError::TooLarge`] for one past the kernels, [`GraphError::Name`] for a name
+    /// taken, [`GraphError::Shape`] for an image.
     pub fn linear(
         &mut self,
         input: ValueId,
@@ -66,7 +71,8 @@ impl Graph {
     /// Adds a convolution `name` to `channels` output channels, with `name.weight` and, if asked for, `name.bias`.
     ///
     /// # Errors
-    /// [`GraphError::Shape`] if the input is no image or the kernel does not fit, [`GraphError::Name`] for a name taken.
+    /// [`GraphError::Shape`] if the input is no image or the kernel does not fit, [`GraphError::TooLarge`] for sizes past
+    /// the kernels, [`GraphError::Name`] for a name taken.
     pub fn conv(
         &mut self,
         input: ValueId,
@@ -88,12 +94,19 @@ impl Graph {
         }
         let size = options.output_size([height, width]).filter(|_| !options.dilation.contains(&0));
         let Some([height, width]) = size else {
-            return Err(wrong(&format!("a kernel of {:?} does not fit, or a stride or dilation is 0", options.kernel)));
+            return Err(wrong(&format!(
+                "a kernel of {:?} does not fit, or a stride or dilation is 0 or too large",
+                options.kernel
+            )));
         };
         let output = self.value(&operation, ValueShape::Image { channels, height, width })?;
         let [kernel_height, kernel_width] = options.kernel;
         let shape = vec![channels, in_channels / groups, kernel_height, kernel_width];
-        let init = ParamInit::Uniform { fan_in: shape[1..].iter().product() };
+        let fan_in = shape[1..].iter().try_fold(1usize, |product, side| product.checked_mul(*side));
+        let Some(fan_in) = fan_in else {
+            return Err(GraphError::TooLarge { operation, shape: format!("{shape:?}") });
+        };
+        let init = ParamInit::Uniform { fan_in };
         let weight = self.param(format!("{name}.weight"), shape, ParamRole::Weight, init)?;
         let bias =
             if bias { Some(self.param(format!("{name}.bias"), vec![channels], ParamRole::Bias, init)?) } else { None };
@@ -167,7 +180,8 @@ impl Graph {
     /// Adds a pool.
     ///
     /// # Errors
-    /// [`GraphError::Shape`] if the input is no image or the windows do not fit.
+    /// [`GraphError::Shape`] if the input is no image or the windows do not fit, [`GraphError::TooLarge`] for sizes past
+    /// the kernels.
     pub fn pool(&mut self, input: ValueId, pool: Pool) -> Result<ValueId, GraphError> {
         let [height, width, channels] = self.image("pool", input)?;
         let Some([out_height, out_width]) = pool.output_size([height, width]) else {

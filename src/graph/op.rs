@@ -166,7 +166,7 @@ impl Graph {
     /// A graph whose input has `features` features.
     ///
     /// # Errors
-    /// [`GraphError::Empty`] for none.
+    /// [`GraphError::Empty`] for none, [`GraphError::TooLarge`] past 2^32 - 1.
     pub fn new(features: usize) -> Result<(Self, ValueId), GraphError> {
         Self::with_input(ValueShape::Features(features))
     }
@@ -174,7 +174,7 @@ impl Graph {
     /// A graph whose input has this shape.
     ///
     /// # Errors
-    /// [`GraphError::Empty`] for an empty side.
+    /// [`GraphError::Empty`] for an empty side, [`GraphError::TooLarge`] past 2^32 - 1 words.
     pub fn with_input(shape: ValueShape) -> Result<(Self, ValueId), GraphError> {
         let mut graph = Self::default();
         let input = graph.value("input", shape)?;
@@ -182,8 +182,11 @@ impl Graph {
     }
 
     pub(super) fn value(&mut self, operation: &str, shape: ValueShape) -> Result<ValueId, GraphError> {
-        if shape.features() == 0 {
+        if shape.is_empty() {
             return Err(GraphError::Empty { operation: operation.to_owned() });
+        }
+        if !shape.is_indexable() {
+            return Err(GraphError::TooLarge { operation: operation.to_owned(), shape: shape.to_string() });
         }
         self.shapes.push(shape);
         Ok(ValueId(self.shapes.len() - 1))

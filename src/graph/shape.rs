@@ -30,6 +30,29 @@ impl ValueShape {
         }
     }
 
+    /// Whether a side is 0.
+    #[must_use]
+    pub(super) fn is_empty(self) -> bool {
+        match self {
+            Self::Features(features) => features == 0,
+            Self::Image { channels, height, width } => [channels, height, width].contains(&0),
+        }
+    }
+
+    /// Whether a kernel's 32 bits can index a sample, padding included. A graph holds no other shapes, and so nothing
+    /// below overflows.
+    #[must_use]
+    pub(super) fn is_indexable(self) -> bool {
+        let sides = match self {
+            Self::Features(features) => [Some(features), Some(1), Some(1)],
+            Self::Image { channels, height, width } => {
+                [channels.checked_next_multiple_of(4), Some(height), Some(width)]
+            }
+        };
+        let words = sides.into_iter().try_fold(1usize, |product, side| product.checked_mul(side?));
+        words.is_some_and(|words| u32::try_from(words).is_ok())
+    }
+
     /// Words of a sample in memory.
     #[must_use]
     pub fn words(self) -> usize {

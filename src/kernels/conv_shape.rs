@@ -4,6 +4,9 @@ use crate::gpu::GpuError;
 
 use super::{index_u32, matmul::MatmulLayout};
 
+/// The largest kernel, stride, padding or dilation: their sums and those with a side stay within the kernels' 32 bits.
+const MAX_OPTION: usize = 1 << 24;
+
 /// Channels as images hold them: padded to whole vec4s.
 #[must_use]
 pub fn padded_channels(channels: usize) -> usize {
@@ -44,14 +47,20 @@ impl ConvOptions {
         Self { padding: [padding; 2], ..self }
     }
 
-    /// Height and width of the output for an input of `size`; `None` if the kernel does not fit into it.
+    /// Height and width of the output for an input of `size`; `None` if the kernel does not fit into it, or an option is
+    /// past 2^24.
     ///
     /// Source: the formula of `torch.nn.Conv2d`.
     #[must_use]
     pub fn output_size(&self, size: [usize; 2]) -> Option<[usize; 2]> {
+        let options = [self.kernel, self.stride, self.padding, self.dilation];
+        if options.iter().flatten().any(|option| *option > MAX_OPTION) {
+            return None;
+        }
         let side = |i: usize| {
-            let reach = self.dilation[i].checked_mul(self.kernel[i].checked_sub(1)?)? + 1;
-            Some((size[i] + 2 * self.padding[i]).checked_sub(reach)?.checked_div(self.stride[i])? + 1)
+            let reach = self.dilation[i].checked_mul(self.kernel[i].checked_sub(1)?)?.checked_add(1)?;
+            let padded = size[i].checked_add(2 * self.padding[i])?;
+            padded.checked_sub(reach)?.checked_div(self.stride[i])?.checked_add(1)
         };
         Some([side(0)?, side(1)?])
     }

@@ -89,7 +89,7 @@ impl Pool {
         match *self {
             Self::AdaptiveAverage { output } => (!output.contains(&0) && !size.contains(&0)).then_some(output),
             Self::Max { kernel, stride, padding } | Self::Average { kernel, stride, padding, .. } => {
-                let fits = padding.iter().zip(kernel).all(|(padding, kernel)| 2 * padding <= kernel && kernel > 0);
+                let fits = padding.iter().zip(kernel).all(|(padding, kernel)| *padding <= kernel / 2 && kernel > 0);
                 let window = ConvOptions { kernel, stride, padding, dilation: [1; 2], groups: 1 };
                 if fits { window.output_size(size) } else { None }
             }

@@ -1,16 +1,22 @@
 //! Models from TOML files: a list of layers, residual blocks among them.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{collections::HashMap, path::Path};
 
 use serde::Deserialize;
 use toml::Table;
 
 use crate::{
     graph::{Graph, GraphError, ValueId},
+    input,
     kernels::{Activation, ConvOptions, Pool},
 };
 
 use super::{Model, ModelError, zoo::Target};
+
+/// The largest file: some hundred bytes for each of [`MAX_LAYERS`].
+const MAX_BYTES: u64 = 1 << 20;
+/// The most layers, those within blocks included: many times those of the deepest networks.
+const MAX_LAYERS: usize = 10_000;
 
 /// A file: its layers as tables, so that what is wrong in one of them can be said of that one.
 #[derive(Deserialize)]
@@ -131,6 +137,8 @@ struct Builder<'a> {
     path: &'a Path,
     /// Layers so far by the full name that they get without a name of their own.
     counts: HashMap<String, usize>,
+    /// Layers so far.
+    layers: usize,
 }
 
 impl Builder<'_> {
@@ -150,6 +158,10 @@ impl Builder<'_> {
                 layer: format!("{at} ({kind})"),
                 reason,
             };
+            self.layers += 1;
+            if self.layers > MAX_LAYERS {
+                return Err(wrong(format!("expected at most {MAX_LAYERS} layers in all, found more")));
+            }
             let layer = LayerSpec::deserialize(table).map_err(|error| wrong(error.message().to_owned()))?;
             value = match layer {
                 LayerSpec::Residual { name, layers, shortcut } => {
@@ -249,16 +261,21 @@ impl Builder<'_> {
 /// [`ModelError::Io`], [`ModelError::File`] for a file that lists no layers, [`ModelError::Layer`] naming the layer that
 /// is wrong or cannot take what the layer before it gives.
 pub(super) fn read(path: &Path, target: &Target) -> Result<Model, ModelError> {
-    let text = fs::read_to_string(path)
+    let text = input::text(path, MAX_BYTES)
         .map_err(|error| ModelError::Io { path: path.to_owned(), reason: error.to_string() })?;
+    parse(path, &text, target)
+}
+
+/// The model of a file's text; `path` is for messages.
+pub(crate) fn parse(path: &Path, text: &str, target: &Target) -> Result<Model, ModelError> {
     let file: File =
-        toml::from_str(&text).map_err(|error| ModelError::File { path: path.to_owned(), reason: error.to_string() })?;
+        toml::from_str(text).map_err(|error| ModelError::File { path: path.to_owned(), reason: error.to_string() })?;
     let (graph, input) = Graph::with_input(target.input)?;
-    let mut builder = Builder { graph, classes: target.classes, path, counts: HashMap::new() };
+    let mut builder = Builder { graph, classes: target.classes, path, counts: HashMap::new(), layers: 0 };
     let output = builder.layers(file.layers, input, "layers", "")?;
     let shape = builder.graph.shape(output);
     if builder.graph.params().is_empty() {
-        return Err(GraphError::NoLayers.into());
+        return Err(ModelError::File { path: path.to_owned(), reason: GraphError::NoLayers.to_string() });
     }
     if shape.image().is_some() {
         let reason = format!("the last layer gives {shape}, the loss needs features: flatten it");

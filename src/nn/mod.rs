@@ -5,13 +5,17 @@ mod error;
 mod file;
 mod init;
 mod model;
+mod safetensors_file;
 mod weights;
 mod zoo;
+
+pub(crate) use file::parse as parse_model;
+pub(crate) use safetensors_file::open as open_safetensors;
 
 pub use builder::Sequential;
 pub use error::{ModelError, WeightsError};
 pub use init::initialise;
 pub use model::Model;
 pub use weights::{NamedTensor, load, read_tensors, save, write_tensors};
-pub(crate) use weights::{metadata, parse_tensors, place, tensor_bytes, tensors};
+pub(crate) use weights::{listed, matched, metadata, parse_tensors, place, tensor_bytes, tensors};
 pub use zoo::Target;

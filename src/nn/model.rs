@@ -22,6 +22,9 @@ pub struct Model {
     pub graph: Graph,
 }
 
+/// The largest width of a network of the zoo: 512 times that of the widest published.
+const MAX_WIDTH: usize = 1 << 15;
+
 /// The paper's fully connected nets (authors' code): name and widths, ReLU between.
 const PRESETS: [(&str, &str); 3] =
     [("mlp1", "784-500-500-500-10"), ("mlp2", "784-5000-5000-5000-10"), ("mlp3", "784-1000-1000-1000-1000-1000-10")];
@@ -101,7 +104,10 @@ impl Model {
             let width = match (width, entry.width) {
                 (None, width) => width.unwrap_or(1),
                 (Some(_), None) => return Err(wrong(format!("{name} comes in one width only"))),
-                (Some(width), _) => width.parse().map_err(|_| wrong(format!("{width:?} is no width")))?,
+                (Some(width), _) => {
+                    let parsed = width.parse().ok().filter(|width| *width <= MAX_WIDTH);
+                    parsed.ok_or_else(|| wrong(format!("{width:?} is no width from 1 to {MAX_WIDTH}")))?
+                }
             };
             return Ok(Self { description: text.to_owned(), graph: (entry.build)(target, width)? });
         }

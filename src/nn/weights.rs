@@ -1,21 +1,17 @@
 //! Weights as safetensors with PyTorch's names and layouts.
 
-use std::{
-    borrow::Cow,
-    collections::{HashMap, HashSet},
-    fs,
-    path::Path,
-};
+use std::{borrow::Cow, collections::HashMap, path::Path};
 
-use safetensors::{Dtype, SafeTensors, View, serialize};
+use safetensors::{Dtype, View, serialize};
 
 use crate::{
     durable,
     gpu::{Buffer, Gpu, GpuError, View as GpuView},
+    input,
     kernels::Arena,
 };
 
-use super::{Model, WeightsError};
+use super::{Model, WeightsError, safetensors_file};
 
 /// A named f32 tensor on the host.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,14 +75,14 @@ const IGNORED: &str = ".num_batches_tracked";
 /// # Errors
 /// [`WeightsError::Io`], [`WeightsError::Format`], or [`WeightsError::Tensor`] for another type than f32.
 pub fn read_tensors(path: &Path) -> Result<Vec<NamedTensor>, WeightsError> {
-    let bytes = fs::read(path).map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
-    parse_tensors(&bytes, path)
+    let bytes = input::bytes(path).map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
+    parse_tensors(path, &bytes)
 }
 
-/// As [`read_tensors`], of the bytes of the file at `path`.
-pub(crate) fn parse_tensors(bytes: &[u8], path: &Path) -> Result<Vec<NamedTensor>, WeightsError> {
-    let file = SafeTensors::deserialize(bytes)
-        .map_err(|error| WeightsError::Format { path: path.to_owned(), reason: error.to_string() })?;
+/// The tensors of a file's bytes, as [`read_tensors`] has them; `path` is for messages.
+pub(crate) fn parse_tensors(path: &Path, bytes: &[u8]) -> Result<Vec<NamedTensor>, WeightsError> {
+    let file =
+        safetensors_file::open(bytes).map_err(|reason| WeightsError::Format { path: path.to_owned(), reason })?;
     let mut tensors = Vec::with_capacity(file.len());
     for (name, view) in file.tensors().into_iter().filter(|(name, _)| !name.ends_with(IGNORED)) {
         if view.dtype() != Dtype::F32 {
@@ -164,25 +160,47 @@ pub(crate) fn place(
     tensors: Vec<NamedTensor>,
     path: &Path,
 ) -> Result<(), WeightsError> {
-    let found: HashMap<String, NamedTensor> = tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+    // All of the file is held against the model before any of it is written.
+    let tensors = matched(path, model, tensors)?;
+    for (tensor, place) in tensors.iter().zip(state(model, arena, buffer)) {
+        let (_, _, view) = place?;
+        gpu.write(&view, &tensor.values)?;
+    }
+    Ok(())
+}
+
+/// A file's tensors in the order of the model's parameters and running statistics, each in its shape.
+pub(crate) fn matched(path: &Path, model: &Model, tensors: Vec<NamedTensor>) -> Result<Vec<NamedTensor>, WeightsError> {
+    let mut found: HashMap<String, NamedTensor> =
+        tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+    let present = listed(&found.keys().collect::<Vec<_>>());
     let path = path.to_owned();
-    let mut expected = HashSet::new();
-    for tensor in state(model, arena, buffer) {
-        let (name, shape, view) = tensor?;
-        let Some(tensor) = found.get(name) else {
-            let mut present: Vec<&str> = found.keys().map(String::as_str).collect();
-            present.sort_unstable();
-            return Err(WeightsError::Missing { path, name: name.to_owned(), present: present.join(", ") });
-        };
+    let params = model.graph.params().iter().map(|param| (&param.name, param.shape.clone()));
+    let stats = model.graph.stats().iter().map(|stat| (&stat.name, vec![stat.channels]));
+    let mut matched = Vec::new();
+    for (name, shape) in params.chain(stats) {
+        let name = name.clone();
+        let Some(tensor) = found.remove(&name) else { return Err(WeightsError::Missing { path, name, present }) };
         if tensor.shape != shape {
             let (expected, found) = (format!("{shape:?}"), format!("{:?}", tensor.shape));
-            return Err(WeightsError::Tensor { path, name: name.to_owned(), expected, found });
+            return Err(WeightsError::Tensor { path, name, expected, found });
         }
-        gpu.write(&view, &tensor.values)?;
-        expected.insert(name);
+        matched.push(tensor);
     }
-    match found.keys().filter(|name| !expected.contains(name.as_str())).min() {
-        Some(name) => Err(WeightsError::Unexpected { path, name: name.clone() }),
-        None => Ok(()),
+    match found.into_keys().min() {
+        Some(name) => Err(WeightsError::Unexpected { path, name }),
+        None => Ok(matched),
     }
+}
+
+/// Some of a file's names, in order and escaped: a file may have any number, of any characters.
+pub(crate) fn listed(names: &[impl AsRef<str>]) -> String {
+    const SHOWN: usize = 20;
+    let mut names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    names.sort_unstable();
+    let mut shown: Vec<String> = names.iter().take(SHOWN).map(|name| name.escape_debug().to_string()).collect();
+    if names.len() > SHOWN {
+        shown.push(format!("and {} more", names.len() - SHOWN));
+    }
+    shown.join(", ")
 }

@@ -7,12 +7,16 @@ use serde::{Deserialize, Serialize};
 use crate::{
     data::BatchOrder,
     graph::Loss,
+    input,
     kernels::Augmentation,
     noise::{Distribution, GroupOrder, Grouping, Mode, NoiseConfig, Scale, SigmaSchedule},
     optim::{LearningRate, LearningRateSchedule, OptimizerConfig, OptimizerKind},
 };
 
 use super::{Normalise, OnNan, Options, Precision, TrainError, batch};
+
+/// The largest configuration file.
+const MAX_BYTES: u64 = 1 << 16;
 
 /// A resolved configuration: what was run, as saved in the run's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -138,14 +142,19 @@ impl RunConfig {
     /// # Errors
     /// [`TrainError::Io`] or [`TrainError::Config`] naming file or key.
     pub fn resolve(file: Option<&Path>, options: &Options) -> Result<Self, TrainError> {
+        let Some(path) = file else { return Self::resolve_text(None, options) };
+        let text = input::text(path, MAX_BYTES).map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
+        Self::resolve_text(Some((path, &text)), options)
+    }
+
+    /// As [`RunConfig::resolve`], of the text of the file named.
+    pub(crate) fn resolve_text(file: Option<(&Path, &str)>, options: &Options) -> Result<Self, TrainError> {
         let table = match file {
             None => toml::Table::new(),
-            Some(path) => {
-                let text =
-                    std::fs::read_to_string(path).map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
+            Some((path, text)) => {
                 // Parsed as a whole configuration first, so that a message points at the file's own line.
                 let key = path.display().to_string();
-                toml::from_str::<Self>(&text).map_err(|error| broken(key.clone())(&error))?;
+                toml::from_str::<Self>(text).map_err(|error| broken(key.clone())(&error))?;
                 text.parse().map_err(|error| broken(key)(&error))?
             }
         };
@@ -176,6 +185,7 @@ impl RunConfig {
     pub fn check(&self) -> Result<(), TrainError> {
         let wrong =
             |key: &str, reason: &str| Err(TrainError::Config { key: key.to_owned(), reason: reason.to_owned() });
+        self.check_counts()?;
         let positive = |value: f64| value.is_finite() && value > 0.0;
         let unit = |value: f64| (0.0..1.0).contains(&value);
         if !positive(self.lr) {
@@ -186,6 +196,9 @@ impl RunConfig {
         }
         if self.batch == 0 || self.accumulate == 0 {
             return wrong("batch, accumulate", "have to be at least 1");
+        }
+        if ![self.gamma, self.dampening, self.eps].iter().all(|value| value.is_finite()) {
+            return wrong("gamma, dampening, eps", "have to be finite");
         }
         if !unit(self.momentum) || !unit(self.beta1) || !unit(self.beta2) {
             return wrong("momentum, beta1, beta2", "have to be in [0, 1)");
@@ -206,6 +219,28 @@ impl RunConfig {
             return wrong("ema", "has to be in [0, 1)");
         }
         self.batch_order().map(|_| ())
+    }
+
+    /// Whether counts are within what products of two, and the kernels' 32 bits, take.
+    fn check_counts(&self) -> Result<(), TrainError> {
+        const MOST: u64 = u32::MAX as u64;
+        /// Rows or columns: the kernels add them to those of an image.
+        const MOST_PIXELS: u64 = (1 << 15) - 1;
+        let counts = [
+            ("batch", self.batch as u64, MOST),
+            ("accumulate", self.accumulate as u64, MOST),
+            ("epochs", self.epochs, MOST),
+            ("steps", self.steps.unwrap_or(0), MOST),
+            ("crop-padding", self.crop_padding as u64, MOST_PIXELS),
+            ("cutout", self.cutout as u64, MOST_PIXELS),
+        ];
+        match counts.into_iter().find(|(_, found, most)| found > most) {
+            None => Ok(()),
+            Some((key, found, most)) => {
+                let reason = format!("has to be at most {most}, found {found}");
+                Err(TrainError::Config { key: key.to_owned(), reason })
+            }
+        }
     }
 
     /// Random changes to the training images.

@@ -20,6 +20,7 @@ mod session;
 mod trainer;
 
 pub use batch::AUTO_BATCH;
+pub(crate) use checkpoint::parse_sums;
 pub use checkpoint::{CheckpointError, Interval, KeepOptions, Manifest, Position, newest_checkpoint};
 pub use compare::{Arm, ArmRuns, Finish, Traces, compare};
 pub use config::RunConfig;

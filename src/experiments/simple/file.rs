@@ -1,16 +1,17 @@
 //! One's own problem, from a safetensors file, and coefficients written back.
 
-use std::{collections::HashMap, fs, ops::Range, path::Path};
+use std::{collections::HashMap, ops::Range, path::Path};
 
 use nalgebra::{DMatrix, DVector};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::{
     experiments::ExperimentError,
-    nn::{NamedTensor, write_tensors},
+    input,
+    nn::{NamedTensor, listed, open_safetensors, write_tensors},
 };
 
-use super::{Regression, SimpleModel};
+use super::{MOST_COEFFICIENTS, Regression, SimpleModel};
 
 /// A problem as a model and a regression, with the way back to the file's order of coefficients.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +72,7 @@ impl Reader<'_> {
     }
 
     fn tensor(&self, name: &str, dimensions: usize) -> Result<TensorView<'_>, ExperimentError> {
-        let names = || self.tensors.names().into_iter().map(|name| name.to_owned()).collect::<Vec<_>>().join(", ");
+        let names = || listed(&self.tensors.names());
         let tensor =
             self.tensors.tensor(name).map_err(|_| self.error(format!("no tensor {name}; it holds {}", names())))?;
         let shape = tensor.shape();
@@ -143,9 +144,14 @@ pub enum FileKind {
 /// # Errors
 /// [`ExperimentError::Problem`] naming file, tensor, what was found and what was expected; [`ExperimentError::Io`].
 pub fn read(path: &Path, kind: FileKind) -> Result<FileProblem, ExperimentError> {
-    let bytes = fs::read(path).map_err(|source| ExperimentError::Io { path: path.to_owned(), source })?;
-    let tensors = SafeTensors::deserialize(&bytes)
-        .map_err(|error| ExperimentError::Problem { path: path.to_owned(), reason: error.to_string() })?;
+    let bytes = input::bytes(path).map_err(|source| ExperimentError::Io { path: path.to_owned(), source })?;
+    parse(path, &bytes, kind)
+}
+
+/// The problem of a file's bytes; `path` is for messages.
+pub(crate) fn parse(path: &Path, bytes: &[u8], kind: FileKind) -> Result<FileProblem, ExperimentError> {
+    let tensors =
+        open_safetensors(bytes).map_err(|reason| ExperimentError::Problem { path: path.to_owned(), reason })?;
     let reader = Reader { path, tensors };
     match kind {
         FileKind::Sparse => {
@@ -186,6 +192,12 @@ fn low_rank(reader: &Reader<'_>) -> Result<FileProblem, ExperimentError> {
     let (p, q, problem) = if reader.has("Y") {
         let (shape, y) = reader.floats("Y", 2)?;
         let (p, q) = (shape[0], shape[1]);
+        // Seen whole, the design is the identity: the square of the file.
+        if p * q > MOST_COEFFICIENTS {
+            return Err(reader.error(format!(
+                "Y is {p} x {q}, expected at most {MOST_COEFFICIENTS} elements: the solver keeps their Hessian on the host"
+            )));
+        }
         let scale = ((p * q) as f64).sqrt();
         let y = DMatrix::from_row_slice(p, q, &y) * scale;
         (p, q, Regression { x: DMatrix::identity(p * q, p * q) * scale, y: DVector::from_column_slice(y.as_slice()) })

@@ -8,6 +8,7 @@ mod runs;
 mod synthetic;
 
 pub use arms::{Arm, ArmSettings, Case, MOST_COEFFICIENTS, NOISY, PARTS, Posed, Steps, Units, segments};
+pub(crate) use file::parse;
 pub use file::{FileKind, FileProblem, ThetaLayout, read};
 pub use model::{Distance, SimpleModel, Target, penalty_share};
 pub use runs::{BatchConfig, Regression, RunSettings, Runs};

@@ -16,6 +16,7 @@ mod state;
 use std::path::{Path, PathBuf};
 
 pub use error::CheckpointError;
+pub(crate) use folder::parse_sums;
 pub(super) use folder::{CheckpointFolder, Stored};
 pub(super) use keeper::Keeper;
 pub(super) use lock::RunLock;

@@ -67,13 +67,13 @@ pub fn restore(trainer: &mut Trainer<'_>, stored: &Stored, manifest: &Manifest) 
     // The average first: its file repeats the running statistics, which are those of the weights' file.
     if let Some(average) = trainer.average() {
         let (bytes, path) = stored.file(AVERAGE)?;
-        nn::place(gpu, model, arena, average, nn::parse_tensors(bytes, &path)?, &path)?;
+        nn::place(gpu, model, arena, average, nn::parse_tensors(&path, bytes)?, &path)?;
     }
     let (bytes, path) = stored.file(WEIGHTS)?;
-    nn::place(gpu, model, arena, &arena.weights, nn::parse_tensors(bytes, &path)?, &path)?;
+    nn::place(gpu, model, arena, &arena.weights, nn::parse_tensors(&path, bytes)?, &path)?;
     let (bytes, path) = stored.file(STATE)?;
     let mut found: HashMap<String, NamedTensor> =
-        nn::parse_tensors(bytes, &path)?.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+        nn::parse_tensors(&path, bytes)?.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
     for (role, buffer) in trainer.optimizer.named_state() {
         for (index, param) in model.graph.params().iter().enumerate() {
             let values = take(&mut found, &format!("{role}.{}", param.name), &param.shape, &path)?;
@@ -111,9 +111,8 @@ fn take(
             found: format!("{:?}", tensor.shape),
         }),
         None => {
-            let mut present: Vec<&str> = found.keys().map(String::as_str).collect();
-            present.sort_unstable();
-            Err(WeightsError::Missing { path, name: name.to_owned(), present: present.join(", ") })
+            let present = nn::listed(&found.keys().collect::<Vec<_>>());
+            Err(WeightsError::Missing { path, name: name.to_owned(), present })
         }
     }
 }

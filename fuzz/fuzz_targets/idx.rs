@@ -1,0 +1,7 @@
+//! IDX files, plain or gzip.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    // A refusal is as good as any answer.
+    let _ = jostle::fuzzing::idx(bytes);
+});

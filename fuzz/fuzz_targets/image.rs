@@ -1,0 +1,7 @@
+//! PNG and JPEG files of an image folder.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    // A refusal is as good as any answer.
+    let _ = jostle::fuzzing::image(bytes);
+});

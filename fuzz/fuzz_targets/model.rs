@@ -1,0 +1,7 @@
+//! A model's layers in TOML.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    // A refusal is as good as any answer.
+    let _ = jostle::fuzzing::model(bytes);
+});

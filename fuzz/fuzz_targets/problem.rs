@@ -1,0 +1,7 @@
+//! An experiment's problem in safetensors.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    // A refusal is as good as any answer.
+    let _ = jostle::fuzzing::problem(bytes);
+});

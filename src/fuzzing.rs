@@ -1,0 +1,174 @@
+//! Every reader of files from anywhere, on bytes from memory: what the fuzz targets call, and `tests/hostile_files.rs` with
+//! their corpora. A refusal is `Err` with its message; a panic is a bug.
+
+use std::{error::Error, path::Path};
+
+use crate::{
+    data::{DataSource, hostile},
+    experiments::simple::{self, FileKind},
+    gpu::Element,
+    graph::ValueShape,
+    nn::{Model, Target, matched, parse_model, parse_tensors},
+    optim::OptimizerKind,
+    train::{Footprint, Manifest, MetricsFile, Options, RunConfig, parse_sums},
+};
+
+/// Takes a file's bytes as one of the readers does.
+pub type Entry = fn(&[u8]) -> Result<(), String>;
+
+/// The readers by the names of their fuzz targets.
+pub const ENTRIES: [(&str, Entry); 8] = [
+    ("checkpoint", checkpoint),
+    ("idx", idx),
+    ("cifar", cifar),
+    ("image", image),
+    ("weights", weights),
+    ("model", model),
+    ("config", config),
+    ("problem", problem),
+];
+
+/// The file that messages name.
+const PATH: &str = "hostile file";
+
+fn path() -> &'static Path {
+    Path::new(PATH)
+}
+
+/// The message of an error, which has to name the file.
+fn refusal(error: &dyn Error) -> String {
+    let message = error.to_string();
+    assert!(message.contains(PATH), "the message names no file: {message}");
+    message
+}
+
+/// Whether any of several readings is not refused, else the refusals of all, a line each.
+fn any<const N: usize>(readings: [Result<(), String>; N]) -> Result<(), String> {
+    let refusals: Vec<&str> =
+        readings.iter().filter_map(|reading| reading.as_ref().err().map(String::as_str)).collect();
+    if refusals.len() < N { Ok(()) } else { Err(refusals.join("\n")) }
+}
+
+/// An IDX file, plain or gzip, of images or labels.
+///
+/// # Errors
+/// The reader's message.
+pub fn idx(bytes: &[u8]) -> Result<(), String> {
+    let product = |dimensions: &[u32]| dimensions.iter().map(|side| *side as usize).product::<usize>();
+    let images = hostile::idx_images(path(), bytes);
+    let labels = hostile::idx_labels(path(), bytes);
+    any([
+        images.map(|(sides, pixels)| assert_eq!(product(&sides), pixels.len())).map_err(|error| refusal(&error)),
+        labels.map(|(sides, labels)| assert_eq!(product(&sides), labels.len())).map_err(|error| refusal(&error)),
+    ])
+}
+
+/// A binary file of CIFAR-10 or CIFAR-100, plain or gzip.
+///
+/// # Errors
+/// The reader's message.
+pub fn cifar(bytes: &[u8]) -> Result<(), String> {
+    any([(false, 10), (true, 100)].map(|(fine, classes)| {
+        let (pixels, labels) = hostile::cifar(path(), bytes, fine).map_err(|error| refusal(&error))?;
+        assert_eq!(pixels.len(), labels.len() * 3 * 32 * 32);
+        assert!(labels.iter().all(|label| *label < classes));
+        Ok(())
+    }))
+}
+
+/// An image of a folder, in its own size and resized.
+///
+/// # Errors
+/// The reader's message.
+pub fn image(bytes: &[u8]) -> Result<(), String> {
+    any([None, Some([8, 8])].map(|size| {
+        let ([height, width], len) = hostile::image(path(), bytes, size).map_err(|error| refusal(&error))?;
+        assert!(len == height * width || len == 3 * height * width);
+        assert!(size.is_none_or(|size| size == [height, width]));
+        Ok(())
+    }))
+}
+
+/// Weights of a small model.
+///
+/// # Errors
+/// The reader's message, or that the tensors are not the model's.
+pub fn weights(bytes: &[u8]) -> Result<(), String> {
+    let tensors = parse_tensors(path(), bytes).map_err(|error| refusal(&error))?;
+    for tensor in &tensors {
+        assert_eq!(tensor.shape.iter().product::<usize>(), tensor.values.len());
+    }
+    let model = "mlp:2-2-1".parse::<Model>().map_err(|error| error.to_string())?;
+    let matched = matched(path(), &model, tensors).map_err(|error| refusal(&error))?;
+    assert_eq!(matched.len(), model.graph.params().len());
+    Ok(())
+}
+
+/// A model's file, for images and for rows of features, and the plan of a run.
+///
+/// # Errors
+/// The reader's message, or that there is no plan.
+pub fn model(bytes: &[u8]) -> Result<(), String> {
+    let text = text(bytes)?;
+    let inputs = [ValueShape::Image { channels: 3, height: 32, width: 32 }, ValueShape::Features(64)];
+    any(inputs.map(|input| {
+        let model = parse_model(path(), text, &Target { input, classes: 10 }).map_err(|error| refusal(&error))?;
+        planned(&model)
+    }))
+}
+
+/// What comes before any device: the bytes of a run.
+fn planned(model: &Model) -> Result<(), String> {
+    const BATCH: usize = 128;
+    let of = Footprint::new(model, BATCH, OptimizerKind::Adam, Element::Word);
+    let (footprint, _) = of.map_err(|error| error.to_string())?;
+    assert!(footprint.total_bytes >= model.graph.layout().parameters() as u64 * 4);
+    Ok(())
+}
+
+/// A run's configuration, and what follows from it without a device or another file.
+///
+/// # Errors
+/// The reader's message.
+pub fn config(bytes: &[u8]) -> Result<(), String> {
+    let text = text(bytes)?;
+    let config =
+        RunConfig::resolve_text(Some((path(), text)), &Options::default()).map_err(|error| error.to_string())?;
+    let rate = config.learning_rate();
+    for epoch in [0, config.epochs] {
+        let _ = (rate.at(epoch), config.noise_config().sigma_at(epoch, config.epochs));
+    }
+    let _ = (config.warmup(0), config.augmentation(), config.optimizer_config());
+    config.data.parse::<DataSource>().map_err(|error| error.to_string())?;
+    // A model of another file is that file's reader's.
+    if config.model.ends_with(".toml") {
+        return Ok(());
+    }
+    planned(&config.model.parse::<Model>().map_err(|error| error.to_string())?)
+}
+
+/// What goes with the tensors of a checkpoint: its manifest, its checksums, the metrics of its run.
+///
+/// # Errors
+/// The reader's message.
+pub fn checkpoint(bytes: &[u8]) -> Result<(), String> {
+    let metrics = || MetricsFile::parse(std::str::from_utf8(bytes).map_err(|error| error.to_string())?);
+    any([Manifest::parse(bytes).map(|_| ()), parse_sums(bytes).map(|_| ()), metrics().map(|_| ())])
+}
+
+/// A problem of an experiment, as each of the three kinds.
+///
+/// # Errors
+/// The reader's message.
+pub fn problem(bytes: &[u8]) -> Result<(), String> {
+    any([FileKind::Sparse, FileKind::Grouped, FileKind::LowRank].map(|kind| {
+        let read = simple::parse(path(), bytes, kind).map_err(|error| refusal(&error))?;
+        assert_eq!(read.problem.x.nrows(), read.problem.y.len());
+        assert_eq!(read.problem.x.ncols(), read.model.coefficients());
+        Ok(())
+    }))
+}
+
+fn text(bytes: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(bytes).map_err(|error| error.to_string())
+}
