@@ -99,6 +99,15 @@ fn images_that_promise_the_world_cost_nothing() {
         let (message, peak) = refused("image", &bytes, "a header without its pixels");
         assert!(peak < SMALL, "{width} x {height}: {peak} bytes; {message}");
     }
+    let sides = header(1 << 14, 1 << 14, 8, 0);
+    let bytes = png(&[(b"IHDR", &sides), (b"IDAT", &data), (b"IEND", &[])]);
+    let (message, _) = refused("image", &bytes, "a header without its pixels");
+    let limit = (64 << 20) + 128 * bytes.len();
+    let expected = format!(
+        "hostile file: expected an image of at most {limit} bytes in a file of {}, found a header that claims 268435456",
+        bytes.len()
+    );
+    assert!(message.lines().any(|line| line == expected), "{message}");
     // The sides of a JPEG stand in its frame header, behind ff c0.
     let mut jpeg = files::encoded(files::drawing(), image::ImageFormat::Jpeg);
     let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();

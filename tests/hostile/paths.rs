@@ -48,6 +48,24 @@ fn links_of_a_folder_are_followed_once_and_to_files_alone() {
 }
 
 #[test]
+fn a_folder_is_refused_whole_before_its_images_are_decoded() {
+    let root = TempDir::new().unwrap();
+    class_folders(root.path());
+    let message = |size| DataSource::Folder { dir: root.path().to_owned(), size }.load().unwrap_err().to_string();
+    let expected = format!(
+        "{}: expected images of at most 4294967296 bytes in all, found 20 of 16384 x 16384 x 3 bytes (rows x columns x \
+         channels)",
+        root.path().display()
+    );
+    assert_eq!(message(Some([1 << 14, 1 << 14])), expected);
+    // One of another size is refused by its header: it has no pixels.
+    let odd = root.path().join("bee/5.png");
+    let png = files::encoded(image::RgbImage::new(7, 4), image::ImageFormat::Png);
+    fs::write(&odd, &png[..50]).unwrap();
+    assert!(message(None).contains("found 4 x 7; `folder:DIR@HxW` resizes all"), "{}", message(None));
+}
+
+#[test]
 fn what_never_ends_is_not_read_to_the_end() {
     let zero = Path::new("/dev/zero");
     let kind = "/dev/zero: expected a regular file, found another kind";
