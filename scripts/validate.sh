@@ -137,10 +137,12 @@ judge() {
 # --- Everything -------------------------------------------------------------------------------------------------------
 
 suite() {
+    local of=("$@")
+    [[ $# -gt 0 ]] || of=(--lib --bins --tests)
     if cargo nextest --version >/dev/null 2>&1; then
-        cargo nextest run --lib --bins --tests "$@"
+        cargo nextest run --no-fail-fast "${of[@]}"
     else
-        cargo test --lib --bins --tests "$@"
+        cargo test --no-fail-fast "${of[@]}"
     fi
 }
 
@@ -155,5 +157,7 @@ for expected in 'Khronos Validation Layer Active|CURRENT-VALIDATION-ENABLED' SYN
 done
 printf 'validate: the layer is active and found the mistakes made on purpose\n'
 
-under_layer "$log" suite "$@"
+status=0
+under_layer "$log" suite "$@" || status=$?
 judge
+exit "$status"
