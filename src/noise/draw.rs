@@ -66,7 +66,7 @@ fn log(x: f32) -> f32 {
     let m = f32::from_bits(bits.wrapping_sub(e.cast_unsigned() << 23)) - 1.0;
     let coefficients = [
         9.142_127e-2,
-        -1.468_172_1e-1,
+        -1.468_172e-1,
         1.491_420_4e-1,
         -1.650_325_4e-1,
         1.995_647_7e-1,
