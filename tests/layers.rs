@@ -10,6 +10,7 @@ use std::{
 /// Each module with those it may name; `None` for all. Modules not listed fail the test: they have to find their place.
 const LAYERS: &[(&str, Option<&[&str]>)] = &[
     ("input", Some(&[])),
+    ("durable", Some(&[])),
     ("gpu", Some(&[])),
     ("data", Some(&[])),
     ("report", Some(&[])),
@@ -17,9 +18,9 @@ const LAYERS: &[(&str, Option<&[&str]>)] = &[
     ("graph", Some(&["kernels", "gpu"])),
     ("noise", Some(&["kernels", "gpu"])),
     ("optim", Some(&["noise", "kernels", "gpu"])),
-    ("nn", Some(&["graph", "noise", "kernels", "gpu", "input"])),
+    ("nn", Some(&["graph", "noise", "kernels", "gpu", "input", "durable"])),
     ("analysis", Some(&["nn", "graph", "noise", "kernels", "gpu"])),
-    ("train", Some(&["analysis", "data", "nn", "graph", "optim", "noise", "kernels", "gpu", "input"])),
+    ("train", Some(&["analysis", "data", "nn", "graph", "optim", "noise", "kernels", "gpu", "input", "durable"])),
     ("bench", Some(&["train", "analysis", "data", "nn", "graph", "optim", "noise", "kernels", "gpu"])),
     (
         "experiments",

@@ -13,7 +13,7 @@ use crate::{
     optim::{LearningRate, LearningRateSchedule, OptimizerConfig, OptimizerKind},
 };
 
-use super::{Normalise, OnNan, Options, Precision, TrainError, batch};
+use super::{AUTO_BATCH, Normalise, OnNan, Options, Precision, TrainError, batch};
 
 /// The largest configuration file.
 const MAX_BYTES: u64 = 1 << 16;
@@ -227,7 +227,7 @@ impl RunConfig {
         /// Rows or columns: the kernels add them to those of an image.
         const MOST_PIXELS: u64 = (1 << 15) - 1;
         let counts = [
-            ("batch", self.batch as u64, MOST),
+            ("batch", if self.batch == AUTO_BATCH { 1 } else { self.batch as u64 }, MOST),
             ("accumulate", self.accumulate as u64, MOST),
             ("epochs", self.epochs, MOST),
             ("steps", self.steps.unwrap_or(0), MOST),
