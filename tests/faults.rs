@@ -3,7 +3,11 @@
 
 mod common;
 
-use std::{cell::Cell, fs, path::Path};
+use std::{
+    cell::Cell,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use common::{
     hash,
@@ -26,6 +30,13 @@ fn stopped_run(dir: &Path) {
     assert_eq!(steps, [10, 12]);
 }
 
+/// Paths and bytes of the files of the newest checkpoint.
+fn files_of_newest(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = fs::read_dir(checkpoints(dir).pop().unwrap()).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
 /// The step of the newest checkpoint that is whole, and what was said on the way.
 fn newest(dir: &Path) -> (Option<u64>, String) {
     let mut said = String::new();
@@ -40,10 +51,7 @@ fn newest(dir: &Path) -> (Option<u64>, String) {
 fn a_checkpoint_truncated_at_every_hundredth_falls_back() {
     let dir = tempfile::tempdir().unwrap();
     stopped_run(dir.path());
-    let newest_path = checkpoints(dir.path()).pop().unwrap();
-    for entry in fs::read_dir(&newest_path).unwrap() {
-        let file = entry.unwrap().path();
-        let whole = fs::read(&file).unwrap();
+    for (file, whole) in files_of_newest(dir.path()) {
         let mut lengths: Vec<usize> = (0..100).map(|percent| whole.len() * percent / 100).collect();
         lengths.push(whole.len() - 1);
         lengths.dedup();
@@ -65,10 +73,7 @@ fn a_checkpoint_truncated_at_every_hundredth_falls_back() {
 fn a_flipped_bit_falls_back() {
     let dir = tempfile::tempdir().unwrap();
     stopped_run(dir.path());
-    let newest_path = checkpoints(dir.path()).pop().unwrap();
-    for entry in fs::read_dir(&newest_path).unwrap() {
-        let file = entry.unwrap().path();
-        let whole = fs::read(&file).unwrap();
+    for (file, whole) in files_of_newest(dir.path()) {
         for draw in 0..200 {
             let at = hash(1, draw) as usize % whole.len();
             let mut flipped = whole.clone();

@@ -5,6 +5,7 @@ mod common;
 
 use common::{
     ROUNDOFF, assert_close, bits, device, hash, network, samples,
+    session::config,
     trace::{Trace, weights},
     wide,
 };
@@ -17,19 +18,6 @@ use jostle::{
     optim::OptimizerKind,
     train::{Control, DeviceData, Event, Prepared, RunConfig, Status, TrainError, Trainer, run},
 };
-
-/// Two epochs and a bit of 13 batches, the last of each partial.
-fn config() -> RunConfig {
-    RunConfig {
-        model: "mlp:64-24-10".to_owned(),
-        noise: Mode::Layer,
-        batch: 100,
-        steps: Some(30),
-        seed: 5,
-        log_every: 1,
-        ..RunConfig::default()
-    }
-}
 
 fn train(config: &RunConfig) -> Trace {
     Trace::of(config, &Prepared::load(config).unwrap())

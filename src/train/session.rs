@@ -98,8 +98,9 @@ impl Session {
         let lock = RunLock::take(run)?;
         let folder = CheckpointFolder::of(run);
         folder.clear()?;
+        let run = run.to_owned();
         Ok(Self {
-            run: run.to_owned(),
+            run,
             folder,
             options,
             config,
@@ -135,18 +136,8 @@ impl Session {
         let from = newest(&folder, notify)?.ok_or_else(none)?;
         let config = from.1.config.with(changes)?;
         let prepared = Prepared::load(&config)?;
-        Ok(Self {
-            run: run.to_owned(),
-            folder,
-            options,
-            config,
-            prepared,
-            from: Some(from),
-            force,
-            own: false,
-            opened: false,
-            _lock: lock,
-        })
+        let (run, from) = (run.to_owned(), Some(from));
+        Ok(Self { run, folder, options, config, prepared, from, force, own: false, opened: false, _lock: lock })
     }
 
     /// The configuration.

@@ -14,7 +14,7 @@ use jostle::{
     },
 };
 
-/// Two epochs of 13 steps and 4 more.
+/// Two epochs of 13 steps, the last of each partial, and 4 more.
 pub fn config() -> RunConfig {
     RunConfig {
         model: "mlp:64-24-10".to_owned(),
