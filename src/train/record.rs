@@ -1,12 +1,14 @@
 //! What a run writes down: JSON Lines, one object a line, told apart by `kind`.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{BufWriter, Seek, Write},
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::input;
 
 use super::TrainError;
 
@@ -175,7 +177,8 @@ impl MetricsFile {
     /// # Errors
     /// [`TrainError::Io`]; [`TrainError::Metrics`] for a line that is no row, with its number.
     pub fn read(path: &Path) -> Result<(Vec<StepRecord>, Vec<EpochRecord>), TrainError> {
-        let text = fs::read_to_string(path).map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
+        let text = input::bytes(path).and_then(input::utf8);
+        let text = text.map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
         Self::parse(&text).map_err(|reason| TrainError::Metrics { path: path.to_owned(), reason })
     }
 

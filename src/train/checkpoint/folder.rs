@@ -8,7 +8,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::durable;
+use crate::{durable, input};
 
 use super::CheckpointError;
 
@@ -129,7 +129,7 @@ impl CheckpointFolder {
 pub fn read(path: &Path) -> Result<Stored, String> {
     let bytes_of = |name: &str| {
         let file = path.join(name);
-        fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))
+        input::bytes(&file).map_err(|error| format!("{}: {error}", file.display()))
     };
     let sums = path.join(SUMS);
     let mut files = HashMap::new();
