@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Mesa's device-select layer asks for a Wayland display and complains on stderr where a machine has no session, as
+/// Mesa's device-select layer asks for a Wayland display and complains on stderr where a machine has no desktop, as
 /// containers and servers have none. We choose the adapter ourselves: the layer is not needed.
 #[expect(unsafe_code, reason = "the environment may only be written while there is one thread")]
 fn quiet_device_select() {

@@ -7,14 +7,14 @@ use std::{fs, path::Path, time::Duration};
 
 use common::{
     device,
-    session::{Left, begin, checkpoints, config, every, go, left, manifest, open, resume},
+    supervised::{Left, begin, checkpoints, config, every, go, left, manifest, open, resume},
 };
 use jostle::{
     noise::Mode,
     optim::OptimizerKind,
     train::{
-        Control, Interval, KeepOptions, MetricsFile, Options, Precision, RunConfig, RunResult, Session, SessionOptions,
-        Status, Trainer,
+        Control, Interval, KeepOptions, MetricsFile, Options, Precision, RunConfig, RunResult, Status, Supervisor,
+        SupervisorOptions, Trainer,
     },
 };
 use tempfile::TempDir;
@@ -128,7 +128,7 @@ fn checkpoints_go_by_time_too_and_leave_the_run_as_it_is() {
     let [without, with] = ["without", "with"].map(|name| dir.path().join(name));
     go(&mut begin(&without, &config(), every(0)), None, &mut Vec::new()).unwrap();
     let checkpoint_every = Interval::Time(Duration::from_nanos(1));
-    let often = SessionOptions { keep: KeepOptions { checkpoint_every, keep_checkpoints: 40 }, ..every(0) };
+    let often = SupervisorOptions { keep: KeepOptions { checkpoint_every, keep_checkpoints: 40 }, ..every(0) };
     go(&mut begin(&with, &config(), often), None, &mut Vec::new()).unwrap();
     let steps: Vec<u64> = checkpoints(&with).iter().map(|path| manifest(path).position.step).collect();
     assert_eq!(steps, (1..=30).collect::<Vec<u64>>());
@@ -154,14 +154,14 @@ fn the_last_few_and_the_best_are_kept() {
 #[test]
 fn weights_of_a_checkpoint_are_those_of_the_run() {
     let dir = tempfile::tempdir().unwrap();
-    let mut session = begin(dir.path(), &config(), every(0));
+    let mut supervisor = begin(dir.path(), &config(), every(0));
     let mut finish = |trainer: &Trainer<'_>, _: &RunResult, _| {
         let gpu = trainer.gpu();
         let path = dir.path().join("weights.safetensors");
         jostle::nn::save(gpu, &trainer.model, &trainer.arena, &trainer.arena.weights, &path)?;
         Ok(())
     };
-    session.run(&open, false, &mut |_| Ok(Control::Continue), &mut finish).unwrap();
+    supervisor.run(&open, false, &mut |_| Ok(Control::Continue), &mut finish).unwrap();
     let of = |path: &Path| fs::read(path.join("weights.safetensors")).unwrap();
     let newest = checkpoints(dir.path()).pop().unwrap();
     assert!(of(dir.path()) == of(&newest));
@@ -180,8 +180,9 @@ fn a_finished_run_has_nothing_to_go_on_with() {
 }
 
 fn refusal(dir: &TempDir, changes: &Options) -> String {
-    let mut session = Session::resume(dir.path(), changes, every(0), false, &mut |notice| panic!("{notice}")).unwrap();
-    go(&mut session, None, &mut Vec::new()).unwrap_err().to_string()
+    let mut supervisor =
+        Supervisor::resume(dir.path(), changes, every(0), false, &mut |notice| panic!("{notice}")).unwrap();
+    go(&mut supervisor, None, &mut Vec::new()).unwrap_err().to_string()
 }
 
 #[test]
@@ -203,13 +204,13 @@ fn another_run_is_refused_with_what_differs() {
 
     // What changes nothing of the course is free.
     let free = Options { log_every: Some(3), ..Options::default() };
-    let mut session = Session::resume(dir.path(), &free, every(0), false, &mut |_| ()).unwrap();
-    go(&mut session, Some(6), &mut Vec::new()).unwrap();
-    drop(session);
+    let mut supervisor = Supervisor::resume(dir.path(), &free, every(0), false, &mut |_| ()).unwrap();
+    go(&mut supervisor, Some(6), &mut Vec::new()).unwrap();
+    drop(supervisor);
 
     let mut notices = Vec::new();
-    let mut session = Session::resume(dir.path(), &lr, every(0), true, &mut |_| ()).unwrap();
-    go(&mut session, None, &mut notices).unwrap();
+    let mut supervisor = Supervisor::resume(dir.path(), &lr, every(0), true, &mut |_| ()).unwrap();
+    go(&mut supervisor, None, &mut notices).unwrap();
     let text = notices.join("\n");
     assert!(text.contains("ignored by --force: lr was 0.01, is 0.25"), "{text}");
     let (steps, _) = MetricsFile::read(&dir.path().join("metrics.jsonl")).unwrap();
@@ -230,9 +231,9 @@ fn resumed_after(edit: impl Fn(&mut serde_json::Value)) -> String {
     let hex = |bytes: &[u8]| sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let sums = fs::read_to_string(path.join("SHA256SUMS")).unwrap();
     fs::write(path.join("SHA256SUMS"), sums.replace(&hex(&old), &hex(&new))).unwrap();
-    match Session::resume(dir.path(), &Options::default(), every(0), false, &mut |_| ()) {
+    match Supervisor::resume(dir.path(), &Options::default(), every(0), false, &mut |_| ()) {
         Err(error) => error.to_string(),
-        Ok(mut session) => go(&mut session, None, &mut Vec::new()).unwrap_err().to_string(),
+        Ok(mut supervisor) => go(&mut supervisor, None, &mut Vec::new()).unwrap_err().to_string(),
     }
 }
 

@@ -11,15 +11,15 @@ use std::{
 
 use common::{
     hash,
-    session::{begin, checkpoints, config, every, go, left, manifest, open, resume},
+    supervised::{begin, checkpoints, config, every, go, left, manifest, open, resume},
 };
 use jostle::{
     gpu::Gpu,
     noise::Mode,
     optim::OptimizerKind,
     train::{
-        Control, Event, MetricsFile, OnDeviceLost, OnNan, Options, RunConfig, RunResult, Session, SessionOptions,
-        Status, Told, TrainError, Trainer, newest_checkpoint,
+        Control, Event, MetricsFile, OnDeviceLost, OnNan, Options, RunConfig, RunResult, Status, Supervisor,
+        SupervisorOptions, Told, TrainError, Trainer, newest_checkpoint,
     },
 };
 
@@ -98,11 +98,11 @@ fn a_run_goes_on_from_the_checkpoint_before_a_damaged_one() {
     let damage = |index: usize| fs::write(checkpoints(&hurt)[index].join("weights.safetensors"), b"").unwrap();
     damage(1);
     let mut said = String::new();
-    let mut session =
-        Session::resume(&hurt, &Options::default(), every(5), false, &mut |text| said.push_str(text)).unwrap();
+    let mut supervisor =
+        Supervisor::resume(&hurt, &Options::default(), every(5), false, &mut |text| said.push_str(text)).unwrap();
     assert!(said.contains("the checkpoint of step 12 is damaged"), "{said}");
-    go(&mut session, None, &mut Vec::new()).unwrap();
-    drop(session);
+    go(&mut supervisor, None, &mut Vec::new()).unwrap();
+    drop(supervisor);
     assert!(left(&hurt) == left(&whole));
     let steps: Vec<u64> = checkpoints(&hurt).iter().map(|path| manifest(path).position.step).collect();
     assert!(!steps.contains(&12), "the damaged one is gone: {steps:?}");
@@ -110,7 +110,7 @@ fn a_run_goes_on_from_the_checkpoint_before_a_damaged_one() {
     for index in 0..checkpoints(&hurt).len() {
         damage(index);
     }
-    let error = Session::resume(&hurt, &Options::default(), every(5), false, &mut |_| ()).unwrap_err();
+    let error = Supervisor::resume(&hurt, &Options::default(), every(5), false, &mut |_| ()).unwrap_err();
     assert!(error.to_string().contains("no checkpoint is whole"), "{error}");
 }
 
@@ -119,8 +119,8 @@ fn a_folder_serves_one_run_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     stopped_run(dir.path());
     let held = resume(dir.path(), every(5));
-    let again = Session::resume(dir.path(), &Options::default(), every(5), false, &mut |_| ()).unwrap_err();
-    let anew = Session::new(dir.path(), config(), every(5)).unwrap_err();
+    let again = Supervisor::resume(dir.path(), &Options::default(), every(5), false, &mut |_| ()).unwrap_err();
+    let anew = Supervisor::new(dir.path(), config(), every(5)).unwrap_err();
     for error in [again, anew] {
         assert!(error.to_string().contains("in use by process"), "{error}");
     }
@@ -129,7 +129,11 @@ fn a_folder_serves_one_run_at_a_time() {
 }
 
 /// Runs, with the device destroyed before each of `losses` steps, once each.
-fn run_with_losses(session: &mut Session, losses: &[u64], notices: &mut Vec<String>) -> Result<RunResult, TrainError> {
+fn run_with_losses(
+    supervisor: &mut Supervisor,
+    losses: &[u64],
+    notices: &mut Vec<String>,
+) -> Result<RunResult, TrainError> {
     let device = Cell::new(None);
     let open = || {
         let gpu: Gpu = open()?;
@@ -149,15 +153,15 @@ fn run_with_losses(session: &mut Session, losses: &[u64], notices: &mut Vec<Stri
         Ok(Control::Continue)
     };
     let mut finish = |_: &Trainer<'_>, _: &RunResult, _| Ok(());
-    session.run(&open, false, &mut observe, &mut finish).map(|(result, ())| result)
+    supervisor.run(&open, false, &mut observe, &mut finish).map(|(result, ())| result)
 }
 
 #[test]
 fn a_lost_device_ends_a_run_that_names_its_last_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
-    let mut session = begin(dir.path(), &config(), every(5));
-    let error = run_with_losses(&mut session, &[12], &mut Vec::new()).unwrap_err();
-    drop(session);
+    let mut supervisor = begin(dir.path(), &config(), every(5));
+    let error = run_with_losses(&mut supervisor, &[12], &mut Vec::new()).unwrap_err();
+    drop(supervisor);
     let message = error.to_string();
     assert!(message.contains("the device was lost"), "{message}");
     assert!(message.contains("the checkpoint of step 10 stays: go on with --resume"), "{message}");
@@ -169,7 +173,7 @@ fn a_lost_device_is_opened_anew_where_that_is_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let [whole, hurt] = ["whole", "hurt"].map(|name| dir.path().join(name));
     go(&mut begin(&whole, &config(), every(5)), None, &mut Vec::new()).unwrap();
-    let retry = SessionOptions { on_device_lost: OnDeviceLost::Retry, ..every(5) };
+    let retry = SupervisorOptions { on_device_lost: OnDeviceLost::Retry, ..every(5) };
     let mut notices = Vec::new();
     // Before the first checkpoint, within the first epoch, and in the last.
     let result = run_with_losses(&mut begin(&hurt, &config(), retry), &[3, 12, 28], &mut notices).unwrap();
@@ -181,7 +185,7 @@ fn a_lost_device_is_opened_anew_where_that_is_asked_for() {
 #[test]
 fn a_device_that_is_always_lost_ends_the_run() {
     let dir = tempfile::tempdir().unwrap();
-    let retry = SessionOptions { on_device_lost: OnDeviceLost::Retry, ..every(5) };
+    let retry = SupervisorOptions { on_device_lost: OnDeviceLost::Retry, ..every(5) };
     let mut notices = Vec::new();
     let error = run_with_losses(&mut begin(dir.path(), &config(), retry), &[2; 10], &mut notices).unwrap_err();
     assert!(matches!(error, TrainError::Gpu(_)), "{error}");
@@ -198,8 +202,8 @@ fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     stopped_run(dir.path());
     let strong = Options { sigma: Some(1e36), ..Options::default() };
-    let mut session = Session::resume(dir.path(), &strong, every(1), true, &mut |_| ()).unwrap();
-    let result = go(&mut session, None, &mut Vec::new()).unwrap();
+    let mut supervisor = Supervisor::resume(dir.path(), &strong, every(1), true, &mut |_| ()).unwrap();
+    let result = go(&mut supervisor, None, &mut Vec::new()).unwrap();
     // Step 12 is that of group 0, the first weight, but its noise was drawn before the checkpoint.
     let Status::Diverged { step, group, sigma } = result.status else { panic!("{:?}", result.status) };
     assert!((12..=16).contains(&step), "{step}");

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{hash, session::left};
+use common::{hash, supervised::left};
 use jostle::train::{Manifest, newest_checkpoint};
 
 const JOSTLE: &str = env!("CARGO_BIN_EXE_jostle");

@@ -5,7 +5,7 @@ mod common;
 
 use common::{
     ROUNDOFF, assert_close, bits, device, hash, network, samples,
-    session::config,
+    supervised::config,
     trace::{Trace, weights},
     wide,
 };

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::session::{begin, config, every};
+use common::supervised::{begin, config, every};
 use jostle::{
     gpu::Gpu,
     train::{Control, Event, RunConfig, RunResult, Told, Trainer},

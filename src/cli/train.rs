@@ -11,8 +11,8 @@ use jostle::{
     nn,
     report::Table,
     train::{
-        Control, EpochRecord, Event, Options, RunConfig, RunResult, Scores, Session, SessionOptions, Status, Told,
-        TrainError, Trainer,
+        Control, EpochRecord, Event, Options, RunConfig, RunResult, Scores, Status, Supervisor, SupervisorOptions,
+        Told, TrainError, Trainer,
     },
 };
 use serde_json::json;
@@ -43,7 +43,7 @@ pub(super) struct Args {
     #[arg(long, requires = "resume")]
     force: bool,
     #[command(flatten)]
-    session: SessionOptions,
+    supervisor: SupervisorOptions,
     /// Time every kernel (slows the run) and print a table
     #[arg(long)]
     profile: bool,
@@ -53,7 +53,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let (mut session, out) = session(args)?;
+    let (mut supervisor, out) = supervisor(args)?;
     let interrupt = interrupt_flag();
     let bar = progress(0);
     let open = || Ok(context.gpu()?);
@@ -72,12 +72,12 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let mut finish = |trainer: &Trainer<'_>, result: &RunResult, profile: Option<Profile>| {
         finish(trainer, result, profile, (args, &out))
     };
-    let config = session.config();
+    let config = supervisor.config();
     eprintln!("{} on {}: {} noise", config.model, config.data, config.noise);
-    let (result, done) = session.run(&open, args.profile, &mut observe, &mut finish)?;
+    let (result, done) = supervisor.run(&open, args.profile, &mut observe, &mut finish)?;
     bar.finish_and_clear();
-    let (steps, epochs) = session.metrics()?;
-    let config = session.config();
+    let (steps, epochs) = supervisor.metrics()?;
+    let config = supervisor.config();
     let title = format!("{} on {}, noise {}", config.model, config.data, config.noise);
     figure::run(&title, &epochs, &steps).save(&out.join("curves"))?;
     let mut text = scores_text(epochs.last());
@@ -94,7 +94,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         Status::Diverged { .. } => Exit::Diverged,
     };
     if exit != Exit::Done {
-        let onwards = match session.newest_step() {
+        let onwards = match supervisor.newest_step() {
             Some(step) => format!("`jostle train --resume {}` goes on after step {step}", out.display()),
             None => "there is no checkpoint to go on from".to_owned(),
         };
@@ -109,18 +109,18 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
 }
 
 /// The run of the command line, begun or gone on with, and its folder.
-fn session(args: &Args) -> Result<(Session, PathBuf), CliError> {
+fn supervisor(args: &Args) -> Result<(Supervisor, PathBuf), CliError> {
     if let Some(run) = &args.resume {
         let mut notify = |text: &str| eprintln!("{text}");
-        let session = Session::resume(run, &args.options, args.session, args.force, &mut notify)?;
-        return Ok((session, run.clone()));
+        let supervisor = Supervisor::resume(run, &args.options, args.supervisor, args.force, &mut notify)?;
+        return Ok((supervisor, run.clone()));
     }
     let config = RunConfig::resolve(args.config.as_deref(), &args.options)?;
     let out = run_folder(&args.out, "metrics.jsonl", args.overwrite)?;
-    let session = Session::new(&out, config, args.session)?;
-    let resolved = toml::to_string(session.config()).map_err(|error| CliError::Usage(error.to_string()))?;
+    let supervisor = Supervisor::new(&out, config, args.supervisor)?;
+    let resolved = toml::to_string(supervisor.config()).map_err(|error| CliError::Usage(error.to_string()))?;
     write_text(&out.join("config.toml"), &resolved)?;
-    Ok((session, out))
+    Ok((supervisor, out))
 }
 
 /// What is taken from the trained network before it goes.

@@ -16,7 +16,7 @@ mod precision;
 mod prepared;
 mod record;
 mod run;
-mod session;
+mod supervisor;
 mod trainer;
 
 pub use batch::AUTO_BATCH;
@@ -35,5 +35,5 @@ pub use precision::Precision;
 pub use prepared::Prepared;
 pub use record::{EpochRecord, Evaluation, MetricsFile, MetricsFiles, Scores, StepRecord};
 pub use run::{Control, Event, RunResult, Status, run};
-pub use session::{OnDeviceLost, Session, SessionOptions, Told};
+pub use supervisor::{OnDeviceLost, Supervisor, SupervisorOptions, Told};
 pub use trainer::Trainer;

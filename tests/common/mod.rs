@@ -7,7 +7,7 @@ pub mod model;
 pub mod network;
 pub mod norm;
 pub mod reference;
-pub mod session;
+pub mod supervised;
 pub mod trace;
 
 use std::{

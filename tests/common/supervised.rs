@@ -10,7 +10,7 @@ use jostle::{
     noise::Mode,
     train::{
         Control, EpochRecord, Event, Interval, KeepOptions, Manifest, MetricsFile, Options, RunConfig, RunResult,
-        Session, SessionOptions, StepRecord, Told, TrainError, Trainer,
+        StepRecord, Supervisor, SupervisorOptions, Told, TrainError, Trainer,
     },
 };
 
@@ -27,9 +27,9 @@ pub fn config() -> RunConfig {
     }
 }
 
-pub fn every(steps: u64) -> SessionOptions {
+pub fn every(steps: u64) -> SupervisorOptions {
     let keep = KeepOptions { checkpoint_every: Interval::Steps(steps), keep_checkpoints: 2 };
-    SessionOptions { keep, ..SessionOptions::default() }
+    SupervisorOptions { keep, ..SupervisorOptions::default() }
 }
 
 /// All that a run leaves: weights with running statistics, state, and metrics, wall-clock time aside.
@@ -46,7 +46,11 @@ pub fn open() -> Result<Gpu, TrainError> {
 }
 
 /// Runs until the end, or until so many steps are done.
-pub fn go(session: &mut Session, stop_after: Option<u64>, notices: &mut Vec<String>) -> Result<RunResult, TrainError> {
+pub fn go(
+    supervisor: &mut Supervisor,
+    stop_after: Option<u64>,
+    notices: &mut Vec<String>,
+) -> Result<RunResult, TrainError> {
     let mut observe = |told: Told<'_>| {
         let mut control = Control::Continue;
         match told {
@@ -57,16 +61,16 @@ pub fn go(session: &mut Session, stop_after: Option<u64>, notices: &mut Vec<Stri
         Ok(control)
     };
     let mut finish = |_: &Trainer<'_>, _: &RunResult, _| Ok(());
-    session.run(&open, false, &mut observe, &mut finish).map(|(result, ())| result)
+    supervisor.run(&open, false, &mut observe, &mut finish).map(|(result, ())| result)
 }
 
-pub fn begin(dir: &Path, config: &RunConfig, options: SessionOptions) -> Session {
+pub fn begin(dir: &Path, config: &RunConfig, options: SupervisorOptions) -> Supervisor {
     fs::create_dir_all(dir).unwrap();
-    Session::new(dir, config.clone(), options).unwrap()
+    Supervisor::new(dir, config.clone(), options).unwrap()
 }
 
-pub fn resume(dir: &Path, options: SessionOptions) -> Session {
-    Session::resume(dir, &Options::default(), options, false, &mut |notice| panic!("{notice}")).unwrap()
+pub fn resume(dir: &Path, options: SupervisorOptions) -> Supervisor {
+    Supervisor::resume(dir, &Options::default(), options, false, &mut |notice| panic!("{notice}")).unwrap()
 }
 
 pub fn left(dir: &Path) -> Left {

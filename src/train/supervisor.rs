@@ -26,7 +26,7 @@ pub enum OnDeviceLost {
 
 /// How a run is kept; changes nothing of its course.
 #[derive(Clone, Copy, Debug, Default, PartialEq, clap::Args)]
-pub struct SessionOptions {
+pub struct SupervisorOptions {
     /// When checkpoints are written.
     #[command(flatten)]
     pub keep: KeepOptions,
@@ -44,7 +44,7 @@ const HALVINGS: u32 = 10;
 /// The metrics' file in a run's folder.
 const METRICS: &str = "metrics.jsonl";
 
-/// What a session tells as it goes.
+/// What a supervisor tells as it goes.
 #[derive(Clone, Debug)]
 pub enum Told<'a> {
     /// The loop's.
@@ -62,10 +62,10 @@ pub type Finish<'a, T> = dyn FnMut(&Trainer<'_>, &RunResult, Option<Profile>) ->
 /// A run in a folder that it holds against other processes: its metrics in `metrics.jsonl`, its checkpoints in
 /// `checkpoints/`.
 #[derive(Debug)]
-pub struct Session {
+pub struct Supervisor {
     run: PathBuf,
     folder: CheckpointFolder,
-    options: SessionOptions,
+    options: SupervisorOptions,
     config: RunConfig,
     prepared: Prepared,
     /// The checkpoint to begin from.
@@ -88,12 +88,12 @@ enum Attempt<T> {
     },
 }
 
-impl Session {
+impl Supervisor {
     /// A new run in a folder that is there; checkpoints of an earlier one go.
     ///
     /// # Errors
     /// [`CheckpointError::Locked`], those of the file system, and those of [`Prepared::load`].
-    pub fn new(run: &Path, config: RunConfig, options: SessionOptions) -> Result<Self, TrainError> {
+    pub fn new(run: &Path, config: RunConfig, options: SupervisorOptions) -> Result<Self, TrainError> {
         let prepared = Prepared::load(&config)?;
         let lock = RunLock::take(run)?;
         let folder = CheckpointFolder::of(run);
@@ -123,7 +123,7 @@ impl Session {
     pub fn resume(
         run: &Path,
         changes: &Options,
-        options: SessionOptions,
+        options: SupervisorOptions,
         force: bool,
         notify: &mut dyn FnMut(&str),
     ) -> Result<Self, TrainError> {
