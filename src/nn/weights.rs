@@ -171,25 +171,54 @@ pub(crate) fn place(
 
 /// A file's tensors in the order of the model's parameters and running statistics, each in its shape.
 pub(crate) fn matched(path: &Path, model: &Model, tensors: Vec<NamedTensor>) -> Result<Vec<NamedTensor>, WeightsError> {
-    let mut found: HashMap<String, NamedTensor> =
-        tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
-    let present = listed(&found.keys().collect::<Vec<_>>());
-    let path = path.to_owned();
+    let mut file = TensorFile::new(path, tensors);
     let params = model.graph.params().iter().map(|param| (&param.name, param.shape.clone()));
     let stats = model.graph.stats().iter().map(|stat| (&stat.name, vec![stat.channels]));
-    let mut matched = Vec::new();
-    for (name, shape) in params.chain(stats) {
-        let name = name.clone();
-        let Some(tensor) = found.remove(&name) else { return Err(WeightsError::Missing { path, name, present }) };
-        if tensor.shape != shape {
-            let (expected, found) = (format!("{shape:?}"), format!("{:?}", tensor.shape));
-            return Err(WeightsError::Tensor { path, name, expected, found });
-        }
-        matched.push(tensor);
+    let matched = params.chain(stats).map(|(name, shape)| file.take(name, &shape)).collect::<Result<Vec<_>, _>>()?;
+    file.finish()?;
+    Ok(matched)
+}
+
+/// The tensors of a file, to be taken out one by one.
+pub(crate) struct TensorFile<'a> {
+    path: &'a Path,
+    left: HashMap<String, NamedTensor>,
+    /// The names in the file.
+    present: String,
+}
+
+impl<'a> TensorFile<'a> {
+    /// `path` is for messages.
+    pub(crate) fn new(path: &'a Path, tensors: Vec<NamedTensor>) -> Self {
+        let left: HashMap<String, NamedTensor> =
+            tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+        let present = listed(&left.keys().collect::<Vec<_>>());
+        Self { path, left, present }
     }
-    match found.into_keys().min() {
-        Some(name) => Err(WeightsError::Unexpected { path, name }),
-        None => Ok(matched),
+
+    /// The tensor of this name, which has to have this shape.
+    ///
+    /// # Errors
+    /// [`WeightsError::Missing`] or [`WeightsError::Tensor`].
+    pub(crate) fn take(&mut self, name: &str, shape: &[usize]) -> Result<NamedTensor, WeightsError> {
+        let (path, name) = (self.path.to_owned(), name.to_owned());
+        match self.left.remove(&name) {
+            Some(tensor) if tensor.shape == shape => Ok(tensor),
+            Some(tensor) => {
+                let (expected, found) = (format!("{shape:?}"), format!("{:?}", tensor.shape));
+                Err(WeightsError::Tensor { path, name, expected, found })
+            }
+            None => Err(WeightsError::Missing { path, name, present: self.present.clone() }),
+        }
+    }
+
+    /// # Errors
+    /// [`WeightsError::Unexpected`] if a tensor is left.
+    fn finish(self) -> Result<(), WeightsError> {
+        match self.left.into_keys().min() {
+            Some(name) => Err(WeightsError::Unexpected { path: self.path.to_owned(), name }),
+            None => Ok(()),
+        }
     }
 }
 

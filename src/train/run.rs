@@ -172,8 +172,7 @@ impl Loop<'_, '_, '_> {
         (self.finite, self.broken) = (0, None);
         let started = Instant::now();
         let trained = self.train(epoch, profile)?;
-        self.flush()?;
-        self.settle()?;
+        self.drain()?;
         let seconds = started.elapsed().as_secs_f64();
         if self.finite == 0 && self.diverged.is_none() {
             self.diverged = self.broken;
@@ -234,8 +233,7 @@ impl Loop<'_, '_, '_> {
 
     /// Writes a checkpoint of what was done so far, unless a loss of it was no finite number: the last one before that stays.
     fn save(&mut self, epoch: u64) -> Result<(), TrainError> {
-        self.flush()?;
-        self.settle()?;
+        self.drain()?;
         let epochs = self.epochs();
         let Some(keeper) = self.keeper.as_mut().filter(|_| self.diverged.is_none()) else { return Ok(()) };
         let step = self.trainer.steps_done();
@@ -269,6 +267,12 @@ impl Loop<'_, '_, '_> {
             self.reading = Some((self.trainer.read_metrics()?, std::mem::take(&mut self.sent)));
         }
         Ok(())
+    }
+
+    /// Tells every step sent so far.
+    fn drain(&mut self) -> Result<(), TrainError> {
+        self.flush()?;
+        self.settle()
     }
 
     /// Waits for the read on its way and tells its steps.

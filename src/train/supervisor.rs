@@ -1,6 +1,7 @@
 //! A run that survives: written down as it goes, and gone on with after whatever ended it.
 
 use std::{
+    cell::LazyCell,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -242,7 +243,8 @@ impl Supervisor {
         observe: &mut Observe<'_>,
         finish: &mut Finish<'_, T>,
     ) -> Result<Attempt<T>, TrainError> {
-        let identity = Identity::new(&self.prepared, format!("{}, {}", gpu.adapter_name(), gpu.driver()));
+        let adapter = format!("{}, {}", gpu.adapter_name(), gpu.driver());
+        let identity = LazyCell::new(|| Identity::new(&self.prepared, adapter));
         let from = self.from.take();
         if let Some((stored, manifest)) = &from {
             if !self.own {

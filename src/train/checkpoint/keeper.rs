@@ -1,6 +1,6 @@
 //! Writes a run down as it goes: metrics, and checkpoints when they are due.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{collections::BTreeSet, ops::Deref, time::Instant};
 
 use crate::train::{EpochRecord, Event, MetricsFile, RunConfig, TrainError, Trainer};
 
@@ -10,13 +10,15 @@ use super::{
     state,
 };
 
+/// An identity that is worked out when it is first asked for: it takes a hash of all data.
+pub type LateIdentity<'a> = dyn Deref<Target = Identity> + 'a;
+
 /// The files of a run under way.
-#[derive(Debug)]
 pub struct Keeper<'a> {
-    pub folder: &'a CheckpointFolder,
-    pub options: KeepOptions,
-    pub config: &'a RunConfig,
-    pub identity: &'a Identity,
+    folder: &'a CheckpointFolder,
+    options: KeepOptions,
+    config: &'a RunConfig,
+    identity: &'a LateIdentity<'a>,
     metrics: MetricsFile,
     /// Steps of the checkpoints that are worth keeping, oldest first.
     steps: BTreeSet<u64>,
@@ -29,7 +31,7 @@ impl<'a> Keeper<'a> {
     pub fn new(
         folder: &'a CheckpointFolder,
         options: KeepOptions,
-        run: (&'a RunConfig, &'a Identity),
+        run: (&'a RunConfig, &'a LateIdentity<'a>),
         metrics: MetricsFile,
         from: Option<&Manifest>,
     ) -> Result<Self, CheckpointError> {

@@ -10,7 +10,7 @@ use crate::{
     train::{Prepared, RunConfig},
 };
 
-use super::folder::{Stored, sha256};
+use super::folder::{Stored, digits, sha256};
 
 /// The file's name.
 pub const NAME: &str = "checkpoint.json";
@@ -99,7 +99,7 @@ impl Identity {
             graph_sha256: sha256(format!("{graph:?}").as_bytes()),
             train: of(&split.train),
             test: of(&split.test),
-            data_sha256: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+            data_sha256: digits(&hash.finalize()),
         }
     }
 }

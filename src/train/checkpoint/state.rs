@@ -1,11 +1,9 @@
 //! Between a trainer and the files of a checkpoint.
 
-use std::{collections::HashMap, path::Path};
-
 use crate::{
     gpu::Element,
     kernels::GradientScaling,
-    nn::{self, NamedTensor, WeightsError},
+    nn::{self, NamedTensor},
     train::{TrainError, Trainer},
 };
 
@@ -61,7 +59,7 @@ pub fn files(trainer: &Trainer<'_>, within: bool) -> Result<Vec<(&'static str, V
 /// Puts a trainer where a checkpoint stands.
 ///
 /// # Errors
-/// Those of the device, and [`WeightsError`] for a tensor that is not as the model's.
+/// Those of the device, and [`WeightsError`](crate::nn::WeightsError) for a tensor that is not as the model's.
 pub fn restore(trainer: &mut Trainer<'_>, stored: &Stored, manifest: &Manifest) -> Result<(), TrainError> {
     let (gpu, model, arena) = (trainer.gpu(), &trainer.model, &trainer.arena);
     // The average first: its file repeats the running statistics, which are those of the weights' file.
@@ -72,16 +70,15 @@ pub fn restore(trainer: &mut Trainer<'_>, stored: &Stored, manifest: &Manifest) 
     let (bytes, path) = stored.file(WEIGHTS)?;
     nn::place(gpu, model, arena, &arena.weights, nn::parse_tensors(&path, bytes)?, &path)?;
     let (bytes, path) = stored.file(STATE)?;
-    let mut found: HashMap<String, NamedTensor> =
-        nn::parse_tensors(&path, bytes)?.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+    let mut file = nn::TensorFile::new(&path, nn::parse_tensors(&path, bytes)?);
     for (role, buffer) in trainer.optimizer.named_state() {
         for (index, param) in model.graph.params().iter().enumerate() {
-            let values = take(&mut found, &format!("{role}.{}", param.name), &param.shape, &path)?;
+            let values = file.take(&format!("{role}.{}", param.name), &param.shape)?.values;
             gpu.write(&arena.tensor(buffer, index)?, &values)?;
         }
     }
     if manifest.position.step_of_epoch > 0 {
-        let values = take(&mut found, EFFECTIVE, &[arena.layout.words()], &path)?;
+        let values = file.take(EFFECTIVE, &[arena.layout.words()])?.values;
         match arena.element {
             Element::Half => {
                 let halves: Vec<half::f16> = values.iter().map(|value| half::f16::from_f32(*value)).collect();
@@ -93,26 +90,4 @@ pub fn restore(trainer: &mut Trainer<'_>, stored: &Stored, manifest: &Manifest) 
     gpu.write(&arena.scaling.view(), &[GradientScaling::from(manifest.scaling)])?;
     trainer.set_steps_done(manifest.position.step);
     Ok(())
-}
-
-fn take(
-    found: &mut HashMap<String, NamedTensor>,
-    name: &str,
-    shape: &[usize],
-    path: &Path,
-) -> Result<Vec<f32>, WeightsError> {
-    let path = path.to_owned();
-    match found.remove(name) {
-        Some(tensor) if tensor.shape == shape => Ok(tensor.values),
-        Some(tensor) => Err(WeightsError::Tensor {
-            path,
-            name: name.to_owned(),
-            expected: format!("{shape:?}"),
-            found: format!("{:?}", tensor.shape),
-        }),
-        None => {
-            let present = nn::listed(&found.keys().collect::<Vec<_>>());
-            Err(WeightsError::Missing { path, name: name.to_owned(), present })
-        }
-    }
 }
