@@ -9,6 +9,7 @@
 // Dispatch  [row tiles, column tiles, phases * fold] workgroups of COOP_SUBGROUPS subgroups. A row tile is COOP_TILE_ROWS
 //           pixels of Y, pixels of one phase of dX (conv_phase_*), or outputs; row tiles beyond the adapter's limit fold into
 //           z. A column tile is COOP_TILE_COLUMNS / 4 quads of outputs, of inputs, or of [taps, in_quads].
+//           Weight gradient: z is the part of the pixels that is summed, into dW[z]; split_sum.wgsl adds the parts.
 // Every operand is read_write because they may lie in one arena buffer.
 //
 // Each quad of the gathered operand is found from a pixel and a tap, both from tables in workgroup memory, because to divide
@@ -37,83 +38,27 @@ var<workgroup> pixels: array<vec4<i32>, COOP_TILE_ROWS>;
 // Quads of the terms, or of the columns in the weight gradient: offset in y and x, channel quad, and tap (-1: none).
 var<workgroup> taps: array<vec4<i32>, COLUMN_QUADS>;
 
-// An offset that no pixel stays within its image with.
-const UNREACHED: i32 = -0x40000000;
-
-fn kernel_taps() -> u32 {
-    return values.kernel_height * values.kernel_width;
-}
-
-// Channel quads, height and width of the operand that is gathered.
-fn source_size() -> vec3<u32> {
-    if PASS == CONV_DATA_GRADIENT {
-        return vec3<u32>(conv_quads(values.out_channels), values.out_height, values.out_width);
-    }
-    return vec3<u32>(conv_quads(values.in_channels), values.in_height, values.in_width);
-}
-
-fn pixel_at(row: u32) -> vec4<i32> {
-    var size = vec2<u32>(values.out_height, values.out_width);
-    var stride = vec2<u32>(values.stride_height, values.stride_width);
-    if PASS == CONV_DATA_GRADIENT {
-        size = vec2<u32>(conv_phase_height(values), conv_phase_width(values));
-        stride = vec2<u32>(1u, 1u);
-    }
-    let line = row / size.y;
-    let image = line / size.x;
-    let source = source_size();
-    let start = vec2<u32>(line - image * size.x, row - line * size.y) * stride;
-    let first = image * source.x * source.y * source.z;
-    return vec4<i32>(vec3<i32>(vec3<u32>(first, start)), select(0, 1, image < values.batch));
-}
-
-// Number `quad` of [taps, channel quads].
-fn tap_at(quad: u32, phase: vec2<u32>) -> vec4<i32> {
-    let quads = source_size().x;
-    let tap = quad / quads;
-    if tap >= kernel_taps() { return vec4<i32>(0, 0, 0, -1); }
-    let ky = tap / values.kernel_width;
-    let kx = tap - ky * values.kernel_width;
-    var offset = vec2<i32>(i32(ky * values.dilation_height) - i32(values.padding_height),
-                           i32(kx * values.dilation_width) - i32(values.padding_width));
-    if PASS == CONV_DATA_GRADIENT {
-        let y = conv_tap(phase.y, values.padding_height, ky, values.dilation_height, values.stride_height);
-        let x = conv_tap(phase.x, values.padding_width, kx, values.dilation_width, values.stride_width);
-        offset = select(vec2<i32>(UNREACHED), vec2<i32>(y.offset, x.offset), y.reaches && x.reaches);
-    }
-    return vec4<i32>(offset, i32(quad - tap * quads), i32(tap));
-}
-
-// Where the quad of a pixel and a tap lies in the gathered operand; negative where there is none.
-fn source_of(pixel: vec4<i32>, tap: vec4<i32>) -> i32 {
-    let size = source_size();
-    let y = bitcast<u32>(pixel.y + tap.x); // past the edge these wrap to large numbers
-    let x = bitcast<u32>(pixel.z + tap.y);
-    if pixel.w == 0 || tap.w < 0 || y >= size.y || x >= size.z { return -1; }
-    return pixel.x + i32((y * size.z + x) * size.x) + tap.z;
-}
-
 // The table that lasts for the whole tile.
 fn prepare_tile(thread: u32, row_0: u32, column_0: u32) {
     if PASS == CONV_WEIGHT_GRADIENT {
-        for (var i = thread; i < COLUMN_QUADS; i += COOP_THREADS) { taps[i] = tap_at(column_0 + i, vec2<u32>()); }
+        for (var i = thread; i < COLUMN_QUADS; i += COOP_THREADS) { taps[i] = conv_gather_term(column_0 + i, vec2<u32>()); }
     } else {
-        for (var i = thread; i < COOP_TILE_ROWS; i += COOP_THREADS) { pixels[i] = pixel_at(row_0 + i); }
+        for (var i = thread; i < COOP_TILE_ROWS; i += COOP_THREADS) { pixels[i] = conv_gather_pixel(row_0 + i); }
     }
 }
 
 // The table of the terms from depth_0 on.
 fn prepare_terms(thread: u32, phase: vec2<u32>, depth_0: u32) {
     if PASS == CONV_WEIGHT_GRADIENT {
-        for (var i = thread; i < COOP_DEPTH; i += COOP_THREADS) { pixels[i] = pixel_at(depth_0 + i); }
+        for (var i = thread; i < COOP_DEPTH; i += COOP_THREADS) { pixels[i] = conv_gather_pixel(depth_0 + i); }
     } else {
-        for (var i = thread; i < COOP_DEPTH / 4u; i += COOP_THREADS) { taps[i] = tap_at(depth_0 / 4u + i, phase); }
+        for (var i = thread; i < COOP_DEPTH / 4u; i += COOP_THREADS) { taps[i] = conv_gather_term(depth_0 / 4u + i, phase); }
     }
 }
 
 fn a_quad(slot: vec2<u32>, row_0: u32, depth_0: u32) -> vec4<Real> {
     if PASS != CONV_WEIGHT_GRADIENT {
-        let at = source_of(pixels[slot.x], taps[slot.y]);
+        let at = conv_gather_source(pixels[slot.x], taps[slot.y]);
         if at < 0 { return vec4<Real>(); }
         return a[at];
     }
@@ -130,7 +75,7 @@ fn b_quad(slot: vec2<u32>, column_0: u32, depth_0: u32) -> vec4<Real> {
     if PASS == CONV_FORWARD {
         let depth = depth_0 + slot.x;
         let column = column_0 + slot.y;
-        if depth >= kernel_taps() * 4u * inputs || column >= outputs { return vec4<Real>(); }
+        if depth >= conv_gather_taps() * 4u * inputs || column >= outputs { return vec4<Real>(); }
         return b[depth * outputs + column];
     } else if PASS == CONV_DATA_GRADIENT {
         let tap = taps[slot.y];
@@ -138,7 +83,7 @@ fn b_quad(slot: vec2<u32>, column_0: u32, depth_0: u32) -> vec4<Real> {
         if tap.w < 0 || input >= 4u * inputs { return vec4<Real>(); }
         return b[(u32(tap.w) * 4u * inputs + input) * outputs + u32(tap.z)];
     }
-    let at = source_of(pixels[slot.x], taps[slot.y]);
+    let at = conv_gather_source(pixels[slot.x], taps[slot.y]);
     if at < 0 { return vec4<Real>(); }
     return b[at];
 }
@@ -162,36 +107,40 @@ fn conv_coop(
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
     let phases = select(1u, values.stride_height * values.stride_width, PASS == CONV_DATA_GRADIENT);
-    let fold = workgroup.z / phases;
+    let fold = select(workgroup.z / phases, 0u, PASS == CONV_WEIGHT_GRADIENT);
     let phase_index = workgroup.z - fold * phases;
     let phase = vec2<u32>(phase_index % values.stride_width, phase_index / values.stride_width);
     let row_0 = (fold * grid.x + workgroup.x) * COOP_TILE_ROWS;
     let column_0 = workgroup.y * COLUMN_QUADS;
     let thread = local.y * COOP_LANES + local.x;
-    var depths = 4u * kernel_taps() * source_size().x;
-    if PASS == CONV_WEIGHT_GRADIENT { depths = values.batch * values.out_height * values.out_width; }
+    var depths = vec2<u32>(conv_gather_reached(0u, COOP_DEPTH, phase), 4u * conv_gather_taps() * conv_gather_size().x);
+    if PASS == CONV_WEIGHT_GRADIENT {
+        let pixels = values.batch * values.out_height * values.out_width;
+        depths = part_of_sum(workgroup.z, grid.z, pixels, COOP_DEPTH);
+    }
 
     prepare_tile(thread, row_0, column_0);
-    prepare_terms(thread, phase, 0u);
+    prepare_terms(thread, phase, depths.x);
     workgroupBarrier();
     var sums: CoopSums;
-    for (var depth_0 = 0u; depth_0 < depths; depth_0 += COOP_DEPTH) {
+    for (var depth_0 = depths.x; depth_0 < depths.y;) {
         stage(thread, row_0, column_0, depth_0);
         workgroupBarrier();
         coop_multiply(local.y, &sums);
-        prepare_terms(thread, phase, depth_0 + COOP_DEPTH);
+        depth_0 = conv_gather_reached(depth_0 + COOP_DEPTH, COOP_DEPTH, phase);
+        prepare_terms(thread, phase, depth_0);
         workgroupBarrier();
     }
-    for (var part = 0u; part < COOP_FRAGMENTS; part++) {
-        coop_spill(local.y, part, &sums);
+    for (var fragment = 0u; fragment < COOP_FRAGMENTS; fragment++) {
+        coop_spill(local.y, fragment, &sums);
         workgroupBarrier();
-        let corner = coop_corner(local.y, part);
+        let corner = coop_corner(local.y, fragment);
         let spilt = local.y * COOP_SIDE * COOP_SIDE;
         for (var i = local.x; i < COOP_SIDE * COOP_SIDE / 4u; i += COOP_LANES) {
             let row = row_0 + corner.x + i / (COOP_SIDE / 4u);
             let at = spilt + 4u * i;
             let found = vec4<f32>(coop_c[at], coop_c[at + 1u], coop_c[at + 2u], coop_c[at + 3u]);
-            conv_store(row, phase, column_0 + corner.y / 4u + i % (COOP_SIDE / 4u), 0u, found);
+            conv_store(row, phase, column_0 + corner.y / 4u + i % (COOP_SIDE / 4u), workgroup.z, found);
         }
         workgroupBarrier();
     }

@@ -178,9 +178,9 @@ fn conv_tile(
         rows = rows_at(row_0 + 4u * at_a.y, conv_phase_height(values), conv_phase_width(values), source_size);
     } else {
         let pixels = values.batch * values.out_height * values.out_width;
-        let part = ((pixels + COLUMN_QUADS - 1u) / COLUMN_QUADS + grid.z - 1u) / grid.z * COLUMN_QUADS;
-        first = min(workgroup.z * part, pixels);
-        end = min(first + part, pixels);
+        let part = part_of_sum(workgroup.z, grid.z, pixels, COLUMN_QUADS);
+        first = part.x;
+        end = part.y;
     }
     var sums: array<vec4<f32>, 4>;
     for (var depth_0 = first; depth_0 < end; depth_0 += COLUMN_QUADS) {

@@ -1,12 +1,13 @@
 // Matrix product by cooperative matrices (tensor cores), whose operands are f16 or f32 and whose sums are f32.
 //
 //   C[m, n] = epilogue( sum_k A[m, k] B[k, n] )
+//   with Z workgroups in z, C[z, m, n] = the z-th of Z parts of that sum, which split_sum.wgsl adds up
 //
 // Shapes    A: [m, k], or [k, m] with COOP_A_ACROSS; B: [k, n], with COOP_B_ACROSS, or [n, k]; C: [m, n]; row-major.
 //           aux: bias [n] (EPILOGUE 1) or what forward saved [m, n] (EPILOGUE 2); pre: [m, n] with STORE_PRE.
 //           Any sizes; edge tiles load zeros and store nothing outside. A and B are bound as whole vec4s.
-// Epilogue  as in matmul_block.wgsl.
-// Dispatch  [ceil(n / COOP_TILE_COLUMNS), ceil(m / COOP_TILE_ROWS), 1] workgroups of COOP_SUBGROUPS subgroups.
+// Epilogue  as in matmul_block.wgsl; parts take none.
+// Dispatch  [ceil(n / COOP_TILE_COLUMNS), ceil(m / COOP_TILE_ROWS), parts] workgroups of COOP_SUBGROUPS subgroups.
 // Every operand is read_write because A, B and C may lie in one arena buffer.
 enable wgpu_cooperative_matrix;
 
@@ -76,30 +77,36 @@ fn stage(thread: u32, row_0: u32, column_0: u32, depth_0: u32) {
     }
 }
 
-fn store(row: u32, column: u32, sum: f32) {
-    if row < values.m && column < values.n { epilogue_store(row * values.n + column, column, sum); }
+fn store(start: u32, row: u32, column: u32, sum: f32) {
+    if row < values.m && column < values.n { epilogue_store(start + row * values.n + column, column, sum); }
 }
 
 @compute @workgroup_size(COOP_LANES, COOP_SUBGROUPS)
-fn matmul_coop(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+fn matmul_coop(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
     let row_0 = workgroup.y * COOP_TILE_ROWS;
     let column_0 = workgroup.x * COOP_TILE_COLUMNS;
     let thread = local.y * COOP_LANES + local.x;
+    let part = part_of_sum(workgroup.z, grid.z, values.k, COOP_DEPTH);
     var sums: CoopSums;
-    for (var depth_0 = 0u; depth_0 < values.k; depth_0 += COOP_DEPTH) {
+    for (var depth_0 = part.x; depth_0 < part.y; depth_0 += COOP_DEPTH) {
         stage(thread, row_0, column_0, depth_0);
         workgroupBarrier();
         coop_multiply(local.y, &sums);
         workgroupBarrier();
     }
-    for (var part = 0u; part < COOP_FRAGMENTS; part++) {
-        coop_spill(local.y, part, &sums);
+    let start = workgroup.z * values.m * values.n;
+    for (var fragment = 0u; fragment < COOP_FRAGMENTS; fragment++) {
+        coop_spill(local.y, fragment, &sums);
         workgroupBarrier();
-        let corner = coop_corner(local.y, part);
+        let corner = coop_corner(local.y, fragment);
         let spilt = local.y * COOP_SIDE * COOP_SIDE;
         for (var i = local.x; i < COOP_SIDE * COOP_SIDE; i += COOP_LANES) {
             let row = row_0 + corner.x + i / COOP_SIDE;
-            store(row, column_0 + corner.y + i % COOP_SIDE, coop_c[spilt + i]);
+            store(start, row, column_0 + corner.y + i % COOP_SIDE, coop_c[spilt + i]);
         }
         workgroupBarrier();
     }

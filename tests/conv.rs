@@ -223,6 +223,7 @@ fn tiles_and_their_edges_agree_with_the_definition() {
     let all = [
         Case::new(2, [8, 8, 32], 64, three),
         Case::new(3, [7, 9, 33], 65, three.stride(2)),
+        Case::new(2, [9, 8, 12], 64, three.stride(2)), // tiles of depths that reach no pixel of a phase
         Case::new(1, [33, 17, 3], 36, three),
         Case::new(4, [33, 17, 3], 36, three), // pixels enough to be summed in parts
         Case::new(2, [8, 8, 40], 70, ConvOptions::square(1).stride(2)),

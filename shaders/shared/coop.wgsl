@@ -83,9 +83,10 @@ fn coop_fragment_b(depth: u32, column: u32) -> CoopB {
     return coopLoad<CoopB>(&coop_b[(column * pitch + depth / 4u) * COOP_QUAD_CELLS], pitch * COOP_QUAD_CELLS);
 }
 
-// First row and column within the tile of fragment `part` of a subgroup.
-fn coop_corner(subgroup: u32, part: u32) -> vec2<u32> {
-    return COOP_SIDE * vec2<u32>(4u * (subgroup / COOP_COLUMNS) + part / 2u, 2u * (subgroup % COOP_COLUMNS) + part % 2u);
+// First row and column within the tile of a subgroup's `fragment`.
+fn coop_corner(subgroup: u32, fragment: u32) -> vec2<u32> {
+    let row = 4u * (subgroup / COOP_COLUMNS) + fragment / 2u;
+    return COOP_SIDE * vec2<u32>(row, 2u * (subgroup % COOP_COLUMNS) + fragment % 2u);
 }
 
 // Adds the product of the tiles in workgroup memory.
@@ -109,10 +110,10 @@ fn coop_multiply(subgroup: u32, sums: ptr<function, CoopSums>) {
     }
 }
 
-// Leaves fragment `part` of each subgroup in coop_c.
-fn coop_spill(subgroup: u32, part: u32, sums: ptr<function, CoopSums>) {
+// Leaves the `fragment` of each subgroup in coop_c.
+fn coop_spill(subgroup: u32, fragment: u32, sums: ptr<function, CoopSums>) {
     let at = subgroup * COOP_SIDE * COOP_SIDE;
-    switch part {
+    switch fragment {
         case 0u: { coopStoreT((*sums).s00, &coop_c[at], COOP_SIDE); }
         case 1u: { coopStoreT((*sums).s01, &coop_c[at], COOP_SIDE); }
         case 2u: { coopStoreT((*sums).s10, &coop_c[at], COOP_SIDE); }

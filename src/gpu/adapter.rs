@@ -86,6 +86,9 @@ pub struct AdapterSummary {
     pub features: Vec<&'static str>,
     /// The cooperative-matrix products that the adapter lists, as [`super::CooperativeMatrix`] writes them.
     pub cooperative_matrices: Vec<String>,
+    /// Of these, the ones that there are kernels for and that a device computes.
+    #[serde(skip)]
+    pub usable_matrices: Vec<CooperativeMatrix>,
 }
 
 /// Features that Jostle knows how to use, with the names it shows.
@@ -118,6 +121,7 @@ impl AdapterSummary {
                 .map(|(name, _)| *name)
                 .collect(),
             cooperative_matrices: CooperativeMatrix::listed(adapter).iter().map(ToString::to_string).collect(),
+            usable_matrices: CooperativeMatrix::usable(adapter),
         }
     }
 }

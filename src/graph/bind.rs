@@ -261,11 +261,17 @@ impl Binder<'_> {
         BatchNormGradient::new(self.gpu, shape, &views, op.activation, call.accumulate)
     }
 
+    /// What a product's operand is stored as, which the schedule's scratch counts on.
+    fn element_of(&self, operand: &View) -> Element {
+        debug_assert_eq!(operand.element(), self.schedule.element);
+        self.schedule.element
+    }
+
     fn matmul(&self, call: &MatmulCall) -> Result<Vec<Dispatch>, GpuError> {
         let [m, n, k] = call.shape;
         let shape = MatmulShape::new(m, n, k)?;
         let a = self.tensor(call.a)?;
-        let variant = matmul_variant(self.gpu, a.element(), shape);
+        let variant = matmul_variant(self.gpu, self.element_of(&a), shape);
         let (aux, pre) = (self.optional_tensor(call.aux)?, self.optional(call.pre)?);
         let operands = MatmulOperands {
             a: &a,
@@ -280,7 +286,7 @@ impl Binder<'_> {
 
     fn conv(&self, call: &ConvCall) -> Result<Vec<Dispatch>, GpuError> {
         let a = self.tensor(call.a)?;
-        let variant = conv_variant(self.gpu, a.element(), &call.shape, call.pass);
+        let variant = conv_variant(self.gpu, self.element_of(&a), &call.shape, call.pass);
         let (aux, pre) = (self.optional_tensor(call.aux)?, self.optional(call.pre)?);
         let operands = ConvOperands {
             a: &a,

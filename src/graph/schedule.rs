@@ -190,10 +190,10 @@ impl Schedule {
             most = most.max(match &step.call {
                 Call::Matmul(MatmulCall { shape: [m, n, k], .. }) => {
                     let shape = MatmulShape::new(*m, *n, *k)?;
-                    class.matmul_variant(shape).scratch_words(shape)
+                    class.matmul_variant(self.element, shape).scratch_words(shape)
                 }
                 Call::Conv(ConvCall { shape, pass, .. }) => {
-                    class.conv_variant(shape, *pass).scratch_words(shape, *pass)
+                    class.conv_variant(self.element, shape, *pass).scratch_words(shape, *pass)
                 }
                 _ => 0,
             });

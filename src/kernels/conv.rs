@@ -34,10 +34,27 @@ pub(super) static CONV_SOFTWARE: KernelSpec = KernelSpec {
     immediate_bytes: size_of::<ConvShape>() as u32,
 };
 
+pub(super) static CONV_BLOCK: KernelSpec = KernelSpec {
+    entry: "conv_block",
+    source: concat!(
+        include_str!("../../shaders/conv_block.wgsl"),
+        include_str!("../../shaders/shared/block.wgsl"),
+        include_str!("../../shaders/shared/part.wgsl"),
+        include_str!("../../shaders/shared/conv.wgsl"),
+        include_str!("../../shaders/shared/conv_gather.wgsl"),
+        include_str!("../../shaders/shared/conv_store.wgsl"),
+        include_str!("../../shaders/shared/activation.wgsl"),
+        include_str!("../../shaders/shared/math.wgsl"),
+    ),
+    bindings: BINDINGS,
+    immediate_bytes: size_of::<ConvShape>() as u32,
+};
+
 pub(super) static CONV_TILE: KernelSpec = KernelSpec {
     entry: "conv_tile",
     source: concat!(
         include_str!("../../shaders/conv_tile.wgsl"),
+        include_str!("../../shaders/shared/part.wgsl"),
         include_str!("../../shaders/shared/conv.wgsl"),
         include_str!("../../shaders/shared/conv_store.wgsl"),
         include_str!("../../shaders/shared/activation.wgsl"),
@@ -69,7 +86,9 @@ macro_rules! conv_coop {
                 include_str!("../../shaders/conv_coop.wgsl"),
                 include_str!($matrices),
                 include_str!("../../shaders/shared/coop.wgsl"),
+                include_str!("../../shaders/shared/part.wgsl"),
                 include_str!("../../shaders/shared/conv.wgsl"),
+                include_str!("../../shaders/shared/conv_gather.wgsl"),
                 include_str!("../../shaders/shared/conv_store.wgsl"),
                 include_str!("../../shaders/shared/activation.wgsl"),
                 include_str!("../../shaders/shared/math.wgsl"),
@@ -115,7 +134,11 @@ pub struct ConvOperands<'a> {
 /// The kernels that compute a convolution; all pass the same test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConvVariant {
-    /// 64 x 64 tiles through workgroup memory, for GPUs. One group.
+    /// 128 x 128 tiles through workgroup memory, 8 x 8 an invocation, for GPUs. One group.
+    Block128,
+    /// 64 x 64 tiles through workgroup memory, 4 x 4 an invocation, for GPUs. One group.
+    Block64,
+    /// Tiles of up to 64 columns through workgroup memory, as few as 16 with more rows instead, for GPUs. One group.
     Tile,
     /// 32 x 32 tiles in registers, for software adapters with subgroups of 8. One group.
     Software,
@@ -135,7 +158,7 @@ impl ConvVariant {
     /// Every variant that can run a pass of this shape on this adapter for operands stored as `element`.
     #[must_use]
     pub fn available(gpu: &Gpu, element: Element, shape: &ConvShape, pass: ConvPass) -> Vec<Self> {
-        let mut variants = vec![Self::Direct, Self::Winograd, Self::Tile];
+        let mut variants = vec![Self::Direct, Self::Winograd, Self::Tile, Self::Block64, Self::Block128];
         if gpu.fixed_subgroup_size() == Some(SOFTWARE_LANES) {
             variants.extend([Self::Software, Self::SoftwareWide, Self::SoftwareNarrow]);
         }
@@ -164,7 +187,9 @@ impl ConvVariant {
     pub(super) fn covers(self, shape: &ConvShape, pass: ConvPass) -> bool {
         match self {
             Self::Direct => true,
-            Self::Tile | Self::Software | Self::SoftwareWide | Self::Coop(_) => shape.groups == 1,
+            Self::Block128 | Self::Block64 | Self::Tile | Self::Software | Self::SoftwareWide | Self::Coop(_) => {
+                shape.groups == 1
+            }
             Self::SoftwareNarrow => {
                 let [_, quads, _] = shape.product(pass);
                 shape.groups == 1 && pass != ConvPass::WeightGradient && quads <= NARROW_QUADS
@@ -176,6 +201,8 @@ impl ConvVariant {
     /// Rows and quads of columns of a workgroup's tile.
     fn tile(self, shape: &ConvShape, pass: ConvPass) -> [usize; 2] {
         match self {
+            Self::Block128 => [128, 32],
+            Self::Block64 => [64, 16],
             Self::Software => [32, 8],
             Self::SoftwareWide => [32, 16],
             Self::SoftwareNarrow => [32, NARROW_QUADS],
@@ -198,16 +225,19 @@ impl ConvVariant {
         }
         let [rows, quads, _] = shape.product(pass);
         let [rows_per_tile, quads_per_tile] = self.tile(shape, pass);
+        let tiles = rows.div_ceil(rows_per_tile) * quads.div_ceil(quads_per_tile);
         let workgroups = match self {
-            Self::Tile => SPLIT_WORKGROUPS,
+            Self::Block128 | Self::Block64 | Self::Tile => SPLIT_WORKGROUPS,
             Self::Software | Self::SoftwareWide => SOFTWARE_WORKGROUPS,
-            Self::SoftwareNarrow | Self::Winograd | Self::Direct | Self::Coop(_) => 1,
+            Self::SoftwareNarrow | Self::Winograd | Self::Direct => 1,
+            Self::Coop(_) => return CoopTile::parts(tiles, shape.out_pixels()),
         };
-        parts(rows.div_ceil(rows_per_tile) * quads.div_ceil(quads_per_tile), shape.out_pixels(), workgroups, 256)
+        parts(tiles, shape.out_pixels(), workgroups, 256)
     }
 
     fn spec(self) -> &'static KernelSpec {
         match self {
+            Self::Block128 | Self::Block64 => &CONV_BLOCK,
             Self::Tile => &CONV_TILE,
             Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => &CONV_SOFTWARE,
             Self::Winograd => &WINOGRAD_OUTPUT,
@@ -220,6 +250,8 @@ impl ConvVariant {
     fn constants(self, shape: &ConvShape, pass: ConvPass) -> Vec<Constant> {
         let [rows, quads, _] = shape.product(pass);
         match self {
+            Self::Block128 => vec![("BLOCK_HALVES", 2.0)],
+            Self::Block64 => vec![("BLOCK_HALVES", 1.0)],
             Self::Tile => vec![("COLUMN_QUADS", self.tile(shape, pass)[1] as f64)],
             Self::Software => vec![("COLUMN_BLOCKS", 1.0), ("ROW_LANES", row_lanes(rows))],
             Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(rows))],
@@ -245,8 +277,7 @@ impl ConvVariant {
         let limit = gpu.limits().workgroups as usize;
         let tiles = rows.div_ceil(rows_per_tile);
         let fold = tiles.div_ceil(limit);
-        let splits = pass == ConvPass::WeightGradient && !matches!(self, Self::Coop(_));
-        let z = if splits { self.parts(shape, pass) } else { phases * fold };
+        let z = if pass == ConvPass::WeightGradient { self.parts(shape, pass) } else { phases * fold };
         let grid = [tiles.div_ceil(fold), quads.div_ceil(quads_per_tile), z];
         if grid.iter().any(|side| *side > limit) {
             let groups = grid.iter().map(|side| *side as u64).product();

@@ -1,8 +1,8 @@
 //! Tiles of a product by cooperative matrices: the host side of `shaders/shared/coop.wgsl`, and the choice between them.
 
-use crate::gpu::{CooperativeMatrix, Element, Family, Gpu, GpuError, KernelSpec, Scalar, View};
+use crate::gpu::{CooperativeMatrix, Element, Gpu, GpuError, KernelSpec, Scalar, View};
 
-use super::{Constant, flag};
+use super::{Constant, flag, matmul::SPLIT_WORKGROUPS, split_sum::parts};
 
 /// A tile that the subgroups of a workgroup compute together, each 4 x 2 cooperative matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,15 +14,52 @@ pub struct CoopTile {
     large: bool,
 }
 
-/// Tiles of a product that keep a GPU busy: with fewer, most of its processors would idle. An estimate from the numbers of
-/// processors (tens to somewhat over a hundred), not measured.
-const ENOUGH_TILES: usize = 64;
+/// Tiles of a product that keep a GPU busy: with fewer, processors would idle. An estimate, 128 standing for a large GPU.
+const ENOUGH_TILES: usize = 128;
 
-/// Terms from which on too few tiles are too slow, because every one of them is summed by one workgroup. Not measured.
-const LONG_SUM: usize = 2048;
+/// Terms that a part of a sum has at least: so many that a tile reads twice as many bytes as its sums take. Not measured.
+const LEAST_TERMS: usize = 256;
 
 /// Invocations of a workgroup that WebGPU grants everywhere.
 const INVOCATIONS: u32 = 256;
+
+/// The cooperative matrices of a device that products are to run on, by what their operands are stored as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CoopMatrices {
+    word: Option<CooperativeMatrix>,
+    half: Option<CooperativeMatrix>,
+    /// Invocations of a subgroup.
+    lanes: u32,
+}
+
+impl CoopMatrices {
+    /// The first for each type of operands of those that there are kernels for, `matrices`, in order of preference.
+    pub(super) fn preferred(matrices: &[CooperativeMatrix], lanes: Option<u32>) -> Self {
+        let Some(lanes) = lanes else { return Self::default() };
+        let first = |operands| matrices.iter().find(|matrix| matrix.operands == operands).copied();
+        Self { word: first(Scalar::F32), half: first(Scalar::F16), lanes }
+    }
+
+    /// The tile for a product of `rows` x `columns`, `splits` being the number of terms of each sum where sums may be split;
+    /// `None` where there are no such matrices.
+    pub(super) fn tile(self, element: Element, [rows, columns]: [usize; 2], splits: Option<usize>) -> Option<CoopTile> {
+        let matrix = if element == Element::Half { self.half } else { self.word }?;
+        let tiles = CoopTile::both(matrix, self.lanes);
+        let whole = |tile: &CoopTile| {
+            let [tile_rows, tile_columns] = tile.sides();
+            rows.next_multiple_of(tile_rows) * columns.next_multiple_of(tile_columns)
+        };
+        let small = whole(tiles.first()?);
+        let fits = |tile: &CoopTile| {
+            let [tile_rows, tile_columns] = tile.sides();
+            let count = whole(tile) / (tile_rows * tile_columns);
+            let workgroups = count * splits.map_or(1, |depth| CoopTile::parts(count, depth));
+            // A quarter is about what the large tile is estimated to gain by reading its operands half as often.
+            !tile.large || (workgroups >= ENOUGH_TILES && 4 * whole(tile) <= 5 * small)
+        };
+        tiles.iter().rfind(|tile| fits(tile)).copied()
+    }
+}
 
 impl CoopTile {
     /// Every tile that this device computes from operands stored as `element`, none where it has no such matrices.
@@ -30,29 +67,20 @@ impl CoopTile {
     pub fn available(gpu: &Gpu, element: Element) -> Vec<Self> {
         let operands = if element == Element::Half { Scalar::F16 } else { Scalar::F32 };
         let lanes = gpu.fixed_subgroup_size().unwrap_or(INVOCATIONS);
-        let of = |matrix: &CooperativeMatrix| [false, true].map(|large| Self { matrix: *matrix, lanes, large });
         let matrices = gpu.cooperative_matrices().iter().filter(|matrix| matrix.operands == operands);
-        matrices.flat_map(of).filter(|tile| tile.subgroups().iter().product::<u32>() * lanes <= INVOCATIONS).collect()
+        matrices.flat_map(|matrix| Self::both(*matrix, lanes)).collect()
     }
 
-    /// The tile for a product of `rows` x `columns` with sums of `depth` terms; `None` on software adapters, whose own
-    /// variants are faster, where there are no such matrices, and for few long sums, which other variants split.
-    pub(super) fn choose(gpu: &Gpu, element: Element, [rows, columns, depth]: [usize; 3]) -> Option<Self> {
-        if gpu.family() == Family::Software {
-            return None;
-        }
-        let tiles = Self::available(gpu, element);
-        let count = |tile: &Self| {
-            let [tile_rows, tile_columns] = tile.sides();
-            rows.div_ceil(tile_rows) * columns.div_ceil(tile_columns)
-        };
-        if count(tiles.first()?) < ENOUGH_TILES && depth >= LONG_SUM {
-            return None;
-        }
-        let fits = |tile: &&Self| !tile.large || count(tile) >= ENOUGH_TILES;
-        // The matrices come in order of preference, of each the small tile first.
-        let first = tiles.first()?.matrix;
-        tiles.iter().filter(|tile| tile.matrix == first).rfind(fits).copied()
+    /// The small tile and the large one, as far as they make workgroups that are granted.
+    fn both(matrix: CooperativeMatrix, lanes: u32) -> Vec<Self> {
+        let mut tiles = [false, true].map(|large| Self { matrix, lanes, large }).to_vec();
+        tiles.retain(|tile| tile.subgroups().iter().product::<u32>() * lanes <= INVOCATIONS);
+        tiles
+    }
+
+    /// Into how many parts sums of `depth` terms are cut where there are `tiles` of them.
+    pub(super) fn parts(tiles: usize, depth: usize) -> usize {
+        if tiles < ENOUGH_TILES { parts(tiles, depth, SPLIT_WORKGROUPS, LEAST_TERMS) } else { 1 }
     }
 
     /// Rows and columns of subgroups.

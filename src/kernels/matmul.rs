@@ -14,6 +14,8 @@ pub(super) static MATMUL_BLOCK: KernelSpec = KernelSpec {
     entry: "matmul_block",
     source: concat!(
         include_str!("../../shaders/matmul_block.wgsl"),
+        include_str!("../../shaders/shared/block.wgsl"),
+        include_str!("../../shaders/shared/part.wgsl"),
         include_str!("../../shaders/shared/activation.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
     ),
@@ -41,6 +43,7 @@ macro_rules! matmul_coop {
                 include_str!("../../shaders/matmul_coop.wgsl"),
                 include_str!($matrices),
                 include_str!("../../shaders/shared/coop.wgsl"),
+                include_str!("../../shaders/shared/part.wgsl"),
                 include_str!("../../shaders/shared/epilogue.wgsl"),
                 include_str!("../../shaders/shared/activation.wgsl"),
                 include_str!("../../shaders/shared/math.wgsl"),
@@ -168,7 +171,7 @@ pub enum MatmulVariant {
     Software,
     /// 32 x 64 tiles in registers, for the same adapters and products that overflow their caches.
     SoftwareWide,
-    /// Cooperative matrices, where the adapter lists them.
+    /// Cooperative matrices, where the adapter lists them; splits long sums as `Split` does.
     Coop(CoopTile),
 }
 
@@ -194,9 +197,14 @@ impl MatmulVariant {
     /// Into how many parts the depth is cut.
     fn parts(self, shape: MatmulShape) -> usize {
         let [x, y] = self.workgroups(shape);
-        // 64 terms are four tiles' depths: below that a part spends more on its own start and on its sums' way through
-        // memory than on terms.
-        if self == Self::Split { parts(x as usize * y as usize, shape.k as usize, SPLIT_WORKGROUPS, 64) } else { 1 }
+        let (tiles, depth) = (x as usize * y as usize, shape.k as usize);
+        match self {
+            // 64 terms are four tiles' depths: below that a part spends more on its own start and on its sums' way through
+            // memory than on terms.
+            Self::Split => parts(tiles, depth, SPLIT_WORKGROUPS, 64),
+            Self::Coop(_) => CoopTile::parts(tiles, depth),
+            _ => 1,
+        }
     }
 
     fn spec(self) -> &'static KernelSpec {
@@ -227,8 +235,8 @@ impl MatmulVariant {
         let (a_extent, b_extent) = (if a_transposed { m } else { k }, if b_transposed { k } else { n });
         let aligned = [flag("A_ALIGNED", a_extent.is_multiple_of(4)), flag("B_ALIGNED", b_extent.is_multiple_of(4))];
         let size = match self {
-            Self::Block128 => vec![("HALVES", 2.0)],
-            Self::Block64 | Self::Split => vec![("HALVES", 1.0)],
+            Self::Block128 => vec![("BLOCK_HALVES", 2.0)],
+            Self::Block64 | Self::Split => vec![("BLOCK_HALVES", 1.0)],
             Self::Software => vec![("COLUMN_BLOCKS", 1.0), ("ROW_LANES", row_lanes(m as usize))],
             Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(m as usize))],
             Self::Coop(tile) => {

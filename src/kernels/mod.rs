@@ -41,7 +41,7 @@ pub use ceilings::{Stream, empty, peak_flops, stream};
 pub use column_sum::{chunk_sum, column_sum};
 pub use conv::{ConvOperands, ConvVariant, conv, conv_pack};
 pub use conv_shape::{ConvOptions, ConvPass, ConvShape, padded_channels};
-pub use coop::CoopTile;
+pub use coop::{CoopMatrices, CoopTile};
 pub use dropout::Dropout;
 pub use effective::EffectiveWeights;
 pub use elementwise::{Elementwise, elementwise};
@@ -85,6 +85,7 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &ceilings::STREAM,
         &column_sum::CHUNK_SUM,
         &column_sum::COLUMN_SUM,
+        &conv::CONV_BLOCK,
         &conv::CONV_COOP_16,
         &conv::CONV_COOP_8,
         &conv::CONV_DIRECT,

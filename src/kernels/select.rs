@@ -1,10 +1,10 @@
 //! Which variant of a product or convolution for which adapter and shape: a table for each class of adapters, its first row
 //! that fits being taken. `jostle bench --variants` times every variant and so tells whether a table suits an adapter.
 
-use crate::gpu::{AdapterSummary, Element, Family, Gpu};
+use crate::gpu::{AdapterSummary, CooperativeMatrix, Element, Family, Gpu};
 
 use super::{
-    CoopTile,
+    CoopMatrices,
     conv::ConvVariant,
     conv_shape::{ConvPass, ConvShape},
     matmul::{MatmulShape, MatmulVariant, SOFTWARE_LANES},
@@ -13,8 +13,9 @@ use super::{
 /// Adapters that want the same variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdapterClass {
-    /// A GPU, and software adapters that no variant is written for, where the tiles are slow and right.
-    Gpu,
+    /// A GPU, with the cooperative matrices that its products run on, and software adapters that no variant is written for,
+    /// where the tiles are slow and right.
+    Gpu(CoopMatrices),
     /// A software adapter with subgroups of 8 lanes: llvmpipe on AVX2.
     EightLanes,
 }
@@ -23,37 +24,60 @@ impl AdapterClass {
     /// The class of an open device.
     #[must_use]
     pub fn of(gpu: &Gpu) -> Self {
-        Self::new(gpu.family() == Family::Software, gpu.fixed_subgroup_size() == Some(SOFTWARE_LANES))
+        Self::new(gpu.family() == Family::Software, gpu.fixed_subgroup_size(), gpu.cooperative_matrices())
     }
 
     /// The class of an adapter that is not open.
     #[must_use]
     pub fn of_adapter(adapter: &AdapterSummary) -> Self {
-        let eight = adapter.subgroup_sizes == [SOFTWARE_LANES; 2] && adapter.features.contains(&"subgroups");
-        Self::new(adapter.kind == "software", eight)
+        let [min, max] = adapter.subgroup_sizes;
+        let lanes = (min == max && adapter.features.contains(&"subgroups")).then_some(min);
+        Self::new(adapter.kind == "software", lanes, &adapter.usable_matrices)
     }
 
-    fn new(is_software: bool, eight_lanes: bool) -> Self {
-        if is_software && eight_lanes { Self::EightLanes } else { Self::Gpu }
-    }
-
-    /// The variant for a matrix product.
-    #[must_use]
-    pub fn matmul_variant(self, shape: MatmulShape) -> MatmulVariant {
-        match self {
-            Self::Gpu => first(MATMUL_GPU, &shape, MatmulVariant::Block64),
-            Self::EightLanes => first(MATMUL_EIGHT_LANES, &shape, MatmulVariant::Software),
+    /// Software adapters have variants of their own, which are faster than by cooperative matrices.
+    fn new(is_software: bool, lanes: Option<u32>, matrices: &[CooperativeMatrix]) -> Self {
+        match (is_software, lanes) {
+            (true, Some(SOFTWARE_LANES)) => Self::EightLanes,
+            (true, _) => Self::Gpu(CoopMatrices::default()),
+            (false, lanes) => Self::Gpu(CoopMatrices::preferred(matrices, lanes)),
         }
     }
 
-    /// The variant for a pass of a convolution.
+    /// The variant for a matrix product of operands stored as `element`.
     #[must_use]
-    pub fn conv_variant(self, shape: &ConvShape, pass: ConvPass) -> ConvVariant {
+    pub fn matmul_variant(self, element: Element, shape: MatmulShape) -> MatmulVariant {
+        let [m, n, k] = [shape.m, shape.n, shape.k].map(|side| side as usize);
+        let tile = self.coop().tile(element, [m, n], Some(k));
+        tile.map_or_else(|| self.plain_matmul_variant(shape), MatmulVariant::Coop)
+    }
+
+    /// The variant for a pass of a convolution of operands stored as `element`.
+    #[must_use]
+    pub fn conv_variant(self, element: Element, shape: &ConvShape, pass: ConvPass) -> ConvVariant {
+        if shape.groups() > 1 {
+            return ConvVariant::Direct;
+        }
+        let [rows, quads, phases] = shape.product(pass);
+        let splits = (pass == ConvPass::WeightGradient).then(|| shape.out_pixels());
+        if let Some(tile) = self.coop().tile(element, [rows * phases, 4 * quads], splits) {
+            return ConvVariant::Coop(tile);
+        }
         let case = ConvCase::new(shape, pass);
         match self {
-            _ if shape.groups() > 1 => ConvVariant::Direct,
-            Self::Gpu => first(CONV_GPU, &case, ConvVariant::Tile),
+            Self::Gpu(_) => first(CONV_GPU, &case, ConvVariant::Tile),
             Self::EightLanes => first(CONV_EIGHT_LANES, &case, ConvVariant::Software),
+        }
+    }
+
+    fn coop(self) -> CoopMatrices {
+        if let Self::Gpu(matrices) = self { matrices } else { CoopMatrices::default() }
+    }
+
+    fn plain_matmul_variant(self, shape: MatmulShape) -> MatmulVariant {
+        match self {
+            Self::Gpu(_) => first(MATMUL_GPU, &shape, MatmulVariant::Block64),
+            Self::EightLanes => first(MATMUL_EIGHT_LANES, &shape, MatmulVariant::Software),
         }
     }
 }
@@ -61,16 +85,13 @@ impl AdapterClass {
 /// The variant for an adapter, the element of the operands and a shape.
 #[must_use]
 pub fn matmul_variant(gpu: &Gpu, element: Element, shape: MatmulShape) -> MatmulVariant {
-    if let Some(tile) = CoopTile::choose(gpu, element, [shape.m, shape.n, shape.k].map(|side| side as usize)) {
-        return MatmulVariant::Coop(tile);
-    }
-    AdapterClass::of(gpu).matmul_variant(shape)
+    AdapterClass::of(gpu).matmul_variant(element, shape)
 }
 
 /// The variant for a batch of products, `shape` being that of them all, one below the other: one that splits nothing.
 #[must_use]
 pub(super) fn batched_variant(gpu: &Gpu, shape: MatmulShape) -> MatmulVariant {
-    match AdapterClass::of(gpu).matmul_variant(shape) {
+    match AdapterClass::of(gpu).plain_matmul_variant(shape) {
         MatmulVariant::Split => MatmulVariant::Block64,
         variant => variant,
     }
@@ -79,13 +100,7 @@ pub(super) fn batched_variant(gpu: &Gpu, shape: MatmulShape) -> MatmulVariant {
 /// The variant for an adapter, the element of the operands, a shape and a pass.
 #[must_use]
 pub fn conv_variant(gpu: &Gpu, element: Element, shape: &ConvShape, pass: ConvPass) -> ConvVariant {
-    let [rows, quads, phases] = shape.product(pass);
-    let depth = shape.flops() as usize / (8 * rows * quads * phases);
-    let tile = CoopTile::choose(gpu, element, [rows * phases, 4 * quads, depth]);
-    if let Some(tile) = tile.filter(|_| shape.groups() == 1) {
-        return ConvVariant::Coop(tile);
-    }
-    AdapterClass::of(gpu).conv_variant(shape, pass)
+    AdapterClass::of(gpu).conv_variant(element, shape, pass)
 }
 
 /// A row of a table: which cases it takes. The reason stands above it.
@@ -130,6 +145,8 @@ static MATMUL_EIGHT_LANES: &[MatmulRow] = &[
 /// A pass of a convolution with one group, and what its tables go by.
 struct ConvCase {
     pass: ConvPass,
+    /// Rows of the result: pixels, or outputs in a weight gradient.
+    rows: usize,
     /// Quads of the result's columns: channels, or [taps, channels] in a weight gradient.
     quads: usize,
     /// The smaller of the channels on both sides.
@@ -139,9 +156,15 @@ struct ConvCase {
 
 impl ConvCase {
     fn new(shape: &ConvShape, pass: ConvPass) -> Self {
-        let [_, quads, _] = shape.product(pass);
+        let [rows, quads, phases] = shape.product(pass);
         let channels = shape.input()[2].min(shape.output()[2]);
-        Self { pass, quads, channels, winograd: ConvVariant::Winograd.covers(shape, pass) }
+        let winograd = ConvVariant::Winograd.covers(shape, pass);
+        Self { pass, rows: rows * phases, quads, channels, winograd }
+    }
+
+    /// Tiles of `side` x `side`.
+    fn tiles(&self, side: usize) -> usize {
+        self.rows.div_ceil(side) * (4 * self.quads).div_ceil(side)
     }
 }
 
@@ -152,6 +175,17 @@ static CONV_GPU: &[ConvRow] = &[
     // Chosen by arithmetic: of a pixel and channel the transforms move 72 bytes through caches and memory where the products
     // save 10 multiply-adds for each channel of the other side; at 20 TFLOP/s and 2 TB/s they break even near 40 channels.
     Row { fits: |of| of.winograd && of.channels >= 128, variant: ConvVariant::Winograd },
+    // Half the reads of workgroup memory for a multiply-add, as in MATMUL_GPU, where at most a quarter more is multiplied than
+    // by small tiles, and where there is a tile for every multiprocessor or sums may be split.
+    Row {
+        fits: |of| {
+            let enough = of.pass == ConvPass::WeightGradient || of.tiles(128) >= 128;
+            enough && 16 * of.tiles(128) <= 5 * of.tiles(64)
+        },
+        variant: ConvVariant::Block128,
+    },
+    // Gathers whole quads where `Tile` gathers elements, but has 64 columns, half of them idle below 33.
+    Row { fits: |of| of.quads > 8, variant: ConvVariant::Block64 },
     Row { fits: |_| true, variant: ConvVariant::Tile },
 ];
 
