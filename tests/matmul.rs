@@ -28,19 +28,28 @@ const SHAPES: [[usize; 3]; 10] = [
     [260, 132, 24],
 ];
 
+/// One of them whose sums are long enough to be taken in parts, with an epilogue in the kernel that adds these up.
+const IN_PARTS: [usize; 3] = [128, 10, 500];
+
 /// Shapes at which every epilogue is tried: one whose rows are whole vec4s and one whose are not.
 const ALL_EPILOGUES: [[usize; 3]; 2] = [[64, 64, 16], [65, 63, 17]];
 
-/// Everything an epilogue does, in three; each of its parts alone and every activation in the forward layout at two shapes,
-/// because none of them changes how operands are read, and each costs a software adapter the compilation of a kernel.
-fn epilogues(layout: MatmulLayout, shape: [usize; 3]) -> Vec<(Epilogue, bool)> {
+/// Everything an epilogue does, in three; each of its parts alone and every activation in the forward layout at a shape or two
+/// and by one variant of each kernel, because none of them changes how operands are read or how many there are of a tile, and
+/// each costs a software adapter the compilation of a kernel.
+fn epilogues(variant: MatmulVariant, layout: MatmulLayout, shape: [usize; 3]) -> Vec<(Epilogue, bool)> {
     let bias = |activation, store_pre| Epilogue::BiasActivation { activation, store_pre };
     let mut all = vec![
         (Epilogue::Plain, false),
         (bias(Activation::Gelu, true), true),
         (Epilogue::ActivationGradient(Activation::Tanh), true),
     ];
-    if layout == MatmulLayout::Forward && ALL_EPILOGUES.contains(&shape) {
+    let every = match variant {
+        MatmulVariant::Block64 | MatmulVariant::Software | MatmulVariant::Coop(_) => ALL_EPILOGUES.contains(&shape),
+        MatmulVariant::Split => shape == IN_PARTS,
+        MatmulVariant::Block128 | MatmulVariant::SoftwareWide => false,
+    };
+    if layout == MatmulLayout::Forward && every {
         all.extend([(Epilogue::Plain, true), (bias(Activation::Identity, true), false)]);
         for activation in Activation::ALL {
             all.push((bias(activation, activation == Activation::Gelu), false));
@@ -136,7 +145,7 @@ fn check(gpu: &Gpu, variant: MatmulVariant, layout: MatmulLayout, shape: [usize;
     let (a, b) = (guarded_as(gpu, &of.a, element), guarded_as(gpu, &of.b, element));
     let result = if layout == MatmulLayout::WeightGradient { Element::Word } else { element };
     let start = stored(result, &samples(5, m * n, 2.0));
-    for (epilogue, accumulate) in epilogues(layout, shape) {
+    for (epilogue, accumulate) in epilogues(variant, layout, shape) {
         let mut expected = expected(of, epilogue, shape, element, accumulate.then_some(&start));
         if result == Element::Half {
             expected.bounds.iter_mut().zip(&expected.values).for_each(|(b, value)| *b += rounding(result, *value));
