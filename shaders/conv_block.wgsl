@@ -117,11 +117,9 @@ fn conv_block(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-    let phases = select(1u, values.stride_height * values.stride_width, PASS == CONV_DATA_GRADIENT);
-    let fold = select(workgroup.z / phases, 0u, PASS == CONV_WEIGHT_GRADIENT);
-    let phase_index = workgroup.z - fold * phases;
-    let phase = vec2<u32>(phase_index % values.stride_width, phase_index / values.stride_width);
-    let row_0 = (fold * grid.x + workgroup.x) * 4u * block_quads();
+    let rows_of = conv_rows(values, PASS, workgroup, grid);
+    let phase = rows_of.phase;
+    let row_0 = rows_of.tile * 4u * block_quads();
     let column_0 = workgroup.y * block_quads();
     let thread = local.y * BLOCK_SIDE + local.x;
     var depths = vec2<u32>(conv_gather_reached(0u, block_depth(), phase), 4u * conv_gather_taps() * conv_gather_size().x);

@@ -322,11 +322,9 @@ fn conv_software(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let phases = select(1u, values.stride_height * values.stride_width, PASS == CONV_DATA_GRADIENT);
-    let fold = select(workgroup.z / phases, 0u, PASS == CONV_WEIGHT_GRADIENT);
-    let phase_index = workgroup.z - fold * phases;
-    let phase = vec2<u32>(phase_index % values.stride_width, phase_index / values.stride_width);
-    let row = (fold * grid.x + workgroup.x) * BLOCK;
+    let rows_of = conv_rows(values, PASS, workgroup, grid);
+    let phase = rows_of.phase;
+    let row = rows_of.tile * BLOCK;
     let column = workgroup.y * LANES * COLUMN_BLOCKS + lane;
     var sums: TileSums;
     var columns = conv_quads(values.out_channels);

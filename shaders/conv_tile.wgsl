@@ -150,12 +150,10 @@ fn conv_tile(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let phases = select(1u, values.stride_height * values.stride_width, PASS == CONV_DATA_GRADIENT);
-    let fold = select(workgroup.z / phases, 0u, PASS == CONV_WEIGHT_GRADIENT);
-    let phase_index = workgroup.z - fold * phases;
-    let phase = vec2<u32>(phase_index % values.stride_width, phase_index / values.stride_width);
+    let rows_of = conv_rows(values, PASS, workgroup, grid);
+    let phase = rows_of.phase;
     let row_quads = INVOCATIONS / COLUMN_QUADS;
-    let row_0 = (fold * grid.x + workgroup.x) * 4u * row_quads;
+    let row_0 = rows_of.tile * 4u * row_quads;
     let column_0 = workgroup.y * COLUMN_QUADS;
     let local = vec2<u32>(thread % COLUMN_QUADS, thread / COLUMN_QUADS);
     // Which vec4 of the tiles this invocation loads, (depth, side): neighbours take what lies together.
