@@ -122,12 +122,7 @@ fn conv_block(
     let row_0 = rows_of.tile * 4u * block_quads();
     let column_0 = workgroup.y * block_quads();
     let thread = local.y * BLOCK_SIDE + local.x;
-    var depths = vec2<u32>(conv_gather_reached(0u, block_depth(), phase), 4u * conv_gather_taps() * conv_gather_size().x);
-    if PASS == CONV_WEIGHT_GRADIENT {
-        let pixels = values.batch * values.out_height * values.out_width;
-        depths = part_of_sum(workgroup.z, grid.z, pixels, block_depth());
-    }
-
+    let depths = conv_gather_depths(workgroup, grid, block_depth(), phase);
     let a_along = PASS != CONV_WEIGHT_GRADIENT;
     let b_along = PASS == CONV_DATA_GRADIENT;
     var place = place_at(thread, row_0, column_0, depths.x, phase);

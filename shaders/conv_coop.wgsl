@@ -111,11 +111,7 @@ fn conv_coop(
     let row_0 = rows_of.tile * COOP_TILE_ROWS;
     let column_0 = workgroup.y * COLUMN_QUADS;
     let thread = local.y * COOP_LANES + local.x;
-    var depths = vec2<u32>(conv_gather_reached(0u, COOP_DEPTH, phase), 4u * conv_gather_taps() * conv_gather_size().x);
-    if PASS == CONV_WEIGHT_GRADIENT {
-        let pixels = values.batch * values.out_height * values.out_width;
-        depths = part_of_sum(workgroup.z, grid.z, pixels, COOP_DEPTH);
-    }
+    let depths = conv_gather_depths(workgroup, grid, COOP_DEPTH, phase);
 
     prepare_tile(thread, row_0, column_0);
     prepare_terms(thread, phase, depths.x);

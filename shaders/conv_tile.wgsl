@@ -96,21 +96,6 @@ fn data_a(rows: Rows, phase: vec2<u32>, depth: u32) -> vec4<f32> {
     return gathered(rows, in_y.offset, in_x.offset, channel, values.out_height, values.out_width, quads);
 }
 
-// Whether any tap of depths `depth` .. `depth + COLUMN_QUADS - 1` reaches this phase: with strides most do not. A block of
-// depths touches one tap or two neighbours where a tap has at least as many; with fewer it is not worth asking.
-fn data_reaches(phase: vec2<u32>, depth: u32) -> bool {
-    let each = 4u * conv_quads(values.out_channels);
-    if each < COLUMN_QUADS { return true; }
-    return tap_reaches(phase, depth / each) || tap_reaches(phase, (depth + COLUMN_QUADS - 1u) / each);
-}
-
-fn tap_reaches(phase: vec2<u32>, tap: u32) -> bool {
-    let ky = tap / values.kernel_width;
-    let kx = tap - ky * values.kernel_width;
-    return conv_tap(phase.y, values.padding_height, ky, values.dilation_height, values.stride_height).reaches
-        && conv_tap(phase.x, values.padding_width, kx, values.dilation_width, values.stride_width).reaches;
-}
-
 fn data_b(depth: u32, column: u32) -> vec4<f32> {
     let quads = conv_quads(values.out_channels);
     let columns = conv_quads(values.in_channels);
@@ -161,29 +146,20 @@ fn conv_tile(
     let at_b = select(local.yx, local, PASS == CONV_DATA_GRADIENT);
     let loads_b = thread < COLUMN_QUADS * COLUMN_QUADS;
 
-    let taps = values.kernel_height * values.kernel_width;
-    var first = 0u;
-    var end = 4u * taps * conv_quads(values.in_channels);
     var rows: Rows;
+    let size = conv_gather_size();
     if PASS == CONV_FORWARD {
-        let source_size = values.in_height * values.in_width * conv_quads(values.in_channels);
-        rows = rows_at(row_0 + 4u * at_a.y, values.out_height, values.out_width, source_size);
+        rows = rows_at(row_0 + 4u * at_a.y, values.out_height, values.out_width, size.x * size.y * size.z);
         rows.y *= i32(values.stride_height);
         rows.x *= i32(values.stride_width);
     } else if PASS == CONV_DATA_GRADIENT {
-        end = 4u * taps * conv_quads(values.out_channels);
-        let source_size = values.out_height * values.out_width * conv_quads(values.out_channels);
-        rows = rows_at(row_0 + 4u * at_a.y, conv_phase_height(values), conv_phase_width(values), source_size);
-    } else {
-        let pixels = values.batch * values.out_height * values.out_width;
-        let part = part_of_sum(workgroup.z, grid.z, pixels, COLUMN_QUADS);
-        first = part.x;
-        end = part.y;
+        let phase_size = vec2<u32>(conv_phase_height(values), conv_phase_width(values));
+        rows = rows_at(row_0 + 4u * at_a.y, phase_size.x, phase_size.y, size.x * size.y * size.z);
     }
+    // The same for the whole workgroup, which goes from barrier to barrier together.
+    let depths = conv_gather_depths(workgroup, grid, COLUMN_QUADS, phase);
     var sums: array<vec4<f32>, 4>;
-    for (var depth_0 = first; depth_0 < end; depth_0 += COLUMN_QUADS) {
-        // The same for the whole workgroup, which goes on to the next barrier together.
-        if PASS == CONV_DATA_GRADIENT && !data_reaches(phase, depth_0) { continue; }
+    for (var depth_0 = depths.x; depth_0 < depths.y;) {
         var from_a: vec4<f32>;
         var from_b: vec4<f32>;
         if PASS == CONV_FORWARD {
@@ -208,6 +184,7 @@ fn conv_tile(
             sums[3] += row_terms.w * column_terms;
         }
         workgroupBarrier();
+        depth_0 = conv_gather_reached(depth_0 + COLUMN_QUADS, COLUMN_QUADS, phase);
     }
     let row = row_0 + 4u * local.y;
     for (var i = 0u; i < 4u; i++) {

@@ -1,5 +1,6 @@
 // Which element of an image meets which tap of the kernel, for convolutions as implicit matrix products that gather one
-// operand: X, or dY in a data gradient. Needs shared/conv.wgsl, and of the kernel its override PASS and ConvShape `values`.
+// operand: X, or dY in a data gradient. Needs shared/conv.wgsl and shared/part.wgsl, and of the kernel its override PASS and
+// ConvShape `values`.
 //
 // A "pixel" is where a window starts: (first quad of its image, y, x, whether there is such a pixel). A "term" is a tap and a
 // channel: (offset in y, in x, channel quad, tap, or -1 past the last).
@@ -61,13 +62,25 @@ fn conv_gather_source(pixel: vec4<i32>, tap: vec4<i32>) -> i32 {
 }
 
 // The first depth from `depth` on whose tile of `tile` terms reaches the phase, in steps of whole tiles; with strides most do
-// not. Asked only where every tile belongs to one tap; past the last term it is the end.
+// not. A tile touches one tap or two neighbours where a tap has at least as many terms; with fewer it is not worth asking.
 fn conv_gather_reached(depth: u32, tile: u32, phase: vec2<u32>) -> u32 {
     let each = 4u * conv_gather_size().x;
-    if PASS != CONV_DATA_GRADIENT || values.stride_height * values.stride_width == 1u || each % tile != 0u { return depth; }
+    if PASS != CONV_DATA_GRADIENT || values.stride_height * values.stride_width == 1u || each < tile { return depth; }
+    let end = conv_gather_taps() * each;
     var reached = depth;
-    while reached < conv_gather_taps() * each && conv_gather_term(reached / 4u, phase).x == CONV_GATHER_UNREACHED {
-        reached = (reached / each + 1u) * each;
+    while reached < end {
+        let last = reached + tile - 1u;
+        if conv_gather_term(reached / 4u, phase).x != CONV_GATHER_UNREACHED { break; }
+        if conv_gather_term(last / 4u, phase).x != CONV_GATHER_UNREACHED { break; }
+        reached += ((last / each + 1u) * each - reached) / tile * tile;
     }
     return reached;
+}
+
+// Where a workgroup's sums begin and end, in tiles of `tile` terms.
+fn conv_gather_depths(workgroup: vec3<u32>, grid: vec3<u32>, tile: u32, phase: vec2<u32>) -> vec2<u32> {
+    if PASS == CONV_WEIGHT_GRADIENT {
+        return part_of_sum(workgroup.z, grid.z, values.batch * values.out_height * values.out_width, tile);
+    }
+    return vec2<u32>(conv_gather_reached(0u, tile, phase), 4u * conv_gather_taps() * conv_gather_size().x);
 }

@@ -56,6 +56,7 @@ pub(super) static CONV_TILE: KernelSpec = KernelSpec {
         include_str!("../../shaders/conv_tile.wgsl"),
         include_str!("../../shaders/shared/part.wgsl"),
         include_str!("../../shaders/shared/conv.wgsl"),
+        include_str!("../../shaders/shared/conv_gather.wgsl"),
         include_str!("../../shaders/shared/conv_store.wgsl"),
         include_str!("../../shaders/shared/activation.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),

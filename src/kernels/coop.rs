@@ -36,8 +36,8 @@ impl CoopMatrices {
     /// The first for each type of operands of those that there are kernels for, `matrices`, in order of preference.
     pub(super) fn preferred(matrices: &[CooperativeMatrix], lanes: Option<u32>) -> Self {
         let Some(lanes) = lanes else { return Self::default() };
-        let first = |operands| matrices.iter().find(|matrix| matrix.operands == operands).copied();
-        Self { word: first(Scalar::F32), half: first(Scalar::F16), lanes }
+        let first = |element| matrices.iter().find(|matrix| matrix.operands == operands_of(element)).copied();
+        Self { word: first(Element::Word), half: first(Element::Half), lanes }
     }
 
     /// The tile for a product of `rows` x `columns`, `splits` being the number of terms of each sum where sums may be split;
@@ -61,11 +61,16 @@ impl CoopMatrices {
     }
 }
 
+/// The type of a matrix' operands that are stored as `element`.
+fn operands_of(element: Element) -> Scalar {
+    if element == Element::Half { Scalar::F16 } else { Scalar::F32 }
+}
+
 impl CoopTile {
     /// Every tile that this device computes from operands stored as `element`, none where it has no such matrices.
     #[must_use]
     pub fn available(gpu: &Gpu, element: Element) -> Vec<Self> {
-        let operands = if element == Element::Half { Scalar::F16 } else { Scalar::F32 };
+        let operands = operands_of(element);
         let lanes = gpu.fixed_subgroup_size().unwrap_or(INVOCATIONS);
         let matrices = gpu.cooperative_matrices().iter().filter(|matrix| matrix.operands == operands);
         matrices.flat_map(|matrix| Self::both(*matrix, lanes)).collect()

@@ -114,9 +114,13 @@ fn first<Case, Variant: Copy>(table: &[Row<Case, Variant>], case: &Case, otherwi
     table.iter().find(|row| (row.fits)(case)).map_or(otherwise, |row| row.variant)
 }
 
-/// Tiles of `side` x `side`.
-fn tiles(MatmulShape { m, n, .. }: MatmulShape, side: u32) -> u64 {
-    u64::from(m.div_ceil(side)) * u64::from(n.div_ceil(side))
+/// Tiles of `side` x `side` that a product of `rows` x `columns` has.
+fn tiles([rows, columns]: [usize; 2], side: usize) -> usize {
+    rows.div_ceil(side) * columns.div_ceil(side)
+}
+
+fn sides(of: &MatmulShape) -> [usize; 2] {
+    [of.m as usize, of.n as usize]
 }
 
 type MatmulRow = Row<MatmulShape, MatmulVariant>;
@@ -125,9 +129,9 @@ type MatmulRow = Row<MatmulShape, MatmulVariant>;
 static MATMUL_GPU: &[MatmulRow] = &[
     // 8 x 8 sums an invocation read a quarter of a word of workgroup memory for each multiply-add, half of what 4 x 4 do;
     // it pays once there is a tile for every multiprocessor.
-    Row { fits: |of| tiles(*of, 128) >= 128, variant: MatmulVariant::Block128 },
+    Row { fits: |of| tiles(sides(of), 128) >= 128, variant: MatmulVariant::Block128 },
     // Fewer tiles than multiprocessors, and depth enough for two parts of 128: weight gradients of narrow layers.
-    Row { fits: |of| tiles(*of, 64) < 128 && of.k >= 256, variant: MatmulVariant::Split },
+    Row { fits: |of| tiles(sides(of), 64) < 128 && of.k >= 256, variant: MatmulVariant::Split },
     Row { fits: |_| true, variant: MatmulVariant::Block64 },
 ];
 
@@ -164,7 +168,7 @@ impl ConvCase {
 
     /// Tiles of `side` x `side`.
     fn tiles(&self, side: usize) -> usize {
-        self.rows.div_ceil(side) * (4 * self.quads).div_ceil(side)
+        tiles([self.rows, 4 * self.quads], side)
     }
 }
 
