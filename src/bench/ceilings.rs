@@ -5,8 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::{
-    gpu::{Buffer, Dispatch, Element, Family, Gpu, GpuError, Profile, Recorder},
-    graph::Work,
+    gpu::{Buffer, Dispatch, Element, Family, Gpu, GpuError, Profile, Recorder, Work},
     kernels::{Stream, empty, peak_flops, stream},
 };
 

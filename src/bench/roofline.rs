@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    gpu::{Gpu, Profile, Span},
-    graph::{Mode as PlanMode, PlanStep, Schedule, Work},
+    gpu::{Gpu, Profile, Span, Work},
+    graph::{Mode as PlanMode, PlanStep, Schedule},
     nn::Model,
     noise::Mode,
     train::{Precision, RunConfig, TrainError},
@@ -14,7 +14,7 @@ use crate::{
 
 use super::{
     Bound, Ceilings, quantile,
-    runner::{Runner, prepared, update_work},
+    runner::{Runner, prepared},
     sorted,
 };
 
@@ -134,7 +134,7 @@ impl RooflineBench {
         let host_ms = runner.host_ms(self.seconds / 10.0)?;
         let times = if gpu.has_timestamps() { self.profile(gpu, &mut runner)? } else { Times::default() };
         let ceilings = before.best(&Ceilings::measure(gpu)?);
-        let update = update_work(&config, model.graph.layout().words());
+        let update = config.optimizer_config().work(model.graph.layout().words(), config.precision.element());
         let (kernels, steps) = lines(&schedule, update, &times, &ceilings);
         Ok(RooflineReport {
             adapter: gpu.adapter_name().to_owned(),

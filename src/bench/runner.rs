@@ -4,11 +4,10 @@ use std::time::Instant;
 
 use crate::{
     data::{Dataset, SampleShape, Split},
-    gpu::{Gpu, Profile, WORD_BYTES},
-    graph::{ValueShape, Work},
+    gpu::{Gpu, Profile},
+    graph::ValueShape,
     nn::Model,
     noise::philox,
-    optim::OptimizerKind,
     train::{Prepared, RunConfig, TrainError, Trainer},
 };
 
@@ -99,19 +98,4 @@ impl<'g> Runner<'g> {
         }
         Ok(results)
     }
-}
-
-/// The work of the update of `words` weights: it reads gradients, state and weights and writes state, weights and the noisy
-/// weights. Noise is not counted: its work is integers.
-pub(super) fn update_work(config: &RunConfig, words: usize) -> Work {
-    let of = config.optimizer_config();
-    // Operations of a weight, and f32 arenas read and written.
-    let (operations, arenas) = match of.kind {
-        // Without momentum there is no state to read.
-        OptimizerKind::Sgd if of.momentum == 0.0 => (4, 3),
-        OptimizerKind::Sgd => (7, 5),
-        OptimizerKind::Adam | OptimizerKind::AdamW => (16, 7),
-    };
-    let noisy = config.precision.element().words(words) as u64;
-    Work { flops: words as u64 * operations, bytes: (words as u64 * arenas + noisy) * WORD_BYTES }
 }

@@ -14,7 +14,7 @@ use crate::{
 
 use super::{
     median_error, quantile,
-    runner::{Runner, prepared, update_work},
+    runner::{Runner, prepared},
     sorted,
 };
 
@@ -123,7 +123,8 @@ impl StepBench {
         let host_ms = noisy.host_ms(self.seconds / 10.0)?;
         let kernels = self.kernels(gpu, &mut noisy)?;
         let schedule = Schedule::stored(&model.graph, batch, PlanMode::Train, self.config.precision.element())?;
-        let bytes = schedule.bytes() + update_work(&self.config, model.graph.layout().words()).bytes;
+        let bytes = schedule.bytes()
+            + self.config.optimizer_config().work(model.graph.layout().words(), self.config.precision.element()).bytes;
         let (noisy_ms, clean_ms, costs) = (sorted(noisy_ms), sorted(clean_ms), sorted(costs));
         let median_ms = quantile(&noisy_ms, 0.5);
         Ok(StepReport {

@@ -1,12 +1,14 @@
 //! `jostle plan`
 
 use jostle::{
-    graph::{Call, MatmulCall},
-    kernels::AdapterClass,
-    nn::Model,
-    optim::OptimizerKind,
+    data::DataSource,
+    gpu::{AdapterSummary, Launch},
+    graph::{Call, Loss, MatmulCall, Schedule, ValueShape},
+    kernels::Target,
+    nn::{self, Model},
+    optim::{OptimizerConfig, OptimizerKind},
     report::Table,
-    train::{Footprint, Precision},
+    train::{Footprint, Precision, TrainError},
 };
 use serde::Serialize;
 
@@ -17,7 +19,10 @@ use super::{CliError, Context, Exit, output::human_bytes};
 pub(super) struct Args {
     /// Model: mlp1, mlp2, mlp3, or widths such as mlp:784-500-10
     #[arg(long)]
-    model: Model,
+    model: String,
+    /// Data set whose shape and classes the model takes; without it the model's own
+    #[arg(long)]
+    data: Option<DataSource>,
     /// Samples a step
     #[arg(long, default_value_t = 128)]
     batch: usize,
@@ -27,25 +32,16 @@ pub(super) struct Args {
     /// Precision: f32, or f16 for activations and the weights that the network sees
     #[arg(long, default_value_t = Precision::F32)]
     precision: Precision,
+    /// Plan for a described GPU instead of the adapter at hand
+    #[arg(long, value_enum)]
+    gpu: Option<Described>,
 }
 
-#[derive(Serialize)]
-struct Step {
-    name: String,
-    kind: &'static str,
-    shape: String,
-    mflop: f64,
-}
-
-#[derive(Serialize)]
-struct Output<'a> {
-    model: &'a str,
-    batch: usize,
-    parameters: usize,
-    steps: Vec<Step>,
-    footprint: &'a Footprint,
-    adapter: Option<String>,
-    does_not_fit: Option<String>,
+/// GPUs that are only described.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Described {
+    /// 128 multiprocessors, subgroups of 32, 48 KiB of workgroup memory
+    Generic,
 }
 
 /// Kind and sizes of a call.
@@ -78,56 +74,180 @@ fn describe(call: &Call, batch: usize) -> (&'static str, String) {
     }
 }
 
-fn step(name: &str, call: &Call, batch: usize) -> Step {
-    let (kind, shape) = describe(call, batch);
-    Step { name: name.to_owned(), kind, shape, mflop: 1e-6 * call.flops() as f64 }
+/// A dispatch of a step.
+#[derive(Serialize)]
+struct Line {
+    step: String,
+    kind: &'static str,
+    shape: String,
+    kernel: &'static str,
+    workgroups: [u32; 3],
+    /// Of a workgroup.
+    threads: u32,
+    chain: u64,
+    flops: u64,
+    bytes: u64,
 }
 
-pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let (mut footprint, schedule) = Footprint::new(&args.model, args.batch, args.optimizer, args.precision.element())?;
-    // A plan needs no adapter; where there is one, it decides on the products' variants, and may not hold it all.
-    let adapter = context.adapter.find().ok();
-    if let Some(adapter) = &adapter {
-        footprint = footprint.with_scratch(schedule.scratch_words(AdapterClass::of_adapter(adapter))?);
+#[derive(Serialize)]
+struct Output<'a> {
+    model: &'a str,
+    batch: usize,
+    parameters: usize,
+    target: &'a str,
+    dispatches: Vec<Line>,
+    footprint: &'a Footprint,
+    does_not_fit: Option<String>,
+}
+
+impl Line {
+    fn new([step, shape]: [String; 2], kind: &'static str, launch: &Launch) -> Self {
+        Self {
+            step,
+            kind,
+            shape,
+            kernel: launch.spec.entry,
+            workgroups: launch.grid.0,
+            threads: launch.threads,
+            chain: launch.chain,
+            flops: launch.work.flops,
+            bytes: launch.work.bytes,
+        }
     }
-    let mut steps: Vec<_> = schedule.steps.iter().map(|s| step(&s.name, &s.call, args.batch)).collect();
-    steps.push(Step {
-        name: "update and next noise".to_owned(),
-        kind: "update",
-        shape: format!("{} parameters", args.model.graph.layout().parameters()),
-        mflop: 0.0,
-    });
-    let rows = steps.iter().enumerate().map(|(index, step)| {
-        let mflop = if step.mflop > 0.0 { format!("{:.2}", step.mflop) } else { String::new() };
-        vec![index.to_string(), step.name.clone(), step.kind.to_owned(), step.shape.clone(), mflop]
-    });
-    let title = format!("{}, batch {}: one training step", args.model, args.batch);
-    let mut text = Table::new(&title, &["#", "step", "kernel", "shape", "MFLOP"], rows.collect()).to_text();
+
+    fn workgroups(&self) -> u64 {
+        self.workgroups.iter().map(|side| u64::from(*side)).product()
+    }
+
+    fn row(&self, number: usize) -> Vec<String> {
+        let filled = |value: u64| if value > 0 { format!("{:.2}", 1e-6 * value as f64) } else { String::new() };
+        vec![
+            number.to_string(),
+            self.step.clone(),
+            self.kind.to_owned(),
+            self.shape.clone(),
+            self.kernel.to_owned(),
+            self.workgroups().to_string(),
+            self.threads.to_string(),
+            self.chain.to_string(),
+            filled(self.flops),
+            filled(self.bytes),
+        ]
+    }
+}
+
+/// What the plan is for: the described GPU, else the adapter at hand, else a generic one.
+struct Device {
+    name: String,
+    target: Target,
+    adapter: Option<AdapterSummary>,
+}
+
+impl Device {
+    fn new(context: &Context, described: Option<Described>) -> Self {
+        let adapter = if described.is_none() { context.adapter.find().ok() } else { None };
+        match adapter {
+            Some(adapter) => {
+                let target = Target::of_adapter(&adapter);
+                Self { name: adapter.name.clone(), target, adapter: Some(adapter) }
+            }
+            None => Self { name: "a generic GPU".to_owned(), target: Target::GENERIC, adapter: None },
+        }
+    }
+
+    /// Which dispatches leave multiprocessors idle, where their number is known.
+    fn idle(&self, lines: &[Line]) -> Option<String> {
+        let known = self.target == Target::GENERIC;
+        let idle = lines.iter().filter(|line| line.workgroups() < Target::MULTIPROCESSORS).count();
+        let all = Target::MULTIPROCESSORS;
+        known
+            .then(|| format!("{idle} of {} dispatches have fewer workgroups than {all} multiprocessors\n", lines.len()))
+    }
+}
+
+/// The model, built for the data set that is named, and the shape of a sample.
+fn model(args: &Args) -> Result<(Model, [usize; 3]), TrainError> {
+    let Some(data) = &args.data else {
+        let model: Model = args.model.parse()?;
+        let [height, width, channels] = match model.graph.shape(model.graph.input()) {
+            ValueShape::Features(features) => [1, features, 1],
+            image @ ValueShape::Image { .. } => image.image().unwrap_or_default(),
+        };
+        return Ok((model, [channels, height, width]));
+    };
+    let (shape, classes) = match data.known_shape() {
+        Some(known) => known,
+        None => {
+            let train = data.load()?.train;
+            (train.shape, train.classes)
+        }
+    };
+    let sample = [shape.channels, shape.height, shape.width];
+    let input = ValueShape::Image { channels: shape.channels, height: shape.height, width: shape.width };
+    Ok((Model::build(&args.model, &nn::Target { input, classes })?, sample))
+}
+
+/// Every dispatch of a training step, the update with the next noise last.
+fn lines(
+    args: &Args,
+    model: &Model,
+    schedule: &Schedule,
+    device: &Device,
+    sample: [usize; 3],
+) -> Result<Vec<Line>, TrainError> {
+    let mut lines = Vec::new();
+    for planned in schedule.launches(&device.target, Loss::Nll, sample)? {
+        let step = &schedule.steps[planned.step];
+        let (kind, shape) = describe(&step.call, args.batch);
+        lines.push(Line::new([step.name.clone(), shape], kind, &planned.launch));
+    }
+    let config = OptimizerConfig { kind: args.optimizer, ..OptimizerConfig::default() };
+    let words = model.graph.layout().words();
+    for launch in config.launches(&device.target, words, args.precision.element())? {
+        let shape = format!("{} parameters", model.graph.layout().parameters());
+        lines.push(Line::new(["update and next noise".to_owned(), shape], "update", &launch));
+    }
+    Ok(lines)
+}
+
+fn memory(footprint: &Footprint) -> String {
     let mut rows: Vec<_> = footprint
         .arenas
         .iter()
         .map(|(name, bytes)| vec![name.clone(), bytes.to_string(), human_bytes(*bytes)])
         .collect();
     rows.push(vec!["total".to_owned(), footprint.total_bytes.to_string(), human_bytes(footprint.total_bytes)]);
-    text.push('\n');
-    text.push_str(&Table::new("Memory", &["arena", "bytes", ""], rows).to_text());
-    text.push_str(&format!(
-        "\nactivations alive at once: {} (no placement can do with less)\n",
-        human_bytes(footprint.activations_lower_bound_bytes)
-    ));
-    let does_not_fit = adapter.as_ref().and_then(|adapter| footprint.excess(adapter.limits()));
-    match (&adapter, &does_not_fit) {
-        (Some(adapter), None) => text.push_str(&format!("fits {}\n", adapter.name)),
-        (Some(adapter), Some(excess)) => text.push_str(&format!("does not fit {}: {excess}\n", adapter.name)),
-        (None, _) => text.push_str("no adapter here to hold it against\n"),
-    }
+    let table = Table::new("Memory", &["arena", "bytes", ""], rows).to_text();
+    let alive = human_bytes(footprint.activations_lower_bound_bytes);
+    format!("\n{table}\nactivations alive at once: {alive} (no placement can do with less)\n")
+}
+
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    let device = Device::new(context, args.gpu);
+    let (model, sample) = model(args)?;
+    let (footprint, schedule) = Footprint::new(&model, args.batch, args.optimizer, args.precision.element())?;
+    let footprint = footprint.with_scratch(schedule.scratch_words(device.target.class)?);
+    let dispatches = lines(args, &model, &schedule, &device, sample)?;
+    let title = format!("{model}, batch {}: the dispatches of one training step on {}", args.batch, device.name);
+    let headers = ["#", "step", "call", "shape", "kernel", "workgroups", "threads", "chain", "Mflop", "MB"];
+    let rows = dispatches.iter().enumerate().map(|(number, line)| line.row(number)).collect();
+    let mut text = Table::new(&title, &headers, rows).to_text();
+    text.push_str("threads: of a workgroup; chain: rounds that one invocation does one after the other\n");
+    text.push_str(&device.idle(&dispatches).unwrap_or_default());
+    text.push_str(&memory(&footprint));
+    let does_not_fit = device.adapter.as_ref().and_then(|adapter| footprint.excess(adapter.limits()));
+    text.push_str(&match (&device.adapter, &does_not_fit) {
+        (Some(adapter), None) => format!("fits {}\n", adapter.name),
+        (Some(adapter), Some(excess)) => format!("does not fit {}: {excess}\n", adapter.name),
+        (None, _) => "no adapter to check it against\n".to_owned(),
+    });
     let output = Output {
-        model: &args.model.description,
+        model: &model.description,
         batch: args.batch,
-        parameters: args.model.graph.layout().parameters(),
-        steps,
+        parameters: model.graph.layout().parameters(),
+        target: &device.name,
+        dispatches,
         footprint: &footprint,
-        adapter: adapter.map(|adapter| adapter.name),
         does_not_fit,
     };
     context.print(&output, &text)?;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{DataError, Split, cifar, digits, folder, idx};
+use super::{DataError, SampleShape, Split, cifar, digits, folder, idx};
 
 /// The environment variable with a folder of data sets, each in a folder of its name.
 const ROOT_VARIABLE: &str = "JOSTLE_DATA";
@@ -104,6 +104,19 @@ impl DataSource {
     /// What can be named.
     pub const CHOICES: &'static str =
         "digits, mnist, fashion-mnist, cifar10, cifar100, idx:DIR, cifar:DIR, folder:DIR or folder:DIR@HxW";
+
+    /// Shape of a sample and number of classes, where the name alone says them; the others have to be read.
+    #[must_use]
+    pub fn known_shape(&self) -> Option<(SampleShape, usize)> {
+        let image = |channels, side| SampleShape { channels, height: side, width: side };
+        match self {
+            Self::Digits => Some((image(1, 8), 10)),
+            Self::Mnist | Self::FashionMnist => Some((image(1, 28), 10)),
+            Self::Cifar10 => Some((image(3, 32), 10)),
+            Self::Cifar100 => Some((image(3, 32), 100)),
+            Self::Idx(_) | Self::Cifar(_) | Self::Folder { .. } => None,
+        }
+    }
 
     /// Reads the data set into memory.
     ///

@@ -18,7 +18,7 @@ pub use adapter::{ADAPTER_VARIABLE, AdapterChoice, AdapterSummary, list_adapters
 pub use buffer::{Buffer, View};
 pub use cooperative::{CooperativeMatrix, Scalar};
 pub use device::{Family, Gpu, Limits};
-pub use dispatch::{Dispatch, Grid};
+pub use dispatch::{Dispatch, Grid, Launch, Work};
 pub use element::{Element, ElementTypes};
 pub use error::GpuError;
 pub use kernel::{Access, Kernel, KernelSpec};

@@ -10,6 +10,7 @@ mod call;
 mod error;
 mod forward;
 mod fuse;
+mod launch;
 mod layers;
 pub mod memory;
 mod op;
@@ -24,8 +25,8 @@ pub use call::{
     Tensor,
 };
 pub use error::GraphError;
+pub use launch::PlannedLaunch;
 pub use op::{BatchNormOp, Graph, Node, NormOp, Op, Param, ParamId, ParamInit, ParamRole, Stat, StatId, ValueId};
 pub use plan::{BatchInfo, DataViews, Plan, TangentArenas};
 pub use schedule::{Loss, Mode, Schedule};
 pub use shape::ValueShape;
-pub use work::Work;

@@ -1,7 +1,7 @@
 //! What the dispatches of a schedule have to do at least: operations and bytes.
 
 use crate::{
-    gpu::WORD_BYTES,
+    gpu::{WORD_BYTES, Work},
     kernels::{Activation, ConvPass, Elementwise, MatmulLayout},
 };
 
@@ -9,25 +9,6 @@ use super::{
     call::{BatchNormCall, BatchNormGradientCall, Call, ConvCall, MatmulCall, PlanStep, SlotId, Tensor},
     schedule::Schedule,
 };
-
-/// Work.
-///
-/// Products count two operations a multiply-add of their definition, whatever a variant such as Winograd's saves; other
-/// kernels those of the formula in their header, a function such as the exponential as one. Bytes are those of each
-/// operand once, of a result that is added to twice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Work {
-    /// Floating-point operations.
-    pub flops: u64,
-    /// Bytes read and written.
-    pub bytes: u64,
-}
-
-impl std::iter::Sum for Work {
-    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
-        all.fold(Self::default(), |sum, of| Self { flops: sum.flops + of.flops, bytes: sum.bytes + of.bytes })
-    }
-}
 
 impl Call {
     /// Which product of a layer it is, with the window of a convolution; `None` for all other calls.

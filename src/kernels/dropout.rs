@@ -1,8 +1,8 @@
 //! Dropout, forward and backward alike: the host side of `shaders/dropout.wgsl`.
 
-use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View};
+use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, Recorder, View};
 
-use super::{WORKGROUP, WORKGROUP_SIZE, flag, index_u32};
+use super::{Target, flag, index_u32};
 
 pub(super) static DROPOUT: KernelSpec = KernelSpec {
     entry: "dropout",
@@ -36,6 +36,11 @@ pub struct Dropout {
 }
 
 impl Dropout {
+    /// What a dropout of `count` elements launches.
+    pub(crate) fn launch(target: &Target, count: usize, accumulate: bool) -> Result<Launch, GpuError> {
+        target.launch(&DROPOUT, &[flag("ACCUMULATE", accumulate)], count.div_ceil(4))
+    }
+
     /// Plans `output (+)= input mask / (1 - probability)`; shapes [count].
     ///
     /// # Errors
@@ -63,9 +68,8 @@ impl Dropout {
             seed_low: 0,
             seed_high: 0,
         };
-        let grid = gpu.grid_1d(kernel, output.len().div_ceil(4), WORKGROUP_SIZE)?;
-        let constants = [WORKGROUP, flag("ACCUMULATE", accumulate)];
-        Ok(Self { dispatch: gpu.dispatch(&DROPOUT, &constants, grid, &[input, output], &[])?, values })
+        let launch = Self::launch(&Target::of(gpu), output.len(), accumulate)?;
+        Ok(Self { dispatch: gpu.bind(&launch, &[input, output], &[])?, values })
     }
 
     /// Records the dropout of a step.

@@ -28,7 +28,7 @@ impl EffectiveWeights {
             let views = [&weights.part(start, len)?, &gpu.unused(0)?, &arena.effective_part(start, len)?];
             elementwise(gpu, Elementwise::Copy, views, false)
         };
-        Ok(Self(Plan::Cast(arena_parts(gpu, weights.len()).map(cast).collect::<Result<_, _>>()?)))
+        Ok(Self(Plan::Cast(arena_parts(gpu.limits(), weights.len()).map(cast).collect::<Result<_, _>>()?)))
     }
 
     /// Records it.

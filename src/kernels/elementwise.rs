@@ -1,8 +1,8 @@
 //! Elementwise steps outside of a product's epilogue: the host side of `shaders/elementwise.wgsl`.
 
-use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, View};
+use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, View};
 
-use super::{Activation, WORKGROUP, WORKGROUP_SIZE, flag, index_u32};
+use super::{Activation, Target, flag, index_u32};
 
 pub(super) static ELEMENTWISE: KernelSpec = KernelSpec {
     entry: "elementwise",
@@ -33,6 +33,26 @@ pub enum Elementwise {
     ActivationCurvature(Activation),
 }
 
+impl Elementwise {
+    /// What a step over `count` elements launches.
+    pub(crate) fn launch(self, target: &Target, count: usize, accumulate: bool) -> Result<Launch, GpuError> {
+        let (code, activation) = match self {
+            Self::Activate(activation) => (0, activation),
+            Self::ActivationGradient(activation) => (1, activation),
+            Self::Add => (2, Activation::Identity),
+            Self::Copy => (3, Activation::Identity),
+            Self::Multiply => (4, Activation::Identity),
+            Self::ActivationCurvature(activation) => (5, activation),
+        };
+        let constants = [
+            ("OPERATION", f64::from(code)),
+            ("ACTIVATION", f64::from(activation.code())),
+            flag("ACCUMULATE", accumulate),
+        ];
+        target.launch(&ELEMENTWISE, &constants, count)
+    }
+}
+
 /// Plans an elementwise step; with `accumulate` it adds to what output holds.
 ///
 /// Shapes: all `[count]`. `right` is not read by `Activate` and `Copy`: pass any view.
@@ -45,25 +65,11 @@ pub fn elementwise(
     [left, right, output]: [&View; 3],
     accumulate: bool,
 ) -> Result<Dispatch, GpuError> {
-    let (code, activation) = match operation {
-        Elementwise::Activate(activation) => (0, activation),
-        Elementwise::ActivationGradient(activation) => (1, activation),
-        Elementwise::Add => (2, Activation::Identity),
-        Elementwise::Copy => (3, Activation::Identity),
-        Elementwise::Multiply => (4, Activation::Identity),
-        Elementwise::ActivationCurvature(activation) => (5, activation),
-    };
     let count = index_u32(ELEMENTWISE.entry, &[output.len()])?;
     left.expect_len(ELEMENTWISE.entry, "left", output.len())?;
     if !matches!(operation, Elementwise::Activate(_) | Elementwise::Copy) {
         right.expect_len(ELEMENTWISE.entry, "right", output.len())?;
     }
-    let constants = [
-        WORKGROUP,
-        ("OPERATION", f64::from(code)),
-        ("ACTIVATION", f64::from(activation.code())),
-        flag("ACCUMULATE", accumulate),
-    ];
-    let grid = gpu.grid_1d(ELEMENTWISE.entry, output.len(), WORKGROUP_SIZE)?;
-    gpu.dispatch(&ELEMENTWISE, &constants, grid, &[left, right, output], bytemuck::bytes_of(&count))
+    let launch = operation.launch(&Target::of(gpu), output.len(), accumulate)?;
+    gpu.bind(&launch, &[left, right, output], bytemuck::bytes_of(&count))
 }

@@ -1,8 +1,8 @@
 //! Images to rows of features and back: the host side of `shaders/flatten.wgsl`.
 
-use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, View};
+use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, View};
 
-use super::{WORKGROUP, WORKGROUP_SIZE, flag, index_u32, padded_channels};
+use super::{Target, flag, index_u32, padded_channels};
 
 pub(super) static FLATTEN: KernelSpec = KernelSpec {
     entry: "flatten",
@@ -10,6 +10,18 @@ pub(super) static FLATTEN: KernelSpec = KernelSpec {
     bindings: &[("input", Access::Real), ("output", Access::Real)],
     immediate_bytes: 16,
 };
+
+/// What [`flatten`] launches.
+pub(crate) fn flatten_launch(
+    target: &Target,
+    [batch, pixels, channels]: [usize; 3],
+    back: bool,
+    accumulate: bool,
+) -> Result<Launch, GpuError> {
+    let per_pixel = if back { padded_channels(channels) } else { channels };
+    let constants = [flag("BACK", back), flag("ACCUMULATE", accumulate)];
+    target.launch(&FLATTEN, &constants, batch * pixels * per_pixel)
+}
 
 /// Plans the rows [batch, channels * pixels] of images [batch, pixels, padded channels], or with `back` the images of rows.
 ///
@@ -28,8 +40,7 @@ pub fn flatten(
     let (image, rows) = if back { (output, input) } else { (input, output) };
     image.expect_len(kernel, "image", batch * pixels * stride)?;
     rows.expect_len(kernel, "rows", batch * pixels * channels)?;
-    let constants = [WORKGROUP, flag("BACK", back), flag("ACCUMULATE", accumulate)];
-    let grid = gpu.grid_1d(kernel, output.len(), WORKGROUP_SIZE)?;
+    let launch = flatten_launch(&Target::of(gpu), [batch, pixels, channels], back, accumulate)?;
     let immediates = [batch, pixels, channels, stride].map(|side| side as u32);
-    gpu.dispatch(&FLATTEN, &constants, grid, &[input, output], bytemuck::cast_slice(&immediates))
+    gpu.bind(&launch, &[input, output], bytemuck::cast_slice(&immediates))
 }

@@ -1,8 +1,8 @@
 //! A batch from the resident bytes, augmented and normalised: the host side of `shaders/gather.wgsl`.
 
-use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View};
+use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, Recorder, View};
 
-use super::{WORKGROUP, WORKGROUP_SIZE, flag, index_u32, padded_channels};
+use super::{Target, flag, index_u32, padded_channels};
 
 pub(super) static GATHER: KernelSpec = KernelSpec {
     entry: "gather",
@@ -86,6 +86,18 @@ pub struct Gather {
 }
 
 impl Gather {
+    /// What the gather of a batch of samples of `pixels` pixels launches.
+    pub(crate) fn launch(
+        target: &Target,
+        [batch, pixels]: [usize; 2],
+        planar: bool,
+        augment: Augmentation,
+    ) -> Result<Launch, GpuError> {
+        let constants =
+            [flag("PLANAR", planar), flag("AUGMENT", augment.is_active()), flag("REFLECT", augment.reflect)];
+        target.launch(&GATHER, &constants, batch * pixels)
+    }
+
     /// Plans a gather of samples [channels, height, width]; `planar` keeps their order of elements, else they become
     /// channel-last images.
     ///
@@ -126,11 +138,9 @@ impl Gather {
             seed_low: augment.seed as u32,
             seed_high: (augment.seed >> 32) as u32,
         };
-        let grid = gpu.grid_1d(kernel, batch * height * width, WORKGROUP_SIZE)?;
-        let constants =
-            [WORKGROUP, flag("PLANAR", planar), flag("AUGMENT", augment.is_active()), flag("REFLECT", augment.reflect)];
+        let launch = Self::launch(&Target::of(gpu), [batch, height * width], planar, augment)?;
         let bound = [views.pixels, views.indices, views.ids, views.normalisation, views.output];
-        Ok(Self { dispatch: gpu.dispatch(&GATHER, &constants, grid, &bound, &[])?, values })
+        Ok(Self { dispatch: gpu.bind(&launch, &bound, &[])?, values })
     }
 
     /// Records the batch of `valid` samples from position `first` on, augmented as in `epoch`.

@@ -30,6 +30,7 @@ mod select;
 mod softmax_nll;
 mod split_sum;
 mod sweep;
+mod target;
 mod update_adam;
 mod update_sgd;
 mod winograd;
@@ -66,6 +67,7 @@ pub use pool::{Pool, PoolShape, pool, pool_gradient, pool_select};
 pub use select::{AdapterClass, conv_variant, matmul_variant};
 pub use softmax_nll::{LossBuffers, LossKernel, LossTerms, softmax_nll};
 pub use sweep::{NoiseRange, NoiseStep, Sweep};
+pub use target::Target;
 pub use update_adam::{AdamStep, UpdateAdam};
 pub use update_sgd::{SgdStep, UpdateSgd};
 
@@ -137,10 +139,10 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
 const WORKGROUP_SIZE: usize = 64;
 
 /// Parts (first word, words) of an arena that each fit a binding.
-fn arena_parts(gpu: &crate::gpu::Gpu, words: usize) -> impl Iterator<Item = (usize, usize)> {
+fn arena_parts(limits: crate::gpu::Limits, words: usize) -> impl Iterator<Item = (usize, usize)> {
     // Pairs of blocks, so that parts of f16 arenas are aligned too.
     let block = 2 * crate::gpu::ALIGNMENT_WORDS;
-    let most = (gpu.limits().binding_bytes / crate::gpu::WORD_BYTES) as usize / block * block;
+    let most = (limits.binding_bytes / crate::gpu::WORD_BYTES) as usize / block * block;
     (0..words).step_by(most.max(block)).map(move |start| (start, most.min(words - start)))
 }
 

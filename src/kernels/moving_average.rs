@@ -24,7 +24,7 @@ impl MovingAverage {
         let entry = MOVING_AVERAGE.entry;
         average.view().expect_len(entry, "average", input.len())?;
         let kernel = gpu.kernel(&MOVING_AVERAGE, &[WORKGROUP])?;
-        let dispatches = arena_parts(gpu, input.len()).map(|(start, words)| {
+        let dispatches = arena_parts(gpu.limits(), input.len()).map(|(start, words)| {
             let grid = gpu.grid_1d(entry, words / 4, WORKGROUP_SIZE)?;
             let values = [(words / 4) as u32, ((1.0 - decay) as f32).to_bits()];
             let views = [&input.part(start, words)?, &average.part(start, words)?];

@@ -28,7 +28,7 @@ impl Norms {
     /// As [`Gpu::buffer`], and where the kernel does not compile.
     pub fn new(gpu: &Gpu, arena: &Buffer) -> Result<Self, GpuError> {
         let kernel = gpu.kernel(&NORMS, &[WORKGROUP])?;
-        let parts: Vec<_> = arena_parts(gpu, arena.len()).collect();
+        let parts: Vec<_> = arena_parts(gpu.limits(), arena.len()).collect();
         let partials = gpu.buffer("norm partials", parts.len() * PARTIALS * 2)?;
         let grid = gpu.grid_1d(NORMS.entry, PARTIALS, WORKGROUP_SIZE)?;
         let mut dispatches = Vec::with_capacity(parts.len());

@@ -2,7 +2,7 @@
 
 use crate::gpu::{Access, Gpu, GpuError, KernelSpec, Recorder};
 
-use super::{Arena, Constant, FilterNorms, NoiseRange, NoiseStep, Sweep, WORKGROUP, flag};
+use super::{Arena, Constant, FilterNorms, NoiseRange, NoiseStep, Sweep, flag};
 
 pub(super) static PERTURB: KernelSpec = KernelSpec {
     entry: "perturb",
@@ -39,10 +39,8 @@ impl Perturb {
     pub fn new(gpu: &Gpu, arena: &Arena, noise: u32, filter_scaled: bool) -> Result<Self, GpuError> {
         let norms = FilterNorms::new(gpu, arena)?;
         let tables = [&arena.blocks.view(), &norms.by_tensor.view(), &norms.norms.view()];
-        let constants: [&[Constant]; 2] = [
-            &[WORKGROUP, ("NOISE", 0.0)],
-            &[WORKGROUP, ("NOISE", f64::from(noise)), flag("FILTER_SCALED", filter_scaled)],
-        ];
+        let constants: [&[Constant]; 2] =
+            [&[("NOISE", 0.0)], &[("NOISE", f64::from(noise)), flag("FILTER_SCALED", filter_scaled)]];
         let sweep = Sweep::new(gpu, &PERTURB, constants, &[&arena.weights], arena, &tables)?;
         Ok(Self { sweep, norms, filter_scaled })
     }

@@ -1,8 +1,8 @@
 //! 2-d pools: the host side of `shaders/pool.wgsl` and `shaders/pool_gradient.wgsl`.
 
-use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, View};
+use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, View};
 
-use super::{Activation, ConvOptions, WORKGROUP, WORKGROUP_SIZE, flag, index_u32, padded_channels};
+use super::{Activation, ConvOptions, Target, flag, index_u32, padded_channels};
 
 pub(super) static POOL: KernelSpec = KernelSpec {
     entry: "pool",
@@ -160,7 +160,61 @@ impl PoolShape {
     fn words(&self, [height, width]: [u32; 2]) -> usize {
         self.batch as usize * height as usize * width as usize * self.quads as usize * 4
     }
+
+    /// Pixels that a window holds at most.
+    fn window(&self, kind: &Pool) -> usize {
+        let side = |axis: usize| match kind {
+            Pool::AdaptiveAverage { .. } => most_shared(self.input[axis], self.output[axis]),
+            Pool::Max { .. } | Pool::Average { .. } => self.kernel[axis],
+        };
+        side(0) as usize * side(1) as usize
+    }
+
+    /// Windows that a pixel of the input lies in at most.
+    fn overlap(&self, kind: &Pool) -> usize {
+        let side = |axis: usize| match kind {
+            Pool::AdaptiveAverage { .. } => most_shared(self.output[axis], self.input[axis]),
+            Pool::Max { .. } | Pool::Average { .. } => self.kernel[axis].div_ceil(self.stride[axis]),
+        };
+        side(0) as usize * side(1) as usize
+    }
+
+    fn launch(&self, target: &Target, mode: f64, accumulate: bool) -> Result<Launch, GpuError> {
+        let constants = [("MODE", mode), flag("ACCUMULATE", accumulate)];
+        target.launch(&POOL, &constants, self.words(self.output) / 4)
+    }
+
+    /// What [`pool`] launches.
+    pub(crate) fn pool_launch(&self, target: &Target, kind: &Pool, accumulate: bool) -> Result<Launch, GpuError> {
+        Ok(self.launch(target, kind.mode(), accumulate)?.chained(self.window(kind)))
+    }
+
+    /// What [`pool_select`] launches.
+    pub(crate) fn select_launch(&self, target: &Target, accumulate: bool) -> Result<Launch, GpuError> {
+        self.launch(target, SELECTION, accumulate)
+    }
+
+    /// What [`pool_gradient`] launches.
+    pub(crate) fn gradient_launch(
+        &self,
+        target: &Target,
+        kind: &Pool,
+        activation: Activation,
+        accumulate: bool,
+    ) -> Result<Launch, GpuError> {
+        let constants =
+            [("MODE", kind.mode()), ("ACTIVATION", f64::from(activation.code())), flag("ACCUMULATE", accumulate)];
+        Ok(target.launch(&POOL_GRADIENT, &constants, self.words(self.input) / 4)?.chained(self.overlap(kind)))
+    }
 }
+
+/// Of `length` shared out over `windows` that may overlap, what one takes at most.
+fn most_shared(length: u32, windows: u32) -> u32 {
+    length.div_ceil(windows) + u32::from(!length.is_multiple_of(windows))
+}
+
+/// The mode of a forward pass that takes what a max pool chose.
+const SELECTION: f64 = 3.0;
 
 /// Plans a pool forward. `chosen` [as output] is written by a max pool and not used by the others.
 ///
@@ -176,7 +230,7 @@ pub fn pool(
     chosen: Option<&View>,
     accumulate: bool,
 ) -> Result<Dispatch, GpuError> {
-    plan_pool(gpu, kind.mode(), shape, [input, output], chosen, accumulate)
+    plan_pool(gpu, &shape.pool_launch(&Target::of(gpu), kind, accumulate)?, shape, [input, output], chosen)
 }
 
 /// Plans `output[o] (+)= input[chosen[o]]`: a max pool's derivative applied forward.
@@ -190,16 +244,15 @@ pub fn pool_select(
     chosen: &View,
     accumulate: bool,
 ) -> Result<Dispatch, GpuError> {
-    plan_pool(gpu, 3.0, shape, [input, output], Some(chosen), accumulate)
+    plan_pool(gpu, &shape.select_launch(&Target::of(gpu), accumulate)?, shape, [input, output], Some(chosen))
 }
 
 fn plan_pool(
     gpu: &Gpu,
-    mode: f64,
+    launch: &Launch,
     shape: &PoolShape,
     [input, output]: [&View; 2],
     chosen: Option<&View>,
-    accumulate: bool,
 ) -> Result<Dispatch, GpuError> {
     let kernel = POOL.entry;
     let count = shape.words(shape.output);
@@ -207,10 +260,8 @@ fn plan_pool(
     output.expect_len(kernel, "output", count)?;
     chosen.map_or(Ok(()), |chosen| chosen.expect_len(kernel, "chosen", count))?;
     let unused = gpu.unused(0)?;
-    let constants = [WORKGROUP, ("MODE", mode), flag("ACCUMULATE", accumulate)];
-    let grid = gpu.grid_1d(kernel, count / 4, WORKGROUP_SIZE)?;
     let views = [input, output, chosen.unwrap_or(&unused)];
-    gpu.dispatch(&POOL, &constants, grid, &views, bytemuck::bytes_of(shape))
+    gpu.bind(launch, &views, bytemuck::bytes_of(shape))
 }
 
 /// Plans a pool backward; `saved` carries an activation whose derivative goes in with what it saved of the pool's input.
@@ -236,14 +287,8 @@ pub fn pool_gradient(
     saved.map_or(Ok(()), |(_, saved)| saved.expect_len(kernel, "saved", count))?;
     let unused = [gpu.unused(0)?, gpu.unused(1)?];
     let activation = saved.map_or(Activation::Identity, |(activation, _)| activation);
-    let constants = [
-        WORKGROUP,
-        ("MODE", kind.mode()),
-        ("ACTIVATION", f64::from(activation.code())),
-        flag("ACCUMULATE", accumulate),
-    ];
-    let grid = gpu.grid_1d(kernel, count / 4, WORKGROUP_SIZE)?;
+    let launch = shape.gradient_launch(&Target::of(gpu), kind, activation, accumulate)?;
     let saved = saved.map_or(&unused[1], |(_, saved)| saved);
     let views = [grad_output, chosen.unwrap_or(&unused[0]), saved, grad_input];
-    gpu.dispatch(&POOL_GRADIENT, &constants, grid, &views, bytemuck::bytes_of(shape))
+    gpu.bind(&launch, &views, bytemuck::bytes_of(shape))
 }

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::gpu::{ALIGNMENT_WORDS, Buffer, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View};
+use crate::gpu::{ALIGNMENT_WORDS, Buffer, Dispatch, Gpu, GpuError, KernelSpec, Launch, Recorder, View};
 
-use super::{Arena, Constant, WORKGROUP_SIZE, arena_parts};
+use super::{Arena, Constant, Target, WORKGROUP_SIZE, arena_parts, flag};
 
 /// Elements that one Philox call serves.
 const OCTET: usize = 8;
@@ -50,6 +50,27 @@ struct Part {
     noisy: Dispatch,
 }
 
+/// What a sweep over `words` elements of an arena launches: for each part that fits a binding the range of its elements and
+/// the launch.
+pub(super) fn sweep_launches(
+    target: &Target,
+    spec: &'static KernelSpec,
+    constants: &[Constant],
+    words: usize,
+) -> Result<Vec<(Range<usize>, Launch)>, GpuError> {
+    let launch = |(first, len): (usize, usize)| {
+        let launch = target.launch(spec, constants, len / OCTET / OCTETS_PER_INVOCATION)?;
+        Ok((first..first + len, launch.chained(OCTETS_PER_INVOCATION)))
+    };
+    arena_parts(target.limits, words).map(launch).collect()
+}
+
+/// The overrides of an optimizer's update: `noise` is the distribution's code; with `scaled` gradients are multiplied by the
+/// factor of the arena's `scaling`.
+pub(super) fn update_constants(noise: u32, scaled: bool) -> [Constant; 2] {
+    [("NOISE", f64::from(noise)), flag("SCALED", scaled)]
+}
+
 /// A kernel over whole arenas, with and without noise.
 #[derive(Debug)]
 pub struct Sweep {
@@ -59,7 +80,8 @@ pub struct Sweep {
 
 impl Sweep {
     /// Binds `arenas` (f32, as long as the weights), then `weights_eff`, in as few parts as the adapter's binding limit
-    /// allows, then `tables` whole; `clean` and `noisy` are the overrides without and with noise.
+    /// allows, then `tables` whole; `clean` and `noisy` are the overrides without and with noise, that
+    /// of the workgroup's size left out.
     ///
     /// # Errors
     /// As [`Gpu::dispatch`]; [`GpuError::Grid`] past the adapter's grid.
@@ -72,16 +94,17 @@ impl Sweep {
         tables: &[&View],
     ) -> Result<Self, GpuError> {
         let block = |element: usize| (element / ALIGNMENT_WORDS) as u32;
+        let launches = |constants| sweep_launches(&Target::of(gpu), spec, constants, arena.layout.words());
         let mut parts = Vec::new();
-        for (first, len) in arena_parts(gpu, arena.layout.words()) {
+        for ((elements, clean), (_, noisy)) in launches(clean)?.into_iter().zip(launches(noisy)?) {
+            let (first, len) = (elements.start, elements.len());
             let mut views = arenas.iter().map(|arena| arena.part(first, len)).collect::<Result<Vec<_>, _>>()?;
             views.push(arena.effective_part(first, len)?);
             let views: Vec<_> = views.iter().chain(tables.iter().copied()).collect();
-            let grid = gpu.grid_1d(spec.entry, len / OCTET / OCTETS_PER_INVOCATION, WORKGROUP_SIZE)?;
             parts.push(Part {
-                blocks: block(first)..block(first + len),
-                clean: gpu.dispatch(spec, clean, grid, &views, &[])?,
-                noisy: gpu.dispatch(spec, noisy, grid, &views, &[])?,
+                blocks: block(first)..block(elements.end),
+                clean: gpu.bind(&clean, &views, &[])?,
+                noisy: gpu.bind(&noisy, &views, &[])?,
             });
         }
         Ok(Self { kernel: spec.entry, parts })

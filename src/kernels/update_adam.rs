@@ -1,8 +1,11 @@
 //! Adam and AdamW fused with the next step's noise: the host side of `shaders/update_adam.wgsl`.
 
-use crate::gpu::{Access, Buffer, Gpu, GpuError, KernelSpec, Recorder};
+use crate::gpu::{Access, Buffer, Gpu, GpuError, KernelSpec, Launch, Recorder};
 
-use super::{Arena, NoiseRange, NoiseStep, Sweep, WORKGROUP, flag};
+use super::{
+    Arena, NoiseRange, NoiseStep, Sweep, Target,
+    sweep::{sweep_launches, update_constants},
+};
 
 pub(super) static UPDATE_ADAM: KernelSpec = KernelSpec {
     entry: "update_adam",
@@ -60,11 +63,19 @@ impl UpdateAdam {
     /// # Errors
     /// As [`Sweep::new`], and where the kernel does not compile.
     pub fn new(gpu: &Gpu, arena: &Arena, moments: [&Buffer; 2], noise: u32, scaled: bool) -> Result<Self, GpuError> {
-        let constants = |noise: u32| [WORKGROUP, ("NOISE", f64::from(noise)), flag("SCALED", scaled)];
         let arenas = [&arena.grads, moments[0], moments[1], &arena.weights];
-        let constants = [&constants(0)[..], &constants(noise)];
+        let constants = [&update_constants(0, scaled)[..], &update_constants(noise, scaled)];
         Sweep::new(gpu, &UPDATE_ADAM, constants, &arenas, arena, &[&arena.blocks.view(), &arena.scaling.view()])
             .map(Self)
+    }
+
+    /// What an update of `words` weights launches, all of them getting noise of the distribution with code `noise`.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the adapter's grid.
+    pub fn launches(target: &Target, words: usize, noise: u32, scaled: bool) -> Result<Vec<Launch>, GpuError> {
+        let parts = sweep_launches(target, &UPDATE_ADAM, &update_constants(noise, scaled), words)?;
+        Ok(parts.into_iter().map(|(_, launch)| launch).collect())
     }
 
     /// Records one update; `values.noise` holds seed, step and sigma.

@@ -5,9 +5,9 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    gpu::{Buffer, Gpu, GpuError, Recorder},
-    kernels::{AdamStep, Arena, SgdStep, UpdateAdam, UpdateSgd},
-    noise::StepNoise,
+    gpu::{Buffer, Element, Gpu, GpuError, Launch, Recorder, WORD_BYTES, Work},
+    kernels::{AdamStep, Arena, SgdStep, Target, UpdateAdam, UpdateSgd},
+    noise::{Distribution, StepNoise},
 };
 
 /// Which update rule.
@@ -78,6 +78,45 @@ impl Default for OptimizerConfig {
             beta2: 0.999,
             eps: 1e-8,
         }
+    }
+}
+
+impl OptimizerConfig {
+    /// What an update of `words` weights launches, all of which get noise; the weights that the network sees are stored as
+    /// `element`.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the target's grid.
+    pub fn launches(&self, target: &Target, words: usize, element: Element) -> Result<Vec<Launch>, GpuError> {
+        let (noise, scaled) = (Distribution::Gaussian.code(), element == Element::Half);
+        let launches = match self.kind {
+            OptimizerKind::Sgd => UpdateSgd::launches(target, words, noise, scaled)?,
+            OptimizerKind::Adam | OptimizerKind::AdamW => UpdateAdam::launches(target, words, noise, scaled)?,
+        };
+        // The parts are alike but for the last.
+        let all: u64 = launches.iter().map(Launch::workgroups).sum();
+        let Work { flops, bytes } = self.work(words, element);
+        let share = |whole: u64, launch: &Launch| (whole as f64 * launch.workgroups() as f64 / all as f64) as u64;
+        let shared = |launch: Launch| {
+            let work = Work { flops: share(flops, &launch), bytes: share(bytes, &launch) };
+            launch.doing(work)
+        };
+        Ok(launches.into_iter().map(shared).collect())
+    }
+
+    /// The work of an update of `words` weights: it reads gradients, state and weights and writes state, weights and the
+    /// weights that the network sees, stored as `element`. Noise is not counted: its work is integers.
+    #[must_use]
+    pub fn work(&self, words: usize, element: Element) -> Work {
+        // Operations of a weight, and f32 arenas read and written.
+        let (operations, arenas) = match self.kind {
+            // Without momentum there is no state to read.
+            OptimizerKind::Sgd if self.momentum == 0.0 => (4, 3),
+            OptimizerKind::Sgd => (7, 5),
+            OptimizerKind::Adam | OptimizerKind::AdamW => (16, 7),
+        };
+        let noisy = element.words(words) as u64;
+        Work { flops: words as u64 * operations, bytes: (words as u64 * arenas + noisy) * WORD_BYTES }
     }
 }
 

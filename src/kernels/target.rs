@@ -1,0 +1,70 @@
+//! What launches go by: a device, an adapter that is not open, or one that is only described.
+
+use crate::gpu::{AdapterSummary, Gpu, GpuError, Grid, KernelSpec, Launch, Limits};
+
+use super::{AdapterClass, CoopMatrices, WORKGROUP_SIZE};
+
+/// An adapter as far as the choice of variants and the size of grids depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Which variants.
+    pub class: AdapterClass,
+    /// What grids and bindings are held against.
+    pub limits: Limits,
+}
+
+impl Target {
+    /// A large GPU of which nothing more is said than [`Target::MULTIPROCESSORS`], subgroups of 32 and 48 KiB of workgroup
+    /// memory; without cooperative matrices, and with the grid that WebGPU grants everywhere.
+    pub const GENERIC: Self = Self {
+        class: AdapterClass::Gpu(CoopMatrices::NONE),
+        limits: Limits { buffer_bytes: 1 << 34, binding_bytes: (1 << 32) - 4, workgroups: 65_535 },
+    };
+
+    /// Multiprocessors of the generic GPU.
+    pub const MULTIPROCESSORS: u64 = 128;
+
+    /// The target that an open device is.
+    #[must_use]
+    pub fn of(gpu: &Gpu) -> Self {
+        Self { class: AdapterClass::of(gpu), limits: gpu.limits() }
+    }
+
+    /// The target that an adapter is.
+    #[must_use]
+    pub fn of_adapter(adapter: &AdapterSummary) -> Self {
+        Self { class: AdapterClass::of_adapter(adapter), limits: adapter.limits() }
+    }
+
+    /// Workgroups of `size` for `count` elements, folded past the limit per dimension.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the whole grid.
+    pub fn grid_1d(&self, spec: &KernelSpec, count: usize, size: usize) -> Result<Grid, GpuError> {
+        Grid::fold(spec.entry, count, size, self.limits.workgroups)
+    }
+
+    /// An invocation for each of `count` elements, in workgroups of `size`, which the kernel knows as WORKGROUP_SIZE.
+    pub(super) fn sized_launch(
+        &self,
+        spec: &'static KernelSpec,
+        constants: &[super::Constant],
+        count: usize,
+        size: usize,
+    ) -> Result<Launch, GpuError> {
+        let grid = self.grid_1d(spec, count, size)?;
+        let mut launch = Launch::new(spec, &[("WORKGROUP_SIZE", size as f64)], grid, size);
+        launch.constants.extend_from_slice(constants);
+        Ok(launch)
+    }
+
+    /// As [`Target::sized_launch`], in the workgroups of elementwise kernels.
+    pub(super) fn launch(
+        &self,
+        spec: &'static KernelSpec,
+        constants: &[super::Constant],
+        count: usize,
+    ) -> Result<Launch, GpuError> {
+        self.sized_launch(spec, constants, count, WORKGROUP_SIZE)
+    }
+}
