@@ -5,9 +5,10 @@
 // of every depth it reads 2 or 4 vec4s for 16 or 64 multiply-adds.
 //
 // Tiles are loaded in patches of 4 x 4 elements, a vec4 of each of four lines: the first BLOCK_LOADERS invocations load A's, as
-// many behind them B's, and the rest, if any, nothing: whole subgroups of up to 64 lanes. A loader carries its patch in registers from
-// before the multiplications to after them and puts it into the other of two tiles: one barrier a tile. A line along the depth
-// is transposed in registers, because four invocations may not write the components of one vec4 (shared/store_4.wgsl).
+// many behind them B's, and the rest, if any, nothing: whole subgroups of up to 64 lanes. A loader carries its patch in
+// registers from before the multiplications to after them and puts it into the other of two tiles: one barrier a tile. Lines
+// along the depth are transposed in registers, because four invocations may not write the components of one vec4
+// (shared/store_4.wgsl).
 //
 // Two tiles of both operands take 1 KiB BLOCK_HALVES BLOCK_DEPTH, at most 32 KiB, which is what most adapters grant, so bank
 // conflicts are avoided by a swizzle, not by padding. 8 neighbours move 8 vec4s at a time, which are all 32 banks:
