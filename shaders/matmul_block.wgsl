@@ -42,25 +42,8 @@ var<immediate> values: Product;
 @group(0) @binding(3) var<storage, read_write> c: array<StoreOut>;
 @group(0) @binding(4) var<storage, read_write> pre: array<StoreReal>;
 
-// Elements `first` .. `first + 3` of a line of A. Past its end: zeros, or the last four again where they line up.
-fn a_vector(line: u32, first: u32, width: u32) -> vec4<Real> {
-    if A_ALIGNED { return a[(line * width + min(first, width - 4u)) / 4u]; }
-    let place = first + vec4<u32>(0u, 1u, 2u, 3u);
-    let i = line * width + min(place, vec4<u32>(width - 1u));
-    let found = vec4<Real>(a[i.x / 4u][i.x % 4u], a[i.y / 4u][i.y % 4u], a[i.z / 4u][i.z % 4u], a[i.w / 4u][i.w % 4u]);
-    return select(vec4<Real>(), found, place < vec4<u32>(width));
-}
-
-fn b_vector(line: u32, first: u32, width: u32) -> vec4<Real> {
-    if B_ALIGNED { return b[(line * width + min(first, width - 4u)) / 4u]; }
-    let place = first + vec4<u32>(0u, 1u, 2u, 3u);
-    let i = line * width + min(place, vec4<u32>(width - 1u));
-    let found = vec4<Real>(b[i.x / 4u][i.x % 4u], b[i.y / 4u][i.y % 4u], b[i.z / 4u][i.z % 4u], b[i.w / 4u][i.w % 4u]);
-    return select(vec4<Real>(), found, place < vec4<u32>(width));
-}
-
-// The lines of an operand that a patch at side and depth `at` is of, `side` being how many there are in all across the depth.
-// Lines past the end repeat the last: of a side nobody stores what becomes of them, of the depth they are not `there`.
+// Four lines of an operand as it lies in memory, `width` elements each, from element `first` of each on; which are there
+// (block_bits).
 struct Lines {
     line: vec4<u32>,
     first: u32,
@@ -68,6 +51,8 @@ struct Lines {
     there: u32,
 }
 
+// Those of a patch at side and depth `at`, `side` being how many there are in all across the depth. Past the end the last one
+// is repeated: of a side nobody stores what becomes of it, of the depth it is not `there`.
 fn lines_at(at: vec2<u32>, side: u32, across: bool, batch: u32) -> Lines {
     let step = vec4<u32>(0u, 1u, 2u, 3u);
     if across {
@@ -78,19 +63,36 @@ fn lines_at(at: vec2<u32>, side: u32, across: bool, batch: u32) -> Lines {
     return Lines(line, at.y, values.k, block_bits(vec4<bool>(at.y < values.k)));
 }
 
+// Four elements of a line of A. Past its end: zeros, or the last four again where they line up.
+fn a_vector(line: u32, lines: Lines) -> vec4<Real> {
+    let start = line * lines.width;
+    if A_ALIGNED { return a[(start + min(lines.first, lines.width - 4u)) / 4u]; }
+    let place = lines.first + vec4<u32>(0u, 1u, 2u, 3u);
+    let i = start + min(place, vec4<u32>(lines.width - 1u));
+    let found = vec4<Real>(a[i.x / 4u][i.x % 4u], a[i.y / 4u][i.y % 4u], a[i.z / 4u][i.z % 4u], a[i.w / 4u][i.w % 4u]);
+    return select(vec4<Real>(), found, place < vec4<u32>(lines.width));
+}
+
+fn b_vector(line: u32, lines: Lines) -> vec4<Real> {
+    let start = line * lines.width;
+    if B_ALIGNED { return b[(start + min(lines.first, lines.width - 4u)) / 4u]; }
+    let place = lines.first + vec4<u32>(0u, 1u, 2u, 3u);
+    let i = start + min(place, vec4<u32>(lines.width - 1u));
+    let found = vec4<Real>(b[i.x / 4u][i.x % 4u], b[i.y / 4u][i.y % 4u], b[i.z / 4u][i.z % 4u], b[i.w / 4u][i.w % 4u]);
+    return select(vec4<Real>(), found, place < vec4<u32>(lines.width));
+}
+
 // What loader `loader` of an operand carries of the tile that starts at `row` or `column` and `depth`.
 fn fetch_a(row: u32, depth: u32, loader: u32, batch: u32) -> BlockPatch {
-    let at = vec2<u32>(row, depth) + block_patch(loader, A_TRANSPOSED);
-    let lines = lines_at(at, values.m, A_TRANSPOSED, batch);
-    return BlockPatch(a_vector(lines.line.x, lines.first, lines.width), a_vector(lines.line.y, lines.first, lines.width),
-                      a_vector(lines.line.z, lines.first, lines.width), a_vector(lines.line.w, lines.first, lines.width), lines.there);
+    let lines = lines_at(vec2<u32>(row, depth) + block_patch(loader, A_TRANSPOSED), values.m, A_TRANSPOSED, batch);
+    let i = lines.line;
+    return BlockPatch(a_vector(i.x, lines), a_vector(i.y, lines), a_vector(i.z, lines), a_vector(i.w, lines), lines.there);
 }
 
 fn fetch_b(column: u32, depth: u32, loader: u32, batch: u32) -> BlockPatch {
-    let at = vec2<u32>(column, depth) + block_patch(loader, !B_TRANSPOSED);
-    let lines = lines_at(at, values.n, !B_TRANSPOSED, batch);
-    return BlockPatch(b_vector(lines.line.x, lines.first, lines.width), b_vector(lines.line.y, lines.first, lines.width),
-                      b_vector(lines.line.z, lines.first, lines.width), b_vector(lines.line.w, lines.first, lines.width), lines.there);
+    let lines = lines_at(vec2<u32>(column, depth) + block_patch(loader, !B_TRANSPOSED), values.n, !B_TRANSPOSED, batch);
+    let i = lines.line;
+    return BlockPatch(b_vector(i.x, lines), b_vector(i.y, lines), b_vector(i.z, lines), b_vector(i.w, lines), lines.there);
 }
 
 // aux(at .. at + 3), as far as `column` .. `column + 3` are there.
