@@ -4,6 +4,7 @@ use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, View};
 
 use super::{
     Constant, CoopTile, WORKGROUP, WORKGROUP_SIZE,
+    admission::{Pipeline, conv_trial},
     block::block_constants,
     conv_shape::{ConvPass, ConvShape},
     conv_specs::{CONV_BLOCK, CONV_COOP_8, CONV_COOP_16, CONV_DIRECT, CONV_PACK, CONV_SOFTWARE, CONV_TILE},
@@ -232,7 +233,8 @@ fn check(
 ///
 /// # Errors
 /// [`GpuError::Length`] naming the operand that does not fit, [`GpuError::Grid`] past the adapter's grid,
-/// [`GpuError::Shape`] for groups that the variant does not take.
+/// [`GpuError::Shape`] for groups that the variant does not take, [`GpuError::Refused`] where the device computes wrong by
+/// the cooperative matrices asked for.
 pub fn conv(
     gpu: &Gpu,
     variant: ConvVariant,
@@ -268,18 +270,14 @@ fn tiles(
     views: [&View; 5],
 ) -> Result<Dispatch, GpuError> {
     let spec = variant.spec(pass);
-    let code = match pass {
-        ConvPass::Forward => 0.0,
-        ConvPass::DataGradient => 1.0,
-        ConvPass::WeightGradient => 2.0,
-    };
-    let mut constants: Vec<Constant> = vec![("PASS", code), flag("ACCUMULATE", accumulate)];
+    let mut constants: Vec<Constant> = vec![("PASS", f64::from(pass.code())), flag("ACCUMULATE", accumulate)];
     constants.extend(epilogue_constants(epilogue));
     constants.extend(variant.constants(gpu, shape, pass));
     if let ConvVariant::Coop(tile) = variant {
         tile.expect(gpu, spec, views[0])?;
-    }
-    if spec.entry == CONV_SOFTWARE.vectors.entry {
+        let pipeline = Pipeline { spec, constants: &constants, views, epilogue, accumulate };
+        pipeline.admit(gpu, || conv_trial(tile.sides(), pass, (epilogue, accumulate)))?;
+    } else if spec.entry == CONV_SOFTWARE.vectors.entry {
         let in_order = pass == ConvPass::Forward || (pass == ConvPass::DataGradient && shape.stride == [1, 1]);
         constants.push(flag("DIRECT", epilogue == Epilogue::Plain && !accumulate && in_order));
     }
