@@ -1,6 +1,7 @@
 //! What the tests share: the device, samples, guarded buffers, comparisons, central differences.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod batch_norm;
 pub mod images;
 pub mod interpreter;
 pub mod model;
