@@ -38,6 +38,10 @@ pub struct Limits {
     pub workgroup_bytes: u32,
 }
 
+/// Bindings that one kernel may leave unused at most, each with a part of a buffer of its own: WebGPU forbids binding a part twice
+/// where it may be written.
+const UNUSED_SLOTS: usize = 3;
+
 /// The spec by its address: two specs may share an entry point.
 pub(super) type KernelKey = (usize, ElementTypes, Vec<(&'static str, u64)>);
 
@@ -315,7 +319,7 @@ impl Gpu {
         self.allocated.load(Ordering::Relaxed)
     }
 
-    /// A view for binding number `slot` (0 or 1) of a kernel variant that does not use it.
+    /// A view for binding number `slot` (0 to 2) of a kernel variant that does not use it.
     ///
     /// # Errors
     /// As [`Gpu::buffer`].
@@ -323,7 +327,7 @@ impl Gpu {
         let buffer = match self.unused.get() {
             Some(buffer) => buffer.clone(),
             None => {
-                let buffer = self.buffer("unused", 2 * super::ALIGNMENT_WORDS)?;
+                let buffer = self.buffer("unused", UNUSED_SLOTS * super::ALIGNMENT_WORDS)?;
                 self.unused.get_or_init(|| buffer).clone()
             }
         };

@@ -5,9 +5,9 @@ use crate::{
     kernels::{
         AdapterClass, Arena, BatchNorm, BatchNormGradient, BatchNormGradientViews, BatchNormViews, ConvOperands,
         Dropout, Gather, GatherViews, LossBuffers, LossKernel, LossTangent, MatmulOperands, MatmulShape, MetricsSum,
-        MseTargets, affine, affine_gradient, channel_normalise, chunk_sum, column_sum, conv, conv_pack, elementwise,
-        flatten, group_normalise, group_normalise_curvature, group_normalise_gradient, loss_tangent, matmul, mse, pool,
-        pool_gradient, pool_select, softmax_nll, with_variants,
+        MseTargets, affine, affine_gradient, batch_norm_variant, channel_normalise, chunk_sum, column_sum, conv,
+        conv_pack, elementwise, flatten, group_normalise, group_normalise_curvature, group_normalise_gradient,
+        loss_tangent, matmul, mse, pool, pool_gradient, pool_select, softmax_nll, with_variants,
     },
 };
 
@@ -239,7 +239,7 @@ impl Binder<'_> {
             table: &self.slot(call.table)?,
             y: &self.slot(call.y)?,
         };
-        BatchNorm::new(self.gpu, call.shape, &views, call.op.activation, call.op.eps)
+        BatchNorm::new(self.gpu, batch_norm_variant(self.gpu), call.shape, &views, call.op.activation, call.op.eps)
     }
 
     fn batch_norm_gradient(&self, call: &BatchNormGradientCall) -> Result<BatchNormGradient, GpuError> {
@@ -258,7 +258,7 @@ impl Binder<'_> {
             grad_x: (&self.slot(call.grad_x.0)?, call.grad_x.1),
             grad_residual: residual.as_ref().zip(call.grad_residual.map(|(_, accumulate)| accumulate)),
         };
-        BatchNormGradient::new(self.gpu, shape, &views, op.activation, call.accumulate)
+        BatchNormGradient::new(self.gpu, batch_norm_variant(self.gpu), shape, &views, op.activation, call.accumulate)
     }
 
     /// What a product's operand is stored as, which the schedule's scratch counts on.

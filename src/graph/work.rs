@@ -142,7 +142,7 @@ impl Schedule {
         let elements = self.len(call.x);
         let partials = call.partials.map_or(0, |partials| self.len(partials));
         let moments = call.partials.map(|partials| Work {
-            // Sum, mean's difference, square, sum of squares.
+            // Difference from a first row, its sum, its square, their sum.
             flops: 4 * elements,
             bytes: self.slot_bytes([call.x, partials]),
         });

@@ -41,7 +41,10 @@ mod winograd;
 
 pub use activation::Activation;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
-pub use batch_norm::{BatchNorm, BatchNormGradient, BatchNormGradientViews, BatchNormShape, BatchNormViews};
+pub use batch_norm::{
+    BatchNorm, BatchNormGeometry, BatchNormGradient, BatchNormGradientViews, BatchNormLaunch, BatchNormShape,
+    BatchNormVariant, BatchNormViews,
+};
 pub use ceilings::{Stream, empty, peak_flops, stream};
 pub use column_sum::{chunk_sum, column_sum};
 pub use conv::{ConvOperands, ConvVariant, conv, conv_pack};
@@ -68,7 +71,7 @@ pub use norm::{
 pub use norms::{Norms, PARTIALS};
 pub use perturb::Perturb;
 pub use pool::{Pool, PoolShape, pool, pool_gradient, pool_select};
-pub use select::{AdapterClass, conv_variant, matmul_variant, with_variants};
+pub use select::{AdapterClass, batch_norm_variant, conv_variant, matmul_variant, with_variants};
 pub use softmax_nll::{LossBuffers, LossKernel, LossTerms, softmax_nll};
 pub use sweep::{NoiseRange, NoiseStep, Sweep};
 pub use target::Target;

@@ -4,7 +4,7 @@
 use crate::gpu::{AdapterSummary, CooperativeMatrix, Element, Family, Gpu, GpuError};
 
 use super::{
-    CoopMatrices,
+    BatchNormVariant, CoopMatrices,
     conv::ConvVariant,
     conv_shape::{ConvPass, ConvShape},
     matmul::{MatmulShape, MatmulVariant, SOFTWARE_LANES},
@@ -77,6 +77,15 @@ impl AdapterClass {
         }
     }
 
+    /// The variant for batch norms.
+    #[must_use]
+    pub fn batch_norm_variant(self) -> BatchNormVariant {
+        match self {
+            Self::Gpu(_) => BatchNormVariant::Tree,
+            Self::EightLanes => BatchNormVariant::Chunks,
+        }
+    }
+
     fn coop(self) -> CoopMatrices {
         if let Self::Gpu(matrices) = self { matrices } else { CoopMatrices::default() }
     }
@@ -121,6 +130,12 @@ pub(super) fn batched_variant(gpu: &Gpu, shape: MatmulShape) -> MatmulVariant {
 #[must_use]
 pub fn conv_variant(gpu: &Gpu, element: Element, shape: &ConvShape, pass: ConvPass) -> ConvVariant {
     AdapterClass::of(gpu).conv_variant(element, shape, pass)
+}
+
+/// The variant for an adapter's batch norms.
+#[must_use]
+pub fn batch_norm_variant(gpu: &Gpu) -> BatchNormVariant {
+    AdapterClass::of(gpu).batch_norm_variant()
 }
 
 /// A row of a table: which cases it takes. The reason stands above it.

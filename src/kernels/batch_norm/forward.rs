@@ -1,0 +1,164 @@
+//! Batch norm's forward pass.
+
+use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View};
+
+use super::{
+    super::{Activation, WORKGROUP, flag},
+    BatchNormShape, BatchNormVariant, grid, lanes, moments, moments_values,
+};
+
+pub(in super::super) static BATCH_NORM_FINISH: KernelSpec = KernelSpec {
+    entry: "batch_norm_finish",
+    source: concat!(
+        include_str!("../../../shaders/batch_norm_finish.wgsl"),
+        include_str!("../../../shaders/shared/moments.wgsl"),
+        include_str!("../../../shaders/shared/finite.wgsl"),
+        include_str!("../../../shaders/shared/index.wgsl"),
+    ),
+    bindings: &[
+        ("partials", Access::ReadWrite),
+        ("weight", Access::Real),
+        ("bias", Access::Real),
+        ("running_mean", Access::ReadWrite),
+        ("running_var", Access::ReadWrite),
+        ("table", Access::ReadWrite),
+    ],
+    immediate_bytes: size_of::<Finish>() as u32,
+};
+
+pub(in super::super) static BATCH_NORM_APPLY: KernelSpec = KernelSpec {
+    entry: "batch_norm_apply",
+    source: concat!(
+        include_str!("../../../shaders/batch_norm_apply.wgsl"),
+        include_str!("../../../shaders/shared/index.wgsl"),
+        include_str!("../../../shaders/shared/activation.wgsl"),
+        include_str!("../../../shaders/shared/math.wgsl"),
+    ),
+    bindings: &[("x", Access::Real), ("residual", Access::Real), ("table", Access::ReadWrite), ("y", Access::Real)],
+    immediate_bytes: 8,
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+struct Finish {
+    rows: u32,
+    quads: u32,
+    rows_per_chunk: u32,
+    chunks: u32,
+    filled: u32,
+    channels: u32,
+    momentum: f32,
+    eps: f32,
+}
+
+/// The tensors of the forward pass.
+#[derive(Debug)]
+pub struct BatchNormViews<'a> {
+    /// [rows, padded channels]
+    pub x: &'a View,
+    /// As `x`, added before the activation.
+    pub residual: Option<&'a View>,
+    /// [channels]
+    pub weight: &'a View,
+    /// [channels]
+    pub bias: &'a View,
+    /// [channels]
+    pub running_mean: &'a View,
+    /// [channels]
+    pub running_var: &'a View,
+    /// [`BatchNormShape::partial_words`]; not used in evaluation.
+    pub partials: Option<&'a View>,
+    /// [`BatchNormShape::table_words`]
+    pub table: &'a View,
+    /// As `x`
+    pub y: &'a View,
+}
+
+impl BatchNormViews<'_> {
+    fn check(&self, kernel: &'static str, shape: BatchNormShape) -> Result<(), GpuError> {
+        for (name, view) in [("x", Some(self.x)), ("residual", self.residual), ("y", Some(self.y))] {
+            view.map_or(Ok(()), |view| view.expect_len(kernel, name, shape.words()))?;
+        }
+        for (name, view) in [
+            ("weight", self.weight),
+            ("bias", self.bias),
+            ("running_mean", self.running_mean),
+            ("running_var", self.running_var),
+        ] {
+            view.expect_len(kernel, name, shape.channels)?;
+        }
+        self.partials.map_or(Ok(()), |view| view.expect_len(kernel, "partials", shape.partial_words()))?;
+        self.table.expect_len(kernel, "table", shape.table_words())
+    }
+}
+
+/// Planned: y = activation(batch norm of x + residual), by the batch's statistics or the running ones.
+#[derive(Debug)]
+pub struct BatchNorm {
+    shape: BatchNormShape,
+    variant: BatchNormVariant,
+    moments: Option<Dispatch>,
+    finish: Dispatch,
+    apply: Dispatch,
+    eps: f32,
+}
+
+impl BatchNorm {
+    /// Plans the forward pass; with `partials` it takes the batch's statistics and updates the running ones.
+    ///
+    /// # Errors
+    /// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit.
+    pub fn new(
+        gpu: &Gpu,
+        variant: BatchNormVariant,
+        shape: BatchNormShape,
+        views: &BatchNormViews<'_>,
+        activation: Activation,
+        eps: f32,
+    ) -> Result<Self, GpuError> {
+        shape.check(BATCH_NORM_APPLY.entry)?;
+        views.check(BATCH_NORM_APPLY.entry, shape)?;
+        let [launch_moments, launch_finish, _] = shape.forward_launches(variant);
+        let [launch_evaluation, launch_apply] = shape.evaluation_launches();
+        let unused = [gpu.unused(0)?, gpu.unused(1)?, gpu.unused(2)?];
+        let moments = views.partials.map(|partials| {
+            let views = [views.x, &unused[0], &unused[1], &unused[2], partials];
+            moments(gpu, (shape, variant), launch_moments, None, views)
+        });
+        let moments = moments.transpose()?;
+        let launch = if moments.is_some() { launch_finish } else { launch_evaluation };
+        let constants = [lanes(launch), flag("EVALUATE", moments.is_none())];
+        let partials = views.partials.unwrap_or(&unused[0]);
+        let bound = [partials, views.weight, views.bias, views.running_mean, views.running_var, views.table];
+        let finish = gpu.dispatch(&BATCH_NORM_FINISH, &constants, grid(gpu, launch)?, &bound, &[])?;
+        let constants =
+            [WORKGROUP, flag("RESIDUAL", views.residual.is_some()), ("ACTIVATION", f64::from(activation.code()))];
+        let bound = [views.x, views.residual.unwrap_or(&unused[0]), views.table, views.y];
+        let values = [shape.rows() as u32, shape.quads() as u32];
+        let grid = grid(gpu, launch_apply)?;
+        let apply = gpu.dispatch(&BATCH_NORM_APPLY, &constants, grid, &bound, bytemuck::cast_slice(&values))?;
+        Ok(Self { shape, variant, moments, finish, apply, eps })
+    }
+
+    /// Records the pass for `valid` samples, the only ones that count; `momentum` is the batch's share of the running
+    /// statistics.
+    pub fn record(&self, recorder: &mut Recorder<'_>, valid: u32, momentum: f32) {
+        let values = moments_values(self.shape, self.variant, self.shape.valid_rows(valid));
+        if let Some(moments) = &self.moments {
+            recorder.run_with(moments, bytemuck::cast_slice(&values));
+        }
+        let [rows, quads, rows_per_chunk, chunks] = values;
+        let finish = Finish {
+            rows,
+            quads,
+            rows_per_chunk,
+            chunks,
+            filled: rows.div_ceil(rows_per_chunk),
+            channels: self.shape.channels as u32,
+            momentum,
+            eps: self.eps,
+        };
+        recorder.run_with(&self.finish, bytemuck::bytes_of(&finish));
+        recorder.run(&self.apply);
+    }
+}

@@ -1,0 +1,152 @@
+//! Batch norm's backward pass.
+
+use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View};
+
+use super::{
+    super::{Activation, WORKGROUP, flag},
+    BatchNormShape, BatchNormVariant, grid, lanes, moments, moments_values,
+};
+
+pub(in super::super) static BATCH_NORM_GRADIENT_FINISH: KernelSpec = KernelSpec {
+    entry: "batch_norm_gradient_finish",
+    source: concat!(
+        include_str!("../../../shaders/batch_norm_gradient_finish.wgsl"),
+        include_str!("../../../shaders/shared/moments.wgsl"),
+        include_str!("../../../shaders/shared/index.wgsl"),
+    ),
+    bindings: &[
+        ("partials", Access::ReadWrite),
+        ("table", Access::ReadWrite),
+        ("grad_weight", Access::ReadWrite),
+        ("grad_bias", Access::ReadWrite),
+        ("coefficients", Access::ReadWrite),
+    ],
+    immediate_bytes: 20,
+};
+
+pub(in super::super) static BATCH_NORM_GRADIENT: KernelSpec = KernelSpec {
+    entry: "batch_norm_gradient",
+    source: concat!(
+        include_str!("../../../shaders/batch_norm_gradient.wgsl"),
+        include_str!("../../../shaders/shared/index.wgsl"),
+        include_str!("../../../shaders/shared/activation.wgsl"),
+        include_str!("../../../shaders/shared/math.wgsl"),
+    ),
+    bindings: &[
+        ("grad", Access::Real),
+        ("saved", Access::Real),
+        ("x", Access::Real),
+        ("table", Access::ReadWrite),
+        ("coefficients", Access::ReadWrite),
+        ("grad_x", Access::Real),
+        ("grad_residual", Access::Real),
+    ],
+    immediate_bytes: 12,
+};
+
+/// The tensors of the backward pass.
+#[derive(Debug)]
+pub struct BatchNormGradientViews<'a> {
+    /// Gradient of y.
+    pub grad: &'a View,
+    /// What the activation saved: y; none without an activation.
+    pub saved: Option<&'a View>,
+    /// The forward pass' input.
+    pub x: &'a View,
+    /// The forward pass' table.
+    pub table: &'a View,
+    /// [`BatchNormShape::partial_words`]
+    pub partials: &'a View,
+    /// [`BatchNormShape::coefficient_words`]
+    pub coefficients: &'a View,
+    /// [channels]
+    pub grad_weight: &'a View,
+    /// [channels]
+    pub grad_bias: &'a View,
+    /// As x, and whether it adds to what is there.
+    pub grad_x: (&'a View, bool),
+    /// As x, and whether it adds to what is there.
+    pub grad_residual: Option<(&'a View, bool)>,
+}
+
+impl BatchNormGradientViews<'_> {
+    fn check(&self, kernel: &'static str, shape: BatchNormShape, activation: Activation) -> Result<(), GpuError> {
+        for (name, view) in [
+            ("grad", Some(self.grad)),
+            ("saved", self.saved),
+            ("x", Some(self.x)),
+            ("grad_x", Some(self.grad_x.0)),
+            ("grad_residual", self.grad_residual.map(|(view, _)| view)),
+        ] {
+            view.map_or(Ok(()), |view| view.expect_len(kernel, name, shape.words()))?;
+        }
+        self.table.expect_len(kernel, "table", shape.table_words())?;
+        self.partials.expect_len(kernel, "partials", shape.partial_words())?;
+        self.coefficients.expect_len(kernel, "coefficients", shape.coefficient_words())?;
+        self.grad_weight.expect_len(kernel, "grad_weight", shape.channels)?;
+        self.grad_bias.expect_len(kernel, "grad_bias", shape.channels)?;
+        if activation != Activation::Identity && self.saved.is_none() {
+            let expected = shape.words();
+            return Err(GpuError::Length { kernel, argument: "saved", expected, found: 0 });
+        }
+        Ok(())
+    }
+}
+
+/// Planned: backward of [`super::BatchNorm`] by the batch's statistics.
+#[derive(Debug)]
+pub struct BatchNormGradient {
+    shape: BatchNormShape,
+    variant: BatchNormVariant,
+    moments: Dispatch,
+    finish: Dispatch,
+    apply: Dispatch,
+}
+
+impl BatchNormGradient {
+    /// Plans the backward pass; `accumulate` adds to the gradients of weight and bias. The activation has to be one
+    /// whose derivative takes its output.
+    ///
+    /// # Errors
+    /// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit.
+    pub fn new(
+        gpu: &Gpu,
+        variant: BatchNormVariant,
+        shape: BatchNormShape,
+        views: &BatchNormGradientViews<'_>,
+        activation: Activation,
+        accumulate: bool,
+    ) -> Result<Self, GpuError> {
+        shape.check(BATCH_NORM_GRADIENT.entry)?;
+        views.check(BATCH_NORM_GRADIENT.entry, shape, activation)?;
+        let [launch_moments, launch_finish, launch_apply] = shape.gradient_launches(variant);
+        let unused = [gpu.unused(0)?, gpu.unused(1)?];
+        let saved = views.saved.unwrap_or(&unused[0]);
+        let bound = [views.x, views.grad, saved, views.table, views.partials];
+        let moments = moments(gpu, (shape, variant), launch_moments, Some(activation), bound)?;
+        let constants = [lanes(launch_finish), flag("ACCUMULATE", accumulate)];
+        let bound = [views.partials, views.table, views.grad_weight, views.grad_bias, views.coefficients];
+        let finish = gpu.dispatch(&BATCH_NORM_GRADIENT_FINISH, &constants, grid(gpu, launch_finish)?, &bound, &[])?;
+        let residual_code = views.grad_residual.map_or(0.0, |(_, accumulate)| if accumulate { 2.0 } else { 1.0 });
+        let constants = [
+            WORKGROUP,
+            ("ACTIVATION", f64::from(activation.code())),
+            ("RESIDUAL", residual_code),
+            flag("ACCUMULATE", views.grad_x.1),
+        ];
+        let grad_residual = views.grad_residual.map_or(&unused[1], |(view, _)| view);
+        let bound = [views.grad, saved, views.x, views.table, views.coefficients, views.grad_x.0, grad_residual];
+        let apply = gpu.dispatch(&BATCH_NORM_GRADIENT, &constants, grid(gpu, launch_apply)?, &bound, &[])?;
+        Ok(Self { shape, variant, moments, finish, apply })
+    }
+
+    /// Records the pass for a batch of which `valid` samples count.
+    pub fn record(&self, recorder: &mut Recorder<'_>, valid: u32) {
+        let values = moments_values(self.shape, self.variant, self.shape.valid_rows(valid));
+        recorder.run_with(&self.moments, bytemuck::cast_slice(&values));
+        let [rows, quads, rows_per_chunk, chunks] = values;
+        let finish = [rows, quads, chunks, rows.div_ceil(rows_per_chunk), self.shape.channels as u32];
+        recorder.run_with(&self.finish, bytemuck::cast_slice(&finish));
+        recorder.run_with(&self.apply, bytemuck::cast_slice(&[self.shape.rows() as u32, quads, rows]));
+    }
+}
