@@ -4,6 +4,7 @@ use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Vie
 
 use super::{
     Constant, CoopTile, WORKGROUP, WORKGROUP_SIZE,
+    conv_direct::{self, CONV_DIRECT},
     conv_shape::{ConvPass, ConvShape},
     flag, index_u32,
     matmul::{Epilogue, SOFTWARE_LANES, SPLIT_WORKGROUPS, epilogue_constants, row_lanes},
@@ -17,7 +18,7 @@ const SOFTWARE_WORKGROUPS: usize = 16;
 /// Quads of channels that `SoftwareNarrow` takes at most.
 const NARROW_QUADS: usize = 4;
 
-const BINDINGS: &[(&str, Access)] =
+pub(super) const CONV_BINDINGS: &[(&str, Access)] =
     &[("a", Access::Real), ("b", Access::Real), ("aux", Access::Real), ("c", Access::Out), ("pre", Access::Real)];
 
 pub(super) static CONV_SOFTWARE: KernelSpec = KernelSpec {
@@ -30,7 +31,7 @@ pub(super) static CONV_SOFTWARE: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/activation.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
     ),
-    bindings: BINDINGS,
+    bindings: CONV_BINDINGS,
     immediate_bytes: size_of::<ConvShape>() as u32,
 };
 
@@ -46,7 +47,7 @@ pub(super) static CONV_BLOCK: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/activation.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
     ),
-    bindings: BINDINGS,
+    bindings: CONV_BINDINGS,
     immediate_bytes: size_of::<ConvShape>() as u32,
 };
 
@@ -61,21 +62,7 @@ pub(super) static CONV_TILE: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/activation.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
     ),
-    bindings: BINDINGS,
-    immediate_bytes: size_of::<ConvShape>() as u32,
-};
-
-pub(super) static CONV_DIRECT: KernelSpec = KernelSpec {
-    entry: "conv_direct",
-    source: concat!(
-        include_str!("../../shaders/conv_direct.wgsl"),
-        include_str!("../../shaders/shared/conv.wgsl"),
-        include_str!("../../shaders/shared/index.wgsl"),
-        include_str!("../../shaders/shared/epilogue.wgsl"),
-        include_str!("../../shaders/shared/activation.wgsl"),
-        include_str!("../../shaders/shared/math.wgsl"),
-    ),
-    bindings: BINDINGS,
+    bindings: CONV_BINDINGS,
     immediate_bytes: size_of::<ConvShape>() as u32,
 };
 
@@ -94,7 +81,7 @@ macro_rules! conv_coop {
                 include_str!("../../shaders/shared/activation.wgsl"),
                 include_str!("../../shaders/shared/math.wgsl"),
             ),
-            bindings: BINDINGS,
+            bindings: CONV_BINDINGS,
             immediate_bytes: size_of::<ConvShape>() as u32,
         }
     };
@@ -230,7 +217,8 @@ impl ConvVariant {
         let workgroups = match self {
             Self::Block128 | Self::Block64 | Self::Tile => SPLIT_WORKGROUPS,
             Self::Software | Self::SoftwareWide => SOFTWARE_WORKGROUPS,
-            Self::SoftwareNarrow | Self::Winograd | Self::Direct => 1,
+            Self::SoftwareNarrow | Self::Winograd => 1,
+            Self::Direct => return conv_direct::parts(shape),
             Self::Coop(_) => return CoopTile::parts(tiles, shape.out_pixels()),
         };
         parts(tiles, shape.out_pixels(), workgroups, 256)
@@ -257,7 +245,7 @@ impl ConvVariant {
             Self::Software => vec![("COLUMN_BLOCKS", 1.0), ("ROW_LANES", row_lanes(rows))],
             Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(rows))],
             Self::SoftwareNarrow => vec![("NARROW_QUADS", quads as f64)],
-            Self::Direct => vec![WORKGROUP],
+            Self::Direct => conv_direct::constants(shape, pass).to_vec(),
             Self::Coop(tile) => tile.constants(pass == ConvPass::WeightGradient, pass != ConvPass::DataGradient),
             Self::Winograd => Vec::new(),
         }
@@ -266,12 +254,7 @@ impl ConvVariant {
     fn grid(self, gpu: &Gpu, shape: &ConvShape, pass: ConvPass) -> Result<Grid, GpuError> {
         let entry = self.spec().entry;
         if self == Self::Direct {
-            let elements = match pass {
-                ConvPass::Forward => shape.image_words(shape.output),
-                ConvPass::DataGradient => shape.image_words(shape.input),
-                ConvPass::WeightGradient => shape.weight_words(),
-            };
-            return gpu.grid_1d(entry, elements, WORKGROUP_SIZE);
+            return conv_direct::grid(gpu, shape, pass);
         }
         let [rows, quads, phases] = shape.product(pass);
         let [rows_per_tile, quads_per_tile] = self.tile(shape, pass);
