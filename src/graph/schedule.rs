@@ -2,13 +2,13 @@
 
 use crate::{
     gpu::{Element, GpuError},
-    kernels::{AdapterClass, MatmulShape},
+    kernels::{AdapterClass, MatmulShape, column_sum_scratch_words},
 };
 
 use super::{
     Graph, GraphError, ParamId, ValueShape,
     autodiff::Backward,
-    call::{Call, ConvCall, MatmulCall, PlanStep, Slot, SlotId},
+    call::{AffineCall, Call, ConvCall, MatmulCall, PlanStep, Slot, SlotId},
     memory::{self, Life, Placement},
     tangent,
 };
@@ -180,8 +180,8 @@ impl Schedule {
         memory::place(&self.lives(), bank_words)
     }
 
-    /// Words that the products keep for themselves, one after the other, on adapters of a class: enough for the ordinary
-    /// variants too, which stand in where a device computes wrong by cooperative matrices.
+    /// Words that products and long sums keep for themselves, one after the other, on adapters of a class: enough for the
+    /// ordinary variants too, which stand in where a device computes wrong by cooperative matrices.
     ///
     /// # Errors
     /// [`GpuError::Shape`] for a product past 2^32 elements.
@@ -197,6 +197,8 @@ impl Schedule {
                     Call::Conv(ConvCall { shape, pass, .. }) => {
                         class.conv_variant(self.element, shape, *pass).scratch_words(shape, *pass)
                     }
+                    Call::ColumnSum { shape, .. } => column_sum_scratch_words(class, *shape),
+                    Call::AffineGradient(AffineCall { shape, .. }) => shape.gradient_scratch_words(class),
                     _ => 0,
                 });
             }

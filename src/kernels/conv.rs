@@ -6,8 +6,9 @@ use super::{
     Constant, CoopTile, WORKGROUP, WORKGROUP_SIZE,
     admission::{Pipeline, conv_trial},
     block::block_constants,
+    conv_direct::{self, CONV_DIRECT},
     conv_shape::{ConvPass, ConvShape},
-    conv_specs::{CONV_BLOCK, CONV_COOP_8, CONV_COOP_16, CONV_DIRECT, CONV_PACK, CONV_SOFTWARE, CONV_TILE},
+    conv_specs::{CONV_BLOCK, CONV_COOP_8, CONV_COOP_16, CONV_PACK, CONV_SOFTWARE, CONV_TILE},
     flag, index_u32,
     matmul::{Epilogue, SOFTWARE_LANES, SPLIT_WORKGROUPS, epilogue_constants, row_lanes},
     split_sum::{SplitSum, parts},
@@ -136,7 +137,8 @@ impl ConvVariant {
         let workgroups = match self {
             Self::Block128 | Self::Block64 | Self::Tile => SPLIT_WORKGROUPS,
             Self::Software | Self::SoftwareWide => SOFTWARE_WORKGROUPS,
-            Self::SoftwareNarrow | Self::Winograd | Self::Direct => 1,
+            Self::SoftwareNarrow | Self::Winograd => 1,
+            Self::Direct => return conv_direct::parts(shape),
             Self::Coop(_) => return CoopTile::parts(tiles, shape.out_pixels()),
         };
         parts(tiles, shape.out_pixels(), workgroups, 256)
@@ -165,7 +167,7 @@ impl ConvVariant {
             Self::Software => vec![("COLUMN_BLOCKS", 1.0), ("ROW_LANES", row_lanes(rows))],
             Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(rows))],
             Self::SoftwareNarrow => vec![("NARROW_QUADS", quads as f64)],
-            Self::Direct => vec![WORKGROUP],
+            Self::Direct => conv_direct::constants(shape, pass).to_vec(),
             Self::Coop(tile) => tile.constants(pass == ConvPass::WeightGradient, pass != ConvPass::DataGradient),
             Self::Winograd => Vec::new(),
         }
@@ -174,12 +176,7 @@ impl ConvVariant {
     fn grid(self, gpu: &Gpu, shape: &ConvShape, pass: ConvPass) -> Result<Grid, GpuError> {
         let entry = self.spec(pass).entry;
         if self == Self::Direct {
-            let elements = match pass {
-                ConvPass::Forward => shape.image_words(shape.output),
-                ConvPass::DataGradient => shape.image_words(shape.input),
-                ConvPass::WeightGradient => shape.weight_words(),
-            };
-            return gpu.grid_1d(entry, elements, WORKGROUP_SIZE);
+            return conv_direct::grid(gpu, shape, pass);
         }
         let [rows, quads, phases] = shape.product(pass);
         let [rows_per_tile, quads_per_tile] = self.tile(shape, pass);

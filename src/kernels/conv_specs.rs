@@ -82,20 +82,6 @@ pub(super) static CONV_TILE: ByStore = ByStore {
     elements: conv_tile!("../../shaders/shared/store_1.wgsl"),
 };
 
-pub(super) static CONV_DIRECT: KernelSpec = KernelSpec {
-    entry: "conv_direct",
-    source: concat!(
-        include_str!("../../shaders/conv_direct.wgsl"),
-        include_str!("../../shaders/shared/conv.wgsl"),
-        include_str!("../../shaders/shared/index.wgsl"),
-        include_str!("../../shaders/shared/epilogue.wgsl"),
-        include_str!("../../shaders/shared/activation.wgsl"),
-        include_str!("../../shaders/shared/math.wgsl"),
-    ),
-    bindings: BINDINGS,
-    immediate_bytes: size_of::<ConvShape>() as u32,
-};
-
 macro_rules! conv_coop {
     ($matrices:literal, $store:literal) => {
         KernelSpec {

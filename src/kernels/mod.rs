@@ -8,6 +8,7 @@ mod block;
 mod ceilings;
 mod column_sum;
 mod conv;
+mod conv_direct;
 mod conv_shape;
 mod conv_specs;
 mod coop;
@@ -35,6 +36,7 @@ mod split_sum;
 mod store;
 mod sweep;
 mod target;
+mod tree;
 mod update_adam;
 mod update_sgd;
 mod winograd;
@@ -46,8 +48,9 @@ pub use batch_norm::{
     BatchNormVariant, BatchNormViews,
 };
 pub use ceilings::{Stream, empty, peak_flops, stream};
-pub use column_sum::{chunk_sum, column_sum};
+pub use column_sum::{column_sum, column_sum_launches, column_sum_scratch_words};
 pub use conv::{ConvOperands, ConvVariant, conv, conv_pack};
+pub use conv_direct::conv_direct_launches;
 pub use conv_shape::{ConvOptions, ConvPass, ConvShape, padded_channels};
 pub use coop::{CoopMatrices, CoopTile};
 pub use dropout::Dropout;
@@ -59,11 +62,11 @@ pub use flatten::flatten;
 pub use gather::{Augmentation, Gather, GatherViews};
 pub use gradient_factor::{FactorRules, GROWTH_INTERVAL, GradientFactor, GradientScaling};
 pub use init_uniform::init_uniform;
-pub use loss_tangent::{LossTangent, loss_tangent};
+pub use loss_tangent::{LossTangent, loss_tangent, loss_tangent_launch};
 pub use matmul::{Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, matmul};
 pub use metrics::MetricsSum;
 pub use moving_average::MovingAverage;
-pub use mse::{MseTargets, mse};
+pub use mse::{MseTargets, mse, mse_launch};
 pub use norm::{
     NormShape, affine, affine_gradient, channel_normalise, group_normalise, group_normalise_curvature,
     group_normalise_gradient,
@@ -72,7 +75,7 @@ pub use norms::{Norms, PARTIALS};
 pub use perturb::Perturb;
 pub use pool::{Pool, PoolShape, pool, pool_gradient, pool_select};
 pub use select::{AdapterClass, batch_norm_variant, conv_variant, matmul_variant, with_variants};
-pub use softmax_nll::{LossBuffers, LossKernel, LossTerms, softmax_nll};
+pub use softmax_nll::{LossBuffers, LossKernel, LossTerms, softmax_nll, softmax_nll_launch};
 pub use sweep::{NoiseRange, NoiseStep, Sweep};
 pub use target::Target;
 pub use update_adam::{AdamStep, UpdateAdam};
@@ -92,7 +95,6 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &ceilings::EMPTY,
         &ceilings::PEAK_FLOPS,
         &ceilings::STREAM,
-        &column_sum::CHUNK_SUM,
         &column_sum::COLUMN_SUM,
         &conv_specs::CONV_BLOCK.elements,
         &conv_specs::CONV_BLOCK.vectors,
@@ -100,7 +102,7 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &conv_specs::CONV_COOP_16.vectors,
         &conv_specs::CONV_COOP_8.elements,
         &conv_specs::CONV_COOP_8.vectors,
-        &conv_specs::CONV_DIRECT,
+        &conv_direct::CONV_DIRECT,
         &conv_specs::CONV_PACK,
         &conv_specs::CONV_SOFTWARE.elements,
         &conv_specs::CONV_SOFTWARE.vectors,
