@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test soak fuzz validate spirv lint bench
+.PHONY: help setup demo docs test soak fuzz validate spirv compilers lint bench
 
 # A fresh rustup is not on the PATH of shells that were open before it.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -59,6 +59,10 @@ validate: setup ## Run all tests under Vulkan's validation layer, which is fetch
 spirv: ## Hold every kernel's SPIR-V against spirv-val: minutes of C++ the first time
 	@bash scripts/setup.sh spirv
 	cargo test -p jostle-spirv
+
+compilers: ## Put every kernel through Metal's, browsers' and DirectX 12's shader compilers, as far as Linux has them
+	cargo test -p jostle-compilers
+	bash scripts/compilers.sh
 
 lint: ## Check formatting, and clippy with warnings as errors
 	cargo fmt --all --check

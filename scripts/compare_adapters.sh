@@ -14,22 +14,14 @@ die() {
     exit 1
 }
 
-fetch_swiftshader() {
-    local folder="${CARGO_TARGET_DIR:-target}/swiftshader" package=chromium-common lavapipe
-    mkdir -p "$folder"
-    folder="$(cd -- "$folder" && pwd)"
-    if [[ ! -f $folder/libvk_swiftshader.so ]]; then
-        (cd "$folder" && apt-get download "$package" && dpkg -x "$package"_*.deb package &&
-            mv package/usr/lib/chromium/{libvk_swiftshader.so,vk_swiftshader_icd.json} . && rm -r -- package "$package"_*.deb) ||
-            die "the package $package could not be fetched: apt-get update"
-    fi
-    lavapipe="$(find /usr/share/vulkan/icd.d -name 'lvp_icd*.json' -print -quit)"
-    [[ -n $lavapipe ]] || die "there is no lavapipe here: scripts/setup.sh"
-    export VK_DRIVER_FILES="$lavapipe:$folder/vk_swiftshader_icd.json"
-}
+# shellcheck source=scripts/swiftshader.sh
+source scripts/swiftshader.sh
 
 if [[ ${1:-} == --swiftshader ]]; then
-    fetch_swiftshader
+    fetch_swiftshader || exit 1
+    lavapipe="$(find /usr/share/vulkan/icd.d -name 'lvp_icd*.json' -print -quit)"
+    [[ -n $lavapipe ]] || die "there is no lavapipe here: scripts/setup.sh"
+    export VK_DRIVER_FILES="$lavapipe:$swiftshader"
     set -- llvmpipe SwiftShader
 fi
 [[ $# -eq 2 ]] || die "two adapters, please: scripts/compare_adapters.sh ADAPTER OTHER, or --swiftshader"

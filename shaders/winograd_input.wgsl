@@ -44,11 +44,11 @@ fn put_row(row: u32, at: u32, stride: u32, block: mat4x4<f32>) {
 fn winograd_input(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
     let index = index_1d(invocation, grid, WORKGROUP_SIZE);
     let is_forward = PASS == CONV_FORWARD;
-    let quads = conv_quads(select(values.shape.out_channels, values.shape.in_channels, is_forward));
+    let quads = conv_quads(select(values.out_channels, values.in_channels, is_forward));
     let tile = index / quads;
     if tile >= values.count { return; }
     let quad = index - tile * quads;
-    let sides = winograd_sides(values.shape, is_forward);
+    let sides = winograd_sides(values, is_forward);
     let at = winograd_tile(values.first + tile, sides.result);
     let start = vec2<i32>(at.yz) - sides.padding;
     let d0 = source_row(at.x, start, sides.source, quads, quad);

@@ -31,7 +31,7 @@ fn sum_row(row: u32, at: u32, stride: u32) -> mat4x4<f32> {
 
 fn bias_of(quad: u32) -> vec4<f32> {
     if EPILOGUE != 1u { return vec4<f32>(); }
-    let there = 4u * quad + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(values.shape.out_channels);
+    let there = 4u * quad + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(values.out_channels);
     return select(vec4<f32>(), vec4<f32>(aux[quad]), there);
 }
 
@@ -57,11 +57,11 @@ fn store_row(at: u32, width: u32, x: u32, quads: u32, block: mat4x4<f32>, bias: 
 fn winograd_output(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
     let index = index_1d(invocation, grid, WORKGROUP_SIZE);
     let is_forward = PASS == CONV_FORWARD;
-    let quads = conv_quads(select(values.shape.in_channels, values.shape.out_channels, is_forward));
+    let quads = conv_quads(select(values.in_channels, values.out_channels, is_forward));
     let tile = index / quads;
     if tile >= values.count { return; }
     let quad = index - tile * quads;
-    let sides = winograd_sides(values.shape, is_forward).result;
+    let sides = winograd_sides(values, is_forward).result;
     let at = winograd_tile(values.first + tile, sides);
     let stride = values.count * quads;
     let m0 = sum_row(0u, index, stride);

@@ -139,6 +139,29 @@ impl AdapterSummary {
     }
 }
 
+/// Features that wgpu grants on DirectX 12 with shader model 6 only.
+const SINCE_MODEL_6: Features =
+    Features::SUBGROUP.union(Features::SHADER_INT64).union(Features::SHADER_F16).union(Features::SHADER_I16);
+
+/// Whether FXC compiles this adapter's kernels, which wgpu falls back to where DXC is neither built in nor found as
+/// `dxcompiler.dll`. It does not say so; but with FXC the shader model is 5.1, and with DXC an adapter has 6.0 at least,
+/// which brings one of these features, or is not listed.
+fn is_compiled_by_fxc(backend: wgpu::Backend, features: Features) -> bool {
+    backend == wgpu::Backend::Dx12 && !features.intersects(SINCE_MODEL_6)
+}
+
+/// Warns where kernels are compiled slowly and without f16 and subgroups, and says what to do about it.
+pub(super) fn warn_of_fxc(adapter: &wgpu::Adapter) {
+    let info = adapter.get_info();
+    if is_compiled_by_fxc(info.backend, adapter.features()) {
+        log::warn!(
+            "{}: Windows' old shader compiler (FXC) compiles the kernels: half a minute for some of them, without f16 and \
+             subgroups; put dxcompiler.dll beside the program for the new one (DXC)",
+            info.name
+        );
+    }
+}
+
 fn kind_name(kind: DeviceType) -> &'static str {
     match kind {
         DeviceType::DiscreteGpu => "discrete",
@@ -211,4 +234,17 @@ pub(super) fn choose(choice: &AdapterChoice) -> Result<(usize, wgpu::Adapter), G
         }
     };
     found.ok_or_else(|| GpuError::NoMatch { wish: choice.to_string(), present: names.join(", ") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fxc_is_told_by_what_directx_12_lacks() {
+        let of_dxc = Features::IMMEDIATES | Features::SUBGROUP;
+        assert!(is_compiled_by_fxc(wgpu::Backend::Dx12, Features::IMMEDIATES));
+        assert!(!is_compiled_by_fxc(wgpu::Backend::Dx12, of_dxc));
+        assert!(!is_compiled_by_fxc(wgpu::Backend::Vulkan, Features::IMMEDIATES));
+    }
 }

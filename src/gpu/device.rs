@@ -118,6 +118,7 @@ impl Gpu {
         if !adapter.features().contains(Features::IMMEDIATES) {
             return Err(GpuError::MissingFeature { adapter: info.name, feature: "immediates (push constants)" });
         }
+        adapter::warn_of_fxc(&adapter);
         let wanted = Features::IMMEDIATES | Features::TIMESTAMP_QUERY | Features::SUBGROUP | Features::SHADER_F16;
         let wanted = wanted | if cache.is_some() { Features::PIPELINE_CACHE } else { Features::empty() };
         let cooperative = CooperativeMatrix::usable(&adapter);

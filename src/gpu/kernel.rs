@@ -45,7 +45,8 @@ impl KernelSpec {
 
 impl Access {
     /// Whether the kernel only reads.
-    pub(super) fn is_read_only(self) -> bool {
+    #[must_use]
+    pub fn is_read_only(self) -> bool {
         matches!(self, Self::Read | Self::Index)
     }
 }

@@ -60,11 +60,14 @@ const CHUNK_WORDS: usize = 1 << 22;
 /// Tiles of a chunk are a multiple of this, a row of the products' own tiles.
 const CHUNK_TILES: usize = 64;
 
-/// A run of tiles, as `shaders/shared/winograd.wgsl` has it.
+/// A run of tiles, as `shaders/shared/winograd.wgsl` has it: of the convolution what the kernels read, in the 64 bytes of
+/// immediates that WebGPU grants.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
 struct Tiles {
-    shape: ConvShape,
+    input: [u32; 3],
+    output: [u32; 3],
+    padding: [u32; 2],
     first: u32,
     count: u32,
 }
@@ -130,7 +133,9 @@ pub(super) fn plan(
     for first in (0..work.tiles).step_by(work.chunk) {
         let count = work.chunk.min(work.tiles - first);
         let tiles = Tiles {
-            shape: *shape,
+            input: shape.input,
+            output: shape.output,
+            padding: shape.padding,
             first: index_u32(WINOGRAD_INPUT.entry, &[first])?,
             count: index_u32(WINOGRAD_INPUT.entry, &[count])?,
         };

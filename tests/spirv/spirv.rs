@@ -10,75 +10,43 @@ use jostle::{
     gpu::{ElementTypes, KernelSpec},
     kernels::all_specs,
 };
+use jostle_compilers::{F16, F16_TO_F32, F32, Overrides, Source};
 use naga::{
-    Module, ShaderStage,
-    back::{
-        PipelineConstants,
-        pipeline_constants::process_overrides,
-        spv::{Options, PipelineOptions, ZeroInitializeWorkgroupMemoryMode, write_vec},
-    },
-    front::wgsl,
+    ShaderStage,
+    back::spv::{Options, PipelineOptions, ZeroInitializeWorkgroupMemoryMode, write_vec},
     proc::{BoundsCheckPolicies, BoundsCheckPolicy},
-    valid::{Capabilities, ModuleInfo, ValidationFlags, Validator},
 };
 use spirv_tools::{
     TargetEnv,
     val::{Validator as _, compiled::CompiledValidator},
 };
 
-/// Values of overrides by name.
-type Overrides = Vec<(&'static str, f64)>;
-
-const F32: ElementTypes = ElementTypes { real_is_half: false, out_is_half: false };
-const F16: ElementTypes = ElementTypes { real_is_half: true, out_is_half: true };
-const F16_TO_F32: ElementTypes = ElementTypes { real_is_half: true, out_is_half: false };
-
-/// A kernel that naga has read, on its way to SPIR-V.
-struct Source {
-    entry: &'static str,
-    module: Module,
-    info: ModuleInfo,
+/// As wgpu compiles it for Vulkan 1.3, with or without its run-time checks.
+fn spirv(source: &Source, overrides: &Overrides<'_>, checked: bool) -> Vec<u32> {
+    let resolved = source.resolved(overrides).unwrap();
+    let index = if checked { BoundsCheckPolicy::Restrict } else { BoundsCheckPolicy::Unchecked };
+    let options = Options {
+        lang_version: (1, 6),
+        bounds_check_policies: BoundsCheckPolicies { index, buffer: index, ..BoundsCheckPolicies::default() },
+        zero_initialize_workgroup_memory: ZeroInitializeWorkgroupMemoryMode::None,
+        force_loop_bounding: checked,
+        ..Options::default()
+    };
+    let pipeline = PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: source.spec.entry.to_owned() };
+    write_vec(&resolved.module, &resolved.info, &options, Some(&pipeline))
+        .unwrap_or_else(|error| panic!("{} with {overrides:?}: {error:?}", source.name()))
 }
 
-impl Source {
-    fn new(spec: &KernelSpec, types: ElementTypes) -> Self {
-        let text = types.source(spec);
-        let module = wgsl::parse_str(&text).unwrap_or_else(|error| panic!("{}", error.emit_to_string(&text)));
-        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::all());
-        let info = validator.validate(&module).unwrap_or_else(|error| panic!("{}", error.emit_to_string(&text)));
-        Self { entry: spec.entry, module, info }
-    }
+/// Those of `names` that the kernel declares, with their values.
+fn declared(source: &Source, names: &[(&'static str, f64)]) -> Overrides<'static> {
+    let declares = |name: &str| source.module.overrides.iter().any(|(_, of)| of.name.as_deref() == Some(name));
+    names.iter().copied().filter(|(name, _)| declares(name)).collect()
+}
 
-    /// As wgpu compiles it for Vulkan 1.3, with or without its run-time checks.
-    fn spirv(&self, overrides: &Overrides, checked: bool) -> Vec<u32> {
-        let constants: PipelineConstants = overrides.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-        let entry = Some((ShaderStage::Compute, self.entry));
-        let (module, info) = process_overrides(&self.module, &self.info, entry, &constants)
-            .unwrap_or_else(|error| panic!("{} with {overrides:?}: {error:?}", self.entry));
-        let index = if checked { BoundsCheckPolicy::Restrict } else { BoundsCheckPolicy::Unchecked };
-        let options = Options {
-            lang_version: (1, 6),
-            bounds_check_policies: BoundsCheckPolicies { index, buffer: index, ..BoundsCheckPolicies::default() },
-            zero_initialize_workgroup_memory: ZeroInitializeWorkgroupMemoryMode::None,
-            force_loop_bounding: checked,
-            ..Options::default()
-        };
-        let pipeline = PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: self.entry.to_owned() };
-        write_vec(&module, &info, &options, Some(&pipeline))
-            .unwrap_or_else(|error| panic!("{} with {overrides:?}: {error:?}", self.entry))
-    }
-
-    /// Those of `names` that the kernel declares, with their values.
-    fn declared(&self, names: &[(&'static str, f64)]) -> Overrides {
-        let declares = |name: &str| self.module.overrides.iter().any(|(_, of)| of.name.as_deref() == Some(name));
-        names.iter().copied().filter(|(name, _)| declares(name)).collect()
-    }
-
-    fn check(&self, types: ElementTypes, overrides: &Overrides) {
-        for checked in [false, true] {
-            if let Err(error) = validate(&self.spirv(overrides, checked)) {
-                panic!("{} with {types:?}, {overrides:?}, checked {checked}: {error}", self.entry);
-            }
+fn check(source: &Source, overrides: &Overrides<'_>) {
+    for checked in [false, true] {
+        if let Err(error) = validate(&spirv(source, overrides, checked)) {
+            panic!("{} with {overrides:?}, checked {checked}: {error}", source.name());
         }
     }
 }
@@ -153,10 +121,10 @@ fn reachable(parts: &HashMap<u32, &[u32]>, mut types: Vec<u32>) -> HashSet<u32> 
 }
 
 /// The product of choices: one of each.
-fn product(choices: &[&[&[(&'static str, f64)]]]) -> Vec<Overrides> {
+fn product(choices: &[&[&[(&'static str, f64)]]]) -> Vec<Overrides<'static>> {
     let mut all = vec![Overrides::new()];
     for options in choices {
-        let longer = |one: &Overrides| {
+        let longer = |one: &Overrides<'static>| {
             let one = one.clone();
             options.iter().map(move |option| [&one, *option].concat()).collect::<Vec<_>>()
         };
@@ -204,19 +172,9 @@ const TILES: &[&[(&str, f64)]] = &[
 
 #[test]
 fn every_kernel_is_valid_spirv() {
-    for spec in all_specs() {
-        for types in [F32, F16, F16_TO_F32] {
-            let source = Source::new(spec, types);
-            // as it stands, then with each of its flags and choices
-            source.check(types, &Overrides::new());
-            for name in ["A_TRANSPOSED", "B_TRANSPOSED", "ACCUMULATE", "STORE_PRE", "DIRECT"] {
-                source.check(types, &source.declared(&[(name, 1.0)]));
-            }
-            for name in ["PASS", "EPILOGUE"] {
-                for value in [1.0, 2.0] {
-                    source.check(types, &source.declared(&[(name, value)]));
-                }
-            }
+    for source in jostle_compilers::sources().unwrap() {
+        for overrides in source.variants() {
+            check(&source, &overrides);
         }
     }
 }
@@ -229,14 +187,14 @@ fn cooperative_matrices_are_valid_spirv_with_every_choice() {
     let mut checked = 0;
     for (spec, element_types) in cooperative() {
         for types in element_types {
-            let source = Source::new(spec, types);
+            let source = Source::new(spec, types).unwrap();
             for overrides in &all {
-                source.check(types, &source.declared(overrides));
+                check(&source, &declared(&source, overrides));
                 checked += 1;
             }
             for activation in 0..6 {
                 for epilogue in [1.0, 2.0] {
-                    source.check(types, &vec![("EPILOGUE", epilogue), ("ACTIVATION", f64::from(activation))]);
+                    check(&source, &vec![("EPILOGUE", epilogue), ("ACTIVATION", f64::from(activation))]);
                 }
             }
         }
@@ -259,7 +217,7 @@ fn broken_modules_are_refused() {
     const COOPERATIVE_MATRIX: u32 = 6022;
     const USE: usize = 5; // of a matrix type: as A, as B or as the sum
     for (spec, element_types) in cooperative() {
-        let words = Source::new(spec, element_types[0]).spirv(&Overrides::new(), false);
+        let words = spirv(&Source::new(spec, element_types[0]).unwrap(), &Overrides::new(), false);
         validate(&words).unwrap();
         let all = instructions(&words);
 
