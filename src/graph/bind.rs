@@ -4,11 +4,10 @@ use crate::{
     gpu::{Buffer, Dispatch, Element, Gpu, GpuError, View},
     kernels::{
         AdapterClass, Arena, BatchNorm, BatchNormGradient, BatchNormGradientViews, BatchNormViews, ConvOperands,
-        Dropout, Gather, GatherViews, LossBuffers, LossKernel, LossTangent, MatmulOperands, MatmulShape, MetricsSum,
-        MseTargets, affine, affine_gradient, batch_norm_variant, channel_normalise, column_sum,
-        column_sum_scratch_words, conv, conv_pack, elementwise, flatten, group_normalise, group_normalise_curvature,
-        group_normalise_gradient, loss_tangent, matmul, mse, pool, pool_gradient, pool_select, softmax_nll,
-        with_variants,
+        Dropout, Gather, GatherViews, LossBuffers, LossKernel, MatmulOperands, MatmulShape, MetricsSum, MseTargets,
+        affine, affine_gradient, batch_norm_variant, channel_normalise, column_sum, column_sum_scratch_words, conv,
+        conv_pack, elementwise, flatten, group_normalise, group_normalise_curvature, group_normalise_gradient,
+        loss_tangent, matmul, mse, pool, pool_gradient, pool_select, softmax_nll, with_variants,
     },
 };
 
@@ -29,6 +28,22 @@ pub(super) enum Stage {
     BatchNorm(BatchNorm),
     BatchNormGradient(BatchNormGradient),
     Dropout(Dropout),
+}
+
+impl Stage {
+    /// Its dispatches in their order.
+    pub(super) fn dispatches(&self) -> Vec<&Dispatch> {
+        match self {
+            Self::Fixed(dispatch) => vec![dispatch],
+            Self::Product(dispatches) => dispatches.iter().collect(),
+            Self::Gather(gather) => vec![gather.dispatch()],
+            Self::Loss(loss) => vec![loss.dispatch()],
+            Self::Metrics(metrics) => vec![metrics.dispatch()],
+            Self::BatchNorm(norm) => norm.dispatches().collect(),
+            Self::BatchNormGradient(norm) => norm.dispatches().collect(),
+            Self::Dropout(dropout) => vec![dropout.dispatch()],
+        }
+    }
 }
 
 pub(super) struct Binder<'a> {
@@ -99,7 +114,7 @@ impl Binder<'_> {
             }
             Call::LossTangent { logits, tangent, output } => {
                 let views = [&self.slot(*logits)?, &self.slot(*tangent)?, &self.slot(*output)?];
-                let of = if self.loss == Loss::Nll { LossTangent::Nll } else { LossTangent::Mse };
+                let of = self.loss.tangent();
                 Stage::Loss(loss_tangent(
                     gpu,
                     AdapterClass::of(gpu),

@@ -3,14 +3,14 @@
 use crate::{
     gpu::{Element, GpuError, Launch},
     kernels::{
-        Activation, Augmentation, Dropout, Gather, LossKernel, LossTangent, MatmulShape, MetricsSum, NormShape, Target,
-        chunk_sum_launch, column_sum_launch, conv_pack_launch, flatten_launch,
+        Activation, Augmentation, BatchNormAdds, Dropout, Gather, MatmulShape, MetricsSum, Target, column_sum_launches,
+        conv_pack_launch, flatten_launch, loss_tangent_launch, mse_launch, softmax_nll_launch,
     },
 };
 
 use super::{
     Loss, ValueShape,
-    call::{AffineCall, Call, ConvCall, MatmulCall, SlotId},
+    call::{AffineCall, BatchNormCall, Call, ConvCall, MatmulCall, SlotId},
     schedule::Schedule,
 };
 
@@ -56,13 +56,18 @@ impl Schedule {
                 variant.launches(target, (*pass, shape), (*epilogue, *accumulate), self.element)?
             }
             Call::BatchNorm(call) => {
-                let by_batch = call.partials.is_some();
-                call.shape.launches(target, by_batch, call.residual.is_some(), call.op.activation)?
+                let variant = call.partials.map(|_| target.class.batch_norm_variant());
+                call.shape.forward_launches(target, variant, call.op.activation, call.residual.is_some())?
             }
             Call::BatchNormGradient(call) => {
-                let residual = call.grad_residual.map(|(_, accumulate)| accumulate);
-                let adds = [call.grad_x.1, call.accumulate];
-                call.forward.shape.gradient_launches(target, call.forward.op.activation, residual, adds)?
+                let BatchNormCall { shape, op, .. } = call.forward;
+                let residual = call.grad_residual.map(|(_, adds)| adds);
+                let adds = BatchNormAdds { input: call.grad_x.1, residual, params: call.accumulate };
+                shape.gradient_launches(target, target.class.batch_norm_variant(), op.activation, adds)?.into()
+            }
+            Call::ColumnSum { shape, accumulate, .. } => column_sum_launches(target, *shape, *accumulate)?,
+            Call::AffineGradient(AffineCall { shape, shift, accumulate, .. }) => {
+                shape.affine_gradient_launches(target, shift.is_some(), *accumulate)?
             }
             Call::Gather { .. } => {
                 let planar = matches!(self.input, ValueShape::Features(_));
@@ -96,13 +101,11 @@ impl Schedule {
             Call::Elementwise { operation, output, accumulate, .. } => {
                 operation.launch(target, self.slot_len(*output), *accumulate)
             }
-            Call::ColumnSum { shape, accumulate, .. } => column_sum_launch(target, *shape, *accumulate),
-            Call::ChunkSum { shape, .. } => chunk_sum_launch(target, *shape),
             Call::Loss { .. } => match loss {
-                Loss::Nll => LossKernel::nll_launch(target, outputs, self.element == Element::Half),
-                Loss::Mse => LossKernel::mse_launch(target, outputs, true, self.element == Element::Half),
+                Loss::Nll => softmax_nll_launch(target, outputs, self.element == Element::Half),
+                Loss::Mse => mse_launch(target, outputs, true, self.element == Element::Half),
             },
-            Call::LossTangent { .. } => LossTangent::from(loss).launch(target, outputs),
+            Call::LossTangent { .. } => loss_tangent_launch(target, loss.tangent(), outputs),
             Call::Metrics { .. } => Ok(MetricsSum::launch(self.batch)),
             call => norm_launch(target, call),
         }
@@ -126,9 +129,6 @@ fn norm_launch(target: &Target, call: &Call) -> Result<Launch, GpuError> {
         Call::GroupNormaliseCurvature { shape, .. } => shape.group_normalise_curvature_launch(target),
         Call::Affine(AffineCall { shape, shift, accumulate, .. }) => {
             shape.affine_launch(target, shift.is_some(), *accumulate)
-        }
-        Call::AffineGradient(AffineCall { shape, shift, accumulate, .. }) => {
-            shape.affine_gradient_launch(target, shift.is_some(), *accumulate)
         }
         other => Err(GpuError::Validation {
             what: format!("{other:?}"),

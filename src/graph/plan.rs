@@ -5,7 +5,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::{
-    gpu::{Buffer, Gpu, GpuError, Recorder, View, WORD_BYTES},
+    gpu::{Buffer, Dispatch, Gpu, GpuError, Recorder, View, WORD_BYTES},
     kernels::{AdapterClass, Arena, Augmentation, LossTerms},
 };
 
@@ -154,6 +154,12 @@ impl Plan {
             }
         }
         recorder.label_step(None);
+    }
+
+    /// Every dispatch of a batch in the order in which it is recorded.
+    #[must_use]
+    pub fn dispatches(&self) -> Vec<&Dispatch> {
+        self.stages.iter().flat_map(Stage::dispatches).collect()
     }
 
     /// The model's output [batch, classes]; holds after a recorded batch in mode `Evaluate`.

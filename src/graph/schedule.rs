@@ -2,7 +2,7 @@
 
 use crate::{
     gpu::{Element, GpuError},
-    kernels::{AdapterClass, MatmulShape, column_sum_scratch_words},
+    kernels::{AdapterClass, LossTangent, MatmulShape, column_sum_scratch_words},
 };
 
 use super::{
@@ -22,6 +22,16 @@ pub enum Loss {
     Nll,
     /// Mean squared error against the one-hot label.
     Mse,
+}
+
+impl Loss {
+    /// What its tangent is of.
+    pub(super) fn tangent(self) -> LossTangent {
+        match self {
+            Self::Nll => LossTangent::Nll,
+            Self::Mse => LossTangent::Mse,
+        }
+    }
 }
 
 impl std::str::FromStr for Loss {

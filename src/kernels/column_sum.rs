@@ -1,11 +1,8 @@
 //! Sums over rows: the host side of `shaders/column_sum.wgsl`.
 
-use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, View};
+use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, View};
 
-use super::{
-    AdapterClass, flag, index_u32,
-    tree::{Launch, Tree},
-};
+use super::{AdapterClass, Target, flag, index_u32, tree::Tree};
 
 pub(super) static COLUMN_SUM: KernelSpec = KernelSpec {
     entry: "column_sum",
@@ -45,22 +42,15 @@ impl Stage {
         self.rows.div_ceil(self.parts) as usize
     }
 
-    fn launch(&self, class: AdapterClass) -> Launch {
-        let tree = self.tree(class);
+    fn launch(&self, target: &Target, accumulate: bool) -> Result<Launch, GpuError> {
+        let tree = self.tree(target.class);
         let workgroups = self.parts as usize * tree.workgroups(self.columns as usize);
-        tree.launch(COLUMN_SUM.entry, workgroups, tree.chain(self.part_rows(), 1))
+        let chain = tree.chain(self.part_rows(), 1);
+        tree.launch(target, &COLUMN_SUM, &[flag("ACCUMULATE", accumulate)], workgroups, chain)
     }
 
-    fn dispatch(
-        &self,
-        gpu: &Gpu,
-        class: AdapterClass,
-        views: [&View; 2],
-        accumulate: bool,
-    ) -> Result<Dispatch, GpuError> {
-        let [sums, lanes] = self.tree(class).constants();
-        let constants = [sums, lanes, flag("ACCUMULATE", accumulate)];
-        gpu.dispatch(&COLUMN_SUM, &constants, self.launch(class).grid(gpu)?, &views, bytemuck::bytes_of(self))
+    fn dispatch(&self, gpu: &Gpu, target: &Target, views: [&View; 2], accumulate: bool) -> Result<Dispatch, GpuError> {
+        gpu.bind(&self.launch(target, accumulate)?, &views, bytemuck::bytes_of(self))
     }
 }
 
@@ -82,12 +72,14 @@ pub fn column_sum_scratch_words(class: AdapterClass, [rows, columns, _]: [usize;
     if parts > 1 { parts * columns } else { 0 }
 }
 
-/// The dispatches of [`column_sum`] on adapters of a class.
+/// What [`column_sum`] launches.
 ///
 /// # Errors
 /// [`GpuError::Shape`] past 2^32 elements.
-pub fn column_sum_launches(class: AdapterClass, shape: [usize; 3]) -> Result<Vec<Launch>, GpuError> {
-    Ok(stages(class, shape)?.iter().map(|stage| stage.launch(class)).collect())
+pub fn column_sum_launches(target: &Target, shape: [usize; 3], accumulate: bool) -> Result<Vec<Launch>, GpuError> {
+    let stages = stages(target.class, shape)?;
+    let last = stages.len() - 1;
+    stages.iter().enumerate().map(|(place, stage)| stage.launch(target, accumulate && place == last)).collect()
 }
 
 /// Plans `output[c] (+)= sum_row input[row, c]`, the gradient of a bias, as adapters of a class take it best.
@@ -105,33 +97,37 @@ pub fn column_sum(
     accumulate: bool,
 ) -> Result<Vec<Dispatch>, GpuError> {
     let [rows, columns, stride] = shape;
-    let stages = stages(class, shape)?;
+    let (target, stages) = (&Target::of_class(gpu, class), stages(class, shape)?);
     input.expect_len(COLUMN_SUM.entry, "input", rows * stride)?;
     output.expect_len(COLUMN_SUM.entry, "output", columns)?;
     match stages.as_slice() {
         [parts, sum] => {
             scratch.expect_len(COLUMN_SUM.entry, "scratch", column_sum_scratch_words(class, shape))?;
             Ok(vec![
-                parts.dispatch(gpu, class, [input, scratch], false)?,
-                sum.dispatch(gpu, class, [scratch, output], accumulate)?,
+                parts.dispatch(gpu, target, [input, scratch], false)?,
+                sum.dispatch(gpu, target, [scratch, output], accumulate)?,
             ])
         }
-        stages => stages.iter().map(|whole| whole.dispatch(gpu, class, [input, output], accumulate)).collect(),
+        stages => stages.iter().map(|whole| whole.dispatch(gpu, target, [input, output], accumulate)).collect(),
     }
 }
 
 /// Plans the sum of parts [parts, columns] that another kernel left.
 pub(super) fn sum_of_parts(
     gpu: &Gpu,
-    class: AdapterClass,
+    target: &Target,
     views: [&View; 2],
     [parts, columns]: [usize; 2],
     accumulate: bool,
 ) -> Result<Dispatch, GpuError> {
-    Stage::whole([parts, columns, columns])?.dispatch(gpu, class, views, accumulate)
+    Stage::whole([parts, columns, columns])?.dispatch(gpu, target, views, accumulate)
 }
 
-/// The dispatch of [`sum_of_parts`].
-pub(super) fn sum_of_parts_launch(class: AdapterClass, [parts, columns]: [usize; 2]) -> Result<Launch, GpuError> {
-    Ok(Stage::whole([parts, columns, columns])?.launch(class))
+/// What [`sum_of_parts`] launches.
+pub(super) fn sum_of_parts_launch(
+    target: &Target,
+    [parts, columns]: [usize; 2],
+    accumulate: bool,
+) -> Result<Launch, GpuError> {
+    Stage::whole([parts, columns, columns])?.launch(target, accumulate)
 }

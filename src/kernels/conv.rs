@@ -1,14 +1,15 @@
 //! 2-d convolutions as implicit matrix products: the host side of `shaders/conv_*.wgsl`.
 
-use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, View};
+use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, View, WORD_BYTES};
 
 use super::{
-    Constant, CoopTile, WORKGROUP, WORKGROUP_SIZE,
+    Constant, CoopTile, Target,
     admission::{Pipeline, conv_trial},
-    block::block_constants,
+    block::{BLOCK_THREADS, block_constants, block_depth},
     conv_direct::{self, CONV_DIRECT},
     conv_shape::{ConvPass, ConvShape},
     conv_specs::{CONV_BLOCK, CONV_COOP_8, CONV_COOP_16, CONV_PACK, CONV_SOFTWARE, CONV_TILE},
+    coop::COOP_DEPTH,
     flag, index_u32,
     matmul::{Epilogue, SOFTWARE_LANES, SPLIT_WORKGROUPS, epilogue_constants, row_lanes},
     split_sum::{SplitSum, parts},
@@ -158,29 +159,26 @@ impl ConvVariant {
     }
 
     /// Overrides that follow from variant, shape and pass.
-    fn constants(self, gpu: &Gpu, shape: &ConvShape, pass: ConvPass) -> Vec<Constant> {
+    fn constants(self, target: &Target, shape: &ConvShape, pass: ConvPass) -> Vec<Constant> {
         let [rows, quads, _] = shape.product(pass);
         match self {
-            Self::Block128 => block_constants(gpu, 2),
-            Self::Block64 => block_constants(gpu, 1),
+            Self::Block128 => block_constants(target, 2),
+            Self::Block64 => block_constants(target, 1),
             Self::Tile => vec![("COLUMN_QUADS", self.tile(shape, pass)[1] as f64)],
             Self::Software => vec![("COLUMN_BLOCKS", 1.0), ("ROW_LANES", row_lanes(rows))],
             Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(rows))],
             Self::SoftwareNarrow => vec![("NARROW_QUADS", quads as f64)],
-            Self::Direct => conv_direct::constants(shape, pass).to_vec(),
+            Self::Direct => Vec::new(),
             Self::Coop(tile) => tile.constants(pass == ConvPass::WeightGradient, pass != ConvPass::DataGradient),
             Self::Winograd => Vec::new(),
         }
     }
 
-    fn grid(self, gpu: &Gpu, shape: &ConvShape, pass: ConvPass) -> Result<Grid, GpuError> {
+    fn grid(self, target: &Target, shape: &ConvShape, pass: ConvPass) -> Result<Grid, GpuError> {
         let entry = self.spec(pass).entry;
-        if self == Self::Direct {
-            return conv_direct::grid(gpu, shape, pass);
-        }
         let [rows, quads, phases] = shape.product(pass);
         let [rows_per_tile, quads_per_tile] = self.tile(shape, pass);
-        let limit = gpu.limits().workgroups as usize;
+        let limit = target.limits.workgroups as usize;
         let tiles = rows.div_ceil(rows_per_tile);
         let fold = tiles.div_ceil(limit);
         let z = if pass == ConvPass::WeightGradient { self.parts(shape, pass) } else { phases * fold };
@@ -243,42 +241,103 @@ pub fn conv(
 ) -> Result<Vec<Dispatch>, GpuError> {
     let spec = variant.spec(pass);
     check(spec, variant, pass, shape, epilogue, of)?;
+    let ending = (epilogue, accumulate);
+    let launches = variant.launches(&Target::of(gpu), (pass, shape), ending, of.a.element())?;
     if variant == ConvVariant::Winograd {
-        return winograd::plan(gpu, (pass, shape), (epilogue, accumulate), of);
+        return winograd::bind(gpu, (pass, shape), &launches, of);
     }
-    let count = index_u32(spec.entry, &[shape.weight_words()])?;
-    let sum = SplitSum { parts: variant.parts(shape, pass) as u32, count, n: count };
-    sum.plan(
-        gpu,
-        spec.entry,
-        (epilogue, accumulate),
-        [of.a, of.b, of.c],
-        [of.aux, of.pre, of.scratch],
-        |ending, views| tiles(gpu, variant, (pass, shape), ending, views),
-    )
+    let sum = variant.split(pass, shape)?;
+    let tiles_ending = sum.tiles_ending(ending);
+    sum.bind(gpu, &launches, [of.a, of.b, of.c], [of.aux, of.pre, of.scratch], |launch, views| {
+        bind_tiles(gpu, variant, (pass, shape), tiles_ending, launch, views)
+    })
 }
 
-/// One dispatch of the variant's kernel.
-fn tiles(
+impl ConvVariant {
+    fn split(self, pass: ConvPass, shape: &ConvShape) -> Result<SplitSum, GpuError> {
+        let count = index_u32(self.spec(pass).entry, &[shape.weight_words()])?;
+        Ok(SplitSum { parts: self.parts(shape, pass) as u32, count, n: count })
+    }
+
+    /// Invocations of a workgroup, and terms of each sum that a round of the kernel's loop takes.
+    fn rounds_of(self, target: &Target, shape: &ConvShape, pass: ConvPass) -> [usize; 2] {
+        match self {
+            Self::Block128 => [BLOCK_THREADS, block_depth(target, 2) as usize],
+            Self::Block64 => [BLOCK_THREADS, block_depth(target, 1) as usize],
+            Self::Coop(tile) => [tile.threads(), COOP_DEPTH as usize],
+            Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => [SOFTWARE_LANES as usize, 4],
+            Self::Tile | Self::Winograd | Self::Direct => [TILE_THREADS, self.tile(shape, pass)[1]],
+        }
+    }
+
+    /// What [`conv`] launches for operands stored as `element`.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the target's grid, [`GpuError::Shape`] past 2^32 elements.
+    pub fn launches(
+        self,
+        target: &Target,
+        (pass, shape): (ConvPass, &ConvShape),
+        ending: (Epilogue, bool),
+        element: Element,
+    ) -> Result<Vec<Launch>, GpuError> {
+        if self == Self::Winograd {
+            return winograd::launches(target, (pass, shape), ending, element);
+        }
+        let sum = self.split(pass, shape)?;
+        let tiles = self.tiles_launch(target, (pass, shape), sum, sum.tiles_ending(ending))?;
+        let operands = shape.words().iter().map(|words| element.words(*words) as u64 * WORD_BYTES).sum();
+        sum.launches(target, ending, tiles, (operands, shape.flops()))
+    }
+
+    /// One dispatch of the variant's kernel.
+    fn tiles_launch(
+        self,
+        target: &Target,
+        (pass, shape): (ConvPass, &ConvShape),
+        sum: SplitSum,
+        (epilogue, accumulate): (Epilogue, bool),
+    ) -> Result<Launch, GpuError> {
+        let spec = self.spec(pass);
+        let mut constants: Vec<Constant> = vec![("PASS", f64::from(pass.code())), flag("ACCUMULATE", accumulate)];
+        constants.extend(epilogue_constants(epilogue));
+        constants.extend(self.constants(target, shape, pass));
+        if self == Self::Direct {
+            return conv_direct::launch(target, (pass, shape), &constants);
+        }
+        if spec.entry == CONV_SOFTWARE.vectors.entry {
+            let in_order = pass == ConvPass::Forward || (pass == ConvPass::DataGradient && shape.stride == [1, 1]);
+            constants.push(flag("DIRECT", epilogue == Epilogue::Plain && !accumulate && in_order));
+        }
+        let [threads, terms_per_round] = self.rounds_of(target, shape, pass);
+        let rounds = shape.terms(pass).div_ceil(sum.parts as usize).div_ceil(terms_per_round);
+        Ok(Launch::new(spec, &constants, self.grid(target, shape, pass)?, threads).chained(rounds))
+    }
+}
+
+/// Invocations of a workgroup of `conv_tile`.
+const TILE_THREADS: usize = 256;
+
+/// Binds the dispatch of a variant's kernel.
+fn bind_tiles(
     gpu: &Gpu,
     variant: ConvVariant,
     (pass, shape): (ConvPass, &ConvShape),
     (epilogue, accumulate): (Epilogue, bool),
+    launch: &Launch,
     views: [&View; 5],
 ) -> Result<Dispatch, GpuError> {
-    let spec = variant.spec(pass);
-    let mut constants: Vec<Constant> = vec![("PASS", f64::from(pass.code())), flag("ACCUMULATE", accumulate)];
-    constants.extend(epilogue_constants(epilogue));
-    constants.extend(variant.constants(gpu, shape, pass));
     if let ConvVariant::Coop(tile) = variant {
-        tile.expect(gpu, spec, views[0])?;
-        let pipeline = Pipeline { spec, constants: &constants, views, epilogue, accumulate };
+        tile.expect(gpu, launch.spec, views[0])?;
+        let pipeline = Pipeline { spec: launch.spec, constants: &launch.constants, views, epilogue, accumulate };
         pipeline.admit(gpu, || conv_trial(tile.sides(), pass, (epilogue, accumulate)))?;
-    } else if spec.entry == CONV_SOFTWARE.vectors.entry {
-        let in_order = pass == ConvPass::Forward || (pass == ConvPass::DataGradient && shape.stride == [1, 1]);
-        constants.push(flag("DIRECT", epilogue == Epilogue::Plain && !accumulate && in_order));
     }
-    gpu.dispatch(spec, &constants, variant.grid(gpu, shape, pass)?, &views, bytemuck::bytes_of(shape))
+    gpu.bind(launch, &views, bytemuck::bytes_of(shape))
+}
+
+/// What [`conv_pack`] launches.
+pub(crate) fn conv_pack_launch(target: &Target, shape: &ConvShape) -> Result<Launch, GpuError> {
+    target.launch(&CONV_PACK, &[], shape.packed_words() / 4)
 }
 
 /// Plans the packing of a weight [out, in, kernel height, kernel width] for [`conv`].
@@ -295,6 +354,5 @@ pub fn conv_pack(gpu: &Gpu, shape: &ConvShape, weight: &View, output: &View) -> 
     }
     weight.expect_len(kernel, "weight", shape.weight_words())?;
     output.expect_len(kernel, "output", shape.packed_words())?;
-    let grid = gpu.grid_1d(kernel, shape.packed_words() / 4, WORKGROUP_SIZE)?;
-    gpu.dispatch(&CONV_PACK, &[WORKGROUP], grid, &[weight, output], bytemuck::bytes_of(shape))
+    gpu.bind(&conv_pack_launch(&Target::of(gpu), shape)?, &[weight, output], bytemuck::bytes_of(shape))
 }

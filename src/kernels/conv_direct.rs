@@ -1,14 +1,12 @@
 //! Grouped and depthwise convolutions, an element at a time: the host side of `shaders/conv_direct.wgsl`.
 
-use crate::gpu::{Gpu, GpuError, Grid, KernelSpec};
+use crate::gpu::{GpuError, Grid, KernelSpec, Launch};
 
 use super::{
-    Constant, WORKGROUP_SIZE,
+    Constant, Target, WORKGROUP_SIZE,
     conv_shape::{ConvPass, ConvShape},
-    index_u32,
-    split_sum::SplitSum,
     store::BINDINGS,
-    tree::{Launch, Tree},
+    tree::Tree,
 };
 
 pub(super) static CONV_DIRECT: KernelSpec = KernelSpec {
@@ -60,35 +58,22 @@ pub(super) fn parts(shape: &ConvShape) -> usize {
     enough.min(shape.out_pixels().isqrt())
 }
 
-/// Overrides that follow from shape and pass.
-pub(super) fn constants(shape: &ConvShape, pass: ConvPass) -> [Constant; 2] {
-    tree(shape, pass).constants()
-}
-
-/// Workgroups in x and y folded, in z the parts.
-pub(super) fn grid(gpu: &Gpu, shape: &ConvShape, pass: ConvPass) -> Result<Grid, GpuError> {
-    let Grid([x, y, _]) = gpu.grid_1d(CONV_DIRECT.entry, workgroups(shape, pass), 1)?;
-    let z = if pass == ConvPass::WeightGradient { parts(shape) as u32 } else { 1 };
-    Ok(Grid([x, y, z]))
-}
-
-/// The dispatches of a pass by [`ConvVariant::Direct`](super::ConvVariant::Direct).
-///
-/// # Errors
-/// [`GpuError::Shape`] past 2^32 elements.
-pub fn conv_direct_launches(shape: &ConvShape, pass: ConvPass) -> Result<Vec<Launch>, GpuError> {
-    let tree = tree(shape, pass);
-    let launch = |parts: usize, chain| tree.launch(CONV_DIRECT.entry, parts * workgroups(shape, pass), chain);
-    let (taps, groups) = (shape.taps(), shape.groups());
-    match pass {
-        ConvPass::Forward => Ok(vec![launch(1, taps * shape.input()[2] / groups)]),
-        ConvPass::DataGradient => Ok(vec![launch(1, taps * shape.out_channels() / groups)]),
+/// What a pass launches, with overrides beside the tree's: workgroups in x and y folded, in z the parts.
+pub(super) fn launch(
+    target: &Target,
+    (pass, shape): (ConvPass, &ConvShape),
+    constants: &[Constant],
+) -> Result<Launch, GpuError> {
+    let (tree, taps, groups) = (tree(shape, pass), shape.taps(), shape.groups());
+    let (parts, chain) = match pass {
+        ConvPass::Forward => (1, taps * shape.input()[2] / groups),
+        ConvPass::DataGradient => (1, taps * shape.out_channels() / groups),
         ConvPass::WeightGradient => {
             let parts = parts(shape);
-            let first = launch(parts, tree.chain(shape.out_pixels().div_ceil(parts), 1));
-            let count = index_u32(CONV_DIRECT.entry, &[shape.weight_words()])?;
-            let sum = SplitSum { parts: parts as u32, count, n: count };
-            Ok([first].into_iter().chain((parts > 1).then(|| sum.launch())).collect())
+            (parts, tree.chain(shape.out_pixels().div_ceil(parts), 1))
         }
-    }
+    };
+    let launch = tree.launch(target, &CONV_DIRECT, constants, workgroups(shape, pass), chain)?;
+    let Grid([x, y, _]) = launch.grid;
+    Ok(Launch { grid: Grid([x, y, parts as u32]), ..launch })
 }

@@ -228,6 +228,20 @@ impl ConvShape {
         2 * pixels * self.weight_words() as u64
     }
 
+    /// Terms of each sum of a pass, padding channels counted, those of a strided data gradient shared out among its phases.
+    pub(super) fn terms(&self, pass: ConvPass) -> usize {
+        let channels = |channels: u32| padded_channels(channels as usize) / self.groups();
+        match pass {
+            ConvPass::Forward => self.taps() * channels(self.input[2]),
+            ConvPass::DataGradient => (self.taps() * channels(self.output[2])).div_ceil(self.phases()),
+            ConvPass::WeightGradient => self.out_pixels(),
+        }
+    }
+
+    fn phases(&self) -> usize {
+        self.stride[0] as usize * self.stride[1] as usize
+    }
+
     /// Rows and columns (in quads) of a pass' product, and its phases.
     pub(super) fn product(&self, pass: ConvPass) -> [usize; 3] {
         let quads = |channels: u32| padded_channels(channels as usize) / 4;

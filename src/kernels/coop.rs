@@ -20,6 +20,9 @@ const ENOUGH_TILES: usize = 128;
 /// Terms that a part of a sum has at least: so many that a tile reads twice as many bytes as its sums take. Not measured.
 const LEAST_TERMS: usize = 256;
 
+/// Terms that a tile holds; `COOP_DEPTH` in `shaders/shared/coop.wgsl`.
+pub(super) const COOP_DEPTH: u32 = 32;
+
 /// Invocations of a workgroup that WebGPU grants everywhere.
 const INVOCATIONS: u32 = 256;
 
@@ -36,6 +39,9 @@ pub struct CoopMatrices {
 }
 
 impl CoopMatrices {
+    /// None of them.
+    pub const NONE: Self = Self { word: None, half: None, subgroup_sizes: [1, 1] };
+
     /// The first for each type of operands of those that there are kernels for, `matrices`, in order of preference.
     pub(super) fn preferred(matrices: &[CooperativeMatrix], subgroup_sizes: [u32; 2]) -> Self {
         let first = |element| matrices.iter().find(|matrix| matrix.operands == operands_of(element)).copied();
@@ -105,6 +111,11 @@ impl CoopTile {
     pub(super) fn sides(self) -> [usize; 2] {
         let [rows, columns] = shares(self.large);
         [4 * rows, 2 * columns].map(|fragments| (fragments * self.matrix.sides[0]) as usize)
+    }
+
+    /// Invocations of a workgroup.
+    pub(super) fn threads(self) -> usize {
+        self.threads as usize
     }
 
     /// The kernel of a family for these matrices.

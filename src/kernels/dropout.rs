@@ -36,6 +36,11 @@ pub struct Dropout {
 }
 
 impl Dropout {
+    /// Its dispatch.
+    pub(crate) fn dispatch(&self) -> &Dispatch {
+        &self.dispatch
+    }
+
     /// What a dropout of `count` elements launches.
     pub(crate) fn launch(target: &Target, count: usize, accumulate: bool) -> Result<Launch, GpuError> {
         target.launch(&DROPOUT, &[flag("ACCUMULATE", accumulate)], count.div_ceil(4))

@@ -2,12 +2,9 @@
 
 use std::ops::Range;
 
-use crate::gpu::{Access, Buffer, Dispatch, Gpu, GpuError, KernelSpec, Recorder, WORD_BYTES, align_words};
+use crate::gpu::{Access, Buffer, Dispatch, Gpu, GpuError, KernelSpec, Launch, Recorder, WORD_BYTES, align_words};
 
-use super::{
-    AdapterClass, Arena, ArenaLayout, TensorSpan,
-    tree::{Launch, Tree},
-};
+use super::{AdapterClass, Arena, ArenaLayout, Target, TensorSpan, tree::Tree};
 
 pub(super) static FILTER_NORM: KernelSpec = KernelSpec {
     entry: "filter_norm",
@@ -48,11 +45,11 @@ fn runs(spans: &[TensorSpan], words: usize) -> Vec<Range<usize>> {
 }
 
 /// How a dispatch over these tensors shares them out: by the longest of their filters.
-fn shared_out(class: AdapterClass, spans: &[TensorSpan]) -> (Tree, Launch) {
+fn launch(target: &Target, spans: &[TensorSpan]) -> Result<Launch, GpuError> {
     let longest = spans.iter().map(filter_len).max().unwrap_or(0);
     let filters = spans.iter().map(|span| span.filters).sum();
-    let tree = Tree::rows(class, longest);
-    (tree, tree.launch(FILTER_NORM.entry, tree.workgroups(filters), tree.chain(longest, 1)))
+    let tree = Tree::rows(target.class, longest);
+    tree.launch(target, &FILTER_NORM, &[], tree.workgroups(filters), tree.chain(longest, 1))
 }
 
 impl FilterNorms {
@@ -83,20 +80,20 @@ impl FilterNorms {
             let (first, last) = (&spans[0], &spans[spans.len() - 1]);
             let weights = arena.weights.part(first.start, last.start + last.len - first.start)?;
             let views = [&weights, &gpu.upload("filters", filters)?.view(), &norms.part(*start, filters.len())?];
-            let (tree, launch) = shared_out(class, spans);
-            let count = filters.len() as u32;
-            let (constants, grid) = (tree.constants(), launch.grid(gpu)?);
-            dispatches.push(gpu.dispatch(&FILTER_NORM, &constants, grid, &views, bytemuck::bytes_of(&count))?);
+            let launch = launch(&Target::of_class(gpu, class), spans)?;
+            dispatches.push(gpu.bind(&launch, &views, bytemuck::bytes_of(&(filters.len() as u32)))?);
         }
         Ok(Self { by_tensor: gpu.upload("filters by tensor", &by_tensor)?, norms, dispatches })
     }
 
-    /// The dispatches for tensors laid out so, on adapters of a class that bind `binding_bytes` at once.
-    #[must_use]
-    pub fn launches(class: AdapterClass, layout: &ArenaLayout, binding_bytes: u64) -> Vec<Launch> {
+    /// What the norms of tensors laid out so launch.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the target's grid.
+    pub fn launches(target: &Target, layout: &ArenaLayout) -> Result<Vec<Launch>, GpuError> {
         let spans = layout.spans();
-        let runs = runs(spans, (binding_bytes / WORD_BYTES) as usize);
-        runs.into_iter().map(|run| shared_out(class, &spans[run]).1).collect()
+        let runs = runs(spans, (target.limits.binding_bytes / WORD_BYTES) as usize);
+        runs.into_iter().map(|run| launch(target, &spans[run])).collect()
     }
 
     /// Records the norms of the weights as they are.

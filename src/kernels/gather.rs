@@ -86,6 +86,11 @@ pub struct Gather {
 }
 
 impl Gather {
+    /// Its dispatch.
+    pub(crate) fn dispatch(&self) -> &Dispatch {
+        &self.dispatch
+    }
+
     /// What the gather of a batch of samples of `pixels` pixels launches.
     pub(crate) fn launch(
         target: &Target,

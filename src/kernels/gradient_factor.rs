@@ -1,11 +1,8 @@
 //! Clipping of gradients and the loss scale of mixed precision: the host side of `shaders/gradient_factor.wgsl`.
 
-use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Recorder};
+use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, Recorder};
 
-use super::{
-    AdapterClass, Arena, Norms, flag,
-    tree::{Launch, Tree},
-};
+use super::{AdapterClass, Arena, Norms, flag, tree::Tree};
 
 pub(super) static GRADIENT_FACTOR: KernelSpec = KernelSpec {
     entry: "gradient_factor",
@@ -95,18 +92,18 @@ impl GradientFactor {
             limit: rules.limit.unwrap_or(f32::INFINITY),
             growth_interval: rules.growth_interval.max(1),
         };
-        let [_, lanes] = tree(class).constants();
-        let constants = [flag("SKIPS", rules.skips), flag("MIXED", arena.element == Element::Half), lanes];
-        let views = [&partials, &arena.scaling.view()];
-        let factor = gpu.dispatch(&GRADIENT_FACTOR, &constants, Grid([1; 3]), &views, bytemuck::bytes_of(&values))?;
+        let mut launch = Self::launch(class, partials.len() / 2);
+        launch.constants.extend([flag("SKIPS", rules.skips), flag("MIXED", arena.element == Element::Half)]);
+        let factor = gpu.bind(&launch, &[&partials, &arena.scaling.view()], bytemuck::bytes_of(&values))?;
         Ok(Self { norms, factor, skips: rules.skips })
     }
 
-    /// The dispatch that makes the factor of `partials` partial sums.
+    /// What the factor of `partials` partial sums launches.
     #[must_use]
     pub fn launch(class: AdapterClass, partials: usize) -> Launch {
         let tree = tree(class);
-        tree.launch(GRADIENT_FACTOR.entry, 1, tree.chain(partials, 1))
+        let [_, lanes] = tree.constants();
+        Launch::new(&GRADIENT_FACTOR, &[lanes], Grid([1; 3]), tree.threads()).chained(tree.chain(partials, 1))
     }
 
     /// Whether updates with gradients that are not finite are left out.

@@ -1,11 +1,10 @@
 //! The losses' own Hessian times a tangent: the host side of `shaders/loss_tangent.wgsl`.
 
-use crate::gpu::{Access, Gpu, GpuError, KernelSpec, View};
+use crate::gpu::{Access, Gpu, GpuError, KernelSpec, Launch, View};
 
 use super::{
-    AdapterClass, LossKernel, flag, index_u32,
-    softmax_nll::{LossValues, shared_out},
-    tree::Launch,
+    AdapterClass, LossKernel, Target, flag, index_u32,
+    softmax_nll::{LossValues, loss_launch},
 };
 
 pub(super) static LOSS_TANGENT: KernelSpec = KernelSpec {
@@ -29,10 +28,12 @@ pub enum LossTangent {
     Mse,
 }
 
-/// The dispatch of [`loss_tangent`] on adapters of a class.
-#[must_use]
-pub fn loss_tangent_launch(class: AdapterClass, shape: [usize; 2]) -> Launch {
-    shared_out(LOSS_TANGENT.entry, class, shape, 1).1
+/// What [`loss_tangent`] launches, for outputs [batch, width].
+///
+/// # Errors
+/// [`GpuError::Grid`] past the target's grid.
+pub fn loss_tangent_launch(target: &Target, loss: LossTangent, shape: [usize; 2]) -> Result<Launch, GpuError> {
+    loss_launch(target, &LOSS_TANGENT, &[flag("NLL", loss == LossTangent::Nll)], shape, 1)
 }
 
 /// Plans the tangent of the mean loss' gradient from that of the outputs.
@@ -55,10 +56,7 @@ pub fn loss_tangent(
     }
     let (batch_rows, width) = (batch as u32, classes as u32);
     let values = LossValues { first: 0, valid: 0, batch: batch_rows, width, gradient_scale: 0.0, smoothing: 0.0 };
-    let ([sums, lanes], launch) = shared_out(entry, class, [batch, classes], 1);
-    let constants = [sums, lanes, flag("NLL", loss == LossTangent::Nll)];
-    let kernel = gpu.kernel(&LOSS_TANGENT, &constants)?;
+    let launch = loss_tangent_launch(&Target::of_class(gpu, class), loss, [batch, classes])?;
     let terms = if loss == LossTangent::Nll { 1.0 } else { classes as f32 };
-    let grid = launch.grid(gpu)?;
-    Ok(LossKernel { dispatch: kernel.dispatch(gpu, grid, &[logits, tangent, output], &[])?, values, terms })
+    Ok(LossKernel { dispatch: gpu.bind(&launch, &[logits, tangent, output], &[])?, values, terms })
 }

@@ -1,11 +1,12 @@
 //! Matrix products with an epilogue: the host side of `shaders/matmul_*.wgsl`, the choice between them being that of `select`.
 
-use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, View};
+use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, View, WORD_BYTES, Work};
 
 use super::{
-    Activation, Constant, CoopTile,
+    Activation, Constant, CoopTile, Target,
     admission::{Pipeline, matmul_trial},
-    block::block_constants,
+    block::{BLOCK_THREADS, block_constants, block_depth},
+    coop::COOP_DEPTH,
     flag, index_u32,
     split_sum::{SplitSum, parts},
     store::{BINDINGS, ByStore},
@@ -252,13 +253,13 @@ impl MatmulVariant {
     }
 
     /// Overrides that follow from variant, layout and shape.
-    fn constants(self, gpu: &Gpu, layout: MatmulLayout, MatmulShape { m, n, k }: MatmulShape) -> Vec<Constant> {
+    fn constants(self, target: &Target, layout: MatmulLayout, MatmulShape { m, n, k }: MatmulShape) -> Vec<Constant> {
         let (a_transposed, b_transposed) = (layout == MatmulLayout::WeightGradient, layout == MatmulLayout::Forward);
         let [a_aligned, b_aligned] = aligned(layout, MatmulShape { m, n, k });
         let aligned = [flag("A_ALIGNED", a_aligned), flag("B_ALIGNED", b_aligned)];
         let size = match self {
-            Self::Block128 => block_constants(gpu, 2),
-            Self::Block64 | Self::Split => block_constants(gpu, 1),
+            Self::Block128 => block_constants(target, 2),
+            Self::Block64 | Self::Split => block_constants(target, 1),
             Self::Software => vec![("COLUMN_BLOCKS", 1.0), ("ROW_LANES", row_lanes(m as usize))],
             Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(m as usize))],
             Self::Coop(tile) => {
@@ -269,6 +270,52 @@ impl MatmulVariant {
         flags.into_iter().chain(aligned).chain(size).collect()
     }
 }
+
+impl MatmulVariant {
+    /// Invocations of a workgroup.
+    fn threads(self) -> usize {
+        match self {
+            Self::Block128 | Self::Block64 | Self::Split => BLOCK_THREADS,
+            Self::Software | Self::SoftwareWide => SOFTWARE_LANES as usize,
+            Self::Coop(tile) => tile.threads(),
+        }
+    }
+
+    /// Terms of each sum that a round of the kernel's loop takes.
+    fn terms_per_round(self, target: &Target) -> u32 {
+        match self {
+            Self::Block128 => block_depth(target, 2),
+            Self::Block64 | Self::Split => block_depth(target, 1),
+            Self::Software | Self::SoftwareWide => SOFTWARE_TERMS,
+            Self::Coop(_) => COOP_DEPTH,
+        }
+    }
+
+    fn split(self, shape: MatmulShape) -> SplitSum {
+        SplitSum { parts: self.parts(shape) as u32, count: shape.m * shape.n, n: shape.n }
+    }
+
+    /// What [`matmul`] launches for operands stored as `element`.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the target's grid.
+    pub fn launches(
+        self,
+        target: &Target,
+        (layout, shape): (MatmulLayout, MatmulShape),
+        ending: (Epilogue, bool),
+        element: Element,
+    ) -> Result<Vec<Launch>, GpuError> {
+        let sum = self.split(shape);
+        let tiles = Tiles::new(self, (layout, shape), Depth::Parts(sum.parts), sum.tiles_ending(ending));
+        let [m, n, k] = [shape.m, shape.n, shape.k].map(|side| side as usize);
+        let operands = element.words(m * k) + element.words(k * n);
+        sum.launches(target, ending, tiles.launch(target)?, (operands as u64 * WORD_BYTES, shape.flops()))
+    }
+}
+
+/// Terms that a round of `matmul_software`'s loop takes; its `DEPTH_STEP`.
+const SOFTWARE_TERMS: u32 = 4;
 
 /// Whether the contiguous extents of A and B are multiples of 4.
 fn aligned(layout: MatmulLayout, MatmulShape { m, n, k }: MatmulShape) -> [bool; 2] {
@@ -288,8 +335,8 @@ pub(super) const SOFTWARE_LANES: u32 = 8;
 /// Workgroups that a split product aims at: about two for each multiprocessor of the largest GPUs of 2026.
 pub(super) const SPLIT_WORKGROUPS: usize = 256;
 
-fn grid(gpu: &Gpu, spec: &KernelSpec, [x, y, z]: [u32; 3]) -> Result<Grid, GpuError> {
-    let limit = gpu.limits().workgroups;
+fn grid(target: &Target, spec: &KernelSpec, [x, y, z]: [u32; 3]) -> Result<Grid, GpuError> {
+    let limit = target.limits.workgroups;
     if x.max(y).max(z) > limit {
         let groups = u64::from(x) * u64::from(y) * u64::from(z);
         return Err(GpuError::Grid { kernel: spec.entry, groups, limit: u64::from(limit).pow(3) });
@@ -323,23 +370,33 @@ pub fn matmul(
 ) -> Result<Vec<Dispatch>, GpuError> {
     let spec = variant.spec(shape);
     check(spec, shape, epilogue, of)?;
-    let parts = variant.parts(shape) as u32;
-    let sum = SplitSum { parts, count: shape.m * shape.n, n: shape.n };
-    sum.plan(
-        gpu,
-        spec.entry,
-        (epilogue, accumulate),
-        [of.a, of.b, of.c],
-        [of.aux, of.pre, of.scratch],
-        |ending, views| tiles(gpu, variant, (layout, shape, Depth::Parts(parts)), ending, views),
-    )
+    let (sum, ending) = (variant.split(shape), (epilogue, accumulate));
+    let tiles = Tiles::new(variant, (layout, shape), Depth::Parts(sum.parts), sum.tiles_ending(ending));
+    let launches = variant.launches(&Target::of(gpu), (layout, shape), ending, of.a.element())?;
+    sum.bind(gpu, &launches, [of.a, of.b, of.c], [of.aux, of.pre, of.scratch], |launch, views| {
+        tiles.bind(gpu, launch, views)
+    })
 }
 
-/// Plans C[z] = A[z] B[z] for each of `batch`, one dispatch for all; no variant that splits.
+/// What [`batched_matmul`] launches.
+pub(super) fn batched_launch(
+    target: &Target,
+    variant: MatmulVariant,
+    product: (MatmulLayout, MatmulShape),
+    batch: u32,
+) -> Result<Launch, GpuError> {
+    let launch = Tiles::new(variant, product, Depth::Batch(batch), (Epilogue::Plain, false)).launch(target)?;
+    let [m, n, k] = [product.1.m, product.1.n, product.1.k].map(u64::from);
+    let bytes = u64::from(batch) * (m * k + k * n + m * n) * WORD_BYTES;
+    Ok(launch.doing(Work { flops: u64::from(batch) * product.1.flops(), bytes }))
+}
+
+/// Binds what [`batched_launch`] gave: C[z] = A[z] B[z] for each of `batch`, one dispatch for all; no variant that splits.
 ///
 /// Shapes: a, b and c as in [`MatmulOperands`], `batch` of each one after the other; contiguous extents multiples of 4.
 pub(super) fn batched_matmul(
     gpu: &Gpu,
+    launch: &Launch,
     variant: MatmulVariant,
     (layout, shape): (MatmulLayout, MatmulShape),
     batch: u32,
@@ -357,8 +414,8 @@ pub(super) fn batched_matmul(
     c.expect_len(entry, "c", batches * m * n)?;
     index_u32(entry, &[batches, (m * k).max(k * n).max(m * n)])?;
     let unused = [gpu.unused(0)?, gpu.unused(1)?];
-    let views = [a, b, &unused[0], c, &unused[1]];
-    tiles(gpu, variant, (layout, shape, Depth::Batch(batch)), (Epilogue::Plain, false), views)
+    let tiles = Tiles::new(variant, (layout, shape), Depth::Batch(batch), (Epilogue::Plain, false));
+    tiles.bind(gpu, launch, [a, b, &unused[0], c, &unused[1]])
 }
 
 /// What a dispatch's workgroups in z stand for.
@@ -370,35 +427,60 @@ enum Depth {
     Batch(u32),
 }
 
-/// One dispatch of the variant's kernel.
-fn tiles(
-    gpu: &Gpu,
+/// One dispatch of a variant's kernel: of what, and how it ends.
+#[derive(Clone, Copy, Debug)]
+struct Tiles {
     variant: MatmulVariant,
-    (layout, shape, depth): (MatmulLayout, MatmulShape, Depth),
-    (epilogue, accumulate): (Epilogue, bool),
-    views: [&View; 5],
-) -> Result<Dispatch, GpuError> {
-    let spec = variant.spec(shape);
-    let [x, y] = variant.workgroups(shape);
-    let mut constants = variant.constants(gpu, layout, shape);
-    constants.push(flag("ACCUMULATE", accumulate));
-    constants.extend(epilogue_constants(epilogue));
-    let (z, batched) = match depth {
-        Depth::Parts(parts) => (parts, false),
-        Depth::Batch(batch) => (batch, true),
-    };
-    if let MatmulVariant::Coop(tile) = variant {
-        tile.expect(gpu, spec, views[0])?;
-        let pipeline = Pipeline { spec, constants: &constants, views, epilogue, accumulate };
-        let aligned = aligned(layout, shape);
-        pipeline.admit(gpu, || matmul_trial(tile.sides(), layout, aligned, (epilogue, accumulate)))?;
-    } else if spec.entry == MATMUL_BLOCK.vectors.entry {
-        constants.push(flag("BATCHED", batched));
-    } else {
-        let direct = epilogue == Epilogue::Plain && !accumulate && shape.n.is_multiple_of(4);
-        constants.push(flag("DIRECT", direct));
+    layout: MatmulLayout,
+    shape: MatmulShape,
+    depth: Depth,
+    epilogue: Epilogue,
+    accumulate: bool,
+}
+
+impl Tiles {
+    fn new(
+        variant: MatmulVariant,
+        (layout, shape): (MatmulLayout, MatmulShape),
+        depth: Depth,
+        (epilogue, accumulate): (Epilogue, bool),
+    ) -> Self {
+        Self { variant, layout, shape, depth, epilogue, accumulate }
     }
-    gpu.dispatch(spec, &constants, grid(gpu, spec, [x, y, z])?, &views, bytemuck::bytes_of(&shape))
+
+    fn launch(&self, target: &Target) -> Result<Launch, GpuError> {
+        let Self { variant, layout, shape, .. } = *self;
+        let spec = variant.spec(shape);
+        let mut constants = variant.constants(target, layout, shape);
+        constants.push(flag("ACCUMULATE", self.accumulate));
+        constants.extend(epilogue_constants(self.epilogue));
+        let (z, parts, batched) = match self.depth {
+            Depth::Parts(parts) => (parts, parts, false),
+            Depth::Batch(batch) => (batch, 1, true),
+        };
+        if spec.entry == MATMUL_BLOCK.vectors.entry {
+            constants.push(flag("BATCHED", batched));
+        } else if spec.entry == MATMUL_SOFTWARE.vectors.entry {
+            let plain = self.epilogue == Epilogue::Plain && !self.accumulate;
+            constants.push(flag("DIRECT", plain && shape.n.is_multiple_of(4)));
+        }
+        let [x, y] = variant.workgroups(shape);
+        let rounds = shape.k.div_ceil(parts).div_ceil(variant.terms_per_round(target));
+        let grid = grid(target, spec, [x, y, z])?;
+        Ok(Launch::new(spec, &constants, grid, variant.threads()).chained(rounds as usize))
+    }
+
+    fn bind(&self, gpu: &Gpu, launch: &Launch, views: [&View; 5]) -> Result<Dispatch, GpuError> {
+        let Self { variant, layout, shape, epilogue, accumulate, .. } = *self;
+        if let MatmulVariant::Coop(tile) = variant {
+            tile.expect(gpu, launch.spec, views[0])?;
+            let (spec, constants) = (launch.spec, &launch.constants);
+            let pipeline = Pipeline { spec, constants, views, epilogue, accumulate };
+            let aligned = aligned(layout, shape);
+            pipeline.admit(gpu, || matmul_trial(tile.sides(), layout, aligned, (epilogue, accumulate)))?;
+        }
+        gpu.bind(launch, &views, bytemuck::bytes_of(&shape))
+    }
 }
 
 pub(super) fn epilogue_constants(epilogue: Epilogue) -> [Constant; 3] {

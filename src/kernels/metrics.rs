@@ -1,11 +1,8 @@
 //! A batch's loss and correct answers into the metrics ring: the host side of `shaders/metrics.wgsl`.
 
-use crate::gpu::{Access, Dispatch, Gpu, GpuError, Grid, KernelSpec, Recorder, View};
+use crate::gpu::{Access, Dispatch, Gpu, GpuError, Grid, KernelSpec, Launch, Recorder, View};
 
-use super::{
-    Constant, index_u32,
-    tree::{Launch, Tree},
-};
+use super::{index_u32, tree::Tree};
 
 pub(super) static METRICS_SUM: KernelSpec = KernelSpec {
     entry: "metrics_sum",
@@ -22,17 +19,18 @@ pub struct MetricsSum {
     slots: u32,
 }
 
-/// One workgroup: a small one is enough for what most batches are.
-fn shared_out(batch: usize) -> (Constant, Launch) {
-    let tree = Tree { sums: 1, lanes: if batch <= 4096 { 64 } else { 256 } };
-    (tree.constants()[1], tree.launch(METRICS_SUM.entry, 1, tree.chain(batch, 1)))
-}
-
 impl MetricsSum {
-    /// The dispatch for a batch.
+    /// Its dispatch.
+    pub(crate) fn dispatch(&self) -> &Dispatch {
+        &self.dispatch
+    }
+
+    /// What the sum of a batch launches: one workgroup, a small one where that is enough, as for most batches.
     #[must_use]
     pub fn launch(batch: usize) -> Launch {
-        shared_out(batch).1
+        let tree = Tree { sums: 1, lanes: if batch <= 4096 { 64 } else { 256 } };
+        let [_, lanes] = tree.constants();
+        Launch::new(&METRICS_SUM, &[lanes], Grid([1; 3]), tree.threads()).chained(tree.chain(batch, 1))
     }
 
     /// Shapes: `row_stats` [batch, 2], `metrics` [slots, 2].
@@ -47,8 +45,8 @@ impl MetricsSum {
             let (kernel, found) = (METRICS_SUM.entry, metrics.len());
             return Err(GpuError::Length { kernel, argument: "metrics", expected: 2, found });
         }
-        let kernel = gpu.kernel(&METRICS_SUM, &[shared_out(batch as usize).0])?;
-        Ok(Self { dispatch: kernel.dispatch(gpu, Grid([1, 1, 1]), &[row_stats, metrics], &[])?, batch, slots })
+        let launch = Self::launch(batch as usize);
+        Ok(Self { dispatch: gpu.bind(&launch, &[row_stats, metrics], &[])?, batch, slots })
     }
 
     /// Records the sum into a slot of the ring, or added to what the slot holds.

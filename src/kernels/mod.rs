@@ -44,13 +44,13 @@ mod winograd;
 pub use activation::Activation;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
 pub use batch_norm::{
-    BatchNorm, BatchNormGeometry, BatchNormGradient, BatchNormGradientViews, BatchNormLaunch, BatchNormShape,
+    BatchNorm, BatchNormAdds, BatchNormGeometry, BatchNormGradient, BatchNormGradientViews, BatchNormShape,
     BatchNormVariant, BatchNormViews,
 };
 pub use ceilings::{Stream, empty, peak_flops, stream};
 pub use column_sum::{column_sum, column_sum_launches, column_sum_scratch_words};
+pub(crate) use conv::conv_pack_launch;
 pub use conv::{ConvOperands, ConvVariant, conv, conv_pack};
-pub use conv_direct::conv_direct_launches;
 pub use conv_shape::{ConvOptions, ConvPass, ConvShape, padded_channels};
 pub use coop::{CoopMatrices, CoopTile};
 pub use dropout::Dropout;
@@ -59,6 +59,7 @@ pub use elementwise::{Elementwise, elementwise};
 pub use factored::{Factored, FactoredModel, FactoredViews};
 pub use filter_norm::FilterNorms;
 pub use flatten::flatten;
+pub(crate) use flatten::flatten_launch;
 pub use gather::{Augmentation, Gather, GatherViews};
 pub use gradient_factor::{FactorRules, GROWTH_INTERVAL, GradientFactor, GradientScaling};
 pub use init_uniform::init_uniform;

@@ -1,11 +1,10 @@
 //! Mean squared error and its gradient: the host side of `shaders/mse.wgsl`.
 
-use crate::gpu::{Access, Gpu, GpuError, KernelSpec, View};
+use crate::gpu::{Access, Gpu, GpuError, KernelSpec, Launch, View};
 
 use super::{
-    AdapterClass, LossBuffers, LossKernel, flag,
-    softmax_nll::{LossValues, loss_values, shared_out},
-    tree::Launch,
+    AdapterClass, LossBuffers, LossKernel, Target, flag,
+    softmax_nll::{LossValues, loss_launch, loss_values},
 };
 
 pub(super) static MSE: KernelSpec = KernelSpec {
@@ -37,10 +36,12 @@ pub enum MseTargets<'a> {
     Given(&'a View),
 }
 
-/// The dispatch of [`mse`] on adapters of a class.
-#[must_use]
-pub fn mse_launch(class: AdapterClass, shape: [usize; 2]) -> Launch {
-    shared_out(MSE.entry, class, shape, 1).1
+/// What [`mse`] launches, for outputs [batch, width] against labels (`one_hot`) or given targets.
+///
+/// # Errors
+/// [`GpuError::Grid`] past the target's grid.
+pub fn mse_launch(target: &Target, shape: [usize; 2], one_hot: bool, scaled: bool) -> Result<Launch, GpuError> {
+    loss_launch(target, &MSE, &[flag("ONE_HOT", one_hot), flag("SCALED", scaled)], shape, 1)
 }
 
 /// Plans `mean over batch and features of (outputs - targets)^2` and its gradient.
@@ -64,12 +65,10 @@ pub fn mse(
             (false, *targets)
         }
     };
-    let ([sums, lanes], launch) = shared_out(MSE.entry, class, shape, 1);
-    let constants = [sums, lanes, flag("ONE_HOT", one_hot), flag("SCALED", buffers.scaling.is_some())];
+    let launch = mse_launch(&Target::of_class(gpu, class), shape, one_hot, buffers.scaling.is_some())?;
     let unused = gpu.unused(0)?;
     let scaling = buffers.scaling.unwrap_or(&unused);
     let LossBuffers { logits, labels, indices, grad_logits, row_stats, .. } = buffers;
     let views = [logits, labels, indices, targets, grad_logits, row_stats, scaling];
-    let dispatch = gpu.dispatch(&MSE, &constants, launch.grid(gpu)?, &views, &[])?;
-    Ok(LossKernel { dispatch, values, terms: shape[1] as f32 })
+    Ok(LossKernel { dispatch: gpu.bind(&launch, &views, &[])?, values, terms: shape[1] as f32 })
 }

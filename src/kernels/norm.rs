@@ -1,13 +1,13 @@
 //! Norms within a sample, affine parameters, and batch norm by running statistics taken apart: the host side of
 //! `shaders/group_normalise*.wgsl`, `shaders/affine*.wgsl` and `shaders/channel_normalise.wgsl`.
 
-use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, View, align_words};
+use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, View, align_words};
 
 use super::{
-    AdapterClass, WORKGROUP, WORKGROUP_SIZE,
+    AdapterClass, Constant, Target,
     column_sum::{sum_of_parts, sum_of_parts_launch},
     flag, index_u32,
-    tree::{Launch, Tree},
+    tree::Tree,
 };
 
 macro_rules! norm_source {
@@ -167,37 +167,90 @@ impl NormShape {
         2 * align_words(self.part_words(class))
     }
 
-    fn gradient_shared_out(&self, class: AdapterClass) -> (Tree, Launch) {
+    /// The first dispatch of [`affine_gradient`].
+    fn gradient_launch(&self, target: &Target, has_shift: bool, accumulate: bool) -> Result<Launch, GpuError> {
         let [rows, columns] = self.gradient_rows();
-        let parts = self.gradient_parts(class);
+        let parts = self.gradient_parts(target.class);
         let part_rows = rows.div_ceil(parts);
-        let tree = Tree::columns(class, part_rows, columns);
-        (tree, tree.launch(AFFINE_GRADIENT.entry, parts * tree.workgroups(columns), tree.chain(part_rows, 1)))
+        let tree = Tree::columns(target.class, part_rows, columns);
+        let constants = [flag("SHIFT", has_shift), flag("ACCUMULATE", accumulate && parts == 1)];
+        let (workgroups, chain) = (parts * tree.workgroups(columns), tree.chain(part_rows, 1));
+        tree.launch(target, &AFFINE_GRADIENT, &constants, workgroups, chain)
     }
 
-    /// The dispatches of [`affine_gradient`] on adapters of a class, with a shift.
+    /// What [`affine_gradient`] launches.
     ///
     /// # Errors
     /// [`GpuError::Shape`] past 2^32 elements.
-    pub fn gradient_launches(&self, class: AdapterClass) -> Result<Vec<Launch>, GpuError> {
-        let mut launches = vec![self.gradient_shared_out(class).1];
-        let parts = self.gradient_parts(class);
+    pub fn affine_gradient_launches(
+        &self,
+        target: &Target,
+        has_shift: bool,
+        accumulate: bool,
+    ) -> Result<Vec<Launch>, GpuError> {
+        let mut launches = vec![self.gradient_launch(target, has_shift, accumulate)?];
+        let parts = self.gradient_parts(target.class);
         if parts > 1 {
-            launches.extend([sum_of_parts_launch(class, [parts, self.params()])?; 2]);
+            let sum = sum_of_parts_launch(target, [parts, self.params()], accumulate)?;
+            launches.extend(vec![sum; if has_shift { 2 } else { 1 }]);
         }
         Ok(launches)
     }
 
-    fn groups_shared_out(&self, kernel: &'static str, class: AdapterClass) -> (Tree, Launch) {
+    fn groups_launch(
+        &self,
+        target: &Target,
+        spec: &'static KernelSpec,
+        constants: &[Constant],
+    ) -> Result<Launch, GpuError> {
         let terms = (self.channels / self.groups) as usize * self.pixels as usize;
-        let tree = Tree::rows(class, terms);
-        (tree, tree.launch(kernel, tree.workgroups(self.group_count()), tree.chain(terms, 1)))
+        let tree = Tree::rows(target.class, terms);
+        tree.launch(target, spec, constants, tree.workgroups(self.group_count()), tree.chain(terms, 1))
     }
 
-    /// The dispatch of [`group_normalise`] on adapters of a class; its derivatives have the same shape.
-    #[must_use]
-    pub fn group_launch(&self, class: AdapterClass) -> Launch {
-        self.groups_shared_out(GROUP_NORMALISE.entry, class).1
+    /// What [`group_normalise`] launches.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the target's grid.
+    pub fn group_normalise_launch(&self, target: &Target) -> Result<Launch, GpuError> {
+        self.groups_launch(target, &GROUP_NORMALISE, &[])
+    }
+
+    /// What [`group_normalise_gradient`] launches.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the target's grid.
+    pub fn group_normalise_gradient_launch(&self, target: &Target, accumulate: bool) -> Result<Launch, GpuError> {
+        self.groups_launch(target, &GROUP_NORMALISE_GRADIENT, &[flag("ACCUMULATE", accumulate)])
+    }
+
+    /// What [`group_normalise_curvature`] launches.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the target's grid.
+    pub fn group_normalise_curvature_launch(&self, target: &Target) -> Result<Launch, GpuError> {
+        self.groups_launch(target, &GROUP_NORMALISE_CURVATURE, &[])
+    }
+
+    /// What [`affine`] launches.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the target's grid.
+    pub fn affine_launch(&self, target: &Target, has_shift: bool, accumulate: bool) -> Result<Launch, GpuError> {
+        target.launch(&AFFINE, &[flag("SHIFT", has_shift), flag("ACCUMULATE", accumulate)], self.words())
+    }
+
+    /// What [`channel_normalise`] launches.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the target's grid.
+    pub fn channel_normalise_launch(
+        &self,
+        target: &Target,
+        centre: bool,
+        accumulate: bool,
+    ) -> Result<Launch, GpuError> {
+        target.launch(&CHANNEL_NORMALISE, &[flag("CENTRE", centre), flag("ACCUMULATE", accumulate)], self.words())
     }
 
     /// Groups of all samples: words of the standard deviations' inverses.
@@ -233,10 +286,9 @@ pub fn affine(
     shape.check(kernel, &[("input", input), ("output", output)], &[("scale", scale)])?;
     shift.map_or(Ok(()), |shift| shift.expect_len(kernel, "shift", shape.params()))?;
     let unused = gpu.unused(0)?;
-    let constants = [WORKGROUP, flag("SHIFT", shift.is_some()), flag("ACCUMULATE", accumulate)];
-    let grid = gpu.grid_1d(kernel, shape.words(), WORKGROUP_SIZE)?;
+    let launch = shape.affine_launch(&Target::of(gpu), shift.is_some(), accumulate)?;
     let views = [input, scale, shift.unwrap_or(&unused), output];
-    gpu.dispatch(&AFFINE, &constants, grid, &views, bytemuck::bytes_of(shape))
+    gpu.bind(&launch, &views, bytemuck::bytes_of(shape))
 }
 
 /// Plans `grad_scale (+)= sum grad input` and, where given, `grad_shift (+)= sum grad`, as adapters of a class take it best.
@@ -257,23 +309,22 @@ pub fn affine_gradient(
     let kernel = AFFINE_GRADIENT.entry;
     shape.check(kernel, &[("grad", grad), ("input", input)], &[("grad_scale", grad_scale)])?;
     grad_shift.map_or(Ok(()), |shift| shift.expect_len(kernel, "grad_shift", shape.params()))?;
-    let parts = shape.gradient_parts(class);
-    let (tree, launch) = shape.gradient_shared_out(class);
-    let sums = |scale: &View, shift: Option<&View>, accumulate: bool| {
-        let [sums, lanes] = tree.constants();
-        let constants = [sums, lanes, flag("SHIFT", shift.is_some()), flag("ACCUMULATE", accumulate)];
+    let (target, parts) = (&Target::of_class(gpu, class), shape.gradient_parts(class));
+    let launch = shape.gradient_launch(target, grad_shift.is_some(), accumulate)?;
+    let unused = gpu.unused(0)?;
+    let sums = |scale: &View, shift: Option<&View>| {
         let shape = NormShape { parts: parts as u32, ..*shape };
-        let views = [grad, input, scale, shift.unwrap_or(gpu.unused(0)?)];
-        gpu.dispatch(&AFFINE_GRADIENT, &constants, launch.grid(gpu)?, &views, bytemuck::bytes_of(&shape))
+        let views = [grad, input, scale, shift.unwrap_or(&unused)];
+        gpu.bind(&launch, &views, bytemuck::bytes_of(&shape))
     };
     if parts == 1 {
-        return Ok(vec![sums(grad_scale, grad_shift, accumulate)?]);
+        return Ok(vec![sums(grad_scale, grad_shift)?]);
     }
     let words = shape.part_words(class);
     scratch.expect_len(kernel, "scratch", shape.gradient_scratch_words(class))?;
     let [scales, shifts] = [scratch.part(0, words)?, scratch.part(align_words(words), words)?];
-    let add_up = |of: &View, to: &View| sum_of_parts(gpu, class, [of, to], [parts, shape.params()], accumulate);
-    let mut dispatches = vec![sums(&scales, grad_shift.map(|_| &shifts), false)?, add_up(&scales, grad_scale)?];
+    let add_up = |from: &View, to: &View| sum_of_parts(gpu, target, [from, to], [parts, shape.params()], accumulate);
+    let mut dispatches = vec![sums(&scales, grad_shift.map(|_| &shifts))?, add_up(&scales, grad_scale)?];
     if let Some(grad_shift) = grad_shift {
         dispatches.push(add_up(&shifts, grad_shift)?);
     }
@@ -295,10 +346,8 @@ pub fn channel_normalise(
     let kernel = CHANNEL_NORMALISE.entry;
     let of = NormShape { per_pixel: 0, ..*shape };
     of.check(kernel, &[("input", input), ("output", output)], &[("mean", mean), ("variance", variance)])?;
-    let constants = [WORKGROUP, flag("CENTRE", centre), flag("ACCUMULATE", accumulate)];
-    let grid = gpu.grid_1d(kernel, shape.words(), WORKGROUP_SIZE)?;
-    let views = [input, mean, variance, output];
-    gpu.dispatch(&CHANNEL_NORMALISE, &constants, grid, &views, bytemuck::bytes_of(shape))
+    let launch = shape.channel_normalise_launch(&Target::of(gpu), centre, accumulate)?;
+    gpu.bind(&launch, &[input, mean, variance, output], bytemuck::bytes_of(shape))
 }
 
 /// Plans `output = (input - mean) inv_std` over the groups of each sample; `inv_std` [batch, groups] is kept for backward.
@@ -315,9 +364,8 @@ pub fn group_normalise(
     let kernel = GROUP_NORMALISE.entry;
     shape.check(kernel, &[("input", input), ("output", output)], &[])?;
     inv_std.expect_len(kernel, "inv_std", shape.group_count())?;
-    let (tree, launch) = shape.groups_shared_out(kernel, class);
-    let views = [input, output, inv_std];
-    gpu.dispatch(&GROUP_NORMALISE, &tree.constants(), launch.grid(gpu)?, &views, bytemuck::bytes_of(shape))
+    let launch = shape.group_normalise_launch(&Target::of_class(gpu, class))?;
+    gpu.bind(&launch, &[input, output, inv_std], bytemuck::bytes_of(shape))
 }
 
 /// Plans the derivative of [`group_normalise`], whose output was `xhat`, applied to `grad`.
@@ -335,11 +383,8 @@ pub fn group_normalise_gradient(
     let kernel = GROUP_NORMALISE_GRADIENT.entry;
     shape.check(kernel, &[("grad", grad), ("xhat", xhat), ("output", output)], &[])?;
     inv_std.expect_len(kernel, "inv_std", shape.group_count())?;
-    let [sums, lanes] = tree.constants();
-    let constants = [sums, lanes, flag("ACCUMULATE", accumulate)];
-    let (tree, launch) = shape.groups_shared_out(kernel, class);
-    let views = [grad, xhat, inv_std, output];
-    gpu.dispatch(&GROUP_NORMALISE_GRADIENT, &constants, grid, &views, bytemuck::bytes_of(shape))
+    let launch = shape.group_normalise_gradient_launch(&Target::of_class(gpu, class), accumulate)?;
+    gpu.bind(&launch, &[grad, xhat, inv_std, output], bytemuck::bytes_of(shape))
 }
 
 /// Plans the tangent of [`group_normalise_gradient`] at a fixed `grad`, added to `output`.
@@ -358,7 +403,7 @@ pub fn group_normalise_curvature(
     shape.check(kernel, &of, &[])?;
     output.expect_len(kernel, "output", shape.words())?;
     inv_std.expect_len(kernel, "inv_std", shape.group_count())?;
-    let (tree, launch) = shape.groups_shared_out(kernel, class);
+    let launch = shape.group_normalise_curvature_launch(&Target::of_class(gpu, class))?;
     let views = [grad, xhat, x_tangent, xhat_tangent, inv_std, output];
-    gpu.dispatch(&GROUP_NORMALISE_CURVATURE, &constants, grid, &views, bytemuck::bytes_of(shape))
+    gpu.bind(&launch, &views, bytemuck::bytes_of(shape))
 }

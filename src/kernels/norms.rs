@@ -1,11 +1,8 @@
 //! L1 and L2 norm of all weights: the host side of `shaders/norms.wgsl`.
 
-use crate::gpu::{Access, Buffer, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View};
+use crate::gpu::{Access, Buffer, Dispatch, Gpu, GpuError, KernelSpec, Launch, Recorder, View};
 
-use super::{
-    AdapterClass, arena_parts,
-    tree::{Launch, Tree},
-};
+use super::{AdapterClass, Target, arena_parts, tree::Tree};
 
 pub(super) static NORMS: KernelSpec = KernelSpec {
     entry: "norms",
@@ -42,25 +39,26 @@ impl Norms {
     /// # Errors
     /// As [`Gpu::buffer`], and where the kernel does not compile.
     pub fn new(gpu: &Gpu, class: AdapterClass, arena: &Buffer) -> Result<Self, GpuError> {
-        let kernel = gpu.kernel(&NORMS, &tree(class).constants())?;
         let parts: Vec<_> = arena_parts(gpu.limits(), arena.len()).collect();
         let partials = gpu.buffer("norm partials", parts.len() * PARTIALS * 2)?;
-        let grid = Self::launch(class, arena.len()).grid(gpu)?;
+        let launch = Self::launch(&Target::of_class(gpu, class), arena.len())?;
         let mut dispatches = Vec::with_capacity(parts.len());
         for (part, (start, words)) in parts.into_iter().enumerate() {
             let values = [(words / 4) as u32, PARTIALS as u32];
             let views = [&arena.part(start, words)?, &partials.part(part * PARTIALS * 2, PARTIALS * 2)?];
-            dispatches.push(kernel.dispatch(gpu, grid, &views, bytemuck::cast_slice(&values))?);
+            dispatches.push(gpu.bind(&launch, &views, bytemuck::cast_slice(&values))?);
         }
         Ok(Self { partials, dispatches })
     }
 
-    /// The dispatch for an arena of `words`, or for each part of one past the binding limit.
-    #[must_use]
-    pub fn launch(class: AdapterClass, words: usize) -> Launch {
-        let tree = tree(class);
+    /// What an arena of `words` launches, or each part of one past the binding limit.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the target's grid.
+    pub fn launch(target: &Target, words: usize) -> Result<Launch, GpuError> {
+        let tree = tree(target.class);
         let terms = (words / 4).div_ceil(PARTIALS); // of a partial, in vec4s
-        tree.launch(NORMS.entry, tree.workgroups(PARTIALS), tree.chain(terms, 1))
+        tree.launch(target, &NORMS, &[], tree.workgroups(PARTIALS), tree.chain(terms, 1))
     }
 
     /// The partial sums [partials, 2] of magnitudes and squares, once recorded.

@@ -51,6 +51,15 @@ impl AdapterClass {
         if let Self::Gpu(_) = self { Self::Gpu(CoopMatrices::default()) } else { self }
     }
 
+    /// The variant for a batch of products, `shape` being that of them all, one below the other: one that splits nothing.
+    #[must_use]
+    pub(super) fn batched_variant(self, shape: MatmulShape) -> MatmulVariant {
+        match self.plain_matmul_variant(shape) {
+            MatmulVariant::Split => MatmulVariant::Block64,
+            variant => variant,
+        }
+    }
+
     /// The variant for a matrix product of operands stored as `element`.
     #[must_use]
     pub fn matmul_variant(self, element: Element, shape: MatmulShape) -> MatmulVariant {
@@ -115,15 +124,6 @@ pub fn with_variants<T>(gpu: &Gpu, plan: impl Fn(AdapterClass) -> Result<T, GpuE
 #[must_use]
 pub fn matmul_variant(gpu: &Gpu, element: Element, shape: MatmulShape) -> MatmulVariant {
     AdapterClass::of(gpu).matmul_variant(element, shape)
-}
-
-/// The variant for a batch of products, `shape` being that of them all, one below the other: one that splits nothing.
-#[must_use]
-pub(super) fn batched_variant(gpu: &Gpu, shape: MatmulShape) -> MatmulVariant {
-    match AdapterClass::of(gpu).plain_matmul_variant(shape) {
-        MatmulVariant::Split => MatmulVariant::Block64,
-        variant => variant,
-    }
 }
 
 /// The variant for an adapter, the element of the operands, a shape and a pass.

@@ -1,11 +1,8 @@
 //! Softmax, negative log likelihood and their gradient: the host side of `shaders/softmax_nll.wgsl`.
 
-use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View};
+use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, Recorder, View};
 
-use super::{
-    AdapterClass, Constant, flag, index_u32,
-    tree::{Launch, Tree},
-};
+use super::{AdapterClass, Constant, Target, flag, index_u32, tree::Tree};
 
 pub(super) static SOFTMAX_NLL: KernelSpec = KernelSpec {
     entry: "softmax_nll",
@@ -83,6 +80,11 @@ pub struct LossKernel {
 }
 
 impl LossKernel {
+    /// Its dispatch.
+    pub(crate) fn dispatch(&self) -> &Dispatch {
+        &self.dispatch
+    }
+
     /// Records the loss of `valid` samples from position `first` on.
     pub fn record(&self, recorder: &mut Recorder<'_>, first: u32, valid: u32, terms: LossTerms) {
         let gradient_scale = 1.0 / (terms.mean_over.max(1) as f32 * self.terms);
@@ -105,24 +107,27 @@ pub(super) fn loss_values(
     Ok(LossValues { first: 0, valid: 0, batch: batch as u32, width: width as u32, gradient_scale: 0.0, smoothing: 0.0 })
 }
 
-/// The overrides and the dispatch of a loss kernel whose invocations take `per_round` elements of a row a round.
-pub(super) fn shared_out(
-    kernel: &'static str,
-    class: AdapterClass,
+/// What a loss kernel launches whose invocations take `per_round` elements of a row a round.
+pub(super) fn loss_launch(
+    target: &Target,
+    spec: &'static KernelSpec,
+    constants: &[Constant],
     [batch, width]: [usize; 2],
     per_round: usize,
-) -> ([Constant; 2], Launch) {
-    let tree = Tree::rows(class, width.div_ceil(per_round));
-    (tree.constants(), tree.launch(kernel, tree.workgroups(batch), tree.chain(width, per_round)))
+) -> Result<Launch, GpuError> {
+    let tree = Tree::rows(target.class, width.div_ceil(per_round));
+    tree.launch(target, spec, constants, tree.workgroups(batch), tree.chain(width, per_round))
 }
 
 /// Classes that an invocation of the kernel takes a round.
 const PER_ROUND: usize = 4;
 
-/// The dispatch of [`softmax_nll`] on adapters of a class.
-#[must_use]
-pub fn softmax_nll_launch(class: AdapterClass, shape: [usize; 2]) -> Launch {
-    shared_out(SOFTMAX_NLL.entry, class, shape, PER_ROUND).1
+/// What [`softmax_nll`] launches, for outputs [batch, width].
+///
+/// # Errors
+/// [`GpuError::Grid`] past the target's grid.
+pub fn softmax_nll_launch(target: &Target, shape: [usize; 2], scaled: bool) -> Result<Launch, GpuError> {
+    loss_launch(target, &SOFTMAX_NLL, &[flag("SCALED", scaled)], shape, PER_ROUND)
 }
 
 /// Plans `mean(-sum_c t[c] log softmax(logits)[c])`, where t is the target or what label smoothing makes of it, and its
@@ -140,11 +145,9 @@ pub fn softmax_nll(
     shape: [usize; 2],
 ) -> Result<LossKernel, GpuError> {
     let values = loss_values(SOFTMAX_NLL.entry, buffers, shape)?;
-    let ([sums, lanes], launch) = shared_out(SOFTMAX_NLL.entry, class, shape, PER_ROUND);
-    let constants = [sums, lanes, flag("SCALED", buffers.scaling.is_some())];
+    let launch = softmax_nll_launch(&Target::of_class(gpu, class), shape, buffers.scaling.is_some())?;
     let unused = gpu.unused(0)?;
     let scaling = buffers.scaling.unwrap_or(&unused);
     let views = [buffers.logits, buffers.labels, buffers.indices, buffers.grad_logits, buffers.row_stats, scaling];
-    let dispatch = gpu.dispatch(&SOFTMAX_NLL, &constants, launch.grid(gpu)?, &views, &[])?;
-    Ok(LossKernel { dispatch, values, terms: 1.0 })
+    Ok(LossKernel { dispatch: gpu.bind(&launch, &views, &[])?, values, terms: 1.0 })
 }

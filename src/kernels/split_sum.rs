@@ -1,11 +1,11 @@
 //! The sum of a product's parts: the host side of `shaders/split_sum.wgsl`.
 
-use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, View};
+use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, View, WORD_BYTES, Work};
 
 use super::{
-    Constant, flag,
+    Constant, Target, flag,
     matmul::{Epilogue, epilogue_constants},
-    tree::{Launch, Tree},
+    tree::Tree,
 };
 
 pub(super) static SPLIT_SUM: KernelSpec = KernelSpec {
@@ -35,27 +35,53 @@ pub(super) struct SplitSum {
 }
 
 impl SplitSum {
-    /// Plans a product of `a` and `b` into `c`, by `tiles` alone or in parts that are added up; the caller has checked the
-    /// lengths of all operands but `scratch`. `tiles` plans the dispatch of a product with an epilogue and the views
-    /// [a, b, aux, c, pre].
-    pub(super) fn plan(
+    /// How the dispatch of a product's tiles ends: as the product itself, or plainly where its parts are added up afterwards.
+    pub(super) fn tiles_ending(self, ending: (Epilogue, bool)) -> (Epilogue, bool) {
+        if self.parts == 1 { ending } else { (Epilogue::Plain, false) }
+    }
+
+    /// What a product launches whose tiles launch `tiles`: that, or the sum of its parts after it. `operands` are the bytes of
+    /// both operands; without parts the caller knows the work.
+    pub(super) fn launches(
+        self,
+        target: &Target,
+        ending: (Epilogue, bool),
+        tiles: Launch,
+        (operands, flops): (u64, u64),
+    ) -> Result<Vec<Launch>, GpuError> {
+        if self.parts == 1 {
+            return Ok(vec![tiles]);
+        }
+        let (count, parts) = (u64::from(self.count), u64::from(self.parts));
+        let partials = count * parts * WORD_BYTES;
+        let tiles = tiles.doing(Work { flops, bytes: operands + partials });
+        let sum = self.sum_launch(target, ending)?;
+        Ok(vec![tiles, sum.doing(Work { flops: count * parts, bytes: partials + count * WORD_BYTES })])
+    }
+
+    /// Binds what [`SplitSum::launches`] gave to a product of `a` and `b` into `c`; the caller has checked the lengths of all
+    /// operands but `scratch`. `tiles` binds the first to the views [a, b, aux, c, pre].
+    pub(super) fn bind(
         self,
         gpu: &Gpu,
-        entry: &'static str,
-        ending: (Epilogue, bool),
+        launches: &[Launch],
         [a, b, c]: [&View; 3],
         [aux, pre, scratch]: [Option<&View>; 3],
-        tiles: impl Fn((Epilogue, bool), [&View; 5]) -> Result<Dispatch, GpuError>,
+        tiles: impl Fn(&Launch, [&View; 5]) -> Result<Dispatch, GpuError>,
     ) -> Result<Vec<Dispatch>, GpuError> {
         let unused = [gpu.unused(0)?, gpu.unused(1)?];
         let [aux, pre] = [aux.unwrap_or(&unused[0]), pre.unwrap_or(&unused[1])];
-        if self.parts == 1 {
-            return Ok(vec![tiles(ending, [a, b, aux, c, pre])?]);
+        let [first, sums @ ..] = launches else { return Ok(Vec::new()) };
+        if sums.is_empty() {
+            return Ok(vec![tiles(first, [a, b, aux, c, pre])?]);
         }
         let scratch = scratch.unwrap_or(&unused[0]);
-        scratch.expect_len(entry, "scratch", self.parts as usize * self.count as usize)?;
-        let partial = tiles((Epilogue::Plain, false), [a, b, &unused[0], scratch, &unused[1]])?;
-        Ok(vec![partial, self.sum(gpu, ending, scratch, [aux, c, pre])?])
+        scratch.expect_len(first.spec.entry, "scratch", self.parts as usize * self.count as usize)?;
+        let mut dispatches = vec![tiles(first, [a, b, &unused[0], scratch, &unused[1]])?];
+        for sum in sums {
+            dispatches.push(gpu.bind(sum, &[scratch, aux, c, pre], bytemuck::bytes_of(&self))?);
+        }
+        Ok(dispatches)
     }
 
     /// An invocation an element, whose parts' reads are all under way at once; many parts are shared by eight.
@@ -63,24 +89,12 @@ impl SplitSum {
         if self.parts <= 32 { Tree { sums: 64, lanes: 1 } } else { Tree { sums: 32, lanes: 8 } }
     }
 
-    /// The dispatch that adds the parts up.
-    pub(super) fn launch(self) -> Launch {
+    fn sum_launch(self, target: &Target, (epilogue, accumulate): (Epilogue, bool)) -> Result<Launch, GpuError> {
         let tree = self.tree();
-        tree.launch(SPLIT_SUM.entry, tree.workgroups(self.count as usize), tree.chain(self.parts as usize, 1))
-    }
-
-    fn sum(
-        self,
-        gpu: &Gpu,
-        (epilogue, accumulate): (Epilogue, bool),
-        partials: &View,
-        [aux, c, pre]: [&View; 3],
-    ) -> Result<Dispatch, GpuError> {
         let mut constants: Vec<Constant> = vec![flag("ACCUMULATE", accumulate)];
-        constants.extend(self.tree().constants());
         constants.extend(epilogue_constants(epilogue));
-        let grid = self.launch().grid(gpu)?;
-        gpu.dispatch(&SPLIT_SUM, &constants, grid, &[partials, aux, c, pre], bytemuck::bytes_of(&self))
+        let (workgroups, chain) = (tree.workgroups(self.count as usize), tree.chain(self.parts as usize, 1));
+        tree.launch(target, &SPLIT_SUM, &constants, workgroups, chain)
     }
 }
 

@@ -18,7 +18,12 @@ impl Target {
     /// memory; without cooperative matrices, and with the grid that WebGPU grants everywhere.
     pub const GENERIC: Self = Self {
         class: AdapterClass::Gpu(CoopMatrices::NONE),
-        limits: Limits { buffer_bytes: 1 << 34, binding_bytes: (1 << 32) - 4, workgroups: 65_535 },
+        limits: Limits {
+            buffer_bytes: 1 << 34,
+            binding_bytes: (1 << 32) - 4,
+            workgroups: 65_535,
+            workgroup_bytes: 48 << 10,
+        },
     };
 
     /// Multiprocessors of the generic GPU.
@@ -28,6 +33,12 @@ impl Target {
     #[must_use]
     pub fn of(gpu: &Gpu) -> Self {
         Self { class: AdapterClass::of(gpu), limits: gpu.limits() }
+    }
+
+    /// An open device taken for one of another class: what tests run every class's variants by.
+    #[must_use]
+    pub fn of_class(gpu: &Gpu, class: AdapterClass) -> Self {
+        Self { class, limits: gpu.limits() }
     }
 
     /// The target that an adapter is.

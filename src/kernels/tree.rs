@@ -1,9 +1,9 @@
 //! How workgroups share out long sums: the host side of `shaders/shared/tree.wgsl`. All of it follows from a shape and a class
 //! of adapters, so that it is known before a device is, and so that the order of the additions is the same on every run.
 
-use crate::gpu::{Gpu, GpuError, Grid};
+use crate::gpu::{GpuError, KernelSpec, Launch};
 
-use super::{AdapterClass, Constant};
+use super::{AdapterClass, Constant, Target};
 
 /// Invocations of a workgroup at most; `TREE_INVOCATIONS` in `shaders/shared/tree.wgsl`.
 const INVOCATIONS: usize = 256;
@@ -16,19 +16,6 @@ const NARROW_COLUMNS: usize = 8;
 
 /// Rows up to which a column is summed at once.
 const UNCUT_ROWS: usize = 1024;
-
-/// What a dispatch launches, as far as shape and adapter class tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Launch {
-    /// Entry point.
-    pub kernel: &'static str,
-    /// Workgroups.
-    pub workgroups: usize,
-    /// Invocations of each.
-    pub threads: usize,
-    /// The longest that an invocation waits for itself and others: rounds of its longest loop, then a tree's steps.
-    pub chain: usize,
-}
 
 /// The sums that a workgroup makes side by side, and the invocations that share each, a power of two: the overrides `SUMS` and
 /// `LANES` of the kernels.
@@ -91,19 +78,23 @@ impl Tree {
         sums.div_ceil(self.sums).max(1)
     }
 
-    /// A dispatch of `workgroups`, folded.
-    pub(super) fn launch(self, kernel: &'static str, workgroups: usize, chain: usize) -> Launch {
-        Launch { kernel, workgroups, threads: self.threads(), chain }
+    /// A launch of `workgroups`, folded over x and y: the kernel indexes them by `index_1d`. Its overrides are the tree's and
+    /// `constants`.
+    pub(super) fn launch(
+        self,
+        target: &Target,
+        spec: &'static KernelSpec,
+        constants: &[Constant],
+        workgroups: usize,
+        chain: usize,
+    ) -> Result<Launch, GpuError> {
+        let grid = target.grid_1d(spec, workgroups, 1)?;
+        let mut launch = Launch::new(spec, &self.constants(), grid, self.threads()).chained(chain);
+        launch.constants.extend_from_slice(constants);
+        Ok(launch)
     }
 
     pub(super) fn constants(self) -> [Constant; 2] {
         [("SUMS", self.sums as f64), ("LANES", self.lanes as f64)]
-    }
-}
-
-impl Launch {
-    /// The workgroups folded over x and y: the kernel indexes them by `index_1d`.
-    pub(super) fn grid(&self, gpu: &Gpu) -> Result<Grid, GpuError> {
-        gpu.grid_1d(self.kernel, self.workgroups, 1)
     }
 }

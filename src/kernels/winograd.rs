@@ -1,16 +1,15 @@
 //! 3 x 3 convolutions by Winograd's F(2 x 2, 3 x 3): the host side of `shaders/winograd_*.wgsl`, with 16 matrix products
 //! between what they transform.
 
-use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec};
+use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, KernelSpec, Launch, WORD_BYTES, Work};
 
 use super::{
-    Constant, WORKGROUP, WORKGROUP_SIZE,
+    Constant, Target,
     conv::ConvOperands,
     conv_shape::{ConvPass, ConvShape},
     flag, index_u32,
-    matmul::{Epilogue, MatmulLayout, MatmulShape, batched_matmul, epilogue_constants},
+    matmul::{Epilogue, MatmulLayout, MatmulShape, MatmulVariant, batched_launch, batched_matmul, epilogue_constants},
     padded_channels,
-    select::batched_variant,
 };
 
 pub(super) static WINOGRAD_INPUT: KernelSpec = KernelSpec {
@@ -74,14 +73,14 @@ struct Tiles {
 
 /// The products of a pass: k source channels, n result channels, `tiles` rows of which `chunk` are worked on at a time.
 #[derive(Clone, Copy, Debug)]
-struct Work {
+struct Cut {
     k: usize,
     n: usize,
     tiles: usize,
     chunk: usize,
 }
 
-impl Work {
+impl Cut {
     fn new(shape: &ConvShape, pass: ConvPass) -> Self {
         let [input, output] = [shape.input(), shape.output()];
         let (source, result) = if pass == ConvPass::Forward { (input, output) } else { (output, input) };
@@ -105,33 +104,73 @@ pub(super) fn fits(shape: &ConvShape, pass: ConvPass) -> bool {
 
 /// Words that a pass keeps for itself.
 pub(super) fn scratch_words(shape: &ConvShape, pass: ConvPass) -> usize {
-    Work::new(shape, pass).words().iter().sum()
+    Cut::new(shape, pass).words().iter().sum()
 }
 
-/// Plans a pass; `conv` has checked the lengths.
-pub(super) fn plan(
-    gpu: &Gpu,
+/// Tiles of each chunk that they are worked on in: first and count.
+fn chunks(cut: &Cut) -> impl Iterator<Item = (usize, usize)> {
+    let Cut { tiles, chunk, .. } = *cut;
+    (0..tiles).step_by(chunk).map(move |first| (first, chunk.min(tiles - first)))
+}
+
+/// How a chunk's products lie: U [in, out] is [k, n] forward, [n, k] in a data gradient.
+fn layout(pass: ConvPass) -> MatmulLayout {
+    if pass == ConvPass::Forward { MatmulLayout::DataGradient } else { MatmulLayout::Forward }
+}
+
+/// The variant for the 16 products of `count` tiles each, and their size.
+fn product(target: &Target, cut: &Cut, count: usize) -> Result<(MatmulVariant, MatmulShape), GpuError> {
+    let all = MatmulShape::new(PRODUCTS * count, cut.n, cut.k)?;
+    Ok((target.class.batched_variant(all), MatmulShape::new(count, cut.n, cut.k)?))
+}
+
+/// What a pass launches for images stored as `element`: the weights' transform, then of each chunk the transform, the products
+/// and the transform back.
+pub(super) fn launches(
+    target: &Target,
     (pass, shape): (ConvPass, &ConvShape),
     (epilogue, accumulate): (Epilogue, bool),
+    element: Element,
+) -> Result<Vec<Launch>, GpuError> {
+    let cut = Cut::new(shape, pass);
+    let code = ("PASS", f64::from(u8::from(pass == ConvPass::DataGradient)));
+    let mut finish: Vec<Constant> = vec![code, flag("ACCUMULATE", accumulate)];
+    finish.extend(epilogue_constants(epilogue));
+    let (weights, results) = (cut.k * cut.n, if accumulate { 2 } else { 1 });
+    let bytes = |images: usize, words: usize| (element.words(images) + words) as u64 * WORD_BYTES;
+    // Additions of F(2 x 2, 3 x 3): 28 to transform a filter, 32 a tile, 24 a tile back.
+    let work = |tiles: usize, additions: usize, bytes| Work { flops: (tiles * additions) as u64, bytes };
+    let transform = target.launch(&WINOGRAD_WEIGHT, &[code], weights / 4)?;
+    let mut launches = vec![transform.doing(work(weights, 28, bytes(9 * weights, PRODUCTS * weights)))];
+    for (_, count) in chunks(&cut) {
+        let [source, result] = [cut.k, cut.n].map(|channels| count * channels);
+        let input = target.launch(&WINOGRAD_INPUT, &[code], source / 4)?;
+        launches.push(input.doing(work(source, 32, bytes(4 * source, PRODUCTS * source))));
+        let (variant, size) = product(target, &cut, count)?;
+        launches.push(batched_launch(target, variant, (layout(pass), size), PRODUCTS as u32)?);
+        let output = target.launch(&WINOGRAD_OUTPUT, &finish, result / 4)?;
+        launches.push(output.doing(work(result, 24, bytes(4 * results * result, PRODUCTS * result))));
+    }
+    Ok(launches)
+}
+
+/// Binds what [`launches`] gave; `conv` has checked the lengths.
+pub(super) fn bind(
+    gpu: &Gpu,
+    (pass, shape): (ConvPass, &ConvShape),
+    launches: &[Launch],
     of: &ConvOperands<'_>,
 ) -> Result<Vec<Dispatch>, GpuError> {
-    let work = Work::new(shape, pass);
-    let [weight_words, source_words, _] = work.words();
+    let (cut, target) = (Cut::new(shape, pass), Target::of(gpu));
+    let [weight_words, source_words, _] = cut.words();
     let unused = [gpu.unused(0)?, gpu.unused(1)?];
     let scratch = of.scratch.unwrap_or(&unused[0]);
     let [source_at, sums_at] = [weight_words, weight_words + source_words];
     let weights = scratch.part(0, weight_words)?;
-    let code = ("PASS", f64::from(u8::from(pass == ConvPass::DataGradient)));
-    let grid = gpu.grid_1d(WINOGRAD_WEIGHT.entry, weight_words / PRODUCTS / 4, WORKGROUP_SIZE)?;
-    let transform = [WORKGROUP, code];
-    let mut dispatches =
-        vec![gpu.dispatch(&WINOGRAD_WEIGHT, &transform, grid, &[of.b, &weights], bytemuck::bytes_of(shape))?];
-    let mut finish: Vec<Constant> = vec![WORKGROUP, code, flag("ACCUMULATE", accumulate)];
-    finish.extend(epilogue_constants(epilogue));
-    // U [in, out] is [k, n] forward, [n, k] in a data gradient.
-    let layout = if pass == ConvPass::Forward { MatmulLayout::DataGradient } else { MatmulLayout::Forward };
-    for first in (0..work.tiles).step_by(work.chunk) {
-        let count = work.chunk.min(work.tiles - first);
+    let [transform, rest @ ..] = launches else { return Ok(Vec::new()) };
+    let mut dispatches = vec![gpu.bind(transform, &[of.b, &weights], bytemuck::bytes_of(shape))?];
+    let (steps, _) = rest.as_chunks::<3>();
+    for ((first, count), [input, products, output]) in chunks(&cut).zip(steps) {
         let tiles = Tiles {
             input: shape.input,
             output: shape.output,
@@ -139,17 +178,15 @@ pub(super) fn plan(
             first: index_u32(WINOGRAD_INPUT.entry, &[first])?,
             count: index_u32(WINOGRAD_INPUT.entry, &[count])?,
         };
-        let source = scratch.part(source_at, PRODUCTS * count * work.k)?;
-        let sums = scratch.part(sums_at, PRODUCTS * count * work.n)?;
+        let source = scratch.part(source_at, PRODUCTS * count * cut.k)?;
+        let sums = scratch.part(sums_at, PRODUCTS * count * cut.n)?;
         let tiles = bytemuck::bytes_of(&tiles);
-        let grid = gpu.grid_1d(WINOGRAD_INPUT.entry, count * work.k / 4, WORKGROUP_SIZE)?;
-        dispatches.push(gpu.dispatch(&WINOGRAD_INPUT, &transform, grid, &[of.a, &source], tiles)?);
-        let size = MatmulShape::new(count, work.n, work.k)?;
-        let variant = batched_variant(gpu, MatmulShape::new(PRODUCTS * count, work.n, work.k)?);
-        dispatches.push(batched_matmul(gpu, variant, (layout, size), PRODUCTS as u32, [&source, &weights, &sums])?);
-        let grid = gpu.grid_1d(WINOGRAD_OUTPUT.entry, count * work.n / 4, WORKGROUP_SIZE)?;
+        dispatches.push(gpu.bind(input, &[of.a, &source], tiles)?);
+        let (variant, size) = product(&target, &cut, count)?;
+        let views = [&source, &weights, &sums];
+        dispatches.push(batched_matmul(gpu, products, variant, (layout(pass), size), PRODUCTS as u32, views)?);
         let views = [&sums, of.aux.unwrap_or(&unused[0]), of.c, of.pre.unwrap_or(&unused[1])];
-        dispatches.push(gpu.dispatch(&WINOGRAD_OUTPUT, &finish, grid, &views, tiles)?);
+        dispatches.push(gpu.bind(output, &views, tiles)?);
     }
     Ok(dispatches)
 }

@@ -51,6 +51,7 @@ mod gpu {
 mod graph {
     mod autodiff;
     mod gradients;
+    mod launches;
     mod memory;
     mod random_network;
 }

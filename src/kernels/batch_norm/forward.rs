@@ -3,8 +3,8 @@
 use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View};
 
 use super::{
-    super::{Activation, WORKGROUP, flag},
-    BatchNormShape, BatchNormVariant, grid, lanes, moments, moments_values,
+    super::{Activation, Target},
+    BatchNormShape, BatchNormVariant, moments_values,
 };
 
 pub(in super::super) static BATCH_NORM_FINISH: KernelSpec = KernelSpec {
@@ -118,26 +118,30 @@ impl BatchNorm {
     ) -> Result<Self, GpuError> {
         shape.check(BATCH_NORM_APPLY.entry)?;
         views.check(BATCH_NORM_APPLY.entry, shape)?;
-        let [launch_moments, launch_finish, _] = shape.forward_launches(variant);
-        let [launch_evaluation, launch_apply] = shape.evaluation_launches();
+        let by_batch = views.partials.map(|_| variant);
+        let launches = shape.forward_launches(&Target::of(gpu), by_batch, activation, views.residual.is_some())?;
+        let [first @ .., finish, apply] = launches.as_slice() else {
+            return Err(GpuError::Shape {
+                kernel: BATCH_NORM_APPLY.entry,
+                shape: shape.to_string(),
+                reason: "no dispatches",
+            });
+        };
         let unused = [gpu.unused(0)?, gpu.unused(1)?, gpu.unused(2)?];
-        let moments = views.partials.map(|partials| {
-            let views = [views.x, &unused[0], &unused[1], &unused[2], partials];
-            moments(gpu, (shape, variant), launch_moments, None, views)
-        });
-        let moments = moments.transpose()?;
-        let launch = if moments.is_some() { launch_finish } else { launch_evaluation };
-        let constants = [lanes(launch), flag("EVALUATE", moments.is_none())];
         let partials = views.partials.unwrap_or(&unused[0]);
+        let bound = [views.x, &unused[0], &unused[1], &unused[2], partials];
+        let moments = first.first().map(|moments| gpu.bind(moments, &bound, &[])).transpose()?;
         let bound = [partials, views.weight, views.bias, views.running_mean, views.running_var, views.table];
-        let finish = gpu.dispatch(&BATCH_NORM_FINISH, &constants, grid(gpu, launch)?, &bound, &[])?;
-        let constants =
-            [WORKGROUP, flag("RESIDUAL", views.residual.is_some()), ("ACTIVATION", f64::from(activation.code()))];
+        let finish = gpu.bind(finish, &bound, &[])?;
         let bound = [views.x, views.residual.unwrap_or(&unused[0]), views.table, views.y];
         let values = [shape.rows() as u32, shape.quads() as u32];
-        let grid = grid(gpu, launch_apply)?;
-        let apply = gpu.dispatch(&BATCH_NORM_APPLY, &constants, grid, &bound, bytemuck::cast_slice(&values))?;
+        let apply = gpu.bind(apply, &bound, bytemuck::cast_slice(&values))?;
         Ok(Self { shape, variant, moments, finish, apply, eps })
+    }
+
+    /// Its dispatches in their order.
+    pub(crate) fn dispatches(&self) -> impl Iterator<Item = &Dispatch> {
+        self.moments.iter().chain([&self.finish, &self.apply])
     }
 
     /// Records the pass for `valid` samples, the only ones that count; `momentum` is the batch's share of the running

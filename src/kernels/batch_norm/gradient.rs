@@ -3,8 +3,8 @@
 use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View};
 
 use super::{
-    super::{Activation, WORKGROUP, flag},
-    BatchNormShape, BatchNormVariant, grid, lanes, moments, moments_values,
+    super::{Activation, Target},
+    BatchNormAdds, BatchNormShape, BatchNormVariant, moments_values,
 };
 
 pub(in super::super) static BATCH_NORM_GRADIENT_FINISH: KernelSpec = KernelSpec {
@@ -119,25 +119,27 @@ impl BatchNormGradient {
     ) -> Result<Self, GpuError> {
         shape.check(BATCH_NORM_GRADIENT.entry)?;
         views.check(BATCH_NORM_GRADIENT.entry, shape, activation)?;
-        let [launch_moments, launch_finish, launch_apply] = shape.gradient_launches(variant);
+        let adds = BatchNormAdds {
+            input: views.grad_x.1,
+            residual: views.grad_residual.map(|(_, adds)| adds),
+            params: accumulate,
+        };
+        let [moments, finish, apply] = shape.gradient_launches(&Target::of(gpu), variant, activation, adds)?;
         let unused = [gpu.unused(0)?, gpu.unused(1)?];
         let saved = views.saved.unwrap_or(&unused[0]);
         let bound = [views.x, views.grad, saved, views.table, views.partials];
-        let moments = moments(gpu, (shape, variant), launch_moments, Some(activation), bound)?;
-        let constants = [lanes(launch_finish), flag("ACCUMULATE", accumulate)];
+        let moments = gpu.bind(&moments, &bound, &[])?;
         let bound = [views.partials, views.table, views.grad_weight, views.grad_bias, views.coefficients];
-        let finish = gpu.dispatch(&BATCH_NORM_GRADIENT_FINISH, &constants, grid(gpu, launch_finish)?, &bound, &[])?;
-        let residual_code = views.grad_residual.map_or(0.0, |(_, accumulate)| if accumulate { 2.0 } else { 1.0 });
-        let constants = [
-            WORKGROUP,
-            ("ACTIVATION", f64::from(activation.code())),
-            ("RESIDUAL", residual_code),
-            flag("ACCUMULATE", views.grad_x.1),
-        ];
+        let finish = gpu.bind(&finish, &bound, &[])?;
         let grad_residual = views.grad_residual.map_or(&unused[1], |(view, _)| view);
         let bound = [views.grad, saved, views.x, views.table, views.coefficients, views.grad_x.0, grad_residual];
-        let apply = gpu.dispatch(&BATCH_NORM_GRADIENT, &constants, grid(gpu, launch_apply)?, &bound, &[])?;
+        let apply = gpu.bind(&apply, &bound, &[])?;
         Ok(Self { shape, variant, moments, finish, apply })
+    }
+
+    /// Its dispatches in their order.
+    pub(crate) fn dispatches(&self) -> impl Iterator<Item = &Dispatch> {
+        [&self.moments, &self.finish, &self.apply].into_iter()
     }
 
     /// Records the pass for a batch of which `valid` samples count.

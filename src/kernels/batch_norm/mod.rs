@@ -6,14 +6,12 @@ mod shape;
 
 pub use forward::{BatchNorm, BatchNormViews};
 pub use gradient::{BatchNormGradient, BatchNormGradientViews};
-pub use shape::{BatchNormGeometry, BatchNormLaunch, BatchNormShape, BatchNormVariant};
+pub use shape::{BatchNormAdds, BatchNormGeometry, BatchNormShape, BatchNormVariant};
 
 pub(super) use forward::{BATCH_NORM_APPLY, BATCH_NORM_FINISH};
 pub(super) use gradient::{BATCH_NORM_GRADIENT, BATCH_NORM_GRADIENT_FINISH};
 
-use crate::gpu::{Access, Dispatch, Gpu, GpuError, Grid, KernelSpec, View};
-
-use super::{Activation, Constant, flag};
+use crate::gpu::{Access, KernelSpec};
 
 pub(super) static BATCH_NORM_MOMENTS: KernelSpec = KernelSpec {
     entry: "batch_norm_moments",
@@ -34,34 +32,8 @@ pub(super) static BATCH_NORM_MOMENTS: KernelSpec = KernelSpec {
     immediate_bytes: 16,
 };
 
-/// Plans the first step of either pass; `gradient` is that of the backward pass, with the activation that it undoes.
-fn moments(
-    gpu: &Gpu,
-    (shape, variant): (BatchNormShape, BatchNormVariant),
-    launch: BatchNormLaunch,
-    gradient: Option<Activation>,
-    views: [&View; 5],
-) -> Result<Dispatch, GpuError> {
-    let constants = [
-        ("WORKGROUP_SIZE", launch.threads as f64),
-        ("QUAD_LANES", shape.geometry(variant).quad_lanes as f64),
-        flag("GRADIENT", gradient.is_some()),
-        ("ACTIVATION", f64::from(gradient.unwrap_or(Activation::Identity).code())),
-    ];
-    gpu.dispatch(&BATCH_NORM_MOMENTS, &constants, grid(gpu, launch)?, &views, &[])
-}
-
 /// The first step's immediates.
 fn moments_values(shape: BatchNormShape, variant: BatchNormVariant, rows: usize) -> [u32; 4] {
     let of = shape.geometry(variant);
     [rows, shape.quads(), of.rows_per_chunk(), of.chunks].map(|size| size as u32)
-}
-
-/// The override that carries a finish's workgroup.
-fn lanes(launch: BatchNormLaunch) -> Constant {
-    ("LANES", launch.threads as f64)
-}
-
-fn grid(gpu: &Gpu, launch: BatchNormLaunch) -> Result<Grid, GpuError> {
-    gpu.grid_1d(launch.kernel, launch.workgroups, 1)
 }

@@ -1,9 +1,9 @@
 //! Sizes of batch norm, and what its dispatches launch: plain arithmetic that needs no device.
 
-use crate::gpu::GpuError;
+use crate::gpu::{GpuError, KernelSpec, Launch};
 
 use super::{
-    super::{WORKGROUP_SIZE, index_u32, padded_channels},
+    super::{Activation, Constant, Target, flag, index_u32, padded_channels},
     BATCH_NORM_APPLY, BATCH_NORM_FINISH, BATCH_NORM_GRADIENT, BATCH_NORM_GRADIENT_FINISH, BATCH_NORM_MOMENTS,
 };
 
@@ -101,17 +101,15 @@ impl BatchNormGeometry {
     }
 }
 
-/// What a dispatch launches.
+/// Which gradients add to what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BatchNormLaunch {
-    /// Entry point.
-    pub kernel: &'static str,
-    /// Workgroups, before they are folded over the dimensions of a grid.
-    pub workgroups: usize,
-    /// Invocations of a workgroup.
-    pub threads: usize,
-    /// Rounds of an invocation's longest loop, and the steps of its workgroup's tree: what follows one upon the other.
-    pub chain: usize,
+pub struct BatchNormAdds {
+    /// That of x.
+    pub input: bool,
+    /// That of the residual, if there is one.
+    pub residual: Option<bool>,
+    /// Those of weight and bias.
+    pub params: bool,
 }
 
 impl BatchNormShape {
@@ -142,48 +140,96 @@ impl BatchNormShape {
         BatchNormGeometry { column_tiles, chunks, quad_lanes, row_lanes, rows_per_lane }
     }
 
-    fn moments_launch(&self, variant: BatchNormVariant) -> BatchNormLaunch {
-        let of = self.geometry(variant);
-        BatchNormLaunch {
-            kernel: BATCH_NORM_MOMENTS.entry,
-            workgroups: of.column_tiles * of.chunks,
-            threads: of.quad_lanes * of.row_lanes,
-            chain: of.rows_per_lane + of.row_lanes.ilog2() as usize,
-        }
+    /// What the first step launches; `gradient` is that of the backward pass, with the activation that it undoes.
+    fn moments_launch(
+        &self,
+        target: &Target,
+        variant: BatchNormVariant,
+        gradient: Option<Activation>,
+    ) -> Result<Launch, GpuError> {
+        let cut = self.geometry(variant);
+        let threads = cut.quad_lanes * cut.row_lanes;
+        let constants = [
+            ("WORKGROUP_SIZE", threads as f64),
+            ("QUAD_LANES", cut.quad_lanes as f64),
+            flag("GRADIENT", gradient.is_some()),
+            ("ACTIVATION", f64::from(gradient.unwrap_or(Activation::Identity).code())),
+        ];
+        let grid = target.grid_1d(&BATCH_NORM_MOMENTS, cut.column_tiles * cut.chunks, 1)?;
+        let chain = cut.rows_per_lane + cut.row_lanes.ilog2() as usize;
+        Ok(Launch::new(&BATCH_NORM_MOMENTS, &constants, grid, threads).chained(chain))
     }
 
-    fn finish_launch(&self, variant: BatchNormVariant, kernel: &'static str) -> BatchNormLaunch {
-        let (workgroups, threads) = (self.quads(), variant.cut().finish_lanes);
-        let chain = self.geometry(variant).chunks.div_ceil(threads) + threads.ilog2() as usize;
-        BatchNormLaunch { kernel, workgroups, threads, chain }
+    /// What a finish launches: a workgroup a quad, of as many invocations as the kernel's LANES.
+    fn finish_launch(
+        &self,
+        target: &Target,
+        spec: &'static KernelSpec,
+        constant: Constant,
+        (lanes, chunks): (usize, usize),
+    ) -> Result<Launch, GpuError> {
+        let grid = target.grid_1d(spec, self.quads(), 1)?;
+        let chain = chunks.div_ceil(lanes) + lanes.ilog2() as usize;
+        Ok(Launch::new(spec, &[("LANES", lanes as f64), constant], grid, lanes).chained(chain))
     }
 
-    fn sweep_launch(&self, kernel: &'static str) -> BatchNormLaunch {
+    fn sweep_launch(
+        &self,
+        target: &Target,
+        spec: &'static KernelSpec,
+        constants: &[Constant],
+    ) -> Result<Launch, GpuError> {
         let invocations = self.rows().div_ceil(SWEEP_ROWS) * self.quads();
-        let workgroups = invocations.div_ceil(WORKGROUP_SIZE);
-        BatchNormLaunch { kernel, workgroups, threads: WORKGROUP_SIZE, chain: SWEEP_ROWS }
+        Ok(target.launch(spec, constants, invocations)?.chained(SWEEP_ROWS))
     }
 
-    /// The forward pass' dispatches by the batch's statistics: moments, their combination, the sweep.
-    #[must_use]
-    pub fn forward_launches(&self, variant: BatchNormVariant) -> [BatchNormLaunch; 3] {
-        let finish = self.finish_launch(variant, BATCH_NORM_FINISH.entry);
-        [self.moments_launch(variant), finish, self.sweep_launch(BATCH_NORM_APPLY.entry)]
+    /// The forward pass: moments and their combination, or with no `variant` the table by the running statistics; the sweep.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the target's grid.
+    pub fn forward_launches(
+        &self,
+        target: &Target,
+        variant: Option<BatchNormVariant>,
+        activation: Activation,
+        has_residual: bool,
+    ) -> Result<Vec<Launch>, GpuError> {
+        let mut launches = Vec::new();
+        if let Some(variant) = variant {
+            launches.push(self.moments_launch(target, variant, None)?);
+        }
+        let partials = |variant: BatchNormVariant| (variant.cut().finish_lanes, self.geometry(variant).chunks);
+        let evaluates = flag("EVALUATE", variant.is_none());
+        launches.push(self.finish_launch(
+            target,
+            &BATCH_NORM_FINISH,
+            evaluates,
+            variant.map_or((QUAD, 1), partials),
+        )?);
+        let constants = [flag("RESIDUAL", has_residual), ("ACTIVATION", f64::from(activation.code()))];
+        launches.push(self.sweep_launch(target, &BATCH_NORM_APPLY, &constants)?);
+        Ok(launches)
     }
 
-    /// The forward pass' dispatches by the running statistics: the table from those, the sweep.
-    #[must_use]
-    pub fn evaluation_launches(&self) -> [BatchNormLaunch; 2] {
-        let finish =
-            BatchNormLaunch { kernel: BATCH_NORM_FINISH.entry, workgroups: self.quads(), threads: QUAD, chain: 1 };
-        [finish, self.sweep_launch(BATCH_NORM_APPLY.entry)]
-    }
-
-    /// The backward pass' dispatches: sums, their combination, the sweep.
-    #[must_use]
-    pub fn gradient_launches(&self, variant: BatchNormVariant) -> [BatchNormLaunch; 3] {
-        let finish = self.finish_launch(variant, BATCH_NORM_GRADIENT_FINISH.entry);
-        [self.moments_launch(variant), finish, self.sweep_launch(BATCH_NORM_GRADIENT.entry)]
+    /// The backward pass: sums, their combination, the sweep.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the target's grid.
+    pub fn gradient_launches(
+        &self,
+        target: &Target,
+        variant: BatchNormVariant,
+        activation: Activation,
+        adds: BatchNormAdds,
+    ) -> Result<[Launch; 3], GpuError> {
+        let moments = self.moments_launch(target, variant, Some(activation))?;
+        let partials = (variant.cut().finish_lanes, self.geometry(variant).chunks);
+        let accumulates = flag("ACCUMULATE", adds.params);
+        let finish = self.finish_launch(target, &BATCH_NORM_GRADIENT_FINISH, accumulates, partials)?;
+        let residual = adds.residual.map_or(0.0, |adds| if adds { 2.0 } else { 1.0 });
+        let constants =
+            [("ACTIVATION", f64::from(activation.code())), ("RESIDUAL", residual), flag("ACCUMULATE", adds.input)];
+        Ok([moments, finish, self.sweep_launch(target, &BATCH_NORM_GRADIENT, &constants)?])
     }
 
     /// Words of the value.

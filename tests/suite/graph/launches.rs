@@ -1,0 +1,165 @@
+//! What a schedule is said to launch, without a device, against what a plan binds on one and what the WGSL declares.
+
+use std::fs;
+
+use jostle::{
+    gpu::{Element, Launch},
+    graph::{Loss, Mode, Plan, PlannedLaunch, Schedule, TangentArenas},
+    kernels::{Arena, Target},
+    nn::{self, Model},
+    train::DeviceData,
+};
+use naga::{BinaryOperator, Expression, Handle, Literal, Module, front::wgsl};
+
+use crate::common::{device, images::hashed_images};
+
+const BATCH: usize = 16;
+const SAMPLE: [usize; 3] = [3, 32, 32];
+
+/// Norms of a sample, grouped convolutions, average pools.
+const NORMS: &str = r#"
+layers = [
+    { type = "conv", channels = 16, kernel = 3, padding = 1, stride = 2 },
+    { type = "group-norm", groups = 4 },
+    { type = "gelu" },
+    { type = "conv", channels = 16, kernel = 3, padding = 1, groups = 16 },
+    { type = "layer-norm" },
+    { type = "tanh" },
+    { type = "average-pool", kernel = 2 },
+    { type = "flatten" },
+    { type = "linear" },
+]
+"#;
+
+fn models() -> Vec<Model> {
+    let folder = tempfile::tempdir().unwrap();
+    let norms = folder.path().join("norms.toml");
+    fs::write(&norms, NORMS).unwrap();
+    let names = ["mlp:3072-33-10:gelu", "cnn1", "resnet20:8", "vgg11-bn:4", norms.to_str().unwrap()];
+    names.iter().map(|name| Model::build(name, &nn::Target::default()).unwrap()).collect()
+}
+
+fn launches(schedule: &Schedule, target: &Target, loss: Loss) -> Vec<Launch> {
+    let planned = schedule.launches(target, loss, SAMPLE).unwrap();
+    planned.into_iter().map(|PlannedLaunch { launch, .. }| launch).collect()
+}
+
+/// (kernel, workgroups) of what a plan binds on the device.
+fn bound(model: &Model, schedule: &Schedule, loss: Loss) -> Vec<(String, [u32; 3])> {
+    let gpu = device();
+    let layout = model.graph.layout();
+    let words = layout.words();
+    let arena = Arena::stored(gpu, layout, &vec![0.0; model.graph.params().len()], schedule.element).unwrap();
+    let data = DeviceData::new(gpu, hashed_images(1, BATCH), BATCH, &[[0.0, 1.0]]).unwrap();
+    let metrics = gpu.buffer("metrics", 2).unwrap();
+    let tangents = TangentArenas {
+        direction: gpu.buffer("direction", words).unwrap(),
+        product: gpu.buffer("product", words).unwrap(),
+    };
+    let plan =
+        Plan::with_tangents(gpu, schedule, &arena, Some(&tangents), data.views(), &metrics.view(), loss).unwrap();
+    plan.dispatches().iter().map(|dispatch| (dispatch.kernel_name().to_owned(), dispatch.grid().0)).collect()
+}
+
+#[test]
+fn a_plan_binds_what_the_schedule_says() {
+    let (gpu, mut kernels) = (device(), 0);
+    for model in models() {
+        let precisions =
+            [(Mode::Train, Element::Word), (Mode::HessianProduct, Element::Word), (Mode::Train, Element::Half)];
+        for (mode, element) in precisions {
+            if element == Element::Half && !gpu.has_f16() {
+                continue;
+            }
+            let loss = if mode == Mode::Train { Loss::Nll } else { Loss::Mse };
+            let schedule = Schedule::stored(&model.graph, BATCH, mode, element).unwrap();
+            let said: Vec<_> = launches(&schedule, &Target::of(gpu), loss)
+                .iter()
+                .map(|launch| (launch.spec.entry.to_owned(), launch.grid.0))
+                .collect();
+            assert_eq!(said, bound(&model, &schedule, loss), "{model}, {mode:?}, {element:?}");
+            kernels += said.len();
+        }
+    }
+    assert!(kernels > 1000, "{kernels} dispatches compared");
+}
+
+/// The value of an override expression where the host has set `constants`.
+fn value(module: &Module, constants: &[(&'static str, f64)], expression: Handle<Expression>) -> f64 {
+    match module.global_expressions[expression] {
+        Expression::Literal(Literal::U32(literal)) => f64::from(literal),
+        Expression::Literal(Literal::I32(literal)) => f64::from(literal),
+        Expression::Literal(Literal::AbstractInt(literal)) => literal as f64,
+        Expression::Constant(constant) => value(module, constants, module.constants[constant].init),
+        Expression::Override(handle) => {
+            let declared = &module.overrides[handle];
+            let set = constants.iter().find(|(name, _)| Some(*name) == declared.name.as_deref());
+            set.map_or_else(|| value(module, constants, declared.init.unwrap()), |(_, value)| *value)
+        }
+        Expression::Binary { op: BinaryOperator::Multiply, left, right } => {
+            value(module, constants, left) * value(module, constants, right)
+        }
+        ref other => panic!("a workgroup's size by {other:?}"),
+    }
+}
+
+fn declared_threads(launch: &Launch) -> u32 {
+    let module = wgsl::parse_str(&jostle::gpu::ElementTypes::default().source(launch.spec)).unwrap();
+    let entry = &module.entry_points[0];
+    let Some(overrides) = entry.workgroup_size_overrides else { return entry.workgroup_size.iter().product() };
+    let side = |axis: usize| {
+        overrides[axis].map_or(f64::from(entry.workgroup_size[axis]), |side| value(&module, &launch.constants, side))
+    };
+    (side(0) * side(1) * side(2)) as u32
+}
+
+#[test]
+fn workgroups_have_the_invocations_that_launches_say() {
+    let mut seen: Vec<Launch> = Vec::new();
+    for model in models() {
+        for mode in [Mode::Train, Mode::HessianProduct] {
+            let schedule = Schedule::new(&model.graph, BATCH, mode).unwrap();
+            for target in [Target::of(device()), Target::GENERIC] {
+                seen.extend(launches(&schedule, &target, Loss::Nll));
+            }
+        }
+    }
+    seen.sort_by_key(|launch| (launch.spec.entry, format!("{:?}", launch.constants), launch.threads));
+    seen.dedup_by_key(|launch| (launch.spec.entry, format!("{:?}", launch.constants), launch.threads));
+    assert!(seen.len() > 30, "{} pipelines", seen.len());
+    for launch in seen {
+        assert_eq!(declared_threads(&launch), launch.threads, "{} with {:?}", launch.spec.entry, launch.constants);
+    }
+}
+
+/// Batch norm of ResNet-18's first layers on a large GPU: every multiprocessor has work, and no invocation much of it.
+#[test]
+fn batch_norm_fills_a_large_gpu() {
+    let model = Model::build("resnet18", &nn::Target::default()).unwrap();
+    let schedule = Schedule::new(&model.graph, 128, Mode::Train).unwrap();
+    let planned = schedule.launches(&Target::GENERIC, Loss::Nll, SAMPLE).unwrap();
+    let norms: Vec<_> = planned.iter().filter(|planned| planned.launch.spec.entry.starts_with("batch_norm")).collect();
+    assert_eq!(norms.len(), 20 * 6, "20 batch norms, three dispatches in either direction");
+    for PlannedLaunch { step, launch } in norms {
+        let (name, kernel) = (&schedule.steps[*step].name, launch.spec.entry);
+        assert!(launch.chain <= 64, "{name}, {kernel}: a chain of {}", launch.chain);
+        // One workgroup combines the partial sums of four channels, of which there are few.
+        if !kernel.contains("finish") {
+            assert!(launch.workgroups() >= 264, "{name}, {kernel}: {} workgroups", launch.workgroups());
+        }
+    }
+}
+
+/// Every byte and operation that the schedule counts belongs to a dispatch.
+#[test]
+fn dispatches_share_out_the_work() {
+    for model in models() {
+        let schedule = Schedule::new(&model.graph, BATCH, Mode::Train).unwrap();
+        let planned = launches(&schedule, &Target::GENERIC, Loss::Nll);
+        assert!(planned.iter().all(|launch| launch.work.bytes > 0), "{model}: a dispatch that touches nothing");
+        let flops: u64 = planned.iter().map(|launch| launch.work.flops).sum();
+        // Winograd's products save more than half of the operations that they stand for.
+        assert!(flops as f64 > 0.4 * schedule.flops() as f64, "{model}: {flops} of {}", schedule.flops());
+        assert!(planned.iter().map(|launch| launch.work.bytes).sum::<u64>() >= schedule.bytes());
+    }
+}
