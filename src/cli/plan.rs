@@ -83,7 +83,7 @@ struct Line {
     workgroups: [u32; 3],
     /// Of a workgroup.
     threads: u32,
-    chain: u64,
+    chain: usize,
     flops: u64,
     bytes: u64,
 }

@@ -54,7 +54,7 @@ pub struct Launch {
     pub threads: u32,
     /// Rounds of one invocation's longest loop and of what the workgroup does after it, each waiting for the one before:
     /// what no number of multiprocessors makes shorter.
-    pub chain: u64,
+    pub chain: usize,
     /// Operations and bytes, where the kernel says; zero where whoever planned the call knows.
     pub work: Work,
 }
@@ -70,7 +70,7 @@ impl Launch {
     /// The same with a chain of `rounds`.
     #[must_use]
     pub fn chained(self, rounds: usize) -> Self {
-        Self { chain: rounds.max(1) as u64, ..self }
+        Self { chain: rounds.max(1), ..self }
     }
 
     /// The same with what it has to do.

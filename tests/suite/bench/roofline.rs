@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use crate::common::places::program;
 use jostle::{
-    graph::{Call, Mode, Schedule, Work},
+    graph::{Call, Mode, Schedule},
     nn::Model,
 };
 use serde_json::Value;

@@ -36,6 +36,16 @@ pub fn checked_device() -> &'static Gpu {
 }
 
 /// A class of adapters for each way in which long sums are shared out; every adapter can run all of them.
+pub fn target(class: AdapterClass) -> Target {
+    Target::of_class(device(), class)
+}
+
+/// The depth of a sum whose dispatches follow one upon the other: rounds and tree steps.
+pub fn depth(launches: &[Launch]) -> usize {
+    launches.iter().map(|launch| launch.chain).sum()
+}
+
+/// The classes of adapters that there are variants for.
 pub fn classes() -> [AdapterClass; 2] {
     [AdapterClass::Gpu(CoopMatrices::default()), AdapterClass::EightLanes]
 }

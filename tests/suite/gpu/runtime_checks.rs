@@ -1,17 +1,17 @@
 //! Kernels are compiled without bounds checks: with checks injected they have to give the same bits.
 
 use crate::common::{
-    awkward, bits, checked_device, classes as adapter_classes, device, guarded,
+    awkward, batch_norm, bits, checked_device, classes as adapter_classes, device, guarded,
     network::{SHAPES, arena, scheme, set},
     poisoned, run, samples, words,
 };
 use jostle::{
     gpu::{Element, Gpu},
     kernels::{
-        Activation, Augmentation, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, Elementwise, Epilogue,
-        Gather, GatherViews, LossBuffers, LossTerms, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant,
-        MetricsSum, MseTargets, NormShape, Norms, Perturb, affine_gradient, column_sum, column_sum_scratch_words, conv,
-        conv_pack, elementwise, group_normalise, init_uniform, matmul, mse, softmax_nll,
+        Activation, Augmentation, BatchNormVariant, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant,
+        Elementwise, Epilogue, Gather, GatherViews, LossBuffers, LossTerms, MatmulLayout, MatmulOperands, MatmulShape,
+        MatmulVariant, MetricsSum, MseTargets, NormShape, Norms, Perturb, affine_gradient, column_sum,
+        column_sum_scratch_words, conv, conv_pack, elementwise, group_normalise, init_uniform, matmul, mse, softmax_nll,
     },
     noise::{Distribution, Mode, NoiseConfig},
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
@@ -70,6 +70,18 @@ fn convolutions(gpu: &Gpu, results: &mut Results) {
                 let operands = ConvOperands { a, b, aux: None, c: &c.view, pre: None, scratch: Some(&scratch.view) };
                 run(gpu, &conv(gpu, variant, pass, &shape, Epilogue::Plain, false, &operands).unwrap());
                 results.push((format!("{variant:?} {pass:?} {shape}"), c.read(gpu)));
+            }
+        }
+    }
+}
+
+fn batch_norms(gpu: &Gpu, results: &mut Results) {
+    for (shape, valid) in [([3, 11 * 13, 9], 2), ([2, 5, 70], 2)] {
+        let case = batch_norm::Case::new(shape, valid).with_residual();
+        for variant in BatchNormVariant::ALL {
+            for evaluate in [false, true] {
+                let name = format!("batch norm {shape:?} {variant:?} {evaluate}");
+                results.push((name, case.run(gpu, variant, evaluate).values()));
             }
         }
     }
@@ -177,6 +189,7 @@ fn kernels_need_no_bounds_checks() {
         let mut results = Results::new();
         products(gpu, &mut results);
         convolutions(gpu, &mut results);
+        batch_norms(gpu, &mut results);
         rows(gpu, &mut results);
         arenas(gpu, &mut results);
         results

@@ -11,7 +11,7 @@ use jostle::{
     gpu::{Element, Gpu, GpuError, Grid},
     kernels::{
         Activation, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, Epilogue, MatmulOperands, MatmulShape,
-        MatmulVariant, all_specs, conv, conv_direct_launches, conv_pack, matmul, padded_channels,
+        MatmulVariant, all_specs, conv, conv_pack, matmul, padded_channels,
     },
 };
 
@@ -196,11 +196,15 @@ fn long_weight_gradients_are_as_exact_as_their_depth() {
     case.x.fill(1.0);
     case.dy.fill(0.1);
     let found = case.run(gpu, ConvVariant::Direct, ConvPass::WeightGradient, Epilogue::Plain, false);
-    let launches = conv_direct_launches(&case.shape(), ConvPass::WeightGradient).unwrap();
-    let depth: usize = launches.iter().map(|launch| launch.chain).sum();
+    let depth = depth(&direct_weight_gradient(&case.shape()));
     let expected = [1025.0 * 1024.0 * f64::from(0.1f32); 2];
     let bounds = expected.map(|sum| (depth + 1) as f64 * ROUNDOFF * sum);
     assert_within("equal terms", &found, &expected, &bounds);
+}
+
+fn direct_weight_gradient(shape: &ConvShape) -> Vec<Launch> {
+    let pass = (ConvPass::WeightGradient, shape);
+    ConvVariant::Direct.launches(&Target::GENERIC, pass, (Epilogue::Plain, false), Element::Word).unwrap()
 }
 
 #[test]
@@ -208,12 +212,12 @@ fn no_invocation_walks_the_pixels_alone() {
     let depthwise = |batch, side, channels| {
         let options = ConvOptions { groups: channels, ..ConvOptions::square(3).padding(1) };
         let shape = ConvShape::new(batch, [side, side, channels], channels, &options).unwrap();
-        conv_direct_launches(&shape, ConvPass::WeightGradient).unwrap()
+        direct_weight_gradient(&shape)
     };
     for (side, channels) in [(32, 64), (32, 32), (16, 256), (8, 512), (4, 1024)] {
         let launches = depthwise(128, side, channels);
         assert!(launches.iter().all(|launch| launch.chain <= 128), "{side} {channels}: {launches:?}");
-        assert!(launches[0].workgroups >= 264 && launches[0].threads == 256, "{side} {channels}: {launches:?}");
+        assert!(launches[0].workgroups() >= 264 && launches[0].threads == 256, "{side} {channels}: {launches:?}");
     }
 }
 

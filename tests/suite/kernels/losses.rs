@@ -138,7 +138,7 @@ fn nll_matches_f64_and_central_differences() {
                 let bounds = vec![tolerance; gradient.len()];
                 assert_within_f64("central differences", &differences, &gradient, &bounds);
                 for class in classes() {
-                    let chain = softmax_nll_launch(class, shape).chain;
+                    let chain = softmax_nll_launch(&target(class), shape, false).unwrap().chain;
                     let name = format!("nll {shape:?} {class:?}, {valid} valid, +-{scale}");
                     let kernel = |buffers: &LossBuffers<'_>| softmax_nll(gpu, class, buffers, shape);
                     of.check(&name, kernel, row_loss, &gradient, chain, nll_error(chain));
@@ -226,7 +226,7 @@ fn wide_rows_are_summed_to_their_depth() {
         let gradient = nll_gradient(&of);
         let row_loss = |row: usize, x: &[f64]| reference::nll(x, of.label(row));
         for class in classes() {
-            let chain = softmax_nll_launch(class, shape).chain;
+            let chain = softmax_nll_launch(&target(class), shape, false).unwrap().chain;
             let kernel = |buffers: &LossBuffers<'_>| softmax_nll(gpu, class, buffers, shape);
             of.check(&format!("nll {shape:?} {class:?}"), kernel, row_loss, &gradient, chain, nll_error(chain));
         }

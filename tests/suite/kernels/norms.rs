@@ -74,9 +74,10 @@ impl Case {
     /// Additions on the way into the longest sum, by the geometry.
     fn depth(&self, class: AdapterClass) -> f64 {
         let shape = self.shape();
-        let of_group = shape.group_launch(class).chain;
-        let of_param: usize = shape.gradient_launches(class).unwrap().iter().map(|launch| launch.chain).sum();
-        (of_group.max(of_param) + 16) as f64
+        let target = target(class);
+        let group = shape.group_normalise_launch(&target).unwrap().chain;
+        let param = depth(&shape.affine_gradient_launches(&target, true, false).unwrap());
+        (group.max(param) + 16) as f64
     }
 
     fn lay_out(&self, values: &[f32]) -> Vec<f32> {
@@ -218,11 +219,11 @@ fn groups_of_every_size() {
 
 #[test]
 fn no_invocation_sums_alone() {
-    let [gpu, _] = classes();
+    let gpu = &Target::GENERIC;
     let shape = NormShape::new([128, 32 * 32, 64, 64], 32, false, EPS).unwrap();
-    let launches = shape.gradient_launches(gpu).unwrap();
-    assert!(launches.iter().all(|launch| launch.chain <= 64) && launches[0].workgroups >= 264, "{launches:?}");
-    assert!(shape.group_launch(gpu).chain <= 64);
+    let launches = shape.affine_gradient_launches(gpu, true, false).unwrap();
+    assert!(launches.iter().all(|launch| launch.chain <= 64) && launches[0].workgroups() >= 264, "{launches:?}");
+    assert!(shape.group_normalise_launch(gpu).unwrap().chain <= 64);
 }
 
 /// Roundings of equal terms do not average out: one after the other 2^20 of them lose a hundredth of the sum.
@@ -237,7 +238,7 @@ fn long_gradients_are_as_exact_as_their_depth() {
         let views = [&grad.view, &input.view, &scratch.view];
         run(gpu, &affine_gradient(gpu, class, &shape, views, &scale.view, Some(&shift.view), false).unwrap());
         let expected = rows as f64 * f64::from(0.1f32);
-        let depth: usize = shape.gradient_launches(class).unwrap().iter().map(|launch| launch.chain).sum();
+        let depth = depth(&shape.affine_gradient_launches(&target(class), true, false).unwrap());
         let bound = (depth + 2) as f64 * ROUNDOFF * expected;
         for (name, sum) in [("scale", scale), ("shift", shift)] {
             assert_close(&format!("{name} {class:?}"), &sum.read(gpu), &[expected], bound, 0.0);

@@ -1,12 +1,13 @@
 //! Sums: over the batch, over all weights, over each filter, over a batch's metrics.
 
 use crate::common::{
-    ROUNDOFF, assert_within, assert_within_f64, awkward, classes, device, guarded, poisoned, run, samples, wide,
+    ROUNDOFF, assert_within, assert_within_f64, awkward, classes, depth, device, guarded, poisoned, run, samples,
+    target, wide,
 };
 use jostle::{
     gpu::GpuError,
     kernels::{
-        AdapterClass, Arena, ArenaLayout, FilterNorms, GradientFactor, Launch, MetricsSum, Norms, PARTIALS, column_sum,
+        AdapterClass, Arena, ArenaLayout, FilterNorms, GradientFactor, MetricsSum, Norms, PARTIALS, Target, column_sum,
         column_sum_launches, column_sum_scratch_words,
     },
 };
@@ -15,11 +16,6 @@ use jostle::{
 /// (Higham, 4.2).
 fn sum_bound(depth: usize, magnitudes: f64) -> f64 {
     (depth + 1) as f64 * ROUNDOFF * magnitudes
-}
-
-/// Additions that a term goes through at most: rounds and tree steps of all dispatches.
-fn depth(launches: &[Launch]) -> usize {
-    launches.iter().map(|launch| launch.chain).sum()
 }
 
 /// Holds the sums of a matrix' first columns against f64, by the depth that the geometry claims.
@@ -36,7 +32,7 @@ fn check_column_sums(class: AdapterClass, [rows, columns, stride]: [usize; 3], i
         }
     }
     let shape = [rows, columns, stride];
-    let depth = depth(&column_sum_launches(class, shape).unwrap());
+    let depth = depth(&column_sum_launches(&target(class), shape, accumulate).unwrap());
     let bounds: Vec<f64> = magnitudes.iter().map(|m| sum_bound(depth, *m)).collect();
     let (input, scratch) = (guarded(gpu, input), poisoned(gpu, column_sum_scratch_words(class, shape)));
     run(gpu, &column_sum(gpu, class, [&input.view, &output.view, &scratch.view], shape, accumulate).unwrap());
@@ -82,19 +78,19 @@ fn long_sums_are_as_exact_as_their_depth() {
 
 #[test]
 fn no_invocation_sums_alone() {
-    let [gpu, _] = classes();
-    let sums = column_sum_launches(gpu, [131_072, 64, 64]).unwrap();
-    assert!(sums.iter().all(|launch| launch.chain <= 64) && sums[0].workgroups >= 264, "{sums:?}");
+    let gpu = &Target::GENERIC;
+    let sums = column_sum_launches(gpu, [131_072, 64, 64], false).unwrap();
+    assert!(sums.iter().all(|launch| launch.chain <= 64) && sums[0].workgroups() >= 264, "{sums:?}");
     for shape in [[128, 10, 10], [1024, 1000, 1000], [128, 5000, 5000]] {
-        let sums = column_sum_launches(gpu, shape).unwrap();
+        let sums = column_sum_launches(gpu, shape, false).unwrap();
         assert!(sums.len() == 1 && sums[0].chain <= 64, "{sums:?}");
     }
     let layout = ArenaLayout::new([&[512, 4608][..], &[512], &[5000, 784], &[64, 1, 3, 3]]);
-    let norms = FilterNorms::launches(gpu, &layout, u64::from(u32::MAX));
-    assert!(norms.len() == 1 && norms[0].chain <= 64 && norms[0].workgroups >= 264, "{norms:?}");
-    let norms = Norms::launch(gpu, 11_200_000);
-    assert!(norms.chain <= 64 && norms.workgroups >= 264, "{norms:?}");
-    assert!(GradientFactor::launch(gpu, PARTIALS).chain <= 64);
+    let norms = FilterNorms::launches(gpu, &layout).unwrap();
+    assert!(norms.len() == 1 && norms[0].chain <= 64 && norms[0].workgroups() >= 264, "{norms:?}");
+    let norms = Norms::launch(gpu, 11_200_000).unwrap();
+    assert!(norms.chain <= 64 && norms.workgroups() >= 264, "{norms:?}");
+    assert!(GradientFactor::launch(gpu.class, PARTIALS).chain <= 64);
     assert!(MetricsSum::launch(128).chain <= 8 && MetricsSum::launch(10_000).chain <= 64);
 }
 
@@ -125,7 +121,7 @@ fn norms_match_f64() {
             let found = Norms::new(gpu, class, &arena).unwrap().read(gpu).unwrap();
             // The depth of a partial sum in f32, and 4 for the components; squares round once more, and the root halves
             // the relative error.
-            let depth = Norms::launch(class, arena.len()).chain + 4;
+            let depth = Norms::launch(&target(class), arena.len()).unwrap().chain + 4;
             let bounds = [sum_bound(depth, l1), sum_bound(depth + 1, l2)];
             assert_within_f64(&format!("norms of {blocks} blocks {class:?}"), &[found.0, found.1], &[l1, l2], &bounds);
         }
@@ -155,7 +151,7 @@ fn filter_norms_match_f64() {
 /// As for column sums; what lies in a tensor is summed by the same number of invocations whatever its length.
 #[test]
 fn norms_of_long_filters_are_as_exact_as_their_depth() {
-    let [gpu, _] = classes();
+    let gpu = &Target::GENERIC;
     check_filter_norms(gpu, &[&[(1 << 20) + 1], &[2, 257]], |_, len| vec![0.1; len]);
 }
 
@@ -176,7 +172,8 @@ fn check_filter_norms(class: AdapterClass, shapes: &[&[usize]], values: impl Fn(
     recorder.submit().unwrap();
     let found: Vec<f32> = gpu.read(&norms.norms.view()).unwrap();
     let places: Vec<[u32; 4]> = gpu.read(&norms.by_tensor.view()).unwrap();
-    let [launch] = FilterNorms::launches(class, &layout, u64::from(u32::MAX))[..] else { panic!("one dispatch") };
+    let launches = FilterNorms::launches(&target(class), &layout).unwrap();
+    let [launch] = &launches[..] else { panic!("one dispatch") };
     for (tensor, values) in tensors.iter().enumerate() {
         let filters = if shapes[tensor].len() > 1 { shapes[tensor][0] } else { 1 };
         let len = values.len() / filters;

@@ -147,9 +147,9 @@ fn integers_in_buffers_are_checked_or_argued() {
 }
 
 /// The name of the variable that a pointer leads into; naga refuses arguments that point into shared memory.
-fn root(module: &Module, function: &Function, pointer: Handle<Expression>) -> String {
+fn origin(module: &Module, function: &Function, pointer: Handle<Expression>) -> String {
     match &function.expressions[pointer] {
-        Expression::Access { base, .. } | Expression::AccessIndex { base, .. } => root(module, function, *base),
+        Expression::Access { base, .. } | Expression::AccessIndex { base, .. } => origin(module, function, *base),
         Expression::GlobalVariable(variable) => module.global_variables[*variable].name.clone().unwrap(),
         other => panic!("a pointer from {other:?}"),
     }
@@ -171,7 +171,7 @@ fn component_stores(
                     && matches!(space, AddressSpace::WorkGroup | AddressSpace::Storage { .. })
                 {
                     let name = function.name.as_deref().unwrap_or("the entry point");
-                    found.insert(format!("{name} writes a component of {}", root(module, function, *pointer)));
+                    found.insert(format!("{name} writes a component of {}", origin(module, function, *pointer)));
                 }
                 continue;
             }
