@@ -65,9 +65,11 @@ impl Schedule {
                 let adds = BatchNormAdds { input: call.grad_x.1, residual, params: call.accumulate };
                 shape.gradient_launches(target, target.class.batch_norm_variant(), op.activation, adds)?.into()
             }
-            Call::ColumnSum { shape, accumulate, .. } => column_sum_launches(target, *shape, *accumulate)?,
+            Call::ColumnSum { shape, accumulate, .. } => {
+                column_sum_launches(target, *shape, *accumulate, self.element)?
+            }
             Call::AffineGradient(AffineCall { shape, shift, accumulate, .. }) => {
-                shape.affine_gradient_launches(target, shift.is_some(), *accumulate)?
+                shape.affine_gradient_launches(target, [shift.is_some(), *accumulate], self.element)?
             }
             Call::Gather { .. } => {
                 let planar = matches!(self.input, ValueShape::Features(_));

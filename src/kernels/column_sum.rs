@@ -1,6 +1,6 @@
 //! Sums over rows: the host side of `shaders/column_sum.wgsl`.
 
-use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, View};
+use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, KernelSpec, Launch, View, WORD_BYTES, Work};
 
 use super::{AdapterClass, Target, flag, index_u32, tree::Tree};
 
@@ -49,6 +49,13 @@ impl Stage {
         tree.launch(target, &COLUMN_SUM, &[flag("ACCUMULATE", accumulate)], workgroups, chain)
     }
 
+    /// An addition an element; parts are written once.
+    fn work(&self, element: Element) -> Work {
+        let [rows, columns, parts] = [self.rows, self.columns, self.parts].map(|size| size as usize);
+        let words = element.words(rows * columns) + parts * columns;
+        Work { flops: (rows * columns) as u64, bytes: words as u64 * WORD_BYTES }
+    }
+
     fn dispatch(&self, gpu: &Gpu, target: &Target, views: [&View; 2], accumulate: bool) -> Result<Dispatch, GpuError> {
         gpu.bind(&self.launch(target, accumulate)?, &views, bytemuck::bytes_of(self))
     }
@@ -72,14 +79,23 @@ pub fn column_sum_scratch_words(class: AdapterClass, [rows, columns, _]: [usize;
     if parts > 1 { parts * columns } else { 0 }
 }
 
-/// What [`column_sum`] launches.
+/// What [`column_sum`] launches for an input stored as `element`.
 ///
 /// # Errors
 /// [`GpuError::Shape`] past 2^32 elements.
-pub fn column_sum_launches(target: &Target, shape: [usize; 3], accumulate: bool) -> Result<Vec<Launch>, GpuError> {
+pub fn column_sum_launches(
+    target: &Target,
+    shape: [usize; 3],
+    accumulate: bool,
+    element: Element,
+) -> Result<Vec<Launch>, GpuError> {
     let stages = stages(target.class, shape)?;
     let last = stages.len() - 1;
-    stages.iter().enumerate().map(|(place, stage)| stage.launch(target, accumulate && place == last)).collect()
+    let launch = |(place, stage): (usize, &Stage)| {
+        let launch = stage.launch(target, accumulate && place == last)?;
+        Ok(launch.doing(stage.work(if place == 0 { element } else { Element::Word })))
+    };
+    stages.iter().enumerate().map(launch).collect()
 }
 
 /// Plans `output[c] (+)= sum_row input[row, c]`, the gradient of a bias, as adapters of a class take it best.
@@ -129,5 +145,6 @@ pub(super) fn sum_of_parts_launch(
     [parts, columns]: [usize; 2],
     accumulate: bool,
 ) -> Result<Launch, GpuError> {
-    Stage::whole([parts, columns, columns])?.launch(target, accumulate)
+    let stage = Stage::whole([parts, columns, columns])?;
+    Ok(stage.launch(target, accumulate)?.doing(stage.work(Element::Word)))
 }

@@ -1,7 +1,7 @@
 //! Norms within a sample, affine parameters, and batch norm by running statistics taken apart: the host side of
 //! `shaders/group_normalise*.wgsl`, `shaders/affine*.wgsl` and `shaders/channel_normalise.wgsl`.
 
-use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, View, align_words};
+use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, KernelSpec, Launch, View, WORD_BYTES, Work, align_words};
 
 use super::{
     AdapterClass, Constant, Target,
@@ -178,21 +178,23 @@ impl NormShape {
         tree.launch(target, &AFFINE_GRADIENT, &constants, workgroups, chain)
     }
 
-    /// What [`affine_gradient`] launches.
+    /// What [`affine_gradient`] launches for values stored as `element`.
     ///
     /// # Errors
     /// [`GpuError::Shape`] past 2^32 elements.
     pub fn affine_gradient_launches(
         &self,
         target: &Target,
-        has_shift: bool,
-        accumulate: bool,
+        [has_shift, accumulate]: [bool; 2],
+        element: Element,
     ) -> Result<Vec<Launch>, GpuError> {
-        let mut launches = vec![self.gradient_launch(target, has_shift, accumulate)?];
-        let parts = self.gradient_parts(target.class);
+        let (parts, sums) = (self.gradient_parts(target.class), 1 + usize::from(has_shift));
+        let words = 2 * element.words(self.words()) + sums * parts * self.params();
+        // A product and an addition for the scale, an addition for the shift.
+        let work = Work { flops: 3 * self.words() as u64, bytes: words as u64 * WORD_BYTES };
+        let mut launches = vec![self.gradient_launch(target, has_shift, accumulate)?.doing(work)];
         if parts > 1 {
-            let sum = sum_of_parts_launch(target, [parts, self.params()], accumulate)?;
-            launches.extend(vec![sum; if has_shift { 2 } else { 1 }]);
+            launches.extend(vec![sum_of_parts_launch(target, [parts, self.params()], accumulate)?; sums]);
         }
         Ok(launches)
     }

@@ -12,7 +12,8 @@ use crate::common::places::root;
 const LAYERS: &[(&str, Option<&[&str]>)] = &[
     ("input", Some(&[])),
     ("durable", Some(&[])),
-    ("gpu", Some(&[])),
+    ("digest", Some(&[])),
+    ("gpu", Some(&["digest"])),
     ("data", Some(&[])),
     ("report", Some(&[])),
     ("kernels", Some(&["gpu"])),
@@ -21,7 +22,10 @@ const LAYERS: &[(&str, Option<&[&str]>)] = &[
     ("optim", Some(&["noise", "kernels", "gpu"])),
     ("nn", Some(&["graph", "noise", "kernels", "gpu", "input", "durable"])),
     ("analysis", Some(&["nn", "graph", "noise", "kernels", "gpu"])),
-    ("train", Some(&["analysis", "data", "nn", "graph", "optim", "noise", "kernels", "gpu", "input", "durable"])),
+    (
+        "train",
+        Some(&["analysis", "data", "nn", "graph", "optim", "noise", "kernels", "gpu", "input", "durable", "digest"]),
+    ),
     ("bench", Some(&["train", "analysis", "data", "nn", "graph", "optim", "noise", "kernels", "gpu"])),
     (
         "experiments",

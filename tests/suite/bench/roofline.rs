@@ -4,6 +4,7 @@ use std::{path::Path, process::Command};
 
 use crate::common::places::program;
 use jostle::{
+    gpu::Work,
     graph::{Call, Mode, Schedule},
     nn::Model,
 };

@@ -15,8 +15,8 @@ use std::{path::PathBuf, sync::OnceLock};
 
 use half::f16;
 use jostle::{
-    gpu::{ALIGNMENT_WORDS, AdapterChoice, Buffer, Dispatch, Element, Gpu, View, align_words},
-    kernels::{AdapterClass, CoopMatrices},
+    gpu::{ALIGNMENT_WORDS, AdapterChoice, Buffer, Dispatch, Element, Gpu, Launch, View, align_words},
+    kernels::{AdapterClass, CoopMatrices, Target},
     noise::{Stream, philox},
 };
 

@@ -9,7 +9,10 @@ use crate::common::{
 };
 use jostle::{
     gpu::{Element, GpuError},
-    kernels::{Activation, AdapterClass, BatchNorm, BatchNormShape, BatchNormVariant, BatchNormViews, CoopMatrices},
+    kernels::{
+        Activation, AdapterClass, BatchNorm, BatchNormAdds, BatchNormShape, BatchNormVariant, BatchNormViews,
+        CoopMatrices, Target,
+    },
 };
 
 const ACTIVATIONS: [Activation; 4] = [Activation::Identity, Activation::Relu, Activation::Tanh, Activation::Sigmoid];

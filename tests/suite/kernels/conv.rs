@@ -1,17 +1,17 @@
 //! Convolutions: every variant and pass against f64 over random kernels, strides, paddings, dilations and groups.
 
 use crate::common::{
-    ROUNDOFF, assert_within, bits, device, guarded, guarded_as, hash,
+    ROUNDOFF, assert_within, bits, depth, device, guarded, guarded_as, hash,
     images::{conv_terms, padded, unpadded},
     poisoned, poisoned_as,
     reference::{activate, derivative, saved},
     rounding, run, samples, stored, wide,
 };
 use jostle::{
-    gpu::{Element, Gpu, GpuError, Grid},
+    gpu::{Element, Gpu, GpuError, Grid, Launch},
     kernels::{
         Activation, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, Epilogue, MatmulOperands, MatmulShape,
-        MatmulVariant, all_specs, conv, conv_pack, matmul, padded_channels,
+        MatmulVariant, Target, all_specs, conv, conv_pack, matmul, padded_channels,
     },
 };
 

@@ -2,13 +2,13 @@
 
 use crate::common::{
     ROUNDOFF, assert_close, assert_within, assert_within_f64, central_difference, classes, device, guarded, hash,
-    poisoned, reference, samples, wide, words,
+    poisoned, reference, samples, target, wide, words,
 };
 use jostle::{
     gpu::{GpuError, View},
     kernels::{
-        AdapterClass, LossBuffers, LossKernel, LossTangent, LossTerms, MseTargets, loss_tangent, loss_tangent_launch,
-        mse, mse_launch, softmax_nll, softmax_nll_launch,
+        AdapterClass, LossBuffers, LossKernel, LossTangent, LossTerms, MseTargets, Target, loss_tangent,
+        loss_tangent_launch, mse, mse_launch, softmax_nll, softmax_nll_launch,
     },
 };
 
@@ -160,12 +160,12 @@ fn mse_matches_f64_and_central_differences() {
             let from_given = |row: usize| wide(&given[of.sample(row) * shape[1]..][..shape[1]]);
             let kinds: [(&str, MseTargets<'_>, Targets<'_>); 2] =
                 [("one-hot", MseTargets::OneHot, &one_hot), ("given", MseTargets::Given(&view), &from_given)];
-            for (kind, targets, target) in kinds {
-                let row_loss = |row: usize, x: &[f64]| reference::mse(x, &target(row));
+            for (kind, targets, wanted) in kinds {
+                let row_loss = |row: usize, x: &[f64]| reference::mse(x, &wanted(row));
                 // a quadratic has no third derivative: only rounding, 1e-16/eps
                 let gradient = mean_gradient(&of, &row_loss, 1e-3);
                 for class in classes() {
-                    let chain = mse_launch(class, shape).chain;
+                    let chain = mse_launch(&target(class), shape, true, false).unwrap().chain;
                     // squares of rounded differences, summed: the sum's depth and 4 roundoffs
                     let error = |loss: f64| (chain + 4) as f64 * ROUNDOFF * loss.abs();
                     let name = format!("mse {kind} {shape:?} {class:?}, {valid} valid");
@@ -179,7 +179,6 @@ fn mse_matches_f64_and_central_differences() {
 
 #[test]
 fn the_first_largest_output_is_the_prediction() {
-    let gpu = device();
     let logits = [[1.0, 2.0, 2.0], [5.0, 5.0, 5.0], [-1.0, -3.0, -1.0], [0.0, -0.0, 0.0]].concat();
     // each row's first largest: 1, 0, 0, 0
     for (labels, correct) in [([1, 0, 0, 0], [1.0; 4]), ([2, 1, 2, 1], [0.0; 4])] {
@@ -218,7 +217,7 @@ fn check_predictions(of: &Batch, correct: &[f32]) {
 #[test]
 fn wide_rows_are_summed_to_their_depth() {
     let gpu = device();
-    for shape in [[3, 50_257], [2, 257], [1, 1021]] {
+    for shape in [[3, 50_257], [1, 300_007], [2, 257], [1, 1021]] {
         let [batch, width] = shape;
         let mut logits = vec![-0.7; batch * width];
         (0..batch).for_each(|row| logits[row * width + 7 * row] = 0.0);
@@ -235,11 +234,16 @@ fn wide_rows_are_summed_to_their_depth() {
 
 #[test]
 fn no_invocation_walks_a_row_alone() {
-    let [gpu, _] = classes();
-    let wide = softmax_nll_launch(gpu, [128, 50_304]);
-    assert!(wide.chain <= 64 && wide.workgroups == 128 && wide.threads == 256, "{wide:?}");
-    for launch in [softmax_nll_launch, mse_launch, loss_tangent_launch].map(|launch| launch(gpu, [128, 10])) {
-        assert!(launch.chain <= 5 && launch.workgroups >= 8, "{launch:?}");
+    let (gpu, digits) = (&Target::GENERIC, [128, 10]);
+    let wide = softmax_nll_launch(gpu, [128, 50_304], false).unwrap();
+    assert!(wide.chain <= 64 && wide.workgroups() == 128 && wide.threads == 256, "{wide:?}");
+    let narrow = [
+        softmax_nll_launch(gpu, digits, false),
+        mse_launch(gpu, digits, true, false),
+        loss_tangent_launch(gpu, LossTangent::Nll, digits),
+    ];
+    for launch in narrow.map(Result::unwrap) {
+        assert!(launch.chain <= 5 && launch.workgroups() >= 8, "{launch:?}");
     }
 }
 
@@ -322,7 +326,7 @@ fn tangents_of_the_gradient_match_f64() {
             );
             recorder.submit().unwrap();
             // two sums of terms of size 3, the exponentials' 4 ulp, a quotient, a difference, a scale
-            let chain = loss_tangent_launch(class, shape).chain;
+            let chain = loss_tangent_launch(&target(class), loss, shape).unwrap().chain;
             let bound = 3.0 * (2 * chain + 16) as f64 * ROUNDOFF / valid.max(1) as f64;
             assert_close(&format!("{loss:?} {shape:?} {class:?} {valid}"), &output.read(gpu), &expected, bound, 0.0);
         }

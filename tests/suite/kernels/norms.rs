@@ -2,16 +2,17 @@
 //! central differences.
 
 use crate::common::{
-    ROUNDOFF, assert_close, assert_within, assert_within_f64, central_difference, classes, device, guarded, hash,
+    ROUNDOFF, assert_close, assert_within, assert_within_f64, central_difference, classes, depth, device, guarded,
+    hash,
     images::{padded, unpadded},
     narrow,
     norm::Norm,
-    poisoned, run, samples, wide,
+    poisoned, run, samples, target, wide,
 };
 use jostle::{
-    gpu::GpuError,
+    gpu::{Element, GpuError},
     kernels::{
-        AdapterClass, NormShape, affine, affine_gradient, channel_normalise, group_normalise,
+        AdapterClass, NormShape, Target, affine, affine_gradient, channel_normalise, group_normalise,
         group_normalise_curvature, group_normalise_gradient,
     },
 };
@@ -76,7 +77,7 @@ impl Case {
         let shape = self.shape();
         let target = target(class);
         let group = shape.group_normalise_launch(&target).unwrap().chain;
-        let param = depth(&shape.affine_gradient_launches(&target, true, false).unwrap());
+        let param = depth(&shape.affine_gradient_launches(&target, [true, false], Element::Word).unwrap());
         (group.max(param) + 16) as f64
     }
 
@@ -211,6 +212,8 @@ fn groups_of_every_size() {
     Case::new([2, 1, 3], 3, false, true).check(false);
     // past a workgroup of groups and of parameters
     Case::new([13, 9, 10], 2, true, true).check(false);
+    // more rounds than llvmpipe gives an invocation
+    Case::new([1, 181 * 191, 4], 1, false, true).check(false);
     // groups past a workgroup's invocations; gradients summed in parts, whose last is short
     Case::new([2, 37 * 31, 6], 1, true, true).check(true);
     Case::new([5, 31 * 29, 33], 3, false, true).check(false);
@@ -221,7 +224,7 @@ fn groups_of_every_size() {
 fn no_invocation_sums_alone() {
     let gpu = &Target::GENERIC;
     let shape = NormShape::new([128, 32 * 32, 64, 64], 32, false, EPS).unwrap();
-    let launches = shape.affine_gradient_launches(gpu, true, false).unwrap();
+    let launches = shape.affine_gradient_launches(gpu, [true, false], Element::Word).unwrap();
     assert!(launches.iter().all(|launch| launch.chain <= 64) && launches[0].workgroups() >= 264, "{launches:?}");
     assert!(shape.group_normalise_launch(gpu).unwrap().chain <= 64);
 }
@@ -238,7 +241,7 @@ fn long_gradients_are_as_exact_as_their_depth() {
         let views = [&grad.view, &input.view, &scratch.view];
         run(gpu, &affine_gradient(gpu, class, &shape, views, &scale.view, Some(&shift.view), false).unwrap());
         let expected = rows as f64 * f64::from(0.1f32);
-        let depth = depth(&shape.affine_gradient_launches(&target(class), true, false).unwrap());
+        let depth = depth(&shape.affine_gradient_launches(&target(class), [true, false], Element::Word).unwrap());
         let bound = (depth + 2) as f64 * ROUNDOFF * expected;
         for (name, sum) in [("scale", scale), ("shift", shift)] {
             assert_close(&format!("{name} {class:?}"), &sum.read(gpu), &[expected], bound, 0.0);
