@@ -20,6 +20,7 @@ const SPLIT: [usize; 3] = [70, 36, 1100];
 
 /// Operands, as stored, with every tile that this adapter has for them; says so where it has none.
 fn tiles(gpu: &Gpu, test: &str) -> Vec<(Element, CoopTile)> {
+    let _ = env_logger::try_init(); // RUST_LOG=jostle=debug shows every verdict
     let of = |element| CoopTile::available(gpu, element).into_iter().map(move |tile| (element, tile));
     let all: Vec<_> = [Element::Word, Element::Half].into_iter().flat_map(of).collect();
     if all.is_empty() {
