@@ -149,12 +149,12 @@ impl ConvVariant {
         // Neighbours in memory of a weight gradient's element are another tap's, and another invocation's.
         let whole = pass != ConvPass::WeightGradient;
         match self {
-            Self::Block128 | Self::Block64 => CONV_BLOCK.of(whole),
-            Self::Tile => CONV_TILE.of(whole),
-            Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => CONV_SOFTWARE.of(whole),
+            Self::Block128 | Self::Block64 => CONV_BLOCK.spec(whole),
+            Self::Tile => CONV_TILE.spec(whole),
+            Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => CONV_SOFTWARE.spec(whole),
             Self::Winograd => &WINOGRAD_OUTPUT,
             Self::Direct => &CONV_DIRECT,
-            Self::Coop(tile) => tile.of(CONV_COOP_8.of(whole), CONV_COOP_16.of(whole)),
+            Self::Coop(tile) => tile.of(CONV_COOP_8.spec(whole), CONV_COOP_16.spec(whole)),
         }
     }
 

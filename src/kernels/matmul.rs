@@ -232,8 +232,8 @@ impl MatmulVariant {
     fn spec(self, shape: MatmulShape) -> &'static KernelSpec {
         let whole = shape.n.is_multiple_of(4);
         match self {
-            Self::Block128 | Self::Block64 | Self::Split => MATMUL_BLOCK.of(whole),
-            Self::Software | Self::SoftwareWide => MATMUL_SOFTWARE.of(whole),
+            Self::Block128 | Self::Block64 | Self::Split => MATMUL_BLOCK.spec(whole),
+            Self::Software | Self::SoftwareWide => MATMUL_SOFTWARE.spec(whole),
             Self::Coop(tile) => tile.of(&MATMUL_COOP_8, &MATMUL_COOP_16),
         }
     }

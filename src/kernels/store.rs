@@ -17,7 +17,7 @@ pub(super) struct ByStore {
 
 impl ByStore {
     /// The kernel for results that are whole vec4s, or are not.
-    pub(super) fn of(&'static self, whole: bool) -> &'static KernelSpec {
+    pub(super) fn spec(&'static self, whole: bool) -> &'static KernelSpec {
         if whole { &self.vectors } else { &self.elements }
     }
 }
