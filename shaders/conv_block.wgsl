@@ -12,9 +12,9 @@
 //           16 BLOCK_HALVES quads of outputs, of inputs, or of [taps, in_quads].
 //           Weight gradient: z is the part of the pixels that is summed, into dW[z]; split_sum.wgsl adds the parts.
 //
-// The tiles are those of shared/block.wgsl. Of the gathered operand an invocation loads the same row all along (forward, data
-// gradient) or the same column (weight gradient); what goes on with the depth is moved a step at a time, and found by
-// divisions only where the step leaves a tap or a line of pixels.
+// The tiles are those of shared/block.wgsl. Of the gathered operand a loader takes one term of four neighbouring pixels, which
+// are its rows (forward, data gradient) or its depths (weight gradient). What goes on with the depth is moved a step at a
+// time, and found by divisions only where the step leaves a tap or a line of pixels.
 // Every operand is read_write because they may lie in one arena buffer.
 
 override PASS: u32 = 0u;
@@ -27,42 +27,30 @@ var<immediate> values: ConvShape;
 @group(0) @binding(0) var<storage, read_write> a: array<vec4<Real>>;
 @group(0) @binding(1) var<storage, read_write> b: array<vec4<Real>>;
 @group(0) @binding(2) var<storage, read_write> aux: array<Real>;
-@group(0) @binding(3) var<storage, read_write> c: array<vec4<Out>>;
-@group(0) @binding(4) var<storage, read_write> pre: array<vec4<Real>>;
+@group(0) @binding(3) var<storage, read_write> c: array<StoreOut>;
+@group(0) @binding(4) var<storage, read_write> pre: array<StoreReal>;
 
-// What an invocation loads of the tiles at `depth`.
+// Whether the lines of an operand run across the depth.
+fn is_across(operand: u32) -> bool {
+    if operand == 0u { return PASS == CONV_WEIGHT_GRADIENT; }
+    return PASS != CONV_DATA_GRADIENT;
+}
+
+// Where a loader's patch begins.
 struct Place {
-    row: u32, // of A: a row (forward, data gradient) or a quad of outputs
-    column: u32, // of B: a quad of columns (forward), an input (data gradient)
-    depth: u32, // of the whole sum: a term, or the first of a quad of terms where the operands lie along the depth
-    pixel: vec4<i32>, // of the row, or of the depth in the weight gradient
-    term: vec4<i32>, // of the depth, or of the column in the weight gradient
+    side: u32, // of the whole product: a row or a column
+    depth: u32, // of the whole sum
+    pixel: vec4<i32>, // of the side, or of the depth in the weight gradient
+    term: vec4<i32>, // of the depth, or of the side in the weight gradient
 }
 
-// Depth within a tile at which an invocation loads.
-fn depth_across(thread: u32) -> u32 {
-    return thread / block_quads();
-}
-
-fn depth_along(thread: u32) -> u32 {
-    return 4u * (thread % (block_depth() / 4u));
-}
-
-fn side_along(thread: u32) -> u32 {
-    return thread / (block_depth() / 4u);
-}
-
-fn place_at(thread: u32, row_0: u32, column_0: u32, depth_0: u32, phase: vec2<u32>) -> Place {
-    let across = thread % block_quads();
+fn place_at(loader: vec2<u32>, row_0: u32, column_0: u32, depth_0: u32, phase: vec2<u32>) -> Place {
+    let corner = vec2<u32>(select(column_0, row_0, loader.x == 0u), depth_0);
+    let at = corner + block_patch(loader.y, is_across(loader.x));
     if PASS == CONV_WEIGHT_GRADIENT {
-        let depth = depth_0 + depth_across(thread);
-        let column = column_0 + across;
-        return Place(row_0 / 4u + across, column, depth, conv_gather_pixel(depth), conv_gather_term(column, phase));
+        return Place(at.x, at.y, conv_gather_pixel(at.y), conv_gather_term(at.x / 4u, phase));
     }
-    let row = row_0 + side_along(thread);
-    let depth = depth_0 + depth_along(thread);
-    let column = select(column_0 + across, 4u * column_0 + side_along(thread), PASS == CONV_DATA_GRADIENT);
-    return Place(row, column, depth, conv_gather_pixel(row), conv_gather_term(depth / 4u, phase));
+    return Place(at.x, at.y, conv_gather_pixel(at.x), conv_gather_term(at.y / 4u, phase));
 }
 
 // `step` terms on.
@@ -78,31 +66,51 @@ fn advance(place: ptr<function, Place>, step: u32, phase: vec2<u32>) {
     }
 }
 
-fn fetch_a(place: Place) -> vec4<f32> {
-    if PASS != CONV_WEIGHT_GRADIENT {
-        let at = conv_gather_source(place.pixel, place.term);
-        if at < 0 { return vec4<f32>(); }
-        return vec4<f32>(a[at]);
-    }
-    let quads = conv_quads(values.out_channels);
-    if place.row >= quads || place.pixel.w == 0 { return vec4<f32>(); }
-    return vec4<f32>(a[place.depth * quads + place.row]);
+// Where the four lines of a loader's patch lie in its operand, and which are there (block_bits).
+struct Lines {
+    at: vec4<u32>,
+    there: u32,
 }
 
-// In forward the depth of B's line in the tile is not that of A's quad.
-fn fetch_b(place: Place, line: u32) -> vec4<f32> {
+fn gathered_lines(place: Place, grid: vec4<i32>) -> Lines {
+    let second = conv_gather_next(place.pixel, grid);
+    let third = conv_gather_next(second, grid);
+    let fourth = conv_gather_next(third, grid);
+    let found = vec4<i32>(conv_gather_source(place.pixel, place.term), conv_gather_source(second, place.term),
+                          conv_gather_source(third, place.term), conv_gather_source(fourth, place.term));
+    return Lines(vec4<u32>(max(found, vec4<i32>())), block_bits(found >= vec4<i32>()));
+}
+
+// The other operand: packed weights, whose lines are there in fours, or dY.
+fn plain_lines(place: Place) -> Lines {
     let outputs = conv_quads(values.out_channels);
     let inputs = 4u * conv_quads(values.in_channels);
-    if PASS == CONV_FORWARD {
-        if line >= conv_gather_taps() * inputs || place.column >= outputs { return vec4<f32>(); }
-        return vec4<f32>(b[line * outputs + place.column]);
-    } else if PASS == CONV_DATA_GRADIENT {
-        if place.term.w < 0 || place.column >= inputs { return vec4<f32>(); }
-        return vec4<f32>(b[(u32(place.term.w) * inputs + place.column) * outputs + u32(place.term.z)]);
+    let step = vec4<u32>(0u, 1u, 2u, 3u);
+    var first = place.depth; // of the lines
+    var quad = place.side / 4u; // in each
+    var there = vec4<bool>(first < conv_gather_taps() * inputs && quad < outputs);
+    if PASS == CONV_DATA_GRADIENT {
+        there = vec4<bool>(place.term.w >= 0 && place.side < inputs);
+        first = u32(place.term.w) * inputs + place.side;
+        quad = u32(place.term.z);
+    } else if PASS == CONV_WEIGHT_GRADIENT {
+        let pixels = values.batch * values.out_height * values.out_width;
+        there = (first + step < vec4<u32>(pixels)) & vec4<bool>(quad < outputs);
     }
-    let at = conv_gather_source(place.pixel, place.term);
-    if at < 0 { return vec4<f32>(); }
-    return vec4<f32>(b[at]);
+    return Lines(select(vec4<u32>(), (first + step) * outputs + quad, there), block_bits(there));
+}
+
+fn lines_at(operand: u32, place: Place, grid: vec4<i32>) -> Lines {
+    if (operand == 1u) == (PASS == CONV_WEIGHT_GRADIENT) { return gathered_lines(place, grid); }
+    return plain_lines(place);
+}
+
+fn fetch_a(lines: Lines) -> BlockPatch {
+    return BlockPatch(a[lines.at.x], a[lines.at.y], a[lines.at.z], a[lines.at.w], lines.there);
+}
+
+fn fetch_b(lines: Lines) -> BlockPatch {
+    return BlockPatch(b[lines.at.x], b[lines.at.y], b[lines.at.z], b[lines.at.w], lines.there);
 }
 
 // Four rows of four columns.
@@ -120,32 +128,38 @@ fn conv_block(
     let rows_of = conv_rows(values, PASS, workgroup, grid);
     let phase = rows_of.phase;
     let row_0 = rows_of.tile * 4u * block_quads();
-    let column_0 = workgroup.y * block_quads();
+    let column_0 = workgroup.y * 4u * block_quads();
     let thread = local.y * BLOCK_SIDE + local.x;
-    let depths = conv_gather_depths(workgroup, grid, block_depth(), phase);
-    let a_along = PASS != CONV_WEIGHT_GRADIENT;
-    let b_along = PASS == CONV_DATA_GRADIENT;
-    var place = place_at(thread, row_0, column_0, depths.x, phase);
+    let depths = conv_gather_depths(workgroup, grid, BLOCK_DEPTH, phase);
+    let pixel_grid = vec4<i32>(conv_gather_grid());
+    let loader = block_loader(thread);
+    var place = place_at(loader, row_0, column_0, depths.x, phase);
+    var carried: BlockPatch;
+    let first = lines_at(loader.x, place, pixel_grid);
+    if loader.x == 0u { carried = fetch_a(first); }
+    if loader.x == 1u { carried = fetch_b(first); }
     var sums: BlockSums;
     var current = 0u;
-    block_put(0u, a_along, thread, fetch_a(place));
-    block_put(2u * BLOCK_OPERAND, b_along, thread, fetch_b(place, depths.x + depth_across(thread)));
+    block_put(current, vec2<bool>(is_across(0u), is_across(1u)), loader, carried);
     workgroupBarrier();
     for (var depth = depths.x; depth < depths.y;) {
         // Past the end these are zeros, or the next part's, which nobody multiplies.
-        let next = conv_gather_reached(depth + block_depth(), block_depth(), phase);
-        advance(&place, next - depth, phase);
-        let next_a = fetch_a(place);
-        let next_b = fetch_b(place, next + depth_across(thread));
+        let next = conv_gather_reached(depth + BLOCK_DEPTH, BLOCK_DEPTH, phase);
+        var lines: Lines;
+        if loader.x < 2u {
+            advance(&place, next - depth, phase);
+            lines = lines_at(loader.x, place, pixel_grid);
+        }
+        if loader.x == 0u { carried = fetch_a(lines); }
+        if loader.x == 1u { carried = fetch_b(lines); }
         block_multiply(&sums, current, local.xy);
         current = 1u - current;
-        block_put(current * BLOCK_OPERAND, a_along, thread, next_a);
-        block_put((2u + current) * BLOCK_OPERAND, b_along, thread, next_b);
+        block_put(current, vec2<bool>(is_across(0u), is_across(1u)), loader, carried);
         workgroupBarrier();
         depth = next;
     }
     let row = row_0 + 4u * local.y;
-    let column = column_0 + local.x;
+    let column = column_0 / 4u + local.x;
     store_rows(row, phase, column, workgroup.z, thread, mat4x4<f32>(sums[0], sums[2], sums[4], sums[6]));
     if BLOCK_HALVES > 1u {
         let right = column + BLOCK_SIDE;

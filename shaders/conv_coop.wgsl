@@ -29,8 +29,8 @@ var<immediate> values: ConvShape;
 @group(0) @binding(0) var<storage, read_write> a: array<vec4<Real>>;
 @group(0) @binding(1) var<storage, read_write> b: array<vec4<Real>>;
 @group(0) @binding(2) var<storage, read_write> aux: array<Real>;
-@group(0) @binding(3) var<storage, read_write> c: array<vec4<Out>>;
-@group(0) @binding(4) var<storage, read_write> pre: array<vec4<Real>>;
+@group(0) @binding(3) var<storage, read_write> c: array<StoreOut>;
+@group(0) @binding(4) var<storage, read_write> pre: array<StoreReal>;
 
 // Pixels of the rows, or of the terms in the weight gradient: first quad of the image, y and x where the window starts, and
 // whether there is such a pixel.

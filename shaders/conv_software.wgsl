@@ -39,8 +39,8 @@ var<immediate> values: ConvShape;
 @group(0) @binding(0) var<storage, read_write> a: array<vec4<Real>>;
 @group(0) @binding(1) var<storage, read_write> b: array<vec4<Real>>;
 @group(0) @binding(2) var<storage, read_write> aux: array<Real>;
-@group(0) @binding(3) var<storage, read_write> c: array<vec4<Out>>;
-@group(0) @binding(4) var<storage, read_write> pre: array<vec4<Real>>;
+@group(0) @binding(3) var<storage, read_write> c: array<StoreOut>;
+@group(0) @binding(4) var<storage, read_write> pre: array<StoreReal>;
 
 // A finished tile on its way through an epilogue, as in matmul_software.wgsl.
 var<workgroup> finished: array<vec4<f32>, 512>;
@@ -302,7 +302,7 @@ fn write_finished(row: u32, rows: u32, phase: vec2<u32>, column: u32, columns: u
 fn write_narrow(sums: ptr<function, TileSums>, row: u32, row_count: u32, phase: vec2<u32>, columns: u32, lane: u32) {
     for (var i = 0u; i < 4u * NARROW_QUADS; i++) {
         if DIRECT {
-            if row + i % 4u < row_count { c[(row + i % 4u) * columns + i / 4u] = vec4<Out>((*sums)[i]); }
+            if row + i % 4u < row_count { store_c(4u * ((row + i % 4u) * columns + i / 4u), 4u, (*sums)[i]); }
         } else {
             finished[i * LANES + lane] = (*sums)[i];
         }
@@ -356,8 +356,8 @@ fn conv_software(
         if DIRECT {
             let at = (row + i) * columns + column;
             if row + i < row_count {
-                if column < columns { c[at] = vec4<Out>(sums[2u * i]); }
-                if COLUMN_BLOCKS > 1u && column + LANES < columns { c[at + LANES] = vec4<Out>(sums[2u * i + 1u]); }
+                if column < columns { store_c(4u * at, 4u, sums[2u * i]); }
+                if COLUMN_BLOCKS > 1u && column + LANES < columns { store_c(4u * (at + LANES), 4u, sums[2u * i + 1u]); }
             }
         } else {
             finished[2u * i * LANES + lane] = sums[2u * i];

@@ -10,19 +10,19 @@
 //           contiguous extents that are multiples of 4, and neither parts nor batches take an epilogue.
 // Epilogue  0: value;  1: activation(value + bias[column]), its argument kept in pre with STORE_PRE;
 //           2: value * activation'(saved);  ACCUMULATE adds to what C holds.
-// Dispatch  [ceil(n / TILE), ceil(m / TILE), Z] workgroups of 16 x 16; TILE is 64 BLOCK_HALVES, depth 16 / BLOCK_HALVES.
+// Dispatch  [ceil(n / TILE), ceil(m / TILE), Z] workgroups of 16 x 16; TILE is 64 BLOCK_HALVES.
 //
 // The tiles are those of shared/block.wgsl.
-// Global reads are vec4s where the contiguous extent is a multiple of 4: whole 32-byte sectors along depth, 256 or 512
-// bytes across it. Stores: 16 neighbours write 256 contiguous bytes of a row.
+// Global reads are vec4s where the contiguous extent is a multiple of 4: 4 BLOCK_DEPTH bytes along depth, whole 32-byte
+// sectors, 256 or 512 bytes across it. Stores: 16 neighbours write 256 contiguous bytes of a row, as whole vec4s where n is a
+// multiple of 4 (shared/store_4.wgsl) and else as elements (shared/store_1.wgsl).
 // Every operand is read_write because A, B and C may lie in one arena buffer.
 
 override A_TRANSPOSED: bool = false;
 override B_TRANSPOSED: bool = false;
-// The contiguous extent of the operand is a multiple of 4, so that vec4 reads and writes line up.
+// The contiguous extent of the operand is a multiple of 4, so that vec4 reads line up.
 override A_ALIGNED: bool = true;
 override B_ALIGNED: bool = true;
-override C_ALIGNED: bool = true;
 override BATCHED: bool = false;
 override EPILOGUE: u32 = 0u;
 override ACTIVATION: u32 = 0u;
@@ -39,102 +39,83 @@ var<immediate> values: Product;
 @group(0) @binding(0) var<storage, read_write> a: array<vec4<Real>>;
 @group(0) @binding(1) var<storage, read_write> b: array<vec4<Real>>;
 @group(0) @binding(2) var<storage, read_write> aux: array<vec4<Real>>;
-@group(0) @binding(3) var<storage, read_write> c: array<vec4<Out>>;
-@group(0) @binding(4) var<storage, read_write> pre: array<vec4<Real>>;
+@group(0) @binding(3) var<storage, read_write> c: array<StoreOut>;
+@group(0) @binding(4) var<storage, read_write> pre: array<StoreReal>;
 
-// Elements `first` .. `first + 3` of a line of A, zero outside.
-fn a_vector(line: u32, lines: u32, first: u32, width: u32, start: u32) -> vec4<f32> {
-    var found = vec4<f32>();
-    if line >= lines || first >= width { return found; }
-    let at = start + line * width + first;
-    if A_ALIGNED { return vec4<f32>(a[at / 4u]); }
-    found.x = f32(a[at / 4u][at % 4u]);
-    if first + 1u < width { found.y = f32(a[(at + 1u) / 4u][(at + 1u) % 4u]); }
-    if first + 2u < width { found.z = f32(a[(at + 2u) / 4u][(at + 2u) % 4u]); }
-    if first + 3u < width { found.w = f32(a[(at + 3u) / 4u][(at + 3u) % 4u]); }
-    return found;
+// Four lines of an operand as it lies in memory, `width` elements each, from element `first` of each on; which are there
+// (block_bits).
+struct Lines {
+    line: vec4<u32>,
+    first: u32,
+    width: u32,
+    there: u32,
 }
 
-fn b_vector(line: u32, lines: u32, first: u32, width: u32, start: u32) -> vec4<f32> {
-    var found = vec4<f32>();
-    if line >= lines || first >= width { return found; }
-    let at = start + line * width + first;
-    if B_ALIGNED { return vec4<f32>(b[at / 4u]); }
-    found.x = f32(b[at / 4u][at % 4u]);
-    if first + 1u < width { found.y = f32(b[(at + 1u) / 4u][(at + 1u) % 4u]); }
-    if first + 2u < width { found.z = f32(b[(at + 2u) / 4u][(at + 2u) % 4u]); }
-    if first + 3u < width { found.w = f32(b[(at + 3u) / 4u][(at + 3u) % 4u]); }
-    return found;
-}
-
-// What invocation `thread` carries of the tile that starts at `row` and `depth`.
-fn fetch_a(row: u32, depth: u32, thread: u32, start: u32) -> vec4<f32> {
-    if A_TRANSPOSED {
-        let across = 4u * (thread % block_quads());
-        return a_vector(depth + thread / block_quads(), values.k, row + across, values.m, start);
+// Those of a patch at side and depth `at`, `side` being how many there are in all across the depth. Past the end the last one
+// is repeated: of a side nobody stores what becomes of it, of the depth it is not `there`.
+fn lines_at(at: vec2<u32>, side: u32, across: bool, batch: u32) -> Lines {
+    let step = vec4<u32>(0u, 1u, 2u, 3u);
+    if across {
+        let line = batch * values.k + min(at.y + step, vec4<u32>(values.k - 1u));
+        return Lines(line, at.x, side, block_bits(at.y + step < vec4<u32>(values.k)));
     }
-    let quads = block_depth() / 4u;
-    return a_vector(row + thread / quads, values.m, depth + 4u * (thread % quads), values.k, start);
+    let line = batch * side + min(at.x + step, vec4<u32>(side - 1u));
+    return Lines(line, at.y, values.k, block_bits(vec4<bool>(at.y < values.k)));
 }
 
-fn fetch_b(column: u32, depth: u32, thread: u32, start: u32) -> vec4<f32> {
-    if !B_TRANSPOSED {
-        let across = 4u * (thread % block_quads());
-        return b_vector(depth + thread / block_quads(), values.k, column + across, values.n, start);
-    }
-    let quads = block_depth() / 4u;
-    return b_vector(column + thread / quads, values.n, depth + 4u * (thread % quads), values.k, start);
+// Four elements of a line of A. Past its end: zeros, or the last four again where they line up.
+fn a_vector(line: u32, lines: Lines) -> vec4<Real> {
+    let start = line * lines.width;
+    if A_ALIGNED { return a[(start + min(lines.first, lines.width - 4u)) / 4u]; }
+    let place = lines.first + vec4<u32>(0u, 1u, 2u, 3u);
+    let i = start + min(place, vec4<u32>(lines.width - 1u));
+    let found = vec4<Real>(a[i.x / 4u][i.x % 4u], a[i.y / 4u][i.y % 4u], a[i.z / 4u][i.z % 4u], a[i.w / 4u][i.w % 4u]);
+    return select(vec4<Real>(), found, place < vec4<u32>(lines.width));
+}
+
+fn b_vector(line: u32, lines: Lines) -> vec4<Real> {
+    let start = line * lines.width;
+    if B_ALIGNED { return b[(start + min(lines.first, lines.width - 4u)) / 4u]; }
+    let place = lines.first + vec4<u32>(0u, 1u, 2u, 3u);
+    let i = start + min(place, vec4<u32>(lines.width - 1u));
+    let found = vec4<Real>(b[i.x / 4u][i.x % 4u], b[i.y / 4u][i.y % 4u], b[i.z / 4u][i.z % 4u], b[i.w / 4u][i.w % 4u]);
+    return select(vec4<Real>(), found, place < vec4<u32>(lines.width));
+}
+
+// What loader `loader` of an operand carries of the tile that starts at `row` or `column` and `depth`.
+fn fetch_a(row: u32, depth: u32, loader: u32, batch: u32) -> BlockPatch {
+    let lines = lines_at(vec2<u32>(row, depth) + block_patch(loader, A_TRANSPOSED), values.m, A_TRANSPOSED, batch);
+    let i = lines.line;
+    return BlockPatch(a_vector(i.x, lines), a_vector(i.y, lines), a_vector(i.z, lines), a_vector(i.w, lines), lines.there);
+}
+
+fn fetch_b(column: u32, depth: u32, loader: u32, batch: u32) -> BlockPatch {
+    let lines = lines_at(vec2<u32>(column, depth) + block_patch(loader, !B_TRANSPOSED), values.n, !B_TRANSPOSED, batch);
+    let i = lines.line;
+    return BlockPatch(b_vector(i.x, lines), b_vector(i.y, lines), b_vector(i.z, lines), b_vector(i.w, lines), lines.there);
 }
 
 // aux(at .. at + 3), as far as `column` .. `column + 3` are there.
 fn aux_vector(at: u32, column: u32) -> vec4<f32> {
-    if C_ALIGNED { return vec4<f32>(aux[at / 4u]); }
+    if STORE_WHOLE { return vec4<f32>(aux[at / 4u]); }
     let i = at + min(vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(values.n - 1u - column));
     return vec4<f32>(vec4<Real>(aux[i.x / 4u][i.x % 4u], aux[i.y / 4u][i.y % 4u],
                                 aux[i.z / 4u][i.z % 4u], aux[i.w / 4u][i.w % 4u]));
 }
 
-fn c_vector(at: u32, column: u32) -> vec4<f32> {
-    if C_ALIGNED { return vec4<f32>(c[at / 4u]); }
-    let i = at + min(vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(values.n - 1u - column));
-    return vec4<f32>(vec4<Out>(c[i.x / 4u][i.x % 4u], c[i.y / 4u][i.y % 4u],
-                               c[i.z / 4u][i.z % 4u], c[i.w / 4u][i.w % 4u]));
-}
-
-fn put_c(at: u32, column: u32, value: vec4<f32>) {
-    if C_ALIGNED {
-        c[at / 4u] = vec4<Out>(value);
-        return;
-    }
-    c[at / 4u][at % 4u] = Out(value.x);
-    if column + 1u < values.n { c[(at + 1u) / 4u][(at + 1u) % 4u] = Out(value.y); }
-    if column + 2u < values.n { c[(at + 2u) / 4u][(at + 2u) % 4u] = Out(value.z); }
-    if column + 3u < values.n { c[(at + 3u) / 4u][(at + 3u) % 4u] = Out(value.w); }
-}
-
-fn put_pre(at: u32, column: u32, value: vec4<f32>) {
-    if C_ALIGNED {
-        pre[at / 4u] = vec4<Real>(value);
-        return;
-    }
-    pre[at / 4u][at % 4u] = Real(value.x);
-    if column + 1u < values.n { pre[(at + 1u) / 4u][(at + 1u) % 4u] = Real(value.y); }
-    if column + 2u < values.n { pre[(at + 2u) / 4u][(at + 2u) % 4u] = Real(value.z); }
-    if column + 3u < values.n { pre[(at + 3u) / 4u][(at + 3u) % 4u] = Real(value.w); }
-}
-
 // Up to four elements of a row, `at` being the first one's place in C.
 fn store(at: u32, column: u32, sums: vec4<f32>) {
+    let count = values.n - column;
     var value = sums;
     if EPILOGUE == 1u {
         value += aux_vector(column, column);
-        if STORE_PRE { put_pre(at, column, value); }
+        if STORE_PRE { store_pre(at, count, value); }
         value = activation_forward_vec4(ACTIVATION, value);
     } else if EPILOGUE == 2u {
         value *= activation_gradient_vec4(ACTIVATION, aux_vector(at, column));
     }
-    if ACCUMULATE { value += c_vector(at, column); }
-    put_c(at, column, value);
+    if ACCUMULATE { value += store_held(at, count); }
+    store_c(at, count, value);
 }
 
 // Four rows of four columns.
@@ -158,29 +139,29 @@ fn matmul_block(
     let thread = local.y * BLOCK_SIDE + local.x;
     var first = 0u;
     var end = values.k;
-    var a_start = 0u;
-    var b_start = 0u;
+    var batch = 0u;
     if BATCHED {
-        a_start = workgroup.z * values.m * values.k;
-        b_start = workgroup.z * values.k * values.n;
+        batch = workgroup.z;
     } else {
-        let part = part_of_sum(workgroup.z, grid.z, values.k, block_depth());
+        let part = part_of_sum(workgroup.z, grid.z, values.k, BLOCK_DEPTH);
         first = part.x;
         end = part.y;
     }
+    let loader = block_loader(thread);
+    var lines: BlockPatch;
+    if loader.x == 0u { lines = fetch_a(row, first, loader.y, batch); }
+    if loader.x == 1u { lines = fetch_b(column, first, loader.y, batch); }
     var sums: BlockSums;
     var current = 0u;
-    block_put(0u, !A_TRANSPOSED, thread, fetch_a(row, first, thread, a_start));
-    block_put(2u * BLOCK_OPERAND, B_TRANSPOSED, thread, fetch_b(column, first, thread, b_start));
+    block_put(current, vec2<bool>(A_TRANSPOSED, !B_TRANSPOSED), loader, lines);
     workgroupBarrier();
-    for (var depth = first; depth < end; depth += block_depth()) {
+    for (var depth = first; depth < end; depth += BLOCK_DEPTH) {
         // Past the end these are zeros, or the next part's, which nobody multiplies.
-        let next_a = fetch_a(row, depth + block_depth(), thread, a_start);
-        let next_b = fetch_b(column, depth + block_depth(), thread, b_start);
+        if loader.x == 0u { lines = fetch_a(row, depth + BLOCK_DEPTH, loader.y, batch); }
+        if loader.x == 1u { lines = fetch_b(column, depth + BLOCK_DEPTH, loader.y, batch); }
         block_multiply(&sums, current, local.xy);
         current = 1u - current;
-        block_put(current * BLOCK_OPERAND, !A_TRANSPOSED, thread, next_a);
-        block_put((2u + current) * BLOCK_OPERAND, B_TRANSPOSED, thread, next_b);
+        block_put(current, vec2<bool>(A_TRANSPOSED, !B_TRANSPOSED), loader, lines);
         workgroupBarrier();
     }
     let at = vec2<u32>(row + 4u * local.y, column + 4u * local.x);

@@ -17,10 +17,9 @@
 
 override A_TRANSPOSED: bool = false;
 override B_TRANSPOSED: bool = false;
-// The contiguous extent of the operand is a multiple of 4, so that vec4 reads and writes line up.
+// The contiguous extent of the operand is a multiple of 4, so that vec4 reads line up.
 override A_ALIGNED: bool = true;
 override B_ALIGNED: bool = true;
-override C_ALIGNED: bool = true;
 // 1 or 2 blocks of 32 columns for each workgroup: 2 for products that overflow the caches.
 override COLUMN_BLOCKS: u32 = 1u;
 // Fewer than 8 where all rows are the first lanes': see shared/tile.wgsl.
@@ -46,8 +45,8 @@ var<immediate> values: Product;
 @group(0) @binding(0) var<storage, read_write> a: array<vec4<Real>>;
 @group(0) @binding(1) var<storage, read_write> b: array<vec4<Real>>;
 @group(0) @binding(2) var<storage, read_write> aux: array<vec4<Real>>;
-@group(0) @binding(3) var<storage, read_write> c: array<vec4<Out>>;
-@group(0) @binding(4) var<storage, read_write> pre: array<vec4<Real>>;
+@group(0) @binding(3) var<storage, read_write> c: array<StoreOut>;
+@group(0) @binding(4) var<storage, read_write> pre: array<StoreReal>;
 
 // A finished tile on its way through an epilogue, as [32 rows][2][8 lanes]. A lane reads back only what
 // it wrote, so no barrier is needed.
@@ -109,70 +108,39 @@ fn b_block(column: u32, depth: u32, batch: u32) -> mat4x4<f32> {
         b_vector(d.z, c, values.n), b_vector(d.w, c, values.n)), depth);
 }
 
+// Elements at.x, at.y, at.z and at.w of aux.
+fn aux_elements(at: vec4<u32>) -> vec4<f32> {
+    return vec4<f32>(vec4<Real>(aux[at.x / 4u][at.x % 4u], aux[at.y / 4u][at.y % 4u],
+                                aux[at.z / 4u][at.z % 4u], aux[at.w / 4u][at.w % 4u]));
+}
+
 // The biases of four columns, read once for all rows; columns past the end repeat the last.
 fn bias_of(column: u32) -> vec4<f32> {
-    if EPILOGUE != 1u {
-        return vec4<f32>();
-    }
-    if C_ALIGNED {
-        return vec4<f32>(aux[min(column, values.n - 4u) / 4u]);
-    }
-    let i = min(vec4<u32>(column, column + 1u, column + 2u, column + 3u), vec4<u32>(values.n - 1u));
-    return vec4<f32>(vec4<Real>(aux[i.x / 4u][i.x % 4u], aux[i.y / 4u][i.y % 4u],
-                                aux[i.z / 4u][i.z % 4u], aux[i.w / 4u][i.w % 4u]));
+    if EPILOGUE != 1u { return vec4<f32>(); }
+    if STORE_WHOLE { return vec4<f32>(aux[min(column, values.n - 4u) / 4u]); }
+    return aux_elements(min(column + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(values.n - 1u)));
 }
 
-// Four neighbouring elements of a row whose columns line up.
+// What forward saved of elements `at` .. `at + 3`, of which `count` are there.
+fn saved_vector(at: u32, count: u32) -> vec4<f32> {
+    if STORE_WHOLE { return vec4<f32>(aux[at / 4u]); }
+    return aux_elements(at + min(vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(count - 1u)));
+}
+
+// Up to four neighbouring elements of a row.
 fn write_vector(row: u32, column: u32, sums: vec4<f32>, bias: vec4<f32>) {
-    if column >= values.n {
-        return;
-    }
-    let at = (row * values.n + column) / 4u;
+    if column >= values.n { return; }
+    let at = row * values.n + column;
+    let count = values.n - column;
     var value = sums + bias;
     if EPILOGUE == 1u {
-        if STORE_PRE {
-            pre[at] = vec4<Real>(value);
-        }
+        if STORE_PRE { store_pre(at, count, value); }
         value = activation_forward_vec4(ACTIVATION, value);
     } else if EPILOGUE == 2u {
-        value *= activation_gradient_vec4(ACTIVATION, vec4<f32>(aux[at]));
+        value *= activation_gradient_vec4(ACTIVATION, saved_vector(at, count));
     }
-    if ACCUMULATE {
-        value += vec4<f32>(c[at]);
-    }
-    c[at] = vec4<Out>(value);
-}
-
-// One element of a row whose columns do not.
-fn write_element(row: u32, column: u32, sum: f32) {
-    if column >= values.n {
-        return;
-    }
-    let at = row * values.n + column;
-    var value = sum;
-    if EPILOGUE == 1u {
-        if STORE_PRE {
-            pre[at / 4u][at % 4u] = Real(value);
-        }
-        value = activation_forward(ACTIVATION, value);
-    } else if EPILOGUE == 2u {
-        value *= activation_gradient(ACTIVATION, f32(aux[at / 4u][at % 4u]));
-    }
-    if ACCUMULATE {
-        value += f32(c[at / 4u][at % 4u]);
-    }
-    c[at / 4u][at % 4u] = Out(value);
-}
-
-fn write_vector_or_elements(row: u32, column: u32, sums: vec4<f32>, bias: vec4<f32>) {
-    if C_ALIGNED {
-        write_vector(row, column, sums, bias);
-    } else {
-        write_element(row, column, sums.x + bias.x);
-        write_element(row, column + 1u, sums.y + bias.y);
-        write_element(row, column + 2u, sums.z + bias.z);
-        write_element(row, column + 3u, sums.w + bias.w);
-    }
+    if ACCUMULATE { value += store_held(at, count); }
+    store_c(at, count, value);
 }
 
 @compute @workgroup_size(8)
@@ -206,9 +174,9 @@ fn matmul_software(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invoca
     if COLUMN_BLOCKS > 1u { bias_1 = bias_of(column + BLOCK); }
     let rows = min(BLOCK, values.m - row);
     for (var i = 0u; i < rows; i++) {
-        write_vector_or_elements(first_row + i, column, finished[2u * i * LANES + lane], bias_0);
+        write_vector(first_row + i, column, finished[2u * i * LANES + lane], bias_0);
         if COLUMN_BLOCKS > 1u {
-            write_vector_or_elements(first_row + i, column + BLOCK, finished[(2u * i + 1u) * LANES + lane], bias_1);
+            write_vector(first_row + i, column + BLOCK, finished[(2u * i + 1u) * LANES + lane], bias_1);
         }
     }
 }

@@ -4,17 +4,17 @@
 mod common;
 
 use common::{
-    ROUNDOFF, assert_within, device, guarded_as, hash,
+    ROUNDOFF, assert_within, bits, device, guarded, guarded_as, hash,
     images::{conv_terms, padded, unpadded},
     poisoned, poisoned_as,
     reference::{activate, derivative, saved},
     rounding, run, samples, stored, wide,
 };
 use jostle::{
-    gpu::{Element, Gpu, GpuError},
+    gpu::{Element, Gpu, GpuError, Grid},
     kernels::{
         Activation, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, Epilogue, MatmulOperands, MatmulShape,
-        MatmulVariant, conv, conv_pack, matmul, padded_channels,
+        MatmulVariant, all_specs, conv, conv_pack, matmul, padded_channels,
     },
 };
 
@@ -236,6 +236,39 @@ fn tiles_and_their_edges_agree_with_the_definition() {
                 case.check(gpu, variant, pass, Epilogue::Plain, false);
             }
         }
+    }
+}
+
+/// As of matrix products in tests/matmul.rs.
+#[test]
+fn tiles_of_either_depth_give_the_same_bits() {
+    let gpu = device();
+    let case = Case::new(2, [9, 8, 12], 140, ConvOptions::square(3).padding(1).stride(2));
+    let shape = case.shape();
+    let (x, dy) = (guarded(gpu, &padded(&case.x, 12)), guarded(gpu, &padded(&case.dy, 140)));
+    let (weight, packed) = (guarded(gpu, &case.weight), poisoned(gpu, shape.packed_words()));
+    run(gpu, &[conv_pack(gpu, &shape, &weight.view, &packed.view).unwrap()]);
+    let unused = [0, 1].map(|slot| gpu.unused(slot).unwrap());
+    // One row tile each but the weight gradient's; column tiles of 128; four phases of a data gradient.
+    let passes = [
+        (&x, &packed, case.dy.len(), Grid([1, 2, 1])),
+        (&dy, &packed, case.x.len(), Grid([1, 1, 4])),
+        (&dy, &x, case.weight.len(), Grid([2, 1, 1])),
+    ];
+    for (pass, (a, b, like, grid)) in passes.into_iter().enumerate() {
+        // Weight gradients are stored as elements.
+        let number = usize::from(pass < 2);
+        let spec = all_specs().into_iter().filter(|spec| spec.entry == "conv_block").nth(number).unwrap();
+        assert_eq!(spec.source.contains("const STORE_WHOLE: bool = true;"), pass < 2);
+        let [shallow, deep] = [8.0, 16.0].map(|depth| {
+            let c = poisoned(gpu, like);
+            let constants = [("BLOCK_HALVES", 2.0), ("BLOCK_DEPTH", depth), ("PASS", pass as f64)];
+            let views = [&a.view, &b.view, &unused[0], &c.view, &unused[1]];
+            run(gpu, &[gpu.dispatch(spec, &constants, grid, &views, bytemuck::bytes_of(&shape)).unwrap()]);
+            bits(&c.read(gpu))
+        });
+        assert!(shallow.iter().all(|word| f32::from_bits(*word).is_finite()));
+        assert_eq!(shallow, deep, "pass {pass}");
     }
 }
 

@@ -4,13 +4,13 @@
 mod common;
 
 use common::{
-    ROUNDOFF, assert_within, awkward, device, elements, guarded_as, poisoned, poisoned_as,
+    ROUNDOFF, assert_within, awkward, bits, device, elements, guarded_as, poisoned, poisoned_as,
     reference::{activate, derivative, saved},
     rounding, run, samples, stored,
 };
 use jostle::{
-    gpu::{Element, Gpu, GpuError},
-    kernels::{Activation, Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, matmul},
+    gpu::{Element, Gpu, GpuError, Grid},
+    kernels::{Activation, Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, all_specs, matmul},
 };
 
 /// One; primes; a tile; one past and one short of tiles; long k; an odd one past two tiles; many tiles in a row; k alone;
@@ -199,6 +199,36 @@ fn data_gradient_matches_f64() {
 #[test]
 fn weight_gradient_matches_f64() {
     check_layout(MatmulLayout::WeightGradient);
+}
+
+/// The large tiles are 8 deep, not 16, where 32 KiB of workgroup memory are not granted: the same sums in the same order.
+#[test]
+fn tiles_of_either_depth_give_the_same_bits() {
+    let gpu = device();
+    let [m, n, k] = [132, 260, 44];
+    let (a, b) = (guarded_as(gpu, &awkward(6, m * k, 1.0), Element::Word), samples(7, k * n, 1.0));
+    let b = guarded_as(gpu, &b, Element::Word);
+    let unused = [0, 1].map(|slot| gpu.unused(slot).unwrap());
+    let shape = MatmulShape::new(m, n, k).unwrap();
+    let grid = Grid([n.div_ceil(128) as u32, m.div_ceil(128) as u32, 1]);
+    for spec in all_specs().into_iter().filter(|spec| spec.entry == "matmul_block") {
+        for transposed in [[0.0, 1.0], [0.0, 0.0], [1.0, 0.0]] {
+            let [shallow, deep] = [8.0, 16.0].map(|depth| {
+                let c = poisoned(gpu, m * n);
+                let constants = [
+                    ("BLOCK_HALVES", 2.0),
+                    ("BLOCK_DEPTH", depth),
+                    ("A_TRANSPOSED", transposed[0]),
+                    ("B_TRANSPOSED", transposed[1]),
+                ];
+                let views = [&a.view, &b.view, &unused[0], &c.view, &unused[1]];
+                run(gpu, &[gpu.dispatch(spec, &constants, grid, &views, bytemuck::bytes_of(&shape)).unwrap()]);
+                bits(&c.read(gpu))
+            });
+            assert!(shallow.iter().all(|word| f32::from_bits(*word).is_finite()));
+            assert_eq!(shallow, deep, "{transposed:?}");
+        }
+    }
 }
 
 #[test]

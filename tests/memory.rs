@@ -129,7 +129,8 @@ fn no_tensor_lies_in_two_buffers() {
 /// What WebGPU grants everywhere holds a step, though not its activations in one buffer.
 #[test]
 fn default_limits_hold_resnet18() {
-    let limits = Limits { buffer_bytes: 256 << 20, binding_bytes: 128 << 20, workgroups: 65_535 };
+    let limits =
+        Limits { buffer_bytes: 256 << 20, binding_bytes: 128 << 20, workgroups: 65_535, workgroup_bytes: 16 << 10 };
     let of = |name: &str, batch| {
         Footprint::new(&model(name), batch, OptimizerKind::Sgd, Element::Word).unwrap().0.excess(limits)
     };

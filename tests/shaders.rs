@@ -1,17 +1,17 @@
 //! The WGSL as naga reads it against the specs that the host binds by, and the rules that shared parts keep.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use jostle::{
     gpu::{Access, ElementTypes, KernelSpec},
     kernels::all_specs,
 };
 use naga::{
-    AddressSpace, Module, StorageAccess,
+    AddressSpace, Block, Expression, Function, Handle, Module, Statement, StorageAccess, TypeInner,
     front::wgsl,
     proc::Layouter,
-    valid::{Capabilities, ValidationFlags, Validator},
+    valid::{Capabilities, FunctionInfo, ModuleInfo, ValidationFlags, Validator},
 };
 
 /// (stem, text) of the WGSL files of a folder.
@@ -33,13 +33,15 @@ fn parsed(spec: &KernelSpec) -> Module {
 }
 
 fn parsed_as(spec: &KernelSpec, types: ElementTypes) -> Module {
-    let source = types.source(spec);
-    let module = wgsl::parse_str(&source)
-        .unwrap_or_else(|error| panic!("{} with {types:?}: {}", spec.entry, error.emit_to_string(&source)));
-    if let Err(error) = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module) {
-        panic!("{} with {types:?}: {}", spec.entry, error.emit_to_string(&source));
+    validated(&types.source(spec), &format!("{} with {types:?}", spec.entry)).0
+}
+
+fn validated(source: &str, name: &str) -> (Module, ModuleInfo) {
+    let module = wgsl::parse_str(source).unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(source)));
+    match Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module) {
+        Ok(info) => (module, info),
+        Err(error) => panic!("{name}: {}", error.emit_to_string(source)),
     }
-    module
 }
 
 #[test]
@@ -143,6 +145,102 @@ fn integers_in_buffers_are_checked_or_argued() {
         }
     }
     assert_eq!(argued, [], "argued, but there is no such binding");
+}
+
+/// The name of the variable that a pointer leads into; naga refuses arguments that point into shared memory.
+fn root(module: &Module, function: &Function, pointer: Handle<Expression>) -> String {
+    match &function.expressions[pointer] {
+        Expression::Access { base, .. } | Expression::AccessIndex { base, .. } => root(module, function, *base),
+        Expression::GlobalVariable(variable) => module.global_variables[*variable].name.clone().unwrap(),
+        other => panic!("a pointer from {other:?}"),
+    }
+}
+
+/// Adds what of `block` stores to a component of a vector in memory that invocations share. A pointer to a component is
+/// what naga calls a value pointer without a size.
+fn component_stores(
+    module: &Module,
+    function: &Function,
+    info: &FunctionInfo,
+    block: &Block,
+    found: &mut BTreeSet<String>,
+) {
+    for statement in block {
+        let within: Vec<&Block> = match statement {
+            Statement::Store { pointer, .. } => {
+                if let TypeInner::ValuePointer { size: None, space, .. } = info[*pointer].ty.inner_with(&module.types)
+                    && matches!(space, AddressSpace::WorkGroup | AddressSpace::Storage { .. })
+                {
+                    let name = function.name.as_deref().unwrap_or("the entry point");
+                    found.insert(format!("{name} writes a component of {}", root(module, function, *pointer)));
+                }
+                continue;
+            }
+            Statement::Block(block) => vec![block],
+            Statement::If { accept, reject, .. } => vec![accept, reject],
+            Statement::Switch { cases, .. } => cases.iter().map(|case| &case.body).collect(),
+            Statement::Loop { body, continuing, .. } => vec![body, continuing],
+            _ => continue,
+        };
+        within.into_iter().for_each(|block| component_stores(module, function, info, block, found));
+    }
+}
+
+fn all_component_stores((module, info): &(Module, ModuleInfo)) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (handle, function) in module.functions.iter() {
+        component_stores(module, function, &info[handle], &function.body, &mut found);
+    }
+    for (number, entry) in module.entry_points.iter().enumerate() {
+        let function = &entry.function;
+        component_stores(module, function, info.get_entry_point(number), &function.body, &mut found);
+    }
+    found
+}
+
+/// WGSL lets the store of a component write the whole vector, and compilers for Metal and D3D do: of two invocations that
+/// write to one vector, one may undo what the other did.
+#[test]
+fn no_component_of_a_vector_in_shared_memory_is_written() {
+    let mut found = BTreeSet::new();
+    for spec in all_specs() {
+        let stores = all_component_stores(&validated(&ElementTypes::default().source(spec), spec.entry));
+        found.extend(stores.into_iter().map(|store| format!("{}: {store}", spec.entry)));
+    }
+    assert!(found.is_empty(), "{}", found.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn writes_of_components_are_found_wherever_they_stand() {
+    let source = "
+        var<workgroup> tile: array<vec4<f32>, 4>;
+        var<workgroup> scalars: array<f32, 4>;
+        @group(0) @binding(0) var<storage, read_write> output: array<vec4<f32>>;
+        fn by_argument(own: ptr<function, vec4<f32>>) { (*own).x = 1.0; }
+        fn in_a_loop(i: u32) { for (var j = 0u; j < i; j++) { if j == 2u { output[i][j] += 1.0; } } }
+        fn in_a_switch(i: u32) { let cell = &tile[i]; switch i { case 1u: { (*cell).y = 2.0; } default: {} } }
+        fn in_order(i: u32) {
+            var own = output[i];
+            own.x = 1.0;
+            by_argument(&own);
+            scalars[i] = own.y;
+            tile[i] = own;
+            output[i] = own;
+        }
+        @compute @workgroup_size(4)
+        fn probe(@builtin(local_invocation_index) i: u32) {
+            in_a_loop(i);
+            in_a_switch(i);
+            in_order(i);
+            output[0].w = 3.0;
+        }";
+    let found = all_component_stores(&validated(source, "probe"));
+    let expected = [
+        "in_a_loop writes a component of output",
+        "in_a_switch writes a component of tile",
+        "probe writes a component of output",
+    ];
+    assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), expected);
 }
 
 #[test]

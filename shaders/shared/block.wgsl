@@ -1,31 +1,56 @@
 // Register-blocked tiles of a product for GPUs, the next one fetched while the current one is multiplied, for workgroups of
-// 16 x 16. Tiles are 64 BLOCK_HALVES on a side and 16 / BLOCK_HALVES deep.
+// 16 x 16. Tiles are 64 BLOCK_HALVES on a side and BLOCK_DEPTH deep.
 //
 // An invocation makes 4 x 4 elements, or 8 x 8 with BLOCK_HALVES 2 (rows 4 y .. 4 y + 3 and 64 more, columns likewise), so that
-// of every depth it reads 2 or 4 vec4s for 16 or 64 multiply-adds. It carries one vec4 of each operand's next tile in
-// registers, from before the multiplications to after them, and puts it into the other of two tiles: one barrier a tile.
-// Two tiles of both operands take 16 KiB, what WebGPU grants, so bank conflicts are avoided by a swizzle, not by padding:
-//   - reads: 16 neighbours read 16 neighbouring vec4s of B, and all one vec4 of A;
-//   - writes of an operand that is contiguous across its depth: neighbours write neighbouring vec4s;
-//   - writes of one contiguous along its depth: 32 neighbours hold 32 / (DEPTH / 4) rows by DEPTH / 4 quads of depths, and
-//     the swizzle puts these rows of each quad into another part of the 32 banks.
-// With BLOCK_HALVES 2, 64 sums, 8 fetched and 16 read values take about 110 registers: two workgroups on a multiprocessor of
+// of every depth it reads 2 or 4 vec4s for 16 or 64 multiply-adds.
+//
+// Tiles are loaded in patches of 4 x 4 elements, a vec4 of each of four lines: the first BLOCK_LOADERS invocations load A's, as
+// many behind them B's, and the rest, if any, nothing: whole subgroups of up to 64 lanes. A loader carries its patch in
+// registers from before the multiplications to after them and puts it into the other of two tiles: one barrier a tile. Lines
+// along the depth are transposed in registers, because four invocations may not write the components of one vec4
+// (shared/store_4.wgsl).
+//
+// Two tiles of both operands take 1 KiB BLOCK_HALVES BLOCK_DEPTH, at most 32 KiB, which is what most adapters grant, so bank
+// conflicts are avoided by a swizzle, not by padding. 8 neighbours move 8 vec4s at a time, which are all 32 banks:
+//   - reads: neighbours read neighbouring vec4s of B, and all one vec4 of A;
+//   - writes of lines across the depth: neighbours write neighbouring vec4s;
+//   - writes of lines along it: 8 neighbours hold DEPTH / 4 quads of depths of 32 / DEPTH quads of lines, and the swizzle puts
+//     these lines of each quad of depths into another part of the banks.
+// With BLOCK_HALVES 2, 64 sums, 16 fetched and 16 read values take about 120 registers: two workgroups on a multiprocessor of
 // 64 Ki registers, which is what hides the latency of global reads beside the fetch ahead.
 
 override BLOCK_HALVES: u32 = 1u;
+// 16, or 8 with BLOCK_HALVES 2 where 32 KiB are not granted.
+override BLOCK_DEPTH: u32 = 16u;
 
 const BLOCK_SIDE: u32 = 16u; // invocations per side of a workgroup
-const BLOCK_OPERAND: u32 = 256u; // vec4s of an operand's tile: one for each invocation
+const BLOCK_INVOCATIONS: u32 = 256u;
+
+override BLOCK_LOADERS: u32 = 4u * BLOCK_HALVES * BLOCK_DEPTH; // of each operand
+override BLOCK_OPERAND: u32 = 4u * BLOCK_LOADERS; // vec4s of an operand's tile
+override BLOCK_CELLS: u32 = 4u * BLOCK_OPERAND;
 
 // Two tiles of A, then two of B, each depth-first, [depth][side], as vec4s along the side. In the end finished sums on
 // their way through the epilogue: an invocation reads back only what it wrote.
-var<workgroup> block_tiles: array<vec4<f32>, 1024>;
+var<workgroup> block_tiles: array<vec4<f32>, BLOCK_CELLS>;
 
 // Two vec4s (one for each half of the columns) for each of 8 rows.
 alias BlockSums = array<vec4<f32>, 16>;
 
-fn block_depth() -> u32 {
-    return 16u / BLOCK_HALVES;
+// Four elements of each of four lines as they are stored, and which lines are there (block_bits); the others are read from
+// somewhere and become zeros in the tile. To convert values when they are fetched, to choose between them and zeros, or to
+// load each in a branch of its own would be to wait for them before the multiplications.
+struct BlockPatch {
+    line0: vec4<Real>,
+    line1: vec4<Real>,
+    line2: vec4<Real>,
+    line3: vec4<Real>,
+    there: u32,
+}
+
+fn block_bits(there: vec4<bool>) -> u32 {
+    let bits = select(vec4<u32>(), vec4<u32>(1u, 2u, 4u, 8u), there);
+    return bits.x | bits.y | bits.z | bits.w;
 }
 
 // vec4s along the side of a tile.
@@ -35,22 +60,44 @@ fn block_quads() -> u32 {
 
 // Where vec4 `quad` of a tile's side lies at `depth`.
 fn block_place(depth: u32, quad: u32) -> u32 {
-    return depth * block_quads() + (quad ^ (depth / 4u * 2u * BLOCK_HALVES));
+    return depth * block_quads() + (quad ^ (depth / 4u * (32u / BLOCK_DEPTH)));
+}
+
+// Which operand an invocation loads (0: A, 1: B, more: none), and which of its loaders it is.
+fn block_loader(thread: u32) -> vec2<u32> {
+    return vec2<u32>(thread / BLOCK_LOADERS, thread % BLOCK_LOADERS);
+}
+
+// Side and depth within the tile at which a loader's patch begins; "across" says that lines run along the side, else along the
+// depth. Neighbours lie together in memory.
+fn block_patch(loader: u32, across: bool) -> vec2<u32> {
+    if across { return 4u * vec2<u32>(loader % block_quads(), loader / block_quads()); }
+    return 4u * vec2<u32>(loader / (BLOCK_DEPTH / 4u), loader % (BLOCK_DEPTH / 4u));
+}
+
+// Into the tiles of number `current` (0 or 1); `across` for A and for B.
+fn block_put(current: u32, across: vec2<bool>, loader: vec2<u32>, lines: BlockPatch) {
+    if loader.x == 0u {
+        block_put_into(current * BLOCK_OPERAND, across.x, loader.y, lines);
+    } else if loader.x == 1u {
+        block_put_into((2u + current) * BLOCK_OPERAND, across.y, loader.y, lines);
+    }
 }
 
 // Into the tile that starts at `tile`.
-fn block_put(tile: u32, along_depth: bool, thread: u32, carried: vec4<f32>) {
-    if along_depth {
-        let quads = block_depth() / 4u;
-        let side = thread / quads;
-        let at = tile + block_place(4u * (thread % quads), side / 4u);
-        block_tiles[at][side % 4u] = carried.x;
-        block_tiles[at + block_quads()][side % 4u] = carried.y;
-        block_tiles[at + 2u * block_quads()][side % 4u] = carried.z;
-        block_tiles[at + 3u * block_quads()][side % 4u] = carried.w;
-    } else {
-        block_tiles[tile + block_place(thread / block_quads(), thread % block_quads())] = carried;
-    }
+fn block_put_into(tile: u32, across: bool, loader: u32, lines: BlockPatch) {
+    let at = block_patch(loader, across);
+    let none = vec4<f32>();
+    var rows = mat4x4<f32>(select(none, vec4<f32>(lines.line0), (lines.there & 1u) != 0u),
+                           select(none, vec4<f32>(lines.line1), (lines.there & 2u) != 0u),
+                           select(none, vec4<f32>(lines.line2), (lines.there & 4u) != 0u),
+                           select(none, vec4<f32>(lines.line3), (lines.there & 8u) != 0u));
+    if !across { rows = transpose(rows); }
+    let place = tile + block_place(at.y, at.x / 4u);
+    block_tiles[place] = rows[0];
+    block_tiles[place + block_quads()] = rows[1];
+    block_tiles[place + 2u * block_quads()] = rows[2];
+    block_tiles[place + 3u * block_quads()] = rows[3];
 }
 
 fn block_add_rows(sums: ptr<function, BlockSums>, first: u32, rows: vec4<f32>, left: vec4<f32>, right: vec4<f32>) {
@@ -75,7 +122,7 @@ fn block_add_depth(sums: ptr<function, BlockSums>, row_at: u32, column_at: u32) 
 }
 
 fn block_multiply(sums: ptr<function, BlockSums>, current: u32, local: vec2<u32>) {
-    for (var depth = 0u; depth < block_depth(); depth += 4u) {
+    for (var depth = 0u; depth < BLOCK_DEPTH; depth += 4u) {
         let row_at = current * BLOCK_OPERAND + block_place(depth, local.y);
         let column_at = (2u + current) * BLOCK_OPERAND + block_place(depth, local.x);
         let next = block_quads();
@@ -90,11 +137,11 @@ fn block_multiply(sums: ptr<function, BlockSums>, current: u32, local: vec2<u32>
 // whose rounds are not known to the compiler, serves all: sums indexed by the loop would not stay in registers.
 fn block_hold(thread: u32, rows: mat4x4<f32>) {
     block_tiles[thread] = rows[0];
-    block_tiles[thread + BLOCK_OPERAND] = rows[1];
-    block_tiles[thread + 2u * BLOCK_OPERAND] = rows[2];
-    block_tiles[thread + 3u * BLOCK_OPERAND] = rows[3];
+    block_tiles[thread + BLOCK_INVOCATIONS] = rows[1];
+    block_tiles[thread + 2u * BLOCK_INVOCATIONS] = rows[2];
+    block_tiles[thread + 3u * BLOCK_INVOCATIONS] = rows[3];
 }
 
 fn block_held(thread: u32, row: u32) -> vec4<f32> {
-    return block_tiles[thread + row * BLOCK_OPERAND];
+    return block_tiles[thread + row * BLOCK_INVOCATIONS];
 }

@@ -20,19 +20,33 @@ fn conv_gather_size() -> vec3<u32> {
     return vec3<u32>(conv_quads(values.in_channels), values.in_height, values.in_width);
 }
 
+// Height and width of the grid of pixels, and the strides from one to the next.
+fn conv_gather_grid() -> vec4<u32> {
+    if PASS == CONV_DATA_GRADIENT { return vec4<u32>(conv_phase_height(values), conv_phase_width(values), 1u, 1u); }
+    return vec4<u32>(values.out_height, values.out_width, values.stride_height, values.stride_width);
+}
+
 fn conv_gather_pixel(row: u32) -> vec4<i32> {
-    var size = vec2<u32>(values.out_height, values.out_width);
-    var stride = vec2<u32>(values.stride_height, values.stride_width);
-    if PASS == CONV_DATA_GRADIENT {
-        size = vec2<u32>(conv_phase_height(values), conv_phase_width(values));
-        stride = vec2<u32>(1u, 1u);
-    }
-    let line = row / size.y;
-    let image = line / size.x;
+    let grid = conv_gather_grid();
+    let line = row / grid.y;
+    let image = line / grid.x;
     let source = conv_gather_size();
-    let start = vec2<u32>(line - image * size.x, row - line * size.y) * stride;
+    let start = vec2<u32>(line - image * grid.x, row - line * grid.y) * grid.zw;
     let first = image * source.x * source.y * source.z;
     return vec4<i32>(vec3<i32>(vec3<u32>(first, start)), select(0, 1, image < values.batch));
+}
+
+// The pixel behind `pixel`, without divisions: `grid` is conv_gather_grid().
+fn conv_gather_next(pixel: vec4<i32>, grid: vec4<i32>) -> vec4<i32> {
+    let size = vec3<i32>(conv_gather_size());
+    let image = size.x * size.y * size.z;
+    let x = pixel.z + grid.w;
+    let line_ends = x >= grid.y * grid.w;
+    let y = pixel.y + select(0, grid.z, line_ends);
+    let image_ends = y >= grid.x * grid.z;
+    let first = pixel.x + select(0, image, image_ends);
+    let there = select(0, 1, first < i32(values.batch) * image);
+    return vec4<i32>(first, select(y, 0, image_ends), select(x, 0, line_ends), there);
 }
 
 // Number `quad` of [taps, channel quads].

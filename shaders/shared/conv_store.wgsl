@@ -1,6 +1,7 @@
 // What becomes of the finished sums of a convolution, with the epilogue of matmul_block.wgsl.
-// Needs shared/conv.wgsl and shared/activation.wgsl, and of the kernel its overrides PASS, EPILOGUE, ACTIVATION, STORE_PRE
-// and ACCUMULATE, its ConvShape `values` and its bindings aux [Real], c [vec4 of Out] and pre [vec4 of Real].
+// Needs shared/conv.wgsl, shared/activation.wgsl and shared/store_4.wgsl, or shared/store_1.wgsl for weight gradients, and of
+// the kernel its overrides PASS, EPILOGUE, ACTIVATION, STORE_PRE and ACCUMULATE, its ConvShape `values` and its binding aux
+// [Real].
 
 // The biases of four outputs, read once for all pixels; 0 beyond the last output, and where no bias is added.
 fn conv_store_bias(column: u32) -> vec4<f32> {
@@ -15,14 +16,14 @@ fn conv_store_bias(column: u32) -> vec4<f32> {
 fn conv_store_pixel(at: u32, sums: vec4<f32>, bias: vec4<f32>) {
     var value = sums + bias;
     if EPILOGUE == 1u {
-        if STORE_PRE { pre[at] = vec4<Real>(value); }
+        if STORE_PRE { store_pre(4u * at, 4u, value); }
         value = activation_forward_vec4(ACTIVATION, value);
     } else if EPILOGUE == 2u {
         let saved = vec4<f32>(vec4<Real>(aux[4u * at], aux[4u * at + 1u], aux[4u * at + 2u], aux[4u * at + 3u]));
         value *= activation_gradient_vec4(ACTIVATION, saved);
     }
-    if ACCUMULATE { value += vec4<f32>(c[at]); }
-    c[at] = vec4<Out>(value);
+    if ACCUMULATE { value += store_held(4u * at, 4u); }
+    store_c(4u * at, 4u, value);
 }
 
 // Output `row`, quad `column` of [taps, in_quads], of the part-th part of dW: one element each, a tap apart from the next
@@ -36,9 +37,9 @@ fn conv_store_weight(row: u32, column: u32, part: u32, sums: vec4<f32>) {
     for (var j = 0u; j < 4u; j++) {
         if input + j < values.in_channels {
             let at = ((part * values.out_channels + row) * values.in_channels + input + j) * taps + tap;
-            var value = sums[j];
-            if ACCUMULATE { value += f32(c[at / 4u][at % 4u]); }
-            c[at / 4u][at % 4u] = Out(value);
+            var value = vec4<f32>(sums[j]);
+            if ACCUMULATE { value += store_held(at, 1u); }
+            store_c(at, 1u, value);
         }
     }
 }

@@ -134,6 +134,7 @@ impl AdapterSummary {
             buffer_bytes: self.max_buffer_bytes,
             binding_bytes: self.max_binding_bytes,
             workgroups: self.max_workgroups,
+            workgroup_bytes: self.workgroup_bytes,
         }
     }
 }

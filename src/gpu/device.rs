@@ -34,6 +34,8 @@ pub struct Limits {
     pub binding_bytes: u64,
     /// Workgroups per dimension of a grid.
     pub workgroups: u32,
+    /// Memory of a workgroup, bytes.
+    pub workgroup_bytes: u32,
 }
 
 /// Submissions under way at most.
@@ -126,6 +128,7 @@ impl Gpu {
             buffer_bytes: granted.max_buffer_size,
             binding_bytes: granted.max_storage_buffer_binding_size,
             workgroups: granted.max_compute_workgroups_per_dimension,
+            workgroup_bytes: granted.max_compute_workgroup_storage_size,
         };
         let cache = cache.filter(|_| features.contains(Features::PIPELINE_CACHE));
         let pipeline_cache = cache.and_then(|folder| PipelineCache::open(&device, &info, folder));

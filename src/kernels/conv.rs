@@ -1,10 +1,12 @@
 //! 2-d convolutions as implicit matrix products: the host side of `shaders/conv_*.wgsl`.
 
-use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, View};
+use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, View};
 
 use super::{
     Constant, CoopTile, WORKGROUP, WORKGROUP_SIZE,
+    block::block_constants,
     conv_shape::{ConvPass, ConvShape},
+    conv_specs::{CONV_BLOCK, CONV_COOP_8, CONV_COOP_16, CONV_DIRECT, CONV_PACK, CONV_SOFTWARE, CONV_TILE},
     flag, index_u32,
     matmul::{Epilogue, SOFTWARE_LANES, SPLIT_WORKGROUPS, epilogue_constants, row_lanes},
     split_sum::{SplitSum, parts},
@@ -16,103 +18,6 @@ const SOFTWARE_WORKGROUPS: usize = 16;
 
 /// Quads of channels that `SoftwareNarrow` takes at most.
 const NARROW_QUADS: usize = 4;
-
-const BINDINGS: &[(&str, Access)] =
-    &[("a", Access::Real), ("b", Access::Real), ("aux", Access::Real), ("c", Access::Out), ("pre", Access::Real)];
-
-pub(super) static CONV_SOFTWARE: KernelSpec = KernelSpec {
-    entry: "conv_software",
-    source: concat!(
-        include_str!("../../shaders/conv_software.wgsl"),
-        include_str!("../../shaders/shared/conv.wgsl"),
-        include_str!("../../shaders/shared/tile.wgsl"),
-        include_str!("../../shaders/shared/conv_store.wgsl"),
-        include_str!("../../shaders/shared/activation.wgsl"),
-        include_str!("../../shaders/shared/math.wgsl"),
-    ),
-    bindings: BINDINGS,
-    immediate_bytes: size_of::<ConvShape>() as u32,
-};
-
-pub(super) static CONV_BLOCK: KernelSpec = KernelSpec {
-    entry: "conv_block",
-    source: concat!(
-        include_str!("../../shaders/conv_block.wgsl"),
-        include_str!("../../shaders/shared/block.wgsl"),
-        include_str!("../../shaders/shared/part.wgsl"),
-        include_str!("../../shaders/shared/conv.wgsl"),
-        include_str!("../../shaders/shared/conv_gather.wgsl"),
-        include_str!("../../shaders/shared/conv_store.wgsl"),
-        include_str!("../../shaders/shared/activation.wgsl"),
-        include_str!("../../shaders/shared/math.wgsl"),
-    ),
-    bindings: BINDINGS,
-    immediate_bytes: size_of::<ConvShape>() as u32,
-};
-
-pub(super) static CONV_TILE: KernelSpec = KernelSpec {
-    entry: "conv_tile",
-    source: concat!(
-        include_str!("../../shaders/conv_tile.wgsl"),
-        include_str!("../../shaders/shared/part.wgsl"),
-        include_str!("../../shaders/shared/conv.wgsl"),
-        include_str!("../../shaders/shared/conv_gather.wgsl"),
-        include_str!("../../shaders/shared/conv_store.wgsl"),
-        include_str!("../../shaders/shared/activation.wgsl"),
-        include_str!("../../shaders/shared/math.wgsl"),
-    ),
-    bindings: BINDINGS,
-    immediate_bytes: size_of::<ConvShape>() as u32,
-};
-
-pub(super) static CONV_DIRECT: KernelSpec = KernelSpec {
-    entry: "conv_direct",
-    source: concat!(
-        include_str!("../../shaders/conv_direct.wgsl"),
-        include_str!("../../shaders/shared/conv.wgsl"),
-        include_str!("../../shaders/shared/index.wgsl"),
-        include_str!("../../shaders/shared/epilogue.wgsl"),
-        include_str!("../../shaders/shared/activation.wgsl"),
-        include_str!("../../shaders/shared/math.wgsl"),
-    ),
-    bindings: BINDINGS,
-    immediate_bytes: size_of::<ConvShape>() as u32,
-};
-
-macro_rules! conv_coop {
-    ($matrices:literal) => {
-        KernelSpec {
-            entry: "conv_coop",
-            source: concat!(
-                include_str!("../../shaders/conv_coop.wgsl"),
-                include_str!($matrices),
-                include_str!("../../shaders/shared/coop.wgsl"),
-                include_str!("../../shaders/shared/part.wgsl"),
-                include_str!("../../shaders/shared/conv.wgsl"),
-                include_str!("../../shaders/shared/conv_gather.wgsl"),
-                include_str!("../../shaders/shared/conv_store.wgsl"),
-                include_str!("../../shaders/shared/activation.wgsl"),
-                include_str!("../../shaders/shared/math.wgsl"),
-            ),
-            bindings: BINDINGS,
-            immediate_bytes: size_of::<ConvShape>() as u32,
-        }
-    };
-}
-
-pub(super) static CONV_COOP_8: KernelSpec = conv_coop!("../../shaders/shared/coop_8.wgsl");
-pub(super) static CONV_COOP_16: KernelSpec = conv_coop!("../../shaders/shared/coop_16.wgsl");
-
-pub(super) static CONV_PACK: KernelSpec = KernelSpec {
-    entry: "conv_pack",
-    source: concat!(
-        include_str!("../../shaders/conv_pack.wgsl"),
-        include_str!("../../shaders/shared/conv.wgsl"),
-        include_str!("../../shaders/shared/index.wgsl"),
-    ),
-    bindings: &[("weight", Access::Real), ("output", Access::Real)],
-    immediate_bytes: size_of::<ConvShape>() as u32,
-};
 
 /// The tensors of a pass; those without a use in the epilogue are `None`. Images are
 /// [batch, height, width, padded channels].
@@ -236,23 +141,25 @@ impl ConvVariant {
         parts(tiles, shape.out_pixels(), workgroups, 256)
     }
 
-    fn spec(self) -> &'static KernelSpec {
+    fn spec(self, pass: ConvPass) -> &'static KernelSpec {
+        // Neighbours in memory of a weight gradient's element are another tap's, and another invocation's.
+        let whole = pass != ConvPass::WeightGradient;
         match self {
-            Self::Block128 | Self::Block64 => &CONV_BLOCK,
-            Self::Tile => &CONV_TILE,
-            Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => &CONV_SOFTWARE,
+            Self::Block128 | Self::Block64 => CONV_BLOCK.spec(whole),
+            Self::Tile => CONV_TILE.spec(whole),
+            Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => CONV_SOFTWARE.spec(whole),
             Self::Winograd => &WINOGRAD_OUTPUT,
             Self::Direct => &CONV_DIRECT,
-            Self::Coop(tile) => tile.of(&CONV_COOP_8, &CONV_COOP_16),
+            Self::Coop(tile) => tile.of(CONV_COOP_8.spec(whole), CONV_COOP_16.spec(whole)),
         }
     }
 
     /// Overrides that follow from variant, shape and pass.
-    fn constants(self, shape: &ConvShape, pass: ConvPass) -> Vec<Constant> {
+    fn constants(self, gpu: &Gpu, shape: &ConvShape, pass: ConvPass) -> Vec<Constant> {
         let [rows, quads, _] = shape.product(pass);
         match self {
-            Self::Block128 => vec![("BLOCK_HALVES", 2.0)],
-            Self::Block64 => vec![("BLOCK_HALVES", 1.0)],
+            Self::Block128 => block_constants(gpu, 2),
+            Self::Block64 => block_constants(gpu, 1),
             Self::Tile => vec![("COLUMN_QUADS", self.tile(shape, pass)[1] as f64)],
             Self::Software => vec![("COLUMN_BLOCKS", 1.0), ("ROW_LANES", row_lanes(rows))],
             Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(rows))],
@@ -264,7 +171,7 @@ impl ConvVariant {
     }
 
     fn grid(self, gpu: &Gpu, shape: &ConvShape, pass: ConvPass) -> Result<Grid, GpuError> {
-        let entry = self.spec().entry;
+        let entry = self.spec(pass).entry;
         if self == Self::Direct {
             let elements = match pass {
                 ConvPass::Forward => shape.image_words(shape.output),
@@ -335,7 +242,7 @@ pub fn conv(
     accumulate: bool,
     of: &ConvOperands<'_>,
 ) -> Result<Vec<Dispatch>, GpuError> {
-    let spec = variant.spec();
+    let spec = variant.spec(pass);
     check(spec, variant, pass, shape, epilogue, of)?;
     if variant == ConvVariant::Winograd {
         return winograd::plan(gpu, (pass, shape), (epilogue, accumulate), of);
@@ -360,6 +267,7 @@ fn tiles(
     (epilogue, accumulate): (Epilogue, bool),
     views: [&View; 5],
 ) -> Result<Dispatch, GpuError> {
+    let spec = variant.spec(pass);
     let code = match pass {
         ConvPass::Forward => 0.0,
         ConvPass::DataGradient => 1.0,
@@ -367,15 +275,15 @@ fn tiles(
     };
     let mut constants: Vec<Constant> = vec![("PASS", code), flag("ACCUMULATE", accumulate)];
     constants.extend(epilogue_constants(epilogue));
-    constants.extend(variant.constants(shape, pass));
+    constants.extend(variant.constants(gpu, shape, pass));
     if let ConvVariant::Coop(tile) = variant {
-        tile.expect(gpu, variant.spec(), views[0])?;
+        tile.expect(gpu, spec, views[0])?;
     }
-    if variant.spec().entry == CONV_SOFTWARE.entry {
+    if spec.entry == CONV_SOFTWARE.vectors.entry {
         let in_order = pass == ConvPass::Forward || (pass == ConvPass::DataGradient && shape.stride == [1, 1]);
         constants.push(flag("DIRECT", epilogue == Epilogue::Plain && !accumulate && in_order));
     }
-    gpu.dispatch(variant.spec(), &constants, variant.grid(gpu, shape, pass)?, &views, bytemuck::bytes_of(shape))
+    gpu.dispatch(spec, &constants, variant.grid(gpu, shape, pass)?, &views, bytemuck::bytes_of(shape))
 }
 
 /// Plans the packing of a weight [out, in, kernel height, kernel width] for [`conv`].

@@ -1,38 +1,58 @@
 //! Matrix products with an epilogue: the host side of `shaders/matmul_*.wgsl`, the choice between them being that of `select`.
 
-use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, View};
+use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, View};
 
 use super::{
-    Activation, Constant, CoopTile, flag, index_u32,
+    Activation, Constant, CoopTile,
+    block::block_constants,
+    flag, index_u32,
     split_sum::{SplitSum, parts},
+    store::{BINDINGS, ByStore},
 };
 
-const BINDINGS: &[(&str, Access)] =
-    &[("a", Access::Real), ("b", Access::Real), ("aux", Access::Real), ("c", Access::Out), ("pre", Access::Real)];
+macro_rules! matmul_block {
+    ($store:literal) => {
+        KernelSpec {
+            entry: "matmul_block",
+            source: concat!(
+                include_str!("../../shaders/matmul_block.wgsl"),
+                include_str!("../../shaders/shared/block.wgsl"),
+                include_str!("../../shaders/shared/part.wgsl"),
+                include_str!($store),
+                include_str!("../../shaders/shared/activation.wgsl"),
+                include_str!("../../shaders/shared/math.wgsl"),
+            ),
+            bindings: BINDINGS,
+            immediate_bytes: size_of::<MatmulShape>() as u32,
+        }
+    };
+}
 
-pub(super) static MATMUL_BLOCK: KernelSpec = KernelSpec {
-    entry: "matmul_block",
-    source: concat!(
-        include_str!("../../shaders/matmul_block.wgsl"),
-        include_str!("../../shaders/shared/block.wgsl"),
-        include_str!("../../shaders/shared/part.wgsl"),
-        include_str!("../../shaders/shared/activation.wgsl"),
-        include_str!("../../shaders/shared/math.wgsl"),
-    ),
-    bindings: BINDINGS,
-    immediate_bytes: size_of::<MatmulShape>() as u32,
+pub(super) static MATMUL_BLOCK: ByStore = ByStore {
+    vectors: matmul_block!("../../shaders/shared/store_4.wgsl"),
+    elements: matmul_block!("../../shaders/shared/store_1.wgsl"),
 };
 
-pub(super) static MATMUL_SOFTWARE: KernelSpec = KernelSpec {
-    entry: "matmul_software",
-    source: concat!(
-        include_str!("../../shaders/matmul_software.wgsl"),
-        include_str!("../../shaders/shared/tile.wgsl"),
-        include_str!("../../shaders/shared/activation.wgsl"),
-        include_str!("../../shaders/shared/math.wgsl"),
-    ),
-    bindings: BINDINGS,
-    immediate_bytes: size_of::<MatmulShape>() as u32,
+macro_rules! matmul_software {
+    ($store:literal) => {
+        KernelSpec {
+            entry: "matmul_software",
+            source: concat!(
+                include_str!("../../shaders/matmul_software.wgsl"),
+                include_str!("../../shaders/shared/tile.wgsl"),
+                include_str!($store),
+                include_str!("../../shaders/shared/activation.wgsl"),
+                include_str!("../../shaders/shared/math.wgsl"),
+            ),
+            bindings: BINDINGS,
+            immediate_bytes: size_of::<MatmulShape>() as u32,
+        }
+    };
+}
+
+pub(super) static MATMUL_SOFTWARE: ByStore = ByStore {
+    vectors: matmul_software!("../../shaders/shared/store_4.wgsl"),
+    elements: matmul_software!("../../shaders/shared/store_1.wgsl"),
 };
 
 macro_rules! matmul_coop {
@@ -207,10 +227,11 @@ impl MatmulVariant {
         }
     }
 
-    fn spec(self) -> &'static KernelSpec {
+    fn spec(self, shape: MatmulShape) -> &'static KernelSpec {
+        let whole = shape.n.is_multiple_of(4);
         match self {
-            Self::Block128 | Self::Block64 | Self::Split => &MATMUL_BLOCK,
-            Self::Software | Self::SoftwareWide => &MATMUL_SOFTWARE,
+            Self::Block128 | Self::Block64 | Self::Split => MATMUL_BLOCK.spec(whole),
+            Self::Software | Self::SoftwareWide => MATMUL_SOFTWARE.spec(whole),
             Self::Coop(tile) => tile.of(&MATMUL_COOP_8, &MATMUL_COOP_16),
         }
     }
@@ -230,24 +251,20 @@ impl MatmulVariant {
     }
 
     /// Overrides that follow from variant, layout and shape.
-    fn constants(self, layout: MatmulLayout, MatmulShape { m, n, k }: MatmulShape) -> Vec<Constant> {
+    fn constants(self, gpu: &Gpu, layout: MatmulLayout, MatmulShape { m, n, k }: MatmulShape) -> Vec<Constant> {
         let (a_transposed, b_transposed) = (layout == MatmulLayout::WeightGradient, layout == MatmulLayout::Forward);
         let (a_extent, b_extent) = (if a_transposed { m } else { k }, if b_transposed { k } else { n });
         let aligned = [flag("A_ALIGNED", a_extent.is_multiple_of(4)), flag("B_ALIGNED", b_extent.is_multiple_of(4))];
         let size = match self {
-            Self::Block128 => vec![("BLOCK_HALVES", 2.0)],
-            Self::Block64 | Self::Split => vec![("BLOCK_HALVES", 1.0)],
+            Self::Block128 => block_constants(gpu, 2),
+            Self::Block64 | Self::Split => block_constants(gpu, 1),
             Self::Software => vec![("COLUMN_BLOCKS", 1.0), ("ROW_LANES", row_lanes(m as usize))],
             Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(m as usize))],
             Self::Coop(tile) => {
                 return aligned.into_iter().chain(tile.constants(a_transposed, !b_transposed)).collect();
             }
         };
-        let flags = [
-            flag("A_TRANSPOSED", a_transposed),
-            flag("B_TRANSPOSED", b_transposed),
-            flag("C_ALIGNED", n.is_multiple_of(4)),
-        ];
+        let flags = [flag("A_TRANSPOSED", a_transposed), flag("B_TRANSPOSED", b_transposed)];
         flags.into_iter().chain(aligned).chain(size).collect()
     }
 }
@@ -295,7 +312,7 @@ pub fn matmul(
     accumulate: bool,
     of: &MatmulOperands<'_>,
 ) -> Result<Vec<Dispatch>, GpuError> {
-    let spec = variant.spec();
+    let spec = variant.spec(shape);
     check(spec, shape, epilogue, of)?;
     let parts = variant.parts(shape) as u32;
     let sum = SplitSum { parts, count: shape.m * shape.n, n: shape.n };
@@ -319,7 +336,7 @@ pub(super) fn batched_matmul(
     batch: u32,
     [a, b, c]: [&View; 3],
 ) -> Result<Dispatch, GpuError> {
-    let entry = variant.spec().entry;
+    let entry = variant.spec(shape).entry;
     let extents = if layout == MatmulLayout::WeightGradient { [shape.m, shape.n] } else { [shape.k, shape.n] };
     if !extents.iter().all(|extent| extent.is_multiple_of(4)) {
         let shape = format!("{shape:?}");
@@ -352,9 +369,9 @@ fn tiles(
     (epilogue, accumulate): (Epilogue, bool),
     views: [&View; 5],
 ) -> Result<Dispatch, GpuError> {
-    let spec = variant.spec();
+    let spec = variant.spec(shape);
     let [x, y] = variant.workgroups(shape);
-    let mut constants = variant.constants(layout, shape);
+    let mut constants = variant.constants(gpu, layout, shape);
     constants.push(flag("ACCUMULATE", accumulate));
     constants.extend(epilogue_constants(epilogue));
     let (z, batched) = match depth {
@@ -363,7 +380,7 @@ fn tiles(
     };
     if let MatmulVariant::Coop(tile) = variant {
         tile.expect(gpu, spec, views[0])?;
-    } else if spec.entry == MATMUL_BLOCK.entry {
+    } else if spec.entry == MATMUL_BLOCK.vectors.entry {
         constants.push(flag("BATCHED", batched));
     } else {
         let direct = epilogue == Epilogue::Plain && !accumulate && shape.n.is_multiple_of(4);

@@ -3,10 +3,12 @@
 mod activation;
 mod arena;
 mod batch_norm;
+mod block;
 mod ceilings;
 mod column_sum;
 mod conv;
 mod conv_shape;
+mod conv_specs;
 mod coop;
 mod dropout;
 mod effective;
@@ -29,6 +31,7 @@ mod pool;
 mod select;
 mod softmax_nll;
 mod split_sum;
+mod store;
 mod sweep;
 mod update_adam;
 mod update_sgd;
@@ -85,13 +88,18 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &ceilings::STREAM,
         &column_sum::CHUNK_SUM,
         &column_sum::COLUMN_SUM,
-        &conv::CONV_BLOCK,
-        &conv::CONV_COOP_16,
-        &conv::CONV_COOP_8,
-        &conv::CONV_DIRECT,
-        &conv::CONV_PACK,
-        &conv::CONV_SOFTWARE,
-        &conv::CONV_TILE,
+        &conv_specs::CONV_BLOCK.elements,
+        &conv_specs::CONV_BLOCK.vectors,
+        &conv_specs::CONV_COOP_16.elements,
+        &conv_specs::CONV_COOP_16.vectors,
+        &conv_specs::CONV_COOP_8.elements,
+        &conv_specs::CONV_COOP_8.vectors,
+        &conv_specs::CONV_DIRECT,
+        &conv_specs::CONV_PACK,
+        &conv_specs::CONV_SOFTWARE.elements,
+        &conv_specs::CONV_SOFTWARE.vectors,
+        &conv_specs::CONV_TILE.elements,
+        &conv_specs::CONV_TILE.vectors,
         &dropout::DROPOUT,
         &elementwise::ELEMENTWISE,
         &factored::DIAGONAL_GRADIENT,
@@ -106,10 +114,12 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &gradient_factor::GRADIENT_FACTOR,
         &init_uniform::INIT_UNIFORM,
         &loss_tangent::LOSS_TANGENT,
-        &matmul::MATMUL_BLOCK,
+        &matmul::MATMUL_BLOCK.elements,
+        &matmul::MATMUL_BLOCK.vectors,
         &matmul::MATMUL_COOP_16,
         &matmul::MATMUL_COOP_8,
-        &matmul::MATMUL_SOFTWARE,
+        &matmul::MATMUL_SOFTWARE.elements,
+        &matmul::MATMUL_SOFTWARE.vectors,
         &metrics::METRICS_SUM,
         &moving_average::MOVING_AVERAGE,
         &mse::MSE,

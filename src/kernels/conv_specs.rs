@@ -1,0 +1,140 @@
+//! The kernels of convolutions: what `conv` chooses from.
+
+use crate::gpu::{Access, KernelSpec};
+
+use super::{
+    conv_shape::ConvShape,
+    store::{BINDINGS, ByStore},
+};
+
+macro_rules! conv_software {
+    ($store:literal) => {
+        KernelSpec {
+            entry: "conv_software",
+            source: concat!(
+                include_str!("../../shaders/conv_software.wgsl"),
+                include_str!("../../shaders/shared/conv.wgsl"),
+                include_str!("../../shaders/shared/tile.wgsl"),
+                include_str!("../../shaders/shared/conv_store.wgsl"),
+                include_str!($store),
+                include_str!("../../shaders/shared/activation.wgsl"),
+                include_str!("../../shaders/shared/math.wgsl"),
+            ),
+            bindings: BINDINGS,
+            immediate_bytes: size_of::<ConvShape>() as u32,
+        }
+    };
+}
+
+pub(super) static CONV_SOFTWARE: ByStore = ByStore {
+    vectors: conv_software!("../../shaders/shared/store_4.wgsl"),
+    elements: conv_software!("../../shaders/shared/store_1.wgsl"),
+};
+
+macro_rules! conv_block {
+    ($store:literal) => {
+        KernelSpec {
+            entry: "conv_block",
+            source: concat!(
+                include_str!("../../shaders/conv_block.wgsl"),
+                include_str!("../../shaders/shared/block.wgsl"),
+                include_str!("../../shaders/shared/part.wgsl"),
+                include_str!("../../shaders/shared/conv.wgsl"),
+                include_str!("../../shaders/shared/conv_gather.wgsl"),
+                include_str!("../../shaders/shared/conv_store.wgsl"),
+                include_str!($store),
+                include_str!("../../shaders/shared/activation.wgsl"),
+                include_str!("../../shaders/shared/math.wgsl"),
+            ),
+            bindings: BINDINGS,
+            immediate_bytes: size_of::<ConvShape>() as u32,
+        }
+    };
+}
+
+pub(super) static CONV_BLOCK: ByStore = ByStore {
+    vectors: conv_block!("../../shaders/shared/store_4.wgsl"),
+    elements: conv_block!("../../shaders/shared/store_1.wgsl"),
+};
+
+macro_rules! conv_tile {
+    ($store:literal) => {
+        KernelSpec {
+            entry: "conv_tile",
+            source: concat!(
+                include_str!("../../shaders/conv_tile.wgsl"),
+                include_str!("../../shaders/shared/part.wgsl"),
+                include_str!("../../shaders/shared/conv.wgsl"),
+                include_str!("../../shaders/shared/conv_gather.wgsl"),
+                include_str!("../../shaders/shared/conv_store.wgsl"),
+                include_str!($store),
+                include_str!("../../shaders/shared/activation.wgsl"),
+                include_str!("../../shaders/shared/math.wgsl"),
+            ),
+            bindings: BINDINGS,
+            immediate_bytes: size_of::<ConvShape>() as u32,
+        }
+    };
+}
+
+pub(super) static CONV_TILE: ByStore = ByStore {
+    vectors: conv_tile!("../../shaders/shared/store_4.wgsl"),
+    elements: conv_tile!("../../shaders/shared/store_1.wgsl"),
+};
+
+pub(super) static CONV_DIRECT: KernelSpec = KernelSpec {
+    entry: "conv_direct",
+    source: concat!(
+        include_str!("../../shaders/conv_direct.wgsl"),
+        include_str!("../../shaders/shared/conv.wgsl"),
+        include_str!("../../shaders/shared/index.wgsl"),
+        include_str!("../../shaders/shared/epilogue.wgsl"),
+        include_str!("../../shaders/shared/activation.wgsl"),
+        include_str!("../../shaders/shared/math.wgsl"),
+    ),
+    bindings: BINDINGS,
+    immediate_bytes: size_of::<ConvShape>() as u32,
+};
+
+macro_rules! conv_coop {
+    ($matrices:literal, $store:literal) => {
+        KernelSpec {
+            entry: "conv_coop",
+            source: concat!(
+                include_str!("../../shaders/conv_coop.wgsl"),
+                include_str!($matrices),
+                include_str!("../../shaders/shared/coop.wgsl"),
+                include_str!("../../shaders/shared/part.wgsl"),
+                include_str!("../../shaders/shared/conv.wgsl"),
+                include_str!("../../shaders/shared/conv_gather.wgsl"),
+                include_str!("../../shaders/shared/conv_store.wgsl"),
+                include_str!($store),
+                include_str!("../../shaders/shared/activation.wgsl"),
+                include_str!("../../shaders/shared/math.wgsl"),
+            ),
+            bindings: BINDINGS,
+            immediate_bytes: size_of::<ConvShape>() as u32,
+        }
+    };
+}
+
+pub(super) static CONV_COOP_8: ByStore = ByStore {
+    vectors: conv_coop!("../../shaders/shared/coop_8.wgsl", "../../shaders/shared/store_4.wgsl"),
+    elements: conv_coop!("../../shaders/shared/coop_8.wgsl", "../../shaders/shared/store_1.wgsl"),
+};
+
+pub(super) static CONV_COOP_16: ByStore = ByStore {
+    vectors: conv_coop!("../../shaders/shared/coop_16.wgsl", "../../shaders/shared/store_4.wgsl"),
+    elements: conv_coop!("../../shaders/shared/coop_16.wgsl", "../../shaders/shared/store_1.wgsl"),
+};
+
+pub(super) static CONV_PACK: KernelSpec = KernelSpec {
+    entry: "conv_pack",
+    source: concat!(
+        include_str!("../../shaders/conv_pack.wgsl"),
+        include_str!("../../shaders/shared/conv.wgsl"),
+        include_str!("../../shaders/shared/index.wgsl"),
+    ),
+    bindings: &[("weight", Access::Real), ("output", Access::Real)],
+    immediate_bytes: size_of::<ConvShape>() as u32,
+};
