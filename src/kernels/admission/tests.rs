@@ -7,7 +7,8 @@ use super::*;
 use crate::{
     gpu::{AdapterChoice, Faults},
     kernels::{
-        Activation, ConvPass, MatmulLayout, conv::CONV_BLOCK, flag, matmul::MATMUL_BLOCK, matmul::epilogue_constants,
+        Activation, ConvPass, MatmulLayout, conv_specs::CONV_BLOCK, flag, matmul::MATMUL_BLOCK,
+        matmul::epilogue_constants,
     },
 };
 
@@ -17,7 +18,7 @@ const SIDES: [usize; 2] = [64; 2];
 const LAYOUTS: [MatmulLayout; 3] = [MatmulLayout::Forward, MatmulLayout::DataGradient, MatmulLayout::WeightGradient];
 
 /// Overrides of `matmul_block` for a data gradient's layout.
-const UNALIGNED: [Constant; 4] = [("BLOCK_HALVES", 1.0), ("A_ALIGNED", 0.0), ("B_ALIGNED", 0.0), ("C_ALIGNED", 0.0)];
+const UNALIGNED: [Constant; 3] = [("BLOCK_HALVES", 1.0), ("A_ALIGNED", 0.0), ("B_ALIGNED", 0.0)];
 
 const PASSES: [ConvPass; 3] = [ConvPass::Forward, ConvPass::DataGradient, ConvPass::WeightGradient];
 
@@ -74,14 +75,14 @@ fn admit_matmul(
         flag("B_TRANSPOSED", layout == MatmulLayout::Forward),
         flag("A_ALIGNED", aligned),
         flag("B_ALIGNED", aligned),
-        flag("C_ALIGNED", false),
     ];
-    admit(gpu, &MATMUL_BLOCK, &own, ending, of, || matmul_trial(SIDES, layout, [aligned; 2], ending))
+    admit(gpu, &MATMUL_BLOCK.elements, &own, ending, of, || matmul_trial(SIDES, layout, [aligned; 2], ending))
 }
 
 fn admit_conv(gpu: &Gpu, pass: ConvPass, ending: (Epilogue, bool), of: [Element; 2]) -> Result<(), GpuError> {
     let own = [("BLOCK_HALVES", 1.0), ("PASS", f64::from(pass.code()))];
-    admit(gpu, &CONV_BLOCK, &own, ending, of, || conv_trial(SIDES, pass, ending))
+    let spec = CONV_BLOCK.spec(pass != ConvPass::WeightGradient);
+    admit(gpu, spec, &own, ending, of, || conv_trial(SIDES, pass, ending))
 }
 
 #[test]
@@ -166,7 +167,7 @@ fn wrong_convolutions_are_refused() {
 fn a_lost_device_is_a_refusal() {
     let gpu = open();
     let ending = (Epilogue::Plain, false);
-    let found = admit(&gpu, &MATMUL_BLOCK, &UNALIGNED, ending, [Element::Word; 2], || {
+    let found = admit(&gpu, &MATMUL_BLOCK.elements, &UNALIGNED, ending, [Element::Word; 2], || {
         gpu.raw_device().destroy();
         matmul_trial(SIDES, MatmulLayout::DataGradient, [false; 2], ending)
     });
@@ -194,7 +195,7 @@ fn verdicts_outlive_the_process_and_belong_to_the_text() {
         let gpu = Gpu::with_cache(&choice, folder.path()).unwrap();
         let gpu = gpu.with_faults(Faults { misread: Some(misread), ..Faults::default() });
         let ending = (Epilogue::Plain, false);
-        admit(&gpu, &MATMUL_BLOCK, &UNALIGNED, ending, [Element::Word; 2], || {
+        admit(&gpu, &MATMUL_BLOCK.elements, &UNALIGNED, ending, [Element::Word; 2], || {
             trials.set(trials.get() + 1);
             matmul_trial(SIDES, MatmulLayout::DataGradient, [false; 2], ending)
         })

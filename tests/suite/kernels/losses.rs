@@ -109,10 +109,8 @@ fn nll_gradient(of: &Batch) -> Vec<f64> {
     let rows = of.rows(&wide(&of.logits));
     let of_row = |(row, x): (usize, &Vec<f64>)| {
         let target = of.label(row);
-        // softmax[c] = exp(-nll(c))
-        (0..x.len())
-            .map(|c| ((-reference::nll(x, c)).exp() - f64::from(u8::from(c == target))) / rows.len() as f64)
-            .collect::<Vec<_>>()
+        let share = |(c, softmax): (usize, f64)| (softmax - f64::from(u8::from(c == target))) / rows.len() as f64;
+        reference::softmax(x).into_iter().enumerate().map(share).collect::<Vec<_>>()
     };
     rows.iter().enumerate().flat_map(of_row).collect()
 }
