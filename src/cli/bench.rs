@@ -139,6 +139,9 @@ fn table(report: &StepReport) -> Table {
         row("first step, ms", format!("{:.0}", report.first_step_ms)),
         row("first step, from the start of the process, ms", format!("{:.0}", report.first_step_after_start_ms)),
     ];
-    let title = format!("{}, batch {}, noise {}, on {}", report.model, report.batch, report.noise, report.adapter);
+    let title = format!(
+        "{}, batch {}, {}, noise {}, on {}",
+        report.model, report.batch, report.precision, report.noise, report.adapter
+    );
     Table::new(&title, &["", "measured"], rows)
 }
