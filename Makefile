@@ -51,7 +51,7 @@ test: ## Run all tests, with cargo-nextest where present
 
 soak: ## 20,000 steps in flat memory, and a run killed 20 times (5 minutes); `make test` runs both in short form
 	@bash scripts/setup.sh tests
-	JOSTLE_SOAK=1 cargo test --test soak --test processes -- --nocapture memory_stays_flat kills_at_random
+	JOSTLE_SOAK=1 cargo test --test soak --test suite -- --nocapture memory_stays_flat kills_at_random
 
 validate: setup ## Run all tests under Vulkan's validation layer, which is fetched where it is missing (Debian)
 	bash scripts/validate.sh

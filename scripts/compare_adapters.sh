@@ -33,4 +33,5 @@ if [[ ${1:-} == --swiftshader ]]; then
     set -- llvmpipe SwiftShader
 fi
 [[ $# -eq 2 ]] || die "two adapters, please: scripts/compare_adapters.sh ADAPTER OTHER, or --swiftshader"
-JOSTLE_ADAPTER="$1" JOSTLE_OTHER_ADAPTER="$2" cargo test --test two_adapters -- --nocapture --test-threads 1
+JOSTLE_ADAPTER="$1" JOSTLE_OTHER_ADAPTER="$2" \
+    cargo test --test suite -- gpu::two_adapters --nocapture --test-threads 1

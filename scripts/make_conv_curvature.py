@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Products with the Hessian and its Gauss-Newton part of convolutional networks, for tests/curvature_parity.rs.
+"""Products with the Hessian and its Gauss-Newton part of convolutional networks, for the suite's curvature_parity.rs.
 
 Run from the project's folder, with torch, numpy and safetensors installed:
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Convolutional networks in PyTorch, for tests/conv_parity.rs to hold Jostle against.
+"""Convolutional networks in PyTorch, for tests/suite/train/conv_parity.rs to hold Jostle against.
 
 Five steps of SGD on one batch for every model by name and for assets/parity/net.toml, in float64 (the truth) and in float32 (how far
 PyTorch itself is from it); net.toml's once more with every option of the training recipe and the noise of `jostle noise`.

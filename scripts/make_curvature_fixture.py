@@ -7,7 +7,7 @@ Run from the project's folder, with torch, numpy and safetensors installed:
 
 Every case is a network of linear layers on 24 samples of 12 byte pixels (stored as f32); per case NAME the file has
 NAME/weight.I and NAME/bias.I, NAME/direction.weight.I and so on, NAME/hessian.weight.I, NAME/gauss_newton.weight.I.
-tests/curvature_parity.rs has the same list of cases.
+tests/suite/analysis/curvature_parity.rs has the same list of cases.
 """
 
 from pathlib import Path

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Training runs in PyTorch, for tests/parity.rs to hold Jostle against.
+"""Training runs in PyTorch, for tests/suite/train/parity.rs to hold Jostle against.
 
 Each case trains a small network on the bundled digits in float32: noise of the step from `jostle noise`, gradient at
 the noisy weights, clean weights restored bit for bit, then the step of torch.optim. Writes assets/parity/: the initial

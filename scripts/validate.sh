@@ -9,7 +9,7 @@
 #
 # All messages of all processes, those that tests start among them, go to one pipe, whose end they inherit: the layer
 # opens its log anew in each process, which would empty a file. The same log has a line of each instance with the checks
-# that are on, and before the suite tests/validation.rs breaks two rules, which have to be found.
+# that are on, and before all tests gpu::validation breaks two rules, which have to be found.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
@@ -150,10 +150,10 @@ find_layer
 write_settings
 
 control="$folder/control.log"
-under_layer "$control" cargo test --test validation -- --ignored
+under_layer "$control" cargo test --test suite -- --ignored gpu::validation
 for expected in 'Khronos Validation Layer Active|CURRENT-VALIDATION-ENABLED' SYNC-HAZARD-WRITE.AFTER.WRITE \
     VUID-vkCmdFillBuffer-size-00027; do
-    grep -qE -- "$expected" "$control" || die "the layer did not find what tests/validation.rs does wrong: $expected"
+    grep -qE -- "$expected" "$control" || die "the layer did not find what gpu::validation does wrong: $expected"
 done
 printf 'validate: the layer is active and found the mistakes made on purpose\n'
 

@@ -1,4 +1,4 @@
-//! Every reader of files from anywhere, on bytes from memory: what the fuzz targets call, and `tests/hostile_files.rs` with
+//! Every reader of files from anywhere, on bytes from memory: what the fuzz targets call, and `tests/hostile_files/` with
 //! their corpora. A refusal is `Err` with its message; a panic is a bug.
 
 use std::{error::Error, path::Path};

@@ -1,6 +1,8 @@
 //! A long run takes no more memory at its end than near its beginning. 20,000 steps with JOSTLE_SOAK, else a tenth.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "suite/common/mod.rs"]
+#[allow(dead_code, reason = "the suite uses the rest of it")]
 mod common;
 
 use common::supervised::{begin, config, every};

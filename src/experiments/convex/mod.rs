@@ -9,7 +9,8 @@
 //! | group | theta_g = u_g v_g | sum of groups' norms | sigma^2 h_g sqrt(d_g) |
 //! | two-layer linear | Theta = U V' | nuclear | h sigma^2 sqrt(p q) |
 //!
-//! R(theta) = |y - X theta|^2 / 2n, H = X'X / n. `tests/closed_forms.rs` averages over the noise by brute force.
+//! R(theta) = |y - X theta|^2 / 2n, H = X'X / n. The suite's
+//! `closed_forms.rs` averages over the noise by brute force.
 
 mod group_lasso;
 mod lasso;

@@ -107,7 +107,8 @@ impl SimpleModel {
     ///   which is h sqrt(p q) |Theta|_* for H = h I
     ///
     /// Derivation: for the second, E |X theta|^2 has v_g' H_gg v_g + u_g^2 tr H_gg beside constants, and the least of
-    /// a / t + b t is 2 sqrt(a b); the third is the same for matrices. `tests/closed_forms.rs` checks all by quadrature.
+    /// a / t + b t is 2 sqrt(a b); the third is the same for matrices. The suite's
+    /// `closed_forms.rs` checks all by quadrature.
     #[must_use]
     pub fn penalty(&self, problem: &LeastSquares, variance: f64) -> Penalty {
         let h = &problem.hessian;

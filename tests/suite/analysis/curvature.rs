@@ -1,0 +1,262 @@
+//! Products with the Hessian and with its Gauss-Newton part against f64 differences of models written out by hand.
+
+use crate::common::{
+    assert_close, device,
+    model::{Data, FEATURES, Forward, Params, SAMPLES, fc, map, plus},
+    network::{get, padding, set},
+    reference::{mse, nll, one_hot, softmax},
+    samples, wide,
+};
+use jostle::{
+    analysis::{Curvature, CurvatureProduct, SpectrumOptions, Subject, TraceOptions, hessian_trace, spectrum},
+    gpu::GpuError,
+    graph::{Graph, Loss},
+    kernels::{Activation, Arena},
+    nn::{Model, Sequential},
+};
+
+/// Step of the differences in f64: the truncation is its square, the rounding 1e-16 over its square.
+const STEP: f64 = 1e-4;
+
+/// Error of the differences, and of some 300 roundings of the device, for products of size 1.
+const TOLERANCE: f64 = 1e-5 + 2e-7;
+
+type Tensors = Vec<Vec<f64>>;
+
+struct Case<'a> {
+    data: Data,
+    forward: Forward<'a>,
+    loss: Loss,
+    weights: Tensors,
+    direction: Tensors,
+}
+
+fn moved(tensors: &[Vec<f64>], by: f64, direction: &[Vec<f64>]) -> Tensors {
+    let line = |(w, v): (&Vec<f64>, &Vec<f64>)| w.iter().zip(v).map(|(w, v)| w + by * v).collect();
+    tensors.iter().zip(direction).map(line).collect()
+}
+
+impl Case<'_> {
+    fn outputs(&self, weights: Params<'_>, position: usize) -> Vec<f64> {
+        (self.forward)(weights, &self.data.sample(position).0)
+    }
+
+    fn mean_loss(&self, weights: Params<'_>) -> f64 {
+        let of = |position| {
+            let (output, label) = (self.outputs(weights, position), self.data.sample(position).1);
+            match self.loss {
+                Loss::Nll => nll(&output, label),
+                Loss::Mse => mse(&output, &one_hot(output.len(), label)),
+            }
+        };
+        (0..SAMPLES).map(of).sum::<f64>() / SAMPLES as f64
+    }
+
+    /// f(w + h e) for each element e of each tensor, f giving any number of values.
+    fn each(&self, mut f: impl FnMut(&[Vec<f64>], &[Vec<f64>]) -> f64) -> Tensors {
+        let mut at = |tensor: usize, element: usize| {
+            let mut sides = [self.weights.clone(), self.weights.clone()];
+            sides[0][tensor][element] += STEP;
+            sides[1][tensor][element] -= STEP;
+            f(&sides[0], &sides[1])
+        };
+        let of = |(tensor, values): (usize, &Vec<f64>)| (0..values.len()).map(|i| at(tensor, i)).collect();
+        self.weights.iter().enumerate().map(of).collect()
+    }
+
+    /// H v by mixed second differences.
+    fn hessian(&self) -> Tensors {
+        self.each(|plus, minus| {
+            let along = |w: &[Vec<f64>], by: f64| self.mean_loss(&moved(w, by, &self.direction));
+            let slope = |w: &[Vec<f64>]| along(w, STEP) - along(w, -STEP);
+            (slope(plus) - slope(minus)) / (4.0 * STEP * STEP)
+        })
+    }
+
+    /// J' H_L J v, with the Jacobian by differences and the loss' own Hessian written out.
+    fn gauss_newton(&self) -> Tensors {
+        let curved: Tensors = (0..SAMPLES)
+            .map(|position| {
+                let [ahead, behind] =
+                    [STEP, -STEP].map(|by| self.outputs(&moved(&self.weights, by, &self.direction), position));
+                let t: Vec<f64> = ahead.iter().zip(&behind).map(|(a, b)| (a - b) / (2.0 * STEP)).collect();
+                match self.loss {
+                    Loss::Mse => t.iter().map(|of| 2.0 * of / t.len() as f64).collect(),
+                    Loss::Nll => {
+                        let p = softmax(&self.outputs(&self.weights, position));
+                        let mean: f64 = p.iter().zip(&t).map(|(p, t)| p * t).sum();
+                        p.iter().zip(&t).map(|(p, t)| p * (t - mean)).collect()
+                    }
+                }
+            })
+            .collect();
+        self.each(|plus, minus| {
+            let of = |position: usize| -> f64 {
+                let (ahead, behind) = (self.outputs(plus, position), self.outputs(minus, position));
+                ahead.iter().zip(&behind).zip(&curved[position]).map(|((a, b), c)| (a - b) * c).sum()
+            };
+            (0..SAMPLES).map(of).sum::<f64>() / (2.0 * STEP * SAMPLES as f64)
+        })
+    }
+}
+
+/// Runs `f` on the subject of a case, whose arena has NaN wherever a product has to write.
+fn with_subject<T>(graph: &Graph, case: &Case<'_>, f: impl FnOnce(&Subject<'_>) -> T) -> T {
+    let gpu = device();
+    let arena = Arena::new(gpu, graph.layout(), &vec![1.0; graph.params().len()]).unwrap();
+    let narrow: Vec<Vec<f32>> = case.weights.iter().map(|t| t.iter().map(|x| *x as f32).collect()).collect();
+    set(gpu, &arena, &arena.weights, &narrow);
+    gpu.write(&arena.weights_eff.view(), &vec![f32::NAN; arena.layout.words()]).unwrap();
+    let model = Model { description: String::new(), graph: graph.clone() };
+    let stage = |first: usize, _valid: usize| -> Result<u32, GpuError> { Ok(first as u32) };
+    let data = case.data.views();
+    f(&Subject {
+        model: &model,
+        arena: &arena,
+        loss: case.loss,
+        label_smoothing: 0.0,
+        data: &data,
+        samples: SAMPLES,
+        capacity: 4,
+        stage: &stage,
+    })
+}
+
+fn check(name: &str, graph: &Graph, forward: Forward<'_>) {
+    let gpu = device();
+    for loss in [Loss::Nll, Loss::Mse] {
+        let of = |seed: u64| -> Tensors {
+            let draw =
+                |(i, p): (usize, &jostle::graph::Param)| wide(&samples(seed + i as u64, p.shape.iter().product(), 0.8));
+            graph.params().iter().enumerate().map(draw).collect()
+        };
+        let data = Data::new(graph.features(graph.output()));
+        let case = Case { data, forward, loss, weights: of(73), direction: of(173) };
+        for (curvature, expected) in
+            [(Curvature::Hessian, case.hessian()), (Curvature::GaussNewton, case.gauss_newton())]
+        {
+            with_subject(graph, &case, |subject| {
+                let product = CurvatureProduct::new(gpu, subject, curvature).unwrap();
+                let mut direction = vec![0.0; product.words()];
+                for (span, values) in subject.arena.layout.spans().iter().zip(&case.direction) {
+                    direction[span.start..][..span.len].iter_mut().zip(values).for_each(|(d, v)| *d = *v as f32);
+                }
+                let found = product.apply(&direction).unwrap();
+                let again = product.apply(&direction).unwrap();
+                assert_eq!(found, again, "{name}: a product leaves nothing behind");
+                for (tensor, span) in subject.arena.layout.spans().iter().enumerate() {
+                    let found: Vec<f32> = found[span.start..][..span.len].iter().map(|x| *x as f32).collect();
+                    let size = expected[tensor].iter().fold(1.0_f64, |m, x| m.max(x.abs()));
+                    let name = format!("{name}, {loss:?}, {curvature:?}: {}", graph.params()[tensor].name);
+                    assert_close(&name, &found, &expected[tensor], TOLERANCE * size, 0.0);
+                }
+                assert!(padding(gpu, subject.arena, &subject.arena.weights_eff).iter().all(|x| *x == 0.0));
+                assert!(get(gpu, subject.arena, &subject.arena.weights_eff).iter().flatten().all(|x| x.is_finite()));
+            });
+        }
+    }
+}
+
+#[test]
+fn perceptrons_with_each_activation() {
+    for kind in Activation::ALL {
+        let model = Sequential::new(FEATURES).linear(7).activation(kind).linear(6).activation(kind).linear(3);
+        let forward = |p: Params<'_>, x: &[f64]| fc(p, 3, &map(kind, &fc(p, 2, &map(kind, &fc(p, 1, x)))));
+        check(kind.name(), &model.build().unwrap().graph, &forward);
+    }
+}
+
+#[test]
+fn single_layers_and_activated_outputs() {
+    check("linear", &Sequential::new(FEATURES).linear(4).build().unwrap().graph, &|p, x| fc(p, 1, x));
+    for kind in Activation::ALL {
+        let model = Sequential::new(FEATURES).linear(4).activation(kind).build().unwrap();
+        check(&format!("{kind} output"), &model.graph, &|p, x| map(kind, &fc(p, 1, x)));
+    }
+}
+
+#[test]
+fn residual_blocks_and_shared_values() {
+    for kind in Activation::ALL {
+        let model = Sequential::new(FEATURES).linear(6).residual(|b| b.activation(kind).linear(6)).linear(3);
+        check(&format!("pre-activation {kind}"), &model.build().unwrap().graph, &|p, x| {
+            let entry = fc(p, 1, x);
+            fc(p, 3, &plus(&entry, &fc(p, 2, &map(kind, &entry))))
+        });
+    }
+    let (mut graph, input) = Graph::new(FEATURES).unwrap();
+    let h = graph.linear(input, "a", FEATURES, Activation::Gelu).unwrap();
+    let left = graph.linear(h, "b", FEATURES, Activation::Sigmoid).unwrap();
+    let sum = graph.add(left, h).unwrap();
+    let sum = graph.add(sum, input).unwrap();
+    let doubled = graph.add(sum, sum).unwrap();
+    let bent = graph.activate(doubled, Activation::Tanh).unwrap();
+    graph.linear(bent, "c", 3, Activation::Identity).unwrap();
+    check("shared", &graph, &|p, x| {
+        let h = map(Activation::Gelu, &fc(p, 1, x));
+        let sum = plus(&plus(&map(Activation::Sigmoid, &fc(p, 2, &h)), &h), x);
+        fc(p, 3, &map(Activation::Tanh, &plus(&sum, &sum)))
+    });
+}
+
+fn weights(graph: &Graph) -> Tensors {
+    let draw = |(i, p): (usize, &jostle::graph::Param)| wide(&samples(73 + i as u64, p.shape.iter().product(), 0.8));
+    graph.params().iter().enumerate().map(draw).collect()
+}
+
+/// Hutchinson's estimate over many probes against the sum of the diagonal, by tensor, within four standard errors.
+#[test]
+fn the_trace_is_that_of_the_full_hessian() {
+    let gpu = device();
+    let kind = Activation::Tanh;
+    let graph = Sequential::new(FEATURES).linear(4).tanh().linear(3).build().unwrap().graph;
+    let forward = |p: Params<'_>, x: &[f64]| fc(p, 2, &map(kind, &fc(p, 1, x)));
+    let weights = weights(&graph);
+    let case = Case { data: Data::new(3), forward: &forward, loss: Loss::Nll, direction: weights.clone(), weights };
+    let here = case.mean_loss(&case.weights);
+    let diagonal = case.each(|plus, minus| (case.mean_loss(plus) - 2.0 * here + case.mean_loss(minus)) / (STEP * STEP));
+    let expected: f64 = diagonal.iter().flatten().sum();
+    let options = TraceOptions { probes: 200, ..TraceOptions::default() };
+    let found = with_subject(&graph, &case, |subject| hessian_trace(gpu, subject, options).unwrap());
+    assert!((found.trace - expected).abs() < 4.0 * found.standard_error, "{found:?}, expected {expected}");
+    assert!(found.standard_error < 0.15 * expected.abs(), "{found:?}: probes enough to tell");
+    assert!((found.tensors.iter().sum::<f64>() - found.trace).abs() < 1e-9);
+    let options = TraceOptions { tolerance: 0.3, ..options };
+    let early = with_subject(&graph, &case, |subject| hessian_trace(gpu, subject, options).unwrap());
+    assert!(early.probes < 200 && early.standard_error < 0.3 * early.trace.abs(), "{early:?}");
+}
+
+/// The eigenvalues of the full Hessian, from second differences in f64, against Lanczos through all of its dimensions.
+#[test]
+fn lanczos_finds_the_eigenvalues_of_the_full_hessian() {
+    let gpu = device();
+    let graph = Sequential::new(FEATURES).linear(4).tanh().linear(3).build().unwrap().graph;
+    let forward = |p: Params<'_>, x: &[f64]| fc(p, 2, &map(Activation::Tanh, &fc(p, 1, x)));
+    let zero: Tensors = graph.params().iter().map(|p| vec![0.0; p.shape.iter().product()]).collect();
+    let mut case = Case {
+        data: Data::new(3),
+        forward: &forward,
+        loss: Loss::Nll,
+        direction: zero.clone(),
+        weights: weights(&graph),
+    };
+    let mut columns: Vec<f64> = Vec::new();
+    for (tensor, values) in zero.iter().enumerate() {
+        for element in 0..values.len() {
+            case.direction = zero.clone();
+            case.direction[tensor][element] = 1.0;
+            columns.extend(case.hessian().into_iter().flatten());
+        }
+    }
+    let n = graph.layout().parameters();
+    let mut expected: Vec<f64> =
+        nalgebra::DMatrix::from_vec(n, n, columns).symmetric_eigenvalues().iter().copied().collect();
+    expected.sort_by(|a, b| b.abs().total_cmp(&a.abs()));
+    let options = SpectrumOptions { steps: n, starts: 1, seed: 3, curvature: Curvature::Hessian };
+    let found = with_subject(&graph, &case, |subject| spectrum(gpu, subject, options).unwrap());
+    for (ritz, value) in found.largest(8).iter().zip(&expected) {
+        assert!((ritz.value - value).abs() < 1e-4 * expected[0].abs(), "{ritz:?}, expected {value}");
+    }
+    let area: f64 = found.density(2000).windows(2).map(|p| (p[1].0 - p[0].0) * (p[0].1 + p[1].1) / 2.0).sum();
+    assert!((area - 1.0).abs() < 1e-3, "the density integrates to {area}");
+}

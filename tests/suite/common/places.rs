@@ -1,0 +1,13 @@
+//! Where what the tests read and run lies: in the checkout that they were built in, or where they were carried to.
+
+use std::path::PathBuf;
+
+/// The folder that holds `assets`, `shaders` and `src`: JOSTLE_ROOT, else the one that the tests were built in.
+pub fn root() -> PathBuf {
+    std::env::var_os("JOSTLE_ROOT").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+}
+
+/// The program under test: JOSTLE_BIN, else the one that was built along with the tests.
+pub fn program() -> PathBuf {
+    std::env::var_os("JOSTLE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_jostle").into(), PathBuf::from)
+}

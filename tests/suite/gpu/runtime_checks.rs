@@ -1,0 +1,174 @@
+//! Kernels are compiled without bounds checks: with checks injected they have to give the same bits.
+
+use crate::common::{
+    awkward, bits, checked_device, device, guarded,
+    network::{SHAPES, arena, scheme, set},
+    poisoned, run, samples, words,
+};
+use jostle::{
+    gpu::{Element, Gpu},
+    kernels::{
+        Activation, Augmentation, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, Elementwise, Epilogue,
+        Gather, GatherViews, LossBuffers, LossTerms, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant,
+        MetricsSum, MseTargets, Norms, Perturb, column_sum, conv, conv_pack, elementwise, init_uniform, matmul, mse,
+        softmax_nll,
+    },
+    noise::{Distribution, Mode, NoiseConfig},
+    optim::{Optimizer, OptimizerConfig, OptimizerKind},
+};
+
+/// Named results of a device.
+type Results = Vec<(String, Vec<f32>)>;
+
+fn products(gpu: &Gpu, results: &mut Results) {
+    let layouts = [MatmulLayout::Forward, MatmulLayout::DataGradient, MatmulLayout::WeightGradient];
+    for variant in MatmulVariant::available(gpu, Element::Word) {
+        for layout in layouts {
+            for [m, n, k] in [[17, 31, 13], [66, 65, 19], [1, 130, 3], [5, 6, 300]] {
+                let (a, b) = (guarded(gpu, &awkward(91, m * k, 1.0)), guarded(gpu, &awkward(92, k * n, 1.0)));
+                let (aux, c, pre) = (guarded(gpu, &samples(93, n, 1.0)), poisoned(gpu, m * n), poisoned(gpu, m * n));
+                let shape = MatmulShape::new(m, n, k).unwrap();
+                let scratch = poisoned(gpu, variant.scratch_words(shape));
+                let operands = MatmulOperands {
+                    a: &a.view,
+                    b: &b.view,
+                    aux: Some(&aux.view),
+                    c: &c.view,
+                    pre: Some(&pre.view),
+                    scratch: Some(&scratch.view),
+                };
+                let epilogue = Epilogue::BiasActivation { activation: Activation::Gelu, store_pre: true };
+                run(gpu, &matmul(gpu, variant, layout, shape, epilogue, false, &operands).unwrap());
+                let name = format!("{variant:?} {layout:?} {m} {n} {k}");
+                results.push((name.clone(), c.read(gpu)));
+                results.push((name + ", pre", pre.read(gpu)));
+            }
+        }
+    }
+}
+
+fn convolutions(gpu: &Gpu, results: &mut Results) {
+    let three = ConvOptions::square(3).padding(1);
+    for (outputs, options) in [(9, three), (35, three), (5, three.stride(2))] {
+        let (batch, input) = (2, [9, 15, 7]);
+        let shape = ConvShape::new(batch, input, outputs, &options).unwrap();
+        let [x, y] = shape.words().map(|words| guarded(gpu, &samples(96, words, 1.0)));
+        let weight = guarded(gpu, &samples(97, shape.weight_words(), 0.5));
+        let packed = poisoned(gpu, shape.packed_words());
+        run(gpu, &[conv_pack(gpu, &shape, &weight.view, &packed.view).unwrap()]);
+        results.push((format!("packed {outputs}"), packed.read(gpu)));
+        for pass in [ConvPass::Forward, ConvPass::DataGradient, ConvPass::WeightGradient] {
+            for variant in ConvVariant::available(gpu, Element::Word, &shape, pass) {
+                let weights = if variant.wants_packed() { &packed } else { &weight };
+                let (a, b, like) = match pass {
+                    ConvPass::Forward => (&x, weights, y.view.len()),
+                    ConvPass::DataGradient => (&y, weights, x.view.len()),
+                    ConvPass::WeightGradient => (&y, &x, shape.weight_words()),
+                };
+                let (c, scratch) = (poisoned(gpu, like), poisoned(gpu, variant.scratch_words(&shape, pass)));
+                let (a, b) = (&a.view, &b.view);
+                let operands = ConvOperands { a, b, aux: None, c: &c.view, pre: None, scratch: Some(&scratch.view) };
+                run(gpu, &conv(gpu, variant, pass, &shape, Epilogue::Plain, false, &operands).unwrap());
+                results.push((format!("{variant:?} {pass:?} {shape}"), c.read(gpu)));
+            }
+        }
+    }
+}
+
+fn rows(gpu: &Gpu, results: &mut Results) {
+    let [batch, classes] = [13, 7];
+    let input = guarded(gpu, &awkward(94, batch * classes, 2.0));
+    let labels = words(gpu, &(0..batch as u32).map(|i| i * 3 % classes as u32).collect::<Vec<_>>());
+    let indices = words(gpu, &(0..batch as u32).rev().collect::<Vec<_>>());
+    for is_nll in [true, false] {
+        let (grad, stats, metrics) = (poisoned(gpu, batch * classes), poisoned(gpu, batch * 2), poisoned(gpu, 4));
+        let buffers = LossBuffers {
+            logits: &input.view,
+            labels: &labels,
+            indices: &indices,
+            grad_logits: &grad.view,
+            row_stats: &stats.view,
+            scaling: None,
+        };
+        let loss = if is_nll {
+            softmax_nll(gpu, &buffers, [batch, classes]).unwrap()
+        } else {
+            mse(gpu, &buffers, &MseTargets::OneHot, [batch, classes]).unwrap()
+        };
+        let sum = MetricsSum::new(gpu, &stats.view, &metrics.view, batch).unwrap();
+        let mut recorder = gpu.record();
+        loss.record(&mut recorder, 2, 11, LossTerms::mean_over(11));
+        sum.record(&mut recorder, 1, false);
+        recorder.submit().unwrap();
+        for (name, of) in [("gradient", grad), ("rows", stats), ("metrics", metrics)] {
+            results.push((format!("loss {is_nll} {name}"), of.read(gpu)));
+        }
+    }
+    let (sums, sums_of) = (poisoned(gpu, classes), [batch, classes, classes]);
+    run(gpu, &[&column_sum(gpu, &input.view, &sums.view, sums_of, false).unwrap()]);
+    results.push(("column sums".to_owned(), sums.read(gpu)));
+    let output = poisoned(gpu, 6 * 5);
+    let bytes = words(gpu, &(0..17).map(|i| 0x0102_0304 * (i + 1)).collect::<Vec<_>>());
+    let normalisation = gpu.upload("normalisation", &[0.1f32, -1.0]).unwrap().view();
+    let (ids, output_view) = (&indices, &output.view);
+    let views =
+        GatherViews { pixels: &bytes, indices: &indices, ids, normalisation: &normalisation, output: output_view };
+    let gather = Gather::new(gpu, &views, 6, [1, 1, 5], true, Augmentation::default()).unwrap();
+    let mut recorder = gpu.record();
+    gather.record(&mut recorder, 9, 4, 0);
+    recorder.submit().unwrap();
+    results.push(("gather".to_owned(), output.read(gpu)));
+    for kind in Activation::ALL {
+        let output = poisoned(gpu, batch * classes);
+        let views = [&input.view, &input.view, &output.view];
+        run(gpu, &[&elementwise(gpu, Elementwise::Activate(kind), views, false).unwrap()]);
+        results.push((kind.to_string(), output.read(gpu)));
+    }
+}
+
+fn arenas(gpu: &Gpu, results: &mut Results) {
+    let weights: Vec<Vec<f32>> = SHAPES.iter().map(|shape| samples(95, shape.iter().product(), 0.5)).collect();
+    for distribution in Distribution::ALL {
+        for kind in [OptimizerKind::Sgd, OptimizerKind::AdamW] {
+            let config =
+                NoiseConfig { mode: Mode::Layer, sigma: 0.1, distribution: *distribution, ..NoiseConfig::default() };
+            let scheme = scheme(config, 3);
+            let arena = arena(gpu, &scheme, &weights);
+            set(gpu, &arena, &arena.grads, &weights);
+            let config = OptimizerConfig { kind, momentum: 0.9, ..OptimizerConfig::default() };
+            let mut optimizer = Optimizer::new(gpu, config, &arena, distribution.code(), false).unwrap();
+            let kernel = Perturb::new(gpu, &arena, distribution.code(), true).unwrap();
+            let mut recorder = gpu.record();
+            optimizer.record(gpu, &mut recorder, 0.1, &scheme.at(1, 0, 1)).unwrap();
+            recorder.submit().unwrap();
+            let name = format!("{distribution} {kind}");
+            results.push((format!("{name} weights"), gpu.read(&arena.weights.view()).unwrap()));
+            results.push((format!("{name} noisy"), gpu.read(&arena.weights_eff.view()).unwrap()));
+            let at = scheme.at(2, 0, 1);
+            crate::common::network::perturb(gpu, &kernel, &at.ranges, at.values);
+            results.push((format!("{name} filter"), gpu.read(&arena.weights_eff.view()).unwrap()));
+            let (l1, l2) = Norms::new(gpu, &arena.weights).unwrap().read(gpu).unwrap();
+            results.push((format!("{name} norms"), vec![l1 as f32, l2 as f32]));
+        }
+    }
+    let drawn = poisoned(gpu, 131);
+    run(gpu, &[&init_uniform(gpu, &drawn.view, 1, 2, 0.5).unwrap()]);
+    results.push(("initialisation".to_owned(), drawn.read(gpu)));
+}
+
+#[test]
+fn kernels_need_no_bounds_checks() {
+    let of = |gpu: &Gpu| {
+        let mut results = Results::new();
+        products(gpu, &mut results);
+        convolutions(gpu, &mut results);
+        rows(gpu, &mut results);
+        arenas(gpu, &mut results);
+        results
+    };
+    let (unchecked, checked) = (of(device()), of(checked_device()));
+    assert_eq!(unchecked.len(), checked.len());
+    for ((name, a), (_, b)) in unchecked.iter().zip(&checked) {
+        assert_eq!(bits(a), bits(b), "{name}");
+    }
+}

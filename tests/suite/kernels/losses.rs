@@ -1,0 +1,260 @@
+//! Softmax with negative log likelihood, and mean squared error: values, gradients and predictions against f64.
+
+use crate::common::{
+    ROUNDOFF, assert_close, assert_within, assert_within_f64, central_difference, device, guarded, hash, poisoned,
+    reference, samples, wide, words,
+};
+use jostle::{
+    gpu::{GpuError, View},
+    kernels::{LossBuffers, LossKernel, LossTangent, LossTerms, MseTargets, loss_tangent, mse, softmax_nll},
+};
+
+const SHAPES: [[usize; 2]; 6] = [[1, 1], [3, 2], [7, 10], [8, 10], [129, 10], [5, 1000]];
+
+type Plan<'a> = &'a dyn Fn(&LossBuffers<'_>) -> Result<LossKernel, GpuError>;
+type Targets<'a> = &'a dyn Fn(usize) -> Vec<f64>;
+
+/// A batch of logits with the data set that its targets come from.
+struct Batch {
+    logits: Vec<f32>,
+    labels: Vec<u32>,
+    order: Vec<u32>,
+    first: u32,
+    valid: u32,
+    shape: [usize; 2],
+}
+
+impl Batch {
+    fn new(shape: [usize; 2], valid: usize, logits: Vec<f32>) -> Self {
+        let [batch, classes] = shape;
+        let samples = batch + 3;
+        let labels = (0..samples).map(|i| (hash(41, i as u64) % classes as u64) as u32).collect();
+        let order = (0..samples as u32).rev().collect();
+        Self { logits, labels, order, first: 2, valid: valid as u32, shape }
+    }
+
+    fn sample(&self, row: usize) -> usize {
+        self.order[self.first as usize + row] as usize
+    }
+
+    fn label(&self, row: usize) -> usize {
+        self.labels[self.sample(row)] as usize
+    }
+
+    fn rows(&self, values: &[f64]) -> Vec<Vec<f64>> {
+        values.chunks_exact(self.shape[1]).take(self.valid as usize).map(<[f64]>::to_vec).collect()
+    }
+
+    /// (gradient, row statistics) of a loss on the device.
+    fn run(&self, loss: impl Fn(&LossBuffers<'_>) -> Result<LossKernel, GpuError>) -> (Vec<f32>, Vec<f32>) {
+        let gpu = device();
+        let logits = guarded(gpu, &self.logits);
+        let (grad, stats) = (poisoned(gpu, self.logits.len()), poisoned(gpu, self.shape[0] * 2));
+        let (labels, indices) = (words(gpu, &self.labels), words(gpu, &self.order));
+        let buffers = LossBuffers {
+            logits: &logits.view,
+            labels: &labels,
+            indices: &indices,
+            grad_logits: &grad.view,
+            row_stats: &stats.view,
+            scaling: None,
+        };
+        let mut recorder = gpu.record();
+        loss(&buffers).unwrap().record(&mut recorder, self.first, self.valid, LossTerms::mean_over(self.valid));
+        recorder.submit().unwrap();
+        (grad.read(gpu), stats.read(gpu))
+    }
+
+    /// Holds the device against the f64 loss of each row and the gradient of their mean.
+    fn check(
+        &self,
+        name: &str,
+        loss: impl Fn(&LossBuffers<'_>) -> Result<LossKernel, GpuError>,
+        row_loss: impl Fn(usize, &[f64]) -> f64,
+        gradient: &[f64],
+        error: impl Fn(f64) -> f64,
+    ) {
+        let [batch, classes] = self.shape;
+        let rows = self.rows(&wide(&self.logits));
+        let (grad, stats) = self.run(loss);
+        let mut expected = vec![0.0; batch * 2];
+        for (row, values) in rows.iter().enumerate() {
+            expected[row * 2] = row_loss(row, values);
+            expected[row * 2 + 1] = f64::from(u8::from(reference::argmax(values) == self.label(row)));
+        }
+        let bounds: Vec<f64> = (0..batch * 2).map(|i| if i % 2 == 0 { error(expected[i]) } else { 0.0 }).collect();
+        assert_within(&format!("{name}: loss and accuracy"), &stats, &expected, &bounds);
+        let end = rows.len() * classes;
+        assert!(grad[end..].iter().all(|g| *g == 0.0), "{name}: rows that hold no sample have no gradient");
+        // A sum of `classes` terms, the exponentials' 4 ulp, a quotient, a scale; relative to the largest gradient
+        // of a row, which is at most 1/valid for a softmax.
+        let scale = gradient.iter().fold(0.0_f64, |m, g| m.max(g.abs())).max(1.0 / rows.len().max(1) as f64);
+        assert_close(
+            &format!("{name}: gradient"),
+            &grad[..end],
+            gradient,
+            (classes + 16) as f64 * ROUNDOFF * scale,
+            0.0,
+        );
+    }
+}
+
+/// Gradient of the mean over the valid rows, by central differences, each row by itself.
+fn mean_gradient(of: &Batch, row_loss: &dyn Fn(usize, &[f64]) -> f64, eps: f64) -> Vec<f64> {
+    let rows = of.rows(&wide(&of.logits));
+    let of_row = |(row, x): (usize, &Vec<f64>)| central_difference(|x| row_loss(row, x) / rows.len() as f64, x, eps);
+    rows.iter().enumerate().flat_map(of_row).collect()
+}
+
+/// (softmax - one hot) / valid, in f64.
+fn nll_gradient(of: &Batch) -> Vec<f64> {
+    let rows = of.rows(&wide(&of.logits));
+    let of_row = |(row, x): (usize, &Vec<f64>)| {
+        let target = of.label(row);
+        // softmax[c] = exp(-nll(c))
+        (0..x.len())
+            .map(|c| ((-reference::nll(x, c)).exp() - f64::from(u8::from(c == target))) / rows.len() as f64)
+            .collect::<Vec<_>>()
+    };
+    rows.iter().enumerate().flat_map(of_row).collect()
+}
+
+#[test]
+fn nll_matches_f64_and_central_differences() {
+    let gpu = device();
+    for shape in SHAPES {
+        for valid in [shape[0], shape[0] / 2] {
+            // from 80 on exp overflows without the shift
+            for scale in [3.0, 80.0, 1000.0] {
+                let of = Batch::new(shape, valid, samples(42, shape[0] * shape[1], scale));
+                let row_loss = |row: usize, x: &[f64]| reference::nll(x, of.label(row));
+                let gradient = nll_gradient(&of);
+                // third derivatives of the loss are below 1: eps^2/6, and 1e-16 |loss| / eps of rounding
+                let tolerance = 1e-9 + 1e-10 * f64::from(scale);
+                let differences = mean_gradient(&of, &row_loss, 1e-5);
+                let bounds = vec![tolerance; gradient.len()];
+                assert_within_f64("central differences", &differences, &gradient, &bounds);
+                // The loss is log(sum) + (max - target): 4 ulp of each, and the sum's relative error.
+                let error = |loss: f64| (shape[1] as f64 + 8.0) * ROUNDOFF * loss.abs().max(1.0);
+                let name = format!("nll {shape:?}, {valid} valid, +-{scale}");
+                of.check(&name, |buffers| softmax_nll(gpu, buffers, shape), row_loss, &gradient, error);
+            }
+        }
+    }
+}
+
+#[test]
+fn mse_matches_f64_and_central_differences() {
+    let gpu = device();
+    for shape in SHAPES {
+        for valid in [shape[0], shape[0] / 2] {
+            let of = Batch::new(shape, valid, samples(43, shape[0] * shape[1], 2.0));
+            let given = samples(44, of.labels.len() * shape[1], 1.0);
+            let view = gpu.upload("targets", &given).unwrap().view();
+            let one_hot = |row: usize| reference::one_hot(shape[1], of.label(row));
+            let from_given = |row: usize| wide(&given[of.sample(row) * shape[1]..][..shape[1]]);
+            let kinds: [(&str, MseTargets<'_>, Targets<'_>); 2] =
+                [("one-hot", MseTargets::OneHot, &one_hot), ("given", MseTargets::Given(&view), &from_given)];
+            for (kind, targets, target) in kinds {
+                let row_loss = |row: usize, x: &[f64]| reference::mse(x, &target(row));
+                // a quadratic has no third derivative: only rounding, 1e-16/eps
+                let gradient = mean_gradient(&of, &row_loss, 1e-3);
+                // squares of rounded differences, summed: classes + 4 roundoffs
+                let error = |loss: f64| (shape[1] + 4) as f64 * ROUNDOFF * loss.abs();
+                let name = format!("mse {kind} {shape:?}, {valid} valid");
+                of.check(&name, |buffers| mse(gpu, buffers, &targets, shape), row_loss, &gradient, error);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_largest_output_is_the_prediction() {
+    let gpu = device();
+    let logits = [[1.0, 2.0, 2.0], [5.0, 5.0, 5.0], [-1.0, -3.0, -1.0], [0.0, -0.0, 0.0]].concat();
+    // each row's first largest: 1, 0, 0, 0
+    for (labels, correct) in [([1, 0, 0, 0], [1.0; 4]), ([2, 1, 2, 1], [0.0; 4])] {
+        let order = vec![0, 1, 2, 3];
+        let of = Batch { logits: logits.clone(), labels: labels.to_vec(), order, first: 0, valid: 4, shape: [4, 3] };
+        let losses: [Plan<'_>; 2] =
+            [&|buffers| softmax_nll(gpu, buffers, [4, 3]), &|buffers| mse(gpu, buffers, &MseTargets::OneHot, [4, 3])];
+        for loss in losses {
+            let found: Vec<f32> = of.run(loss).1.into_iter().skip(1).step_by(2).collect();
+            assert_eq!(found, correct, "labels {labels:?}");
+        }
+    }
+}
+
+#[test]
+fn a_loss_of_nan_is_nan() {
+    let gpu = device();
+    let mut of = Batch::new([2, 3], 2, samples(45, 6, 1.0));
+    of.logits[4] = f32::NAN;
+    let (_, stats) = of.run(|buffers| softmax_nll(gpu, buffers, [2, 3]));
+    assert!(stats[0].is_finite() && stats[2].is_nan(), "{stats:?}");
+    let (_, stats) = of.run(|buffers| mse(gpu, buffers, &MseTargets::OneHot, [2, 3]));
+    assert!(stats[0].is_finite() && stats[2].is_nan(), "{stats:?}");
+}
+
+#[test]
+fn wrong_lengths_are_named() {
+    let gpu = device();
+    let index = words(gpu, &[0; 4]);
+    let right = [12, 12, 8];
+    for (wrong, name) in ["logits", "grad_logits", "row_stats"].into_iter().enumerate() {
+        let mut lengths = right;
+        lengths[wrong] -= 1;
+        let of = lengths.map(|length| poisoned(gpu, length));
+        let [logits, grad_logits, row_stats]: [&View; 3] = of.each_ref().map(|guarded| &guarded.view);
+        let buffers = LossBuffers { logits, labels: &index, indices: &index, grad_logits, row_stats, scaling: None };
+        for found in [softmax_nll(gpu, &buffers, [4, 3]), mse(gpu, &buffers, &MseTargets::OneHot, [4, 3])] {
+            let is_named = matches!(found, Err(GpuError::Length { argument, .. }) if argument == name);
+            assert!(is_named, "{name}");
+        }
+    }
+    let of = right.map(|length| poisoned(gpu, length));
+    let [logits, grad_logits, row_stats] = of.each_ref().map(|guarded| &guarded.view);
+    let buffers = LossBuffers { logits, labels: &index, indices: &index, grad_logits, row_stats, scaling: None };
+    let short = MseTargets::Given(&index);
+    let found = mse(gpu, &buffers, &short, [4, 3]);
+    assert!(matches!(found, Err(GpuError::Length { argument: "targets", expected: 12, found: 4, .. })));
+}
+
+/// The losses' own Hessian times a tangent, written out in f64.
+#[test]
+fn tangents_of_the_gradient_match_f64() {
+    let gpu = device();
+    for shape in SHAPES {
+        let [batch, classes] = shape;
+        let (logits, tangent) = (samples(51, batch * classes, 6.0), samples(52, batch * classes, 3.0));
+        for (loss, valid) in [LossTangent::Nll, LossTangent::Mse]
+            .into_iter()
+            .zip([batch, batch.div_ceil(2)])
+            .chain([(LossTangent::Nll, 0)])
+        {
+            let row = |row: usize| -> Vec<f64> {
+                let at = |values: &[f32]| wide(&values[row * classes..][..classes]);
+                let (p, t) = (reference::softmax(&at(&logits)), at(&tangent));
+                let mean: f64 = p.iter().zip(&t).map(|(p, t)| p * t).sum();
+                let curved = |(p, t): (&f64, &f64)| match loss {
+                    LossTangent::Nll => p * (t - mean) / valid as f64,
+                    LossTangent::Mse => 2.0 * t / (valid * classes) as f64,
+                };
+                if row < valid { p.iter().zip(&t).map(curved).collect() } else { vec![0.0; classes] }
+            };
+            let expected: Vec<f64> = (0..batch).flat_map(row).collect();
+            let (a, b, output) = (guarded(gpu, &logits), guarded(gpu, &tangent), poisoned(gpu, batch * classes));
+            let mut recorder = gpu.record();
+            loss_tangent(gpu, loss, [&a.view, &b.view, &output.view], shape).unwrap().record(
+                &mut recorder,
+                0,
+                valid as u32,
+                LossTerms::mean_over(valid as u32),
+            );
+            recorder.submit().unwrap();
+            // two sums of `classes` terms of size 3, the exponentials' 4 ulp, a quotient, a difference, a scale
+            let bound = 3.0 * (2 * classes + 16) as f64 * ROUNDOFF / valid.max(1) as f64;
+            assert_close(&format!("{loss:?} {shape:?} {valid}"), &output.read(gpu), &expected, bound, 0.0);
+        }
+    }
+}

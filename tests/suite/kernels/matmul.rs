@@ -1,0 +1,268 @@
+//! Matrix products: every variant, layout and epilogue against f64 on awkward shapes.
+
+use crate::common::{
+    ROUNDOFF, assert_within, awkward, device, elements, guarded_as, poisoned, poisoned_as,
+    reference::{activate, derivative, saved},
+    rounding, run, samples, stored,
+};
+use jostle::{
+    gpu::{Element, Gpu, GpuError},
+    kernels::{Activation, Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, matmul},
+};
+
+/// One; primes; a tile; one past and one short of tiles; long k; an odd one past two tiles; many tiles in a row; k alone;
+/// vec4s past two and one of the largest tiles.
+const SHAPES: [[usize; 3]; 10] = [
+    [1, 1, 1],
+    [3, 7, 5],
+    [17, 31, 13],
+    [64, 64, 16],
+    [65, 63, 17],
+    [128, 10, 500],
+    [129, 257, 65],
+    [5, 64 * 65 + 1, 3],
+    [1, 2, 1021],
+    [260, 132, 24],
+];
+
+/// One of them whose sums are long enough to be taken in parts, with an epilogue in the kernel that adds these up.
+const IN_PARTS: [usize; 3] = [128, 10, 500];
+
+/// Shapes at which every epilogue is tried: one whose rows are whole vec4s and one whose are not.
+const ALL_EPILOGUES: [[usize; 3]; 2] = [[64, 64, 16], [65, 63, 17]];
+
+/// Everything an epilogue does, in three; each of its parts alone and every activation in the forward layout at a shape or two
+/// and by one variant of each kernel, because none of them changes how operands are read or how many there are of a tile, and
+/// each costs a software adapter the compilation of a kernel.
+fn epilogues(variant: MatmulVariant, layout: MatmulLayout, shape: [usize; 3]) -> Vec<(Epilogue, bool)> {
+    let bias = |activation, store_pre| Epilogue::BiasActivation { activation, store_pre };
+    let mut all = vec![
+        (Epilogue::Plain, false),
+        (bias(Activation::Gelu, true), true),
+        (Epilogue::ActivationGradient(Activation::Tanh), true),
+    ];
+    let every = match variant {
+        MatmulVariant::Block64 | MatmulVariant::Software | MatmulVariant::Coop(_) => ALL_EPILOGUES.contains(&shape),
+        MatmulVariant::Split => shape == IN_PARTS,
+        MatmulVariant::Block128 | MatmulVariant::SoftwareWide => false,
+    };
+    if layout == MatmulLayout::Forward && every {
+        all.extend([(Epilogue::Plain, true), (bias(Activation::Identity, true), false)]);
+        for activation in Activation::ALL {
+            all.push((bias(activation, activation == Activation::Gelu), false));
+            all.push((Epilogue::ActivationGradient(activation), false));
+        }
+    }
+    all
+}
+
+/// Sum and sum of magnitudes of each element's terms.
+struct Product {
+    a: Vec<f32>,
+    b: Vec<f32>,
+    sums: Vec<f64>,
+    magnitudes: Vec<f64>,
+}
+
+fn product(layout: MatmulLayout, [m, n, k]: [usize; 3], element: Element) -> Product {
+    // About 1/sqrt(k) keeps the sums where activations bend; the odd elements stand far out.
+    let (a, b) = (awkward(1, m * k, 1.0), awkward(2, k * n, 1.5 / (k as f32).sqrt()));
+    let (a, b) = (stored(element, &a), stored(element, &b));
+    let (mut sums, mut magnitudes) = (vec![0.0; m * n], vec![0.0; m * n]);
+    for row in 0..m {
+        for column in 0..n {
+            for depth in 0..k {
+                let left = if layout == MatmulLayout::WeightGradient { depth * m + row } else { row * k + depth };
+                let right = if layout == MatmulLayout::Forward { column * k + depth } else { depth * n + column };
+                let term = f64::from(a[left]) * f64::from(b[right]);
+                sums[row * n + column] += term;
+                magnitudes[row * n + column] += term.abs();
+            }
+        }
+    }
+    Product { a, b, sums, magnitudes }
+}
+
+/// Expected values with the bound on each one's error.
+struct Expected {
+    aux: Option<Vec<f32>>,
+    values: Vec<f64>,
+    bounds: Vec<f64>,
+    pre: Option<(Vec<f64>, Vec<f64>)>,
+}
+
+/// `element` is how operands are stored, the result among them unless it is a gradient of the weights.
+fn expected(
+    of: &Product,
+    epilogue: Epilogue,
+    [m, n, k]: [usize; 3],
+    element: Element,
+    start: Option<&[f32]>,
+) -> Expected {
+    // A sum of k rounded products in any order is off by at most k roundoffs of the sum of magnitudes (Higham,
+    // Accuracy and Stability, 3.1); one more for the second-order terms.
+    let sum_bound = |i: usize| (k + 1) as f64 * ROUNDOFF * of.magnitudes[i];
+    let mut e = Expected { aux: None, values: of.sums.clone(), bounds: Vec::new(), pre: None };
+    match epilogue {
+        Epilogue::Plain => e.bounds = (0..m * n).map(sum_bound).collect(),
+        Epilogue::BiasActivation { activation, store_pre } => {
+            let bias = stored(element, &samples(3, n, 1.0));
+            let pre: Vec<f64> = (0..m * n).map(|i| of.sums[i] + f64::from(bias[i % n])).collect();
+            // one rounding more for the bias
+            let pre_bounds: Vec<f64> = (0..m * n).map(|i| sum_bound(i) + ROUNDOFF * pre[i].abs()).collect();
+            e.values = pre.iter().map(|x| activate(activation, *x)).collect();
+            // All activations have slopes below 1.13 (GELU); the function itself is good to 4 ulp of 1, or of x for
+            // GELU, whose 1 + erf cancels: 8 roundoffs.
+            e.bounds = pre.iter().zip(&pre_bounds).map(|(x, b)| 1.13 * b + 8.0 * ROUNDOFF * x.abs().max(1.0)).collect();
+            e.pre = store_pre.then_some((pre, pre_bounds));
+            e.aux = Some(bias);
+        }
+        Epilogue::ActivationGradient(activation) => {
+            let arguments = samples(4, m * n, 3.0);
+            let slopes: Vec<f64> = arguments.iter().map(|x| derivative(activation, f64::from(*x))).collect();
+            e.values = slopes.iter().zip(&of.sums).map(|(slope, sum)| slope * sum).collect();
+            // slope times the sum's error, plus the slope's own: rounding of what was saved (twice over in 1 - s^2),
+            // of the function and of the product, together below 8 roundoffs of 1 + |x| <= 4.
+            let slope_bound = |i: usize| 32.0 * rounding(element, 1.0) * of.sums[i].abs();
+            e.bounds = (0..m * n).map(|i| 1.13 * sum_bound(i) + slope_bound(i)).collect();
+            e.aux = Some(arguments.iter().map(|x| saved(activation, f64::from(*x))).collect());
+        }
+    }
+    if let Some(start) = start {
+        for (i, value) in e.values.iter_mut().enumerate() {
+            *value += f64::from(start[i]);
+            e.bounds[i] += 2.0 * ROUNDOFF * value.abs(); // the addition's rounding
+        }
+    }
+    e
+}
+
+fn check(gpu: &Gpu, variant: MatmulVariant, layout: MatmulLayout, shape: [usize; 3], element: Element, of: &Product) {
+    let [m, n, k] = shape;
+    let (a, b) = (guarded_as(gpu, &of.a, element), guarded_as(gpu, &of.b, element));
+    let result = if layout == MatmulLayout::WeightGradient { Element::Word } else { element };
+    let start = stored(result, &samples(5, m * n, 2.0));
+    for (epilogue, accumulate) in epilogues(variant, layout, shape) {
+        let mut expected = expected(of, epilogue, shape, element, accumulate.then_some(&start));
+        if result == Element::Half {
+            expected.bounds.iter_mut().zip(&expected.values).for_each(|(b, value)| *b += rounding(result, *value));
+        }
+        if let (Element::Half, Some((values, bounds))) = (element, &mut expected.pre) {
+            bounds.iter_mut().zip(values).for_each(|(b, value)| *b += rounding(element, *value));
+        }
+        let c = if accumulate { guarded_as(gpu, &start, result) } else { poisoned_as(gpu, m * n, result) };
+        let aux = expected.aux.as_ref().map(|aux| guarded_as(gpu, aux, element));
+        let pre = expected.pre.as_ref().map(|_| poisoned_as(gpu, m * n, element));
+        let size = MatmulShape::new(m, n, k).unwrap();
+        let scratch = poisoned(gpu, variant.scratch_words(size));
+        let operands = MatmulOperands {
+            a: &a.view,
+            b: &b.view,
+            aux: aux.as_ref().map(|aux| &aux.view),
+            c: &c.view,
+            pre: pre.as_ref().map(|pre| &pre.view),
+            scratch: Some(&scratch.view),
+        };
+        run(gpu, &matmul(gpu, variant, layout, size, epilogue, accumulate, &operands).unwrap());
+        scratch.read(gpu);
+        let name = format!("{variant:?} {layout:?} {shape:?} {element:?} {epilogue:?} accumulate {accumulate}");
+        assert_within(&name, &c.read(gpu), &expected.values, &expected.bounds);
+        if let (Some(pre), Some((values, bounds))) = (pre, &expected.pre) {
+            assert_within(&format!("{name}, pre"), &pre.read(gpu), values, bounds);
+        }
+    }
+}
+
+fn check_layout(layout: MatmulLayout) {
+    let gpu = device();
+    for (shape, element) in SHAPES.into_iter().flat_map(|shape| elements(gpu).map(move |element| (shape, element))) {
+        let of = product(layout, shape, element);
+        for variant in MatmulVariant::available(gpu, element) {
+            check(gpu, variant, layout, shape, element, &of);
+        }
+    }
+}
+
+#[test]
+fn forward_matches_f64() {
+    check_layout(MatmulLayout::Forward);
+}
+
+#[test]
+fn data_gradient_matches_f64() {
+    check_layout(MatmulLayout::DataGradient);
+}
+
+#[test]
+fn weight_gradient_matches_f64() {
+    check_layout(MatmulLayout::WeightGradient);
+}
+
+#[test]
+fn wrong_lengths_name_the_operand() {
+    let gpu = device();
+    let right = [15usize, 35, 7, 21, 21]; // a, b, aux, c, pre of shape 3, 7, 5
+    let epilogue = Epilogue::BiasActivation { activation: Activation::Gelu, store_pre: true };
+    for variant in MatmulVariant::available(gpu, Element::Word) {
+        for (wrong, name) in ["a", "b", "aux", "c", "pre"].into_iter().enumerate() {
+            for off in [-1, 1] {
+                let mut lengths = right;
+                lengths[wrong] = lengths[wrong].checked_add_signed(off).unwrap();
+                let of = lengths.map(|length| poisoned(gpu, length));
+                let [a, b, aux, c, pre] = of.each_ref().map(|guarded| &guarded.view);
+                let operands = MatmulOperands { a, b, aux: Some(aux), c, pre: Some(pre), scratch: None };
+                let shape = MatmulShape::new(3, 7, 5).unwrap();
+                let found = matmul(gpu, variant, MatmulLayout::Forward, shape, epilogue, false, &operands);
+                match found.unwrap_err() {
+                    GpuError::Length { argument, expected, found, .. } => {
+                        assert_eq!((argument, expected, found), (name, right[wrong], lengths[wrong]), "{variant:?}");
+                    }
+                    other => panic!("{variant:?}, wrong {name}: {other}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn missing_operands_are_named() {
+    let gpu = device();
+    let of = [15, 35, 21].map(|length| poisoned(gpu, length));
+    let [a, b, c] = of.each_ref().map(|guarded| &guarded.view);
+    let operands = MatmulOperands { a, b, aux: None, c, pre: None, scratch: None };
+    let shape = MatmulShape::new(3, 7, 5).unwrap();
+    let epilogue = Epilogue::ActivationGradient(Activation::Tanh);
+    for variant in MatmulVariant::available(gpu, Element::Word) {
+        let found = matmul(gpu, variant, MatmulLayout::DataGradient, shape, epilogue, false, &operands);
+        assert!(matches!(found, Err(GpuError::Length { argument: "aux", expected: 21, found: 0, .. })));
+    }
+}
+
+#[test]
+fn a_split_product_names_its_scratch() {
+    let gpu = device();
+    let [a, b, c] = [3 * 500, 5 * 500, 15].map(|length| poisoned(gpu, length));
+    let shape = MatmulShape::new(3, 5, 500).unwrap();
+    let words = MatmulVariant::Split.scratch_words(shape);
+    assert!(words >= 2 * 15 && words.is_multiple_of(15), "{words}");
+    let short = poisoned(gpu, words - 1);
+    for (scratch, length) in [(None, None), (Some(&short.view), Some(words - 1))] {
+        let operands = MatmulOperands { a: &a.view, b: &b.view, aux: None, c: &c.view, pre: None, scratch };
+        let product =
+            matmul(gpu, MatmulVariant::Split, MatmulLayout::Forward, shape, Epilogue::Plain, false, &operands);
+        match product.unwrap_err() {
+            GpuError::Length { argument: "scratch", expected, found, .. } => {
+                assert_eq!(expected, words);
+                assert!(length.is_none_or(|length| length == found));
+            }
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn empty_and_huge_shapes_are_refused() {
+    for [m, n, k] in [[0, 1, 1], [1, 0, 1], [1, 1, 0], [1 << 17, 1, 1 << 17], [usize::MAX, 2, 1]] {
+        assert!(matches!(MatmulShape::new(m, n, k), Err(GpuError::Shape { .. })), "{m} {n} {k}");
+    }
+}

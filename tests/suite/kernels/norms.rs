@@ -1,0 +1,290 @@
+//! Norms within a sample, their weights and biases, and fixed norms: the device against f64, the f64 gradients against
+//! central differences.
+
+use crate::common::{
+    ROUNDOFF, assert_close, assert_within, assert_within_f64, central_difference, device, guarded, hash,
+    images::{padded, unpadded},
+    narrow,
+    norm::Norm,
+    poisoned, run, samples, wide,
+};
+use jostle::{
+    gpu::GpuError,
+    kernels::{
+        NormShape, affine, affine_gradient, channel_normalise, group_normalise, group_normalise_curvature,
+        group_normalise_gradient,
+    },
+};
+
+const EPS: f32 = 1e-5;
+/// What results are added to, where they are.
+const START: f32 = 0.25;
+
+/// A value [batch, pixels, channels] and the norm of it.
+struct Case {
+    batch: usize,
+    pixels: usize,
+    channels: usize,
+    groups: usize,
+    per_pixel: bool,
+    /// Whether channels are padded, as those of images are; rows of features are not.
+    pads: bool,
+    x: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    upstream: Vec<f32>,
+}
+
+impl Case {
+    fn new([batch, pixels, channels]: [usize; 3], groups: usize, per_pixel: bool, pads: bool) -> Self {
+        let (count, params) = (batch * pixels * channels, channels * if per_pixel { pixels } else { 1 });
+        Self {
+            batch,
+            pixels,
+            channels,
+            groups,
+            per_pixel,
+            pads,
+            x: samples(1, count, 2.0),
+            weight: samples(2, params, 0.5).iter().map(|w| w + 1.0).collect(),
+            bias: samples(3, params, 1.0),
+            upstream: samples(4, count, 1.0),
+        }
+    }
+
+    fn shape(&self) -> NormShape {
+        let stride = if self.pads { self.channels.next_multiple_of(4) } else { self.channels };
+        NormShape::new([self.batch, self.pixels, self.channels, stride], self.groups, self.per_pixel, EPS).unwrap()
+    }
+
+    fn norm(&self) -> Norm {
+        let place = |i: usize| (i / self.channels / self.pixels, i / self.channels % self.pixels, i % self.channels);
+        let set = |i: usize| {
+            let (n, _, c) = place(i);
+            n * self.groups + c * self.groups / self.channels
+        };
+        let param = |i: usize| {
+            let (_, pixel, c) = place(i);
+            if self.per_pixel { c * self.pixels + pixel } else { c }
+        };
+        let all = 0..self.x.len();
+        Norm { sets: all.clone().map(set).collect(), params: all.map(param).collect(), eps: f64::from(EPS) }
+    }
+
+    /// Additions on the way into the longest sum.
+    fn depth(&self) -> f64 {
+        let of_group = self.channels / self.groups * self.pixels;
+        let of_param = self.batch * if self.per_pixel { 1 } else { self.pixels };
+        (of_group.max(of_param) + 16) as f64
+    }
+
+    fn lay_out(&self, values: &[f32]) -> Vec<f32> {
+        if self.pads { padded(values, self.channels) } else { values.to_vec() }
+    }
+
+    fn words(&self) -> usize {
+        self.lay_out(&self.x).len()
+    }
+
+    /// The channels in use; the others have to be 0 unless they were added to.
+    fn pick_up(&self, values: &[f32], accumulate: bool) -> Vec<f32> {
+        if !self.pads {
+            return values.to_vec();
+        }
+        let mut pixels = values.chunks_exact(self.channels.next_multiple_of(4));
+        let zero = pixels.all(|pixel| pixel[self.channels..].iter().all(|value| *value == 0.0));
+        assert!(accumulate || zero, "padding channels are written as 0");
+        unpadded(values, self.channels)
+    }
+
+    /// Forward and backward on the device against f64; returns the output.
+    fn check(&self, accumulate: bool) -> Vec<f32> {
+        let gpu = device();
+        let (shape, norm, depth) = (self.shape(), self.norm(), self.depth());
+        let name = format!("{shape:?}, {accumulate}");
+        let output = |count: usize, adds: bool| {
+            if adds { guarded(gpu, &vec![START; count]) } else { poisoned(gpu, count) }
+        };
+        let [x, grad] = [&self.x, &self.upstream].map(|values| guarded(gpu, &self.lay_out(values)));
+        let [weight, bias] = [&self.weight, &self.bias].map(|values| guarded(gpu, values));
+        let [xhat, grad_xhat] = [(); 2].map(|()| poisoned(gpu, self.words()));
+        let [y, grad_x] = [(); 2].map(|()| output(self.words(), accumulate));
+        let [grad_weight, grad_bias] = [(); 2].map(|()| output(self.weight.len(), accumulate));
+        let inv_std = poisoned(gpu, shape.group_count());
+        let shift = Some(&bias.view);
+        let grads = (&grad_weight.view, Some(&grad_bias.view));
+        run(
+            gpu,
+            &[
+                &group_normalise(gpu, &shape, [&x.view, &xhat.view], &inv_std.view).unwrap(),
+                &affine(gpu, &shape, [&xhat.view, &y.view], &weight.view, shift, accumulate).unwrap(),
+                &affine_gradient(gpu, &shape, [&grad.view, &xhat.view], grads.0, grads.1, accumulate).unwrap(),
+                &affine(gpu, &shape, [&grad.view, &grad_xhat.view], &weight.view, None, false).unwrap(),
+                &group_normalise_gradient(
+                    gpu,
+                    &shape,
+                    [&grad_xhat.view, &xhat.view, &grad_x.view],
+                    &inv_std.view,
+                    accumulate,
+                )
+                .unwrap(),
+            ],
+        );
+
+        let [x, w, b, upstream] = [&self.x, &self.weight, &self.bias, &self.upstream].map(|values| wide(values));
+        let expected = norm.backward(&x, &w, &upstream);
+        let bounds = norm.backward_bounds(&x, &w, &upstream, depth);
+        let start = if accumulate { f64::from(START) } else { 0.0 };
+        let hold = |of: &str, found: &[f32], expected: &[f64], bounds: &[f64]| {
+            let expected: Vec<f64> = expected.iter().map(|e| e + start).collect();
+            let bounds: Vec<f64> = bounds.iter().zip(&expected).map(|(b, e)| b + 2.0 * ROUNDOFF * e.abs()).collect();
+            assert_within(&format!("{name}: {of}"), found, &expected, &bounds);
+        };
+        let y = self.pick_up(&y.read(gpu), false);
+        hold("y", &y, &norm.forward(&x, &w, &b), &norm.forward_bounds(&x, &w, &b, depth));
+        self.pick_up(&xhat.read(gpu), false);
+        self.pick_up(&grad_xhat.read(gpu), false);
+        hold("gradient of x", &self.pick_up(&grad_x.read(gpu), accumulate), &expected.x, &bounds.x);
+        hold("gradient of weight", &grad_weight.read(gpu), &expected.weight, &bounds.weight);
+        hold("gradient of bias", &grad_bias.read(gpu), &expected.bias, &bounds.bias);
+        y
+    }
+
+    /// The reference's gradients against central differences.
+    fn check_reference(&self) {
+        let norm = self.norm();
+        let inputs = [&self.x, &self.weight, &self.bias].map(|values| wide(values));
+        let expected = norm.backward(&inputs[0], &inputs[1], &wide(&self.upstream));
+        for (at, expected) in [expected.x, expected.weight, expected.bias].into_iter().enumerate() {
+            let along = |moved: &[f64]| {
+                let mut inputs = inputs.each_ref().map(Vec::as_slice);
+                inputs[at] = moved;
+                let y = norm.forward(inputs[0], inputs[1], inputs[2]);
+                y.iter().zip(&self.upstream).map(|(y, g)| y * f64::from(*g)).sum()
+            };
+            // eps^2 = 1e-10 times a third derivative of some 100, and 1e-16/eps of rounding
+            let differences = central_difference(along, &inputs[at], 1e-5);
+            assert_close(&format!("differences by {at}"), &narrow(&differences), &expected, 1e-6, 1e-6);
+        }
+    }
+}
+
+#[test]
+fn random_group_and_layer_norms_agree_with_f64() {
+    for seed in 0..20u64 {
+        let draw = |i: u64, below: u64| (hash(seed, i) % below) as usize;
+        // group norms of images; layer norms of images, of rows, and of images with a weight for each channel only
+        let groups = if seed % 2 == 0 { 1 + draw(0, 4) } else { 1 };
+        let pads = seed % 4 != 3;
+        let pixels = if pads { 1 + draw(1, 12) } else { 1 };
+        let per_channel = 2 + draw(2, 4) * (3 - groups.min(3)) + 1;
+        let case = Case::new([1 + draw(3, 4), pixels, groups * per_channel], groups, seed % 4 == 1, pads);
+        case.check_reference();
+        case.check(draw(4, 2) == 1);
+    }
+}
+
+#[test]
+fn groups_of_every_size() {
+    for groups in [1, 2, 3, 6] {
+        let case = Case::new([3, 5 * 3, 6], groups, false, true);
+        case.check_reference();
+        case.check(false);
+        case.check(true);
+    }
+    // an instance norm, a group of one channel; one pixel a group of one: no variance at all
+    Case::new([9, 11 * 7, 5], 5, false, true).check(false);
+    Case::new([2, 1, 3], 3, false, true).check(false);
+    // past a workgroup of groups and of parameters
+    Case::new([13, 9, 10], 2, true, true).check(false);
+}
+
+/// Means of 1e4 with a deviation of 1, where E[x^2] - E[x]^2 has no digit right.
+#[test]
+fn large_means_cancel_nothing() {
+    for (groups, per_pixel) in [(2, false), (1, true)] {
+        let mut case = Case::new([4, 3 * 3, 6], groups, per_pixel, true);
+        let spread = 3f32.sqrt(); // uniform in +-sqrt(3): deviation 1
+        case.x = samples(8, case.x.len(), spread).iter().map(|x| 1e4 + x).collect();
+        let y = case.check(false);
+        let expected = case.norm().forward(&wide(&case.x), &wide(&case.weight), &wide(&case.bias));
+        // Near 1e4 numbers are 1e-3 apart; the mean is off by some of that, as is y.
+        assert_close("y", &y, &expected, 0.02, 0.0);
+    }
+}
+
+#[test]
+fn a_norm_by_given_statistics() {
+    let gpu = device();
+    for (per_pixel, centre, accumulate) in [(false, true, false), (true, false, false), (false, false, true)] {
+        let case = Case::new([3, 7, 5], 1, per_pixel, true);
+        let mean = samples(5, case.channels, 3.0);
+        let var: Vec<f32> = samples(6, case.channels, 0.9).iter().map(|v| v + 1.0).collect();
+        let input = guarded(gpu, &case.lay_out(&case.x));
+        let output = if accumulate { guarded(gpu, &vec![START; case.words()]) } else { poisoned(gpu, case.words()) };
+        let (mean_view, var_view) = (guarded(gpu, &mean), guarded(gpu, &var));
+        let statistics = [&mean_view.view, &var_view.view];
+        let views = [&input.view, &output.view];
+        run(gpu, &[&channel_normalise(gpu, &case.shape(), views, statistics, centre, accumulate).unwrap()]);
+        let value = |i: usize| {
+            let c = i % case.channels;
+            let centred = f64::from(case.x[i]) - if centre { f64::from(mean[c]) } else { 0.0 };
+            centred / (f64::from(var[c]) + f64::from(EPS)).sqrt() + if accumulate { f64::from(START) } else { 0.0 }
+        };
+        let expected: Vec<f64> = (0..case.x.len()).map(value).collect();
+        // half a dozen roundings of numbers below 5 * sqrt(10)
+        let found = case.pick_up(&output.read(gpu), accumulate);
+        assert_close("by given statistics", &found, &expected, 6.0 * ROUNDOFF * 16.0, 0.0);
+    }
+}
+
+/// The tangent of the gradient, against central differences of the f64 gradient along the direction.
+#[test]
+fn the_gradients_tangent_agrees_with_differences() {
+    let gpu = device();
+    for (groups, per_pixel, pads) in [(3, false, true), (1, true, true), (1, false, false)] {
+        let case = Case::new([2, if pads { 5 } else { 1 }, 6], groups, per_pixel, pads);
+        let (norm, shape, one) = (case.norm(), case.shape(), vec![1.0; case.weight.len()]);
+        let (x, grad, along) = (wide(&case.x), wide(&case.upstream), wide(&samples(9, case.x.len(), 1.0)));
+        let xhat_tangent = norm.backward(&x, &one, &along).x; // the derivative is symmetric
+        let at = |step: f64| {
+            let moved: Vec<f64> = x.iter().zip(&along).map(|(x, d)| x + step * d).collect();
+            norm.backward(&moved, &one, &grad).x
+        };
+        let step = 1e-5;
+        let expected: Vec<f64> =
+            at(step).iter().zip(at(-step)).map(|(a, b)| (a - b) / (2.0 * step) + f64::from(START)).collect();
+
+        let inv_std: Vec<f32> = norm.moments(&x).iter().map(|of| (of.var + norm.eps).powf(-0.5) as f32).collect();
+        let upload = |values: &[f64]| guarded(gpu, &case.lay_out(&narrow(values)));
+        let [g, xhat, x_tangent, xhat_tangent] =
+            [&grad, &norm.normalised(&x), &along, &xhat_tangent].map(|values| upload(values));
+        let output = guarded(gpu, &vec![START; case.words()]);
+        let inv_std = guarded(gpu, &inv_std);
+        let views = [&g.view, &xhat.view, &x_tangent.view, &xhat_tangent.view, &output.view];
+        run(gpu, &[&group_normalise_curvature(gpu, &shape, views, &inv_std.view).unwrap()]);
+        // Third derivatives of some 100 times step^2, and on the device a rounding for each of a sum's terms, times a
+        // handful of factors up to 2.
+        let bounds: Vec<f64> =
+            expected.iter().map(|e| 1e-7 + ROUNDOFF * case.depth() * 8.0 * (1.0 + e.abs())).collect();
+        assert_within_f64("tangent", &wide(&case.pick_up(&output.read(gpu), true)), &expected, &bounds);
+    }
+}
+
+#[test]
+fn shapes_that_cannot_be_are_refused() {
+    let refused = |sizes, groups| matches!(NormShape::new(sizes, groups, false, EPS), Err(GpuError::Shape { .. }));
+    assert!(refused([2, 3, 5, 8], 2), "groups that do not divide");
+    assert!(refused([2, 3, 5, 8], 0) && refused([2, 0, 5, 8], 1) && refused([0, 3, 5, 8], 1));
+    assert!(refused([2, 3, 5, 4], 1), "a stride below the channels");
+
+    let gpu = device();
+    let shape = NormShape::new([2, 3, 5, 8], 1, true, EPS).unwrap();
+    let [value, short, params, few] = [48, 30, 15, 5].map(|count| poisoned(gpu, count));
+    let plan = |input, scale| affine(gpu, &shape, [input, &value.view], scale, None, false);
+    assert!(plan(&value.view, &params.view).is_ok());
+    let unpadded = plan(&short.view, &params.view);
+    assert!(matches!(unpadded, Err(GpuError::Length { argument: "input", expected: 48, found: 30, .. })));
+    let by_channel = plan(&value.view, &few.view);
+    assert!(matches!(by_channel, Err(GpuError::Length { argument: "scale", expected: 15, found: 5, .. })));
+}

@@ -1,0 +1,156 @@
+//! SGD, Adam and AdamW over several steps against PyTorch's rules in f64, on tensors of odd sizes.
+
+use crate::common::{
+    ROUNDOFF, assert_within, bits, device,
+    network::{SHAPES, arena, get, padding, scheme, set},
+    samples, wide,
+};
+use jostle::{
+    noise::{Mode, NoiseConfig},
+    optim::{Optimizer, OptimizerConfig, OptimizerKind},
+};
+
+const STEPS: usize = 7;
+
+fn tensors(seed: u64, scale: f32) -> Vec<Vec<f32>> {
+    let of = |(i, shape): (usize, &&[usize])| samples(seed * 100 + i as u64, shape.iter().product(), scale);
+    SHAPES.iter().enumerate().map(of).collect()
+}
+
+/// torch.optim's rules (documentation of `SGD`, `Adam` and `AdamW`) for one parameter, written as the pages have them.
+#[derive(Default)]
+struct Torch {
+    t: i32,
+    buffer: f64,
+    first: f64,
+    second: f64,
+}
+
+impl Torch {
+    fn step(&mut self, of: &OptimizerConfig, gamma: f64, mut theta: f64, mut g: f64) -> f64 {
+        self.t += 1;
+        if of.kind == OptimizerKind::Sgd {
+            g += of.weight_decay * theta;
+            if of.momentum != 0.0 {
+                self.buffer = if self.t > 1 { of.momentum * self.buffer + (1.0 - of.dampening) * g } else { g };
+                g = if of.nesterov { g + of.momentum * self.buffer } else { self.buffer };
+            }
+            return theta - gamma * g;
+        }
+        if of.kind == OptimizerKind::AdamW {
+            theta -= gamma * of.weight_decay * theta;
+        } else {
+            g += of.weight_decay * theta;
+        }
+        self.first = of.beta1 * self.first + (1.0 - of.beta1) * g;
+        self.second = of.beta2 * self.second + (1.0 - of.beta2) * g * g;
+        let first = self.first / (1.0 - of.beta1.powi(self.t));
+        let second = self.second / (1.0 - of.beta2.powi(self.t));
+        theta - gamma * first / (second.sqrt() + of.eps)
+    }
+}
+
+fn rate(step: usize) -> f64 {
+    0.05 / (1.0 + step as f64) // it changes, so that a stale one shows
+}
+
+/// Runs the device and the reference side by side. `error` is the bound of one step's error in units of the roundoff
+/// and of the largest step or weight.
+fn check(config: OptimizerConfig, error: f64) {
+    let gpu = device();
+    let scheme = scheme(NoiseConfig { mode: Mode::None, ..NoiseConfig::default() }, 1);
+    let start = tensors(1, 0.5);
+    let arena = arena(gpu, &scheme, &start);
+    let mut optimizer = Optimizer::new(gpu, config.clone(), &arena, 1, false).unwrap();
+    let mut expected: Vec<Vec<f64>> = start.iter().map(|tensor| wide(tensor)).collect();
+    let mut torch: Vec<Vec<Torch>> =
+        start.iter().map(|tensor| tensor.iter().map(|_| Torch::default()).collect()).collect();
+    for step in 0..STEPS {
+        // of different sizes, and some of them tiny or 0
+        let grads: Vec<Vec<f32>> = tensors(2 + step as u64, 1.0)
+            .iter()
+            .map(|of| of.iter().map(|g| if *g > 0.9 { 0.0 } else { *g }).collect())
+            .collect();
+        set(gpu, &arena, &arena.grads, &grads);
+        gpu.write(&arena.weights_eff.view(), &vec![f32::NAN; arena.layout.words()]).unwrap();
+        let mut recorder = gpu.record();
+        let next = scheme.at(step as u64 + 1, 0, 1);
+        optimizer.record(gpu, &mut recorder, rate(step), &next).unwrap();
+        recorder.submit().unwrap();
+        let found = get(gpu, &arena, &arena.weights);
+        for (tensor, weights) in expected.iter_mut().enumerate() {
+            for (i, weight) in weights.iter_mut().enumerate() {
+                *weight = torch[tensor][i].step(&config, rate(step), *weight, f64::from(grads[tensor][i]));
+            }
+            let bounds: Vec<f64> = weights.iter().map(|w| (step + 1) as f64 * ROUNDOFF * (w.abs() + error)).collect();
+            assert_within(&format!("{config:?}, step {step}, tensor {tensor}"), &found[tensor], weights, &bounds);
+        }
+        let effective = get(gpu, &arena, &arena.weights_eff);
+        assert!(found.iter().zip(&effective).all(|(w, e)| bits(w) == bits(e)), "without noise they are the weights");
+    }
+    let state = optimizer.state();
+    assert_eq!(state.len(), Optimizer::state_arenas(config.kind));
+    for buffer in state.iter().chain([&arena.weights, &arena.weights_eff]) {
+        assert!(padding(gpu, &arena, buffer).iter().all(|x| *x == 0.0), "{config:?}: padding stays 0");
+    }
+}
+
+/// One step of SGD: rate * (up to 10 gradients, each rounded a few times) and the rounding of the weight itself.
+const SGD_ERROR: f64 = 4.0;
+
+#[test]
+fn sgd_follows_pytorch() {
+    for momentum in [0.0, 0.9] {
+        for weight_decay in [0.0, 0.1] {
+            let plain = OptimizerConfig { momentum, weight_decay, ..OptimizerConfig::default() };
+            check(plain.clone(), SGD_ERROR);
+            if momentum != 0.0 {
+                check(OptimizerConfig { nesterov: true, ..plain.clone() }, SGD_ERROR);
+                check(OptimizerConfig { dampening: 0.3, ..plain }, SGD_ERROR);
+            }
+        }
+    }
+}
+
+/// One step of Adam moves a weight by about the rate, 0.05 (1/(1 - beta2) amplifies no more than that), and its values
+/// each round a few times; the coarsest is 1 - beta2 = 1e-3, which f32 holds to a roundoff but which does not add up
+/// with beta2 to 1 by up to 60 roundoffs of itself: 30 after the root, times the rate 1.5, with room for the rest 8.
+const ADAM_ERROR: f64 = 8.0;
+
+#[test]
+fn adam_follows_pytorch() {
+    for kind in [OptimizerKind::Adam, OptimizerKind::AdamW] {
+        for weight_decay in [0.0, 0.1] {
+            let plain = OptimizerConfig { kind, weight_decay, ..OptimizerConfig::default() };
+            check(plain.clone(), ADAM_ERROR);
+            check(OptimizerConfig { beta1: 0.5, beta2: 0.9, eps: 1e-3, ..plain.clone() }, ADAM_ERROR);
+            check(OptimizerConfig { beta1: 0.0, ..plain }, ADAM_ERROR);
+        }
+    }
+}
+
+/// Rules that differ must differ here, or the comparison above could not tell them apart.
+#[test]
+fn the_rules_differ() {
+    let sgd = OptimizerConfig { momentum: 0.9, weight_decay: 0.1, ..OptimizerConfig::default() };
+    let adam = OptimizerConfig { kind: OptimizerKind::Adam, ..sgd.clone() };
+    let all = [
+        sgd.clone(),
+        OptimizerConfig { nesterov: true, ..sgd.clone() },
+        OptimizerConfig { dampening: 0.3, ..sgd.clone() },
+        OptimizerConfig { momentum: 0.0, ..sgd.clone() },
+        OptimizerConfig { weight_decay: 0.0, ..sgd },
+        OptimizerConfig { kind: OptimizerKind::AdamW, ..adam.clone() },
+        OptimizerConfig { eps: 1e-3, ..adam.clone() },
+        adam,
+    ];
+    let run = |of: &OptimizerConfig| {
+        let mut torch = Torch::default();
+        (0..STEPS).fold(0.3, |w, step| torch.step(of, rate(step), w, 0.2 + 0.1 * step as f64))
+    };
+    for i in 0..all.len() {
+        for j in 0..i {
+            assert!((run(&all[i]) - run(&all[j])).abs() > 1e-5, "{:?} and {:?}", all[i], all[j]);
+        }
+    }
+}

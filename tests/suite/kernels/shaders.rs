@@ -1,0 +1,214 @@
+//! The WGSL as naga reads it against the specs that the host binds by, and the rules that shared parts keep.
+
+use std::fs;
+
+use crate::common::places::root;
+use jostle::{
+    gpu::{Access, ElementTypes, KernelSpec},
+    kernels::all_specs,
+};
+use naga::{
+    AddressSpace, Module, StorageAccess,
+    front::wgsl,
+    proc::Layouter,
+    valid::{Capabilities, ValidationFlags, Validator},
+};
+
+/// (stem, text) of the WGSL files of a folder.
+fn files(folder: &str) -> Vec<(String, String)> {
+    let mut files: Vec<_> = fs::read_dir(root().join(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "wgsl"))
+        .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap()))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "{folder} holds no WGSL");
+    files
+}
+
+fn parsed(spec: &KernelSpec) -> Module {
+    parsed_as(spec, ElementTypes::default())
+}
+
+fn parsed_as(spec: &KernelSpec, types: ElementTypes) -> Module {
+    let source = types.source(spec);
+    let module = wgsl::parse_str(&source)
+        .unwrap_or_else(|error| panic!("{} with {types:?}: {}", spec.entry, error.emit_to_string(&source)));
+    if let Err(error) = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module) {
+        panic!("{} with {types:?}: {}", spec.entry, error.emit_to_string(&source));
+    }
+    module
+}
+
+#[test]
+fn every_kernel_is_valid_with_f16() {
+    for spec in all_specs() {
+        for (real_is_half, out_is_half) in [(true, true), (true, false)] {
+            parsed_as(spec, ElementTypes { real_is_half, out_is_half });
+        }
+    }
+}
+
+#[test]
+fn every_kernel_is_valid_and_has_one_entry_point() {
+    for spec in all_specs() {
+        let module = parsed(spec);
+        let entries: Vec<_> = module.entry_points.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(entries, [spec.entry]);
+        let of = module.entry_points[0].workgroup_size;
+        assert!(of.iter().product::<u32>() <= 256, "{}: WebGPU grants 256 invocations a workgroup", spec.entry);
+    }
+}
+
+#[test]
+fn bindings_are_those_of_the_specs() {
+    for spec in all_specs() {
+        let module = parsed(spec);
+        let mut found: Vec<(u32, String, Access)> = Vec::new();
+        for (_, variable) in module.global_variables.iter() {
+            let Some(binding) = &variable.binding else { continue };
+            let name = variable.name.clone().unwrap();
+            assert_eq!(binding.group, 0, "{}: {name}", spec.entry);
+            let access = match variable.space {
+                AddressSpace::Storage { access } if access == StorageAccess::LOAD => Access::Read,
+                AddressSpace::Storage { access } if access == StorageAccess::LOAD | StorageAccess::STORE => {
+                    Access::ReadWrite
+                }
+                other => panic!("{}: {name} is in {other:?}", spec.entry),
+            };
+            found.push((binding.binding, name, access));
+        }
+        found.sort_by_key(|(binding, ..)| *binding);
+        let of = |(binding, (name, access)): (usize, &(&str, Access))| {
+            let access = match access {
+                Access::Read | Access::Index => Access::Read,
+                Access::ReadWrite | Access::Real | Access::Out => Access::ReadWrite,
+            };
+            (binding as u32, (*name).to_owned(), access)
+        };
+        let expected: Vec<_> = spec.bindings.iter().enumerate().map(of).collect();
+        assert_eq!(found, expected, "{}", spec.entry);
+        // what every adapter of WebGPU's defaults grants a stage
+        assert!(found.len() <= 8, "{} binds {} buffers", spec.entry, found.len());
+    }
+}
+
+/// Integers in buffers that kernels without bounds checks read, each with why they cannot lead it astray.
+const ARGUED_INTEGERS: [(&str, &str, &str); 10] = [
+    ("mse", "labels", "compared with the number of an output"),
+    ("gather", "pixels", "bytes of images: values"),
+    ("gather", "ids", "counters of Philox"),
+    ("perturb", "blocks", "written by Arena: a tensor's number, which `filters` has a row for, and counters of Philox"),
+    ("perturb", "filters", "written by Arena; what they lead to is cut to `norms`"),
+    ("update_sgd", "blocks", "counters of Philox"),
+    ("update_adam", "blocks", "counters of Philox"),
+    ("filter_norm", "filters", "written by Arena: ranges of its own tensors"),
+    ("pool_gradient", "chosen", "compared with the number of a pixel"),
+    ("pool", "chosen", "written by the max pool before it, and cut to the image where it leads"),
+];
+
+/// Whether a buffer's elements are integers, alone or in vectors.
+fn holds_integers(module: &Module, ty: naga::Handle<naga::Type>) -> bool {
+    use naga::{Scalar, ScalarKind, TypeInner};
+    match module.types[ty].inner {
+        TypeInner::Array { base, .. } => holds_integers(module, base),
+        TypeInner::Scalar(Scalar { kind, .. }) | TypeInner::Vector { scalar: Scalar { kind, .. }, .. } => {
+            matches!(kind, ScalarKind::Uint | ScalarKind::Sint)
+        }
+        _ => false,
+    }
+}
+
+#[test]
+fn integers_in_buffers_are_checked_or_argued() {
+    let mut argued: Vec<_> = ARGUED_INTEGERS.iter().map(|(entry, name, _)| (*entry, (*name).to_owned())).collect();
+    for spec in all_specs() {
+        let module = parsed(spec);
+        let integers = module
+            .global_variables
+            .iter()
+            .map(|(_, variable)| variable)
+            .filter(|variable| variable.binding.is_some() && holds_integers(&module, variable.ty));
+        for name in integers.filter_map(|variable| variable.name.clone()) {
+            let (_, access) = spec.bindings.iter().find(|(of, _)| *of == name).unwrap();
+            let known = argued.iter().position(|of| *of == (spec.entry, name.clone()));
+            assert!(
+                *access == Access::Index || known.is_some(),
+                "{}: {name} is neither Access::Index nor argued",
+                spec.entry
+            );
+            known.map(|at| argued.remove(at));
+        }
+    }
+    assert_eq!(argued, [], "argued, but there is no such binding");
+}
+
+#[test]
+fn immediates_are_as_large_as_the_specs_say() {
+    for spec in all_specs() {
+        let module = parsed(spec);
+        let mut layouter = Layouter::default();
+        layouter.update(module.to_ctx()).unwrap();
+        let of = |variable: &naga::GlobalVariable| {
+            (variable.space == AddressSpace::Immediate).then(|| layouter[variable.ty].size)
+        };
+        let bytes: u32 = module.global_variables.iter().filter_map(|(_, variable)| of(variable)).sum();
+        assert_eq!(bytes, spec.immediate_bytes, "{}", spec.entry);
+        assert!(bytes <= 128, "{}: Vulkan grants 128 bytes of immediates", spec.entry);
+    }
+}
+
+#[test]
+fn every_file_is_a_kernel_and_every_kernel_a_file() {
+    let files = files("shaders");
+    for (stem, text) in &files {
+        let owner = all_specs().into_iter().find(|spec| spec.source.starts_with(text.as_str()));
+        let spec = owner.unwrap_or_else(|| panic!("{stem}.wgsl belongs to no kernel of all_specs()"));
+        assert!(spec.entry.starts_with(stem.as_str()), "{stem}.wgsl has the entry point {}", spec.entry);
+        assert!(text.starts_with("//"), "{stem}.wgsl has to say what it computes");
+        assert!(text.contains("Shapes") && text.contains("Dispatch"), "{stem}.wgsl: shapes and dispatch in its header");
+    }
+}
+
+/// The name that a module-scope line declares.
+fn declared(line: &str) -> Option<(&str, &str)> {
+    let (keyword, rest) = line.split_once(' ')?;
+    let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
+    let keywords = ["fn", "const", "struct", "alias", "override"];
+    (keywords.contains(&keyword) || keyword.starts_with("var")).then_some((keyword, name))
+}
+
+/// What names of a shared part begin with: its file's name, less the number by which files of one choice differ.
+fn prefix(stem: &str) -> &str {
+    stem.trim_end_matches(|c: char| c.is_ascii_digit() || c == '_')
+}
+
+#[test]
+fn shared_parts_keep_to_their_prefix_and_declare_no_bindings() {
+    for (stem, text) in files("shaders/shared") {
+        let mut names = 0;
+        let prefix = prefix(&stem);
+        for line in text.lines() {
+            assert!(!line.starts_with('@') && !line.starts_with("var<storage"), "{stem}.wgsl: {line}");
+            let Some((keyword, name)) = declared(line) else { continue };
+            names += 1;
+            let lower = name.to_lowercase();
+            let prefixed = match keyword {
+                "fn" | "var<workgroup>" => name == prefix || name.starts_with(&format!("{prefix}_")),
+                "const" | "override" => name == name.to_uppercase() && lower.starts_with(&format!("{prefix}_")),
+                "struct" | "alias" => lower.starts_with(prefix),
+                _ => false,
+            };
+            assert!(prefixed, "shared/{stem}.wgsl declares {keyword} {name}");
+        }
+        assert!(names > 0, "shared/{stem}.wgsl declares nothing that this test sees");
+    }
+}
+
+#[test]
+fn every_shared_part_is_used() {
+    for (stem, text) in files("shaders/shared") {
+        assert!(all_specs().iter().any(|spec| spec.source.contains(&text)), "shared/{stem}.wgsl is in no kernel");
+    }
+}

@@ -1,0 +1,94 @@
+//! The integration tests: a module a room of `src/`, one crate because one crate links once. What measures the whole
+//! process (`tests/soak.rs`, `tests/hostile_files/`) is a program of its own.
+//!
+//!     cargo test --test suite kernels::conv     # the tests of a room or module
+//!
+//! The program can be carried to a machine without cargo: JOSTLE_ROOT and JOSTLE_BIN then say where the files that tests
+//! read and the program that they start lie.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+mod layers;
+mod report;
+
+mod analysis {
+    mod curvature;
+    mod curvature_parity;
+    mod noise_variance;
+}
+
+mod bench {
+    mod roofline;
+}
+
+mod cli {
+    #[cfg(unix)]
+    mod processes;
+}
+
+mod data {
+    mod idx;
+    mod images;
+    mod sources;
+}
+
+mod experiments {
+    mod closed_forms;
+    mod convex;
+    mod end_to_end;
+    mod networks;
+    mod simple_models;
+}
+
+mod gpu {
+    mod runtime_checks;
+    mod two_adapters;
+    #[cfg(any(target_os = "linux", target_os = "windows"))]
+    mod validation;
+}
+
+mod graph {
+    mod autodiff;
+    mod gradients;
+    mod memory;
+    mod random_network;
+}
+
+mod kernels {
+    mod batch_norm;
+    mod conv;
+    mod cooperative;
+    mod dropout;
+    mod elementwise;
+    mod flatten;
+    mod gather;
+    mod losses;
+    mod matmul;
+    mod norms;
+    mod optimizers;
+    mod philox;
+    mod pool;
+    mod reductions;
+    mod shaders;
+}
+
+mod nn {
+    mod model_file;
+}
+
+mod noise {
+    mod draws;
+    mod scheme;
+}
+
+mod train {
+    mod checkpoints;
+    mod conv_parity;
+    mod faults;
+    mod foreseen;
+    mod mixed_precision;
+    mod parity;
+    mod repeat;
+    mod repeat_models;
+}

@@ -1,0 +1,251 @@
+//! A run that is stopped and gone on with leaves what one that never stopped leaves, to the bit.
+
+use std::{fs, path::Path, time::Duration};
+
+use crate::common::{
+    device,
+    supervised::{Left, begin, checkpoints, config, every, go, left, manifest, open, resume},
+};
+use jostle::{
+    noise::Mode,
+    optim::OptimizerKind,
+    train::{
+        Control, Interval, KeepOptions, MetricsFile, Options, Precision, RunConfig, RunResult, Status, Supervisor,
+        SupervisorOptions, Trainer,
+    },
+};
+use tempfile::TempDir;
+
+/// Stops at each of `stops` and goes on; what is left has to be what one run leaves.
+fn assert_resumes(name: &str, config: &RunConfig, stops: &[u64]) -> Left {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole");
+    let result = go(&mut begin(&whole, config, every(0)), None, &mut Vec::new()).unwrap();
+    assert_eq!(result.status, Status::Finished);
+    let expected = left(&whole);
+
+    let parts = dir.path().join("parts");
+    let result = go(&mut begin(&parts, config, every(7)), Some(stops[0]), &mut Vec::new()).unwrap();
+    assert_eq!(result.status, Status::Interrupted);
+    for stop in stops[1..].iter().copied().map(Some).chain([None]) {
+        go(&mut resume(&parts, every(7)), stop, &mut Vec::new()).unwrap();
+    }
+    let found = left(&parts);
+    assert_eq!(found.epochs, expected.epochs, "{name}");
+    assert_eq!(found.steps, expected.steps, "{name}");
+    assert!(found == expected, "{name}: weights or state differ");
+    found
+}
+
+#[test]
+fn every_noise_mode_and_optimizer_goes_on_bit_by_bit() {
+    let modes = [Mode::None, Mode::All, Mode::Layer, Mode::Model].map(|noise| (noise, OptimizerKind::Sgd));
+    let optimizers = [OptimizerKind::Adam, OptimizerKind::AdamW].map(|optimizer| (Mode::Layer, optimizer));
+    for (noise, optimizer) in modes.into_iter().chain(optimizers) {
+        let config = RunConfig { noise, optimizer, ..config() };
+        // In the first epoch, at its end, and in the last one, which ends early.
+        assert_resumes(&format!("{noise} {optimizer}"), &config, &[5, 13, 28]);
+    }
+}
+
+#[test]
+fn f16_goes_on_bit_by_bit_with_its_loss_scale() {
+    if !device().has_f16() {
+        eprintln!("skipped: no f16");
+        return;
+    }
+    for optimizer in [OptimizerKind::Sgd, OptimizerKind::Adam] {
+        // Noise so strong and batches so small that gradients overflow at the first loss scales: the scale moves.
+        let small = RunConfig { subset: Some(26), batch: 2, noise: Mode::Model, sigma: 2.0, ..config() };
+        let config = RunConfig { precision: Precision::F16, optimizer, ..small };
+        let left = assert_resumes(&format!("f16 {optimizer}"), &config, &[5, 13, 28]);
+        let last = left.epochs.last().unwrap();
+        assert!(last.loss_scale.unwrap() < 65_536.0 && last.skipped_steps.unwrap() > 0, "{last:?}");
+    }
+}
+
+/// Batch norm's statistics, dropout, augmentation, accumulation, clipping, warm-up, schedules, moving average, filter noise.
+#[test]
+fn every_other_part_of_a_run_goes_on_bit_by_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = dir.path().join("net.toml");
+    let text = r#"
+        layers = [
+            { type = "conv", channels = 4, kernel = 3, padding = 1 },
+            { type = "batch-norm" },
+            { type = "relu" },
+            { type = "flatten" },
+            { type = "dropout", probability = 0.3 },
+            { type = "linear", features = 10 },
+        ]
+    "#;
+    fs::write(&model, text).unwrap();
+    let config = RunConfig {
+        model: model.display().to_string(),
+        noise: Mode::All,
+        noise_scale: jostle::noise::Scale::Filter,
+        noise_schedule: jostle::noise::SigmaSchedule::Cosine,
+        schedule: jostle::optim::LearningRateSchedule::Cosine,
+        steps: None,
+        epochs: 3,
+        subset: Some(500),
+        batch: 32,
+        accumulate: 2,
+        warmup_steps: 10,
+        clip_norm: Some(1.0),
+        ema: Some(0.9),
+        eval_noisy: 2,
+        bn_recalibrate: true,
+        crop_padding: 1,
+        flip: true,
+        label_smoothing: 0.1,
+        ..config()
+    };
+    assert_resumes("everything", &config, &[3, 8, 17]);
+}
+
+#[test]
+fn what_a_run_began_from_is_not_asked_for_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let [first, whole, parts] = ["first", "whole", "parts"].map(|name| dir.path().join(name));
+    go(&mut begin(&first, &RunConfig { seed: 6, ..config() }, every(0)), Some(3), &mut Vec::new()).unwrap();
+    let init = checkpoints(&first).pop().unwrap().join("weights.safetensors");
+    let config = RunConfig { init: Some(init), ..config() };
+    go(&mut begin(&whole, &config, every(0)), None, &mut Vec::new()).unwrap();
+    go(&mut begin(&parts, &config, every(0)), Some(5), &mut Vec::new()).unwrap();
+    fs::remove_dir_all(&first).unwrap();
+    go(&mut resume(&parts, every(0)), None, &mut Vec::new()).unwrap();
+    assert!(left(&parts) == left(&whole));
+}
+
+/// Every step takes longer than the interval: as many checkpoints as steps, which change nothing.
+#[test]
+fn checkpoints_go_by_time_too_and_leave_the_run_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let [without, with] = ["without", "with"].map(|name| dir.path().join(name));
+    go(&mut begin(&without, &config(), every(0)), None, &mut Vec::new()).unwrap();
+    let checkpoint_every = Interval::Time(Duration::from_nanos(1));
+    let often = SupervisorOptions { keep: KeepOptions { checkpoint_every, keep_checkpoints: 40 }, ..every(0) };
+    go(&mut begin(&with, &config(), often), None, &mut Vec::new()).unwrap();
+    let steps: Vec<u64> = checkpoints(&with).iter().map(|path| manifest(path).position.step).collect();
+    assert_eq!(steps, (1..=30).collect::<Vec<u64>>());
+    assert!(left(&with) == left(&without));
+}
+
+#[test]
+fn the_last_few_and_the_best_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    // So high a rate that the test loss is lowest early.
+    let config = RunConfig { lr: 0.5, steps: Some(60), ..config() };
+    go(&mut begin(dir.path(), &config, every(5)), None, &mut Vec::new()).unwrap();
+    let (_, epochs) = MetricsFile::read(&dir.path().join("metrics.jsonl")).unwrap();
+    let best = epochs.iter().min_by(|a, b| a.test_loss.total_cmp(&b.test_loss)).unwrap().step;
+    let steps: Vec<u64> = checkpoints(dir.path()).iter().map(|path| manifest(path).position.step).collect();
+    let mut expected = vec![best, 55, 60];
+    expected.sort_unstable();
+    expected.dedup();
+    assert_eq!(steps, expected);
+    assert!(best < 55, "the best has to be an early one for this to tell anything, was {best}");
+}
+
+#[test]
+fn weights_of_a_checkpoint_are_those_of_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut supervisor = begin(dir.path(), &config(), every(0));
+    let mut finish = |trainer: &Trainer<'_>, _: &RunResult, _| {
+        let gpu = trainer.gpu();
+        let path = dir.path().join("weights.safetensors");
+        jostle::nn::save(gpu, &trainer.model, &trainer.arena, &trainer.arena.weights, &path)?;
+        Ok(())
+    };
+    supervisor.run(&open, false, &mut |_| Ok(Control::Continue), &mut finish).unwrap();
+    let of = |path: &Path| fs::read(path.join("weights.safetensors")).unwrap();
+    let newest = checkpoints(dir.path()).pop().unwrap();
+    assert!(of(dir.path()) == of(&newest));
+    assert_eq!(manifest(&newest).position.step, 30);
+}
+
+#[test]
+fn a_finished_run_has_nothing_to_go_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = RunConfig { steps: Some(26), ..config() };
+    go(&mut begin(dir.path(), &config, every(0)), None, &mut Vec::new()).unwrap();
+    let before = left(dir.path());
+    let result = go(&mut resume(dir.path(), every(0)), None, &mut Vec::new()).unwrap();
+    assert_eq!((result.status, result.epochs), (Status::Finished, Vec::new()));
+    assert!(left(dir.path()) == before);
+}
+
+fn refusal(dir: &TempDir, changes: &Options) -> String {
+    let mut supervisor =
+        Supervisor::resume(dir.path(), changes, every(0), false, &mut |notice| panic!("{notice}")).unwrap();
+    go(&mut supervisor, None, &mut Vec::new()).unwrap_err().to_string()
+}
+
+#[test]
+fn another_run_is_refused_with_what_differs() {
+    let dir = tempfile::tempdir().unwrap();
+    go(&mut begin(dir.path(), &config(), every(0)), Some(5), &mut Vec::new()).unwrap();
+    let lr = Options { lr: Some(0.25), seed: Some(9), ..Options::default() };
+    let message = refusal(&dir, &lr);
+    for part in ["lr was 0.01, is 0.25", "seed was 5, is 9", "step-00000005", "--force"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let model = Options { model: Some("mlp:64-32-10".to_owned()), ..Options::default() };
+    let message = refusal(&dir, &model);
+    assert!(message.contains("parameter 0 was fc1.weight [24, 64], is fc1.weight [32, 64]"), "{message}");
+    let data = Options { subset: Some(400), ..Options::default() };
+    let message = refusal(&dir, &data);
+    assert!(message.contains("training data was digits with 1297 samples, is digits with 400 samples"), "{message}");
+    assert!(message.contains("SHA-256 of the data"), "{message}");
+
+    // What changes nothing of the course is free.
+    let free = Options { log_every: Some(3), ..Options::default() };
+    let mut supervisor = Supervisor::resume(dir.path(), &free, every(0), false, &mut |_| ()).unwrap();
+    go(&mut supervisor, Some(6), &mut Vec::new()).unwrap();
+    drop(supervisor);
+
+    let mut notices = Vec::new();
+    let mut supervisor = Supervisor::resume(dir.path(), &lr, every(0), true, &mut |_| ()).unwrap();
+    go(&mut supervisor, None, &mut notices).unwrap();
+    let text = notices.join("\n");
+    assert!(text.contains("ignored by --force: lr was 0.01, is 0.25"), "{text}");
+    let (steps, _) = MetricsFile::read(&dir.path().join("metrics.jsonl")).unwrap();
+    assert!(steps.iter().any(|record| record.lr == 0.25));
+}
+
+/// What a checkpoint says of itself, after a change of its manifest that keeps the checksums right.
+fn resumed_after(edit: impl Fn(&mut serde_json::Value)) -> String {
+    use sha2::Digest;
+    let dir = tempfile::tempdir().unwrap();
+    go(&mut begin(dir.path(), &config(), every(0)), Some(5), &mut Vec::new()).unwrap();
+    let path = checkpoints(dir.path()).pop().unwrap();
+    let old = fs::read(path.join("checkpoint.json")).unwrap();
+    let mut value: serde_json::Value = serde_json::from_slice(&old).unwrap();
+    edit(&mut value);
+    let new = serde_json::to_vec(&value).unwrap();
+    fs::write(path.join("checkpoint.json"), &new).unwrap();
+    let hex = |bytes: &[u8]| sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let sums = fs::read_to_string(path.join("SHA256SUMS")).unwrap();
+    fs::write(path.join("SHA256SUMS"), sums.replace(&hex(&old), &hex(&new))).unwrap();
+    match Supervisor::resume(dir.path(), &Options::default(), every(0), false, &mut |_| ()) {
+        Err(error) => error.to_string(),
+        Ok(mut supervisor) => go(&mut supervisor, None, &mut Vec::new()).unwrap_err().to_string(),
+    }
+}
+
+#[test]
+fn another_version_or_adapter_and_a_changed_manifest_are_told() {
+    let message = resumed_after(|value| value["format"] = 99.into());
+    assert!(message.contains("format 99, this version reads 1"), "{message}");
+    let message = resumed_after(|value| value["identity"]["version"] = "0.0.1".into());
+    assert!(message.contains("Jostle's version was 0.0.1, is"), "{message}");
+    let message = resumed_after(|value| value["config"]["lr"] = 0.5.into());
+    assert!(message.contains("config_sha256"), "{message}");
+    let message = resumed_after(|value| value["position"]["step_of_epoch"] = 6.into());
+    assert!(message.contains("step 5 is step 6 of epoch 0, expected step 5 of epoch 0"), "{message}");
+    let message = resumed_after(|value| value["metrics_bytes"] = 1_000_000.into());
+    assert!(message.contains("the checkpoint goes on after 1000000"), "{message}");
+    let message = resumed_after(|value| value["files"] = serde_json::json!(["../../etc/passwd"]));
+    assert!(message.contains("missing in this checkpoint"), "{message}");
+}
