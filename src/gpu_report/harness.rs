@@ -15,7 +15,7 @@ pub struct Failure {
 }
 
 /// A process of the test harness.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TestRun {
     /// Tests that passed.
     pub passed: Vec<String>,

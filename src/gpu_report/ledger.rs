@@ -232,7 +232,8 @@ mod tests {
 
     #[test]
     fn lines_become_entries() {
-        let ledger = read("run\tbudget\t420\nb\ttests\tkernels::conv\t101\t3.5\tone\nf\ttorch\tall\tskipped\t0\tnone\n");
+        let ledger =
+            read("run\tbudget\t420\nb\ttests\tkernels::conv\t101\t3.5\tone\nf\ttorch\tall\tskipped\t0\tnone\n");
         let ledger = ledger.unwrap();
         assert_eq!(ledger.run.budget, 420.0);
         let [tests, torch] = &ledger.entries[..] else { panic!("{:?}", ledger.entries) };
@@ -248,7 +249,9 @@ mod tests {
 
     #[test]
     fn other_lines_are_refused() {
-        for line in ["x\ttests\tt\t0\t1\tone", "b\tother\tt\t0\t1\tone", "b\ttests\tt\tno\t1\tone", "b\ttests", "run\tx\t1"] {
+        for line in
+            ["x\ttests\tt\t0\t1\tone", "b\tother\tt\t0\t1\tone", "b\ttests\tt\tno\t1\tone", "b\ttests", "run\tx\t1"]
+        {
             assert!(read(&format!("{line}\n")).is_err(), "{line}");
         }
     }

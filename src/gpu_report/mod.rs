@@ -133,19 +133,20 @@ impl Report {
         let result = if pieces.is_empty() { "not reached".to_owned() } else { words.join(", ") };
         let seconds = pieces.iter().map(|piece| piece.seconds).sum();
         let ended = |piece: &&Piece| matches!(piece.status, Status::Passed | Status::Failed);
-        StageLine { stage, result, seconds, complete: !pieces.is_empty() && pieces.iter().all(|piece| ended(&piece)) }
+        StageLine { stage, result, seconds, complete: !pieces.is_empty() && pieces.iter().all(ended) }
     }
 
     /// What was skipped, was cut or was never reached, pieces of one reason together.
     fn left_out(&self) -> Vec<String> {
         let mut reasons: Vec<(Stage, String, Vec<&str>)> = Vec::new();
         for piece in self.pieces.iter().filter(|piece| matches!(piece.status, Status::Skipped | Status::Cut)) {
-            match reasons.iter_mut().find(|(stage, why, _)| (*stage, &*why) == (piece.stage, &piece.note)) {
+            match reasons.iter_mut().find(|(stage, why, _)| (*stage, &why[..]) == (piece.stage, &piece.note[..])) {
                 Some((.., titles)) => titles.push(&piece.title),
                 None => reasons.push((piece.stage, piece.note.clone(), vec![&piece.title])),
             }
         }
-        let told = reasons.into_iter().map(|(stage, why, titles)| format!("{}: {}: {why}", stage.letter(), titles.join("; ")));
+        let told =
+            reasons.into_iter().map(|(stage, why, titles)| format!("{}: {}: {why}", stage.letter(), titles.join("; ")));
         let unreached = self.stages.iter().filter(|line| self.of_stage(line.stage).next().is_none());
         let unreached = unreached.map(|line| {
             format!("{}: {}: not reached, the run was cut before or goes on", line.stage.letter(), line.stage.title())

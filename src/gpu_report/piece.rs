@@ -138,7 +138,9 @@ impl Piece {
                 exit if CUT.contains(&exit) => (Status::Cut, limit + &unheard(run)),
                 0 if run.ran() == 0 => (Status::Failed, "no test ran".to_owned()),
                 0 => (Status::Passed, String::new()),
-                101 if !run.failed.is_empty() => (Status::Failed, format!("{} failed", run.failed.len()) + &unheard(run)),
+                101 if !run.failed.is_empty() => {
+                    (Status::Failed, format!("{} failed", run.failed.len()) + &unheard(run))
+                }
                 exit => (Status::Failed, format!("{}: {last_words}", exit_words(exit)) + &unheard(run)),
             },
             (exit, _) if CUT.contains(&exit) => (Status::Cut, limit),

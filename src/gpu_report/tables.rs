@@ -44,7 +44,11 @@ impl Report {
         let name = adapter.map_or("no adapter".to_owned(), |of| format!("{}, {}", of.name, of.driver));
         let mut text = format!("# {name}\n\n{}, {:.0} of {:.0} s", run.started, run.seconds, run.budget);
         text += if run.toy { ", a rehearsal: toy shapes, so no figure means anything" } else { "" };
-        text += if run.finished { ".\n" } else { ". Not finished: what follows is what was done before a cut, or so far.\n" };
+        text += if run.finished {
+            ".\n"
+        } else {
+            ". Not finished: what follows is what was done before a cut, or so far.\n"
+        };
         run.machine.iter().for_each(|line| text += &format!("- {line}\n"));
         let mut section = |title: &str, body: String| {
             if !body.is_empty() {
@@ -109,18 +113,20 @@ impl Report {
     }
 
     fn tests_table(&self) -> Table {
-        let rows = self.pieces.iter().filter(|piece| matches!(piece.stage, Stage::Correctness | Stage::Trace)).map(|piece| {
-            let count = |of: fn(&super::TestRun) -> usize| piece.tests().map_or("-".to_owned(), |run| of(run).to_string());
-            let result = match piece.status {
-                Status::Passed => "passed".to_owned(),
-                Status::Failed => format!("FAILED: {}", piece.note),
-                Status::Cut => format!("CUT: {}", piece.note),
-                Status::Skipped => format!("skipped: {}", piece.note),
-            };
-            let seconds = format!("{:.1}", piece.seconds);
-            let counts = [count(|run| run.passed.len()), count(|run| run.failed.len()), count(|run| run.ignored)];
-            [piece.title.clone()].into_iter().chain(counts).chain([seconds, result]).collect()
-        });
+        let rows =
+            self.pieces.iter().filter(|piece| matches!(piece.stage, Stage::Correctness | Stage::Trace)).map(|piece| {
+                let count =
+                    |of: fn(&super::TestRun) -> usize| piece.tests().map_or("-".to_owned(), |run| of(run).to_string());
+                let result = match piece.status {
+                    Status::Passed => "passed".to_owned(),
+                    Status::Failed => format!("FAILED: {}", piece.note),
+                    Status::Cut => format!("CUT: {}", piece.note),
+                    Status::Skipped => format!("skipped: {}", piece.note),
+                };
+                let seconds = format!("{:.1}", piece.seconds);
+                let counts = [count(|run| run.passed.len()), count(|run| run.failed.len()), count(|run| run.ignored)];
+                [piece.title.clone()].into_iter().chain(counts).chain([seconds, result]).collect()
+            });
         Table::new("", &["room or test", "passed", "failed", "ignored", "s", "result"], rows.collect())
     }
 
@@ -267,9 +273,8 @@ fn claims(piece: &Piece) -> String {
     let Finding::Experiment(of) = &piece.finding else { return String::new() };
     let verdict = if of.verdict { "all claims that apply hold" } else { "NOT all claims hold" };
     let line = |claim: &super::measured::Claim| {
-        let interval = claim.interval.map_or(String::new(), |[low, high]| {
-            format!(" ({} to {})", number(low, 3), number(high, 3))
-        });
+        let interval =
+            claim.interval.map_or(String::new(), |[low, high]| format!(" ({} to {})", number(low, 3), number(high, 3)));
         format!("- {}: {}{interval}\n", claim.statement, number(claim.measured, 3))
     };
     format!("{}: {verdict}.\n\n{}", piece.title, of.claims.iter().map(line).collect::<String>())
