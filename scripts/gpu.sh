@@ -35,8 +35,8 @@ done
 
 # Rooms of the suite in the order of their worth, with the test that stands for each in a rehearsal.
 rooms=(
-    kernels::matmul weight_gradient_matches_f64
-    kernels::conv one_by_one_convolutions_are_matrix_products
+    kernels::matmul the_variant_taken_for_a_small_product_matches_f64
+    kernels::conv winograd_agrees_with_the_definition
     kernels::cooperative only_listed_matrices_are_used_and_only_on_gpus
     kernels::batch_norm large_means_cancel_nothing
     train::repeat runs_repeat_bit_by_bit
@@ -47,8 +47,7 @@ rooms=(
     kernels::losses nll_matches_f64_and_central_differences
     train::mixed_precision the_cast_rounds_to_nearest
     kernels::reductions column_sums_match_f64
-    train::repeat_models perceptrons_repeat
-    gpu::two_adapters a_changed_trace_is_not_followed
+    train::repeat_models every_network_is_of_a_family
 )
 
 die() {
@@ -340,7 +339,7 @@ experiment() {
     local name="fmnist-mlp" options=(--scale paper --set 'models=["mlp1"]') seeds=1
     if [[ $toy -eq 1 ]]; then
         options=(--set 'models=["mlp:64-32-10"]' --set train.epochs=2 --set train.noise-off-epoch=1
-            --set trace_samples=50 --set trace_probes=2)
+            --set train.subset=200 --set train.test-subset=100 --set trace_samples=50 --set trace_probes=2)
         data=digits seeds=2
     elif [[ -z $data ]]; then
         skip experiment "$name, scale paper, mlp1" "no --data"
