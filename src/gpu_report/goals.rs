@@ -238,7 +238,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut ledger = String::new();
         for (index, (line, output)) in lines.iter().enumerate() {
-            ledger.push_str(&format!("{line}\t{index}\n"));
+            // The last field of what was skipped is its reason.
+            let last = if line.contains("skipped") { "no PyTorch".to_owned() } else { index.to_string() };
+            ledger.push_str(&format!("{line}\t{last}\n"));
             std::fs::write(folder.path().join(format!("{index}.out")), output).unwrap();
         }
         std::fs::write(folder.path().join("ledger.tsv"), ledger).unwrap();
@@ -291,10 +293,10 @@ mod tests {
         let with = report(&[(ours.0, &ours.1), ("f\ttorch\tsteps\t0\t1", &lines.join("\n"))]);
         let goal = find(&with, "resnet18 batch 128 f32");
         assert_eq!((goal.measured.as_str(), goal.verdict), ("6400 beside 5120: 1.25", Verdict::Met));
-        let without = report(&[(ours.0, &ours.1), ("f\ttorch\tsteps\tskipped\t0\tno python3", "")]);
+        let without = report(&[(ours.0, &ours.1), ("f\ttorch\tsteps\tskipped\t0", "")]);
         let goal = find(&without, "resnet18 batch 128 f32");
         assert_eq!(goal.verdict, Verdict::NotMeasured);
-        assert!(goal.measured.starts_with("6400; PyTorch: not measured: steps:"), "{}", goal.measured);
+        assert!(goal.measured.starts_with("6400; PyTorch: not measured: steps: no PyTorch"), "{}", goal.measured);
     }
 
     #[test]

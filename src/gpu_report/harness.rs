@@ -5,6 +5,9 @@ use serde::Serialize;
 /// Characters of a panic's message that are kept.
 const MESSAGE: usize = 300;
 
+/// What the harness adds to the name of a test that has to panic.
+const SHOULD_PANIC: &str = " - should panic";
+
 /// A test that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Failure {
@@ -38,6 +41,7 @@ impl TestRun {
                 run.losses_within.extend(losses_within(line));
                 continue;
             };
+            let name = name.strip_suffix(SHOULD_PANIC).unwrap_or(name);
             match result {
                 "ok" => run.passed.push(name.to_owned()),
                 "FAILED" => run.failed.push(Failure { name: name.to_owned(), message: message(text, name) }),
@@ -45,7 +49,8 @@ impl TestRun {
                 _ => {}
             }
         }
-        let heard_of = |name: &str| text.contains(&format!("test {name} ... "));
+        let line = |name: &str, kind: &str| text.contains(&format!("test {name}{kind} ... "));
+        let heard_of = |name: &str| line(name, "") || line(name, SHOULD_PANIC);
         run.unfinished = expected.iter().filter(|name| !heard_of(name)).map(|name| (*name).to_owned()).collect();
         run
     }
@@ -73,8 +78,9 @@ fn message(text: &str, name: &str) -> String {
         .filter(|line| !line.is_empty() && !line.starts_with("note: "))
         .collect();
     let panic = lines.iter().position(|line| line.contains(" panicked at "));
+    let trace = lines.iter().position(|line| *line == "stack backtrace:").unwrap_or(lines.len());
     let why = match panic {
-        Some(at) => lines[at + 1..].join(" "),
+        Some(at) => lines[at + 1..trace.max(at + 1)].join(" "),
         None => lines.last().map_or_else(String::new, |line| (*line).to_owned()),
     };
     why.chars().take(MESSAGE).collect()
@@ -87,6 +93,7 @@ mod tests {
     const TEXT: &str = "
 running 4 tests
 test kernels::conv::good ... ok
+test kernels::conv::panics - should panic ... ok
 test kernels::conv::slow ... ignored, takes a minute
 test kernels::conv::wrong ... FAILED
 
@@ -103,6 +110,8 @@ failures:
 thread 'kernels::conv::wrong' (12) panicked at tests/suite/kernels/conv.rs:7:5:
 Block64 Forward: 3 of 12 wrong;
 worst is element 5
+stack backtrace:
+   0: core::panicking::panic_fmt
 note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
 
 
@@ -114,11 +123,11 @@ test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 90 filtered out;
 
     #[test]
     fn results_messages_and_figures_are_read() {
-        let run = TestRun::parse(TEXT, &["kernels::conv::good", "kernels::conv::wrong", "kernels::conv::gone"]);
-        assert_eq!(run.passed, ["kernels::conv::good"]);
+        let run = TestRun::parse(TEXT, &["kernels::conv::good", "kernels::conv::panics", "kernels::conv::gone"]);
+        assert_eq!(run.passed, ["kernels::conv::good", "kernels::conv::panics"]);
         assert_eq!(run.failed[0].name, "kernels::conv::wrong");
         assert_eq!(run.failed[0].message, "Block64 Forward: 3 of 12 wrong; worst is element 5");
-        assert_eq!((run.ignored, run.ran()), (1, 2));
+        assert_eq!((run.ignored, run.ran()), (1, 3));
         assert_eq!(run.unfinished, ["kernels::conv::gone"]);
         assert_eq!(run.losses_within[0], 1.2e-7);
         assert!(run.losses_within[1].is_nan());
