@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test soak fuzz validate spirv compilers lint bench
+.PHONY: help setup demo docs test soak fuzz validate spirv compilers lint bench gpu
 
 # A fresh rustup is not on the PATH of shells that were open before it.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -19,13 +19,15 @@ DEMO_EPOCHS ?=
 DEMO_FLAGS ?=
 # Options of `jostle bench`, such as --adapter 0.
 BENCH_FLAGS ?=
+# Options of scripts/gpu.sh, such as --budget 240.
+GPU_FLAGS ?=
 # Seconds of each fuzz target.
 FUZZ_SECONDS ?= 600
 
 help: ## List these targets
 	@echo 'make TARGET, where TARGET is one of'
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST))
-	@echo 'demo takes DEMO_SEEDS=5 DEMO_EPOCHS= DEMO_HESSIAN=8 DEMO_OUT=runs/demo DEMO_FLAGS=, bench takes BENCH_FLAGS=, fuzz takes FUZZ_SECONDS=600'
+	@echo 'demo takes DEMO_SEEDS=5 DEMO_EPOCHS= DEMO_HESSIAN=8 DEMO_OUT=runs/demo DEMO_FLAGS=, bench takes BENCH_FLAGS=, gpu takes GPU_FLAGS=, fuzz takes FUZZ_SECONDS=600'
 
 setup: ## Check cargo; install a software Vulkan driver where there is no adapter
 	@bash scripts/setup.sh
@@ -76,3 +78,6 @@ bench: setup ## Measure a training step, the cost of noise, and a matrix product
 	cargo build --release
 	$(JOSTLE) bench $(BENCH_FLAGS)
 	$(JOSTLE) bench --matmul 1024 $(BENCH_FLAGS)
+
+gpu: ## Prove and measure everything on the best adapter, in seven minutes: a table, and a report in runs/gpu
+	bash scripts/gpu.sh $(GPU_FLAGS)

@@ -16,6 +16,8 @@ pub mod experiments;
 #[doc(hidden)]
 pub mod fuzzing; // what the fuzz targets and the replay of their corpora call; no interface for users
 pub mod gpu;
+#[doc(hidden)]
+pub mod gpu_report; // what scripts/gpu.sh makes of its measurements; no interface for users
 pub mod graph;
 mod input;
 pub mod kernels;

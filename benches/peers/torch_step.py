@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """PyTorch's side of the peer benchmarks: the published loop of noise injection (Orvieto et al., AISTATS 2023).
 
-Prints one JSON object: the time of a training step, or of a square product, or what this PyTorch can do here.
+Prints one JSON object: the time of a training step, or of a square product, or what this PyTorch can do here. With --lines
+an object for each line of options on stdin, so that PyTorch and its device start but once.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ BATCHES = 4  # that lie on the device and take turns
 TF32_CAPABILITY = (8, 0)  # CUDA devices from this one on have it
 
 
-def arguments() -> argparse.Namespace:
+class Refused(Exception):
+    """What was asked for cannot be done here; the text says why."""
+
+
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="mlp1", help="mlp1, mlp2, mlp3, mlp:784-500-10, cnn1, cnn2, resnet18, ...")
     parser.add_argument("--batch", type=int, default=128, help="samples a step")
@@ -41,15 +46,28 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument(
-        "--precision", choices=["f32", "tf32", "autocast"], default="f32", help="autocast: f16 on CUDA, else bf16"
+        "--precision",
+        choices=["f32", "tf32", "f16", "autocast"],
+        default="f32",
+        help="autocast: f16 on CUDA, else bf16, of a step; f16: of a product",
     )
     parser.add_argument("--compile", metavar="MODE", help="torch.compile the network: default, reduce-overhead, ...")
     parser.add_argument("--channels-last", action="store_true", help="image networks in that memory format")
-    parser.add_argument("--matmul", type=int, metavar="SIDE", help="time a square product instead, in f32 or tf32")
+    parser.add_argument("--matmul", type=int, metavar="SIDE", help="time a square product instead, in f32, tf32 or f16")
     parser.add_argument("--probe", action="store_true", help="tell what this PyTorch can do here, and time nothing")
-    args = parser.parse_args()
+    parser.add_argument(
+        "--lines", action="store_true", help="read options from stdin, added to those given, and time each line"
+    )
+    return parser
+
+
+def arguments(words: list[str]) -> argparse.Namespace:
+    parser = argument_parser()
+    args = parser.parse_args(words)
     if args.matmul and (args.compile or args.precision == "autocast"):
-        parser.error("a product is timed in eager mode, in f32 or tf32")
+        parser.error("a product is timed in eager mode, in f32, tf32 or f16")
+    if args.precision == "f16" and not args.matmul:
+        parser.error("f16 is a product's: a step has autocast")
     if min(args.batch, args.steps, args.warmup, args.sync_every, args.threads) < 1:
         parser.error("--batch, --steps, --warmup, --sync-every and --threads have to be at least 1")
     return args
@@ -67,7 +85,7 @@ class Training:
         try:
             model, shape, classes = network(args.model)
         except ValueError as error:
-            sys.exit(f"torch_step.py: {error}")
+            raise Refused(str(error)) from error
         layout = torch.channels_last if args.channels_last and len(shape) == 3 else torch.contiguous_format
         self.model = model.to(device=device, memory_format=layout)
         self.parameters = list(self.model.parameters())
@@ -123,9 +141,10 @@ class Training:
 class Product:
     """A chain of products, of norm about 1 so that it neither vanishes nor overflows."""
 
-    def __init__(self, side: int, device: torch.device) -> None:
+    def __init__(self, side: int, device: torch.device, dtype: torch.dtype) -> None:
         bound = math.sqrt(3.0 / side)
-        self.left, self.right = ((torch.rand(side, side, device=device) * 2 - 1) * bound for _ in range(2))
+        sides = ((torch.rand(side, side, device=device) * 2 - 1) * bound for _ in range(2))
+        self.left, self.right = (values.to(dtype) for values in sides)
 
     def step(self) -> None:
         self.left = self.left @ self.right
@@ -192,32 +211,33 @@ def prepare(args: argparse.Namespace) -> tuple[torch.device, str]:
     torch.backends.cudnn.allow_tf32 = args.precision == "tf32"
     torch.backends.cudnn.benchmark = True  # shapes stay the same, so let cuDNN pick the fastest in the warm-up
     if args.precision == "tf32" and (reason := no_tf32() if args.device == "cuda" else "only CUDA devices have TF32"):
-        sys.exit(f"torch_step.py: {reason}")
+        raise Refused(reason)
     if args.device == "cpu":
         return torch.device("cpu"), f"cpu, {args.threads} threads"
     if not torch.cuda.is_available():
-        sys.exit("torch_step.py: this PyTorch sees no CUDA device")
+        raise Refused("this PyTorch sees no CUDA device")
     return torch.device("cuda"), torch.cuda.get_device_name()
 
 
-def main() -> None:
-    args = arguments()
-    if args.probe:
-        print(json.dumps(probe()))
-        return
+def measure(args: argparse.Namespace) -> dict[str, object]:
+    """Times a step or a product."""
     device, adapter = prepare(args)
+    dtype = torch.float16 if args.precision == "f16" else torch.float32
     try:
-        work = Product(args.matmul, device) if args.matmul else Training(args, device)
+        work = Product(args.matmul, device, dtype) if args.matmul else Training(args, device)
         first, times = milliseconds(args, work.step)
+        check = work.left.sum(dtype=torch.float32).item() if args.matmul else work.loss.item()
     except RuntimeError as error:  # out of memory, no kernel for the device, torch.compile's many
         reason = next((text for text in str(error).splitlines() if text.strip()), "no reason given")
-        sys.exit(f"torch_step.py: {type(error).__name__}: {reason}")
+        raise Refused(f"{type(error).__name__}: {reason}") from error
     median = statistics.median(times)
     result = {
         "peer": "torch",
         "version": torch.__version__,
         "adapter": adapter,
         "precision": args.precision,
+        "compile": args.compile,
+        "channels_last": args.channels_last,
         "median_ms": median,
         "min_ms": min(times),
         "max_ms": max(times),
@@ -225,18 +245,47 @@ def main() -> None:
         "steps": len(times) * args.sync_every,
         "sync_every": args.sync_every,
     }
-    if isinstance(work, Product):
-        check = work.left.sum().item()
+    if args.matmul:
         result |= {"matmul": args.matmul, "gflops": 2e-6 * args.matmul**3 / median}
     else:
-        check = result["loss"] = work.loss.item()
+        result["loss"] = check
         parameters = sum(parameter.numel() for parameter in work.parameters)
         result |= {"model": args.model, "batch": args.batch, "noise": args.noise, "parameters": parameters}
         if work.half:
             result["precision"] = f"autocast {str(work.half).removeprefix('torch.')}"
     if not math.isfinite(check):
-        sys.exit(f"torch_step.py: the result is {check}")
-    print(json.dumps(result))
+        raise Refused(f"the result is {check}")
+    return result
+
+
+def measure_lines(common: list[str]) -> None:
+    """An object for each line of stdin at once, so that nothing is lost to a kill; a reason in place of what fails."""
+    for line in sys.stdin:
+        options = line.split()
+        if not options:
+            continue
+        try:
+            result = measure(arguments(common + options))
+        except Refused as reason:
+            result = {"options": " ".join(options), "failed": str(reason)}
+        print(json.dumps(result), flush=True)
+        torch.compiler.reset()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    args = arguments(words)
+    if args.probe:
+        print(json.dumps(probe()))
+    elif args.lines:
+        measure_lines([word for word in words if word != "--lines"])
+    else:
+        try:
+            print(json.dumps(measure(args)))
+        except Refused as reason:
+            sys.exit(f"torch_step.py: {reason}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ use crate::{
     graph::{Mode as PlanMode, Schedule},
     nn::Model,
     noise::Mode,
-    train::{RunConfig, TrainError},
+    train::{Precision, RunConfig, TrainError},
 };
 
 use super::{
@@ -44,6 +44,8 @@ pub struct StepReport {
     pub model: String,
     /// Samples a step.
     pub batch: usize,
+    /// How activations and effective weights are stored.
+    pub precision: Precision,
     /// The noise mode.
     pub noise: Mode,
     /// Milliseconds from one step's end to the next's, median.
@@ -131,6 +133,7 @@ impl StepBench {
             adapter: gpu.adapter_name().to_owned(),
             model: self.config.model.clone(),
             batch,
+            precision: self.config.precision,
             noise: self.config.noise,
             median_ms,
             p10_ms: quantile(&noisy_ms, 0.1),

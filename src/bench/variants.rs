@@ -1,6 +1,7 @@
 //! Every variant of a product or convolution that an adapter can run, timed side by side: what the tables of
 //! `kernels::select` are made from.
 
+use half::f16;
 use serde::Serialize;
 
 use crate::{
@@ -10,6 +11,7 @@ use crate::{
         AdapterClass, ConvOperands, ConvPass, ConvShape, ConvVariant, Epilogue, MatmulLayout, MatmulOperands,
         MatmulShape, MatmulVariant, conv, matmul,
     },
+    train::Precision,
 };
 
 use super::{quantile, sorted, timed};
@@ -64,10 +66,10 @@ impl Operation {
     }
 
     /// Each variant with its dispatches, and whether it is the one that would be taken.
-    fn candidates(&self, gpu: &Gpu) -> Result<Vec<Candidate>, GpuError> {
+    fn candidates(&self, gpu: &Gpu, element: Element) -> Result<Vec<Candidate>, GpuError> {
         match *self {
-            Self::Matmul(layout, shape) => matmul_candidates(gpu, layout, shape),
-            Self::Conv(pass, shape) => conv_candidates(gpu, pass, &shape),
+            Self::Matmul(layout, shape) => matmul_candidates(gpu, element, layout, shape),
+            Self::Conv(pass, shape) => conv_candidates(gpu, element, pass, &shape),
         }
     }
 }
@@ -110,6 +112,8 @@ pub struct OperationReport {
 pub struct VariantReport {
     /// The adapter.
     pub adapter: String,
+    /// How operands are stored, and results but for gradients of weights, which are f32 in either.
+    pub precision: Precision,
     /// Each operation.
     pub operations: Vec<OperationReport>,
 }
@@ -121,10 +125,17 @@ struct Candidate {
     times: Vec<f64>,
 }
 
-/// A view of `words` words of numbers around 0.
-fn filled(gpu: &Gpu, words: usize) -> Result<View, GpuError> {
-    let values: Vec<f32> = (0..words).map(|i| (i % 17) as f32 / 17.0 - 0.5).collect();
-    gpu.upload("operand", &values)?.part(0, words)
+/// A view of `count` numbers around 0.
+fn filled(gpu: &Gpu, element: Element, count: usize) -> Result<View, GpuError> {
+    let value = |i: usize| (i % 17) as f32 / 17.0 - 0.5;
+    let buffer = if element == Element::Half {
+        let half = |i: usize| u32::from(f16::from_f32(value(i)).to_bits());
+        let words: Vec<u32> = (0..count).step_by(2).map(|i| half(i) | half(i + 1) << 16).collect();
+        gpu.upload("operand", &words)?
+    } else {
+        gpu.upload("operand", &(0..count).map(value).collect::<Vec<_>>())?
+    };
+    buffer.part(0, element.words(count))?.read_as(element, count)
 }
 
 /// Those that the device computes right, with the one marked that a step would take.
@@ -144,9 +155,15 @@ fn admitted(
     Ok(right)
 }
 
-fn matmul_candidates(gpu: &Gpu, layout: MatmulLayout, shape: MatmulShape) -> Result<Vec<Candidate>, GpuError> {
+fn matmul_candidates(
+    gpu: &Gpu,
+    element: Element,
+    layout: MatmulLayout,
+    shape: MatmulShape,
+) -> Result<Vec<Candidate>, GpuError> {
     let [m, n, k] = [shape.m, shape.n, shape.k].map(|side| side as usize);
-    let (a, b, c) = (filled(gpu, m * k)?, filled(gpu, k * n)?, filled(gpu, m * n)?);
+    let result = if layout == MatmulLayout::WeightGradient { Element::Word } else { element };
+    let (a, b, c) = (filled(gpu, element, m * k)?, filled(gpu, element, k * n)?, filled(gpu, result, m * n)?);
     let candidate = |variant: MatmulVariant| {
         let words = variant.scratch_words(shape);
         let scratch = gpu.buffer("scratch", words)?.part(0, words)?;
@@ -158,26 +175,28 @@ fn matmul_candidates(gpu: &Gpu, layout: MatmulLayout, shape: MatmulShape) -> Res
             times: Vec::new(),
         })
     };
-    let candidates = MatmulVariant::available(gpu, Element::Word).into_iter().map(candidate);
-    let choice = |class: AdapterClass| format!("{:?}", class.matmul_variant(Element::Word, shape));
+    let candidates = MatmulVariant::available(gpu, element).into_iter().map(candidate);
+    let choice = |class: AdapterClass| format!("{:?}", class.matmul_variant(element, shape));
     admitted(candidates, choice, AdapterClass::of(gpu))
 }
 
-fn conv_candidates(gpu: &Gpu, pass: ConvPass, shape: &ConvShape) -> Result<Vec<Candidate>, GpuError> {
+fn conv_candidates(gpu: &Gpu, element: Element, pass: ConvPass, shape: &ConvShape) -> Result<Vec<Candidate>, GpuError> {
     let [input, output] = shape.words();
+    let result = if pass == ConvPass::WeightGradient { Element::Word } else { element };
     // Weights packed or not: both lengths lie in one buffer.
-    let weights = gpu.buffer("weights", shape.packed_words().max(shape.weight_words()))?;
+    let weights = gpu.buffer("weights", element.words(shape.packed_words().max(shape.weight_words())))?;
     let (a, b, c) = match pass {
         ConvPass::Forward => (input, None, output),
         ConvPass::DataGradient => (output, None, input),
         ConvPass::WeightGradient => (output, Some(input), shape.weight_words()),
     };
-    let (a, b, c) = (filled(gpu, a)?, b.map(|words| filled(gpu, words)).transpose()?, filled(gpu, c)?);
+    let b = b.map(|count| filled(gpu, element, count)).transpose()?;
+    let (a, c) = (filled(gpu, element, a)?, filled(gpu, result, c)?);
     let candidate = |variant: ConvVariant| {
         let words = variant.scratch_words(shape, pass);
         let scratch = gpu.buffer("scratch", words)?.part(0, words)?;
         let packed = if variant.wants_packed() { shape.packed_words() } else { shape.weight_words() };
-        let weights = weights.part(0, packed)?;
+        let weights = weights.part(0, element.words(packed))?.read_as(element, packed)?;
         let b = b.as_ref().unwrap_or(&weights);
         let of = ConvOperands { a: &a, b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
         Ok(Candidate {
@@ -189,13 +208,12 @@ fn conv_candidates(gpu: &Gpu, pass: ConvPass, shape: &ConvShape) -> Result<Vec<C
     };
     // An element at a time is for what no product fits; where one does, it only takes long.
     let products = |variant: &ConvVariant| *variant != ConvVariant::Direct || shape.groups() > 1;
-    let candidates =
-        ConvVariant::available(gpu, Element::Word, shape, pass).into_iter().filter(products).map(candidate);
-    let choice = |class: AdapterClass| format!("{:?}", class.conv_variant(Element::Word, shape, pass));
+    let candidates = ConvVariant::available(gpu, element, shape, pass).into_iter().filter(products).map(candidate);
+    let choice = |class: AdapterClass| format!("{:?}", class.conv_variant(element, shape, pass));
     admitted(candidates, choice, AdapterClass::of(gpu))
 }
 
-/// Times every variant of the operations, each from submit to done, the variants taking turns for `rounds` rounds or, once
+/// Times every variant of the operations in a precision, each from submit to done, the variants taking turns for `rounds` rounds or, once
 /// each has had one, until an operation has taken `seconds`.
 ///
 /// # Errors
@@ -203,12 +221,17 @@ fn conv_candidates(gpu: &Gpu, pass: ConvPass, shape: &ConvShape) -> Result<Vec<C
 pub fn bench_variants(
     gpu: &Gpu,
     operations: &[Operation],
+    precision: Precision,
     rounds: u32,
     seconds: f64,
 ) -> Result<VariantReport, GpuError> {
+    if precision == Precision::F16 && !gpu.has_f16() {
+        let (adapter, feature) = (gpu.adapter_name().to_owned(), "f16 in shaders (for --precision f16)");
+        return Err(GpuError::MissingFeature { adapter, feature });
+    }
     let mut reports = Vec::new();
     for operation in operations {
-        let mut candidates = operation.candidates(gpu)?;
+        let mut candidates = operation.candidates(gpu, precision.element())?;
         let started = std::time::Instant::now();
         // The first run of each compiles and warms up, and counts for nothing.
         for candidate in &candidates {
@@ -235,5 +258,5 @@ pub fn bench_variants(
         });
         reports.push(OperationReport { operation: operation.to_string(), variants: variants.collect() });
     }
-    Ok(VariantReport { adapter: gpu.adapter_name().to_owned(), operations: reports })
+    Ok(VariantReport { adapter: gpu.adapter_name().to_owned(), precision, operations: reports })
 }

@@ -15,7 +15,7 @@ use super::{
     output::{run_folder, write_text},
     roofline,
     train::kernel_times,
-    variants::{self, Sides},
+    variants::{self, Sides, Timing},
 };
 
 /// Options of `jostle bench`.
@@ -51,13 +51,15 @@ pub(super) struct Args {
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let gpu = context.gpu()?;
+    let timing =
+        |config: &RunConfig| Timing { precision: config.precision, rounds: args.rounds, seconds: args.seconds };
     match args.matmul {
-        Some(sides) if args.variants => variants::of_product(context, &gpu, sides, args.rounds, args.seconds),
+        Some(sides) if args.variants => variants::of_product(context, &gpu, sides, timing(&config(args)?)),
         Some(sides) => matmul(context, &gpu, sides, args.rounds),
         None if args.variants => {
             let config = config(args)?;
             let model = config.model.parse().map_err(TrainError::from)?;
-            variants::of_model(context, &gpu, (&model, config.batch), args.rounds, args.seconds)
+            variants::of_model(context, &gpu, (&model, config.batch), timing(&config))
         }
         None if args.roofline => roofline(context, &gpu, args),
         None => step(context, &gpu, args),
@@ -139,6 +141,9 @@ fn table(report: &StepReport) -> Table {
         row("first step, ms", format!("{:.0}", report.first_step_ms)),
         row("first step, from the start of the process, ms", format!("{:.0}", report.first_step_after_start_ms)),
     ];
-    let title = format!("{}, batch {}, noise {}, on {}", report.model, report.batch, report.noise, report.adapter);
+    let title = format!(
+        "{}, batch {}, {}, noise {}, on {}",
+        report.model, report.batch, report.precision, report.noise, report.adapter
+    );
     Table::new(&title, &["", "measured"], rows)
 }

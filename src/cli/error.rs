@@ -24,6 +24,10 @@ pub enum Exit {
     Interrupted,
     /// Some claim of an experiment does not hold.
     NotShown,
+    /// A test failed on an adapter, or did not run.
+    Incorrect,
+    /// Some stage that was asked for was not done in full.
+    Incomplete,
 }
 
 impl Exit {
@@ -31,6 +35,8 @@ impl Exit {
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
+            Self::Incorrect => 1,
+            Self::Incomplete => 2,
             Self::Diverged => 4,
             Self::NotShown => 5,
             Self::Interrupted => 130,

@@ -7,6 +7,7 @@ mod error;
 mod eval;
 mod experiment;
 mod figure;
+mod gpu_report;
 mod hessian;
 mod noise;
 mod output;
@@ -62,6 +63,9 @@ enum Command {
     Noise(noise::Args),
     /// Measure a step, the cost of noise, a matrix product, or every kernel against the adapter's ceilings
     Bench(bench::Args),
+    /// Make the report of scripts/gpu.sh
+    #[command(hide = true)]
+    GpuReport(gpu_report::Args),
 }
 
 /// What every subcommand may use.
@@ -100,6 +104,7 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Experiment(args) => experiment::run(&context, &args),
         Command::Noise(args) => noise::run(&context, &args),
         Command::Bench(args) => bench::run(&context, &args),
+        Command::GpuReport(args) => gpu_report::run(&context, &args),
     }
 }
 

@@ -6,6 +6,7 @@ use jostle::{
     graph::{Mode, Schedule},
     nn::Model,
     report::Table,
+    train::Precision,
 };
 
 use super::{CliError, Context, Exit};
@@ -34,15 +35,23 @@ impl std::fmt::Display for Sides {
     }
 }
 
+/// How long variants are timed, and in which precision.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timing {
+    pub(super) precision: Precision,
+    pub(super) rounds: u32,
+    pub(super) seconds: f64,
+}
+
+impl Timing {
+    fn run(self, context: &Context, gpu: &Gpu, operations: &[Operation]) -> Result<Exit, CliError> {
+        print(context, &bench_variants(gpu, operations, self.precision, self.rounds, self.seconds)?)
+    }
+}
+
 /// Every variant of a product in its three layouts.
-pub(super) fn of_product(
-    context: &Context,
-    gpu: &Gpu,
-    sides: Sides,
-    rounds: u32,
-    seconds: f64,
-) -> Result<Exit, CliError> {
-    print(context, &bench_variants(gpu, &Operation::layouts(sides.0)?, rounds, seconds)?)
+pub(super) fn of_product(context: &Context, gpu: &Gpu, sides: Sides, timing: Timing) -> Result<Exit, CliError> {
+    timing.run(context, gpu, &Operation::layouts(sides.0)?)
 }
 
 /// Every variant of every product of a model's training step.
@@ -50,11 +59,10 @@ pub(super) fn of_model(
     context: &Context,
     gpu: &Gpu,
     (model, batch): (&Model, usize),
-    rounds: u32,
-    seconds: f64,
+    timing: Timing,
 ) -> Result<Exit, CliError> {
     let schedule = Schedule::new(&model.graph, batch, Mode::Train)?;
-    print(context, &bench_variants(gpu, &Operation::of(&schedule)?, rounds, seconds)?)
+    timing.run(context, gpu, &Operation::of(&schedule)?)
 }
 
 fn print(context: &Context, report: &VariantReport) -> Result<Exit, CliError> {
@@ -73,7 +81,7 @@ fn print(context: &Context, report: &VariantReport) -> Result<Exit, CliError> {
         })
     });
     let columns = ["operation", "variant", "median ms", "min ms", "GFLOP/s", "of fastest", ""];
-    let title = format!("Variants on {}", report.adapter);
+    let title = format!("Variants in {} on {}", report.precision, report.adapter);
     context.print(report, &Table::new(&title, &columns, rows.collect()).to_text())?;
     Ok(Exit::Done)
 }

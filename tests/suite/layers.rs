@@ -32,6 +32,7 @@ const LAYERS: &[(&str, Option<&[&str]>)] = &[
         Some(&["train", "analysis", "data", "report", "nn", "graph", "optim", "noise", "kernels", "gpu", "input"]),
     ),
     ("fuzzing", None),
+    ("gpu_report", Some(&["bench", "report", "train", "graph", "noise", "durable"])),
     ("cli", None),
 ];
 

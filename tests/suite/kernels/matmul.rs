@@ -7,7 +7,10 @@ use crate::common::{
 };
 use jostle::{
     gpu::{Element, Gpu, GpuError, Grid},
-    kernels::{Activation, Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, all_specs, matmul},
+    kernels::{
+        Activation, Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, all_specs, matmul,
+        matmul_variant,
+    },
 };
 
 /// One; primes; a tile; one past and one short of tiles; long k; an odd one past two tiles; many tiles in a row; k alone;
@@ -180,6 +183,17 @@ fn check_layout(layout: MatmulLayout) {
         for variant in MatmulVariant::available(gpu, element) {
             check(gpu, variant, layout, shape, element, &of);
         }
+    }
+}
+
+/// What the adapter's table takes, at one small shape: a first look at an adapter, in a second.
+#[test]
+fn the_variant_taken_for_a_small_product_matches_f64() {
+    let (gpu, shape, element) = (device(), [17, 31, 13], Element::Word);
+    let [m, n, k] = shape;
+    let variant = matmul_variant(gpu, element, MatmulShape::new(m, n, k).unwrap());
+    for layout in [MatmulLayout::Forward, MatmulLayout::DataGradient, MatmulLayout::WeightGradient] {
+        check(gpu, variant, layout, shape, element, &product(layout, shape, element));
     }
 }
 
