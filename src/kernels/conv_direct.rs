@@ -4,6 +4,7 @@ use crate::gpu::{GpuError, Grid, KernelSpec, Launch};
 
 use super::{
     Constant, Target, WORKGROUP_SIZE,
+    conv::ConvVariant,
     conv_shape::{ConvPass, ConvShape},
     store::BINDINGS,
     tree::Tree,
@@ -29,51 +30,59 @@ pub(super) static CONV_DIRECT: KernelSpec = KernelSpec {
 /// loops over pixels are short.
 const WORKGROUPS: usize = 4096;
 
+/// Pixels that an invocation of [`ConvVariant::DirectSoftware`] sums: few enough for rounding, and for llvmpipe, which leaves out
+/// all past the 65,535th round of a loop.
+const PIXELS_ALONE: usize = 4096;
+
 /// The elements that a workgroup makes, and the invocations of each.
-fn tree(shape: &ConvShape, pass: ConvPass) -> Tree {
+fn tree(variant: ConvVariant, shape: &ConvShape, pass: ConvPass) -> Tree {
     if pass != ConvPass::WeightGradient {
         return Tree { sums: WORKGROUP_SIZE, lanes: 1 };
     }
     let sums = shape.out_channels().next_power_of_two().min(32);
-    Tree { sums, lanes: 256 / sums }
+    Tree { sums, lanes: if variant == ConvVariant::Direct { 256 / sums } else { 1 } }
 }
 
 /// Workgroups of a part.
-fn workgroups(shape: &ConvShape, pass: ConvPass) -> usize {
+fn workgroups(variant: ConvVariant, shape: &ConvShape, pass: ConvPass) -> usize {
     let [input, output] = shape.words();
+    let tree = tree(variant, shape, pass);
     match pass {
-        ConvPass::Forward => tree(shape, pass).workgroups(output),
-        ConvPass::DataGradient => tree(shape, pass).workgroups(input),
+        ConvPass::Forward => tree.workgroups(output),
+        ConvPass::DataGradient => tree.workgroups(input),
         ConvPass::WeightGradient => {
             let outputs = shape.out_channels();
-            tree(shape, pass).workgroups(outputs) * (shape.weight_words() / outputs)
+            tree.workgroups(outputs) * (shape.weight_words() / outputs)
         }
     }
 }
 
-/// Into how many parts the weight gradient's sums over pixels are cut: no more than leave a part as many rounds as their sum
-/// takes.
-pub(super) fn parts(shape: &ConvShape) -> usize {
-    let enough = WORKGROUPS.div_ceil(workgroups(shape, ConvPass::WeightGradient));
+/// Into how many parts the weight gradient's sums over pixels are cut: on a GPU no more than leave a part as many pixels.
+pub(super) fn parts(variant: ConvVariant, shape: &ConvShape) -> usize {
+    if variant == ConvVariant::DirectSoftware {
+        return shape.out_pixels().div_ceil(PIXELS_ALONE);
+    }
+    let enough = WORKGROUPS.div_ceil(workgroups(variant, shape, ConvPass::WeightGradient));
     enough.min(shape.out_pixels().isqrt())
 }
 
 /// What a pass launches, with overrides beside the tree's: workgroups in x and y folded, in z the parts.
 pub(super) fn launch(
     target: &Target,
+    variant: ConvVariant,
     (pass, shape): (ConvPass, &ConvShape),
     constants: &[Constant],
 ) -> Result<Launch, GpuError> {
-    let (tree, taps, groups) = (tree(shape, pass), shape.taps(), shape.groups());
+    let (tree, taps, groups) = (tree(variant, shape, pass), shape.taps(), shape.groups());
     let (parts, chain) = match pass {
         ConvPass::Forward => (1, taps * shape.input()[2] / groups),
         ConvPass::DataGradient => (1, taps * shape.out_channels() / groups),
         ConvPass::WeightGradient => {
-            let parts = parts(shape);
+            let parts = parts(variant, shape);
             (parts, tree.chain(shape.out_pixels().div_ceil(parts), 1))
         }
     };
-    let launch = tree.launch(target, &CONV_DIRECT, constants, workgroups(shape, pass), chain)?;
+    let launch = tree.launch(target, &CONV_DIRECT, constants, workgroups(variant, shape, pass), chain)?;
     let Grid([x, y, _]) = launch.grid;
     Ok(Launch { grid: Grid([x, y, parts as u32]), ..launch })
 }

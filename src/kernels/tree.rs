@@ -16,8 +16,8 @@ const NARROW_COLUMNS: usize = 8;
 
 /// Terms of a row up to which one invocation sums it on an adapter of eight lanes, and up to which a subgroup does. llvmpipe ends
 /// an invocation's loops, without a word, after 65,535 rounds altogether: with three passes over a row a subgroup gets to 174,760.
-const ALONE: usize = 1024;
-const SUBGROUP: usize = 1 << 16;
+const ALONE: usize = 1 << 14;
+const SUBGROUP: usize = 1 << 17;
 
 /// Rows up to which a column is summed at once.
 const UNCUT_ROWS: usize = 1024;
