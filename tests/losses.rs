@@ -111,11 +111,8 @@ fn mean_gradient(of: &Batch, row_loss: &dyn Fn(usize, &[f64]) -> f64, eps: f64) 
 fn nll_gradient(of: &Batch) -> Vec<f64> {
     let rows = of.rows(&wide(&of.logits));
     let of_row = |(row, x): (usize, &Vec<f64>)| {
-        let target = of.label(row);
-        // softmax[c] = exp(-nll(c))
-        (0..x.len())
-            .map(|c| ((-reference::nll(x, c)).exp() - f64::from(u8::from(c == target))) / rows.len() as f64)
-            .collect::<Vec<_>>()
+        let target = reference::one_hot(x.len(), of.label(row));
+        reference::softmax(x).iter().zip(target).map(|(p, t)| (p - t) / rows.len() as f64).collect::<Vec<_>>()
     };
     rows.iter().enumerate().flat_map(of_row).collect()
 }
@@ -249,21 +246,24 @@ fn no_invocation_walks_a_row_alone() {
 #[test]
 fn a_loss_of_nan_is_nan() {
     let gpu = device();
-    let mut of = Batch::new([2, 3], 2, samples(45, 6, 1.0));
-    of.logits[4] = f32::NAN;
-    for class in classes() {
-        let (_, stats) = of.run(|buffers| softmax_nll(gpu, class, buffers, [2, 3]));
-        assert!(stats[0].is_finite() && stats[2].is_nan(), "{class:?} {stats:?}");
-        let (_, stats) = of.run(|buffers| mse(gpu, class, buffers, &MseTargets::OneHot, [2, 3]));
-        assert!(stats[0].is_finite() && stats[2].is_nan(), "{class:?} {stats:?}");
-    }
-    // Nothing of a row that has no largest may look like a loss.
-    for row in [[f32::NEG_INFINITY; 3], [f32::NAN, 0.0, 1.0], [f32::INFINITY, 0.0, 1.0]] {
-        of.logits[3..].copy_from_slice(&row);
-        for class in classes() {
-            let (_, stats) = of.run(|buffers| softmax_nll(gpu, class, buffers, [2, 3]));
-            assert!(stats[0].is_finite() && stats[2].is_nan(), "{row:?} {class:?} {stats:?}");
-        }
+    // a row of one invocation, and one of many
+    for (class, width) in classes().into_iter().flat_map(|class| [(class, 3), (class, 300)]) {
+        let mut of = Batch::new([2, width], 2, samples(45, 2 * width, 1.0));
+        let mut stats = |place: usize, values: &[f32], is_nll: bool| {
+            of.logits[width + place..][..values.len()].copy_from_slice(values);
+            let (_, stats) = if is_nll {
+                of.run(|buffers| softmax_nll(gpu, class, buffers, [2, width]))
+            } else {
+                of.run(|buffers| mse(gpu, class, buffers, &MseTargets::OneHot, [2, width]))
+            };
+            assert!(stats[0].is_finite() && stats[2].is_nan(), "{class:?} {width}, {values:?}: {stats:?}");
+        };
+        stats(1, &[f32::NAN], false);
+        stats(1, &[f32::NAN], true);
+        // Nor may a row without a largest logit look like one with a loss.
+        stats(0, &[f32::NAN, 0.0, 1.0], true);
+        stats(0, &[0.0, f32::INFINITY, 1.0], true);
+        stats(0, &vec![f32::NEG_INFINITY; width], true);
     }
 }
 

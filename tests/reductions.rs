@@ -152,17 +152,28 @@ fn norms_follow_the_weights() {
 fn filter_norms_match_f64() {
     let shapes: [&[usize]; 7] = [&[1, 1], &[7, 3], &[65], &[130, 17], &[1], &[3, 2, 5, 5], &[5, 1021]];
     let values = |tensor: usize, len: usize| awkward(24 + tensor as u64, len, 0.5);
-    classes().into_iter().for_each(|class| check_filter_norms(class, &shapes, values));
+    // one dispatch, a few, and one for each tensor
+    for (binding_bytes, dispatches) in [(u64::from(u32::MAX), 1), (4 * 600, 4), (4, 7)] {
+        for class in classes() {
+            assert_eq!(check_filter_norms(class, &shapes, binding_bytes, values), dispatches);
+        }
+    }
 }
 
 /// As for column sums; what lies in a tensor is summed by the same number of invocations whatever its length.
 #[test]
 fn norms_of_long_filters_are_as_exact_as_their_depth() {
     let [gpu, _] = classes();
-    check_filter_norms(gpu, &[&[(1 << 20) + 1], &[2, 257]], |_, len| vec![0.1; len]);
+    check_filter_norms(gpu, &[&[(1 << 20) + 1], &[2, 257]], u64::from(u32::MAX), |_, len| vec![0.1; len]);
 }
 
-fn check_filter_norms(class: AdapterClass, shapes: &[&[usize]], values: impl Fn(usize, usize) -> Vec<f32>) {
+/// Holds the norms against f64; returns the number of dispatches.
+fn check_filter_norms(
+    class: AdapterClass,
+    shapes: &[&[usize]],
+    binding_bytes: u64,
+    values: impl Fn(usize, usize) -> Vec<f32>,
+) -> usize {
     let gpu = device();
     let layout = ArenaLayout::new(shapes.iter().copied());
     let arena = Arena::new(gpu, layout.clone(), &vec![1.0; shapes.len()]).unwrap();
@@ -172,14 +183,15 @@ fn check_filter_norms(class: AdapterClass, shapes: &[&[usize]], values: impl Fn(
     for (tensor, values) in tensors.iter().enumerate() {
         gpu.write(&arena.tensor(&arena.weights, tensor).unwrap(), values).unwrap();
     }
-    let norms = FilterNorms::new(gpu, class, &arena).unwrap();
+    let norms = FilterNorms::within(gpu, class, &arena, binding_bytes).unwrap();
     gpu.write(&norms.norms.view(), &vec![f32::NAN; norms.norms.len()]).unwrap();
     let mut recorder = gpu.record();
     norms.record(&mut recorder);
     recorder.submit().unwrap();
     let found: Vec<f32> = gpu.read(&norms.norms.view()).unwrap();
     let places: Vec<[u32; 4]> = gpu.read(&norms.by_tensor.view()).unwrap();
-    let [launch] = FilterNorms::launches(class, &layout, u64::from(u32::MAX))[..] else { panic!("one dispatch") };
+    let launches = FilterNorms::launches(class, &layout, binding_bytes);
+    let chain = launches.iter().map(|launch| launch.chain).max().unwrap();
     for (tensor, values) in tensors.iter().enumerate() {
         let filters = if shapes[tensor].len() > 1 { shapes[tensor][0] } else { 1 };
         let len = values.len() / filters;
@@ -187,11 +199,12 @@ fn check_filter_norms(class: AdapterClass, shapes: &[&[usize]], values: impl Fn(
         let norm = |filter: &[f32]| filter.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
         let expected: Vec<f64> = values.chunks_exact(len).map(norm).collect();
         // half of the sum's relative error, one for the square, and WGSL's sqrt is good to 2.5 ulp at the least
-        let bounds: Vec<f64> = expected.iter().map(|e| sum_bound(launch.chain.div_ceil(2) + 1 + 5, *e)).collect();
+        let bounds: Vec<f64> = expected.iter().map(|e| sum_bound(chain.div_ceil(2) + 1 + 5, *e)).collect();
         let first = places[tensor][0] as usize;
         let name = format!("filters of tensor {tensor} {class:?}");
         assert_within(&name, &found[first..first + filters], &expected, &bounds);
     }
+    launches.len()
 }
 
 #[test]

@@ -56,11 +56,21 @@ fn shared_out(class: AdapterClass, spans: &[TensorSpan]) -> (Tree, Launch) {
 }
 
 impl FilterNorms {
+    /// Plans the norms as adapters of a class take them best.
+    ///
     /// # Errors
     /// [`GpuError::TooLarge`] for a tensor past the binding limit, and where the kernel does not compile.
     pub fn new(gpu: &Gpu, class: AdapterClass, arena: &Arena) -> Result<Self, GpuError> {
+        Self::within(gpu, class, arena, gpu.limits().binding_bytes)
+    }
+
+    /// As [`FilterNorms::new`], with dispatches that bind at most so many bytes of weights, or one tensor.
+    ///
+    /// # Errors
+    /// As [`FilterNorms::new`].
+    pub fn within(gpu: &Gpu, class: AdapterClass, arena: &Arena, binding_bytes: u64) -> Result<Self, GpuError> {
         let spans = arena.layout.spans();
-        let runs = runs(spans, (gpu.limits().binding_bytes / WORD_BYTES) as usize);
+        let runs = runs(spans, (binding_bytes / WORD_BYTES) as usize);
         // Each run's norms start at an aligned place, because they are bound as a view of their own.
         let mut by_tensor = Vec::with_capacity(spans.len());
         let mut tables = Vec::with_capacity(runs.len());
@@ -91,7 +101,7 @@ impl FilterNorms {
         Ok(Self { by_tensor: gpu.upload("filters by tensor", &by_tensor)?, norms, dispatches })
     }
 
-    /// The dispatches for tensors laid out so, on adapters of a class that bind `binding_bytes` at once.
+    /// The dispatches of [`FilterNorms::within`] for tensors laid out so.
     #[must_use]
     pub fn launches(class: AdapterClass, layout: &ArenaLayout, binding_bytes: u64) -> Vec<Launch> {
         let spans = layout.spans();
