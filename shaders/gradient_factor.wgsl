@@ -28,13 +28,13 @@ var<immediate> values: Values;
 @group(0) @binding(1) var<storage, read_write> scaling: ScalingState;
 
 @compute @workgroup_size(LANES)
-fn gradient_factor(@builtin(local_invocation_id) local: vec3<u32>) {
+fn gradient_factor(@builtin(local_invocation_index) local: u32) {
     var own = 0.0;
-    for (var p = local.x; p < values.partials; p += LANES) {
+    for (var p = local; p < values.partials; p += LANES) {
         own += partials[p].y;
     }
     let squares = tree_sum(tree_in_row(local), vec4<f32>(own)).x;
-    if local.x != 0u { return; }
+    if local != 0u { return; }
     let scale = scaling.loss_scale;
     let norm = sqrt(squares) / scale;
     if finite(norm) {

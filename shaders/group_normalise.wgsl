@@ -4,7 +4,7 @@
 //   in two passes, so that a large mean cancels nothing; inv_std = 1 / sqrt(variance + eps)
 //
 // Shapes    input, output: [batch, pixels, stride]; inv_std: [batch, groups].
-// Dispatch  ceil(batch * groups / SUMS) workgroups of (LANES, SUMS), folded: LANES invocations a group of a sample, then a tree
+// Dispatch  ceil(batch * groups / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a group of a sample, then a tree
 //           for each pass.
 // Source    Wu & He, "Group normalization", ECCV 2018; Ba, Kiros, Hinton, "Layer normalization", 2016.
 
@@ -16,14 +16,14 @@ var<immediate> values: NormShape;
 @group(0) @binding(1) var<storage, read_write> output: array<Real>;
 @group(0) @binding(2) var<storage, read_write> inv_std: array<f32>;
 
-@compute @workgroup_size(LANES, SUMS)
+@compute @workgroup_size(LANES * SUMS)
 fn group_normalise(
-    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
 ) {
     let lane = tree_in_row(local);
-    let index = index_1d(workgroup, grid, 1u) * SUMS + local.y;
+    let index = index_1d(workgroup, grid, 1u) * SUMS + local / LANES;
     let n = index / values.groups;
     let end = select(0u, values.pixels, n < values.batch);
     let width = norm_group_channels(values);

@@ -4,7 +4,7 @@
 //   output += inv_std' / inv_std P(g) - inv_std (xhat' mean(g xhat) + xhat mean(g xhat'))
 //
 // Shapes    grad, xhat, x_tangent, xhat_tangent, output: [batch, pixels, stride]; inv_std: [batch, groups].
-// Dispatch  ceil(batch * groups / SUMS) workgroups of (LANES, SUMS), folded: LANES invocations a group of a sample, then a tree.
+// Dispatch  ceil(batch * groups / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a group of a sample, then a tree.
 
 override SUMS: u32 = 1u;
 override LANES: u32 = 64u;
@@ -17,14 +17,14 @@ var<immediate> values: NormShape;
 @group(0) @binding(4) var<storage, read_write> inv_std: array<f32>;
 @group(0) @binding(5) var<storage, read_write> output: array<f32>;
 
-@compute @workgroup_size(LANES, SUMS)
+@compute @workgroup_size(LANES * SUMS)
 fn group_normalise_curvature(
-    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
 ) {
     let lane = tree_in_row(local);
-    let index = index_1d(workgroup, grid, 1u) * SUMS + local.y;
+    let index = index_1d(workgroup, grid, 1u) * SUMS + local / LANES;
     let n = index / values.groups;
     let end = select(0u, values.pixels, n < values.batch);
     let width = norm_group_channels(values);

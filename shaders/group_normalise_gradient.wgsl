@@ -3,7 +3,7 @@
 //   output (+)= inv_std (grad - mean(grad) - xhat mean(grad xhat)), means over the group
 //
 // Shapes    grad, xhat (what group_normalise made), output: [batch, pixels, stride]; inv_std: [batch, groups].
-// Dispatch  ceil(batch * groups / SUMS) workgroups of (LANES, SUMS), folded: LANES invocations a group of a sample, then a tree.
+// Dispatch  ceil(batch * groups / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a group of a sample, then a tree.
 
 override SUMS: u32 = 1u;
 override LANES: u32 = 64u;
@@ -15,14 +15,14 @@ var<immediate> values: NormShape;
 @group(0) @binding(2) var<storage, read_write> inv_std: array<f32>;
 @group(0) @binding(3) var<storage, read_write> output: array<Real>;
 
-@compute @workgroup_size(LANES, SUMS)
+@compute @workgroup_size(LANES * SUMS)
 fn group_normalise_gradient(
-    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
 ) {
     let lane = tree_in_row(local);
-    let index = index_1d(workgroup, grid, 1u) * SUMS + local.y;
+    let index = index_1d(workgroup, grid, 1u) * SUMS + local / LANES;
     let n = index / values.groups;
     let end = select(0u, values.pixels, n < values.batch);
     let width = norm_group_channels(values);

@@ -5,7 +5,7 @@
 //   rows >= valid: zero
 //
 // Shapes    logits, tangent, output: [batch, classes].
-// Dispatch  ceil(batch / SUMS) workgroups of (LANES, SUMS), folded: LANES invocations a row, in two passes with a tree each and
+// Dispatch  ceil(batch / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a row, in two passes with a tree each and
 //           one that writes.
 
 override SUMS: u32 = 1u;
@@ -26,14 +26,14 @@ var<immediate> values: Loss;
 @group(0) @binding(1) var<storage, read_write> tangent: array<f32>;
 @group(0) @binding(2) var<storage, read_write> output: array<f32>;
 
-@compute @workgroup_size(LANES, SUMS)
+@compute @workgroup_size(LANES * SUMS)
 fn loss_tangent(
-    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
 ) {
     let lane = tree_in_row(local);
-    let row = index_1d(workgroup, grid, 1u) * SUMS + local.y;
+    let row = index_1d(workgroup, grid, 1u) * SUMS + local / LANES;
     let is_there = row < values.batch;
     let start = select(0u, row, is_there) * values.classes;
     let end = select(0u, values.classes, is_there);

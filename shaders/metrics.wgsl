@@ -18,13 +18,13 @@ var<immediate> values: Slot;
 @group(0) @binding(1) var<storage, read_write> metrics: array<vec2<f32>>;
 
 @compute @workgroup_size(LANES)
-fn metrics_sum(@builtin(local_invocation_id) local: vec3<u32>) {
+fn metrics_sum(@builtin(local_invocation_index) local: u32) {
     var own = vec2<f32>(0.0);
-    for (var row = local.x; row < values.batch; row += LANES) {
+    for (var row = local; row < values.batch; row += LANES) {
         own += row_stats[row];
     }
     let sum = tree_sum(tree_in_row(local), vec4<f32>(own, own)).xy;
-    if local.x == 0u {
+    if local == 0u {
         metrics[values.slot] = sum + select(vec2<f32>(0.0), metrics[values.slot], values.adds == 1u);
     }
 }

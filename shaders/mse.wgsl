@@ -6,7 +6,7 @@
 //
 // Shapes    outputs, grad_outputs: [batch, features]; labels, indices: [samples]; targets: [samples, features], not
 //           read with ONE_HOT (then target[row, c] = [c = label]); row_stats: [batch, 2].
-// Dispatch  ceil(batch / SUMS) workgroups of (LANES, SUMS), folded: LANES invocations a row, then trees.
+// Dispatch  ceil(batch / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a row, then trees.
 // Source    torch.nn.MSELoss with reduction "mean": over batch and features.
 
 // The gradient, but not the loss, is multiplied by the loss scale.
@@ -33,14 +33,14 @@ var<immediate> values: Loss;
 @group(0) @binding(5) var<storage, read_write> row_stats: array<vec2<f32>>;
 @group(0) @binding(6) var<storage, read> scaling: ScalingState;
 
-@compute @workgroup_size(LANES, SUMS)
+@compute @workgroup_size(LANES * SUMS)
 fn mse(
-    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
 ) {
     let lane = tree_in_row(local);
-    let row = index_1d(workgroup, grid, 1u) * SUMS + local.y;
+    let row = index_1d(workgroup, grid, 1u) * SUMS + local / LANES;
     let is_there = row < values.batch;
     let start = select(0u, row, is_there) * values.features;
     let end = select(0u, values.features, is_there);

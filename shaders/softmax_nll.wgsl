@@ -6,7 +6,7 @@
 //   row_stats[row]     = (loss, 1 if the first largest logit is the target's else 0);  rows >= valid: all zero
 //
 // Shapes    logits, grad_logits: [batch, classes]; labels: [samples]; indices: [samples]; row_stats: [batch, 2].
-// Dispatch  ceil(batch / SUMS) workgroups of (LANES, SUMS), folded: LANES invocations a row, four classes a round, in two passes
+// Dispatch  ceil(batch / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a row, four classes a round, in two passes
 //           with a tree each and one that writes the gradient.
 // Source    label smoothing as in torch.nn.CrossEntropyLoss (Szegedy et al., CVPR 2016).
 
@@ -65,14 +65,14 @@ fn store_gradient(row: Row, c: u32) {
     grad_logits[row.start + c] = Real((probability - wanted) * row.scale);
 }
 
-@compute @workgroup_size(LANES, SUMS)
+@compute @workgroup_size(LANES * SUMS)
 fn softmax_nll(
-    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
 ) {
     let lane = tree_in_row(local);
-    let index = index_1d(workgroup, grid, 1u) * SUMS + local.y;
+    let index = index_1d(workgroup, grid, 1u) * SUMS + local / LANES;
     // A workgroup past the end does the last row over, and stores nothing.
     let start = min(index, values.batch - 1u) * values.classes;
     var largest = TreeLargest(f32(logits[start]), 0u);

@@ -213,6 +213,8 @@ fn groups_of_every_size() {
     Case::new([2, 1, 3], 3, false, true).check(false);
     // past a workgroup of groups and of parameters
     Case::new([13, 9, 10], 2, true, true).check(false);
+    // more rounds than llvmpipe gives an invocation
+    Case::new([1, 181 * 191, 4], 1, false, true).check(false);
     // groups past a workgroup's invocations; gradients summed in parts, whose last is short
     Case::new([2, 37 * 31, 6], 1, true, true).check(true);
     Case::new([5, 31 * 29, 33], 3, false, true).check(false);
@@ -228,7 +230,8 @@ fn no_invocation_sums_alone() {
     assert!(shape.group_launch(gpu).chain <= 64);
 }
 
-/// Roundings of equal terms do not average out: one after the other 2^20 of them lose a hundredth of the sum.
+/// Roundings of equal terms do not average out: one after the other 2^20 of them lose a hundredth of the sum; and llvmpipe leaves
+/// out all past the 65,535th round of an invocation's loops.
 #[test]
 fn long_gradients_are_as_exact_as_their_depth() {
     let gpu = device();

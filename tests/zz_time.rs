@@ -76,10 +76,12 @@ fn times() {
         let s = ConvShape::new(b, [side, side, ch], ch, &ConvOptions { groups, ..ConvOptions::square(3).padding(1) })
             .unwrap();
         let [x, y] = s.words().map(|w| guarded(gpu, &samples(1, w, 1.0)));
-        let v = ConvVariant::Direct;
-        let (c, sc) = (poisoned(gpu, s.weight_words()), poisoned(gpu, v.scratch_words(&s, ConvPass::WeightGradient)));
-        let of = ConvOperands { a: &y.view, b: &x.view, aux: None, c: &c.view, pre: None, scratch: Some(&sc.view) };
-        let d = conv(gpu, v, ConvPass::WeightGradient, &s, Epilogue::Plain, false, &of).unwrap();
-        median(&format!("depthwise {b} {side} {ch} {groups}"), || run(gpu, &d));
+        for v in [ConvVariant::Direct, ConvVariant::DirectSoftware] {
+            let (c, sc) =
+                (poisoned(gpu, s.weight_words()), poisoned(gpu, v.scratch_words(&s, ConvPass::WeightGradient)));
+            let of = ConvOperands { a: &y.view, b: &x.view, aux: None, c: &c.view, pre: None, scratch: Some(&sc.view) };
+            let d = conv(gpu, v, ConvPass::WeightGradient, &s, Epilogue::Plain, false, &of).unwrap();
+            median(&format!("depthwise {b} {side} {ch} {groups} {v:?}"), || run(gpu, &d));
+        }
     }
 }

@@ -16,9 +16,9 @@ struct TreeLane {
 var<workgroup> tree_values: array<vec4<f32>, TREE_INVOCATIONS>;
 var<workgroup> tree_indices: array<u32, TREE_INVOCATIONS>;
 
-// In a workgroup of (LANES, rows): neighbours share a sum, because neighbours in memory go into one.
-fn tree_in_row(local: vec3<u32>) -> TreeLane {
-    return TreeLane(local.y * LANES + local.x, local.x, 1u);
+// In a workgroup of LANES after LANES: neighbours share a sum, because neighbours in memory go into one.
+fn tree_in_row(index: u32) -> TreeLane {
+    return TreeLane(index, index % LANES, 1u);
 }
 
 // In a workgroup of (columns, LANES): neighbours are of different sums, because neighbours in memory go into different ones.

@@ -259,11 +259,12 @@ pub fn affine_gradient(
     grad_shift.map_or(Ok(()), |shift| shift.expect_len(kernel, "grad_shift", shape.params()))?;
     let parts = shape.gradient_parts(class);
     let (tree, launch) = shape.gradient_shared_out(class);
+    let unused = gpu.unused(0)?;
     let sums = |scale: &View, shift: Option<&View>, accumulate: bool| {
         let [sums, lanes] = tree.constants();
         let constants = [sums, lanes, flag("SHIFT", shift.is_some()), flag("ACCUMULATE", accumulate)];
         let shape = NormShape { parts: parts as u32, ..*shape };
-        let views = [grad, input, scale, shift.unwrap_or(gpu.unused(0)?)];
+        let views = [grad, input, scale, shift.unwrap_or(&unused)];
         gpu.dispatch(&AFFINE_GRADIENT, &constants, launch.grid(gpu)?, &views, bytemuck::bytes_of(&shape))
     };
     if parts == 1 {
@@ -335,11 +336,11 @@ pub fn group_normalise_gradient(
     let kernel = GROUP_NORMALISE_GRADIENT.entry;
     shape.check(kernel, &[("grad", grad), ("xhat", xhat), ("output", output)], &[])?;
     inv_std.expect_len(kernel, "inv_std", shape.group_count())?;
+    let (tree, launch) = shape.groups_shared_out(kernel, class);
     let [sums, lanes] = tree.constants();
     let constants = [sums, lanes, flag("ACCUMULATE", accumulate)];
-    let (tree, launch) = shape.groups_shared_out(kernel, class);
     let views = [grad, xhat, inv_std, output];
-    gpu.dispatch(&GROUP_NORMALISE_GRADIENT, &constants, grid, &views, bytemuck::bytes_of(shape))
+    gpu.dispatch(&GROUP_NORMALISE_GRADIENT, &constants, launch.grid(gpu)?, &views, bytemuck::bytes_of(shape))
 }
 
 /// Plans the tangent of [`group_normalise_gradient`] at a fixed `grad`, added to `output`.
@@ -360,5 +361,5 @@ pub fn group_normalise_curvature(
     inv_std.expect_len(kernel, "inv_std", shape.group_count())?;
     let (tree, launch) = shape.groups_shared_out(kernel, class);
     let views = [grad, xhat, x_tangent, xhat_tangent, inv_std, output];
-    gpu.dispatch(&GROUP_NORMALISE_CURVATURE, &constants, grid, &views, bytemuck::bytes_of(shape))
+    gpu.dispatch(&GROUP_NORMALISE_CURVATURE, &tree.constants(), launch.grid(gpu)?, &views, bytemuck::bytes_of(shape))
 }

@@ -14,6 +14,11 @@ const WIDE_COLUMNS: usize = 32;
 /// Columns that fill the least of a line that is fetched.
 const NARROW_COLUMNS: usize = 8;
 
+/// Terms of a row up to which one invocation sums it on an adapter of eight lanes, and up to which a subgroup does. llvmpipe ends
+/// an invocation's loops, without a word, after 65,535 rounds altogether: with three passes over a row a subgroup gets to 174,760.
+const ALONE: usize = 1 << 14;
+const SUBGROUP: usize = 1 << 17;
+
 /// Rows up to which a column is summed at once.
 const UNCUT_ROWS: usize = 1024;
 
@@ -46,8 +51,13 @@ impl Tree {
                 let lanes = terms.next_power_of_two().min(INVOCATIONS);
                 Self { sums: (64 / lanes).max(1), lanes }
             }
-            // Rows are few and long: small workgroups spread them over the threads of the driver.
-            AdapterClass::EightLanes => Self { sums: 8, lanes: 1 },
+            // A row of its own for each lane of a subgroup, without barriers; a longer one for a whole subgroup, and one that
+            // would take it more rounds than the driver runs for a workgroup.
+            AdapterClass::EightLanes => match terms {
+                ..=ALONE => Self { sums: 8, lanes: 1 },
+                ..=SUBGROUP => Self { sums: 1, lanes: 8 },
+                _ => Self { sums: 1, lanes: INVOCATIONS },
+            },
         }
     }
 
