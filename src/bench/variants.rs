@@ -207,15 +207,10 @@ fn conv_candidates(gpu: &Gpu, element: Element, pass: ConvPass, shape: &ConvShap
         })
     };
     // An element at a time is for what no product fits; where one does, it only takes long.
-<<<<<<< ours
-    let products = |variant: &ConvVariant| *variant != ConvVariant::Direct || shape.groups() > 1;
+    let products = |variant: &ConvVariant| !variant.is_direct() || shape.groups() > 1;
     let candidates = ConvVariant::available(gpu, element, shape, pass).into_iter().filter(products).map(candidate);
     let choice = |class: AdapterClass| format!("{:?}", class.conv_variant(element, shape, pass));
     admitted(candidates, choice, AdapterClass::of(gpu))
-=======
-    let products = |variant: &ConvVariant| !variant.is_direct() || shape.groups() > 1;
-    ConvVariant::available(gpu, Element::Word, shape, pass).into_iter().filter(products).map(candidate).collect()
->>>>>>> theirs
 }
 
 /// Times every variant of the operations in a precision, each from submit to done, the variants taking turns for `rounds` rounds or, once

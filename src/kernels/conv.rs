@@ -276,7 +276,9 @@ impl ConvVariant {
             Self::Block64 => [BLOCK_THREADS, block_depth(target, 1) as usize],
             Self::Coop(tile) => [tile.threads(), COOP_DEPTH as usize],
             Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => [SOFTWARE_LANES as usize, 4],
-            Self::Tile | Self::Winograd | Self::Direct | Self::DirectSoftware => [TILE_THREADS, self.tile(shape, pass)[1]],
+            Self::Tile | Self::Winograd | Self::Direct | Self::DirectSoftware => {
+                [TILE_THREADS, self.tile(shape, pass)[1]]
+            }
         }
     }
 
