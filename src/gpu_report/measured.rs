@@ -307,7 +307,7 @@ mod tests {
             ms: 0.0,
             share: f64::NAN,
             against: Some(bench::Against {
-                work: crate::graph::Work { flops: 1, bytes: 2 },
+                work: crate::gpu::Work { flops: 1, bytes: 2 },
                 gflops: f64::INFINITY,
                 gigabytes_per_second: f64::INFINITY,
                 intensity: 0.5,

@@ -40,11 +40,8 @@ impl Tree {
             }
             // A row of its own for each lane of a subgroup, without barriers; a longer one for a whole subgroup, and one that
             // would take it more rounds than the driver runs for a workgroup.
-            AdapterClass::EightLanes => match terms {
-                ..=ALONE => Self { sums: 8, lanes: 1 },
-                ..=SUBGROUP => Self { sums: 1, lanes: 8 },
-                _ => Self { sums: 1, lanes: INVOCATIONS },
-            },
+            AdapterClass::EightLanes if terms <= ALONE => Self { sums: 8, lanes: 1 },
+            AdapterClass::EightLanes => Self { sums: 1, lanes: if terms <= SUBGROUP { 8 } else { INVOCATIONS } },
         }
     }
 
