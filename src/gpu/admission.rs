@@ -81,8 +81,8 @@ impl Gpu {
         test: impl FnOnce() -> Result<Result<(), String>, GpuError>,
     ) -> Verdict {
         let started = Instant::now();
-        let name = format!("{} with {constants:?}, {types:?}", spec.entry);
-        let pipeline = sha256(format!("{}\0{name}", self.wgsl(spec, types)).as_bytes());
+        let choices = format!("{constants:?}, {types:?}");
+        let pipeline = sha256(format!("{}\0{}\0{choices}", self.wgsl(spec, types), spec.entry).as_bytes());
         let kept = self.verdicts.file.as_ref().and_then(|file| file.find(&pipeline));
         let verdict = kept.unwrap_or_else(|| {
             let (verdict, lasts) = self.tested(test);
@@ -91,10 +91,11 @@ impl Gpu {
             }
             verdict
         });
+        let entry = spec.entry;
         match &verdict {
-            Ok(()) => log::debug!("admitted in {:.1} ms: {name}", started.elapsed().as_secs_f64() * 1e3),
+            Ok(()) => log::debug!("{entry} admitted in {:.1} ms: {choices}", started.elapsed().as_secs_f64() * 1e3),
             Err(reason) => log::warn!(
-                "{} ({}) is found to compute wrong, an ordinary kernel takes its place: {name}: {reason}",
+                "{entry} is refused on {} ({}), an ordinary kernel takes its place: {reason} ({choices})",
                 self.adapter_name(),
                 self.driver(),
             ),
