@@ -6,9 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sha2::{Digest, Sha256};
-
-use crate::{durable, input};
+use crate::{digest::sha256, durable, input};
 
 use super::CheckpointError;
 
@@ -167,26 +165,10 @@ fn is_plain(name: &str) -> bool {
     !name.starts_with('.') && !name.is_empty() && name.chars().all(allowed)
 }
 
-/// In lower-case hexadecimal digits.
-pub fn sha256(bytes: &[u8]) -> String {
-    digits(&Sha256::digest(bytes))
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub fn digits(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-
-    /// The vector of FIPS 180-2, appendix B.1.
-    #[test]
-    fn sha256_is_the_standards() {
-        assert_eq!(sha256(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-    }
 
     #[test]
     fn names_stay_in_the_folder() {

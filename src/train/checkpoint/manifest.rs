@@ -5,12 +5,13 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     data::Dataset,
+    digest::{digits, sha256},
     kernels::GradientScaling,
     nn::Model,
     train::{Prepared, RunConfig},
 };
 
-use super::folder::{Stored, digits, sha256};
+use super::folder::Stored;
 
 /// The file's name.
 pub const NAME: &str = "checkpoint.json";
