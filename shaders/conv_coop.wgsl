@@ -6,7 +6,7 @@
 //
 // Shapes    as in conv_tile.wgsl.
 // Epilogue  as in matmul_block.wgsl. One group only.
-// Dispatch  [row tiles, column tiles, phases * fold] workgroups of COOP_SUBGROUPS subgroups. A row tile is COOP_TILE_ROWS
+// Dispatch  [row tiles, column tiles, phases * fold] workgroups of COOP_THREADS. A row tile is COOP_TILE_ROWS
 //           pixels of Y, pixels of one phase of dX (conv_phase_*), or outputs; row tiles beyond the adapter's limit fold into
 //           z. A column tile is COOP_TILE_COLUMNS / 4 quads of outputs, of inputs, or of [taps, in_quads].
 //           Weight gradient: z is the part of the pixels that is summed, into dW[z]; split_sum.wgsl adds the parts.
@@ -100,42 +100,43 @@ fn stage(thread: u32, row_0: u32, column_0: u32, depth_0: u32) {
     }
 }
 
-@compute @workgroup_size(COOP_LANES, COOP_SUBGROUPS)
+@compute @workgroup_size(COOP_THREADS)
 fn conv_coop(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(num_subgroups) subgroups: u32,
 ) {
     let rows_of = conv_rows(values, PASS, workgroup, grid);
     let phase = rows_of.phase;
     let row_0 = rows_of.tile * COOP_TILE_ROWS;
     let column_0 = workgroup.y * COLUMN_QUADS;
-    let thread = local.y * COOP_LANES + local.x;
     let depths = conv_gather_depths(workgroup, grid, COOP_DEPTH, phase);
 
     prepare_tile(thread, row_0, column_0);
-    prepare_terms(thread, phase, depths.x);
-    workgroupBarrier();
-    var sums: CoopSums;
-    for (var depth_0 = depths.x; depth_0 < depths.y;) {
-        stage(thread, row_0, column_0, depth_0);
+    for (var first = 0u; first < COOP_SHARES; first += subgroups) {
+        let share = coop_share(first, subgroup);
+        prepare_terms(thread, phase, depths.x);
         workgroupBarrier();
-        coop_multiply(local.y, &sums);
-        depth_0 = conv_gather_reached(depth_0 + COOP_DEPTH, COOP_DEPTH, phase);
-        prepare_terms(thread, phase, depth_0);
-        workgroupBarrier();
-    }
-    for (var fragment = 0u; fragment < COOP_FRAGMENTS; fragment++) {
-        coop_spill(local.y, fragment, &sums);
-        workgroupBarrier();
-        let corner = coop_corner(local.y, fragment);
-        let spilt = local.y * COOP_SIDE * COOP_SIDE;
-        for (var i = local.x; i < COOP_SIDE * COOP_SIDE / 4u; i += COOP_LANES) {
-            let row = row_0 + corner.x + i / (COOP_SIDE / 4u);
-            let at = spilt + 4u * i;
-            let found = vec4<f32>(coop_c[at], coop_c[at + 1u], coop_c[at + 2u], coop_c[at + 3u]);
-            conv_store(row, phase, column_0 + corner.y / 4u + i % (COOP_SIDE / 4u), workgroup.z, found);
+        var sums: CoopSums;
+        for (var depth_0 = depths.x; depth_0 < depths.y;) {
+            stage(thread, row_0, column_0, depth_0);
+            workgroupBarrier();
+            coop_multiply(share, &sums);
+            depth_0 = conv_gather_reached(depth_0 + COOP_DEPTH, COOP_DEPTH, phase);
+            prepare_terms(thread, phase, depth_0);
+            workgroupBarrier();
         }
-        workgroupBarrier();
+        for (var fragment = 0u; fragment < COOP_FRAGMENTS; fragment++) {
+            coop_spill(first, subgroup, fragment, &sums);
+            workgroupBarrier();
+            for (var i = 4u * thread; i < coop_spilt(first, subgroups); i += 4u * COOP_THREADS) {
+                let at = coop_place(first, fragment, i);
+                let found = vec4<f32>(coop_c[i], coop_c[i + 1u], coop_c[i + 2u], coop_c[i + 3u]);
+                conv_store(row_0 + at.x, phase, column_0 + at.y / 4u, workgroup.z, found);
+            }
+            workgroupBarrier();
+        }
     }
 }

@@ -7,7 +7,7 @@
 //           aux: bias [n] (EPILOGUE 1) or what forward saved [m, n] (EPILOGUE 2); pre: [m, n] with STORE_PRE.
 //           Any sizes; edge tiles load zeros and store nothing outside. A and B are bound as whole vec4s.
 // Epilogue  as in matmul_block.wgsl; parts take none.
-// Dispatch  [ceil(n / COOP_TILE_COLUMNS), ceil(m / COOP_TILE_ROWS), parts] workgroups of COOP_SUBGROUPS subgroups.
+// Dispatch  [ceil(n / COOP_TILE_COLUMNS), ceil(m / COOP_TILE_ROWS), parts] workgroups of COOP_THREADS.
 // Every operand is read_write because A, B and C may lie in one arena buffer.
 enable wgpu_cooperative_matrix;
 
@@ -81,33 +81,35 @@ fn store(start: u32, row: u32, column: u32, sum: f32) {
     if row < values.m && column < values.n { epilogue_store(start + row * values.n + column, column, sum); }
 }
 
-@compute @workgroup_size(COOP_LANES, COOP_SUBGROUPS)
+@compute @workgroup_size(COOP_THREADS)
 fn matmul_coop(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(num_subgroups) subgroups: u32,
 ) {
     let row_0 = workgroup.y * COOP_TILE_ROWS;
     let column_0 = workgroup.x * COOP_TILE_COLUMNS;
-    let thread = local.y * COOP_LANES + local.x;
     let part = part_of_sum(workgroup.z, grid.z, values.k, COOP_DEPTH);
-    var sums: CoopSums;
-    for (var depth_0 = part.x; depth_0 < part.y; depth_0 += COOP_DEPTH) {
-        stage(thread, row_0, column_0, depth_0);
-        workgroupBarrier();
-        coop_multiply(local.y, &sums);
-        workgroupBarrier();
-    }
     let start = workgroup.z * values.m * values.n;
-    for (var fragment = 0u; fragment < COOP_FRAGMENTS; fragment++) {
-        coop_spill(local.y, fragment, &sums);
-        workgroupBarrier();
-        let corner = coop_corner(local.y, fragment);
-        let spilt = local.y * COOP_SIDE * COOP_SIDE;
-        for (var i = local.x; i < COOP_SIDE * COOP_SIDE; i += COOP_LANES) {
-            let row = row_0 + corner.x + i / COOP_SIDE;
-            store(start, row, column_0 + corner.y + i % COOP_SIDE, coop_c[spilt + i]);
+    for (var first = 0u; first < COOP_SHARES; first += subgroups) {
+        let share = coop_share(first, subgroup);
+        var sums: CoopSums;
+        for (var depth_0 = part.x; depth_0 < part.y; depth_0 += COOP_DEPTH) {
+            stage(thread, row_0, column_0, depth_0);
+            workgroupBarrier();
+            coop_multiply(share, &sums);
+            workgroupBarrier();
         }
-        workgroupBarrier();
+        for (var fragment = 0u; fragment < COOP_FRAGMENTS; fragment++) {
+            coop_spill(first, subgroup, fragment, &sums);
+            workgroupBarrier();
+            for (var i = thread; i < coop_spilt(first, subgroups); i += COOP_THREADS) {
+                let at = coop_place(first, fragment, i);
+                store(start, row_0 + at.x, column_0 + at.y, coop_c[i]);
+            }
+            workgroupBarrier();
+        }
     }
 }

@@ -6,11 +6,12 @@ mod common;
 
 use common::{bits, checked_device, device, guarded_as, poisoned, run, samples};
 use jostle::{
-    gpu::{AdapterChoice, AdapterSummary, CooperativeMatrix, Element, Family, Gpu, GpuError, Scalar},
+    gpu::{AdapterChoice, AdapterSummary, CooperativeMatrix, Dispatch, Element, Family, Faults, Gpu, GpuError, Scalar},
     kernels::{
-        AdapterClass, ConvOptions, ConvPass, ConvShape, ConvVariant, CoopTile, Epilogue, MatmulLayout, MatmulOperands,
-        MatmulShape, MatmulVariant, conv_variant, matmul, matmul_variant,
+        AdapterClass, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, CoopTile, Epilogue, MatmulLayout,
+        MatmulOperands, MatmulShape, MatmulVariant, conv, conv_variant, matmul, matmul_variant, with_variants,
     },
+    train::{Control, Precision, Prepared, RunConfig, Trainer, run as train},
 };
 
 const LAYOUTS: [MatmulLayout; 3] = [MatmulLayout::Forward, MatmulLayout::DataGradient, MatmulLayout::WeightGradient];
@@ -22,6 +23,7 @@ const SPLIT: [usize; 3] = [70, 36, 1100];
 
 /// Operands, as stored, with every tile that this adapter has for them; says so where it has none.
 fn tiles(gpu: &Gpu, test: &str) -> Vec<(Element, CoopTile)> {
+    let _ = env_logger::try_init(); // RUST_LOG=jostle=debug shows every verdict
     let of = |element| CoopTile::available(gpu, element).into_iter().map(move |tile| (element, tile));
     let all: Vec<_> = [Element::Word, Element::Half].into_iter().flat_map(of).collect();
     if all.is_empty() {
@@ -51,11 +53,9 @@ fn computed(
 }
 
 /// Whole numbers of which no sum rounds, whatever the order and however the hardware rounds: none may be off.
-#[test]
-fn sums_of_whole_numbers_are_exact() {
-    let gpu = device();
-    for of in tiles(gpu, "exact sums") {
-        for [m, n, k] in [[1, 1, 1], [40, 24, 33], [129, 200, 70], [260, 136, 128], SPLIT] {
+fn assert_exact(gpu: &Gpu, test: &str, shapes: &[[usize; 3]]) {
+    for of in tiles(gpu, test) {
+        for [m, n, k] in shapes.iter().copied() {
             let whole = |seed, count| -> Vec<f32> { samples(seed, count, 9.0).into_iter().map(f32::trunc).collect() };
             let (a, b) = (whole(1, m * k), whole(2, k * n));
             for layout in LAYOUTS {
@@ -74,6 +74,116 @@ fn sums_of_whole_numbers_are_exact() {
             }
         }
     }
+}
+
+#[test]
+fn sums_of_whole_numbers_are_exact() {
+    let shapes = [[1, 1, 1], [40, 24, 33], [129, 200, 70], [260, 136, 128], SPLIT];
+    assert_exact(device(), "exact sums", &shapes);
+}
+
+/// A device with these faults.
+fn faulty(faults: Faults) -> Gpu {
+    Gpu::new(&AdapterChoice::from_environment()).unwrap().with_faults(faults)
+}
+
+/// Workgroups made for subgroups half as large and twice as large as they are: fewer subgroups than shares of a tile, and more.
+#[test]
+fn sums_are_exact_whatever_the_size_of_subgroups() {
+    let Some(lanes) = device().fixed_subgroup_size() else {
+        eprintln!("other sizes: skipped, {} has several of its own", device().adapter_name());
+        return;
+    };
+    for expected in [lanes / 2, 2 * lanes, 4 * lanes] {
+        let gpu = faulty(Faults { subgroup_sizes: Some([expected; 2]), ..Faults::default() });
+        assert_exact(&gpu, "other sizes", &[[40, 24, 33], [129, 200, 70], SPLIT]);
+        // Binding asks for a trial of the convolution, which has several tiles of its own.
+        for (element, tile) in tiles(&gpu, "other sizes") {
+            for pass in PASSES {
+                coop_conv(&gpu, element, tile, pass).unwrap();
+            }
+        }
+    }
+}
+
+/// A small convolution bound with cooperative matrices.
+fn coop_conv(gpu: &Gpu, element: Element, tile: CoopTile, pass: ConvPass) -> Result<Vec<Dispatch>, GpuError> {
+    let shape = ConvShape::new(1, [5, 5, 4], 4, &ConvOptions::square(3).padding(1)).unwrap();
+    let of = |count| guarded_as(gpu, &vec![0.0; count], element);
+    let (image, weight) = (of(100), of(shape.packed_words()));
+    let (a, b, c) = match pass {
+        ConvPass::Forward | ConvPass::DataGradient => (&image, &weight, of(100)),
+        ConvPass::WeightGradient => (&image, &image, of(shape.weight_words())),
+    };
+    let operands = ConvOperands { a: &a.view, b: &b.view, aux: None, c: &c.view, pre: None, scratch: None };
+    conv(gpu, ConvVariant::Coop(tile), pass, &shape, Epilogue::Plain, false, &operands)
+}
+
+/// The sums twice over, as a driver was known to make them; of other kernels nothing.
+fn twice(wgsl: &str) -> String {
+    let call = "coop_multiply(share, &sums);";
+    assert_eq!(wgsl.contains("enable wgpu_cooperative_matrix;"), wgsl.contains(call));
+    wgsl.replace(call, &format!("{call} {call}"))
+}
+
+#[test]
+fn wrong_sums_are_refused() {
+    let gpu = faulty(Faults { misread: Some(twice), ..Faults::default() });
+    let refused = |found: Result<Vec<Dispatch>, GpuError>| {
+        let Err(error @ GpuError::Refused { .. }) = found else { panic!("not refused: {found:?}") };
+        let message = error.to_string();
+        assert!(message.contains(gpu.adapter_name()) && message.contains("are wrong, the first at"), "{message}");
+    };
+    for (element, tile) in tiles(&gpu, "wrong sums") {
+        let (of, c) = (guarded_as(&gpu, &[1.0; 64], element), poisoned(&gpu, 64));
+        let operands = MatmulOperands { a: &of.view, b: &of.view, aux: None, c: &c.view, pre: None, scratch: None };
+        let shape = MatmulShape::new(8, 8, 8).unwrap();
+        for layout in LAYOUTS {
+            let variant = MatmulVariant::Coop(tile);
+            refused(matmul(&gpu, variant, layout, shape, Epilogue::Plain, false, &operands));
+        }
+        for pass in PASSES {
+            refused(coop_conv(&gpu, element, tile, pass));
+        }
+    }
+}
+
+/// The kernel that a product takes, and the test's loss after a short run, on a device with these faults.
+fn trained(faults: Faults, precision: Precision) -> (String, f64) {
+    let gpu = faulty(faults);
+    let element = if precision == Precision::F16 { Element::Half } else { Element::Word };
+    let (of, c) = (guarded_as(&gpu, &[1.0; 64], element), poisoned(&gpu, 64));
+    let product = with_variants(&gpu, |class| {
+        let operands = MatmulOperands { a: &of.view, b: &of.view, aux: None, c: &c.view, pre: None, scratch: None };
+        let shape = MatmulShape::new(8, 8, 8).unwrap();
+        let variant = class.matmul_variant(element, shape);
+        matmul(&gpu, variant, MatmulLayout::Forward, shape, Epilogue::Plain, false, &operands)
+    });
+    let config = RunConfig { model: "mlp:64-64-10".to_owned(), steps: Some(30), precision, ..RunConfig::default() };
+    let prepared = Prepared::load(&config).unwrap();
+    let mut trainer = Trainer::new(&gpu, &config, &prepared).unwrap();
+    let result = train(&mut trainer, &config, None, &mut |_| Ok(Control::Continue)).unwrap();
+    (product.unwrap()[0].kernel_name().to_owned(), result.epochs.last().unwrap().test_loss)
+}
+
+/// On a device that passes for a GPU: with matrices that compute wrong, or that it claims and has no compiler for, it trains to
+/// the very bits that it does without any.
+#[test]
+fn training_takes_ordinary_kernels_where_matrices_are_refused() {
+    let of = |matrices, misread| Faults { family: Some(Family::Gpu), matrices, misread, ..Faults::default() };
+    let listed = device().cooperative_matrices();
+    let precision = if listed.iter().any(|of| of.operands == Scalar::F16) { Precision::F16 } else { Precision::F32 };
+    let ordinary = trained(of(Some(Vec::new()), None), precision);
+    assert_eq!(ordinary.0, "matmul_block");
+    if listed.is_empty() {
+        let claimed = vec![CooperativeMatrix::square(8, Scalar::F32)];
+        assert_eq!(trained(of(Some(claimed), None), precision), ordinary);
+        return;
+    }
+    assert_eq!(trained(of(None, Some(twice)), precision), ordinary);
+    let (kernel, loss) = trained(of(None, None), precision);
+    assert_eq!(kernel, "matmul_coop");
+    assert!((loss - ordinary.1).abs() < 0.05 * ordinary.1, "{loss}, without matrices {}", ordinary.1);
 }
 
 #[test]
@@ -126,8 +236,8 @@ fn only_listed_matrices_are_used_and_only_on_gpus() {
     }
 }
 
-/// A GPU that lists what NVIDIA's driver does.
-fn tensor_cores() -> AdapterClass {
+/// A GPU with subgroups of these sizes that lists such matrices.
+fn listing(subgroup_sizes: [u32; 2], matrix: CooperativeMatrix) -> AdapterClass {
     AdapterClass::of_adapter(&AdapterSummary {
         index: 0,
         name: "a GPU".to_owned(),
@@ -139,17 +249,30 @@ fn tensor_cores() -> AdapterClass {
         max_workgroups: 65535,
         workgroup_bytes: 48 << 10,
         workgroup_invocations: 1024,
-        subgroup_sizes: [32, 32],
+        subgroup_sizes,
         features: vec!["subgroups", "f16", "cooperative-matrix"],
         cooperative_matrices: Vec::new(),
-        usable_matrices: vec![CooperativeMatrix::square(16, Scalar::F16)],
+        usable_matrices: vec![matrix],
     })
+}
+
+/// What Apple's GPUs list, whose subgroups Metal does not tell, and RDNA's, whose driver chooses.
+#[test]
+fn matrices_are_taken_where_the_driver_chooses_the_size_of_subgroups() {
+    let shape = MatmulShape::new(1024, 1024, 1024).unwrap();
+    for (sizes, side) in [([4, 64], 8), ([32, 64], 16), ([32, 32], 16), ([8, 8], 8)] {
+        let class = listing(sizes, CooperativeMatrix::square(side, Scalar::F16));
+        let variant = class.matmul_variant(Element::Half, shape);
+        assert!(matches!(variant, MatmulVariant::Coop(_)), "{sizes:?}: {variant:?}");
+        let ordinary = class.without_matrices().matmul_variant(Element::Half, shape);
+        assert_eq!(ordinary, class.matmul_variant(Element::Word, shape));
+    }
 }
 
 /// A layer of ResNet-18 at batch 128: its weight gradient has few tiles and long sums, which are taken in parts.
 #[test]
 fn tensor_cores_take_every_pass_and_split_the_weight_gradients() {
-    let class = tensor_cores();
+    let class = listing([32; 2], CooperativeMatrix::square(16, Scalar::F16)); // as NVIDIA's driver lists
     for (side, channels) in [(32, 64), (16, 128), (8, 256), (4, 512)] {
         let shape = ConvShape::new(128, [side, side, channels], channels, &ConvOptions::square(3).padding(1)).unwrap();
         for pass in PASSES {

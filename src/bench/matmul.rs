@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     gpu::{Element, Gpu, GpuError},
-    kernels::{Epilogue, MatmulLayout, MatmulOperands, MatmulShape, matmul, matmul_variant},
+    kernels::{Epilogue, MatmulLayout, MatmulOperands, MatmulShape, matmul, with_variants},
 };
 
 use super::{quantile, sorted, timed};
@@ -55,15 +55,18 @@ pub fn bench_matmul(gpu: &Gpu, of: &MatmulBench) -> Result<MatmulReport, GpuErro
     let shape = MatmulShape::new(m, n, k)?;
     let fill = |count: usize| -> Vec<f32> { (0..count).map(|i| (i % 17) as f32 / 17.0 - 0.5).collect() };
     let (a, b, c) = (gpu.upload("a", &fill(m * k))?, gpu.upload("b", &fill(k * n))?, gpu.buffer("c", m * n)?);
-    let variant = matmul_variant(gpu, Element::Word, shape);
-    let scratch = gpu.buffer("scratch", variant.scratch_words(shape))?.part(0, variant.scratch_words(shape))?;
     let (a, b, c) = (a.view(), b.view(), c.view());
-    let operands = MatmulOperands { a: &a, b: &b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
     let layouts = [MatmulLayout::Forward, MatmulLayout::DataGradient, MatmulLayout::WeightGradient];
     let mut dispatches = Vec::new();
     for layout in layouts {
-        let product = matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &operands)?;
-        dispatches.push((layout, product, Vec::new()));
+        let (variant, product) = with_variants(gpu, |class| {
+            let variant = class.matmul_variant(Element::Word, shape);
+            let scratch = gpu.buffer("scratch", variant.scratch_words(shape))?.part(0, variant.scratch_words(shape))?;
+            let operands = MatmulOperands { a: &a, b: &b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
+            let product = matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &operands)?;
+            Ok((variant, product))
+        })?;
+        dispatches.push(((layout, variant), product, Vec::new()));
     }
     for round in 0..=of.rounds {
         for (_, product, times) in &mut dispatches {
@@ -75,7 +78,7 @@ pub fn bench_matmul(gpu: &Gpu, of: &MatmulBench) -> Result<MatmulReport, GpuErro
     }
     let layouts: Vec<_> = dispatches
         .into_iter()
-        .map(|(layout, _, times)| {
+        .map(|((layout, variant), _, times)| {
             let times = sorted(times);
             let median_ms = quantile(&times, 0.5);
             LayoutReport {

@@ -7,8 +7,8 @@ use crate::{
     gpu::{Dispatch, Element, Gpu, GpuError, View},
     graph::{Call, Schedule},
     kernels::{
-        ConvOperands, ConvPass, ConvShape, ConvVariant, Epilogue, MatmulLayout, MatmulOperands, MatmulShape,
-        MatmulVariant, conv, conv_variant, matmul, matmul_variant,
+        AdapterClass, ConvOperands, ConvPass, ConvShape, ConvVariant, Epilogue, MatmulLayout, MatmulOperands,
+        MatmulShape, MatmulVariant, conv, matmul,
     },
 };
 
@@ -127,6 +127,23 @@ fn filled(gpu: &Gpu, words: usize) -> Result<View, GpuError> {
     gpu.upload("operand", &values)?.part(0, words)
 }
 
+/// Those that the device computes right, with the one marked that a step would take.
+fn admitted(
+    candidates: impl Iterator<Item = Result<Candidate, GpuError>>,
+    choice: impl Fn(AdapterClass) -> String,
+    class: AdapterClass,
+) -> Result<Vec<Candidate>, GpuError> {
+    let right = candidates.filter(|candidate| !matches!(candidate, Err(GpuError::Refused { .. })));
+    let mut right = right.collect::<Result<Vec<_>, _>>()?;
+    for choice in [class, class.without_matrices()].map(choice) {
+        if let Some(candidate) = right.iter_mut().find(|candidate| candidate.variant == choice) {
+            candidate.chosen = true;
+            break;
+        }
+    }
+    Ok(right)
+}
+
 fn matmul_candidates(gpu: &Gpu, layout: MatmulLayout, shape: MatmulShape) -> Result<Vec<Candidate>, GpuError> {
     let [m, n, k] = [shape.m, shape.n, shape.k].map(|side| side as usize);
     let (a, b, c) = (filled(gpu, m * k)?, filled(gpu, k * n)?, filled(gpu, m * n)?);
@@ -136,12 +153,14 @@ fn matmul_candidates(gpu: &Gpu, layout: MatmulLayout, shape: MatmulShape) -> Res
         let of = MatmulOperands { a: &a, b: &b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
         Ok(Candidate {
             variant: format!("{variant:?}"),
-            chosen: variant == matmul_variant(gpu, Element::Word, shape),
+            chosen: false,
             dispatches: matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &of)?,
             times: Vec::new(),
         })
     };
-    MatmulVariant::available(gpu, Element::Word).into_iter().map(candidate).collect()
+    let candidates = MatmulVariant::available(gpu, Element::Word).into_iter().map(candidate);
+    let choice = |class: AdapterClass| format!("{:?}", class.matmul_variant(Element::Word, shape));
+    admitted(candidates, choice, AdapterClass::of(gpu))
 }
 
 fn conv_candidates(gpu: &Gpu, pass: ConvPass, shape: &ConvShape) -> Result<Vec<Candidate>, GpuError> {
@@ -163,14 +182,17 @@ fn conv_candidates(gpu: &Gpu, pass: ConvPass, shape: &ConvShape) -> Result<Vec<C
         let of = ConvOperands { a: &a, b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
         Ok(Candidate {
             variant: format!("{variant:?}"),
-            chosen: variant == conv_variant(gpu, Element::Word, shape, pass),
+            chosen: false,
             dispatches: conv(gpu, variant, pass, shape, Epilogue::Plain, false, &of)?,
             times: Vec::new(),
         })
     };
     // An element at a time is for what no product fits; where one does, it only takes long.
     let products = |variant: &ConvVariant| *variant != ConvVariant::Direct || shape.groups() > 1;
-    ConvVariant::available(gpu, Element::Word, shape, pass).into_iter().filter(products).map(candidate).collect()
+    let candidates =
+        ConvVariant::available(gpu, Element::Word, shape, pass).into_iter().filter(products).map(candidate);
+    let choice = |class: AdapterClass| format!("{:?}", class.conv_variant(Element::Word, shape, pass));
+    admitted(candidates, choice, AdapterClass::of(gpu))
 }
 
 /// Times every variant of the operations, each from submit to done, the variants taking turns for `rounds` rounds or, once

@@ -87,14 +87,13 @@ impl CooperativeMatrix {
 
     /// Of those that there are kernels for, the ones that a device of this adapter computes, in order of preference.
     ///
-    /// None where the size of a subgroup is not certain, since a kernel's workgroups consist of whole subgroups, or where
-    /// tiles do not fit into workgroup memory.
+    /// None where there are no subgroups, or where tiles do not fit into workgroup memory. That a matrix is listed does not
+    /// yet mean that it is computed right: see [`Gpu::admit`](super::Gpu::admit).
     pub(super) fn usable(adapter: &wgpu::Adapter) -> Vec<Self> {
-        let (features, info) = (adapter.features(), adapter.get_info());
+        let features = adapter.features();
         let has = |feature| features.contains(feature);
-        let certain = has(Features::SUBGROUP) && info.subgroup_min_size == info.subgroup_max_size;
         let room = adapter.limits().max_compute_workgroup_storage_size >= Self::WORKGROUP_BYTES;
-        if !certain || !room || !has(Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+        if !has(Features::SUBGROUP) || !room || !has(Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
             return Vec::new();
         }
         let listed = Self::listed(adapter);

@@ -12,8 +12,8 @@ use std::{
 use wgpu::Features;
 
 use super::{
-    AdapterChoice, Buffer, CooperativeMatrix, Dispatch, Element, ElementTypes, GpuError, Grid, Kernel, KernelSpec,
-    View, WORD_BYTES, adapter, cooperative, pipeline_cache::PipelineCache,
+    AdapterChoice, Buffer, CooperativeMatrix, Dispatch, Element, ElementTypes, Faults, GpuError, Grid, Kernel,
+    KernelSpec, View, WORD_BYTES, adapter, admission::Verdicts, cooperative, failure, pipeline_cache::PipelineCache,
 };
 
 /// Which variants of a kernel suit the adapter.
@@ -36,11 +36,17 @@ pub struct Limits {
     pub workgroups: u32,
 }
 
-/// Submissions under way at most.
-const MAX_IN_FLIGHT: usize = 8;
-
 /// The spec by its address: two specs may share an entry point.
-type KernelKey = (usize, ElementTypes, Vec<(&'static str, u64)>);
+pub(super) type KernelKey = (usize, ElementTypes, Vec<(&'static str, u64)>);
+
+pub(super) fn kernel_key(
+    spec: &'static KernelSpec,
+    types: ElementTypes,
+    constants: &[(&'static str, f64)],
+) -> KernelKey {
+    let constants = constants.iter().map(|(name, value)| (*name, value.to_bits())).collect();
+    (std::ptr::from_ref(spec).addr(), types, constants)
+}
 
 /// An open device with its queue and every kernel compiled on it so far.
 pub struct Gpu {
@@ -50,16 +56,18 @@ pub struct Gpu {
     pub(super) limits: Limits,
     info: wgpu::AdapterInfo,
     features: Features,
-    cooperative: Vec<CooperativeMatrix>,
+    pub(super) cooperative: Vec<CooperativeMatrix>,
+    pub(super) faults: Faults,
+    pub(super) verdicts: Verdicts,
     /// Each behind a lock of its own, so that different kernels compile side by side and none twice.
     kernels: Mutex<HashMap<KernelKey, Arc<Mutex<Option<Kernel>>>>>,
     pub(super) pipeline_cache: Option<PipelineCache>,
-    failure: Arc<Mutex<Option<GpuError>>>,
+    pub(super) failure: Arc<Mutex<Option<GpuError>>>,
     /// Why the device was lost, once it was.
-    loss: Arc<Mutex<Option<String>>>,
+    pub(super) loss: Arc<Mutex<Option<String>>>,
     allocated: AtomicU64,
     unused: OnceLock<Buffer>,
-    in_flight: Mutex<VecDeque<wgpu::SubmissionIndex>>,
+    pub(super) in_flight: Mutex<VecDeque<wgpu::SubmissionIndex>>,
 }
 
 impl std::fmt::Debug for Gpu {
@@ -120,13 +128,14 @@ impl Gpu {
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|error| GpuError::RequestDevice { adapter: info.name.clone(), reason: error.to_string() })?;
         let (failure, loss) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
-        watch(&device, &failure, &loss);
+        failure::watch(&device, &failure, &loss);
         let granted = device.limits();
         let limits = Limits {
             buffer_bytes: granted.max_buffer_size,
             binding_bytes: granted.max_storage_buffer_binding_size,
             workgroups: granted.max_compute_workgroups_per_dimension,
         };
+        let verdicts = Verdicts::new(&info, runtime_checks, cache);
         let cache = cache.filter(|_| features.contains(Features::PIPELINE_CACHE));
         let pipeline_cache = cache.and_then(|folder| PipelineCache::open(&device, &info, folder));
         Ok(Self {
@@ -137,6 +146,8 @@ impl Gpu {
             info,
             features,
             cooperative,
+            faults: Faults::default(),
+            verdicts,
             kernels: Mutex::default(),
             pipeline_cache,
             failure,
@@ -162,13 +173,22 @@ impl Gpu {
     /// Software or GPU.
     #[must_use]
     pub fn family(&self) -> Family {
-        if self.info.device_type == wgpu::DeviceType::Cpu { Family::Software } else { Family::Gpu }
+        let found = if self.info.device_type == wgpu::DeviceType::Cpu { Family::Software } else { Family::Gpu };
+        self.faults.family.unwrap_or(found)
+    }
+
+    /// Invocations of the smallest and of the largest subgroup; 1 without the feature.
+    #[must_use]
+    pub fn subgroup_sizes(&self) -> [u32; 2] {
+        let has_subgroups = self.features.contains(Features::SUBGROUP);
+        let found = if has_subgroups { [self.info.subgroup_min_size, self.info.subgroup_max_size] } else { [1, 1] };
+        self.faults.subgroup_sizes.unwrap_or(found)
     }
 
     /// The subgroup size where it is certain: the feature is there and smallest and largest agree.
     #[must_use]
     pub fn fixed_subgroup_size(&self) -> Option<u32> {
-        let (min, max) = (self.info.subgroup_min_size, self.info.subgroup_max_size);
+        let [min, max] = self.subgroup_sizes();
         (self.features.contains(Features::SUBGROUP) && min == max).then_some(min)
     }
 
@@ -184,7 +204,14 @@ impl Gpu {
         self.features.contains(Features::SHADER_F16)
     }
 
-    /// The cooperative-matrix products that there are kernels for and that this device computes.
+    /// The WGSL of a kernel for tensors of these types.
+    pub(super) fn wgsl(&self, spec: &KernelSpec, types: ElementTypes) -> String {
+        let text = types.source(spec);
+        self.faults.misread.map_or_else(|| text.clone(), |misread| misread(&text))
+    }
+
+    /// The cooperative-matrix products that there are kernels for and that this device lists; each of these kernels has yet
+    /// to pass a test, [`Gpu::admit`].
     #[must_use]
     pub fn cooperative_matrices(&self) -> &[CooperativeMatrix] {
         &self.cooperative
@@ -225,9 +252,7 @@ impl Gpu {
         types: ElementTypes,
         constants: &[(&'static str, f64)],
     ) -> Result<Kernel, GpuError> {
-        let constants_key = constants.iter().map(|(name, value)| (*name, value.to_bits())).collect();
-        let key = (std::ptr::from_ref(spec).addr(), types, constants_key);
-        let slot = Arc::clone(lock(&self.kernels).entry(key).or_default());
+        let slot = Arc::clone(lock(&self.kernels).entry(kernel_key(spec, types, constants)).or_default());
         let mut slot = lock(&slot);
         if let Some(kernel) = &*slot {
             return Ok(kernel.clone());
@@ -327,75 +352,6 @@ impl Gpu {
         self.queue.write_buffer(&view.buffer.raw, view.offset_bytes(), bytes);
         Ok(())
     }
-
-    /// Runs `work` within error scopes, so that a refusal becomes a value.
-    pub(super) fn scoped<T>(&self, work: impl FnOnce() -> T) -> (T, Option<wgpu::Error>) {
-        let filters = [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal];
-        let mut scopes: Vec<_> = filters.map(|filter| self.device.push_error_scope(filter)).into();
-        let value = work();
-        let mut first = None;
-        while let Some(scope) = scopes.pop() {
-            first = pollster::block_on(scope.pop()).or(first);
-        }
-        (value, first)
-    }
-
-    /// The first failure that wgpu reported outside of a scope; of a lost device every time.
-    ///
-    /// # Errors
-    /// That failure.
-    pub fn check(&self) -> Result<(), GpuError> {
-        let lost = self.known_loss();
-        let failure = lock(&self.failure).take();
-        lost.or(failure).map_or(Ok(()), Err)
-    }
-
-    /// The loss of the device, if it is lost: whatever else was reported since follows from it. Waits for what is under way.
-    #[must_use]
-    pub fn lost(&self) -> Option<GpuError> {
-        // Only a poll tells of a loss; what it says itself of a lost device is no more than that.
-        let _ = self.device.poll(wgpu::PollType::Wait { submission_index: None, timeout: None });
-        self.known_loss()
-    }
-
-    fn known_loss(&self) -> Option<GpuError> {
-        lock(&self.loss).clone().map(|reason| GpuError::DeviceLost { reason })
-    }
-
-    /// wgpu's device: for tests of what follows when it is destroyed.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn raw_device(&self) -> &wgpu::Device {
-        &self.device
-    }
-
-    /// Waits until everything submitted is done.
-    ///
-    /// # Errors
-    /// [`GpuError::DeviceLost`] if the device is gone.
-    pub fn wait(&self) -> Result<(), GpuError> {
-        self.wait_for(None)
-    }
-
-    /// Notes a submission and waits for the oldest where too many are under way: the host runs ahead of the device far
-    /// enough to keep it busy, and no further, so that staging memory and a Ctrl-C's delay stay bounded.
-    pub(super) fn bound_in_flight(&self, submission: wgpu::SubmissionIndex) -> Result<(), GpuError> {
-        let oldest = {
-            let mut in_flight = lock(&self.in_flight);
-            in_flight.push_back(submission);
-            if in_flight.len() > MAX_IN_FLIGHT { in_flight.pop_front() } else { None }
-        };
-        match oldest {
-            Some(index) => self.wait_for(Some(index)),
-            None => self.check(),
-        }
-    }
-
-    pub(super) fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<(), GpuError> {
-        let polled = self.device.poll(wgpu::PollType::Wait { submission_index, timeout: None });
-        self.check()?;
-        polled.map(|_| ()).map_err(|error| GpuError::DeviceLost { reason: error.to_string() })
-    }
 }
 
 impl Drop for Gpu {
@@ -409,21 +365,4 @@ impl Drop for Gpu {
 /// A poisoned lock only means that another thread panicked between two whole updates: the value is sound.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Keeps the first uncaptured error and a device loss where [`Gpu::check`] finds them.
-fn watch(device: &wgpu::Device, failure: &Arc<Mutex<Option<GpuError>>>, loss: &Arc<Mutex<Option<String>>>) {
-    let slot = Arc::clone(failure);
-    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-        let what = "a recorded command".to_owned();
-        let reason = error.to_string();
-        lock(&slot).get_or_insert(match error {
-            wgpu::Error::OutOfMemory { .. } => GpuError::OutOfMemory { what, reason },
-            _ => GpuError::Validation { what, reason },
-        });
-    }));
-    let slot = Arc::clone(loss);
-    device.set_device_lost_callback(move |_, reason| {
-        *lock(&slot) = Some(reason);
-    });
 }

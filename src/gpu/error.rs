@@ -40,6 +40,16 @@ pub enum GpuError {
         /// The compiler's words.
         reason: String,
     },
+    /// A kernel that a test on the device has found to compute wrong.
+    #[error("kernel {kernel} is not used on {adapter}: {reason}")]
+    Refused {
+        /// Entry point.
+        kernel: &'static str,
+        /// Adapter's name.
+        adapter: String,
+        /// What was found.
+        reason: String,
+    },
     /// A buffer or binding beyond the adapter's limits, foreseen before it is allocated.
     #[error("{what} needs {bytes} bytes, but this adapter allows {limit} ({limit_name})")]
     TooLarge {

@@ -94,8 +94,8 @@ impl Kernel {
                 bind_group_layouts: &[Some(&layout)],
                 immediate_size: spec.immediate_bytes,
             });
-            let descriptor =
-                wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(types.source(spec).into()) };
+            let source = wgpu::ShaderSource::Wgsl(gpu.wgsl(spec, types).into());
+            let descriptor = wgpu::ShaderModuleDescriptor { label, source };
             let checks = spec.checks(gpu.runtime_checks);
             // SAFETY: the unchecked module relies on every index being within its binding and every loop ending.
             // Each kernel's host side checks the length of every binding against its shape before it dispatches,

@@ -1,12 +1,15 @@
 //! The GPU layer: adapter, device, buffers, kernels, recording, timing, readback. Knows nothing of networks.
 
 mod adapter;
+mod admission;
 mod buffer;
 mod cooperative;
 mod device;
 mod dispatch;
 mod element;
 mod error;
+mod failure;
+mod faults;
 mod kernel;
 mod memory;
 mod pipeline_cache;
@@ -21,6 +24,8 @@ pub use device::{Family, Gpu, Limits};
 pub use dispatch::{Dispatch, Grid};
 pub use element::{Element, ElementTypes};
 pub use error::GpuError;
+#[doc(hidden)]
+pub use faults::Faults;
 pub use kernel::{Access, Kernel, KernelSpec};
 pub use pipeline_cache::cache_folder;
 pub use readback::PendingRead;

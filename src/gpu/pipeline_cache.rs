@@ -74,14 +74,14 @@ impl PipelineCache {
 const MAX_BYTES: u64 = 1 << 28;
 
 /// The bytes of a cache file; `None` if there is none, it is damaged or it swells past [`MAX_BYTES`].
-fn read(path: &Path) -> Option<Vec<u8>> {
+pub(super) fn read(path: &Path) -> Option<Vec<u8>> {
     let mut data = Vec::new();
     GzDecoder::new(fs::File::open(path).ok()?).take(MAX_BYTES).read_to_end(&mut data).ok()?;
     ((data.len() as u64) < MAX_BYTES).then_some(data)
 }
 
 /// Whole or not at all: other processes may read and write the same file.
-fn write(path: &Path, data: &[u8]) -> std::io::Result<()> {
+pub(super) fn write(path: &Path, data: &[u8]) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }

@@ -3,11 +3,11 @@
 use crate::{
     gpu::{Buffer, Dispatch, Element, Gpu, GpuError, View},
     kernels::{
-        Arena, BatchNorm, BatchNormGradient, BatchNormGradientViews, BatchNormViews, ConvOperands, Dropout, Gather,
-        GatherViews, LossBuffers, LossKernel, LossTangent, MatmulOperands, MatmulShape, MetricsSum, MseTargets, affine,
-        affine_gradient, channel_normalise, chunk_sum, column_sum, conv, conv_pack, conv_variant, elementwise, flatten,
-        group_normalise, group_normalise_curvature, group_normalise_gradient, loss_tangent, matmul, matmul_variant,
-        mse, pool, pool_gradient, pool_select, softmax_nll,
+        AdapterClass, Arena, BatchNorm, BatchNormGradient, BatchNormGradientViews, BatchNormViews, ConvOperands,
+        Dropout, Gather, GatherViews, LossBuffers, LossKernel, LossTangent, MatmulOperands, MatmulShape, MetricsSum,
+        MseTargets, affine, affine_gradient, channel_normalise, chunk_sum, column_sum, conv, conv_pack, elementwise,
+        flatten, group_normalise, group_normalise_curvature, group_normalise_gradient, loss_tangent, matmul, mse, pool,
+        pool_gradient, pool_select, softmax_nll, with_variants,
     },
 };
 
@@ -83,8 +83,8 @@ impl Binder<'_> {
         let gpu = self.gpu;
         Ok(match call {
             Call::Gather { output } => Stage::Gather(self.gather(*output)?),
-            Call::Matmul(call) => Stage::Product(self.matmul(call)?),
-            Call::Conv(call) => Stage::Product(self.conv(call)?),
+            Call::Matmul(call) => Stage::Product(with_variants(self.gpu, |class| self.matmul(call, class))?),
+            Call::Conv(call) => Stage::Product(with_variants(self.gpu, |class| self.conv(call, class))?),
             Call::BatchNorm(call) => Stage::BatchNorm(self.batch_norm(call)?),
             Call::BatchNormGradient(call) => Stage::BatchNormGradient(self.batch_norm_gradient(call)?),
             Call::Dropout { input, output, layer, probability, accumulate } => {
@@ -267,11 +267,11 @@ impl Binder<'_> {
         self.schedule.element
     }
 
-    fn matmul(&self, call: &MatmulCall) -> Result<Vec<Dispatch>, GpuError> {
+    fn matmul(&self, call: &MatmulCall, class: AdapterClass) -> Result<Vec<Dispatch>, GpuError> {
         let [m, n, k] = call.shape;
         let shape = MatmulShape::new(m, n, k)?;
         let a = self.tensor(call.a)?;
-        let variant = matmul_variant(self.gpu, self.element_of(&a), shape);
+        let variant = class.matmul_variant(self.element_of(&a), shape);
         let (aux, pre) = (self.optional_tensor(call.aux)?, self.optional(call.pre)?);
         let operands = MatmulOperands {
             a: &a,
@@ -284,9 +284,9 @@ impl Binder<'_> {
         matmul(self.gpu, variant, call.layout, shape, call.epilogue, call.accumulate, &operands)
     }
 
-    fn conv(&self, call: &ConvCall) -> Result<Vec<Dispatch>, GpuError> {
+    fn conv(&self, call: &ConvCall, class: AdapterClass) -> Result<Vec<Dispatch>, GpuError> {
         let a = self.tensor(call.a)?;
-        let variant = conv_variant(self.gpu, self.element_of(&a), &call.shape, call.pass);
+        let variant = class.conv_variant(self.element_of(&a), &call.shape, call.pass);
         let (aux, pre) = (self.optional_tensor(call.aux)?, self.optional(call.pre)?);
         let operands = ConvOperands {
             a: &a,

@@ -180,23 +180,26 @@ impl Schedule {
         memory::place(&self.lives(), bank_words)
     }
 
-    /// Words that the products keep for themselves, one after the other, on adapters of a class.
+    /// Words that the products keep for themselves, one after the other, on adapters of a class: enough for the ordinary
+    /// variants too, which stand in where a device computes wrong by cooperative matrices.
     ///
     /// # Errors
     /// [`GpuError::Shape`] for a product past 2^32 elements.
     pub fn scratch_words(&self, class: AdapterClass) -> Result<usize, GpuError> {
         let mut most = 0;
-        for step in &self.steps {
-            most = most.max(match &step.call {
-                Call::Matmul(MatmulCall { shape: [m, n, k], .. }) => {
-                    let shape = MatmulShape::new(*m, *n, *k)?;
-                    class.matmul_variant(self.element, shape).scratch_words(shape)
-                }
-                Call::Conv(ConvCall { shape, pass, .. }) => {
-                    class.conv_variant(self.element, shape, *pass).scratch_words(shape, *pass)
-                }
-                _ => 0,
-            });
+        for class in [class, class.without_matrices()] {
+            for step in &self.steps {
+                most = most.max(match &step.call {
+                    Call::Matmul(MatmulCall { shape: [m, n, k], .. }) => {
+                        let shape = MatmulShape::new(*m, *n, *k)?;
+                        class.matmul_variant(self.element, shape).scratch_words(shape)
+                    }
+                    Call::Conv(ConvCall { shape, pass, .. }) => {
+                        class.conv_variant(self.element, shape, *pass).scratch_words(shape, *pass)
+                    }
+                    _ => 0,
+                });
+            }
         }
         Ok(most)
     }

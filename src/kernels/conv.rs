@@ -4,6 +4,7 @@ use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Vie
 
 use super::{
     Constant, CoopTile, WORKGROUP, WORKGROUP_SIZE,
+    admission::{Pipeline, conv_trial},
     conv_shape::{ConvPass, ConvShape},
     flag, index_u32,
     matmul::{Epilogue, SOFTWARE_LANES, SPLIT_WORKGROUPS, epilogue_constants, row_lanes},
@@ -325,7 +326,8 @@ fn check(
 ///
 /// # Errors
 /// [`GpuError::Length`] naming the operand that does not fit, [`GpuError::Grid`] past the adapter's grid,
-/// [`GpuError::Shape`] for groups that the variant does not take.
+/// [`GpuError::Shape`] for groups that the variant does not take, [`GpuError::Refused`] where the device computes wrong by
+/// the cooperative matrices asked for.
 pub fn conv(
     gpu: &Gpu,
     variant: ConvVariant,
@@ -360,22 +362,19 @@ fn tiles(
     (epilogue, accumulate): (Epilogue, bool),
     views: [&View; 5],
 ) -> Result<Dispatch, GpuError> {
-    let code = match pass {
-        ConvPass::Forward => 0.0,
-        ConvPass::DataGradient => 1.0,
-        ConvPass::WeightGradient => 2.0,
-    };
-    let mut constants: Vec<Constant> = vec![("PASS", code), flag("ACCUMULATE", accumulate)];
+    let mut constants: Vec<Constant> = vec![("PASS", f64::from(pass.code())), flag("ACCUMULATE", accumulate)];
     constants.extend(epilogue_constants(epilogue));
     constants.extend(variant.constants(shape, pass));
+    let spec = variant.spec();
     if let ConvVariant::Coop(tile) = variant {
-        tile.expect(gpu, variant.spec(), views[0])?;
-    }
-    if variant.spec().entry == CONV_SOFTWARE.entry {
+        tile.expect(gpu, spec, views[0])?;
+        let pipeline = Pipeline { spec, constants: &constants, views, epilogue, accumulate };
+        pipeline.admit(gpu, || conv_trial(tile.sides(), pass, (epilogue, accumulate)))?;
+    } else if spec.entry == CONV_SOFTWARE.entry {
         let in_order = pass == ConvPass::Forward || (pass == ConvPass::DataGradient && shape.stride == [1, 1]);
         constants.push(flag("DIRECT", epilogue == Epilogue::Plain && !accumulate && in_order));
     }
-    gpu.dispatch(variant.spec(), &constants, variant.grid(gpu, shape, pass)?, &views, bytemuck::bytes_of(shape))
+    gpu.dispatch(spec, &constants, variant.grid(gpu, shape, pass)?, &views, bytemuck::bytes_of(shape))
 }
 
 /// Plans the packing of a weight [out, in, kernel height, kernel width] for [`conv`].

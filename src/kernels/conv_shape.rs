@@ -262,3 +262,14 @@ pub enum ConvPass {
     /// grad_weight from grad_output and input
     WeightGradient,
 }
+
+impl ConvPass {
+    /// The override's value.
+    pub(super) fn code(self) -> u32 {
+        match self {
+            Self::Forward => 0,
+            Self::DataGradient => 1,
+            Self::WeightGradient => 2,
+        }
+    }
+}

@@ -4,13 +4,13 @@ use crate::gpu::{CooperativeMatrix, Element, Gpu, GpuError, KernelSpec, Scalar, 
 
 use super::{Constant, flag, matmul::SPLIT_WORKGROUPS, split_sum::parts};
 
-/// A tile that the subgroups of a workgroup compute together, each 4 x 2 cooperative matrices.
+/// A tile that the subgroups of a workgroup compute together, a share of 4 x 2 cooperative matrices each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoopTile {
     matrix: CooperativeMatrix,
-    /// Invocations of a subgroup.
-    lanes: u32,
-    /// 2 x 4 subgroups rather than 1 x 2.
+    /// Invocations of a workgroup.
+    threads: u32,
+    /// 2 x 4 shares rather than 1 x 2.
     large: bool,
 }
 
@@ -23,28 +23,30 @@ const LEAST_TERMS: usize = 256;
 /// Invocations of a workgroup that WebGPU grants everywhere.
 const INVOCATIONS: u32 = 256;
 
+/// The size that subgroups are expected to have where the driver may choose it: what Apple's GPUs have and RDNA prefers.
+const USUAL_LANES: u32 = 32;
+
 /// The cooperative matrices of a device that products are to run on, by what their operands are stored as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CoopMatrices {
     word: Option<CooperativeMatrix>,
     half: Option<CooperativeMatrix>,
-    /// Invocations of a subgroup.
-    lanes: u32,
+    /// Invocations of the smallest and of the largest subgroup.
+    subgroup_sizes: [u32; 2],
 }
 
 impl CoopMatrices {
     /// The first for each type of operands of those that there are kernels for, `matrices`, in order of preference.
-    pub(super) fn preferred(matrices: &[CooperativeMatrix], lanes: Option<u32>) -> Self {
-        let Some(lanes) = lanes else { return Self::default() };
+    pub(super) fn preferred(matrices: &[CooperativeMatrix], subgroup_sizes: [u32; 2]) -> Self {
         let first = |element| matrices.iter().find(|matrix| matrix.operands == operands_of(element)).copied();
-        Self { word: first(Element::Word), half: first(Element::Half), lanes }
+        Self { word: first(Element::Word), half: first(Element::Half), subgroup_sizes }
     }
 
     /// The tile for a product of `rows` x `columns`, `splits` being the number of terms of each sum where sums may be split;
     /// `None` where there are no such matrices.
     pub(super) fn tile(self, element: Element, [rows, columns]: [usize; 2], splits: Option<usize>) -> Option<CoopTile> {
         let matrix = if element == Element::Half { self.half } else { self.word }?;
-        let tiles = CoopTile::both(matrix, self.lanes);
+        let tiles = CoopTile::both(matrix, self.subgroup_sizes);
         let whole = |tile: &CoopTile| {
             let [tile_rows, tile_columns] = tile.sides();
             rows.next_multiple_of(tile_rows) * columns.next_multiple_of(tile_columns)
@@ -66,21 +68,32 @@ fn operands_of(element: Element) -> Scalar {
     if element == Element::Half { Scalar::F16 } else { Scalar::F32 }
 }
 
+/// Rows and columns of a tile's shares.
+fn shares(large: bool) -> [u32; 2] {
+    if large { [2, 4] } else { [1, 2] }
+}
+
 impl CoopTile {
     /// Every tile that this device computes from operands stored as `element`, none where it has no such matrices.
     #[must_use]
     pub fn available(gpu: &Gpu, element: Element) -> Vec<Self> {
         let operands = operands_of(element);
-        let lanes = gpu.fixed_subgroup_size().unwrap_or(INVOCATIONS);
         let matrices = gpu.cooperative_matrices().iter().filter(|matrix| matrix.operands == operands);
-        matrices.flat_map(|matrix| Self::both(*matrix, lanes)).collect()
+        matrices.flat_map(|matrix| Self::both(*matrix, gpu.subgroup_sizes())).collect()
     }
 
     /// The small tile and the large one, as far as they make workgroups that are granted.
-    fn both(matrix: CooperativeMatrix, lanes: u32) -> Vec<Self> {
-        let mut tiles = [false, true].map(|large| Self { matrix, lanes, large }).to_vec();
-        tiles.retain(|tile| tile.subgroups().iter().product::<u32>() * lanes <= INVOCATIONS);
-        tiles
+    ///
+    /// A workgroup has a subgroup for each share if subgroups have the usual size, and a multiple of the largest size of
+    /// invocations, as Vulkan asks; the kernels are right whatever the size turns out to be.
+    fn both(matrix: CooperativeMatrix, [least, most]: [u32; 2]) -> Vec<Self> {
+        let lanes = USUAL_LANES.max(least).min(most);
+        let of = |large: bool| {
+            let shares: u32 = shares(large).iter().product();
+            let threads = (shares * lanes).checked_next_multiple_of(most)?;
+            (threads <= INVOCATIONS).then_some(Self { matrix, threads, large })
+        };
+        [false, true].into_iter().filter_map(of).collect()
     }
 
     /// Into how many parts sums of `depth` terms are cut where there are `tiles` of them.
@@ -88,14 +101,9 @@ impl CoopTile {
         if tiles < ENOUGH_TILES { parts(tiles, depth, SPLIT_WORKGROUPS, LEAST_TERMS) } else { 1 }
     }
 
-    /// Rows and columns of subgroups.
-    fn subgroups(self) -> [u32; 2] {
-        if self.large { [2, 4] } else { [1, 2] }
-    }
-
     /// Rows and columns of the tile.
     pub(super) fn sides(self) -> [usize; 2] {
-        let [rows, columns] = self.subgroups();
+        let [rows, columns] = shares(self.large);
         [4 * rows, 2 * columns].map(|fragments| (fragments * self.matrix.sides[0]) as usize)
     }
 
@@ -106,9 +114,9 @@ impl CoopTile {
 
     /// The overrides of `shared/coop.wgsl`; "across" says that an operand's lines run along the tile's side.
     pub(super) fn constants(self, a_across: bool, b_across: bool) -> Vec<Constant> {
-        let [rows, columns] = self.subgroups();
+        let [rows, columns] = shares(self.large);
         vec![
-            ("COOP_LANES", f64::from(self.lanes)),
+            ("COOP_THREADS", f64::from(self.threads)),
             ("COOP_ROWS", f64::from(rows)),
             ("COOP_COLUMNS", f64::from(columns)),
             flag("COOP_A_ACROSS", a_across),

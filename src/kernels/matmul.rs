@@ -3,7 +3,9 @@
 use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, View};
 
 use super::{
-    Activation, Constant, CoopTile, flag, index_u32,
+    Activation, Constant, CoopTile,
+    admission::{Pipeline, matmul_trial},
+    flag, index_u32,
     split_sum::{SplitSum, parts},
 };
 
@@ -232,8 +234,8 @@ impl MatmulVariant {
     /// Overrides that follow from variant, layout and shape.
     fn constants(self, layout: MatmulLayout, MatmulShape { m, n, k }: MatmulShape) -> Vec<Constant> {
         let (a_transposed, b_transposed) = (layout == MatmulLayout::WeightGradient, layout == MatmulLayout::Forward);
-        let (a_extent, b_extent) = (if a_transposed { m } else { k }, if b_transposed { k } else { n });
-        let aligned = [flag("A_ALIGNED", a_extent.is_multiple_of(4)), flag("B_ALIGNED", b_extent.is_multiple_of(4))];
+        let [a_aligned, b_aligned] = aligned(layout, MatmulShape { m, n, k });
+        let aligned = [flag("A_ALIGNED", a_aligned), flag("B_ALIGNED", b_aligned)];
         let size = match self {
             Self::Block128 => vec![("BLOCK_HALVES", 2.0)],
             Self::Block64 | Self::Split => vec![("BLOCK_HALVES", 1.0)],
@@ -250,6 +252,13 @@ impl MatmulVariant {
         ];
         flags.into_iter().chain(aligned).chain(size).collect()
     }
+}
+
+/// Whether the contiguous extents of A and B are multiples of 4.
+fn aligned(layout: MatmulLayout, MatmulShape { m, n, k }: MatmulShape) -> [bool; 2] {
+    let a = if layout == MatmulLayout::WeightGradient { m } else { k };
+    let b = if layout == MatmulLayout::Forward { k } else { n };
+    [a, b].map(|extent| extent.is_multiple_of(4))
 }
 
 /// How many lanes of `shared/tile.wgsl` have rows where there are `rows` in all: as few kernels as the cases are worth.
@@ -285,7 +294,8 @@ fn check(spec: &KernelSpec, shape: MatmulShape, epilogue: Epilogue, of: &MatmulO
 /// Shapes: see [`MatmulLayout`] and [`MatmulOperands`].
 ///
 /// # Errors
-/// [`GpuError::Length`] naming the operand that does not fit, [`GpuError::Grid`] past the adapter's grid.
+/// [`GpuError::Length`] naming the operand that does not fit, [`GpuError::Grid`] past the adapter's grid,
+/// [`GpuError::Refused`] where the device computes wrong by the cooperative matrices asked for.
 pub fn matmul(
     gpu: &Gpu,
     variant: MatmulVariant,
@@ -363,6 +373,9 @@ fn tiles(
     };
     if let MatmulVariant::Coop(tile) = variant {
         tile.expect(gpu, spec, views[0])?;
+        let pipeline = Pipeline { spec, constants: &constants, views, epilogue, accumulate };
+        let aligned = aligned(layout, shape);
+        pipeline.admit(gpu, || matmul_trial(tile.sides(), layout, aligned, (epilogue, accumulate)))?;
     } else if spec.entry == MATMUL_BLOCK.entry {
         constants.push(flag("BATCHED", batched));
     } else {

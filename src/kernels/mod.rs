@@ -1,6 +1,7 @@
 //! The kernels' host side: one file per WGSL file with its bindings, shape checks, variant choice and grid.
 
 mod activation;
+mod admission;
 mod arena;
 mod batch_norm;
 mod ceilings;
@@ -63,7 +64,7 @@ pub use norm::{
 pub use norms::{Norms, PARTIALS};
 pub use perturb::Perturb;
 pub use pool::{Pool, PoolShape, pool, pool_gradient, pool_select};
-pub use select::{AdapterClass, conv_variant, matmul_variant};
+pub use select::{AdapterClass, conv_variant, matmul_variant, with_variants};
 pub use softmax_nll::{LossBuffers, LossKernel, LossTerms, softmax_nll};
 pub use sweep::{NoiseRange, NoiseStep, Sweep};
 pub use update_adam::{AdamStep, UpdateAdam};

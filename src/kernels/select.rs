@@ -1,7 +1,7 @@
 //! Which variant of a product or convolution for which adapter and shape: a table for each class of adapters, its first row
 //! that fits being taken. `jostle bench --variants` times every variant and so tells whether a table suits an adapter.
 
-use crate::gpu::{AdapterSummary, CooperativeMatrix, Element, Family, Gpu};
+use crate::gpu::{AdapterSummary, CooperativeMatrix, Element, Family, Gpu, GpuError};
 
 use super::{
     CoopMatrices,
@@ -24,24 +24,31 @@ impl AdapterClass {
     /// The class of an open device.
     #[must_use]
     pub fn of(gpu: &Gpu) -> Self {
-        Self::new(gpu.family() == Family::Software, gpu.fixed_subgroup_size(), gpu.cooperative_matrices())
+        Self::new(gpu.family() == Family::Software, gpu.subgroup_sizes(), gpu.cooperative_matrices())
     }
 
-    /// The class of an adapter that is not open.
+    /// The class of an adapter that is not open, taking for granted that it computes right by the cooperative matrices that
+    /// it lists.
     #[must_use]
     pub fn of_adapter(adapter: &AdapterSummary) -> Self {
-        let [min, max] = adapter.subgroup_sizes;
-        let lanes = (min == max && adapter.features.contains(&"subgroups")).then_some(min);
-        Self::new(adapter.kind == "software", lanes, &adapter.usable_matrices)
+        let has_subgroups = adapter.features.contains(&"subgroups");
+        let sizes = if has_subgroups { adapter.subgroup_sizes } else { [1, 1] };
+        Self::new(adapter.kind == "software", sizes, &adapter.usable_matrices)
     }
 
     /// Software adapters have variants of their own, which are faster than by cooperative matrices.
-    fn new(is_software: bool, lanes: Option<u32>, matrices: &[CooperativeMatrix]) -> Self {
-        match (is_software, lanes) {
-            (true, Some(SOFTWARE_LANES)) => Self::EightLanes,
+    fn new(is_software: bool, subgroup_sizes: [u32; 2], matrices: &[CooperativeMatrix]) -> Self {
+        match (is_software, subgroup_sizes) {
+            (true, [SOFTWARE_LANES, SOFTWARE_LANES]) => Self::EightLanes,
             (true, _) => Self::Gpu(CoopMatrices::default()),
-            (false, lanes) => Self::Gpu(CoopMatrices::preferred(matrices, lanes)),
+            (false, sizes) => Self::Gpu(CoopMatrices::preferred(matrices, sizes)),
         }
+    }
+
+    /// The same without cooperative matrices: whose variants stand in for those that the device is found to compute wrong.
+    #[must_use]
+    pub fn without_matrices(self) -> Self {
+        if let Self::Gpu(_) = self { Self::Gpu(CoopMatrices::default()) } else { self }
     }
 
     /// The variant for a matrix product of operands stored as `element`.
@@ -79,6 +86,19 @@ impl AdapterClass {
             Self::Gpu(_) => first(MATMUL_GPU, &shape, MatmulVariant::Block64),
             Self::EightLanes => first(MATMUL_EIGHT_LANES, &shape, MatmulVariant::Software),
         }
+    }
+}
+
+/// What `plan` makes of the variants of the device's class, or where the device is found to compute wrong by its cooperative
+/// matrices, of those without.
+///
+/// # Errors
+/// Those of `plan`.
+pub fn with_variants<T>(gpu: &Gpu, plan: impl Fn(AdapterClass) -> Result<T, GpuError>) -> Result<T, GpuError> {
+    let class = AdapterClass::of(gpu);
+    match plan(class) {
+        Err(GpuError::Refused { .. }) => plan(class.without_matrices()),
+        planned => planned,
     }
 }
 

@@ -193,13 +193,13 @@ const LAYOUTS: &[&[(&str, f64)]] = &[
     &[("PASS", 2.0), ("COOP_A_ACROSS", 1.0), ("COOP_B_ACROSS", 1.0), ("A_ALIGNED", 1.0), ("B_ALIGNED", 1.0)],
 ];
 
-/// Small and large tiles, of subgroups of the sizes that adapters have.
+/// Small and large tiles, for subgroups of the sizes that adapters have.
 const TILES: &[&[(&str, f64)]] = &[
-    &[("COOP_ROWS", 1.0), ("COOP_COLUMNS", 2.0), ("COOP_LANES", 8.0)],
-    &[("COOP_ROWS", 2.0), ("COOP_COLUMNS", 4.0), ("COOP_LANES", 8.0)],
-    &[("COOP_ROWS", 1.0), ("COOP_COLUMNS", 2.0), ("COOP_LANES", 32.0)],
-    &[("COOP_ROWS", 2.0), ("COOP_COLUMNS", 4.0), ("COOP_LANES", 32.0)],
-    &[("COOP_ROWS", 1.0), ("COOP_COLUMNS", 2.0), ("COOP_LANES", 64.0)],
+    &[("COOP_ROWS", 1.0), ("COOP_COLUMNS", 2.0), ("COOP_THREADS", 16.0)],
+    &[("COOP_ROWS", 2.0), ("COOP_COLUMNS", 4.0), ("COOP_THREADS", 64.0)],
+    &[("COOP_ROWS", 1.0), ("COOP_COLUMNS", 2.0), ("COOP_THREADS", 64.0)],
+    &[("COOP_ROWS", 2.0), ("COOP_COLUMNS", 4.0), ("COOP_THREADS", 256.0)],
+    &[("COOP_ROWS", 1.0), ("COOP_COLUMNS", 2.0), ("COOP_THREADS", 128.0)],
 ];
 
 #[test]

@@ -6,7 +6,7 @@ use crate::{
     gpu::{Buffer, Dispatch, Element, Gpu, GpuError, View},
     kernels::{
         Activation, Arena, ArenaLayout, Epilogue, Factored, FactoredModel, FactoredViews, MatmulLayout, MatmulOperands,
-        MatmulShape, Perturb, matmul, matmul_variant,
+        MatmulShape, Perturb, matmul, with_variants,
     },
     noise::{Distribution, GroupOrder, Mode, NoiseConfig, Scheme, unit_noise},
     optim::{Optimizer, OptimizerConfig},
@@ -234,10 +234,12 @@ fn products(gpu: &Gpu, problem: &Regression, runs: usize, views: &FactoredViews)
         let shape = MatmulShape::new(m, n, k)?;
         let bias = Epilogue::BiasActivation { activation: Activation::Identity, store_pre: false };
         let epilogue = if operands.aux.is_some() { bias } else { Epilogue::Plain };
-        let variant = matmul_variant(gpu, Element::Word, shape);
-        let scratch = gpu.buffer("scratch", variant.scratch_words(shape))?.part(0, variant.scratch_words(shape))?;
-        let operands = MatmulOperands { scratch: Some(&scratch), ..operands };
-        matmul(gpu, variant, layout, shape, epilogue, false, &operands)
+        with_variants(gpu, |class| {
+            let variant = class.matmul_variant(Element::Word, shape);
+            let scratch = gpu.buffer("scratch", variant.scratch_words(shape))?.part(0, variant.scratch_words(shape))?;
+            let operands = MatmulOperands { scratch: Some(&scratch), ..operands };
+            matmul(gpu, variant, layout, shape, epilogue, false, &operands)
+        })
     };
     let upload = |label, values: &mut dyn Iterator<Item = f64>| -> Result<View, GpuError> {
         let narrow: Vec<f32> = values.map(|value| value as f32).collect();
