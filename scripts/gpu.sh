@@ -264,7 +264,7 @@ rooflines() {
 variants() {
     local precision line model batch
     for precision in f32 f16; do
-        piece variants "product $product, $precision" 30 "$jostle" bench --json --variants --matmul "$product" \
+        piece variants "product $product, $precision" 60 "$jostle" bench --json --variants --matmul "$product" \
             --precision "$precision" --rounds 7 --seconds 2
     done
     for line in "${variant_models[@]}"; do
@@ -348,7 +348,7 @@ experiment() {
         data="idx:$data"
     fi
     [[ $toy -eq 1 || $(left) -lt 200 ]] || seeds=5
-    piece experiment "$name on $data, $seeds seeds, ${options[*]}" "$budget" "$jostle" experiment "$name" --json \
+    piece experiment "$name on $data, $seeds seeds" "$budget" "$jostle" experiment "$name" --json \
         "${options[@]}" --set "seeds=$seeds" --data "$data" --out "$scratch/experiment"
 }
 
@@ -356,8 +356,8 @@ experiment() {
 
 if [[ $toy -eq 1 ]]; then
     product=128 roofline_seconds=1 step_seconds=1
-    roofline_models=("mlp:64-77-10 16 f32" "mlp:64-77-10 16 f16" "resnet20:4 4 f32")
-    variant_models=("mlp:64-77-10 16 f32" "mlp:64-77-10 16 f16")
+    roofline_models=("mlp:64-77-10 16 f16" "resnet20:4 4 f32")
+    variant_models=("mlp:64-77-10 16 f32")
     step_models=("mlp:64-77-10 16 16 f32" "mlp:64-77-10 16 16 f16")
     torch_models=("mlp:64-77-10 16 4")
 else
