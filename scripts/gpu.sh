@@ -222,13 +222,11 @@ one_by_one() { # ROOM FILE
 }
 
 room() { # ROOM SMOKE_TEST
-    local crashed
     if ! grep -q "^$1::" "$scratch/list.txt"; then
         skip tests "$1" "the suite has no such room: the list in gpu.sh is older than the tests"
     elif [[ $toy -eq 0 ]]; then
         piece tests "$1" 60 "$suite" "$1::" --test-threads "$threads"
-        crashed="$file"
-        [[ $status -eq 0 || $status -eq 101 || $status -eq 124 ]] || one_by_one "$1" "$crashed"
+        [[ $status -eq 0 || $status -eq 101 || $status -eq 124 ]] || crashed+=("$1" "$file")
     elif grep -qx "$1::$2" "$scratch/list.txt"; then
         piece tests "$1::$2" 60 "$suite" --exact "$1::$2" --test-threads 1
     else
@@ -237,7 +235,7 @@ room() { # ROOM SMOKE_TEST
 }
 
 correctness() {
-    local index name rest
+    local index name rest crashed=()
     "$suite" --list --format terse 2>>"$log" | sed -n 's/: test$//p' >"$scratch/list.txt"
     for ((index = 0; index < ${#rooms[@]}; index += 2)); do
         room "${rooms[index]}" "${rooms[index + 1]}"
@@ -246,6 +244,9 @@ correctness() {
     rest="$(sed -n 's/^\(kernels::[a-z0-9_]*\)::.*/\1/p' "$scratch/list.txt" | sort -u)"
     for name in $rest; do
         [[ " ${rooms[*]} " == *" $name "* ]] || room "$name" "$(sed -n "s/^$name:://p" "$scratch/list.txt" | head -n 1)"
+    done
+    for ((index = 0; index < ${#crashed[@]}; index += 2)); do
+        one_by_one "${crashed[index]}" "${crashed[index + 1]}"
     done
 }
 
