@@ -222,13 +222,11 @@ one_by_one() { # ROOM FILE
 }
 
 room() { # ROOM SMOKE_TEST
-    local crashed
     if ! grep -q "^$1::" "$scratch/list.txt"; then
         skip tests "$1" "the suite has no such room: the list in gpu.sh is older than the tests"
     elif [[ $toy -eq 0 ]]; then
         piece tests "$1" 60 "$suite" "$1::" --test-threads "$threads"
-        crashed="$file"
-        [[ $status -eq 0 || $status -eq 101 || $status -eq 124 ]] || one_by_one "$1" "$crashed"
+        [[ $status -eq 0 || $status -eq 101 || $status -eq 124 ]] || crashed+=("$1" "$file")
     elif grep -qx "$1::$2" "$scratch/list.txt"; then
         piece tests "$1::$2" 60 "$suite" --exact "$1::$2" --test-threads 1
     else
@@ -237,7 +235,7 @@ room() { # ROOM SMOKE_TEST
 }
 
 correctness() {
-    local index name rest
+    local index name rest crashed=()
     "$suite" --list --format terse 2>>"$log" | sed -n 's/: test$//p' >"$scratch/list.txt"
     for ((index = 0; index < ${#rooms[@]}; index += 2)); do
         room "${rooms[index]}" "${rooms[index + 1]}"
@@ -246,6 +244,9 @@ correctness() {
     rest="$(sed -n 's/^\(kernels::[a-z0-9_]*\)::.*/\1/p' "$scratch/list.txt" | sort -u)"
     for name in $rest; do
         [[ " ${rooms[*]} " == *" $name "* ]] || room "$name" "$(sed -n "s/^$name:://p" "$scratch/list.txt" | head -n 1)"
+    done
+    for ((index = 0; index < ${#crashed[@]}; index += 2)); do
+        one_by_one "${crashed[index]}" "${crashed[index + 1]}"
     done
 }
 
@@ -264,7 +265,7 @@ rooflines() {
 variants() {
     local precision line model batch
     for precision in f32 f16; do
-        piece variants "product $product, $precision" 30 "$jostle" bench --json --variants --matmul "$product" \
+        piece variants "product $product, $precision" 60 "$jostle" bench --json --variants --matmul "$product" \
             --precision "$precision" --rounds 7 --seconds 2
     done
     for line in "${variant_models[@]}"; do
@@ -348,7 +349,7 @@ experiment() {
         data="idx:$data"
     fi
     [[ $toy -eq 1 || $(left) -lt 200 ]] || seeds=5
-    piece experiment "$name on $data, $seeds seeds, ${options[*]}" "$budget" "$jostle" experiment "$name" --json \
+    piece experiment "$name on $data, $seeds seeds" "$budget" "$jostle" experiment "$name" --json \
         "${options[@]}" --set "seeds=$seeds" --data "$data" --out "$scratch/experiment"
 }
 
@@ -356,8 +357,8 @@ experiment() {
 
 if [[ $toy -eq 1 ]]; then
     product=128 roofline_seconds=1 step_seconds=1
-    roofline_models=("mlp:64-77-10 16 f32" "mlp:64-77-10 16 f16" "resnet20:4 4 f32")
-    variant_models=("mlp:64-77-10 16 f32" "mlp:64-77-10 16 f16")
+    roofline_models=("mlp:64-77-10 16 f16" "resnet20:4 4 f32")
+    variant_models=("mlp:64-77-10 16 f32")
     step_models=("mlp:64-77-10 16 16 f32" "mlp:64-77-10 16 16 f16")
     torch_models=("mlp:64-77-10 16 4")
 else

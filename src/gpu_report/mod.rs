@@ -121,17 +121,14 @@ impl Report {
         let pieces: Vec<_> = self.of_stage(stage).collect();
         let count = |status: Status| pieces.iter().filter(|piece| piece.status == status).count();
         let done = count(Status::Passed);
-        let mut words = Vec::new();
-        if done > 0 {
-            words.push(format!("{done} of {} done", pieces.len()));
-        }
+        let mut words = vec![format!("done {done} of {}", pieces.len())];
         for (status, word) in [(Status::Failed, "failed"), (Status::Cut, "out of time"), (Status::Skipped, "skipped")] {
             if count(status) > 0 {
                 words.push(format!("{} {word}", count(status)));
             }
         }
         let result = if pieces.is_empty() { "not reached".to_owned() } else { words.join(", ") };
-        let seconds = pieces.iter().map(|piece| piece.seconds).sum();
+        let seconds = pieces.iter().fold(0.0, |sum, piece| sum + piece.seconds);
         let ended = |piece: &&Piece| matches!(piece.status, Status::Passed | Status::Failed);
         StageLine { stage, result, seconds, complete: !pieces.is_empty() && pieces.iter().all(ended) }
     }
@@ -154,18 +151,21 @@ impl Report {
         told.chain(unreached).collect()
     }
 
-    /// Why there is no figure of a stage: what the piece says whose title has all of `words`, else of any that was not done.
+    /// Why there is no figure of a stage: what the piece says whose title has all of `words`, else any that was not done.
     fn why_not(&self, stage: Stage, words: &[&str]) -> String {
         let undone = |piece: &&Piece| piece.status != Status::Passed;
         let named = |piece: &&Piece| words.iter().all(|word| piece.title.contains(word));
-        let found = self.of_stage(stage).filter(undone).find(named);
-        match found.or_else(|| self.of_stage(stage).find(undone)) {
-            Some(piece) => format!("not measured: {}: {}", piece.title, piece.note),
+        let told = |piece: &Piece| format!("not measured: {}: {}", piece.title, piece.note);
+        match self.of_stage(stage).filter(undone).find(named) {
+            Some(piece) => told(piece),
             None if self.of_stage(stage).next().is_none() => {
                 format!("not measured: stage {} was not reached", stage.letter())
             }
             None if self.run.toy => "not measured: a rehearsal has other shapes".to_owned(),
-            None => "not measured: it was not among what was timed".to_owned(),
+            None => self
+                .of_stage(stage)
+                .find(undone)
+                .map_or("not measured: it was not among what was timed".to_owned(), told),
         }
     }
 }

@@ -144,7 +144,9 @@ impl Piece {
                 exit => (Status::Failed, format!("{}: {last_words}", exit_words(exit)) + &unheard(run)),
             },
             (exit, _) if CUT.contains(&exit) => (Status::Cut, limit),
-            (0, Ok(Finding::Torch(lines))) if lines.is_empty() => (Status::Failed, "it printed nothing".to_owned()),
+            (0, Ok(Finding::Torch(lines))) if !lines.iter().any(|line| matches!(line, TorchLine::Timed(_))) => {
+                (Status::Failed, "it timed nothing".to_owned())
+            }
             (0, Err(why)) => (Status::Failed, why.clone()),
             (0, Ok(_)) | (NOT_SHOWN, Ok(Finding::Experiment(_))) => (Status::Passed, String::new()),
             (exit, _) => (Status::Failed, format!("{}: {last_words}", exit_words(exit))),

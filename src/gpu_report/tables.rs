@@ -40,8 +40,10 @@ impl Report {
     #[must_use]
     pub fn to_markdown(&self) -> String {
         let run = &self.run;
-        let adapter = self.adapters().next();
-        let name = adapter.map_or("no adapter".to_owned(), |of| format!("{}, {}", of.name, of.driver));
+        // The one that was measured; where none was yet, the first that there is.
+        let measured = self.rooflines().next().map(|of| format!("{}, {}", of.adapter, of.driver));
+        let first = || self.adapters().next().map(|of| format!("{}, {}", of.name, of.driver));
+        let name = measured.or_else(first).unwrap_or_else(|| "no adapter".to_owned());
         let mut text = format!("# {name}\n\n{}, {:.0} of {:.0} s", run.started, run.seconds, run.budget);
         text += if run.toy { ", a rehearsal: toy shapes, so no figure means anything" } else { "" };
         text += if run.finished {
