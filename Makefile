@@ -64,7 +64,7 @@ spirv: ## Hold every kernel's SPIR-V against spirv-val: minutes of C++ the first
 
 compilers: ## Put every kernel through Metal's, browsers' and DirectX 12's shader compilers, as far as Linux has them
 	cargo test -p jostle-compilers
-	bash scripts/compilers.sh
+	bash scripts/compilers.sh || [ $$? -eq 77 ] # a compiler that is not here has been said to be skipped
 
 lint: ## Check formatting, and clippy with warnings as errors
 	cargo fmt --all --check
