@@ -10,8 +10,9 @@ use super::{
     conv_shape::{ConvPass, ConvShape},
     conv_specs::{CONV_BLOCK, CONV_COOP_8, CONV_COOP_16, CONV_PACK, CONV_SOFTWARE, CONV_TILE},
     coop::COOP_DEPTH,
+    epilogue::{Epilogue, epilogue_constants},
     flag, index_u32,
-    matmul::{Epilogue, SOFTWARE_LANES, SPLIT_WORKGROUPS, epilogue_constants, row_lanes},
+    matmul::{SOFTWARE_LANES, SPLIT_WORKGROUPS, row_lanes},
     split_sum::{SplitSum, parts},
     winograd::{self, WINOGRAD_OUTPUT},
 };

@@ -3,81 +3,15 @@
 use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, View, WORD_BYTES, Work};
 
 use super::{
-    Activation, Constant, CoopTile, Target,
+    Constant, CoopTile, Target,
     admission::{Pipeline, matmul_trial},
     block::{BLOCK_THREADS, block_constants, block_depth},
     coop::COOP_DEPTH,
+    epilogue::{Epilogue, epilogue_constants},
     flag, index_u32,
+    matmul_specs::{MATMUL_BLOCK, MATMUL_COOP_8, MATMUL_COOP_16, MATMUL_SOFTWARE},
     split_sum::{SplitSum, parts},
-    store::{BINDINGS, ByStore},
 };
-
-macro_rules! matmul_block {
-    ($store:literal) => {
-        KernelSpec {
-            entry: "matmul_block",
-            source: concat!(
-                include_str!("../../shaders/matmul_block.wgsl"),
-                include_str!("../../shaders/shared/block.wgsl"),
-                include_str!("../../shaders/shared/part.wgsl"),
-                include_str!($store),
-                include_str!("../../shaders/shared/activation.wgsl"),
-                include_str!("../../shaders/shared/math.wgsl"),
-            ),
-            bindings: BINDINGS,
-            immediate_bytes: size_of::<MatmulShape>() as u32,
-        }
-    };
-}
-
-pub(super) static MATMUL_BLOCK: ByStore = ByStore {
-    vectors: matmul_block!("../../shaders/shared/store_4.wgsl"),
-    elements: matmul_block!("../../shaders/shared/store_1.wgsl"),
-};
-
-macro_rules! matmul_software {
-    ($store:literal) => {
-        KernelSpec {
-            entry: "matmul_software",
-            source: concat!(
-                include_str!("../../shaders/matmul_software.wgsl"),
-                include_str!("../../shaders/shared/tile.wgsl"),
-                include_str!($store),
-                include_str!("../../shaders/shared/activation.wgsl"),
-                include_str!("../../shaders/shared/math.wgsl"),
-            ),
-            bindings: BINDINGS,
-            immediate_bytes: size_of::<MatmulShape>() as u32,
-        }
-    };
-}
-
-pub(super) static MATMUL_SOFTWARE: ByStore = ByStore {
-    vectors: matmul_software!("../../shaders/shared/store_4.wgsl"),
-    elements: matmul_software!("../../shaders/shared/store_1.wgsl"),
-};
-
-macro_rules! matmul_coop {
-    ($matrices:literal) => {
-        KernelSpec {
-            entry: "matmul_coop",
-            source: concat!(
-                include_str!("../../shaders/matmul_coop.wgsl"),
-                include_str!($matrices),
-                include_str!("../../shaders/shared/coop.wgsl"),
-                include_str!("../../shaders/shared/part.wgsl"),
-                include_str!("../../shaders/shared/epilogue.wgsl"),
-                include_str!("../../shaders/shared/activation.wgsl"),
-                include_str!("../../shaders/shared/math.wgsl"),
-            ),
-            bindings: BINDINGS,
-            immediate_bytes: size_of::<MatmulShape>() as u32,
-        }
-    };
-}
-
-pub(super) static MATMUL_COOP_8: KernelSpec = matmul_coop!("../../shaders/shared/coop_8.wgsl");
-pub(super) static MATMUL_COOP_16: KernelSpec = matmul_coop!("../../shaders/shared/coop_16.wgsl");
 
 /// C[m, n] = A[m, k] B[k, n]
 #[repr(C)]
@@ -122,45 +56,6 @@ pub enum MatmulLayout {
     DataGradient,
     /// A [k, m], B [k, n]: grad_weight = grad_output' input
     WeightGradient,
-}
-
-/// What happens to each sum on its way out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Epilogue {
-    /// Nothing.
-    Plain,
-    /// activation(sum + bias), `aux` being the bias [n]; `store_pre` keeps the argument in `pre`.
-    BiasActivation {
-        /// The activation.
-        activation: Activation,
-        /// Whether backward will want the argument.
-        store_pre: bool,
-    },
-    /// sum * activation'(saved), `aux` being what forward saved [m, n].
-    ActivationGradient(Activation),
-}
-
-impl Epilogue {
-    /// Fails unless `aux` and `pre` are as long as it reads and writes them: bias, pre-activation and what was saved.
-    pub(super) fn check(
-        self,
-        spec: &KernelSpec,
-        [aux, pre]: [Option<&View>; 2],
-        [bias, pre_activation, saved]: [usize; 3],
-    ) -> Result<(), GpuError> {
-        let expected = match self {
-            Self::Plain => [0, 0],
-            Self::BiasActivation { store_pre, .. } => [bias, if store_pre { pre_activation } else { 0 }],
-            Self::ActivationGradient(_) => [saved, 0],
-        };
-        for ((argument, view), expected) in [("aux", aux), ("pre", pre)].into_iter().zip(expected) {
-            let found = view.map_or(0, View::len);
-            if expected != 0 && found != expected {
-                return Err(GpuError::Length { kernel: spec.entry, argument, expected, found });
-            }
-        }
-        Ok(())
-    }
 }
 
 /// The tensors of a product; those without a use in the epilogue are `None`.
@@ -481,13 +376,4 @@ impl Tiles {
         }
         gpu.bind(launch, &views, bytemuck::bytes_of(&shape))
     }
-}
-
-pub(super) fn epilogue_constants(epilogue: Epilogue) -> [Constant; 3] {
-    let (code, activation, store_pre) = match epilogue {
-        Epilogue::Plain => (0.0, Activation::Identity, false),
-        Epilogue::BiasActivation { activation, store_pre } => (1.0, activation, store_pre),
-        Epilogue::ActivationGradient(activation) => (2.0, activation, false),
-    };
-    [("EPILOGUE", code), ("ACTIVATION", f64::from(activation.code())), flag("STORE_PRE", store_pre)]
 }

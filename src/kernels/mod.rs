@@ -15,6 +15,7 @@ mod coop;
 mod dropout;
 mod effective;
 mod elementwise;
+mod epilogue;
 mod factored;
 mod filter_norm;
 mod flatten;
@@ -23,10 +24,12 @@ mod gradient_factor;
 mod init_uniform;
 mod loss_tangent;
 mod matmul;
+mod matmul_specs;
 mod metrics;
 mod moving_average;
 mod mse;
 mod norm;
+mod norm_specs;
 mod norms;
 mod perturb;
 mod pool;
@@ -56,6 +59,7 @@ pub use coop::{CoopMatrices, CoopTile};
 pub use dropout::Dropout;
 pub use effective::EffectiveWeights;
 pub use elementwise::{Elementwise, elementwise};
+pub use epilogue::Epilogue;
 pub use factored::{Factored, FactoredModel, FactoredViews};
 pub use filter_norm::FilterNorms;
 pub use flatten::flatten;
@@ -64,7 +68,7 @@ pub use gather::{Augmentation, Gather, GatherViews};
 pub use gradient_factor::{FactorRules, GROWTH_INTERVAL, GradientFactor, GradientScaling};
 pub use init_uniform::init_uniform;
 pub use loss_tangent::{LossTangent, loss_tangent, loss_tangent_launch};
-pub use matmul::{Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, matmul};
+pub use matmul::{MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, matmul};
 pub use metrics::MetricsSum;
 pub use moving_average::MovingAverage;
 pub use mse::{MseTargets, mse, mse_launch};
@@ -123,21 +127,21 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &gradient_factor::GRADIENT_FACTOR,
         &init_uniform::INIT_UNIFORM,
         &loss_tangent::LOSS_TANGENT,
-        &matmul::MATMUL_BLOCK.elements,
-        &matmul::MATMUL_BLOCK.vectors,
-        &matmul::MATMUL_COOP_16,
-        &matmul::MATMUL_COOP_8,
-        &matmul::MATMUL_SOFTWARE.elements,
-        &matmul::MATMUL_SOFTWARE.vectors,
+        &matmul_specs::MATMUL_BLOCK.elements,
+        &matmul_specs::MATMUL_BLOCK.vectors,
+        &matmul_specs::MATMUL_COOP_16,
+        &matmul_specs::MATMUL_COOP_8,
+        &matmul_specs::MATMUL_SOFTWARE.elements,
+        &matmul_specs::MATMUL_SOFTWARE.vectors,
         &metrics::METRICS_SUM,
         &moving_average::MOVING_AVERAGE,
         &mse::MSE,
-        &norm::AFFINE,
-        &norm::AFFINE_GRADIENT,
-        &norm::CHANNEL_NORMALISE,
-        &norm::GROUP_NORMALISE,
-        &norm::GROUP_NORMALISE_CURVATURE,
-        &norm::GROUP_NORMALISE_GRADIENT,
+        &norm_specs::AFFINE,
+        &norm_specs::AFFINE_GRADIENT,
+        &norm_specs::CHANNEL_NORMALISE,
+        &norm_specs::GROUP_NORMALISE,
+        &norm_specs::GROUP_NORMALISE_CURVATURE,
+        &norm_specs::GROUP_NORMALISE_GRADIENT,
         &norms::NORMS,
         &perturb::PERTURB,
         &pool::POOL,

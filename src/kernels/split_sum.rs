@@ -3,8 +3,9 @@
 use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, View, WORD_BYTES, Work};
 
 use super::{
-    Constant, Target, flag,
-    matmul::{Epilogue, epilogue_constants},
+    Constant, Target,
+    epilogue::{Epilogue, epilogue_constants},
+    flag,
     tree::Tree,
 };
 

@@ -7,8 +7,9 @@ use super::{
     Constant, Target,
     conv::ConvOperands,
     conv_shape::{ConvPass, ConvShape},
+    epilogue::{Epilogue, epilogue_constants},
     flag, index_u32,
-    matmul::{Epilogue, MatmulLayout, MatmulShape, MatmulVariant, batched_launch, batched_matmul, epilogue_constants},
+    matmul::{MatmulLayout, MatmulShape, MatmulVariant, batched_launch, batched_matmul},
     padded_channels,
 };
 

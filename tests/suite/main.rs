@@ -59,6 +59,7 @@ mod graph {
 mod kernels {
     mod batch_norm;
     mod conv;
+    mod conv_grouped;
     mod cooperative;
     mod dropout;
     mod elementwise;

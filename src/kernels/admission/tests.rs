@@ -7,8 +7,8 @@ use super::*;
 use crate::{
     gpu::{AdapterChoice, Faults},
     kernels::{
-        Activation, ConvPass, MatmulLayout, conv_specs::CONV_BLOCK, flag, matmul::MATMUL_BLOCK,
-        matmul::epilogue_constants,
+        Activation, ConvPass, MatmulLayout, conv_specs::CONV_BLOCK, epilogue::epilogue_constants, flag,
+        matmul_specs::MATMUL_BLOCK,
     },
 };
 

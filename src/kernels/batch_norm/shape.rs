@@ -18,17 +18,19 @@ const QUAD: usize = 4;
 pub enum BatchNormVariant {
     /// Workgroups of 256, two for each multiprocessor of a large GPU, their rows' sums combined by a tree.
     Tree,
-    /// An invocation for each quad of a chunk of about the root of the rows: no more barriers than have to be, for software
-    /// adapters, where they cost most and a few invocations are enough.
+    /// An invocation for each quad of a chunk of rows: no barriers in the first step, for software adapters, where they cost most
+    /// and a few invocations are enough.
     Chunks,
 }
 
 /// What a variant cuts by.
 struct Cut {
-    /// Invocations of a workgroup of the first step.
+    /// Invocations of a workgroup of the first step at most.
     threads: usize,
     /// The most of them that lie side by side in a row.
     quad_lanes: usize,
+    /// The most of them that lie one below the other.
+    row_lanes: usize,
     /// Workgroups to aim at.
     workgroups: usize,
     /// Rows that an invocation takes at least, where there are so many.
@@ -49,14 +51,22 @@ impl BatchNormVariant {
             Self::Tree => Cut {
                 threads: 256,
                 quad_lanes: 16,
+                row_lanes: 256,
                 workgroups: 264,
                 fewest_rows: 2,
                 longest_chain: 64,
                 finish_lanes: 64,
             },
-            Self::Chunks => {
-                Cut { threads: 64, quad_lanes: 16, workgroups: 64, fewest_rows: 8, longest_chain: 512, finish_lanes: 8 }
-            }
+            // One row of invocations has nothing to combine, and so no barrier; a finish needs one for each channel of a quad.
+            Self::Chunks => Cut {
+                threads: 16,
+                quad_lanes: 16,
+                row_lanes: 1,
+                workgroups: 64,
+                fewest_rows: 8,
+                longest_chain: 512,
+                finish_lanes: QUAD,
+            },
         }
     }
 }
@@ -131,7 +141,7 @@ impl BatchNormShape {
     pub fn geometry(&self, variant: BatchNormVariant) -> BatchNormGeometry {
         let cut = variant.cut();
         let quad_lanes = self.quads().max(1).next_power_of_two().min(cut.quad_lanes);
-        let row_lanes = cut.threads / quad_lanes;
+        let row_lanes = (cut.threads / quad_lanes).min(cut.row_lanes);
         let column_tiles = self.quads().div_ceil(quad_lanes);
         let chunks = cut.workgroups.div_ceil(column_tiles.max(1));
         let most = cut.longest_chain - row_lanes.ilog2() as usize;

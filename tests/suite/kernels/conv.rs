@@ -1,30 +1,30 @@
 //! Convolutions: every variant and pass against f64 over random kernels, strides, paddings, dilations and groups.
 
 use crate::common::{
-    ROUNDOFF, assert_within, bits, depth, device, guarded, guarded_as, hash,
+    ROUNDOFF, assert_within, bits, device, guarded, guarded_as, hash,
     images::{conv_terms, padded, unpadded},
     poisoned, poisoned_as,
     reference::{activate, derivative, saved},
     rounding, run, samples, stored, wide,
 };
 use jostle::{
-    gpu::{Element, Gpu, GpuError, Grid, Launch},
+    gpu::{Element, Gpu, GpuError, Grid},
     kernels::{
         Activation, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, Epilogue, MatmulOperands, MatmulShape,
-        MatmulVariant, Target, all_specs, conv, conv_pack, matmul, padded_channels,
+        MatmulVariant, all_specs, conv, conv_pack, matmul, padded_channels,
     },
 };
 
 /// A convolution on the host: images channel-first, weights in PyTorch's layout.
 #[derive(Clone)]
-struct Case {
+pub(super) struct Case {
     batch: usize,
     input: [usize; 3],
     output: [usize; 3],
     options: ConvOptions,
     element: Element,
-    x: Vec<f32>,
-    dy: Vec<f32>,
+    pub(super) x: Vec<f32>,
+    pub(super) dy: Vec<f32>,
     weight: Vec<f32>,
     bias: Vec<f32>,
 }
@@ -33,7 +33,7 @@ struct Case {
 struct Sums(Vec<f64>, Vec<f64>);
 
 impl Case {
-    fn new(batch: usize, input: [usize; 3], out_channels: usize, options: ConvOptions) -> Self {
+    pub(super) fn new(batch: usize, input: [usize; 3], out_channels: usize, options: ConvOptions) -> Self {
         let [oh, ow] = options.output_size([input[0], input[1]]).unwrap();
         let output = [oh, ow, out_channels];
         let taps: usize = options.kernel.iter().product();
@@ -57,7 +57,7 @@ impl Case {
         Self { element, x, dy, weight, bias, ..*self }
     }
 
-    fn shape(&self) -> ConvShape {
+    pub(super) fn shape(&self) -> ConvShape {
         ConvShape::new(self.batch, self.input, self.output[2], &self.options).unwrap()
     }
 
@@ -92,7 +92,14 @@ impl Case {
     }
 
     /// Runs a pass; the result unpadded.
-    fn run(&self, gpu: &Gpu, variant: ConvVariant, pass: ConvPass, epilogue: Epilogue, accumulate: bool) -> Vec<f32> {
+    pub(super) fn run(
+        &self,
+        gpu: &Gpu,
+        variant: ConvVariant,
+        pass: ConvPass,
+        epilogue: Epilogue,
+        accumulate: bool,
+    ) -> Vec<f32> {
         let shape = self.shape();
         let (ic, oc) = (self.input[2], self.output[2]);
         let operand = |values: &[f32]| guarded_as(gpu, values, self.element);
@@ -139,7 +146,7 @@ impl Case {
         }
     }
 
-    fn check(&self, gpu: &Gpu, variant: ConvVariant, pass: ConvPass, epilogue: Epilogue, accumulate: bool) {
+    pub(super) fn check(&self, gpu: &Gpu, variant: ConvVariant, pass: ConvPass, epilogue: Epilogue, accumulate: bool) {
         let Sums(mut sums, magnitudes) = self.expected(pass);
         let terms = 4.0 + (self.weight.len() * self.batch * self.output[0] * self.output[1]) as f64;
         for (i, sum) in sums.iter_mut().enumerate() {
@@ -168,66 +175,8 @@ impl Case {
     }
 }
 
-const DIRECT: [ConvVariant; 2] = [ConvVariant::Direct, ConvVariant::DirectSoftware];
-
-/// Weight gradients of grouped and depthwise layers, in parts and not: images past a workgroup, channels past it, strides.
-#[test]
-fn grouped_weight_gradients_agree_with_the_definition() {
-    let gpu = device();
-    let grouped = |side, groups| ConvOptions { groups, ..ConvOptions::square(side).padding(side / 2) };
-    let all = [
-        Case::new(1, [1, 1, 1], 1, grouped(1, 1)),
-        Case::new(3, [7, 11, 37], 37, grouped(3, 37)),
-        Case::new(2, [13, 9, 12], 12, ConvOptions { dilation: [2, 1], ..grouped(3, 12) }.stride(2)),
-        Case::new(2, [17, 19, 6], 9, grouped(5, 3)),
-        Case::new(1, [257, 3, 2], 4, grouped(1, 2)),
-        Case::new(5, [31, 33, 66], 66, grouped(3, 66)),
-    ];
-    for case in all.into_iter().flat_map(|case| cases(gpu, case)) {
-        for (variant, accumulate) in DIRECT.into_iter().flat_map(|variant| [(variant, false), (variant, true)]) {
-            case.check(gpu, variant, ConvPass::WeightGradient, Epilogue::Plain, accumulate);
-        }
-    }
-}
-
-/// Roundings of equal terms do not average out: one after the other 2^20 of them lose a hundredth of the sum; and llvmpipe leaves
-/// out all past the 65,535th round of an invocation's loops.
-#[test]
-fn long_weight_gradients_are_as_exact_as_their_depth() {
-    let gpu = device();
-    let mut case = Case::new(1, [1025, 1024, 2], 2, ConvOptions { groups: 2, ..ConvOptions::square(1) });
-    case.x.fill(1.0);
-    case.dy.fill(0.1);
-    for variant in DIRECT {
-        let found = case.run(gpu, variant, ConvPass::WeightGradient, Epilogue::Plain, false);
-        let depth = depth(&direct_weight_gradient(variant, &case.shape()));
-        let expected = [1025.0 * 1024.0 * f64::from(0.1f32); 2];
-        let bounds = expected.map(|sum| (depth + 1) as f64 * ROUNDOFF * sum);
-        assert_within(&format!("equal terms {variant:?}"), &found, &expected, &bounds);
-    }
-}
-
-fn direct_weight_gradient(variant: ConvVariant, shape: &ConvShape) -> Vec<Launch> {
-    let pass = (ConvPass::WeightGradient, shape);
-    variant.launches(&Target::GENERIC, pass, (Epilogue::Plain, false), Element::Word).unwrap()
-}
-
-#[test]
-fn no_invocation_walks_the_pixels_alone() {
-    let depthwise = |batch, side, channels| {
-        let options = ConvOptions { groups: channels, ..ConvOptions::square(3).padding(1) };
-        let shape = ConvShape::new(batch, [side, side, channels], channels, &options).unwrap();
-        direct_weight_gradient(ConvVariant::Direct, &shape)
-    };
-    for (side, channels) in [(32, 64), (32, 32), (16, 256), (8, 512), (4, 1024)] {
-        let launches = depthwise(128, side, channels);
-        assert!(launches.iter().all(|launch| launch.chain <= 128), "{side} {channels}: {launches:?}");
-        assert!(launches[0].workgroups() >= 264 && launches[0].threads == 256, "{side} {channels}: {launches:?}");
-    }
-}
-
 /// A case as f32, and as f16 where the device has it.
-fn cases(gpu: &Gpu, case: Case) -> Vec<Case> {
+pub(super) fn cases(gpu: &Gpu, case: Case) -> Vec<Case> {
     let half = gpu.has_f16().then(|| case.in_f16());
     [case].into_iter().chain(half).collect()
 }

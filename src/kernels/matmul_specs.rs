@@ -1,0 +1,75 @@
+//! The kernels of products: `shaders/matmul_*.wgsl` with the shared parts that each is made of.
+
+use crate::gpu::KernelSpec;
+
+use super::{
+    matmul::MatmulShape,
+    store::{BINDINGS, ByStore},
+};
+
+macro_rules! matmul_block {
+    ($store:literal) => {
+        KernelSpec {
+            entry: "matmul_block",
+            source: concat!(
+                include_str!("../../shaders/matmul_block.wgsl"),
+                include_str!("../../shaders/shared/block.wgsl"),
+                include_str!("../../shaders/shared/part.wgsl"),
+                include_str!($store),
+                include_str!("../../shaders/shared/activation.wgsl"),
+                include_str!("../../shaders/shared/math.wgsl"),
+            ),
+            bindings: BINDINGS,
+            immediate_bytes: size_of::<MatmulShape>() as u32,
+        }
+    };
+}
+
+pub(super) static MATMUL_BLOCK: ByStore = ByStore {
+    vectors: matmul_block!("../../shaders/shared/store_4.wgsl"),
+    elements: matmul_block!("../../shaders/shared/store_1.wgsl"),
+};
+
+macro_rules! matmul_software {
+    ($store:literal) => {
+        KernelSpec {
+            entry: "matmul_software",
+            source: concat!(
+                include_str!("../../shaders/matmul_software.wgsl"),
+                include_str!("../../shaders/shared/tile.wgsl"),
+                include_str!($store),
+                include_str!("../../shaders/shared/activation.wgsl"),
+                include_str!("../../shaders/shared/math.wgsl"),
+            ),
+            bindings: BINDINGS,
+            immediate_bytes: size_of::<MatmulShape>() as u32,
+        }
+    };
+}
+
+pub(super) static MATMUL_SOFTWARE: ByStore = ByStore {
+    vectors: matmul_software!("../../shaders/shared/store_4.wgsl"),
+    elements: matmul_software!("../../shaders/shared/store_1.wgsl"),
+};
+
+macro_rules! matmul_coop {
+    ($matrices:literal) => {
+        KernelSpec {
+            entry: "matmul_coop",
+            source: concat!(
+                include_str!("../../shaders/matmul_coop.wgsl"),
+                include_str!($matrices),
+                include_str!("../../shaders/shared/coop.wgsl"),
+                include_str!("../../shaders/shared/part.wgsl"),
+                include_str!("../../shaders/shared/epilogue.wgsl"),
+                include_str!("../../shaders/shared/activation.wgsl"),
+                include_str!("../../shaders/shared/math.wgsl"),
+            ),
+            bindings: BINDINGS,
+            immediate_bytes: size_of::<MatmulShape>() as u32,
+        }
+    };
+}
+
+pub(super) static MATMUL_COOP_8: KernelSpec = matmul_coop!("../../shaders/shared/coop_8.wgsl");
+pub(super) static MATMUL_COOP_16: KernelSpec = matmul_coop!("../../shaders/shared/coop_16.wgsl");
