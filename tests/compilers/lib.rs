@@ -28,10 +28,12 @@ pub const F16_TO_F32: ElementTypes = ElementTypes { real_is_half: true, out_is_h
 
 /// Values of overrides that choose between more than two things, beside their default.
 const CHOICES: &[(&str, &[f64])] = &[
+    ("BLOCK_DEPTH", &[8.0]),
     ("BLOCK_HALVES", &[2.0]),
     ("COLUMN_BLOCKS", &[2.0]),
     ("COLUMN_QUADS", &[4.0, 8.0]),
     ("EPILOGUE", &[1.0, 2.0]),
+    ("LANES", &[4.0]),
     ("MODE", &[1.0, 2.0, 3.0]),
     ("NARROW_QUADS", &[1.0, 4.0]),
     ("NOISE", &[1.0, 2.0]),
@@ -91,7 +93,8 @@ impl Source {
             F16 => "f16",
             _ => "f16-to-f32",
         };
-        format!("{}{side}-{form}", self.spec.entry)
+        let stores = if self.text.contains("const STORE_WHOLE: bool = false;") { "-elements" } else { "" };
+        format!("{}{side}{stores}-{form}", self.spec.entry)
     }
 
     /// Whether it multiplies by cooperative matrices, which WGSL has as an extension of naga alone.
