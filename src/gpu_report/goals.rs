@@ -132,12 +132,14 @@ fn verdict(met: bool) -> Verdict {
 }
 
 fn step<'a>(report: &'a Report, precision: &str, fits: impl Fn(&Step) -> bool) -> Result<&'a Step, String> {
-    let found = report.steps().find(|of| is_model(&of.model, of.batch) && of.precision == precision && fits(of));
+    let found = report
+        .steps()
+        .find(|record| is_model(&record.model, record.batch) && record.precision == precision && fits(record));
     found.ok_or_else(|| report.why_not(Stage::Steps, &[MODEL.0, precision]))
 }
 
-fn noise_cost(of: &Step, bar: f64) -> (String, Verdict) {
-    let (cost, error) = (of.noise_cost_percent, of.noise_cost_error);
+fn noise_cost(record: &Step, bar: f64) -> (String, Verdict) {
+    let (cost, error) = (record.noise_cost_percent, record.noise_cost_error);
     let verdict = match () {
         () if cost + error < bar => Verdict::Met,
         () if cost - error >= bar => Verdict::Missed,
@@ -148,18 +150,19 @@ fn noise_cost(of: &Step, bar: f64) -> (String, Verdict) {
 }
 
 fn timed<'a>(report: &'a Report, what: &str, fits: impl Fn(&Torch) -> bool) -> Result<&'a Torch, String> {
-    let eager = report.torch().filter(|of| of.compile.is_none() && fits(of));
+    let eager = report.torch().filter(|record| record.compile.is_none() && fits(record));
     let fastest = eager.min_by(|a, b| a.median_ms.total_cmp(&b.median_ms));
     fastest.ok_or_else(|| report.why_not(Stage::Torch, &[what]))
 }
 
 fn product(report: &Report, side: usize) -> Answer {
     let name = format!("Forward m {side}, n {side}, k {side}");
-    let all = report.variants().filter(|of| of.precision == "f32").flat_map(|of| &of.operations);
-    let chosen = all.filter(|of| of.operation == name).find_map(|of| of.chosen());
-    let ours = chosen.and_then(|of| of.gflops).ok_or_else(|| report.why_not(Stage::Variants, &["product", "f32"]))?;
-    let torch = timed(report, "", |of| of.matmul == Some(side) && of.precision == "f32");
-    match torch.map(|of| of.gflops) {
+    let all = report.variants().filter(|record| record.precision == "f32").flat_map(|record| &record.operations);
+    let chosen = all.filter(|record| record.operation == name).find_map(|record| record.chosen());
+    let ours =
+        chosen.and_then(|record| record.gflops).ok_or_else(|| report.why_not(Stage::Variants, &["product", "f32"]))?;
+    let torch = timed(report, "", |record| record.matmul == Some(side) && record.precision == "f32");
+    match torch.map(|record| record.gflops) {
         Ok(Some(theirs)) => {
             Ok((format!("{ours:.0} beside {theirs:.0}: {:.2}", ours / theirs), verdict(ours >= theirs)))
         }
@@ -169,9 +172,11 @@ fn product(report: &Report, side: usize) -> Answer {
 }
 
 fn step_beside_torch(report: &Report, precision: &str, torch: &str) -> Answer {
-    let of = step(report, precision, |_| true)?;
-    let ours = of.batch as f64 / of.clean_median_ms * 1e3;
-    let fits = |of: &Torch| is_model(&of.model, of.batch) && of.noise == "none" && of.precision.starts_with(torch);
+    let record = step(report, precision, |_| true)?;
+    let ours = record.batch as f64 / record.clean_median_ms * 1e3;
+    let fits = |record: &Torch| {
+        is_model(&record.model, record.batch) && record.noise == "none" && record.precision.starts_with(torch)
+    };
     let theirs = timed(report, "", fits).map_err(|why| format!("{ours:.0}; PyTorch: {why}"))?;
     let theirs = theirs.batch as f64 / theirs.median_ms * 1e3;
     Ok((format!("{ours:.0} beside {theirs:.0}: {:.2}", ours / theirs), verdict(ours >= theirs)))
@@ -183,22 +188,24 @@ fn sums_batch(line: &KernelLine) -> bool {
 }
 
 /// The least milliseconds of a kernel: those of its bytes, or of as many dispatches that do nothing.
-fn least_ms(line: &KernelLine, of: &Roofline) -> Option<f64> {
+fn least_ms(line: &KernelLine, record: &Roofline) -> Option<f64> {
     let by_bytes = line.percent_of_ceiling? * line.ms / 100.0;
-    Some(by_bytes.max(line.dispatches as f64 * of.ceilings.dispatch_us * 1e-3))
+    Some(by_bytes.max(line.dispatches as f64 * record.ceilings.dispatch_us * 1e-3))
 }
 
 fn batch_norm(report: &Report, precision: &str, times: f64) -> Answer {
     let why = || report.why_not(Stage::Roofline, &[MODEL.0, precision]);
-    let of =
-        report.rooflines().find(|of| is_model(&of.model, of.batch) && of.precision == precision).ok_or_else(why)?;
-    let kernels: Vec<_> = of.kernels.iter().filter(|line| sums_batch(line)).collect();
+    let record = report
+        .rooflines()
+        .find(|record| is_model(&record.model, record.batch) && record.precision == precision)
+        .ok_or_else(why)?;
+    let kernels: Vec<_> = record.kernels.iter().filter(|line| sums_batch(line)).collect();
     if kernels.is_empty() {
         return Err("the adapter times no kernel of batch norm".to_owned());
     }
     let mut ratios = Vec::new();
     for line in &kernels {
-        let least = least_ms(line, of).ok_or_else(|| format!("{}'s bytes are not known", line.kernel))?;
+        let least = least_ms(line, record).ok_or_else(|| format!("{}'s bytes are not known", line.kernel))?;
         ratios.push((line.ms / least, line.kernel.as_str()));
     }
     let ms: f64 = kernels.iter().map(|line| line.ms).sum();
@@ -221,7 +228,8 @@ fn trace(report: &Report, tolerance: f64) -> Answer {
     let pieces: Vec<_> = report.pieces.iter().filter(|piece| piece.stage == Stage::Trace).collect();
     let losses: Vec<f64> =
         pieces.iter().filter_map(|piece| piece.tests()).flat_map(|tests| tests.losses_within.clone()).collect();
-    let Some(worst) = losses.iter().copied().reduce(|worst, of| if of <= worst { worst } else { of }) else {
+    let Some(worst) = losses.iter().copied().reduce(|worst, record| if record <= worst { worst } else { record })
+    else {
         return Err(report.why_not(Stage::Trace, &[]));
     };
     let met = worst <= tolerance && pieces.iter().all(|piece| piece.status == Status::Passed);

@@ -99,20 +99,26 @@ impl Report {
     }
 
     fn steps(&self) -> impl Iterator<Item = &Step> {
-        self.pieces.iter().filter_map(|piece| if let Finding::Step(of) = &piece.finding { Some(of) } else { None })
+        self.pieces
+            .iter()
+            .filter_map(|piece| if let Finding::Step(record) = &piece.finding { Some(record) } else { None })
     }
 
     fn variants(&self) -> impl Iterator<Item = &Variants> {
-        self.pieces.iter().filter_map(|piece| if let Finding::Variants(of) = &piece.finding { Some(of) } else { None })
+        self.pieces
+            .iter()
+            .filter_map(|piece| if let Finding::Variants(record) = &piece.finding { Some(record) } else { None })
     }
 
     fn rooflines(&self) -> impl Iterator<Item = &Roofline> {
-        self.pieces.iter().filter_map(|piece| if let Finding::Roofline(of) = &piece.finding { Some(of) } else { None })
+        self.pieces
+            .iter()
+            .filter_map(|piece| if let Finding::Roofline(record) = &piece.finding { Some(record) } else { None })
     }
 
     fn torch(&self) -> impl Iterator<Item = &Torch> {
         self.pieces.iter().flat_map(Piece::torch).filter_map(|line| match line {
-            TorchLine::Timed(of) => Some(of),
+            TorchLine::Timed(record) => Some(record),
             TorchLine::Failed { .. } => None,
         })
     }

@@ -41,8 +41,8 @@ impl Report {
     pub fn to_markdown(&self) -> String {
         let run = &self.run;
         // The one that was measured; where none was yet, the first that there is.
-        let measured = self.rooflines().next().map(|of| format!("{}, {}", of.adapter, of.driver));
-        let first = || self.adapters().next().map(|of| format!("{}, {}", of.name, of.driver));
+        let measured = self.rooflines().next().map(|record| format!("{}, {}", record.adapter, record.driver));
+        let first = || self.adapters().next().map(|record| format!("{}, {}", record.name, record.driver));
         let name = measured.or_else(first).unwrap_or_else(|| "no adapter".to_owned());
         let mut text = format!("# {name}\n\n{}, {:.0} of {:.0} s", run.started, run.seconds, run.budget);
         text += if run.toy { ", a rehearsal: toy shapes, so no figure means anything" } else { "" };
@@ -67,7 +67,7 @@ impl Report {
         section("Steps", markdown(self.steps_table()));
         section("Products, and the variants that beat the table's choice", markdown(self.variants_table()));
         section("PyTorch", markdown(self.torch_table()));
-        self.rooflines().for_each(|of| section(&roofline_title(of), roofline(of)));
+        self.rooflines().for_each(|record| section(&roofline_title(record), roofline(record)));
         section("Experiment", self.pieces.iter().map(claims).collect());
         text
     }
@@ -98,16 +98,16 @@ impl Report {
     }
 
     fn adapters_table(&self) -> Table {
-        let rows = self.adapters().map(|of| {
+        let rows = self.adapters().map(|record| {
             let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
-            let [least, most] = of.subgroup_sizes;
+            let [least, most] = record.subgroup_sizes;
             vec![
-                format!("{} {}, {}, {}, {}", of.index, of.name, of.kind, of.backend, of.driver),
-                format!("{}, {}", mib(of.max_buffer_bytes), mib(of.max_binding_bytes)),
-                format!("{} KiB, {}", of.workgroup_bytes >> 10, of.workgroup_invocations),
+                format!("{} {}, {}, {}, {}", record.index, record.name, record.kind, record.backend, record.driver),
+                format!("{}, {}", mib(record.max_buffer_bytes), mib(record.max_binding_bytes)),
+                format!("{} KiB, {}", record.workgroup_bytes >> 10, record.workgroup_invocations),
                 format!("{least} to {most}"),
-                of.features.join(" "),
-                of.cooperative_matrices.join(", "),
+                record.features.join(" "),
+                record.cooperative_matrices.join(", "),
             ]
         });
         let headers = ["adapter", "buffer, binding", "workgroup", "subgroups", "features", "cooperative matrices"];
@@ -117,8 +117,9 @@ impl Report {
     fn tests_table(&self) -> Table {
         let rows =
             self.pieces.iter().filter(|piece| matches!(piece.stage, Stage::Correctness | Stage::Trace)).map(|piece| {
-                let count =
-                    |of: fn(&super::TestRun) -> usize| piece.tests().map_or("-".to_owned(), |run| of(run).to_string());
+                let count = |record: fn(&super::TestRun) -> usize| {
+                    piece.tests().map_or("-".to_owned(), |run| record(run).to_string())
+                };
                 let result = match piece.status {
                     Status::Passed => "passed".to_owned(),
                     Status::Failed => format!("FAILED: {}", piece.note),
@@ -133,20 +134,20 @@ impl Report {
     }
 
     fn steps_table(&self) -> Table {
-        let rows = self.steps().map(|of| {
-            let torch = self.torch().filter(|torch| torch.is_like(of));
+        let rows = self.steps().map(|record| {
+            let torch = self.torch().filter(|torch| torch.is_like(record));
             let fastest = torch.map(|torch| torch.median_ms).min_by(f64::total_cmp);
             vec![
-                format!("{}, batch {}", of.model, of.batch),
-                of.precision.clone(),
-                of.noise.clone(),
-                format!("{:.3}", of.clean_median_ms),
-                format!("{:.3}", of.median_ms),
-                format!("{:+.2} ± {:.2}", of.noise_cost_percent, of.noise_cost_error),
+                format!("{}, batch {}", record.model, record.batch),
+                record.precision.clone(),
+                record.noise.clone(),
+                format!("{:.3}", record.clean_median_ms),
+                format!("{:.3}", record.median_ms),
+                format!("{:+.2} ± {:.2}", record.noise_cost_percent, record.noise_cost_error),
                 number(fastest, 3),
-                number(fastest.map(|ms| ms / of.median_ms), 2),
-                format!("{:.3}", of.host_ms),
-                format!("{:.0}", of.first_step_ms),
+                number(fastest.map(|ms| ms / record.median_ms), 2),
+                format!("{:.3}", record.host_ms),
+                format!("{:.0}", record.first_step_ms),
             ]
         });
         let headers = [
@@ -165,8 +166,8 @@ impl Report {
     }
 
     fn variants_table(&self) -> Table {
-        let all = self.variants().flat_map(|of| of.operations.iter().map(move |operation| (of, operation)));
-        let rows = all.filter_map(|(of, operation)| {
+        let all = self.variants().flat_map(|record| record.operations.iter().map(move |operation| (record, operation)));
+        let rows = all.filter_map(|(record, operation)| {
             let (chosen, fastest) = (operation.chosen()?, operation.fastest()?);
             let ratio = chosen.median_ms / fastest.median_ms;
             // Square products are listed in any case: they are what peers are held against.
@@ -174,7 +175,7 @@ impl Report {
             (ratio > FASTER || square).then(|| {
                 vec![
                     operation.operation.clone(),
-                    of.precision.clone(),
+                    record.precision.clone(),
                     chosen.variant.clone(),
                     format!("{:.3}", chosen.median_ms),
                     number(chosen.gflops, 0),
@@ -191,14 +192,14 @@ impl Report {
 
     fn torch_table(&self) -> Table {
         let rows = self.pieces.iter().flat_map(Piece::torch).map(|line| match line {
-            TorchLine::Timed(of) => vec![
-                of.what(),
-                of.precision.clone(),
-                of.mode(),
-                format!("{:.3}", of.median_ms),
-                number(of.gflops, 0),
-                format!("{:.0}", of.first_step_ms),
-                format!("{}, {}", of.version, of.adapter),
+            TorchLine::Timed(record) => vec![
+                record.what(),
+                record.precision.clone(),
+                record.mode(),
+                format!("{:.3}", record.median_ms),
+                number(record.gflops, 0),
+                format!("{:.0}", record.first_step_ms),
+                format!("{}, {}", record.version, record.adapter),
             ],
             TorchLine::Failed { options, failed } => strings([options, "", "", "-", "-", "-", failed]),
         });
@@ -232,25 +233,25 @@ impl Torch {
     }
 }
 
-fn roofline_title(of: &Roofline) -> String {
-    format!("Roofline: {}, batch {}, {}", of.model, of.batch, of.precision)
+fn roofline_title(record: &Roofline) -> String {
+    format!("Roofline: {}, batch {}, {}", record.model, record.batch, record.precision)
 }
 
-fn roofline(of: &Roofline) -> String {
-    let memory = of.ceilings.bandwidth.last().map(|rung| rung.gigabytes_per_second);
+fn roofline(record: &Roofline) -> String {
+    let memory = record.ceilings.bandwidth.last().map(|rung| rung.gigabytes_per_second);
     let mut text = format!(
         "{:.2} ms a step, {:.2} ms of it in kernels timed alone, {:.2} ms of the host's. Ceilings: {:.0} GFLOP/s f32, {} f16, \
          {} GB/s from memory, {:.1} us a dispatch, {:.0} us a submit.\n\n",
-        of.step_ms,
-        of.kernels_ms,
-        of.host_ms,
-        of.ceilings.f32_gflops,
-        number(of.ceilings.f16_gflops, 0),
+        record.step_ms,
+        record.kernels_ms,
+        record.host_ms,
+        record.ceilings.f32_gflops,
+        number(record.ceilings.f16_gflops, 0),
         number(memory, 0),
-        of.ceilings.dispatch_us,
-        of.ceilings.submit_us
+        record.ceilings.dispatch_us,
+        record.ceilings.submit_us
     );
-    let listed = of.kernels.iter().enumerate().filter(|(index, line)| {
+    let listed = record.kernels.iter().enumerate().filter(|(index, line)| {
         *index < KERNELS || line.share.is_some_and(|share| share >= SHARE) || line.kernel.starts_with("batch_norm")
     });
     let rows = listed.map(|(_, line)| {
@@ -272,12 +273,12 @@ fn roofline(of: &Roofline) -> String {
 }
 
 fn claims(piece: &Piece) -> String {
-    let Finding::Experiment(of) = &piece.finding else { return String::new() };
-    let verdict = if of.verdict { "all claims that apply hold" } else { "NOT all claims hold" };
+    let Finding::Experiment(record) = &piece.finding else { return String::new() };
+    let verdict = if record.verdict { "all claims that apply hold" } else { "NOT all claims hold" };
     let line = |claim: &super::measured::Claim| {
         let interval =
             claim.interval.map_or(String::new(), |[low, high]| format!(" ({} to {})", number(low, 3), number(high, 3)));
         format!("- {}: {}{interval}\n", claim.statement, number(claim.measured, 3))
     };
-    format!("{}: {verdict}.\n\n{}", piece.title, of.claims.iter().map(line).collect::<String>())
+    format!("{}: {verdict}.\n\n{}", piece.title, record.claims.iter().map(line).collect::<String>())
 }

@@ -94,12 +94,12 @@ impl CoopTile {
     /// invocations, as Vulkan asks; the kernels are right whatever the size turns out to be.
     fn both(matrix: CooperativeMatrix, [least, most]: [u32; 2]) -> Vec<Self> {
         let lanes = USUAL_LANES.max(least).min(most);
-        let of = |large: bool| {
+        let tile = |large: bool| {
             let shares: u32 = shares(large).iter().product();
             let threads = (shares * lanes).checked_next_multiple_of(most)?;
             (threads <= INVOCATIONS).then_some(Self { matrix, threads, large })
         };
-        [false, true].into_iter().filter_map(of).collect()
+        [false, true].into_iter().filter_map(tile).collect()
     }
 
     /// Into how many parts sums of `depth` terms are cut where there are `tiles` of them.

@@ -125,8 +125,8 @@ fn sums(shape: &ConvShape, pass: ConvPass, [x, y]: [&Image; 2], weights: &Weight
     }
     if pass == ConvPass::WeightGradient {
         // [taps, in, out] to [out, in, taps]
-        let of = |at: usize| sums[(at % taps * inputs + at / taps % inputs) * outputs + at / taps / inputs];
-        return from_sums((0..words).map(of));
+        let sum_at = |at: usize| sums[(at % taps * inputs + at / taps % inputs) * outputs + at / taps / inputs];
+        return from_sums((0..words).map(sum_at));
     }
     let channels = if pass == ConvPass::Forward { outputs } else { inputs };
     let mut all = from_sums(sums);

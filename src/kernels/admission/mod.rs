@@ -72,34 +72,34 @@ impl Pipeline<'_> {
     }
 
     /// Runs a trial: nothing, or what is wrong with its results.
-    fn run(&self, gpu: &Gpu, of: &Trial) -> Result<Result<(), String>, GpuError> {
+    fn run(&self, gpu: &Gpu, trial: &Trial) -> Result<Result<(), String>, GpuError> {
         let [a, _, _, c, _] = self.views;
         let (real, out) = (a.element(), c.element());
-        let count = of.sums.len();
+        let count = trial.sums.len();
         let view = |values: &[f32], element| -> Result<View, GpuError> {
             let words = stored(values, element);
             gpu.upload("trial", &words)?.part(0, words.len())?.read_as(element, values.len())
         };
         let aux = match self.epilogue {
             Epilogue::Plain => gpu.unused(0)?,
-            Epilogue::BiasActivation { .. } => view(&(0..of.columns[1]).map(bias).collect::<Vec<_>>(), real)?,
+            Epilogue::BiasActivation { .. } => view(&(0..trial.columns[1]).map(bias).collect::<Vec<_>>(), real)?,
             Epilogue::ActivationGradient(kind) => {
                 view(&(0..count).map(|at| saved(kind, at)[0]).collect::<Vec<_>>(), real)?
             }
         };
         let stores_pre = matches!(self.epilogue, Epilogue::BiasActivation { store_pre: true, .. });
         let before: Vec<f32> = (0..count).map(before).collect();
-        let result = Guarded::new(gpu, out, of.parts * count, self.accumulate.then_some(&before))?;
+        let result = Guarded::new(gpu, out, trial.parts * count, self.accumulate.then_some(&before))?;
         let argument = Guarded::new(gpu, real, count, None)?;
         let pre = if stores_pre { argument.view.clone() } else { gpu.unused(1)? };
-        let views = [&view(&of.a, real)?, &view(&of.b, real)?, &aux, &result.view, &pre];
-        let dispatch = gpu.dispatch(self.spec, self.constants, of.grid, &views, &of.immediates)?;
+        let views = [&view(&trial.a, real)?, &view(&trial.b, real)?, &aux, &result.view, &pre];
+        let dispatch = gpu.dispatch(self.spec, self.constants, trial.grid, &views, &trial.immediates)?;
         let mut recorder = gpu.record();
         recorder.run(&dispatch);
         recorder.submit()?;
         gpu.wait_for_test()?;
 
-        let (arguments, expected): (Vec<_>, Vec<_>) = (0..count).map(|at| self.expected(of, at)).unzip();
+        let (arguments, expected): (Vec<_>, Vec<_>) = (0..count).map(|at| self.expected(trial, at)).unzip();
         let found = result.read(gpu)?.and_then(|parts| {
             let sum = |at: usize| parts.iter().skip(at).step_by(count).sum::<f32>();
             judge("result", &(0..count).map(sum).collect::<Vec<f32>>(), &expected, |x| self.slack(out, x))
@@ -112,13 +112,13 @@ impl Pipeline<'_> {
     }
 
     /// The argument of the activation and the result at position `at`.
-    fn expected(&self, of: &Trial, at: usize) -> (Option<f64>, Option<f64>) {
-        let Some(sum) = of.sums[at] else { return (None, None) };
+    fn expected(&self, trial: &Trial, at: usize) -> (Option<f64>, Option<f64>) {
+        let Some(sum) = trial.sums[at] else { return (None, None) };
         let (argument, value) = match self.epilogue {
             Epilogue::Plain => (sum, sum),
             Epilogue::BiasActivation { activation, .. } => {
-                let column = at % of.columns[0];
-                let argument = sum + if column < of.columns[1] { f64::from(bias(column)) } else { 0.0 };
+                let column = at % trial.columns[0];
+                let argument = sum + if column < trial.columns[1] { f64::from(bias(column)) } else { 0.0 };
                 (argument, activated(activation, argument))
             }
             Epilogue::ActivationGradient(kind) => (sum, sum * f64::from(saved(kind, at)[1])),

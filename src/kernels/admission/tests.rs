@@ -67,7 +67,7 @@ fn admit_matmul(
     layout: MatmulLayout,
     aligned: bool,
     ending: (Epilogue, bool),
-    of: [Element; 2],
+    types: [Element; 2],
 ) -> Result<(), GpuError> {
     let own = [
         ("BLOCK_HALVES", 1.0),
@@ -76,27 +76,27 @@ fn admit_matmul(
         flag("A_ALIGNED", aligned),
         flag("B_ALIGNED", aligned),
     ];
-    admit(gpu, &MATMUL_BLOCK.elements, &own, ending, of, || matmul_trial(SIDES, layout, [aligned; 2], ending))
+    admit(gpu, &MATMUL_BLOCK.elements, &own, ending, types, || matmul_trial(SIDES, layout, [aligned; 2], ending))
 }
 
-fn admit_conv(gpu: &Gpu, pass: ConvPass, ending: (Epilogue, bool), of: [Element; 2]) -> Result<(), GpuError> {
+fn admit_conv(gpu: &Gpu, pass: ConvPass, ending: (Epilogue, bool), types: [Element; 2]) -> Result<(), GpuError> {
     let own = [("BLOCK_HALVES", 1.0), ("PASS", f64::from(pass.code()))];
     let spec = CONV_BLOCK.spec(pass != ConvPass::WeightGradient);
-    admit(gpu, spec, &own, ending, of, || conv_trial(SIDES, pass, ending))
+    admit(gpu, spec, &own, ending, types, || conv_trial(SIDES, pass, ending))
 }
 
 #[test]
 fn right_products_are_admitted() {
     let gpu = device();
-    for of in elements(gpu) {
+    for types in elements(gpu) {
         for layout in LAYOUTS {
             for (aligned, accumulate) in [(true, false), (false, false), (true, true)] {
-                admit_matmul(gpu, layout, aligned, (Epilogue::Plain, accumulate), of).unwrap();
+                admit_matmul(gpu, layout, aligned, (Epilogue::Plain, accumulate), types).unwrap();
             }
         }
         for activation in Activation::ALL {
             for ending in endings(activation) {
-                admit_matmul(gpu, MatmulLayout::Forward, false, ending, of).unwrap();
+                admit_matmul(gpu, MatmulLayout::Forward, false, ending, types).unwrap();
             }
         }
     }
@@ -105,15 +105,15 @@ fn right_products_are_admitted() {
 #[test]
 fn right_convolutions_are_admitted() {
     let gpu = device();
-    for of in elements(gpu) {
+    for types in elements(gpu) {
         for pass in PASSES {
             for accumulate in [false, true] {
-                admit_conv(gpu, pass, (Epilogue::Plain, accumulate), of).unwrap();
+                admit_conv(gpu, pass, (Epilogue::Plain, accumulate), types).unwrap();
             }
         }
         let bias = Epilogue::BiasActivation { activation: Activation::Gelu, store_pre: true };
-        admit_conv(gpu, ConvPass::Forward, (bias, false), of).unwrap();
-        admit_conv(gpu, ConvPass::DataGradient, (Epilogue::ActivationGradient(Activation::Tanh), true), of).unwrap();
+        admit_conv(gpu, ConvPass::Forward, (bias, false), types).unwrap();
+        admit_conv(gpu, ConvPass::DataGradient, (Epilogue::ActivationGradient(Activation::Tanh), true), types).unwrap();
     }
 }
 
@@ -191,7 +191,7 @@ fn what_lies_behind_a_result_is_seen() {
 fn verdicts_outlive_the_process_and_belong_to_the_text() {
     let folder = tempfile::tempdir().unwrap();
     let choice = AdapterChoice::from_environment();
-    let of = |misread: Misread, trials: &std::cell::Cell<u32>| {
+    let admitted = |misread: Misread, trials: &std::cell::Cell<u32>| {
         let gpu = Gpu::with_cache(&choice, folder.path()).unwrap();
         let gpu = gpu.with_faults(Faults { misread: Some(misread), ..Faults::default() });
         let ending = (Epilogue::Plain, false);
@@ -204,8 +204,8 @@ fn verdicts_outlive_the_process_and_belong_to_the_text() {
     let right: Misread = str::to_owned;
     let wrong: Misread = |text| instead(text, "var value = sums;", "var value = 2.0 * sums;");
     for _ in 0..2 {
-        of(right, &trials).unwrap();
-        refused(of(wrong, &trials), "are wrong");
+        admitted(right, &trials).unwrap();
+        refused(admitted(wrong, &trials), "are wrong");
     }
     assert_eq!(trials.get(), 2, "once each: the second time from the folder");
 }
