@@ -1,0 +1,42 @@
+//! `jostle plan`: what it lists of a GPU that is only described, where no adapter can be opened.
+
+use std::process::Command;
+
+use crate::common::places::program;
+use serde_json::Value;
+
+fn plan(arguments: &[&str]) -> (Option<i32>, Value, String) {
+    let output = Command::new(program())
+        .args(["--json", "plan"])
+        .args(arguments)
+        .env("VK_DRIVER_FILES", "none.json")
+        .env("JOSTLE_ADAPTER", "none")
+        .output()
+        .unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), serde_json::from_slice(&output.stdout).unwrap_or_default(), errors)
+}
+
+#[test]
+fn a_described_gpu_needs_no_adapter() {
+    let resnet = ["--gpu", "generic", "--model", "resnet18", "--batch", "128", "--data", "cifar10"];
+    let (status, plan, errors) = plan(&resnet);
+    assert_eq!(status, Some(0), "{errors}");
+    let dispatches = plan["dispatches"].as_array().unwrap();
+    let of_kernel = |kernel: &str| dispatches.iter().filter(|line| line["kernel"] == kernel).count();
+    assert_eq!(of_kernel("batch_norm_moments"), 2 * 20, "20 batch norms, forward and backward");
+    assert!(of_kernel("winograd_input") > of_kernel("winograd_weight"), "chunks are dispatches of their own");
+    assert_eq!(of_kernel("update_sgd"), 1);
+    for line in dispatches {
+        assert!(line["threads"].as_u64() <= Some(256) && line["bytes"].as_u64() > Some(0), "{line}");
+        assert!(line["chain"].as_u64() >= Some(1) && line["workgroups"][0].as_u64() >= Some(1), "{line}");
+    }
+}
+
+#[test]
+fn data_decide_on_shape_and_classes() {
+    let (_, plan, errors) = plan(&["--gpu", "generic", "--model", "cnn1", "--data", "fashion-mnist"]);
+    let convolution = plan["dispatches"].as_array().unwrap().iter().find(|line| line["kind"] == "convolution");
+    let shape = convolution.unwrap()["shape"].as_str().unwrap();
+    assert!(shape.contains("128 x 1 x 28 x 28"), "{shape}: {errors}");
+}
