@@ -8,9 +8,13 @@
 // Shapes    images as in shared/conv.wgsl; W, dW: [out, in / groups, kernel_height, kernel_width], PyTorch's layout.
 //           a, b: X, W | dY, W | dY, X. aux: bias [out] (EPILOGUE 1) or what forward saved, as dX (EPILOGUE 2).
 // Epilogue  as in matmul_block.wgsl. Padding channels of Y and dX are set to 0.
-// Dispatch  grid_1d(elements of Y, dX (padding channels too) or dW, WORKGROUP_SIZE), folded.
+// Dispatch  forward and data gradient: grid_1d(elements of Y or dX, padding channels too, SUMS), folded, LANES being 1.
+//           Weight gradient: workgroups of (SUMS, LANES), in z one for each part of the pixels (c: [parts] of dW), in x and y,
+//           folded, one for each tap, input of a group and SUMS outputs, so that taps of the same pixels follow each other:
+//           neighbours read neighbouring channels, and an element's LANES take every LANES-th pixel each, then a tree.
 
-override WORKGROUP_SIZE: u32 = 64u;
+override SUMS: u32 = 64u;
+override LANES: u32 = 1u;
 override PASS: u32 = 0u;
 override EPILOGUE: u32 = 0u;
 override ACTIVATION: u32 = 0u;
@@ -89,40 +93,78 @@ fn data_gradient(at: vec4<u32>) -> f32 {
     return sum;
 }
 
-fn weight_gradient(index: u32) -> f32 {
-    let taps = values.kernel_height * values.kernel_width;
+// n, y and x of output pixel `index`.
+fn out_pixel(index: u32) -> vec3<u32> {
+    let line = index / values.out_width;
+    let n = line / values.out_height;
+    return vec3<u32>(n, line - n * values.out_height, index - line * values.out_width);
+}
+
+// The pixel as many further as lie before `step`: without a division, for the insides of loops.
+fn further(pixel: vec3<u32>, step: vec3<u32>) -> vec3<u32> {
+    var next = pixel + step;
+    if next.z >= values.out_width {
+        next.z -= values.out_width;
+        next.y += 1u;
+    }
+    if next.y >= values.out_height {
+        next.y -= values.out_height;
+        next.x += 1u;
+    }
+    return next;
+}
+
+// An invocation's share of dW[o, i, tap]: every LANES-th pixel from `first` on.
+fn weight_gradient(o: u32, i_in_group: u32, tap: u32, first: u32, end: u32) -> f32 {
     let inputs = values.in_channels / values.groups;
-    let o = index / (inputs * taps);
-    let i = o / (values.out_channels / values.groups) * inputs + index / taps % inputs;
-    let ky = index % taps / values.kernel_width;
-    let kx = index % values.kernel_width;
+    let i = o / (values.out_channels / values.groups) * inputs + i_in_group;
+    let ky = tap / values.kernel_width;
+    let kx = tap - ky * values.kernel_width;
+    let stride = 4u * conv_quads(values.out_channels);
+    let step = out_pixel(LANES);
+    var at = out_pixel(first);
     var sum = 0.0;
-    for (var n = 0u; n < values.batch; n++) {
-        for (var oy = 0u; oy < values.out_height; oy++) {
-            let y = under(oy, ky, values.stride_height, values.padding_height, values.dilation_height);
-            if y >= values.in_height { continue; }
-            for (var ox = 0u; ox < values.out_width; ox++) {
-                let x = under(ox, kx, values.stride_width, values.padding_width, values.dilation_width);
-                if x < values.in_width {
-                    sum += f32(a[element(n, oy, ox, o, values.out_height, values.out_width, values.out_channels)])
-                        * f32(b[element(n, y, x, i, values.in_height, values.in_width, values.in_channels)]);
-                }
-            }
+    for (var pixel = first; pixel < end; pixel += LANES) {
+        let y = under(at.y, ky, values.stride_height, values.padding_height, values.dilation_height);
+        let x = under(at.z, kx, values.stride_width, values.padding_width, values.dilation_width);
+        if y < values.in_height && x < values.in_width {
+            let source = element(at.x, y, x, i, values.in_height, values.in_width, values.in_channels);
+            sum += f32(a[pixel * stride + o]) * f32(b[source]);
         }
+        at = further(at, step);
     }
     return sum;
 }
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn conv_direct(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let index = index_1d(invocation, grid, WORKGROUP_SIZE);
+// Sums of a workgroup's elements of dW over a part of the pixels.
+fn weight_gradients(local: vec3<u32>, workgroup: vec3<u32>, grid: vec3<u32>) {
+    let index = index_1d(workgroup, grid, 1u);
+    let taps = values.kernel_height * values.kernel_width;
+    let inputs = values.in_channels / values.groups;
+    let tap = index % taps;
+    let i = index / taps % inputs;
+    let o = index / (taps * inputs) * SUMS + local.x;
+    let is_there = o < values.out_channels;
+    let pixels = part_of_sum(workgroup.z, grid.z, values.batch * values.out_height * values.out_width, 1u);
+    let end = select(0u, pixels.y, is_there);
+    let own = weight_gradient(o, i, tap, pixels.x + local.y, end);
+    let sum = tree_sum(tree_in_column(local, SUMS), vec4<f32>(own)).x;
+    if is_there && local.y == 0u {
+        epilogue_store(((workgroup.z * values.out_channels + o) * inputs + i) * taps + tap, 0u, sum);
+    }
+}
+
+@compute @workgroup_size(SUMS, LANES)
+fn conv_direct(
+    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+) {
     if PASS == CONV_WEIGHT_GRADIENT {
-        let inputs = values.in_channels / values.groups;
-        if index < values.out_channels * inputs * values.kernel_height * values.kernel_width {
-            epilogue_store(index, 0u, weight_gradient(index));
-        }
+        weight_gradients(local, workgroup, grid);
         return;
     }
+    let index = index_1d(workgroup, grid, 1u) * SUMS + local.x;
     let is_forward = PASS == CONV_FORWARD;
     let height = select(values.in_height, values.out_height, is_forward);
     let width = select(values.in_width, values.out_width, is_forward);

@@ -6,14 +6,14 @@
 //   with MIXED: then loss_scale /= 2 too, else loss_scale *= 2 after every growth_interval steps without that
 //
 // Shapes    partials: [P, 2], as norms.wgsl leaves them; scaling: one ScalingState (shared/scaling.wgsl).
-// Dispatch  one workgroup: each invocation sums every WORKGROUP_SIZE-th partial, then a tree, so always the same bits.
+// Dispatch  one workgroup of LANES: each invocation sums every LANES-th partial, then a tree, so always the same bits.
 // Source    torch.nn.utils.clip_grad_norm_; Micikevicius et al., "Mixed precision training", ICLR 2018;
 //           factors and interval of torch.amp.GradScaler.
 
 override SKIPS: bool = false;
 override MIXED: bool = false;
+override LANES: u32 = 64u;
 
-const WORKGROUP_SIZE: u32 = 64u; // the host launches one workgroup whatever it is
 const LARGEST_SCALE: f32 = 16777216.0; // 2^24; past it the scaled loss of a small batch gains nothing
 const SMALLEST_SCALE: f32 = 1.0;
 
@@ -27,25 +27,16 @@ var<immediate> values: Values;
 @group(0) @binding(0) var<storage, read> partials: array<vec2<f32>>;
 @group(0) @binding(1) var<storage, read_write> scaling: ScalingState;
 
-var<workgroup> squares: array<f32, WORKGROUP_SIZE>;
-
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn gradient_factor(@builtin(local_invocation_index) lane: u32) {
-    var sum = 0.0;
-    for (var p = lane; p < values.partials; p += WORKGROUP_SIZE) {
-        sum += partials[p].y;
+@compute @workgroup_size(LANES)
+fn gradient_factor(@builtin(local_invocation_index) local: u32) {
+    var own = 0.0;
+    for (var p = local; p < values.partials; p += LANES) {
+        own += partials[p].y;
     }
-    squares[lane] = sum;
-    workgroupBarrier();
-    for (var half = WORKGROUP_SIZE / 2u; half > 0u; half /= 2u) {
-        if lane < half {
-            squares[lane] += squares[lane + half];
-        }
-        workgroupBarrier();
-    }
-    if lane != 0u { return; }
+    let squares = tree_sum(tree_in_row(local), vec4<f32>(own)).x;
+    if local != 0u { return; }
     let scale = scaling.loss_scale;
-    let norm = sqrt(squares[0]) / scale;
+    let norm = sqrt(squares) / scale;
     if finite(norm) {
         scaling.factor = min(1.0, values.limit / (norm + 1e-6)) / scale;
         scaling.good_steps += 1u;

@@ -4,49 +4,56 @@
 //   in two passes, so that a large mean cancels nothing; inv_std = 1 / sqrt(variance + eps)
 //
 // Shapes    input, output: [batch, pixels, stride]; inv_std: [batch, groups].
-// Dispatch  grid_1d(batch * groups, WORKGROUP_SIZE), folded; one invocation a group of a sample.
+// Dispatch  ceil(batch * groups / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a group of a sample, then a tree
+//           for each pass.
 // Source    Wu & He, "Group normalization", ECCV 2018; Ba, Kiros, Hinton, "Layer normalization", 2016.
 
-override WORKGROUP_SIZE: u32 = 8u;
+override SUMS: u32 = 1u;
+override LANES: u32 = 64u;
 
 var<immediate> values: NormShape;
 @group(0) @binding(0) var<storage, read_write> input: array<Real>;
 @group(0) @binding(1) var<storage, read_write> output: array<Real>;
 @group(0) @binding(2) var<storage, read_write> inv_std: array<f32>;
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn group_normalise(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let index = index_1d(invocation, grid, WORKGROUP_SIZE);
+@compute @workgroup_size(LANES * SUMS)
+fn group_normalise(
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+) {
+    let lane = tree_in_row(local);
+    let index = index_1d(workgroup, grid, 1u) * SUMS + local / LANES;
     let n = index / values.groups;
-    if n >= values.batch { return; }
+    let end = select(0u, values.pixels, n < values.batch);
     let width = norm_group_channels(values);
     let first = (index - n * values.groups) * width;
+    let start = norm_place(lane.place, width);
+    let step = norm_place(LANES, width);
     let count = f32(width * values.pixels);
-    var sum = 0.0;
-    for (var pixel = 0u; pixel < values.pixels; pixel++) {
-        for (var c = first; c < first + width; c++) {
-            sum += f32(input[norm_element(values, n, pixel, c)]);
-        }
+    var own = 0.0;
+    for (var p = start; p.pixel < end; p = norm_further(p, step, width)) {
+        let at = norm_element(values, n, p.pixel, first + p.channel);
+        own += f32(input[at]);
     }
-    let mean = sum / count;
+    let mean = tree_sum(lane, vec4<f32>(own)).x / count;
     var squares = 0.0;
-    for (var pixel = 0u; pixel < values.pixels; pixel++) {
-        for (var c = first; c < first + width; c++) {
-            let centred = f32(input[norm_element(values, n, pixel, c)]) - mean;
-            squares += centred * centred;
-        }
+    for (var p = start; p.pixel < end; p = norm_further(p, step, width)) {
+        let at = norm_element(values, n, p.pixel, first + p.channel);
+        let centred = f32(input[at]) - mean;
+        squares += centred * centred;
     }
-    let scale = 1.0 / sqrt(squares / count + values.eps);
-    inv_std[index] = scale;
-    for (var pixel = 0u; pixel < values.pixels; pixel++) {
-        for (var c = first; c < first + width; c++) {
-            let at = norm_element(values, n, pixel, c);
-            output[at] = Real((f32(input[at]) - mean) * scale);
-        }
-        if first + width == values.channels {
-            for (var c = values.channels; c < values.stride; c++) {
-                output[norm_element(values, n, pixel, c)] = Real(0.0);
-            }
+    let variance = tree_sum(lane, vec4<f32>(squares)).x / count;
+    let scale = 1.0 / sqrt(variance + values.eps);
+    if n < values.batch && lane.place == 0u { inv_std[index] = scale; }
+    for (var p = start; p.pixel < end; p = norm_further(p, step, width)) {
+        let at = norm_element(values, n, p.pixel, first + p.channel);
+        output[at] = Real((f32(input[at]) - mean) * scale);
+    }
+    if first + width < values.channels { return; }
+    for (var pixel = lane.place; pixel < end; pixel += LANES) {
+        for (var c = values.channels; c < values.stride; c++) {
+            output[norm_element(values, n, pixel, c)] = Real(0.0);
         }
     }
 }

@@ -4,9 +4,10 @@
 //   output += inv_std' / inv_std P(g) - inv_std (xhat' mean(g xhat) + xhat mean(g xhat'))
 //
 // Shapes    grad, xhat, x_tangent, xhat_tangent, output: [batch, pixels, stride]; inv_std: [batch, groups].
-// Dispatch  grid_1d(batch * groups, WORKGROUP_SIZE), folded; one invocation a group of a sample.
+// Dispatch  ceil(batch * groups / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a group of a sample, then a tree.
 
-override WORKGROUP_SIZE: u32 = 8u;
+override SUMS: u32 = 1u;
+override LANES: u32 = 64u;
 
 var<immediate> values: NormShape;
 @group(0) @binding(0) var<storage, read_write> grad: array<f32>;
@@ -16,37 +17,31 @@ var<immediate> values: NormShape;
 @group(0) @binding(4) var<storage, read_write> inv_std: array<f32>;
 @group(0) @binding(5) var<storage, read_write> output: array<f32>;
 
-@compute @workgroup_size(WORKGROUP_SIZE)
+@compute @workgroup_size(LANES * SUMS)
 fn group_normalise_curvature(
-    @builtin(global_invocation_id) invocation: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
 ) {
-    let index = index_1d(invocation, grid, WORKGROUP_SIZE);
+    let lane = tree_in_row(local);
+    let index = index_1d(workgroup, grid, 1u) * SUMS + local / LANES;
     let n = index / values.groups;
-    if n >= values.batch { return; }
+    let end = select(0u, values.pixels, n < values.batch);
     let width = norm_group_channels(values);
     let first = (index - n * values.groups) * width;
-    let scale = inv_std[index];
-    var sum = 0.0;
-    var products = 0.0; // g xhat
-    var turned = 0.0; // g xhat'
-    var stretched = 0.0; // xhat x'
-    for (var pixel = 0u; pixel < values.pixels; pixel++) {
-        for (var c = first; c < first + width; c++) {
-            let at = norm_element(values, n, pixel, c);
-            sum += grad[at];
-            products += grad[at] * xhat[at];
-            turned += grad[at] * xhat_tangent[at];
-            stretched += xhat[at] * x_tangent[at];
-        }
+    let start = norm_place(lane.place, width);
+    let step = norm_place(LANES, width);
+    var own = vec4<f32>(); // of g, g xhat, g xhat', xhat x'
+    for (var p = start; p.pixel < end; p = norm_further(p, step, width)) {
+        let at = norm_element(values, n, p.pixel, first + p.channel);
+        own += vec4<f32>(grad[at] * vec3<f32>(1.0, xhat[at], xhat_tangent[at]), xhat[at] * x_tangent[at]);
     }
-    let share = 1.0 / f32(width * values.pixels);
-    for (var pixel = 0u; pixel < values.pixels; pixel++) {
-        for (var c = first; c < first + width; c++) {
-            let at = norm_element(values, n, pixel, c);
-            let projected = scale * (grad[at] - sum * share - xhat[at] * (products * share));
-            output[at] += -scale * stretched * share * projected
-                - scale * share * (xhat_tangent[at] * products + xhat[at] * turned);
-        }
+    let means = tree_sum(lane, own) / f32(width * values.pixels);
+    var scale = 0.0;
+    if n < values.batch { scale = inv_std[index]; }
+    for (var p = start; p.pixel < end; p = norm_further(p, step, width)) {
+        let at = norm_element(values, n, p.pixel, first + p.channel);
+        let projected = scale * (grad[at] - means.x - xhat[at] * means.y);
+        output[at] += -scale * means.w * projected - scale * (xhat_tangent[at] * means.y + xhat[at] * means.z);
     }
 }

@@ -3,9 +3,10 @@
 //   output (+)= inv_std (grad - mean(grad) - xhat mean(grad xhat)), means over the group
 //
 // Shapes    grad, xhat (what group_normalise made), output: [batch, pixels, stride]; inv_std: [batch, groups].
-// Dispatch  grid_1d(batch * groups, WORKGROUP_SIZE), folded; one invocation a group of a sample.
+// Dispatch  ceil(batch * groups / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a group of a sample, then a tree.
 
-override WORKGROUP_SIZE: u32 = 8u;
+override SUMS: u32 = 1u;
+override LANES: u32 = 64u;
 override ACCUMULATE: bool = false;
 
 var<immediate> values: NormShape;
@@ -14,37 +15,38 @@ var<immediate> values: NormShape;
 @group(0) @binding(2) var<storage, read_write> inv_std: array<f32>;
 @group(0) @binding(3) var<storage, read_write> output: array<Real>;
 
-@compute @workgroup_size(WORKGROUP_SIZE)
+@compute @workgroup_size(LANES * SUMS)
 fn group_normalise_gradient(
-    @builtin(global_invocation_id) invocation: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
 ) {
-    let index = index_1d(invocation, grid, WORKGROUP_SIZE);
+    let lane = tree_in_row(local);
+    let index = index_1d(workgroup, grid, 1u) * SUMS + local / LANES;
     let n = index / values.groups;
-    if n >= values.batch { return; }
+    let end = select(0u, values.pixels, n < values.batch);
     let width = norm_group_channels(values);
     let first = (index - n * values.groups) * width;
-    let count = f32(width * values.pixels);
-    var sum = 0.0;
-    var products = 0.0;
-    for (var pixel = 0u; pixel < values.pixels; pixel++) {
-        for (var c = first; c < first + width; c++) {
-            let at = norm_element(values, n, pixel, c);
-            sum += f32(grad[at]);
-            products += f32(grad[at]) * f32(xhat[at]);
-        }
+    let start = norm_place(lane.place, width);
+    let step = norm_place(LANES, width);
+    var own = vec2<f32>(); // of grad, and of grad xhat
+    for (var p = start; p.pixel < end; p = norm_further(p, step, width)) {
+        let at = norm_element(values, n, p.pixel, first + p.channel);
+        own += f32(grad[at]) * vec2<f32>(1.0, f32(xhat[at]));
     }
-    for (var pixel = 0u; pixel < values.pixels; pixel++) {
-        for (var c = first; c < first + width; c++) {
-            let at = norm_element(values, n, pixel, c);
-            var value = inv_std[index] * (f32(grad[at]) - sum / count - f32(xhat[at]) * (products / count));
-            if ACCUMULATE { value += f32(output[at]); }
-            output[at] = Real(value);
-        }
-        if !ACCUMULATE && first + width == values.channels {
-            for (var c = values.channels; c < values.stride; c++) {
-                output[norm_element(values, n, pixel, c)] = Real(0.0);
-            }
+    let means = tree_sum(lane, vec4<f32>(own, own)) / f32(width * values.pixels);
+    var scale = 0.0;
+    if n < values.batch { scale = inv_std[index]; }
+    for (var p = start; p.pixel < end; p = norm_further(p, step, width)) {
+        let at = norm_element(values, n, p.pixel, first + p.channel);
+        var value = scale * (f32(grad[at]) - means.x - f32(xhat[at]) * means.y);
+        if ACCUMULATE { value += f32(output[at]); }
+        output[at] = Real(value);
+    }
+    if ACCUMULATE || first + width < values.channels { return; }
+    for (var pixel = lane.place; pixel < end; pixel += LANES) {
+        for (var c = values.channels; c < values.stride; c++) {
+            output[norm_element(values, n, pixel, c)] = Real(0.0);
         }
     }
 }

@@ -5,9 +5,11 @@
 //   rows >= valid: zero
 //
 // Shapes    logits, tangent, output: [batch, classes].
-// Dispatch  grid_1d(batch, WORKGROUP_SIZE), folded; one invocation a row.
+// Dispatch  ceil(batch / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a row, in two passes with a tree each and
+//           one that writes.
 
-override WORKGROUP_SIZE: u32 = 8u;
+override SUMS: u32 = 1u;
+override LANES: u32 = 64u;
 override NLL: bool = true;
 
 struct Loss {
@@ -24,35 +26,37 @@ var<immediate> values: Loss;
 @group(0) @binding(1) var<storage, read_write> tangent: array<f32>;
 @group(0) @binding(2) var<storage, read_write> output: array<f32>;
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn loss_tangent(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let row = index_1d(invocation, grid, WORKGROUP_SIZE);
-    if row >= values.batch {
-        return;
-    }
-    let start = row * values.classes;
+@compute @workgroup_size(LANES * SUMS)
+fn loss_tangent(
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+) {
+    let lane = tree_in_row(local);
+    let row = index_1d(workgroup, grid, 1u) * SUMS + local / LANES;
+    let is_there = row < values.batch;
+    let start = select(0u, row, is_there) * values.classes;
+    let end = select(0u, values.classes, is_there);
     let scale = select(0.0, values.gradient_scale, row < values.valid);
     if !NLL {
-        for (var c = 0u; c < values.classes; c++) {
+        for (var c = lane.place; c < end; c += LANES) {
             output[start + c] = 2.0 * scale * tangent[start + c];
         }
         return;
     }
-    var largest = logits[start];
-    for (var c = 1u; c < values.classes; c++) {
-        let logit = logits[start + c];
-        largest = select(largest, logit, logit > largest);
+    var largest = TreeLargest(logits[start], 0u);
+    for (var c = lane.place; c < end; c += LANES) {
+        largest = tree_larger(largest, TreeLargest(logits[start + c], c));
     }
-    var sum = 0.0;
-    var weighted = 0.0;
-    for (var c = 0u; c < values.classes; c++) {
-        let weight = math_exp(logits[start + c] - largest);
-        sum += weight;
-        weighted += weight * tangent[start + c];
+    largest = tree_largest(lane, largest);
+    var own = vec2<f32>(); // of the exponentials, and of those times the tangent
+    for (var c = lane.place; c < end; c += LANES) {
+        own += math_exp(logits[start + c] - largest.value) * vec2<f32>(1.0, tangent[start + c]);
     }
-    let mean = weighted / sum;
-    for (var c = 0u; c < values.classes; c++) {
-        let probability = math_exp(logits[start + c] - largest) / sum;
+    let sums = tree_sum(lane, vec4<f32>(own, own));
+    let mean = sums.y / sums.x;
+    for (var c = lane.place; c < end; c += LANES) {
+        let probability = math_exp(logits[start + c] - largest.value) / sums.x;
         output[start + c] = probability * (tangent[start + c] - mean) * scale;
     }
 }

@@ -6,12 +6,13 @@
 //
 // Shapes    outputs, grad_outputs: [batch, features]; labels, indices: [samples]; targets: [samples, features], not
 //           read with ONE_HOT (then target[row, c] = [c = label]); row_stats: [batch, 2].
-// Dispatch  grid_1d(batch, WORKGROUP_SIZE), folded; one invocation a row.
+// Dispatch  ceil(batch / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a row, then trees.
 // Source    torch.nn.MSELoss with reduction "mean": over batch and features.
 
 // The gradient, but not the loss, is multiplied by the loss scale.
 override SCALED: bool = false;
-override WORKGROUP_SIZE: u32 = 8u;
+override SUMS: u32 = 1u;
+override LANES: u32 = 64u;
 override ONE_HOT: bool = true;
 
 struct Loss {
@@ -32,35 +33,39 @@ var<immediate> values: Loss;
 @group(0) @binding(5) var<storage, read_write> row_stats: array<vec2<f32>>;
 @group(0) @binding(6) var<storage, read> scaling: ScalingState;
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn mse(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let row = index_1d(invocation, grid, WORKGROUP_SIZE);
-    if row >= values.batch {
-        return;
-    }
-    let start = row * values.features;
+@compute @workgroup_size(LANES * SUMS)
+fn mse(
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+) {
+    let lane = tree_in_row(local);
+    let row = index_1d(workgroup, grid, 1u) * SUMS + local / LANES;
+    let is_there = row < values.batch;
+    let start = select(0u, row, is_there) * values.features;
+    let end = select(0u, values.features, is_there);
     let valid = row < values.valid;
     let sample = indices[values.first + select(0u, row, valid)];
     let label = labels[sample];
     var scale = select(0.0, values.gradient_scale, valid);
     if SCALED { scale *= scaling.loss_scale; }
-    var sum = 0.0;
-    var largest = f32(outputs[start]);
-    var predicted = 0u;
-    for (var c = 0u; c < values.features; c++) {
+    var own = 0.0;
+    var largest = TreeLargest(f32(outputs[start]), 0u);
+    for (var c = lane.place; c < end; c += LANES) {
         let output = f32(outputs[start + c]);
-        if output > largest {
-            largest = output;
-            predicted = c;
-        }
+        if output > largest.value { largest = TreeLargest(output, c); }
         var wanted = select(0.0, 1.0, c == label);
         if !ONE_HOT {
             wanted = targets[sample * values.features + c];
         }
         let difference = output - wanted;
-        sum += difference * difference;
+        own += difference * difference;
         grad_outputs[start + c] = Real(2.0 * difference * scale);
     }
-    let correct = select(0.0, 1.0, predicted == label);
-    row_stats[row] = select(vec2<f32>(0.0), vec2<f32>(sum / f32(values.features), correct), valid);
+    let sum = tree_sum(lane, vec4<f32>(own)).x;
+    largest = tree_largest(lane, largest);
+    if is_there && lane.place == 0u {
+        let stats = vec2<f32>(sum / f32(values.features), select(0.0, 1.0, largest.index == label));
+        row_stats[row] = select(vec2<f32>(0.0), stats, valid);
+    }
 }

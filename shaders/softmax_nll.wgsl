@@ -6,12 +6,14 @@
 //   row_stats[row]     = (loss, 1 if the first largest logit is the target's else 0);  rows >= valid: all zero
 //
 // Shapes    logits, grad_logits: [batch, classes]; labels: [samples]; indices: [samples]; row_stats: [batch, 2].
-// Dispatch  grid_1d(batch, WORKGROUP_SIZE), folded; one invocation a row, three passes over its classes.
+// Dispatch  ceil(batch / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a row, four classes a round, in two passes
+//           with a tree each and one that writes the gradient.
 // Source    label smoothing as in torch.nn.CrossEntropyLoss (Szegedy et al., CVPR 2016).
 
 // The gradient, but not the loss, is multiplied by the loss scale.
 override SCALED: bool = false;
-override WORKGROUP_SIZE: u32 = 8u; // small: a batch of 128 is 16 workgroups, enough for the threads of a CPU driver
+override SUMS: u32 = 1u;
+override LANES: u32 = 64u;
 
 struct Loss {
     first: u32,
@@ -30,43 +32,86 @@ var<immediate> values: Loss;
 @group(0) @binding(4) var<storage, read_write> row_stats: array<vec2<f32>>;
 @group(0) @binding(5) var<storage, read> scaling: ScalingState;
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn softmax_nll(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let row = index_1d(invocation, grid, WORKGROUP_SIZE);
-    if row >= values.batch {
-        return;
-    }
-    let start = row * values.classes;
-    let valid = row < values.valid;
-    var largest = f32(logits[start]);
-    var predicted = 0u;
-    for (var c = 1u; c < values.classes; c++) {
+// How far class `c` of the row at `start` is below the largest logit, and its exponential; nothing past the row's end.
+fn below(start: u32, c: u32, largest: f32) -> vec2<f32> {
+    if c >= values.classes { return vec2<f32>(); }
+    let logit = f32(logits[start + c]);
+    return vec2<f32>(largest - logit, math_exp(logit - largest));
+}
+
+// The larger of `so_far` and class `c`.
+fn larger(start: u32, c: u32, so_far: TreeLargest) -> TreeLargest {
+    if c < values.classes {
         let logit = f32(logits[start + c]);
-        if logit > largest {
-            largest = logit;
-            predicted = c;
-        }
+        if logit > so_far.value { return TreeLargest(logit, c); }
     }
-    var sum = 0.0;
-    for (var c = 0u; c < values.classes; c++) {
-        sum += math_exp(f32(logits[start + c]) - largest);
+    return so_far;
+}
+
+// What the gradient of a row follows from.
+struct Row {
+    start: u32,
+    target_class: u32,
+    largest: f32,
+    sum: f32,
+    scale: f32,
+}
+
+fn store_gradient(row: Row, c: u32) {
+    if c >= values.classes { return; }
+    let probability = math_exp(f32(logits[row.start + c]) - row.largest) / row.sum;
+    let others = values.smoothing / f32(values.classes);
+    let wanted = select(0.0, 1.0 - values.smoothing, c == row.target_class) + others;
+    grad_logits[row.start + c] = Real((probability - wanted) * row.scale);
+}
+
+@compute @workgroup_size(LANES * SUMS)
+fn softmax_nll(
+    @builtin(local_invocation_index) local: u32,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+) {
+    let lane = tree_in_row(local);
+    let index = index_1d(workgroup, grid, 1u) * SUMS + local / LANES;
+    // A workgroup past the end does the last row over, and stores nothing.
+    let start = min(index, values.batch - 1u) * values.classes;
+    var largest = TreeLargest(f32(logits[start]), 0u);
+    for (var c = lane.place; c < values.classes; c += 4u * LANES) {
+        largest = larger(start, c, largest);
+        largest = larger(start, c + LANES, largest);
+        largest = larger(start, c + 2u * LANES, largest);
+        largest = larger(start, c + 3u * LANES, largest);
     }
-    let sample_row = select(0u, row, valid);
-    let target_class = labels[indices[values.first + sample_row]];
+    largest = tree_largest(lane, largest);
+    var sums = mat4x2<f32>();
+    for (var c = lane.place; c < values.classes; c += 4u * LANES) {
+        sums += mat4x2<f32>(
+            below(start, c, largest.value),
+            below(start, c + LANES, largest.value),
+            below(start, c + 2u * LANES, largest.value),
+            below(start, c + 3u * LANES, largest.value),
+        );
+    }
+    let own = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    let total = tree_sum(lane, vec4<f32>(own, own));
+    if index >= values.batch { return; }
+    let valid = index < values.valid;
+    let target_class = labels[indices[values.first + select(0u, index, valid)]];
     var scale = select(0.0, values.gradient_scale, valid);
     if SCALED { scale *= scaling.loss_scale; }
-    let others = values.smoothing / f32(values.classes);
-    var distances = 0.0; // of the classes' logits to the largest
-    for (var c = 0u; c < values.classes; c++) {
-        let logit = f32(logits[start + c]);
-        distances += largest - logit;
-        let probability = math_exp(logit - largest) / sum;
-        let wanted = select(0.0, 1.0 - values.smoothing, c == target_class) + others;
-        grad_logits[start + c] = Real((probability - wanted) * scale);
+    let row = Row(start, target_class, largest.value, total.y, scale);
+    for (var c = lane.place; c < values.classes; c += 4u * LANES) {
+        store_gradient(row, c);
+        store_gradient(row, c + LANES);
+        store_gradient(row, c + 2u * LANES);
+        store_gradient(row, c + 3u * LANES);
     }
+    if lane.place != 0u { return; }
     // Where nothing is smoothed a distance that overflows must not count either.
-    let smoothed = select(0.0, others * distances, values.smoothing > 0.0);
-    let loss = math_log(sum) + (1.0 - values.smoothing) * (largest - f32(logits[start + target_class])) + smoothed;
-    let correct = select(0.0, 1.0, predicted == target_class);
-    row_stats[row] = select(vec2<f32>(0.0), vec2<f32>(loss, correct), valid);
+    let distances = values.smoothing / f32(values.classes) * total.x;
+    let smoothed = select(0.0, distances, values.smoothing > 0.0);
+    let to_target = largest.value - f32(logits[start + target_class]);
+    let loss = math_log(total.y) + (1.0 - values.smoothing) * to_target + smoothed;
+    let correct = select(0.0, 1.0, largest.index == target_class);
+    row_stats[index] = select(vec2<f32>(0.0), vec2<f32>(loss, correct), valid);
 }

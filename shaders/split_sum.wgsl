@@ -1,14 +1,16 @@
-// The sum of a product's parts, with the product's epilogue: in the order of the parts, so that it is the same every time.
+// The sum of a product's parts, with the product's epilogue: in an order that the number of parts alone gives, so that it is
+// the same every time.
 //
 //   C[i] = epilogue( sum_s partials[s, i] )
 //
 // Shapes    partials: [parts, count]; C: [count], rows of n; aux: bias [n] (EPILOGUE 1) or what forward saved [count]
 //           (EPILOGUE 2); pre: [count] with STORE_PRE.
 // Epilogue  as in matmul_block.wgsl.
-// Dispatch  grid_1d(count, WORKGROUP_SIZE), folded; one element an invocation: neighbours read neighbours, and `parts`
-//           reads are under way at once.
+// Dispatch  ceil(count / SUMS) workgroups of (SUMS, LANES), folded: neighbours read neighbours, and each of an element's LANES
+//           takes every LANES-th part, whose reads are under way at once, then a tree.
 
-override WORKGROUP_SIZE: u32 = 64u;
+override SUMS: u32 = 64u;
+override LANES: u32 = 1u;
 override EPILOGUE: u32 = 0u;
 override ACTIVATION: u32 = 0u;
 override STORE_PRE: bool = false;
@@ -26,13 +28,20 @@ var<immediate> values: SplitSum;
 @group(0) @binding(2) var<storage, read_write> c: array<Out>;
 @group(0) @binding(3) var<storage, read_write> pre: array<Real>;
 
-@compute @workgroup_size(WORKGROUP_SIZE)
-fn split_sum(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let at = index_1d(invocation, grid, WORKGROUP_SIZE);
-    if at >= values.count { return; }
-    var value = 0.0;
-    for (var part = 0u; part < values.parts; part++) {
-        value += partials[part * values.count + at];
+@compute @workgroup_size(SUMS, LANES)
+fn split_sum(
+    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+) {
+    let at = index_1d(workgroup, grid, 1u) * SUMS + local.x;
+    let end = select(0u, values.parts, at < values.count);
+    var own = 0.0;
+    for (var part = local.y; part < end; part += LANES) {
+        own += partials[part * values.count + at];
     }
-    epilogue_store(at, at % values.n, value);
+    let sum = tree_sum(tree_in_column(local, SUMS), vec4<f32>(own)).x;
+    if at < values.count && local.y == 0u {
+        epilogue_store(at, at % values.n, sum);
+    }
 }

@@ -14,7 +14,7 @@ use jostle::{
     gpu::{Element, Gpu, GpuError},
     kernels::{
         Activation, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, Epilogue, MatmulOperands, MatmulShape,
-        MatmulVariant, conv, conv_pack, matmul, padded_channels,
+        MatmulVariant, conv, conv_direct_launches, conv_pack, matmul, padded_channels,
     },
 };
 
@@ -168,6 +168,60 @@ impl Case {
             self.element, self.input, self.output, self.options
         );
         assert_within(&name, &found, &sums, &bounds);
+    }
+}
+
+const DIRECT: [ConvVariant; 2] = [ConvVariant::Direct, ConvVariant::DirectSoftware];
+
+/// Weight gradients of grouped and depthwise layers, in parts and not: images past a workgroup, channels past it, strides.
+#[test]
+fn grouped_weight_gradients_agree_with_the_definition() {
+    let gpu = device();
+    let grouped = |side, groups| ConvOptions { groups, ..ConvOptions::square(side).padding(side / 2) };
+    let all = [
+        Case::new(1, [1, 1, 1], 1, grouped(1, 1)),
+        Case::new(3, [7, 11, 37], 37, grouped(3, 37)),
+        Case::new(2, [13, 9, 12], 12, ConvOptions { dilation: [2, 1], ..grouped(3, 12) }.stride(2)),
+        Case::new(2, [17, 19, 6], 9, grouped(5, 3)),
+        Case::new(1, [257, 3, 2], 4, grouped(1, 2)),
+        Case::new(5, [31, 33, 66], 66, grouped(3, 66)),
+    ];
+    for case in all.into_iter().flat_map(|case| cases(gpu, case)) {
+        for (variant, accumulate) in DIRECT.into_iter().flat_map(|variant| [(variant, false), (variant, true)]) {
+            case.check(gpu, variant, ConvPass::WeightGradient, Epilogue::Plain, accumulate);
+        }
+    }
+}
+
+/// Roundings of equal terms do not average out: one after the other 2^20 of them lose a hundredth of the sum; and llvmpipe leaves
+/// out all past the 65,535th round of an invocation's loops.
+#[test]
+fn long_weight_gradients_are_as_exact_as_their_depth() {
+    let gpu = device();
+    let mut case = Case::new(1, [1025, 1024, 2], 2, ConvOptions { groups: 2, ..ConvOptions::square(1) });
+    case.x.fill(1.0);
+    case.dy.fill(0.1);
+    for variant in DIRECT {
+        let found = case.run(gpu, variant, ConvPass::WeightGradient, Epilogue::Plain, false);
+        let launches = conv_direct_launches(variant, &case.shape(), ConvPass::WeightGradient).unwrap();
+        let depth: usize = launches.iter().map(|launch| launch.chain).sum();
+        let expected = [1025.0 * 1024.0 * f64::from(0.1f32); 2];
+        let bounds = expected.map(|sum| (depth + 1) as f64 * ROUNDOFF * sum);
+        assert_within(&format!("equal terms {variant:?}"), &found, &expected, &bounds);
+    }
+}
+
+#[test]
+fn no_invocation_walks_the_pixels_alone() {
+    let depthwise = |batch, side, channels| {
+        let options = ConvOptions { groups: channels, ..ConvOptions::square(3).padding(1) };
+        let shape = ConvShape::new(batch, [side, side, channels], channels, &options).unwrap();
+        conv_direct_launches(ConvVariant::Direct, &shape, ConvPass::WeightGradient).unwrap()
+    };
+    for (side, channels) in [(32, 64), (32, 32), (16, 256), (8, 512), (4, 1024)] {
+        let launches = depthwise(128, side, channels);
+        assert!(launches.iter().all(|launch| launch.chain <= 128), "{side} {channels}: {launches:?}");
+        assert!(launches[0].workgroups >= 264 && launches[0].threads == 256, "{side} {channels}: {launches:?}");
     }
 }
 

@@ -4,12 +4,15 @@
 mod common;
 
 use common::{
-    ROUNDOFF, assert_close, assert_within, assert_within_f64, central_difference, device, guarded, hash, poisoned,
-    reference, samples, wide, words,
+    ROUNDOFF, assert_close, assert_within, assert_within_f64, central_difference, classes, device, guarded, hash,
+    poisoned, reference, samples, wide, words,
 };
 use jostle::{
     gpu::{GpuError, View},
-    kernels::{LossBuffers, LossKernel, LossTangent, LossTerms, MseTargets, loss_tangent, mse, softmax_nll},
+    kernels::{
+        AdapterClass, LossBuffers, LossKernel, LossTangent, LossTerms, MseTargets, loss_tangent, loss_tangent_launch,
+        mse, mse_launch, softmax_nll, softmax_nll_launch,
+    },
 };
 
 const SHAPES: [[usize; 2]; 6] = [[1, 1], [3, 2], [7, 10], [8, 10], [129, 10], [5, 1000]];
@@ -75,6 +78,7 @@ impl Batch {
         loss: impl Fn(&LossBuffers<'_>) -> Result<LossKernel, GpuError>,
         row_loss: impl Fn(usize, &[f64]) -> f64,
         gradient: &[f64],
+        chain: usize,
         error: impl Fn(f64) -> f64,
     ) {
         let [batch, classes] = self.shape;
@@ -89,16 +93,10 @@ impl Batch {
         assert_within(&format!("{name}: loss and accuracy"), &stats, &expected, &bounds);
         let end = rows.len() * classes;
         assert!(grad[end..].iter().all(|g| *g == 0.0), "{name}: rows that hold no sample have no gradient");
-        // A sum of `classes` terms, the exponentials' 4 ulp, a quotient, a scale; relative to the largest gradient
+        // A sum `chain` additions deep, the exponentials' 4 ulp, a quotient, a scale; relative to the largest gradient
         // of a row, which is at most 1/valid for a softmax.
         let scale = gradient.iter().fold(0.0_f64, |m, g| m.max(g.abs())).max(1.0 / rows.len().max(1) as f64);
-        assert_close(
-            &format!("{name}: gradient"),
-            &grad[..end],
-            gradient,
-            (classes + 16) as f64 * ROUNDOFF * scale,
-            0.0,
-        );
+        assert_close(&format!("{name}: gradient"), &grad[..end], gradient, (chain + 16) as f64 * ROUNDOFF * scale, 0.0);
     }
 }
 
@@ -113,13 +111,15 @@ fn mean_gradient(of: &Batch, row_loss: &dyn Fn(usize, &[f64]) -> f64, eps: f64) 
 fn nll_gradient(of: &Batch) -> Vec<f64> {
     let rows = of.rows(&wide(&of.logits));
     let of_row = |(row, x): (usize, &Vec<f64>)| {
-        let target = of.label(row);
-        // softmax[c] = exp(-nll(c))
-        (0..x.len())
-            .map(|c| ((-reference::nll(x, c)).exp() - f64::from(u8::from(c == target))) / rows.len() as f64)
-            .collect::<Vec<_>>()
+        let target = reference::one_hot(x.len(), of.label(row));
+        reference::softmax(x).iter().zip(target).map(|(p, t)| (p - t) / rows.len() as f64).collect::<Vec<_>>()
     };
     rows.iter().enumerate().flat_map(of_row).collect()
+}
+
+/// The loss is log(sum) + (max - target): 4 ulp of each, and the relative error of a sum `chain` additions deep.
+fn nll_error(chain: usize) -> impl Fn(f64) -> f64 {
+    move |loss: f64| (chain as f64 + 8.0) * ROUNDOFF * loss.abs().max(1.0)
 }
 
 #[test]
@@ -137,10 +137,12 @@ fn nll_matches_f64_and_central_differences() {
                 let differences = mean_gradient(&of, &row_loss, 1e-5);
                 let bounds = vec![tolerance; gradient.len()];
                 assert_within_f64("central differences", &differences, &gradient, &bounds);
-                // The loss is log(sum) + (max - target): 4 ulp of each, and the sum's relative error.
-                let error = |loss: f64| (shape[1] as f64 + 8.0) * ROUNDOFF * loss.abs().max(1.0);
-                let name = format!("nll {shape:?}, {valid} valid, +-{scale}");
-                of.check(&name, |buffers| softmax_nll(gpu, buffers, shape), row_loss, &gradient, error);
+                for class in classes() {
+                    let chain = softmax_nll_launch(class, shape).chain;
+                    let name = format!("nll {shape:?} {class:?}, {valid} valid, +-{scale}");
+                    let kernel = |buffers: &LossBuffers<'_>| softmax_nll(gpu, class, buffers, shape);
+                    of.check(&name, kernel, row_loss, &gradient, chain, nll_error(chain));
+                }
             }
         }
     }
@@ -162,10 +164,14 @@ fn mse_matches_f64_and_central_differences() {
                 let row_loss = |row: usize, x: &[f64]| reference::mse(x, &target(row));
                 // a quadratic has no third derivative: only rounding, 1e-16/eps
                 let gradient = mean_gradient(&of, &row_loss, 1e-3);
-                // squares of rounded differences, summed: classes + 4 roundoffs
-                let error = |loss: f64| (shape[1] + 4) as f64 * ROUNDOFF * loss.abs();
-                let name = format!("mse {kind} {shape:?}, {valid} valid");
-                of.check(&name, |buffers| mse(gpu, buffers, &targets, shape), row_loss, &gradient, error);
+                for class in classes() {
+                    let chain = mse_launch(class, shape).chain;
+                    // squares of rounded differences, summed: the sum's depth and 4 roundoffs
+                    let error = |loss: f64| (chain + 4) as f64 * ROUNDOFF * loss.abs();
+                    let name = format!("mse {kind} {shape:?} {class:?}, {valid} valid");
+                    let kernel = |buffers: &LossBuffers<'_>| mse(gpu, class, buffers, &targets, shape);
+                    of.check(&name, kernel, row_loss, &gradient, chain, error);
+                }
             }
         }
     }
@@ -173,35 +179,96 @@ fn mse_matches_f64_and_central_differences() {
 
 #[test]
 fn the_first_largest_output_is_the_prediction() {
-    let gpu = device();
     let logits = [[1.0, 2.0, 2.0], [5.0, 5.0, 5.0], [-1.0, -3.0, -1.0], [0.0, -0.0, 0.0]].concat();
     // each row's first largest: 1, 0, 0, 0
     for (labels, correct) in [([1, 0, 0, 0], [1.0; 4]), ([2, 1, 2, 1], [0.0; 4])] {
         let order = vec![0, 1, 2, 3];
         let of = Batch { logits: logits.clone(), labels: labels.to_vec(), order, first: 0, valid: 4, shape: [4, 3] };
-        let losses: [Plan<'_>; 2] =
-            [&|buffers| softmax_nll(gpu, buffers, [4, 3]), &|buffers| mse(gpu, buffers, &MseTargets::OneHot, [4, 3])];
+        check_predictions(&of, &correct);
+    }
+    // Equals among an invocation's classes, and among those of different invocations.
+    let mut wide = samples(46, 2 * 1500, 1.0);
+    for c in [[77, 77 + 256, 333 + 256], [601, 602, 1400]].concat().iter().enumerate() {
+        wide[c.0 / 3 * 1500 + c.1] = 2.0;
+    }
+    for (labels, correct) in [([77, 601], [1.0; 2]), ([77 + 256, 602], [0.0; 2]), ([333 + 256, 1400], [0.0; 2])] {
+        let (labels, order) = (labels.to_vec(), vec![0, 1]);
+        let of = Batch { logits: wide.clone(), labels, order, first: 0, valid: 2, shape: [2, 1500] };
+        check_predictions(&of, &correct);
+    }
+}
+
+/// Whether the predictions of both losses are counted as correct.
+fn check_predictions(of: &Batch, correct: &[f32]) {
+    let gpu = device();
+    for class in classes() {
+        let losses: [Plan<'_>; 2] = [&|buffers| softmax_nll(gpu, class, buffers, of.shape), &|buffers| {
+            mse(gpu, class, buffers, &MseTargets::OneHot, of.shape)
+        }];
         for loss in losses {
             let found: Vec<f32> = of.run(loss).1.into_iter().skip(1).step_by(2).collect();
-            assert_eq!(found, correct, "labels {labels:?}");
+            assert_eq!(found, correct, "{class:?}, labels {:?}", of.labels);
         }
+    }
+}
+
+/// Rows past a workgroup's invocations, in which all classes but one weigh alike: a sum of equal terms, whose roundings do not
+/// average out.
+#[test]
+fn wide_rows_are_summed_to_their_depth() {
+    let gpu = device();
+    for shape in [[3, 50_257], [1, 300_007], [2, 257], [1, 1021]] {
+        let [batch, width] = shape;
+        let mut logits = vec![-0.7; batch * width];
+        (0..batch).for_each(|row| logits[row * width + 7 * row] = 0.0);
+        let of = Batch::new(shape, batch, logits);
+        let gradient = nll_gradient(&of);
+        let row_loss = |row: usize, x: &[f64]| reference::nll(x, of.label(row));
+        for class in classes() {
+            let chain = softmax_nll_launch(class, shape).chain;
+            let kernel = |buffers: &LossBuffers<'_>| softmax_nll(gpu, class, buffers, shape);
+            of.check(&format!("nll {shape:?} {class:?}"), kernel, row_loss, &gradient, chain, nll_error(chain));
+        }
+    }
+}
+
+#[test]
+fn no_invocation_walks_a_row_alone() {
+    let [gpu, _] = classes();
+    let wide = softmax_nll_launch(gpu, [128, 50_304]);
+    assert!(wide.chain <= 64 && wide.workgroups == 128 && wide.threads == 256, "{wide:?}");
+    for launch in [softmax_nll_launch, mse_launch, loss_tangent_launch].map(|launch| launch(gpu, [128, 10])) {
+        assert!(launch.chain <= 5 && launch.workgroups >= 8, "{launch:?}");
     }
 }
 
 #[test]
 fn a_loss_of_nan_is_nan() {
     let gpu = device();
-    let mut of = Batch::new([2, 3], 2, samples(45, 6, 1.0));
-    of.logits[4] = f32::NAN;
-    let (_, stats) = of.run(|buffers| softmax_nll(gpu, buffers, [2, 3]));
-    assert!(stats[0].is_finite() && stats[2].is_nan(), "{stats:?}");
-    let (_, stats) = of.run(|buffers| mse(gpu, buffers, &MseTargets::OneHot, [2, 3]));
-    assert!(stats[0].is_finite() && stats[2].is_nan(), "{stats:?}");
+    // a row of one invocation, and one of many
+    for (class, width) in classes().into_iter().flat_map(|class| [(class, 3), (class, 300)]) {
+        let mut of = Batch::new([2, width], 2, samples(45, 2 * width, 1.0));
+        let mut stats = |place: usize, values: &[f32], is_nll: bool| {
+            of.logits[width + place..][..values.len()].copy_from_slice(values);
+            let (_, stats) = if is_nll {
+                of.run(|buffers| softmax_nll(gpu, class, buffers, [2, width]))
+            } else {
+                of.run(|buffers| mse(gpu, class, buffers, &MseTargets::OneHot, [2, width]))
+            };
+            assert!(stats[0].is_finite() && stats[2].is_nan(), "{class:?} {width}, {values:?}: {stats:?}");
+        };
+        stats(1, &[f32::NAN], false);
+        stats(1, &[f32::NAN], true);
+        // Nor may a row without a largest logit look like one with a loss.
+        stats(0, &[f32::NAN, 0.0, 1.0], true);
+        stats(0, &[0.0, f32::INFINITY, 1.0], true);
+        stats(0, &vec![f32::NEG_INFINITY; width], true);
+    }
 }
 
 #[test]
 fn wrong_lengths_are_named() {
-    let gpu = device();
+    let (gpu, class) = (device(), AdapterClass::EightLanes);
     let index = words(gpu, &[0; 4]);
     let right = [12, 12, 8];
     for (wrong, name) in ["logits", "grad_logits", "row_stats"].into_iter().enumerate() {
@@ -210,7 +277,8 @@ fn wrong_lengths_are_named() {
         let of = lengths.map(|length| poisoned(gpu, length));
         let [logits, grad_logits, row_stats]: [&View; 3] = of.each_ref().map(|guarded| &guarded.view);
         let buffers = LossBuffers { logits, labels: &index, indices: &index, grad_logits, row_stats, scaling: None };
-        for found in [softmax_nll(gpu, &buffers, [4, 3]), mse(gpu, &buffers, &MseTargets::OneHot, [4, 3])] {
+        for found in [softmax_nll(gpu, class, &buffers, [4, 3]), mse(gpu, class, &buffers, &MseTargets::OneHot, [4, 3])]
+        {
             let is_named = matches!(found, Err(GpuError::Length { argument, .. }) if argument == name);
             assert!(is_named, "{name}");
         }
@@ -219,7 +287,7 @@ fn wrong_lengths_are_named() {
     let [logits, grad_logits, row_stats] = of.each_ref().map(|guarded| &guarded.view);
     let buffers = LossBuffers { logits, labels: &index, indices: &index, grad_logits, row_stats, scaling: None };
     let short = MseTargets::Given(&index);
-    let found = mse(gpu, &buffers, &short, [4, 3]);
+    let found = mse(gpu, class, &buffers, &short, [4, 3]);
     assert!(matches!(found, Err(GpuError::Length { argument: "targets", expected: 12, found: 4, .. })));
 }
 
@@ -227,7 +295,7 @@ fn wrong_lengths_are_named() {
 #[test]
 fn tangents_of_the_gradient_match_f64() {
     let gpu = device();
-    for shape in SHAPES {
+    for (class, shape) in classes().into_iter().flat_map(|class| SHAPES.map(|shape| (class, shape))) {
         let [batch, classes] = shape;
         let (logits, tangent) = (samples(51, batch * classes, 6.0), samples(52, batch * classes, 3.0));
         for (loss, valid) in [LossTangent::Nll, LossTangent::Mse]
@@ -248,16 +316,17 @@ fn tangents_of_the_gradient_match_f64() {
             let expected: Vec<f64> = (0..batch).flat_map(row).collect();
             let (a, b, output) = (guarded(gpu, &logits), guarded(gpu, &tangent), poisoned(gpu, batch * classes));
             let mut recorder = gpu.record();
-            loss_tangent(gpu, loss, [&a.view, &b.view, &output.view], shape).unwrap().record(
+            loss_tangent(gpu, class, loss, [&a.view, &b.view, &output.view], shape).unwrap().record(
                 &mut recorder,
                 0,
                 valid as u32,
                 LossTerms::mean_over(valid as u32),
             );
             recorder.submit().unwrap();
-            // two sums of `classes` terms of size 3, the exponentials' 4 ulp, a quotient, a difference, a scale
-            let bound = 3.0 * (2 * classes + 16) as f64 * ROUNDOFF / valid.max(1) as f64;
-            assert_close(&format!("{loss:?} {shape:?} {valid}"), &output.read(gpu), &expected, bound, 0.0);
+            // two sums of terms of size 3, the exponentials' 4 ulp, a quotient, a difference, a scale
+            let chain = loss_tangent_launch(class, shape).chain;
+            let bound = 3.0 * (2 * chain + 16) as f64 * ROUNDOFF / valid.max(1) as f64;
+            assert_close(&format!("{loss:?} {shape:?} {class:?} {valid}"), &output.read(gpu), &expected, bound, 0.0);
         }
     }
 }

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{
-    ROUNDOFF, assert_close, assert_within, assert_within_f64, central_difference, device, guarded, hash,
+    ROUNDOFF, assert_close, assert_within, assert_within_f64, central_difference, classes, device, guarded, hash,
     images::{padded, unpadded},
     narrow,
     norm::Norm,
@@ -14,8 +14,8 @@ use common::{
 use jostle::{
     gpu::GpuError,
     kernels::{
-        NormShape, affine, affine_gradient, channel_normalise, group_normalise, group_normalise_curvature,
-        group_normalise_gradient,
+        AdapterClass, NormShape, affine, affine_gradient, channel_normalise, group_normalise,
+        group_normalise_curvature, group_normalise_gradient,
     },
 };
 
@@ -74,10 +74,11 @@ impl Case {
         Norm { sets: all.clone().map(set).collect(), params: all.map(param).collect(), eps: f64::from(EPS) }
     }
 
-    /// Additions on the way into the longest sum.
-    fn depth(&self) -> f64 {
-        let of_group = self.channels / self.groups * self.pixels;
-        let of_param = self.batch * if self.per_pixel { 1 } else { self.pixels };
+    /// Additions on the way into the longest sum, by the geometry.
+    fn depth(&self, class: AdapterClass) -> f64 {
+        let shape = self.shape();
+        let of_group = shape.group_launch(class).chain;
+        let of_param: usize = shape.gradient_launches(class).unwrap().iter().map(|launch| launch.chain).sum();
         (of_group.max(of_param) + 16) as f64
     }
 
@@ -100,11 +101,18 @@ impl Case {
         unpadded(values, self.channels)
     }
 
+    /// Forward and backward on the device, as every class of adapters does it, against f64.
+    fn check(&self, accumulate: bool) {
+        for class in classes() {
+            self.check_as(class, accumulate);
+        }
+    }
+
     /// Forward and backward on the device against f64; returns the output.
-    fn check(&self, accumulate: bool) -> Vec<f32> {
+    fn check_as(&self, class: AdapterClass, accumulate: bool) -> Vec<f32> {
         let gpu = device();
-        let (shape, norm, depth) = (self.shape(), self.norm(), self.depth());
-        let name = format!("{shape:?}, {accumulate}");
+        let (shape, norm, depth) = (self.shape(), self.norm(), self.depth(class));
+        let name = format!("{shape:?}, {class:?}, {accumulate}");
         let output = |count: usize, adds: bool| {
             if adds { guarded(gpu, &vec![START; count]) } else { poisoned(gpu, count) }
         };
@@ -115,16 +123,19 @@ impl Case {
         let [grad_weight, grad_bias] = [(); 2].map(|()| output(self.weight.len(), accumulate));
         let inv_std = poisoned(gpu, shape.group_count());
         let shift = Some(&bias.view);
-        let grads = (&grad_weight.view, Some(&grad_bias.view));
-        run(
-            gpu,
-            &[
-                &group_normalise(gpu, &shape, [&x.view, &xhat.view], &inv_std.view).unwrap(),
-                &affine(gpu, &shape, [&xhat.view, &y.view], &weight.view, shift, accumulate).unwrap(),
-                &affine_gradient(gpu, &shape, [&grad.view, &xhat.view], grads.0, grads.1, accumulate).unwrap(),
-                &affine(gpu, &shape, [&grad.view, &grad_xhat.view], &weight.view, None, false).unwrap(),
-                &group_normalise_gradient(
+        let scratch = poisoned(gpu, shape.gradient_scratch_words(class));
+        let (views, grads) = ([&grad.view, &xhat.view, &scratch.view], [&grad_weight.view, &grad_bias.view]);
+        let gradients = affine_gradient(gpu, class, &shape, views, grads[0], Some(grads[1]), accumulate).unwrap();
+        let [before, after] = [
+            [
+                group_normalise(gpu, class, &shape, [&x.view, &xhat.view], &inv_std.view).unwrap(),
+                affine(gpu, &shape, [&xhat.view, &y.view], &weight.view, shift, accumulate).unwrap(),
+            ],
+            [
+                affine(gpu, &shape, [&grad.view, &grad_xhat.view], &weight.view, None, false).unwrap(),
+                group_normalise_gradient(
                     gpu,
+                    class,
                     &shape,
                     [&grad_xhat.view, &xhat.view, &grad_x.view],
                     &inv_std.view,
@@ -132,7 +143,9 @@ impl Case {
                 )
                 .unwrap(),
             ],
-        );
+        ];
+        run(gpu, &before.into_iter().chain(gradients).chain(after).collect::<Vec<_>>());
+        scratch.read(gpu); // its guards
 
         let [x, w, b, upstream] = [&self.x, &self.weight, &self.bias, &self.upstream].map(|values| wide(values));
         let expected = norm.backward(&x, &w, &upstream);
@@ -200,6 +213,42 @@ fn groups_of_every_size() {
     Case::new([2, 1, 3], 3, false, true).check(false);
     // past a workgroup of groups and of parameters
     Case::new([13, 9, 10], 2, true, true).check(false);
+    // more rounds than llvmpipe gives an invocation
+    Case::new([1, 181 * 191, 4], 1, false, true).check(false);
+    // groups past a workgroup's invocations; gradients summed in parts, whose last is short
+    Case::new([2, 37 * 31, 6], 1, true, true).check(true);
+    Case::new([5, 31 * 29, 33], 3, false, true).check(false);
+    Case::new([1031, 1, 70], 7, false, false).check(true);
+}
+
+#[test]
+fn no_invocation_sums_alone() {
+    let [gpu, _] = classes();
+    let shape = NormShape::new([128, 32 * 32, 64, 64], 32, false, EPS).unwrap();
+    let launches = shape.gradient_launches(gpu).unwrap();
+    assert!(launches.iter().all(|launch| launch.chain <= 64) && launches[0].workgroups >= 264, "{launches:?}");
+    assert!(shape.group_launch(gpu).chain <= 64);
+}
+
+/// Roundings of equal terms do not average out: one after the other 2^20 of them lose a hundredth of the sum; and llvmpipe leaves
+/// out all past the 65,535th round of an invocation's loops.
+#[test]
+fn long_gradients_are_as_exact_as_their_depth() {
+    let gpu = device();
+    let rows = (1 << 20) + 1;
+    let shape = NormShape::new([1, rows, 1, 1], 1, false, EPS).unwrap();
+    for class in classes() {
+        let [grad, input] = [0.1, 1.0].map(|value| guarded(gpu, &vec![value; rows]));
+        let [scale, shift, scratch] = [1, 1, shape.gradient_scratch_words(class)].map(|count| poisoned(gpu, count));
+        let views = [&grad.view, &input.view, &scratch.view];
+        run(gpu, &affine_gradient(gpu, class, &shape, views, &scale.view, Some(&shift.view), false).unwrap());
+        let expected = rows as f64 * f64::from(0.1f32);
+        let depth: usize = shape.gradient_launches(class).unwrap().iter().map(|launch| launch.chain).sum();
+        let bound = (depth + 2) as f64 * ROUNDOFF * expected;
+        for (name, sum) in [("scale", scale), ("shift", shift)] {
+            assert_close(&format!("{name} {class:?}"), &sum.read(gpu), &[expected], bound, 0.0);
+        }
+    }
 }
 
 /// Means of 1e4 with a deviation of 1, where E[x^2] - E[x]^2 has no digit right.
@@ -209,10 +258,12 @@ fn large_means_cancel_nothing() {
         let mut case = Case::new([4, 3 * 3, 6], groups, per_pixel, true);
         let spread = 3f32.sqrt(); // uniform in +-sqrt(3): deviation 1
         case.x = samples(8, case.x.len(), spread).iter().map(|x| 1e4 + x).collect();
-        let y = case.check(false);
         let expected = case.norm().forward(&wide(&case.x), &wide(&case.weight), &wide(&case.bias));
-        // Near 1e4 numbers are 1e-3 apart; the mean is off by some of that, as is y.
-        assert_close("y", &y, &expected, 0.02, 0.0);
+        for class in classes() {
+            let y = case.check_as(class, false);
+            // Near 1e4 numbers are 1e-3 apart; the mean is off by some of that, as is y.
+            assert_close("y", &y, &expected, 0.02, 0.0);
+        }
     }
 }
 
@@ -245,8 +296,9 @@ fn a_norm_by_given_statistics() {
 #[test]
 fn the_gradients_tangent_agrees_with_differences() {
     let gpu = device();
-    for (groups, per_pixel, pads) in [(3, false, true), (1, true, true), (1, false, false)] {
-        let case = Case::new([2, if pads { 5 } else { 1 }, 6], groups, per_pixel, pads);
+    let images = [(3, 5, false, true), (1, 5, true, true), (2, 101, false, true)];
+    for (groups, pixels, per_pixel, pads) in images.into_iter().chain([(1, 1, false, false)]) {
+        let case = Case::new([2, pixels, 6], groups, per_pixel, pads);
         let (norm, shape, one) = (case.norm(), case.shape(), vec![1.0; case.weight.len()]);
         let (x, grad, along) = (wide(&case.x), wide(&case.upstream), wide(&samples(9, case.x.len(), 1.0)));
         let xhat_tangent = norm.backward(&x, &one, &along).x; // the derivative is symmetric
@@ -262,15 +314,17 @@ fn the_gradients_tangent_agrees_with_differences() {
         let upload = |values: &[f64]| guarded(gpu, &case.lay_out(&narrow(values)));
         let [g, xhat, x_tangent, xhat_tangent] =
             [&grad, &norm.normalised(&x), &along, &xhat_tangent].map(|values| upload(values));
-        let output = guarded(gpu, &vec![START; case.words()]);
         let inv_std = guarded(gpu, &inv_std);
-        let views = [&g.view, &xhat.view, &x_tangent.view, &xhat_tangent.view, &output.view];
-        run(gpu, &[&group_normalise_curvature(gpu, &shape, views, &inv_std.view).unwrap()]);
-        // Third derivatives of some 100 times step^2, and on the device a rounding for each of a sum's terms, times a
-        // handful of factors up to 2.
-        let bounds: Vec<f64> =
-            expected.iter().map(|e| 1e-7 + ROUNDOFF * case.depth() * 8.0 * (1.0 + e.abs())).collect();
-        assert_within_f64("tangent", &wide(&case.pick_up(&output.read(gpu), true)), &expected, &bounds);
+        for class in classes() {
+            let output = guarded(gpu, &vec![START; case.words()]);
+            let views = [&g.view, &xhat.view, &x_tangent.view, &xhat_tangent.view, &output.view];
+            run(gpu, &[&group_normalise_curvature(gpu, class, &shape, views, &inv_std.view).unwrap()]);
+            // Third derivatives of some 100 times step^2, and on the device a rounding for each of a sum's terms, times a
+            // handful of factors up to 2.
+            let bounds: Vec<f64> =
+                expected.iter().map(|e| 1e-7 + ROUNDOFF * case.depth(class) * 8.0 * (1.0 + e.abs())).collect();
+            assert_within_f64("tangent", &wide(&case.pick_up(&output.read(gpu), true)), &expected, &bounds);
+        }
     }
 }
 

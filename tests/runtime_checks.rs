@@ -4,7 +4,7 @@
 mod common;
 
 use common::{
-    awkward, bits, checked_device, device, guarded,
+    awkward, bits, checked_device, classes as adapter_classes, device, guarded,
     network::{SHAPES, arena, scheme, set},
     poisoned, run, samples, words,
 };
@@ -13,8 +13,8 @@ use jostle::{
     kernels::{
         Activation, Augmentation, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, Elementwise, Epilogue,
         Gather, GatherViews, LossBuffers, LossTerms, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant,
-        MetricsSum, MseTargets, Norms, Perturb, column_sum, conv, conv_pack, elementwise, init_uniform, matmul, mse,
-        softmax_nll,
+        MetricsSum, MseTargets, NormShape, Norms, Perturb, affine_gradient, column_sum, column_sum_scratch_words, conv,
+        conv_pack, elementwise, group_normalise, init_uniform, matmul, mse, softmax_nll,
     },
     noise::{Distribution, Mode, NoiseConfig},
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
@@ -83,7 +83,7 @@ fn rows(gpu: &Gpu, results: &mut Results) {
     let input = guarded(gpu, &awkward(94, batch * classes, 2.0));
     let labels = words(gpu, &(0..batch as u32).map(|i| i * 3 % classes as u32).collect::<Vec<_>>());
     let indices = words(gpu, &(0..batch as u32).rev().collect::<Vec<_>>());
-    for is_nll in [true, false] {
+    for (class, is_nll) in adapter_classes().into_iter().flat_map(|class| [(class, true), (class, false)]) {
         let (grad, stats, metrics) = (poisoned(gpu, batch * classes), poisoned(gpu, batch * 2), poisoned(gpu, 4));
         let buffers = LossBuffers {
             logits: &input.view,
@@ -94,9 +94,9 @@ fn rows(gpu: &Gpu, results: &mut Results) {
             scaling: None,
         };
         let loss = if is_nll {
-            softmax_nll(gpu, &buffers, [batch, classes]).unwrap()
+            softmax_nll(gpu, class, &buffers, [batch, classes]).unwrap()
         } else {
-            mse(gpu, &buffers, &MseTargets::OneHot, [batch, classes]).unwrap()
+            mse(gpu, class, &buffers, &MseTargets::OneHot, [batch, classes]).unwrap()
         };
         let sum = MetricsSum::new(gpu, &stats.view, &metrics.view, batch).unwrap();
         let mut recorder = gpu.record();
@@ -104,12 +104,25 @@ fn rows(gpu: &Gpu, results: &mut Results) {
         sum.record(&mut recorder, 1, false);
         recorder.submit().unwrap();
         for (name, of) in [("gradient", grad), ("rows", stats), ("metrics", metrics)] {
-            results.push((format!("loss {is_nll} {name}"), of.read(gpu)));
+            results.push((format!("loss {is_nll} {class:?} {name}"), of.read(gpu)));
         }
     }
-    let (sums, sums_of) = (poisoned(gpu, classes), [batch, classes, classes]);
-    run(gpu, &[&column_sum(gpu, &input.view, &sums.view, sums_of, false).unwrap()]);
-    results.push(("column sums".to_owned(), sums.read(gpu)));
+    for (class, of) in adapter_classes().into_iter().flat_map(|class| [batch, 1100].map(|rows| (class, [rows, 7, 9]))) {
+        let input = guarded(gpu, &awkward(98, of[0] * of[2], 2.0));
+        let (sums, scratch) = (poisoned(gpu, of[1]), poisoned(gpu, column_sum_scratch_words(class, of)));
+        run(gpu, &column_sum(gpu, class, [&input.view, &sums.view, &scratch.view], of, false).unwrap());
+        results.push((format!("column sums {of:?} {class:?}"), sums.read(gpu)));
+        let shape = NormShape::new([of[0], 3, 2, 3], 1, false, 1e-5).unwrap();
+        let [xhat, inv_std, scratch] =
+            [of[0] * 9, of[0], shape.gradient_scratch_words(class)].map(|count| poisoned(gpu, count));
+        let [scale, shift] = [2; 2].map(|count| poisoned(gpu, count));
+        let views = [&input.view, &xhat.view, &scratch.view];
+        run(gpu, &[&group_normalise(gpu, class, &shape, [&input.view, &xhat.view], &inv_std.view).unwrap()]);
+        run(gpu, &affine_gradient(gpu, class, &shape, views, &scale.view, Some(&shift.view), false).unwrap());
+        for (name, sums) in [("normalised", xhat), ("scale", scale), ("shift", shift)] {
+            results.push((format!("{name} {of:?} {class:?}"), sums.read(gpu)));
+        }
+    }
     let output = poisoned(gpu, 6 * 5);
     let bytes = words(gpu, &(0..17).map(|i| 0x0102_0304 * (i + 1)).collect::<Vec<_>>());
     let normalisation = gpu.upload("normalisation", &[0.1f32, -1.0]).unwrap().view();
@@ -150,8 +163,10 @@ fn arenas(gpu: &Gpu, results: &mut Results) {
             let at = scheme.at(2, 0, 1);
             common::network::perturb(gpu, &kernel, &at.ranges, at.values);
             results.push((format!("{name} filter"), gpu.read(&arena.weights_eff.view()).unwrap()));
-            let (l1, l2) = Norms::new(gpu, &arena.weights).unwrap().read(gpu).unwrap();
-            results.push((format!("{name} norms"), vec![l1 as f32, l2 as f32]));
+            for class in adapter_classes() {
+                let (l1, l2) = Norms::new(gpu, class, &arena.weights).unwrap().read(gpu).unwrap();
+                results.push((format!("{name} norms {class:?}"), vec![l1 as f32, l2 as f32]));
+            }
         }
     }
     let drawn = poisoned(gpu, 131);

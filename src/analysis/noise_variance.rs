@@ -3,7 +3,7 @@
 use crate::{
     gpu::{Buffer, Dispatch, Gpu, GpuError},
     graph::{BatchInfo, Mode, Plan, Schedule},
-    kernels::{Elementwise, Norms, Perturb, elementwise},
+    kernels::{AdapterClass, Elementwise, Norms, Perturb, elementwise},
     noise::{Distribution, Scheme},
 };
 
@@ -87,8 +87,8 @@ impl<'a> Probe<'a> {
             outputs: gpu.buffer("outputs of draws", 2 * draws * evaluate.output().len())?,
             train: plan(Mode::Train, &unread)?,
             add_gradient: elementwise(gpu, Elementwise::Copy, views, true)?,
-            gradient_norm: Norms::new(gpu, &arena.grads)?,
-            sum_norm: Norms::new(gpu, &gradient_sum)?,
+            gradient_norm: Norms::new(gpu, AdapterClass::of(gpu), &arena.grads)?,
+            sum_norm: Norms::new(gpu, AdapterClass::of(gpu), &gradient_sum)?,
             evaluate,
             metrics,
             gradient_sum,

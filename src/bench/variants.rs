@@ -169,7 +169,7 @@ fn conv_candidates(gpu: &Gpu, pass: ConvPass, shape: &ConvShape) -> Result<Vec<C
         })
     };
     // An element at a time is for what no product fits; where one does, it only takes long.
-    let products = |variant: &ConvVariant| *variant != ConvVariant::Direct || shape.groups() > 1;
+    let products = |variant: &ConvVariant| !variant.is_direct() || shape.groups() > 1;
     ConvVariant::available(gpu, Element::Word, shape, pass).into_iter().filter(products).map(candidate).collect()
 }
 

@@ -71,7 +71,6 @@ fn describe(call: &Call, batch: usize) -> (&'static str, String) {
         Call::Dropout { probability, .. } => ("dropout", format!("p {probability}")),
         Call::Elementwise { operation, .. } => ("elementwise", format!("{operation:?}")),
         Call::ColumnSum { shape: [rows, columns, _], .. } => ("column sum", format!("{rows} x {columns}")),
-        Call::ChunkSum { shape: [rows, columns, _], .. } => ("chunk sum", format!("{rows} x {columns}")),
         Call::Loss { .. } => ("loss", format!("batch {batch}")),
         Call::LossTangent { .. } => ("loss tangent", format!("batch {batch}")),
         Call::Metrics { .. } => ("metrics", format!("batch {batch}")),

@@ -207,18 +207,13 @@ impl<'a> Backward<'a> {
         Ok(())
     }
 
-    /// A sum over many pixels, in two stages.
+    /// A sum over all pixels.
     fn conv_bias(&mut self, name: &str, output: ValueId, bias: ParamId, grad_sums: SlotId) {
         let of = self.graph.shape(output);
         let rows = self.schedule.batch * of.pixels();
-        let per_chunk = rows.isqrt().max(1);
-        let chunks = rows.div_ceil(per_chunk);
-        let partials = self.schedule.slot_words("partial sums", chunks * of.stride());
-        let call = Call::ChunkSum { input: grad_sums, output: partials, shape: [rows, of.stride(), per_chunk] };
-        self.schedule.push(&format!("{name} bias gradient"), call);
-        let shape = [chunks, of.channels(), of.stride()];
+        let shape = [rows, of.channels(), of.stride()];
         let accumulate = self.accumulates(bias);
-        let call = Call::ColumnSum { input: partials, output: Tensor::Grad(bias), shape, accumulate };
+        let call = Call::ColumnSum { input: grad_sums, output: Tensor::Grad(bias), shape, accumulate };
         self.schedule.push(&format!("{name} bias gradient"), call);
     }
 

@@ -3,11 +3,11 @@
 use crate::{
     gpu::{Buffer, Dispatch, Element, Gpu, GpuError, View},
     kernels::{
-        Arena, BatchNorm, BatchNormGradient, BatchNormGradientViews, BatchNormViews, ConvOperands, Dropout, Gather,
-        GatherViews, LossBuffers, LossKernel, LossTangent, MatmulOperands, MatmulShape, MetricsSum, MseTargets, affine,
-        affine_gradient, channel_normalise, chunk_sum, column_sum, conv, conv_pack, conv_variant, elementwise, flatten,
-        group_normalise, group_normalise_curvature, group_normalise_gradient, loss_tangent, matmul, matmul_variant,
-        mse, pool, pool_gradient, pool_select, softmax_nll,
+        AdapterClass, Arena, BatchNorm, BatchNormGradient, BatchNormGradientViews, BatchNormViews, ConvOperands,
+        Dropout, Gather, GatherViews, LossBuffers, LossKernel, LossTangent, MatmulOperands, MatmulShape, MetricsSum,
+        MseTargets, affine, affine_gradient, channel_normalise, column_sum, column_sum_scratch_words, conv, conv_pack,
+        conv_variant, elementwise, flatten, group_normalise, group_normalise_curvature, group_normalise_gradient,
+        loss_tangent, matmul, matmul_variant, mse, pool, pool_gradient, pool_select, softmax_nll,
     },
 };
 
@@ -43,6 +43,10 @@ pub(super) struct Binder<'a> {
     pub(super) data: &'a DataViews,
     pub(super) metrics: &'a View,
     pub(super) loss: Loss,
+}
+
+fn misbound(call: &Call, what: &str) -> GpuError {
+    GpuError::Validation { what: format!("{call:?}"), reason: format!("it was bound as a {what}, which it is not") }
 }
 
 impl Binder<'_> {
@@ -85,6 +89,7 @@ impl Binder<'_> {
             Call::Gather { output } => Stage::Gather(self.gather(*output)?),
             Call::Matmul(call) => Stage::Product(self.matmul(call)?),
             Call::Conv(call) => Stage::Product(self.conv(call)?),
+            Call::ColumnSum { .. } | Call::AffineGradient(_) => Stage::Product(self.long_sum(call)?),
             Call::BatchNorm(call) => Stage::BatchNorm(self.batch_norm(call)?),
             Call::BatchNormGradient(call) => Stage::BatchNormGradient(self.batch_norm_gradient(call)?),
             Call::Dropout { input, output, layer, probability, accumulate } => {
@@ -94,7 +99,13 @@ impl Binder<'_> {
             Call::LossTangent { logits, tangent, output } => {
                 let views = [&self.slot(*logits)?, &self.slot(*tangent)?, &self.slot(*output)?];
                 let of = if self.loss == Loss::Nll { LossTangent::Nll } else { LossTangent::Mse };
-                Stage::Loss(loss_tangent(gpu, of, views, [self.schedule.batch, self.schedule.classes])?)
+                Stage::Loss(loss_tangent(
+                    gpu,
+                    AdapterClass::of(gpu),
+                    of,
+                    views,
+                    [self.schedule.batch, self.schedule.classes],
+                )?)
             }
             Call::Loss { logits, grad_logits, row_stats } => self.loss([*logits, *grad_logits, *row_stats])?,
             Call::Metrics { row_stats } => {
@@ -132,9 +143,10 @@ impl Binder<'_> {
             let of = format!("{} classes for {} outputs", self.data.classes, shape[1]);
             return Err(GpuError::Shape { kernel: "loss", shape: of, reason: "a label may have no output" });
         }
+        let class = AdapterClass::of(self.gpu);
         Ok(Stage::Loss(match self.loss {
-            Loss::Nll => softmax_nll(self.gpu, &buffers, shape)?,
-            Loss::Mse => mse(self.gpu, &buffers, &MseTargets::OneHot, shape)?,
+            Loss::Nll => softmax_nll(self.gpu, class, &buffers, shape)?,
+            Loss::Mse => mse(self.gpu, class, &buffers, &MseTargets::OneHot, shape)?,
         }))
     }
 
@@ -147,12 +159,6 @@ impl Binder<'_> {
                 let right = self.optional(*right)?.unwrap_or(gpu.unused(0)?);
                 let views = [&self.slot(*left)?, &right, &self.slot(*output)?];
                 elementwise(gpu, *operation, views, *accumulate)
-            }
-            Call::ColumnSum { input, output, shape, accumulate } => {
-                column_sum(gpu, &self.slot(*input)?, &self.tensor(*output)?, *shape, *accumulate)
-            }
-            Call::ChunkSum { input, output, shape } => {
-                chunk_sum(gpu, &self.slot(*input)?, &self.slot(*output)?, *shape)
             }
             Call::Flatten { input, output, shape, back, accumulate } => {
                 flatten(gpu, [&self.slot(*input)?, &self.slot(*output)?], *shape, *back, *accumulate)
@@ -185,8 +191,27 @@ impl Binder<'_> {
         pool_select(self.gpu, &call.shape, [&views[0], &views[1]], &chosen, call.accumulate)
     }
 
+    /// Sums over the batch's rows or pixels.
+    fn long_sum(&self, call: &Call) -> Result<Vec<Dispatch>, GpuError> {
+        let (gpu, class) = (self.gpu, AdapterClass::of(self.gpu));
+        match call {
+            Call::ColumnSum { input, output, shape, accumulate } => {
+                let scratch = self.scratch.part(0, column_sum_scratch_words(class, *shape))?;
+                let views = [&self.slot(*input)?, &self.tensor(*output)?, &scratch];
+                column_sum(gpu, class, views, *shape, *accumulate)
+            }
+            Call::AffineGradient(AffineCall { shape, input, other, scale, shift, accumulate }) => {
+                let scratch = self.scratch.part(0, shape.gradient_scratch_words(class))?;
+                let views = [&self.slot(*input)?, &self.slot(*other)?, &scratch];
+                let (scale, shift) = (self.tensor(*scale)?, self.optional_tensor(*shift)?);
+                affine_gradient(gpu, class, shape, views, &scale, shift.as_ref(), *accumulate)
+            }
+            other => Err(misbound(other, "long sum")),
+        }
+    }
+
     fn norm(&self, call: &Call) -> Result<Dispatch, GpuError> {
-        let gpu = self.gpu;
+        let (gpu, class) = (self.gpu, AdapterClass::of(self.gpu));
         match call {
             Call::ChannelNormalise { shape, running, input, output, centre, accumulate } => {
                 let [mean, variance] = self.running(*running)?;
@@ -194,11 +219,11 @@ impl Binder<'_> {
                 channel_normalise(gpu, shape, views, [&mean, &variance], *centre, *accumulate)
             }
             Call::GroupNormalise { shape, input, xhat, inv_std } => {
-                group_normalise(gpu, shape, [&self.slot(*input)?, &self.slot(*xhat)?], &self.slot(*inv_std)?)
+                group_normalise(gpu, class, shape, [&self.slot(*input)?, &self.slot(*xhat)?], &self.slot(*inv_std)?)
             }
             Call::GroupNormaliseGradient { shape, grad, xhat, inv_std, output, accumulate } => {
                 let views = [&self.slot(*grad)?, &self.slot(*xhat)?, &self.slot(*output)?];
-                group_normalise_gradient(gpu, shape, views, &self.slot(*inv_std)?, *accumulate)
+                group_normalise_gradient(gpu, class, shape, views, &self.slot(*inv_std)?, *accumulate)
             }
             Call::GroupNormaliseCurvature { shape, values: [grad, xhat, x_tangent, xhat_tangent, output], inv_std } => {
                 let views = [
@@ -208,20 +233,13 @@ impl Binder<'_> {
                     &self.slot(*xhat_tangent)?,
                     &self.slot(*output)?,
                 ];
-                group_normalise_curvature(gpu, shape, views, &self.slot(*inv_std)?)
+                group_normalise_curvature(gpu, class, shape, views, &self.slot(*inv_std)?)
             }
             Call::Affine(AffineCall { shape, input, other, scale, shift, accumulate }) => {
                 let (views, shift) = ([&self.slot(*input)?, &self.slot(*other)?], self.optional_tensor(*shift)?);
                 affine(gpu, shape, views, &self.tensor(*scale)?, shift.as_ref(), *accumulate)
             }
-            Call::AffineGradient(AffineCall { shape, input, other, scale, shift, accumulate }) => {
-                let (views, shift) = ([&self.slot(*input)?, &self.slot(*other)?], self.optional_tensor(*shift)?);
-                affine_gradient(gpu, shape, views, &self.tensor(*scale)?, shift.as_ref(), *accumulate)
-            }
-            other => {
-                let reason = "a call that is not fixed was bound as one".to_owned();
-                Err(GpuError::Validation { what: format!("{other:?}"), reason })
-            }
+            other => Err(misbound(other, "fixed dispatch")),
         }
     }
 

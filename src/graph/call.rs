@@ -328,15 +328,6 @@ pub enum Call {
         /// Whether it adds to what is there.
         accumulate: bool,
     },
-    /// Sums of chunks of rows, to be summed by a [`Call::ColumnSum`].
-    ChunkSum {
-        /// [rows, columns]
-        input: SlotId,
-        /// [chunks, columns]
-        output: SlotId,
-        /// rows, columns (a multiple of 4), rows of a chunk.
-        shape: [usize; 3],
-    },
     /// Loss, correct answers and the gradient of the mean loss.
     Loss {
         /// [batch, classes]
@@ -383,8 +374,7 @@ impl Call {
             }
             Self::ChannelNormalise { input, output, .. }
             | Self::Flatten { input, output, .. }
-            | Self::Dropout { input, output, .. }
-            | Self::ChunkSum { input, output, .. } => vec![*input, *output],
+            | Self::Dropout { input, output, .. } => vec![*input, *output],
             Self::GroupNormalise { input, xhat, inv_std, .. } => vec![*input, *xhat, *inv_std],
             Self::GroupNormaliseGradient { grad, xhat, inv_std, output, .. } => vec![*grad, *xhat, *inv_std, *output],
             Self::GroupNormaliseCurvature { values, inv_std, .. } => values.iter().copied().chain([*inv_std]).collect(),

@@ -2,13 +2,13 @@
 
 use crate::{
     gpu::{Element, GpuError},
-    kernels::{AdapterClass, MatmulShape},
+    kernels::{AdapterClass, MatmulShape, column_sum_scratch_words},
 };
 
 use super::{
     Graph, GraphError, ParamId, ValueShape,
     autodiff::Backward,
-    call::{Call, ConvCall, MatmulCall, PlanStep, Slot, SlotId},
+    call::{AffineCall, Call, ConvCall, MatmulCall, PlanStep, Slot, SlotId},
     memory::{self, Life, Placement},
     tangent,
 };
@@ -180,7 +180,7 @@ impl Schedule {
         memory::place(&self.lives(), bank_words)
     }
 
-    /// Words that the products keep for themselves, one after the other, on adapters of a class.
+    /// Words that products and long sums keep for themselves, one after the other, on adapters of a class.
     ///
     /// # Errors
     /// [`GpuError::Shape`] for a product past 2^32 elements.
@@ -195,6 +195,8 @@ impl Schedule {
                 Call::Conv(ConvCall { shape, pass, .. }) => {
                     class.conv_variant(self.element, shape, *pass).scratch_words(shape, *pass)
                 }
+                Call::ColumnSum { shape, .. } => column_sum_scratch_words(class, *shape),
+                Call::AffineGradient(AffineCall { shape, .. }) => shape.gradient_scratch_words(class),
                 _ => 0,
             });
         }

@@ -92,7 +92,7 @@ impl Pass<'_> {
             Call::Pack { .. } => true,
             Call::Loss { .. } => self.schedule.mode == Mode::HessianProduct,
             Call::Matmul(MatmulCall { c, .. }) | Call::Conv(ConvCall { c, .. }) => self.primal && c.slot().is_some(),
-            Call::AffineGradient(_) | Call::ChunkSum { .. } | Call::ColumnSum { .. } | Call::Metrics { .. } => false,
+            Call::AffineGradient(_) | Call::ColumnSum { .. } | Call::Metrics { .. } => false,
             _ => self.primal,
         }
     }
@@ -300,13 +300,6 @@ impl Pass<'_> {
                     && let Some((output, accumulate)) = self.target_slot(output, accumulate)
                 {
                     self.schedule.push(name, Call::Flatten { input, output, shape, back, accumulate });
-                }
-            }
-            Call::ChunkSum { input, output, shape } => {
-                if let Some(input) = tangent(self, input)
-                    && let Some((output, _)) = self.target_slot(output, false)
-                {
-                    self.schedule.push(name, Call::ChunkSum { input, output, shape });
                 }
             }
             Call::Pool(call) => self.pool(name, call, |call| match call.chosen {

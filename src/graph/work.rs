@@ -125,9 +125,7 @@ impl Schedule {
         match call {
             Call::Matmul(_) | Call::Conv(_) => call.flops(),
             Call::Gather { .. } => 2 * (self.batch * self.input.features()) as u64,
-            Call::ColumnSum { shape: [rows, columns, _], .. } | Call::ChunkSum { shape: [rows, columns, _], .. } => {
-                (rows * columns) as u64
-            }
+            Call::ColumnSum { shape: [rows, columns, _], .. } => (rows * columns) as u64,
             Call::Elementwise { operation, output, accumulate, .. } => {
                 let own = match operation {
                     Elementwise::Copy => 0,

@@ -1,70 +1,137 @@
-//! Sum over the batch: the host side of `shaders/column_sum.wgsl`.
+//! Sums over rows: the host side of `shaders/column_sum.wgsl`.
 
 use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, View};
 
-use super::{WORKGROUP, WORKGROUP_SIZE, flag, index_u32};
+use super::{
+    AdapterClass, flag, index_u32,
+    tree::{Launch, Tree},
+};
 
 pub(super) static COLUMN_SUM: KernelSpec = KernelSpec {
     entry: "column_sum",
-    source: concat!(include_str!("../../shaders/column_sum.wgsl"), include_str!("../../shaders/shared/index.wgsl"),),
+    source: concat!(
+        include_str!("../../shaders/column_sum.wgsl"),
+        include_str!("../../shaders/shared/index.wgsl"),
+        include_str!("../../shaders/shared/part.wgsl"),
+        include_str!("../../shaders/shared/tree.wgsl"),
+    ),
     bindings: &[("input", Access::Real), ("output", Access::ReadWrite)],
-    immediate_bytes: 12,
+    immediate_bytes: size_of::<Stage>() as u32,
 };
 
-pub(super) static CHUNK_SUM: KernelSpec = KernelSpec {
-    entry: "chunk_sum",
-    source: concat!(include_str!("../../shaders/chunk_sum.wgsl"), include_str!("../../shaders/shared/index.wgsl"),),
-    bindings: &[("input", Access::Real), ("output", Access::ReadWrite)],
-    immediate_bytes: 12,
-};
+/// One run of the kernel; same fields, same order as the WGSL struct.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+struct Stage {
+    rows: u32,
+    columns: u32,
+    stride: u32,
+    parts: u32,
+}
 
-/// Columns are few and long, as the losses' rows are.
-const COLUMNS_PER_WORKGROUP: usize = 32;
+impl Stage {
+    /// The sum of `rows` rows at once.
+    fn whole([rows, columns, stride]: [usize; 3]) -> Result<Self, GpuError> {
+        index_u32(COLUMN_SUM.entry, &[rows, stride])?;
+        let [rows, columns, stride] = [rows, columns, stride].map(|size| size as u32);
+        Ok(Self { rows, columns, stride, parts: 1 })
+    }
 
-/// Plans `output[c] (+)= sum_row input[row, c]`, the gradient of a bias.
+    fn tree(&self, class: AdapterClass) -> Tree {
+        Tree::columns(class, self.part_rows(), self.columns as usize)
+    }
+
+    fn part_rows(&self) -> usize {
+        self.rows.div_ceil(self.parts) as usize
+    }
+
+    fn launch(&self, class: AdapterClass) -> Launch {
+        let tree = self.tree(class);
+        let workgroups = self.parts as usize * tree.workgroups(self.columns as usize);
+        tree.launch(COLUMN_SUM.entry, workgroups, tree.chain(self.part_rows(), 1))
+    }
+
+    fn dispatch(
+        &self,
+        gpu: &Gpu,
+        class: AdapterClass,
+        views: [&View; 2],
+        accumulate: bool,
+    ) -> Result<Dispatch, GpuError> {
+        let [sums, lanes] = self.tree(class).constants();
+        let constants = [sums, lanes, flag("ACCUMULATE", accumulate)];
+        gpu.dispatch(&COLUMN_SUM, &constants, self.launch(class).grid(gpu)?, &views, bytemuck::bytes_of(self))
+    }
+}
+
+/// The runs of a sum: one, or one that leaves the sums of parts and one that adds them up.
+fn stages(class: AdapterClass, shape: [usize; 3]) -> Result<Vec<Stage>, GpuError> {
+    let whole = Stage::whole(shape)?;
+    let [rows, columns, _] = shape;
+    let parts = Tree::parts(class, rows);
+    if parts == 1 {
+        return Ok(vec![whole]);
+    }
+    Ok(vec![Stage { parts: parts as u32, ..whole }, Stage::whole([parts, columns, columns])?])
+}
+
+/// Words that [`column_sum`] keeps for itself on adapters of a class.
+#[must_use]
+pub fn column_sum_scratch_words(class: AdapterClass, [rows, columns, _]: [usize; 3]) -> usize {
+    let parts = Tree::parts(class, rows);
+    if parts > 1 { parts * columns } else { 0 }
+}
+
+/// The dispatches of [`column_sum`] on adapters of a class.
 ///
-/// Shapes: `input` [rows, stride], of which the first `columns` count, `output` [columns].
+/// # Errors
+/// [`GpuError::Shape`] past 2^32 elements.
+pub fn column_sum_launches(class: AdapterClass, shape: [usize; 3]) -> Result<Vec<Launch>, GpuError> {
+    Ok(stages(class, shape)?.iter().map(|stage| stage.launch(class)).collect())
+}
+
+/// Plans `output[c] (+)= sum_row input[row, c]`, the gradient of a bias, as adapters of a class take it best.
+///
+/// Shapes: `input` [rows, stride], of which the first `columns` count, `output` [columns], `scratch`
+/// [`column_sum_scratch_words`].
 ///
 /// # Errors
 /// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit.
 pub fn column_sum(
     gpu: &Gpu,
-    input: &View,
-    output: &View,
-    [rows, columns, stride]: [usize; 3],
+    class: AdapterClass,
+    [input, output, scratch]: [&View; 3],
+    shape: [usize; 3],
     accumulate: bool,
-) -> Result<Dispatch, GpuError> {
-    index_u32(COLUMN_SUM.entry, &[rows, stride])?;
+) -> Result<Vec<Dispatch>, GpuError> {
+    let [rows, columns, stride] = shape;
+    let stages = stages(class, shape)?;
     input.expect_len(COLUMN_SUM.entry, "input", rows * stride)?;
     output.expect_len(COLUMN_SUM.entry, "output", columns)?;
-    let constants = [("WORKGROUP_SIZE", COLUMNS_PER_WORKGROUP as f64), flag("ACCUMULATE", accumulate)];
-    let grid = gpu.grid_1d(COLUMN_SUM.entry, columns, COLUMNS_PER_WORKGROUP)?;
-    let immediates = [rows, columns, stride].map(|size| size as u32);
-    gpu.dispatch(&COLUMN_SUM, &constants, grid, &[input, output], bytemuck::cast_slice(&immediates))
+    match stages.as_slice() {
+        [parts, sum] => {
+            scratch.expect_len(COLUMN_SUM.entry, "scratch", column_sum_scratch_words(class, shape))?;
+            Ok(vec![
+                parts.dispatch(gpu, class, [input, scratch], false)?,
+                sum.dispatch(gpu, class, [scratch, output], accumulate)?,
+            ])
+        }
+        stages => stages.iter().map(|whole| whole.dispatch(gpu, class, [input, output], accumulate)).collect(),
+    }
 }
 
-/// Plans `output[chunk, c] = sum of the chunk's rows of input[row, c]`: the first stage of a sum over many rows.
-///
-/// Shapes: `input` [rows, columns] with `columns` a multiple of 4, `output` [ceil(rows / rows_per_chunk), columns].
-///
-/// # Errors
-/// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit.
-pub fn chunk_sum(
+/// Plans the sum of parts [parts, columns] that another kernel left.
+pub(super) fn sum_of_parts(
     gpu: &Gpu,
-    input: &View,
-    output: &View,
-    [rows, columns, rows_per_chunk]: [usize; 3],
+    class: AdapterClass,
+    views: [&View; 2],
+    [parts, columns]: [usize; 2],
+    accumulate: bool,
 ) -> Result<Dispatch, GpuError> {
-    let kernel = CHUNK_SUM.entry;
-    if !columns.is_multiple_of(4) || rows_per_chunk == 0 {
-        let shape = format!("{rows} x {columns} by {rows_per_chunk}");
-        return Err(GpuError::Shape { kernel, shape, reason: "columns have to be whole vec4s" });
-    }
-    index_u32(kernel, &[rows, columns])?;
-    let chunks = rows.div_ceil(rows_per_chunk);
-    input.expect_len(kernel, "input", rows * columns)?;
-    output.expect_len(kernel, "output", chunks * columns)?;
-    let grid = gpu.grid_1d(kernel, chunks * columns / 4, WORKGROUP_SIZE)?;
-    let immediates = [rows, columns / 4, rows_per_chunk].map(|size| size as u32);
-    gpu.dispatch(&CHUNK_SUM, &[WORKGROUP], grid, &[input, output], bytemuck::cast_slice(&immediates))
+    Stage::whole([parts, columns, columns])?.dispatch(gpu, class, views, accumulate)
+}
+
+/// The dispatch of [`sum_of_parts`].
+pub(super) fn sum_of_parts_launch(class: AdapterClass, [parts, columns]: [usize; 2]) -> Result<Launch, GpuError> {
+    Ok(Stage::whole([parts, columns, columns])?.launch(class))
 }

@@ -4,6 +4,7 @@ use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Vie
 
 use super::{
     Constant, CoopTile, WORKGROUP, WORKGROUP_SIZE,
+    conv_direct::{self, CONV_DIRECT},
     conv_shape::{ConvPass, ConvShape},
     flag, index_u32,
     matmul::{Epilogue, SOFTWARE_LANES, SPLIT_WORKGROUPS, epilogue_constants, row_lanes},
@@ -17,7 +18,7 @@ const SOFTWARE_WORKGROUPS: usize = 16;
 /// Quads of channels that `SoftwareNarrow` takes at most.
 const NARROW_QUADS: usize = 4;
 
-const BINDINGS: &[(&str, Access)] =
+pub(super) const CONV_BINDINGS: &[(&str, Access)] =
     &[("a", Access::Real), ("b", Access::Real), ("aux", Access::Real), ("c", Access::Out), ("pre", Access::Real)];
 
 pub(super) static CONV_SOFTWARE: KernelSpec = KernelSpec {
@@ -30,7 +31,7 @@ pub(super) static CONV_SOFTWARE: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/activation.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
     ),
-    bindings: BINDINGS,
+    bindings: CONV_BINDINGS,
     immediate_bytes: size_of::<ConvShape>() as u32,
 };
 
@@ -46,7 +47,7 @@ pub(super) static CONV_BLOCK: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/activation.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
     ),
-    bindings: BINDINGS,
+    bindings: CONV_BINDINGS,
     immediate_bytes: size_of::<ConvShape>() as u32,
 };
 
@@ -61,21 +62,7 @@ pub(super) static CONV_TILE: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/activation.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
     ),
-    bindings: BINDINGS,
-    immediate_bytes: size_of::<ConvShape>() as u32,
-};
-
-pub(super) static CONV_DIRECT: KernelSpec = KernelSpec {
-    entry: "conv_direct",
-    source: concat!(
-        include_str!("../../shaders/conv_direct.wgsl"),
-        include_str!("../../shaders/shared/conv.wgsl"),
-        include_str!("../../shaders/shared/index.wgsl"),
-        include_str!("../../shaders/shared/epilogue.wgsl"),
-        include_str!("../../shaders/shared/activation.wgsl"),
-        include_str!("../../shaders/shared/math.wgsl"),
-    ),
-    bindings: BINDINGS,
+    bindings: CONV_BINDINGS,
     immediate_bytes: size_of::<ConvShape>() as u32,
 };
 
@@ -94,7 +81,7 @@ macro_rules! conv_coop {
                 include_str!("../../shaders/shared/activation.wgsl"),
                 include_str!("../../shaders/shared/math.wgsl"),
             ),
-            bindings: BINDINGS,
+            bindings: CONV_BINDINGS,
             immediate_bytes: size_of::<ConvShape>() as u32,
         }
     };
@@ -120,7 +107,7 @@ pub(super) static CONV_PACK: KernelSpec = KernelSpec {
 pub struct ConvOperands<'a> {
     /// Input, or gradient of the output.
     pub a: &'a View,
-    /// Weight ([`conv_pack`]'s, or PyTorch's for [`ConvVariant::Direct`]); input for the weight gradient.
+    /// Weight ([`conv_pack`]'s, or PyTorch's where it [`ConvVariant::is_direct`]); input for the weight gradient.
     pub b: &'a View,
     /// Bias [out], or saved, shaped as the input.
     pub aux: Option<&'a View>,
@@ -149,8 +136,11 @@ pub enum ConvVariant {
     SoftwareNarrow,
     /// 3 x 3 without strides, forward and data gradient, with 4 multiplications for 9, as products of the adapter's kind.
     Winograd,
-    /// An element at a time: grouped and depthwise convolutions. Takes the weights as they are.
+    /// An element at a time: grouped and depthwise convolutions. Takes the weights as they are. A weight gradient's sums are
+    /// shared by a workgroup's invocations, for GPUs.
     Direct,
+    /// The same with an invocation for each sum, for software adapters.
+    DirectSoftware,
     /// Cooperative matrices, where the adapter lists them. One group.
     Coop(CoopTile),
 }
@@ -159,7 +149,8 @@ impl ConvVariant {
     /// Every variant that can run a pass of this shape on this adapter for operands stored as `element`.
     #[must_use]
     pub fn available(gpu: &Gpu, element: Element, shape: &ConvShape, pass: ConvPass) -> Vec<Self> {
-        let mut variants = vec![Self::Direct, Self::Winograd, Self::Tile, Self::Block64, Self::Block128];
+        let mut variants =
+            vec![Self::Direct, Self::DirectSoftware, Self::Winograd, Self::Tile, Self::Block64, Self::Block128];
         if gpu.fixed_subgroup_size() == Some(SOFTWARE_LANES) {
             variants.extend([Self::Software, Self::SoftwareWide, Self::SoftwareNarrow]);
         }
@@ -171,7 +162,13 @@ impl ConvVariant {
     /// Whether it reads weights as [`conv_pack`] leaves them.
     #[must_use]
     pub fn wants_packed(self) -> bool {
-        self != Self::Direct
+        !self.is_direct()
+    }
+
+    /// Whether it goes by elements, not by tiles of a product, and so takes groups.
+    #[must_use]
+    pub fn is_direct(self) -> bool {
+        matches!(self, Self::Direct | Self::DirectSoftware)
     }
 
     /// Words that a pass keeps for itself: [`ConvOperands::scratch`].
@@ -187,7 +184,7 @@ impl ConvVariant {
     /// Whether it computes a pass of this shape, whatever the adapter.
     pub(super) fn covers(self, shape: &ConvShape, pass: ConvPass) -> bool {
         match self {
-            Self::Direct => true,
+            Self::Direct | Self::DirectSoftware => true,
             Self::Block128 | Self::Block64 | Self::Tile | Self::Software | Self::SoftwareWide | Self::Coop(_) => {
                 shape.groups == 1
             }
@@ -211,7 +208,7 @@ impl ConvVariant {
                 let [rows, columns] = tile.sides();
                 [rows, columns / 4]
             }
-            Self::Tile | Self::Winograd | Self::Direct => {
+            Self::Tile | Self::Winograd | Self::Direct | Self::DirectSoftware => {
                 let [_, quads, _] = shape.product(pass);
                 let columns = quads.next_power_of_two().clamp(4, 16);
                 [1024 / columns, columns]
@@ -230,7 +227,8 @@ impl ConvVariant {
         let workgroups = match self {
             Self::Block128 | Self::Block64 | Self::Tile => SPLIT_WORKGROUPS,
             Self::Software | Self::SoftwareWide => SOFTWARE_WORKGROUPS,
-            Self::SoftwareNarrow | Self::Winograd | Self::Direct => 1,
+            Self::SoftwareNarrow | Self::Winograd => 1,
+            Self::Direct | Self::DirectSoftware => return conv_direct::parts(self, shape),
             Self::Coop(_) => return CoopTile::parts(tiles, shape.out_pixels()),
         };
         parts(tiles, shape.out_pixels(), workgroups, 256)
@@ -242,7 +240,7 @@ impl ConvVariant {
             Self::Tile => &CONV_TILE,
             Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => &CONV_SOFTWARE,
             Self::Winograd => &WINOGRAD_OUTPUT,
-            Self::Direct => &CONV_DIRECT,
+            Self::Direct | Self::DirectSoftware => &CONV_DIRECT,
             Self::Coop(tile) => tile.of(&CONV_COOP_8, &CONV_COOP_16),
         }
     }
@@ -257,7 +255,7 @@ impl ConvVariant {
             Self::Software => vec![("COLUMN_BLOCKS", 1.0), ("ROW_LANES", row_lanes(rows))],
             Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(rows))],
             Self::SoftwareNarrow => vec![("NARROW_QUADS", quads as f64)],
-            Self::Direct => vec![WORKGROUP],
+            Self::Direct | Self::DirectSoftware => conv_direct::constants(self, shape, pass).to_vec(),
             Self::Coop(tile) => tile.constants(pass == ConvPass::WeightGradient, pass != ConvPass::DataGradient),
             Self::Winograd => Vec::new(),
         }
@@ -265,13 +263,8 @@ impl ConvVariant {
 
     fn grid(self, gpu: &Gpu, shape: &ConvShape, pass: ConvPass) -> Result<Grid, GpuError> {
         let entry = self.spec().entry;
-        if self == Self::Direct {
-            let elements = match pass {
-                ConvPass::Forward => shape.image_words(shape.output),
-                ConvPass::DataGradient => shape.image_words(shape.input),
-                ConvPass::WeightGradient => shape.weight_words(),
-            };
-            return gpu.grid_1d(entry, elements, WORKGROUP_SIZE);
+        if self.is_direct() {
+            return conv_direct::grid(gpu, self, shape, pass);
         }
         let [rows, quads, phases] = shape.product(pass);
         let [rows_per_tile, quads_per_tile] = self.tile(shape, pass);
@@ -307,7 +300,7 @@ fn check(
     of.b.expect_len(spec.entry, "b", b)?;
     of.c.expect_len(spec.entry, "c", c)?;
     epilogue.check(spec, [of.aux, of.pre], [shape.out_channels(), output, input])?;
-    if shape.groups > 1 && variant != ConvVariant::Direct {
+    if shape.groups > 1 && !variant.is_direct() {
         let (kernel, shape) = (spec.entry, format!("{} groups", shape.groups));
         return Err(GpuError::Shape { kernel, shape, reason: "takes one group only" });
     }

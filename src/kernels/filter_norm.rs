@@ -1,17 +1,26 @@
 //! L2 norm of every filter: the host side of `shaders/filter_norm.wgsl`.
 
-use crate::gpu::{Access, Buffer, Dispatch, Gpu, GpuError, KernelSpec, Recorder};
+use std::ops::Range;
 
-use super::{Arena, WORKGROUP, WORKGROUP_SIZE};
+use crate::gpu::{Access, Buffer, Dispatch, Gpu, GpuError, KernelSpec, Recorder, WORD_BYTES, align_words};
+
+use super::{
+    AdapterClass, Arena, ArenaLayout, TensorSpan,
+    tree::{Launch, Tree},
+};
 
 pub(super) static FILTER_NORM: KernelSpec = KernelSpec {
     entry: "filter_norm",
-    source: concat!(include_str!("../../shaders/filter_norm.wgsl"), include_str!("../../shaders/shared/index.wgsl"),),
+    source: concat!(
+        include_str!("../../shaders/filter_norm.wgsl"),
+        include_str!("../../shaders/shared/index.wgsl"),
+        include_str!("../../shaders/shared/tree.wgsl"),
+    ),
     bindings: &[("weights", Access::Read), ("filters", Access::Read), ("norms", Access::ReadWrite)],
     immediate_bytes: 4,
 };
 
-/// Norms of the clean weights' filters. Where the arena is larger than a binding, one dispatch a tensor.
+/// Norms of the clean weights' filters, in as few dispatches as the adapter's binding limit allows.
 #[derive(Debug)]
 pub struct FilterNorms {
     /// Per tensor (first filter, elements per filter, 0, 0).
@@ -21,34 +30,83 @@ pub struct FilterNorms {
     dispatches: Vec<Dispatch>,
 }
 
+/// Elements of each of a tensor's filters.
+fn filter_len(span: &TensorSpan) -> usize {
+    span.len / span.filters.max(1)
+}
+
+/// Neighbouring tensors that one dispatch takes: those that lie within `words` of each other, one at least.
+fn runs(spans: &[TensorSpan], words: usize) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for (tensor, span) in spans.iter().enumerate() {
+        match runs.last_mut() {
+            Some(run) if span.start + span.len - spans[run.start].start <= words => run.end += 1,
+            _ => runs.push(tensor..tensor + 1),
+        }
+    }
+    runs
+}
+
+/// How a dispatch over these tensors shares them out: by the longest of their filters.
+fn shared_out(class: AdapterClass, spans: &[TensorSpan]) -> (Tree, Launch) {
+    let longest = spans.iter().map(filter_len).max().unwrap_or(0);
+    let filters = spans.iter().map(|span| span.filters).sum();
+    let tree = Tree::rows(class, longest);
+    (tree, tree.launch(FILTER_NORM.entry, tree.workgroups(filters), tree.chain(longest, 1)))
+}
+
 impl FilterNorms {
+    /// Plans the norms as adapters of a class take them best.
+    ///
     /// # Errors
     /// [`GpuError::TooLarge`] for a tensor past the binding limit, and where the kernel does not compile.
-    pub fn new(gpu: &Gpu, arena: &Arena) -> Result<Self, GpuError> {
-        let kernel = gpu.kernel(&FILTER_NORM, &[WORKGROUP])?;
+    pub fn new(gpu: &Gpu, class: AdapterClass, arena: &Arena) -> Result<Self, GpuError> {
+        Self::within(gpu, class, arena, gpu.limits().binding_bytes)
+    }
+
+    /// As [`FilterNorms::new`], with dispatches that bind at most so many bytes of weights, or one tensor.
+    ///
+    /// # Errors
+    /// As [`FilterNorms::new`].
+    pub fn within(gpu: &Gpu, class: AdapterClass, arena: &Arena, binding_bytes: u64) -> Result<Self, GpuError> {
         let spans = arena.layout.spans();
-        let total: usize = spans.iter().map(|span| span.filters).sum();
-        // Each tensor's norms start at an aligned place, because they are bound as a view of their own.
-        let mut starts = Vec::with_capacity(spans.len());
-        let mut words = 0;
-        for span in spans {
-            starts.push(words);
-            words += crate::gpu::align_words(span.filters);
-        }
-        let norms = gpu.buffer("filter norms", words.max(total))?;
+        let runs = runs(spans, (binding_bytes / WORD_BYTES) as usize);
+        // Each run's norms start at an aligned place, because they are bound as a view of their own.
         let mut by_tensor = Vec::with_capacity(spans.len());
-        let mut dispatches = Vec::with_capacity(spans.len());
-        for (tensor, (span, start)) in spans.iter().zip(&starts).enumerate() {
-            let len = span.len / span.filters.max(1);
-            by_tensor.push([*start as u32, len.max(1) as u32, 0, 0]);
-            let ranges: Vec<_> = (0..span.filters).map(|filter| [(filter * len) as u32, len as u32]).collect();
-            let ranges = gpu.upload("filters", &ranges)?;
-            let grid = gpu.grid_1d(FILTER_NORM.entry, span.filters, WORKGROUP_SIZE)?;
-            let weights = arena.tensor(&arena.weights, tensor)?;
-            let views = [&weights, &ranges.view(), &norms.part(*start, span.filters)?];
-            dispatches.push(kernel.dispatch(gpu, grid, &views, bytemuck::bytes_of(&(span.filters as u32)))?);
+        let mut tables = Vec::with_capacity(runs.len());
+        let mut words = 0;
+        for run in &runs {
+            let (start, base) = (words, spans[run.start].start);
+            let mut filters: Vec<[u32; 2]> = Vec::new();
+            for span in &spans[run.clone()] {
+                let len = filter_len(span);
+                by_tensor.push([(start + filters.len()) as u32, len.max(1) as u32, 0, 0]);
+                filters.extend((0..span.filters).map(|f| [(span.start - base + f * len) as u32, len as u32]));
+            }
+            words += align_words(filters.len());
+            tables.push((start, filters));
+        }
+        let norms = gpu.buffer("filter norms", words)?;
+        let mut dispatches = Vec::with_capacity(runs.len());
+        for (run, (start, filters)) in runs.iter().zip(&tables) {
+            let spans = &spans[run.clone()];
+            let (first, last) = (&spans[0], &spans[spans.len() - 1]);
+            let weights = arena.weights.part(first.start, last.start + last.len - first.start)?;
+            let views = [&weights, &gpu.upload("filters", filters)?.view(), &norms.part(*start, filters.len())?];
+            let (tree, launch) = shared_out(class, spans);
+            let count = filters.len() as u32;
+            let (constants, grid) = (tree.constants(), launch.grid(gpu)?);
+            dispatches.push(gpu.dispatch(&FILTER_NORM, &constants, grid, &views, bytemuck::bytes_of(&count))?);
         }
         Ok(Self { by_tensor: gpu.upload("filters by tensor", &by_tensor)?, norms, dispatches })
+    }
+
+    /// The dispatches of [`FilterNorms::within`] for tensors laid out so.
+    #[must_use]
+    pub fn launches(class: AdapterClass, layout: &ArenaLayout, binding_bytes: u64) -> Vec<Launch> {
+        let spans = layout.spans();
+        let runs = runs(spans, (binding_bytes / WORD_BYTES) as usize);
+        runs.into_iter().map(|run| shared_out(class, &spans[run]).1).collect()
     }
 
     /// Records the norms of the weights as they are.

@@ -2,7 +2,10 @@
 
 use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Recorder};
 
-use super::{Arena, Norms, flag};
+use super::{
+    AdapterClass, Arena, Norms, flag,
+    tree::{Launch, Tree},
+};
 
 pub(super) static GRADIENT_FACTOR: KernelSpec = KernelSpec {
     entry: "gradient_factor",
@@ -10,6 +13,7 @@ pub(super) static GRADIENT_FACTOR: KernelSpec = KernelSpec {
         include_str!("../../shaders/gradient_factor.wgsl"),
         include_str!("../../shaders/shared/scaling.wgsl"),
         include_str!("../../shaders/shared/finite.wgsl"),
+        include_str!("../../shaders/shared/tree.wgsl"),
     ),
     bindings: &[("partials", Access::Read), ("scaling", Access::ReadWrite)],
     immediate_bytes: size_of::<Values>() as u32,
@@ -61,6 +65,11 @@ pub struct FactorRules {
     pub growth_interval: u32,
 }
 
+/// One workgroup for all partials: on a GPU a large one, which has more reads under way.
+fn tree(class: AdapterClass) -> Tree {
+    Tree { sums: 1, lanes: if class == AdapterClass::EightLanes { 64 } else { 256 } }
+}
+
 /// The planned factor of one arena's gradients, which the update takes from the arena's `scaling`.
 #[derive(Debug)]
 pub struct GradientFactor {
@@ -78,17 +87,26 @@ impl GradientFactor {
     /// # Errors
     /// As [`Gpu::buffer`], and where a kernel does not compile.
     pub fn new(gpu: &Gpu, arena: &Arena, rules: FactorRules) -> Result<Self, GpuError> {
-        let norms = Norms::new(gpu, &arena.grads)?;
+        let class = AdapterClass::of(gpu);
+        let norms = Norms::new(gpu, class, &arena.grads)?;
         let partials = norms.partials();
         let values = Values {
             partials: (partials.len() / 2) as u32,
             limit: rules.limit.unwrap_or(f32::INFINITY),
             growth_interval: rules.growth_interval.max(1),
         };
-        let constants = [flag("SKIPS", rules.skips), flag("MIXED", arena.element == Element::Half)];
+        let [_, lanes] = tree(class).constants();
+        let constants = [flag("SKIPS", rules.skips), flag("MIXED", arena.element == Element::Half), lanes];
         let views = [&partials, &arena.scaling.view()];
         let factor = gpu.dispatch(&GRADIENT_FACTOR, &constants, Grid([1; 3]), &views, bytemuck::bytes_of(&values))?;
         Ok(Self { norms, factor, skips: rules.skips })
+    }
+
+    /// The dispatch that makes the factor of `partials` partial sums.
+    #[must_use]
+    pub fn launch(class: AdapterClass, partials: usize) -> Launch {
+        let tree = tree(class);
+        tree.launch(GRADIENT_FACTOR.entry, 1, tree.chain(partials, 1))
     }
 
     /// Whether updates with gradients that are not finite are left out.

@@ -3,8 +3,9 @@
 use crate::gpu::{Access, Gpu, GpuError, KernelSpec, View};
 
 use super::{
-    LossKernel, flag, index_u32,
-    softmax_nll::{LossValues, ROWS_PER_WORKGROUP},
+    AdapterClass, LossKernel, flag, index_u32,
+    softmax_nll::{LossValues, shared_out},
+    tree::Launch,
 };
 
 pub(super) static LOSS_TANGENT: KernelSpec = KernelSpec {
@@ -13,6 +14,7 @@ pub(super) static LOSS_TANGENT: KernelSpec = KernelSpec {
         include_str!("../../shaders/loss_tangent.wgsl"),
         include_str!("../../shaders/shared/index.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
+        include_str!("../../shaders/shared/tree.wgsl"),
     ),
     bindings: &[("logits", Access::ReadWrite), ("tangent", Access::ReadWrite), ("output", Access::ReadWrite)],
     immediate_bytes: size_of::<LossValues>() as u32,
@@ -27,6 +29,12 @@ pub enum LossTangent {
     Mse,
 }
 
+/// The dispatch of [`loss_tangent`] on adapters of a class.
+#[must_use]
+pub fn loss_tangent_launch(class: AdapterClass, shape: [usize; 2]) -> Launch {
+    shared_out(LOSS_TANGENT.entry, class, shape, 1).1
+}
+
 /// Plans the tangent of the mean loss' gradient from that of the outputs.
 ///
 /// Shapes: logits, tangent, output all [batch, classes].
@@ -35,6 +43,7 @@ pub enum LossTangent {
 /// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit.
 pub fn loss_tangent(
     gpu: &Gpu,
+    class: AdapterClass,
     loss: LossTangent,
     [logits, tangent, output]: [&View; 3],
     [batch, classes]: [usize; 2],
@@ -46,9 +55,10 @@ pub fn loss_tangent(
     }
     let (batch_rows, width) = (batch as u32, classes as u32);
     let values = LossValues { first: 0, valid: 0, batch: batch_rows, width, gradient_scale: 0.0, smoothing: 0.0 };
-    let constants = [("WORKGROUP_SIZE", ROWS_PER_WORKGROUP as f64), flag("NLL", loss == LossTangent::Nll)];
+    let ([sums, lanes], launch) = shared_out(entry, class, [batch, classes], 1);
+    let constants = [sums, lanes, flag("NLL", loss == LossTangent::Nll)];
     let kernel = gpu.kernel(&LOSS_TANGENT, &constants)?;
-    let grid = gpu.grid_1d(entry, batch, ROWS_PER_WORKGROUP)?;
     let terms = if loss == LossTangent::Nll { 1.0 } else { classes as f32 };
+    let grid = launch.grid(gpu)?;
     Ok(LossKernel { dispatch: kernel.dispatch(gpu, grid, &[logits, tangent, output], &[])?, values, terms })
 }

@@ -2,11 +2,14 @@
 
 use crate::gpu::{Access, Dispatch, Gpu, GpuError, Grid, KernelSpec, Recorder, View};
 
-use super::index_u32;
+use super::{
+    Constant, index_u32,
+    tree::{Launch, Tree},
+};
 
 pub(super) static METRICS_SUM: KernelSpec = KernelSpec {
     entry: "metrics_sum",
-    source: include_str!("../../shaders/metrics.wgsl"),
+    source: concat!(include_str!("../../shaders/metrics.wgsl"), include_str!("../../shaders/shared/tree.wgsl")),
     bindings: &[("row_stats", Access::ReadWrite), ("metrics", Access::ReadWrite)],
     immediate_bytes: 12,
 };
@@ -19,7 +22,19 @@ pub struct MetricsSum {
     slots: u32,
 }
 
+/// One workgroup: a small one is enough for what most batches are.
+fn shared_out(batch: usize) -> (Constant, Launch) {
+    let tree = Tree { sums: 1, lanes: if batch <= 4096 { 64 } else { 256 } };
+    (tree.constants()[1], tree.launch(METRICS_SUM.entry, 1, tree.chain(batch, 1)))
+}
+
 impl MetricsSum {
+    /// The dispatch for a batch.
+    #[must_use]
+    pub fn launch(batch: usize) -> Launch {
+        shared_out(batch).1
+    }
+
     /// Shapes: `row_stats` [batch, 2], `metrics` [slots, 2].
     ///
     /// # Errors
@@ -32,7 +47,7 @@ impl MetricsSum {
             let (kernel, found) = (METRICS_SUM.entry, metrics.len());
             return Err(GpuError::Length { kernel, argument: "metrics", expected: 2, found });
         }
-        let kernel = gpu.kernel(&METRICS_SUM, &[])?;
+        let kernel = gpu.kernel(&METRICS_SUM, &[shared_out(batch as usize).0])?;
         Ok(Self { dispatch: kernel.dispatch(gpu, Grid([1, 1, 1]), &[row_stats, metrics], &[])?, batch, slots })
     }
 

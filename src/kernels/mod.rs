@@ -6,6 +6,7 @@ mod batch_norm;
 mod ceilings;
 mod column_sum;
 mod conv;
+mod conv_direct;
 mod conv_shape;
 mod coop;
 mod dropout;
@@ -30,6 +31,7 @@ mod select;
 mod softmax_nll;
 mod split_sum;
 mod sweep;
+mod tree;
 mod update_adam;
 mod update_sgd;
 mod winograd;
@@ -38,8 +40,9 @@ pub use activation::Activation;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
 pub use batch_norm::{BatchNorm, BatchNormGradient, BatchNormGradientViews, BatchNormShape, BatchNormViews};
 pub use ceilings::{Stream, empty, peak_flops, stream};
-pub use column_sum::{chunk_sum, column_sum};
+pub use column_sum::{column_sum, column_sum_launches, column_sum_scratch_words};
 pub use conv::{ConvOperands, ConvVariant, conv, conv_pack};
+pub use conv_direct::conv_direct_launches;
 pub use conv_shape::{ConvOptions, ConvPass, ConvShape, padded_channels};
 pub use coop::{CoopMatrices, CoopTile};
 pub use dropout::Dropout;
@@ -51,11 +54,11 @@ pub use flatten::flatten;
 pub use gather::{Augmentation, Gather, GatherViews};
 pub use gradient_factor::{FactorRules, GROWTH_INTERVAL, GradientFactor, GradientScaling};
 pub use init_uniform::init_uniform;
-pub use loss_tangent::{LossTangent, loss_tangent};
+pub use loss_tangent::{LossTangent, loss_tangent, loss_tangent_launch};
 pub use matmul::{Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, matmul};
 pub use metrics::MetricsSum;
 pub use moving_average::MovingAverage;
-pub use mse::{MseTargets, mse};
+pub use mse::{MseTargets, mse, mse_launch};
 pub use norm::{
     NormShape, affine, affine_gradient, channel_normalise, group_normalise, group_normalise_curvature,
     group_normalise_gradient,
@@ -64,8 +67,9 @@ pub use norms::{Norms, PARTIALS};
 pub use perturb::Perturb;
 pub use pool::{Pool, PoolShape, pool, pool_gradient, pool_select};
 pub use select::{AdapterClass, conv_variant, matmul_variant};
-pub use softmax_nll::{LossBuffers, LossKernel, LossTerms, softmax_nll};
+pub use softmax_nll::{LossBuffers, LossKernel, LossTerms, softmax_nll, softmax_nll_launch};
 pub use sweep::{NoiseRange, NoiseStep, Sweep};
+pub use tree::Launch;
 pub use update_adam::{AdamStep, UpdateAdam};
 pub use update_sgd::{SgdStep, UpdateSgd};
 
@@ -83,12 +87,11 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &ceilings::EMPTY,
         &ceilings::PEAK_FLOPS,
         &ceilings::STREAM,
-        &column_sum::CHUNK_SUM,
         &column_sum::COLUMN_SUM,
         &conv::CONV_BLOCK,
         &conv::CONV_COOP_16,
         &conv::CONV_COOP_8,
-        &conv::CONV_DIRECT,
+        &conv_direct::CONV_DIRECT,
         &conv::CONV_PACK,
         &conv::CONV_SOFTWARE,
         &conv::CONV_TILE,

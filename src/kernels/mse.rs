@@ -3,8 +3,9 @@
 use crate::gpu::{Access, Gpu, GpuError, KernelSpec, View};
 
 use super::{
-    LossBuffers, LossKernel, flag,
-    softmax_nll::{LossValues, ROWS_PER_WORKGROUP, loss_values},
+    AdapterClass, LossBuffers, LossKernel, flag,
+    softmax_nll::{LossValues, loss_values, shared_out},
+    tree::Launch,
 };
 
 pub(super) static MSE: KernelSpec = KernelSpec {
@@ -13,6 +14,7 @@ pub(super) static MSE: KernelSpec = KernelSpec {
         include_str!("../../shaders/mse.wgsl"),
         include_str!("../../shaders/shared/index.wgsl"),
         include_str!("../../shaders/shared/scaling.wgsl"),
+        include_str!("../../shaders/shared/tree.wgsl"),
     ),
     bindings: &[
         ("outputs", Access::Real),
@@ -35,6 +37,12 @@ pub enum MseTargets<'a> {
     Given(&'a View),
 }
 
+/// The dispatch of [`mse`] on adapters of a class.
+#[must_use]
+pub fn mse_launch(class: AdapterClass, shape: [usize; 2]) -> Launch {
+    shared_out(MSE.entry, class, shape, 1).1
+}
+
 /// Plans `mean over batch and features of (outputs - targets)^2` and its gradient.
 ///
 /// Shapes: see [`LossBuffers`]. Source: `torch.nn.MSELoss`, reduction "mean".
@@ -43,6 +51,7 @@ pub enum MseTargets<'a> {
 /// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit.
 pub fn mse(
     gpu: &Gpu,
+    class: AdapterClass,
     buffers: &LossBuffers<'_>,
     targets: &MseTargets<'_>,
     shape: [usize; 2],
@@ -55,12 +64,12 @@ pub fn mse(
             (false, *targets)
         }
     };
-    let rows = ("WORKGROUP_SIZE", ROWS_PER_WORKGROUP as f64);
-    let constants = [rows, flag("ONE_HOT", one_hot), flag("SCALED", buffers.scaling.is_some())];
+    let ([sums, lanes], launch) = shared_out(MSE.entry, class, shape, 1);
+    let constants = [sums, lanes, flag("ONE_HOT", one_hot), flag("SCALED", buffers.scaling.is_some())];
     let unused = gpu.unused(0)?;
     let scaling = buffers.scaling.unwrap_or(&unused);
-    let grid = gpu.grid_1d(MSE.entry, shape[0], ROWS_PER_WORKGROUP)?;
     let LossBuffers { logits, labels, indices, grad_logits, row_stats, .. } = buffers;
     let views = [logits, labels, indices, targets, grad_logits, row_stats, scaling];
-    Ok(LossKernel { dispatch: gpu.dispatch(&MSE, &constants, grid, &views, &[])?, values, terms: shape[1] as f32 })
+    let dispatch = gpu.dispatch(&MSE, &constants, launch.grid(gpu)?, &views, &[])?;
+    Ok(LossKernel { dispatch, values, terms: shape[1] as f32 })
 }

@@ -1,14 +1,20 @@
 //! Norms within a sample, affine parameters, and batch norm by running statistics taken apart: the host side of
 //! `shaders/group_normalise*.wgsl`, `shaders/affine*.wgsl` and `shaders/channel_normalise.wgsl`.
 
-use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, View};
+use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, View, align_words};
 
-use super::{Constant, WORKGROUP, WORKGROUP_SIZE, flag, index_u32};
+use super::{
+    AdapterClass, WORKGROUP, WORKGROUP_SIZE,
+    column_sum::{sum_of_parts, sum_of_parts_launch},
+    flag, index_u32,
+    tree::{Launch, Tree},
+};
 
 macro_rules! norm_source {
-    ($file:literal) => {
+    ($file:literal $(, $shared:literal)*) => {
         concat!(
             include_str!(concat!("../../shaders/", $file, ".wgsl")),
+            $(include_str!(concat!("../../shaders/shared/", $shared, ".wgsl")),)*
             include_str!("../../shaders/shared/norm.wgsl"),
             include_str!("../../shaders/shared/index.wgsl"),
         )
@@ -24,7 +30,7 @@ pub(super) static AFFINE: KernelSpec = KernelSpec {
 
 pub(super) static AFFINE_GRADIENT: KernelSpec = KernelSpec {
     entry: "affine_gradient",
-    source: norm_source!("affine_gradient"),
+    source: norm_source!("affine_gradient", "part", "tree"),
     bindings: &[
         ("grad", Access::Real),
         ("input", Access::Real),
@@ -48,14 +54,14 @@ pub(super) static CHANNEL_NORMALISE: KernelSpec = KernelSpec {
 
 pub(super) static GROUP_NORMALISE: KernelSpec = KernelSpec {
     entry: "group_normalise",
-    source: norm_source!("group_normalise"),
+    source: norm_source!("group_normalise", "tree"),
     bindings: &[("input", Access::Real), ("output", Access::Real), ("inv_std", Access::ReadWrite)],
     immediate_bytes: size_of::<NormShape>() as u32,
 };
 
 pub(super) static GROUP_NORMALISE_GRADIENT: KernelSpec = KernelSpec {
     entry: "group_normalise_gradient",
-    source: norm_source!("group_normalise_gradient"),
+    source: norm_source!("group_normalise_gradient", "tree"),
     bindings: &[
         ("grad", Access::Real),
         ("xhat", Access::Real),
@@ -67,7 +73,7 @@ pub(super) static GROUP_NORMALISE_GRADIENT: KernelSpec = KernelSpec {
 
 pub(super) static GROUP_NORMALISE_CURVATURE: KernelSpec = KernelSpec {
     entry: "group_normalise_curvature",
-    source: norm_source!("group_normalise_curvature"),
+    source: norm_source!("group_normalise_curvature", "tree"),
     bindings: &[
         ("grad", Access::ReadWrite),
         ("xhat", Access::ReadWrite),
@@ -78,10 +84,6 @@ pub(super) static GROUP_NORMALISE_CURVATURE: KernelSpec = KernelSpec {
     ],
     immediate_bytes: size_of::<NormShape>() as u32,
 };
-
-/// Groups and parameters are few and their sums long.
-const SUM_WORKGROUP: usize = 8;
-const SUM_WORKGROUP_CONSTANT: Constant = ("WORKGROUP_SIZE", SUM_WORKGROUP as f64);
 
 /// How a norm sees a value [batch, pixels, stride]: the first `channels` of `stride` are in use.
 #[repr(C)]
@@ -94,6 +96,7 @@ pub struct NormShape {
     groups: u32,
     per_pixel: u32,
     eps: f32,
+    parts: u32,
 }
 
 impl NormShape {
@@ -121,7 +124,16 @@ impl NormShape {
         }
         index_u32(kernel, &[batch, pixels, stride])?;
         let [batch, pixels, channels, stride] = [batch, pixels, channels, stride].map(|side| side as u32);
-        Ok(Self { batch, pixels, channels, stride, groups: groups as u32, per_pixel: u32::from(per_pixel), eps })
+        Ok(Self {
+            batch,
+            pixels,
+            channels,
+            stride,
+            groups: groups as u32,
+            per_pixel: u32::from(per_pixel),
+            eps,
+            parts: 1,
+        })
     }
 
     fn words(&self) -> usize {
@@ -130,6 +142,62 @@ impl NormShape {
 
     fn params(&self) -> usize {
         self.channels as usize * if self.per_pixel == 1 { self.pixels as usize } else { 1 }
+    }
+
+    /// Rows that the parameters' gradients are summed over, and elements of a row.
+    fn gradient_rows(&self) -> [usize; 2] {
+        let own_pixels = if self.per_pixel == 1 { self.pixels } else { 1 };
+        let rows = self.batch as usize * (self.pixels / own_pixels) as usize;
+        [rows, own_pixels as usize * self.stride as usize]
+    }
+
+    fn gradient_parts(&self, class: AdapterClass) -> usize {
+        Tree::parts(class, self.gradient_rows()[0])
+    }
+
+    /// Words of the parts of one parameter's gradients.
+    fn part_words(&self, class: AdapterClass) -> usize {
+        let parts = self.gradient_parts(class);
+        if parts > 1 { parts * self.params() } else { 0 }
+    }
+
+    /// Words that [`affine_gradient`] keeps for itself on adapters of a class: the parts of both sums.
+    #[must_use]
+    pub fn gradient_scratch_words(&self, class: AdapterClass) -> usize {
+        2 * align_words(self.part_words(class))
+    }
+
+    fn gradient_shared_out(&self, class: AdapterClass) -> (Tree, Launch) {
+        let [rows, columns] = self.gradient_rows();
+        let parts = self.gradient_parts(class);
+        let part_rows = rows.div_ceil(parts);
+        let tree = Tree::columns(class, part_rows, columns);
+        (tree, tree.launch(AFFINE_GRADIENT.entry, parts * tree.workgroups(columns), tree.chain(part_rows, 1)))
+    }
+
+    /// The dispatches of [`affine_gradient`] on adapters of a class, with a shift.
+    ///
+    /// # Errors
+    /// [`GpuError::Shape`] past 2^32 elements.
+    pub fn gradient_launches(&self, class: AdapterClass) -> Result<Vec<Launch>, GpuError> {
+        let mut launches = vec![self.gradient_shared_out(class).1];
+        let parts = self.gradient_parts(class);
+        if parts > 1 {
+            launches.extend([sum_of_parts_launch(class, [parts, self.params()])?; 2]);
+        }
+        Ok(launches)
+    }
+
+    fn groups_shared_out(&self, kernel: &'static str, class: AdapterClass) -> (Tree, Launch) {
+        let terms = (self.channels / self.groups) as usize * self.pixels as usize;
+        let tree = Tree::rows(class, terms);
+        (tree, tree.launch(kernel, tree.workgroups(self.group_count()), tree.chain(terms, 1)))
+    }
+
+    /// The dispatch of [`group_normalise`] on adapters of a class; its derivatives have the same shape.
+    #[must_use]
+    pub fn group_launch(&self, class: AdapterClass) -> Launch {
+        self.groups_shared_out(GROUP_NORMALISE.entry, class).1
     }
 
     /// Groups of all samples: words of the standard deviations' inverses.
@@ -171,26 +239,46 @@ pub fn affine(
     gpu.dispatch(&AFFINE, &constants, grid, &views, bytemuck::bytes_of(shape))
 }
 
-/// Plans `grad_scale (+)= sum grad input` and, where given, `grad_shift (+)= sum grad`.
+/// Plans `grad_scale (+)= sum grad input` and, where given, `grad_shift (+)= sum grad`, as adapters of a class take it best.
+///
+/// Shapes: `scratch` [`NormShape::gradient_scratch_words`].
 ///
 /// # Errors
 /// [`GpuError::Length`] for lengths that do not fit.
 pub fn affine_gradient(
     gpu: &Gpu,
+    class: AdapterClass,
     shape: &NormShape,
-    [grad, input]: [&View; 2],
+    [grad, input, scratch]: [&View; 3],
     grad_scale: &View,
     grad_shift: Option<&View>,
     accumulate: bool,
-) -> Result<Dispatch, GpuError> {
+) -> Result<Vec<Dispatch>, GpuError> {
     let kernel = AFFINE_GRADIENT.entry;
     shape.check(kernel, &[("grad", grad), ("input", input)], &[("grad_scale", grad_scale)])?;
     grad_shift.map_or(Ok(()), |shift| shift.expect_len(kernel, "grad_shift", shape.params()))?;
+    let parts = shape.gradient_parts(class);
+    let (tree, launch) = shape.gradient_shared_out(class);
     let unused = gpu.unused(0)?;
-    let constants = [SUM_WORKGROUP_CONSTANT, flag("SHIFT", grad_shift.is_some()), flag("ACCUMULATE", accumulate)];
-    let grid = gpu.grid_1d(kernel, shape.params(), SUM_WORKGROUP)?;
-    let views = [grad, input, grad_scale, grad_shift.unwrap_or(&unused)];
-    gpu.dispatch(&AFFINE_GRADIENT, &constants, grid, &views, bytemuck::bytes_of(shape))
+    let sums = |scale: &View, shift: Option<&View>, accumulate: bool| {
+        let [sums, lanes] = tree.constants();
+        let constants = [sums, lanes, flag("SHIFT", shift.is_some()), flag("ACCUMULATE", accumulate)];
+        let shape = NormShape { parts: parts as u32, ..*shape };
+        let views = [grad, input, scale, shift.unwrap_or(&unused)];
+        gpu.dispatch(&AFFINE_GRADIENT, &constants, launch.grid(gpu)?, &views, bytemuck::bytes_of(&shape))
+    };
+    if parts == 1 {
+        return Ok(vec![sums(grad_scale, grad_shift, accumulate)?]);
+    }
+    let words = shape.part_words(class);
+    scratch.expect_len(kernel, "scratch", shape.gradient_scratch_words(class))?;
+    let [scales, shifts] = [scratch.part(0, words)?, scratch.part(align_words(words), words)?];
+    let add_up = |of: &View, to: &View| sum_of_parts(gpu, class, [of, to], [parts, shape.params()], accumulate);
+    let mut dispatches = vec![sums(&scales, grad_shift.map(|_| &shifts), false)?, add_up(&scales, grad_scale)?];
+    if let Some(grad_shift) = grad_shift {
+        dispatches.push(add_up(&shifts, grad_shift)?);
+    }
+    Ok(dispatches)
 }
 
 /// Plans `output (+)= (input - mean) / sqrt(variance + eps)` by channel; without `centre` the mean is left out.
@@ -220,6 +308,7 @@ pub fn channel_normalise(
 /// [`GpuError::Length`] for lengths that do not fit.
 pub fn group_normalise(
     gpu: &Gpu,
+    class: AdapterClass,
     shape: &NormShape,
     [input, output]: [&View; 2],
     inv_std: &View,
@@ -227,9 +316,9 @@ pub fn group_normalise(
     let kernel = GROUP_NORMALISE.entry;
     shape.check(kernel, &[("input", input), ("output", output)], &[])?;
     inv_std.expect_len(kernel, "inv_std", shape.group_count())?;
-    let grid = gpu.grid_1d(kernel, shape.group_count(), SUM_WORKGROUP)?;
+    let (tree, launch) = shape.groups_shared_out(kernel, class);
     let views = [input, output, inv_std];
-    gpu.dispatch(&GROUP_NORMALISE, &[SUM_WORKGROUP_CONSTANT], grid, &views, bytemuck::bytes_of(shape))
+    gpu.dispatch(&GROUP_NORMALISE, &tree.constants(), launch.grid(gpu)?, &views, bytemuck::bytes_of(shape))
 }
 
 /// Plans the derivative of [`group_normalise`], whose output was `xhat`, applied to `grad`.
@@ -238,6 +327,7 @@ pub fn group_normalise(
 /// [`GpuError::Length`] for lengths that do not fit.
 pub fn group_normalise_gradient(
     gpu: &Gpu,
+    class: AdapterClass,
     shape: &NormShape,
     [grad, xhat, output]: [&View; 3],
     inv_std: &View,
@@ -246,10 +336,11 @@ pub fn group_normalise_gradient(
     let kernel = GROUP_NORMALISE_GRADIENT.entry;
     shape.check(kernel, &[("grad", grad), ("xhat", xhat), ("output", output)], &[])?;
     inv_std.expect_len(kernel, "inv_std", shape.group_count())?;
-    let constants = [SUM_WORKGROUP_CONSTANT, flag("ACCUMULATE", accumulate)];
-    let grid = gpu.grid_1d(kernel, shape.group_count(), SUM_WORKGROUP)?;
+    let (tree, launch) = shape.groups_shared_out(kernel, class);
+    let [sums, lanes] = tree.constants();
+    let constants = [sums, lanes, flag("ACCUMULATE", accumulate)];
     let views = [grad, xhat, inv_std, output];
-    gpu.dispatch(&GROUP_NORMALISE_GRADIENT, &constants, grid, &views, bytemuck::bytes_of(shape))
+    gpu.dispatch(&GROUP_NORMALISE_GRADIENT, &constants, launch.grid(gpu)?, &views, bytemuck::bytes_of(shape))
 }
 
 /// Plans the tangent of [`group_normalise_gradient`] at a fixed `grad`, added to `output`.
@@ -258,6 +349,7 @@ pub fn group_normalise_gradient(
 /// [`GpuError::Length`] for lengths that do not fit.
 pub fn group_normalise_curvature(
     gpu: &Gpu,
+    class: AdapterClass,
     shape: &NormShape,
     [grad, xhat, x_tangent, xhat_tangent, output]: [&View; 5],
     inv_std: &View,
@@ -267,8 +359,7 @@ pub fn group_normalise_curvature(
     shape.check(kernel, &of, &[])?;
     output.expect_len(kernel, "output", shape.words())?;
     inv_std.expect_len(kernel, "inv_std", shape.group_count())?;
-    let grid = gpu.grid_1d(kernel, shape.group_count(), SUM_WORKGROUP)?;
+    let (tree, launch) = shape.groups_shared_out(kernel, class);
     let views = [grad, xhat, x_tangent, xhat_tangent, inv_std, output];
-    let constants = [SUM_WORKGROUP_CONSTANT];
-    gpu.dispatch(&GROUP_NORMALISE_CURVATURE, &constants, grid, &views, bytemuck::bytes_of(shape))
+    gpu.dispatch(&GROUP_NORMALISE_CURVATURE, &tree.constants(), launch.grid(gpu)?, &views, bytemuck::bytes_of(shape))
 }

@@ -2,17 +2,32 @@
 
 use crate::gpu::{Access, Buffer, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View};
 
-use super::{WORKGROUP, WORKGROUP_SIZE, arena_parts};
+use super::{
+    AdapterClass, arena_parts,
+    tree::{Launch, Tree},
+};
 
 pub(super) static NORMS: KernelSpec = KernelSpec {
     entry: "norms",
-    source: concat!(include_str!("../../shaders/norms.wgsl"), include_str!("../../shaders/shared/index.wgsl")),
+    source: concat!(
+        include_str!("../../shaders/norms.wgsl"),
+        include_str!("../../shaders/shared/index.wgsl"),
+        include_str!("../../shaders/shared/tree.wgsl"),
+    ),
     bindings: &[("input", Access::Read), ("partials", Access::ReadWrite)],
     immediate_bytes: 8,
 };
 
 /// Partial sums per part of the arena: enough for a GPU, few enough to read back.
 pub const PARTIALS: usize = 4096;
+
+/// How a partial sum is shared out: on a GPU in a whole pass of its threads, 64 for each partial.
+fn tree(class: AdapterClass) -> Tree {
+    match class {
+        AdapterClass::Gpu(_) => Tree { sums: 4, lanes: 64 },
+        AdapterClass::EightLanes => Tree { sums: 64, lanes: 1 },
+    }
+}
 
 /// The planned norms of one arena.
 #[derive(Debug)]
@@ -26,11 +41,11 @@ impl Norms {
     ///
     /// # Errors
     /// As [`Gpu::buffer`], and where the kernel does not compile.
-    pub fn new(gpu: &Gpu, arena: &Buffer) -> Result<Self, GpuError> {
-        let kernel = gpu.kernel(&NORMS, &[WORKGROUP])?;
+    pub fn new(gpu: &Gpu, class: AdapterClass, arena: &Buffer) -> Result<Self, GpuError> {
+        let kernel = gpu.kernel(&NORMS, &tree(class).constants())?;
         let parts: Vec<_> = arena_parts(gpu, arena.len()).collect();
         let partials = gpu.buffer("norm partials", parts.len() * PARTIALS * 2)?;
-        let grid = gpu.grid_1d(NORMS.entry, PARTIALS, WORKGROUP_SIZE)?;
+        let grid = Self::launch(class, arena.len()).grid(gpu)?;
         let mut dispatches = Vec::with_capacity(parts.len());
         for (part, (start, words)) in parts.into_iter().enumerate() {
             let values = [(words / 4) as u32, PARTIALS as u32];
@@ -38,6 +53,14 @@ impl Norms {
             dispatches.push(kernel.dispatch(gpu, grid, &views, bytemuck::cast_slice(&values))?);
         }
         Ok(Self { partials, dispatches })
+    }
+
+    /// The dispatch for an arena of `words`, or for each part of one past the binding limit.
+    #[must_use]
+    pub fn launch(class: AdapterClass, words: usize) -> Launch {
+        let tree = tree(class);
+        let terms = (words / 4).div_ceil(PARTIALS); // of a partial, in vec4s
+        tree.launch(NORMS.entry, tree.workgroups(PARTIALS), tree.chain(terms, 1))
     }
 
     /// The partial sums [partials, 2] of magnitudes and squares, once recorded.

@@ -2,7 +2,7 @@
 
 use crate::gpu::{Access, Gpu, GpuError, KernelSpec, Recorder};
 
-use super::{Arena, Constant, FilterNorms, NoiseRange, NoiseStep, Sweep, WORKGROUP, flag};
+use super::{AdapterClass, Arena, Constant, FilterNorms, NoiseRange, NoiseStep, Sweep, WORKGROUP, flag};
 
 pub(super) static PERTURB: KernelSpec = KernelSpec {
     entry: "perturb",
@@ -37,7 +37,7 @@ impl Perturb {
     /// # Errors
     /// As [`Sweep::new`], and where a kernel does not compile.
     pub fn new(gpu: &Gpu, arena: &Arena, noise: u32, filter_scaled: bool) -> Result<Self, GpuError> {
-        let norms = FilterNorms::new(gpu, arena)?;
+        let norms = FilterNorms::new(gpu, AdapterClass::of(gpu), arena)?;
         let tables = [&arena.blocks.view(), &norms.by_tensor.view(), &norms.norms.view()];
         let constants: [&[Constant]; 2] = [
             &[WORKGROUP, ("NOISE", 0.0)],

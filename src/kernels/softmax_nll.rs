@@ -2,7 +2,10 @@
 
 use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View};
 
-use super::{flag, index_u32};
+use super::{
+    AdapterClass, Constant, flag, index_u32,
+    tree::{Launch, Tree},
+};
 
 pub(super) static SOFTMAX_NLL: KernelSpec = KernelSpec {
     entry: "softmax_nll",
@@ -11,6 +14,7 @@ pub(super) static SOFTMAX_NLL: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/index.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
         include_str!("../../shaders/shared/scaling.wgsl"),
+        include_str!("../../shaders/shared/tree.wgsl"),
     ),
     bindings: &[
         ("logits", Access::Real),
@@ -22,9 +26,6 @@ pub(super) static SOFTMAX_NLL: KernelSpec = KernelSpec {
     ],
     immediate_bytes: size_of::<LossValues>() as u32,
 };
-
-/// Rows are few and long: small workgroups spread them over the threads of a CPU driver.
-pub(super) const ROWS_PER_WORKGROUP: usize = 8;
 
 /// Immediates of the loss kernels.
 #[repr(C)]
@@ -104,6 +105,26 @@ pub(super) fn loss_values(
     Ok(LossValues { first: 0, valid: 0, batch: batch as u32, width: width as u32, gradient_scale: 0.0, smoothing: 0.0 })
 }
 
+/// The overrides and the dispatch of a loss kernel whose invocations take `per_round` elements of a row a round.
+pub(super) fn shared_out(
+    kernel: &'static str,
+    class: AdapterClass,
+    [batch, width]: [usize; 2],
+    per_round: usize,
+) -> ([Constant; 2], Launch) {
+    let tree = Tree::rows(class, width.div_ceil(per_round));
+    (tree.constants(), tree.launch(kernel, tree.workgroups(batch), tree.chain(width, per_round)))
+}
+
+/// Classes that an invocation of the kernel takes a round.
+const PER_ROUND: usize = 4;
+
+/// The dispatch of [`softmax_nll`] on adapters of a class.
+#[must_use]
+pub fn softmax_nll_launch(class: AdapterClass, shape: [usize; 2]) -> Launch {
+    shared_out(SOFTMAX_NLL.entry, class, shape, PER_ROUND).1
+}
+
 /// Plans `mean(-sum_c t[c] log softmax(logits)[c])`, where t is the target or what label smoothing makes of it, and its
 /// gradient.
 ///
@@ -112,12 +133,18 @@ pub(super) fn loss_values(
 ///
 /// # Errors
 /// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit.
-pub fn softmax_nll(gpu: &Gpu, buffers: &LossBuffers<'_>, shape: [usize; 2]) -> Result<LossKernel, GpuError> {
+pub fn softmax_nll(
+    gpu: &Gpu,
+    class: AdapterClass,
+    buffers: &LossBuffers<'_>,
+    shape: [usize; 2],
+) -> Result<LossKernel, GpuError> {
     let values = loss_values(SOFTMAX_NLL.entry, buffers, shape)?;
-    let constants = [("WORKGROUP_SIZE", ROWS_PER_WORKGROUP as f64), flag("SCALED", buffers.scaling.is_some())];
+    let ([sums, lanes], launch) = shared_out(SOFTMAX_NLL.entry, class, shape, PER_ROUND);
+    let constants = [sums, lanes, flag("SCALED", buffers.scaling.is_some())];
     let unused = gpu.unused(0)?;
     let scaling = buffers.scaling.unwrap_or(&unused);
-    let grid = gpu.grid_1d(SOFTMAX_NLL.entry, shape[0], ROWS_PER_WORKGROUP)?;
     let views = [buffers.logits, buffers.labels, buffers.indices, buffers.grad_logits, buffers.row_stats, scaling];
-    Ok(LossKernel { dispatch: gpu.dispatch(&SOFTMAX_NLL, &constants, grid, &views, &[])?, values, terms: 1.0 })
+    let dispatch = gpu.dispatch(&SOFTMAX_NLL, &constants, launch.grid(gpu)?, &views, &[])?;
+    Ok(LossKernel { dispatch, values, terms: 1.0 })
 }

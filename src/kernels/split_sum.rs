@@ -3,8 +3,9 @@
 use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, View};
 
 use super::{
-    Constant, WORKGROUP, WORKGROUP_SIZE, flag,
+    Constant, flag,
     matmul::{Epilogue, epilogue_constants},
+    tree::{Launch, Tree},
 };
 
 pub(super) static SPLIT_SUM: KernelSpec = KernelSpec {
@@ -12,6 +13,7 @@ pub(super) static SPLIT_SUM: KernelSpec = KernelSpec {
     source: concat!(
         include_str!("../../shaders/split_sum.wgsl"),
         include_str!("../../shaders/shared/index.wgsl"),
+        include_str!("../../shaders/shared/tree.wgsl"),
         include_str!("../../shaders/shared/epilogue.wgsl"),
         include_str!("../../shaders/shared/activation.wgsl"),
         include_str!("../../shaders/shared/math.wgsl"),
@@ -56,6 +58,17 @@ impl SplitSum {
         Ok(vec![partial, self.sum(gpu, ending, scratch, [aux, c, pre])?])
     }
 
+    /// An invocation an element, whose parts' reads are all under way at once; many parts are shared by eight.
+    fn tree(self) -> Tree {
+        if self.parts <= 32 { Tree { sums: 64, lanes: 1 } } else { Tree { sums: 32, lanes: 8 } }
+    }
+
+    /// The dispatch that adds the parts up.
+    pub(super) fn launch(self) -> Launch {
+        let tree = self.tree();
+        tree.launch(SPLIT_SUM.entry, tree.workgroups(self.count as usize), tree.chain(self.parts as usize, 1))
+    }
+
     fn sum(
         self,
         gpu: &Gpu,
@@ -63,9 +76,10 @@ impl SplitSum {
         partials: &View,
         [aux, c, pre]: [&View; 3],
     ) -> Result<Dispatch, GpuError> {
-        let mut constants: Vec<Constant> = vec![WORKGROUP, flag("ACCUMULATE", accumulate)];
+        let mut constants: Vec<Constant> = vec![flag("ACCUMULATE", accumulate)];
+        constants.extend(self.tree().constants());
         constants.extend(epilogue_constants(epilogue));
-        let grid = gpu.grid_1d(SPLIT_SUM.entry, self.count as usize, WORKGROUP_SIZE)?;
+        let grid = self.launch().grid(gpu)?;
         gpu.dispatch(&SPLIT_SUM, &constants, grid, &[partials, aux, c, pre], bytemuck::bytes_of(&self))
     }
 }

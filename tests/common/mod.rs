@@ -18,6 +18,7 @@ use std::{
 use half::f16;
 use jostle::{
     gpu::{ALIGNMENT_WORDS, AdapterChoice, Buffer, Dispatch, Element, Gpu, View, align_words},
+    kernels::{AdapterClass, CoopMatrices},
     noise::{Stream, philox},
 };
 
@@ -34,6 +35,11 @@ pub fn device() -> &'static Gpu {
 pub fn checked_device() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
     GPU.get_or_init(|| Gpu::with_runtime_checks(&AdapterChoice::from_environment()).expect("an adapter"))
+}
+
+/// A class of adapters for each way in which long sums are shared out; every adapter can run all of them.
+pub fn classes() -> [AdapterClass; 2] {
+    [AdapterClass::Gpu(CoopMatrices::default()), AdapterClass::EightLanes]
 }
 
 /// A fixture that PyTorch made.

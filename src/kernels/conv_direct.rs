@@ -1,0 +1,101 @@
+//! Grouped and depthwise convolutions, an element at a time: the host side of `shaders/conv_direct.wgsl`.
+
+use crate::gpu::{Gpu, GpuError, Grid, KernelSpec};
+
+use super::{
+    Constant, WORKGROUP_SIZE,
+    conv::{CONV_BINDINGS, ConvVariant},
+    conv_shape::{ConvPass, ConvShape},
+    index_u32,
+    split_sum::SplitSum,
+    tree::{Launch, Tree},
+};
+
+pub(super) static CONV_DIRECT: KernelSpec = KernelSpec {
+    entry: "conv_direct",
+    source: concat!(
+        include_str!("../../shaders/conv_direct.wgsl"),
+        include_str!("../../shaders/shared/conv.wgsl"),
+        include_str!("../../shaders/shared/index.wgsl"),
+        include_str!("../../shaders/shared/part.wgsl"),
+        include_str!("../../shaders/shared/tree.wgsl"),
+        include_str!("../../shaders/shared/epilogue.wgsl"),
+        include_str!("../../shaders/shared/activation.wgsl"),
+        include_str!("../../shaders/shared/math.wgsl"),
+    ),
+    bindings: CONV_BINDINGS,
+    immediate_bytes: size_of::<ConvShape>() as u32,
+};
+
+/// Workgroups that a weight gradient aims at: of 256 invocations, some four times what a large GPU holds at once, so that their
+/// loops over pixels are short.
+const WORKGROUPS: usize = 4096;
+
+/// Pixels that an invocation of [`ConvVariant::DirectSoftware`] sums: few enough for rounding, and for llvmpipe, which leaves out
+/// all past the 65,535th round of a loop.
+const PIXELS_ALONE: usize = 4096;
+
+/// The elements that a workgroup makes, and the invocations of each.
+fn tree(variant: ConvVariant, shape: &ConvShape, pass: ConvPass) -> Tree {
+    if pass != ConvPass::WeightGradient {
+        return Tree { sums: WORKGROUP_SIZE, lanes: 1 };
+    }
+    let sums = shape.out_channels().next_power_of_two().min(32);
+    Tree { sums, lanes: if variant == ConvVariant::Direct { 256 / sums } else { 1 } }
+}
+
+/// Workgroups of a part.
+fn workgroups(variant: ConvVariant, shape: &ConvShape, pass: ConvPass) -> usize {
+    let [input, output] = shape.words();
+    let tree = tree(variant, shape, pass);
+    match pass {
+        ConvPass::Forward => tree.workgroups(output),
+        ConvPass::DataGradient => tree.workgroups(input),
+        ConvPass::WeightGradient => {
+            let outputs = shape.out_channels();
+            tree.workgroups(outputs) * (shape.weight_words() / outputs)
+        }
+    }
+}
+
+/// Into how many parts the weight gradient's sums over pixels are cut: on a GPU no more than leave a part as many pixels.
+pub(super) fn parts(variant: ConvVariant, shape: &ConvShape) -> usize {
+    if variant == ConvVariant::DirectSoftware {
+        return shape.out_pixels().div_ceil(PIXELS_ALONE);
+    }
+    let enough = WORKGROUPS.div_ceil(workgroups(variant, shape, ConvPass::WeightGradient));
+    enough.min(shape.out_pixels().isqrt())
+}
+
+/// Overrides that follow from shape and pass.
+pub(super) fn constants(variant: ConvVariant, shape: &ConvShape, pass: ConvPass) -> [Constant; 2] {
+    tree(variant, shape, pass).constants()
+}
+
+/// Workgroups in x and y folded, in z the parts.
+pub(super) fn grid(gpu: &Gpu, variant: ConvVariant, shape: &ConvShape, pass: ConvPass) -> Result<Grid, GpuError> {
+    let Grid([x, y, _]) = gpu.grid_1d(CONV_DIRECT.entry, workgroups(variant, shape, pass), 1)?;
+    let z = if pass == ConvPass::WeightGradient { parts(variant, shape) as u32 } else { 1 };
+    Ok(Grid([x, y, z]))
+}
+
+/// The dispatches of a pass by [`ConvVariant::Direct`] or [`ConvVariant::DirectSoftware`].
+///
+/// # Errors
+/// [`GpuError::Shape`] past 2^32 elements.
+pub fn conv_direct_launches(variant: ConvVariant, shape: &ConvShape, pass: ConvPass) -> Result<Vec<Launch>, GpuError> {
+    let tree = tree(variant, shape, pass);
+    let launch = |parts: usize, chain| tree.launch(CONV_DIRECT.entry, parts * workgroups(variant, shape, pass), chain);
+    let (taps, groups) = (shape.taps(), shape.groups());
+    match pass {
+        ConvPass::Forward => Ok(vec![launch(1, taps * shape.input()[2] / groups)]),
+        ConvPass::DataGradient => Ok(vec![launch(1, taps * shape.out_channels() / groups)]),
+        ConvPass::WeightGradient => {
+            let parts = parts(variant, shape);
+            let first = launch(parts, tree.chain(shape.out_pixels().div_ceil(parts), 1));
+            let count = index_u32(CONV_DIRECT.entry, &[shape.weight_words()])?;
+            let sum = SplitSum { parts: parts as u32, count, n: count };
+            Ok([first].into_iter().chain((parts > 1).then(|| sum.launch())).collect())
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! How workgroups share out long sums: the host side of `shaders/shared/tree.wgsl`. All of it follows from a shape and a class
+//! of adapters, so that it is known before a device is, and so that the order of the additions is the same on every run.
+
+use crate::gpu::{Gpu, GpuError, Grid};
+
+use super::{AdapterClass, Constant};
+
+/// Invocations of a workgroup at most; `TREE_INVOCATIONS` in `shaders/shared/tree.wgsl`.
+const INVOCATIONS: usize = 256;
+
+/// Columns that fill a whole line of a GPU's cache.
+const WIDE_COLUMNS: usize = 32;
+
+/// Columns that fill the least of a line that is fetched.
+const NARROW_COLUMNS: usize = 8;
+
+/// Terms of a row up to which one invocation sums it on an adapter of eight lanes, and up to which a subgroup does. llvmpipe ends
+/// an invocation's loops, without a word, after 65,535 rounds altogether: with three passes over a row a subgroup gets to 174,760.
+const ALONE: usize = 1 << 14;
+const SUBGROUP: usize = 1 << 17;
+
+/// Rows up to which a column is summed at once.
+const UNCUT_ROWS: usize = 1024;
+
+/// What a dispatch launches, as far as shape and adapter class tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// Entry point.
+    pub kernel: &'static str,
+    /// Workgroups.
+    pub workgroups: usize,
+    /// Invocations of each.
+    pub threads: usize,
+    /// The longest that an invocation waits for itself and others: rounds of its longest loop, then a tree's steps.
+    pub chain: usize,
+}
+
+/// The sums that a workgroup makes side by side, and the invocations that share each, a power of two: the overrides `SUMS` and
+/// `LANES` of the kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tree {
+    pub(super) sums: usize,
+    pub(super) lanes: usize,
+}
+
+impl Tree {
+    /// For sums over `terms` neighbours in memory.
+    pub(super) fn rows(class: AdapterClass, terms: usize) -> Self {
+        match class {
+            AdapterClass::Gpu(_) => {
+                let lanes = terms.next_power_of_two().min(INVOCATIONS);
+                Self { sums: (64 / lanes).max(1), lanes }
+            }
+            // A row of its own for each lane of a subgroup, without barriers; a longer one for a whole subgroup, and one that
+            // would take it more rounds than the driver runs for a workgroup.
+            AdapterClass::EightLanes if terms <= ALONE => Self { sums: 8, lanes: 1 },
+            AdapterClass::EightLanes => Self { sums: 1, lanes: if terms <= SUBGROUP { 8 } else { INVOCATIONS } },
+        }
+    }
+
+    /// For sums over `rows` rows, of `columns` neighbours in memory.
+    pub(super) fn columns(class: AdapterClass, rows: usize, columns: usize) -> Self {
+        match class {
+            AdapterClass::Gpu(_) => {
+                // Whole lines of the cache where their lanes get by with 32 rounds.
+                let wide = rows <= 32 * INVOCATIONS / WIDE_COLUMNS;
+                let most = if wide { WIDE_COLUMNS } else { NARROW_COLUMNS };
+                let sums = columns.next_power_of_two().min(most);
+                Self { sums, lanes: (INVOCATIONS / sums).min(rows.next_power_of_two()) }
+            }
+            AdapterClass::EightLanes => Self { sums: 32, lanes: 1 },
+        }
+    }
+
+    /// Parts of sums over `rows` rows, each a sum of [`Tree::columns`], which another run over the parts adds up.
+    pub(super) fn parts(class: AdapterClass, rows: usize) -> usize {
+        if rows <= UNCUT_ROWS {
+            return 1;
+        }
+        match class {
+            // 8 lanes a column first, 32 then: rows / (8 parts) rounds and parts / 32 are the same number.
+            AdapterClass::Gpu(_) => 2 * rows.isqrt(),
+            AdapterClass::EightLanes => rows.isqrt(),
+        }
+    }
+
+    pub(super) fn threads(self) -> usize {
+        self.sums * self.lanes
+    }
+
+    /// Rounds of a loop over `terms`, of which a lane takes `per_round` a round, and the tree's steps.
+    pub(super) fn chain(self, terms: usize, per_round: usize) -> usize {
+        terms.div_ceil(self.lanes * per_round) + per_round.ilog2() as usize + self.lanes.ilog2() as usize
+    }
+
+    /// Workgroups for `sums` sums.
+    pub(super) fn workgroups(self, sums: usize) -> usize {
+        sums.div_ceil(self.sums).max(1)
+    }
+
+    /// A dispatch of `workgroups`, folded.
+    pub(super) fn launch(self, kernel: &'static str, workgroups: usize, chain: usize) -> Launch {
+        Launch { kernel, workgroups, threads: self.threads(), chain }
+    }
+
+    pub(super) fn constants(self) -> [Constant; 2] {
+        [("SUMS", self.sums as f64), ("LANES", self.lanes as f64)]
+    }
+}
+
+impl Launch {
+    /// The workgroups folded over x and y: the kernel indexes them by `index_1d`.
+    pub(super) fn grid(&self, gpu: &Gpu) -> Result<Grid, GpuError> {
+        gpu.grid_1d(self.kernel, self.workgroups, 1)
+    }
+}
