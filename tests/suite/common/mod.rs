@@ -26,7 +26,12 @@ pub const ROUNDOFF: f64 = f32::EPSILON as f64 / 2.0;
 /// The device of this process.
 pub fn device() -> &'static Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
-    GPU.get_or_init(|| Gpu::new(&AdapterChoice::from_environment()).expect("the tests need an adapter"))
+    GPU.get_or_init(own_device)
+}
+
+/// A device that no other test of this process uses: for what counts all that happens on it.
+pub fn own_device() -> Gpu {
+    Gpu::new(&AdapterChoice::from_environment()).expect("the tests need an adapter")
 }
 
 /// A second device with bounds checks and loop bounds injected into every kernel.

@@ -1,6 +1,6 @@
 //! What a run takes is known before it is allocated, and what does not fit is refused with what would.
 
-use crate::common::{device, images::hashed_images};
+use crate::common::{device, images::hashed_images, own_device};
 use jostle::{
     data::Split,
     kernels::AdapterClass,
@@ -29,7 +29,7 @@ fn footprint(config: &RunConfig, prepared: &Prepared) -> Footprint {
 
 #[test]
 fn a_run_allocates_what_was_foreseen() {
-    let gpu = device();
+    let gpu = &own_device();
     let plain = config(40);
     let all = RunConfig { ema: Some(0.9), bn_recalibrate: true, clip_norm: Some(1.0), ..plain.clone() };
     let adam = RunConfig { optimizer: OptimizerKind::Adam, accumulate: 2, ..plain.clone() };
@@ -61,7 +61,7 @@ fn too_many() -> (Prepared, RunConfig) {
 
 #[test]
 fn a_batch_that_does_not_fit_is_refused_with_the_largest_that_does() {
-    let gpu = device();
+    let gpu = &own_device();
     let (prepared, config) = too_many();
     let before = gpu.allocated_bytes();
     let error = Trainer::new(gpu, &config, &prepared).unwrap_err();
