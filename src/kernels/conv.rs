@@ -14,6 +14,7 @@ use super::{
     flag, index_u32,
     matmul::{SOFTWARE_LANES, SPLIT_WORKGROUPS, row_lanes},
     split_sum::{SplitSum, parts},
+    tree::SOFTWARE_ROUNDS,
     winograd::{self, WINOGRAD_OUTPUT},
 };
 
@@ -148,7 +149,13 @@ impl ConvVariant {
         let tiles = rows.div_ceil(rows_per_tile) * quads.div_ceil(quads_per_tile);
         let workgroups = match self {
             Self::Block128 | Self::Block64 | Self::Tile => SPLIT_WORKGROUPS,
-            Self::Software | Self::SoftwareWide => SOFTWARE_WORKGROUPS,
+            Self::Software | Self::SoftwareWide => {
+                // A round a line of pixels, and one for each four of them.
+                let lines = shape.batch() * shape.output()[0];
+                let rounds = lines * (1 + shape.output()[1].div_ceil(4));
+                let least = rounds.div_ceil(SOFTWARE_ROUNDS / 2);
+                return parts(tiles, shape.out_pixels(), SOFTWARE_WORKGROUPS, 256).max(least);
+            }
             Self::SoftwareNarrow | Self::Winograd => 1,
             Self::Direct | Self::DirectSoftware => return conv_direct::parts(self, shape),
             Self::Coop(_) => return CoopTile::parts(tiles, shape.out_pixels()),

@@ -8,6 +8,7 @@ use super::{
     conv::ConvVariant,
     conv_shape::{ConvPass, ConvShape},
     matmul::{MatmulShape, MatmulVariant, SOFTWARE_LANES},
+    tree::SOFTWARE_ROUNDS,
 };
 
 /// Adapters that want the same variants.
@@ -173,6 +174,8 @@ static MATMUL_GPU: &[MatmulRow] = &[
 
 /// Measured on llvmpipe (Mesa 22.3.6, two cores): `benches/RESULTS.md`.
 static MATMUL_EIGHT_LANES: &[MatmulRow] = &[
+    // More rounds of four terms than llvmpipe runs, which leaves the rest out without a word.
+    Row { fits: |of| of.k as usize > 4 * SOFTWARE_ROUNDS, variant: MatmulVariant::Split },
     // 1.1 to 1.3 times as fast as 32 columns from 256^3 to 1024^3, because A is read half as often, and from there on more so;
     // with few tiles, cores would idle.
     Row {

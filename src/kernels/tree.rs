@@ -14,6 +14,9 @@ const WIDE_COLUMNS: usize = 32;
 /// Columns that fill the least of a line that is fetched.
 const NARROW_COLUMNS: usize = 8;
 
+/// Rounds of all of an invocation's loops together, after which llvmpipe ends them without a word.
+pub(super) const SOFTWARE_ROUNDS: usize = 65_535;
+
 /// Terms of a row up to which one invocation sums it on an adapter of eight lanes, and up to which a subgroup does. llvmpipe ends
 /// an invocation's loops, without a word, after 65,535 rounds altogether: with three passes over a row a subgroup gets to 174,760.
 const ALONE: usize = 1 << 14;

@@ -60,7 +60,7 @@ mod graph {
 mod kernels {
     mod batch_norm;
     mod conv;
-    mod conv_grouped;
+    mod conv_sums;
     mod cooperative;
     mod dropout;
     mod elementwise;

@@ -197,6 +197,23 @@ fn the_variant_taken_for_a_small_product_matches_f64() {
     }
 }
 
+/// llvmpipe ends an invocation's loops after 65,535 rounds: the variant that is taken has to get by with fewer.
+#[test]
+fn the_variant_taken_for_a_long_sum_leaves_no_term_out() {
+    let (gpu, element) = (device(), Element::Word);
+    let [m, n, k] = [8, 8, 300_000];
+    let shape = MatmulShape::new(m, n, k).unwrap();
+    let variant = matmul_variant(gpu, element, shape);
+    let [a, b] = [m * k, k * n].map(|count| guarded_as(gpu, &vec![1.0; count], element));
+    let (c, scratch) = (poisoned(gpu, m * n), poisoned(gpu, variant.scratch_words(shape)));
+    let views = (&a.view, &b.view, &c.view, &scratch.view);
+    let operands = MatmulOperands { a: views.0, b: views.1, aux: None, c: views.2, pre: None, scratch: Some(views.3) };
+    let layout = MatmulLayout::WeightGradient;
+    run(gpu, &matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &operands).unwrap());
+    // Whole numbers below 2^24, whatever the order.
+    assert_eq!(c.read(gpu), vec![300_000.0; m * n], "{variant:?}");
+}
+
 #[test]
 fn forward_matches_f64() {
     check_layout(MatmulLayout::Forward);

@@ -1,9 +1,9 @@
-//! Weight gradients of grouped and depthwise convolutions, whose sums are long.
+//! Weight gradients whose sums are long: those of grouped and depthwise convolutions, and of large batches.
 
 use crate::common::{ROUNDOFF, assert_within, depth, device};
 use jostle::{
     gpu::{Element, Launch},
-    kernels::{ConvOptions, ConvPass, ConvShape, ConvVariant, Epilogue, Target},
+    kernels::{ConvOptions, ConvPass, ConvShape, ConvVariant, Epilogue, Target, conv_variant},
 };
 
 use super::conv::{Case, cases};
@@ -45,6 +45,21 @@ fn long_weight_gradients_are_as_exact_as_their_depth() {
         let bounds = expected.map(|sum| (depth + 1) as f64 * ROUNDOFF * sum);
         assert_within(&format!("equal terms {variant:?}"), &found, &expected, &bounds);
     }
+}
+
+/// A dense layer's sums, over more pixels than one invocation's rounds.
+#[test]
+fn long_dense_weight_gradients_leave_no_pixel_out() {
+    let gpu = device();
+    // Lines of one pixel, and so many tiles that their sums are not cut to keep cores busy.
+    let mut case = Case::new(40, [1024, 1, 68], 256, ConvOptions::square(1));
+    case.x.fill(1.0);
+    case.dy.fill(1.0);
+    let (pass, shape) = (ConvPass::WeightGradient, case.shape());
+    let variant = conv_variant(gpu, Element::Word, &shape, pass);
+    // Whole numbers below 2^24, whatever the order.
+    let found = case.run(gpu, variant, pass, Epilogue::Plain, false);
+    assert!(found == vec![40.0 * 1024.0; 256 * 68], "{variant:?}: {:?}", &found[..4]);
 }
 
 fn direct_weight_gradient(variant: ConvVariant, shape: &ConvShape) -> Vec<Launch> {
