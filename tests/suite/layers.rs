@@ -32,7 +32,7 @@ const LAYERS: &[(&str, Option<&[&str]>)] = &[
         Some(&["train", "analysis", "data", "report", "nn", "graph", "optim", "noise", "kernels", "gpu", "input"]),
     ),
     ("fuzzing", None),
-    ("gpu_report", Some(&["bench", "report", "train", "graph", "noise", "durable"])),
+    ("gpu_report", Some(&["bench", "report", "train", "gpu", "noise", "durable"])),
     ("cli", None),
 ];
 
