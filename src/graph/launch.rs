@@ -57,7 +57,7 @@ impl Schedule {
             }
             Call::BatchNorm(call) => {
                 let variant = call.partials.map(|_| target.class.batch_norm_variant());
-                call.shape.forward_launches(target, variant, call.op.activation, call.residual.is_some())?
+                call.shape.forward_launches(target, variant, call.op.activation, call.residual.is_some())?.into_vec()
             }
             Call::BatchNormGradient(call) => {
                 let BatchNormCall { shape, op, .. } = call.forward;

@@ -48,7 +48,7 @@ pub use activation::Activation;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
 pub use batch_norm::{
     BatchNorm, BatchNormAdds, BatchNormGeometry, BatchNormGradient, BatchNormGradientViews, BatchNormShape,
-    BatchNormVariant, BatchNormViews,
+    BatchNormVariant, BatchNormViews, ForwardLaunches,
 };
 pub use ceilings::{Stream, empty, peak_flops, stream};
 pub use column_sum::{column_sum, column_sum_launches, column_sum_scratch_words};

@@ -120,22 +120,15 @@ impl BatchNorm {
         views.check(BATCH_NORM_APPLY.entry, shape)?;
         let by_batch = views.partials.map(|_| variant);
         let launches = shape.forward_launches(&Target::of(gpu), by_batch, activation, views.residual.is_some())?;
-        let [first @ .., finish, apply] = launches.as_slice() else {
-            return Err(GpuError::Shape {
-                kernel: BATCH_NORM_APPLY.entry,
-                shape: shape.to_string(),
-                reason: "no dispatches",
-            });
-        };
         let unused = [gpu.unused(0)?, gpu.unused(1)?, gpu.unused(2)?];
         let partials = views.partials.unwrap_or(&unused[0]);
         let bound = [views.x, &unused[0], &unused[1], &unused[2], partials];
-        let moments = first.first().map(|moments| gpu.bind(moments, &bound, &[])).transpose()?;
+        let moments = launches.moments.map(|moments| gpu.bind(&moments, &bound, &[])).transpose()?;
         let bound = [partials, views.weight, views.bias, views.running_mean, views.running_var, views.table];
-        let finish = gpu.bind(finish, &bound, &[])?;
+        let finish = gpu.bind(&launches.finish, &bound, &[])?;
         let bound = [views.x, views.residual.unwrap_or(&unused[0]), views.table, views.y];
         let values = [shape.rows() as u32, shape.quads() as u32];
-        let apply = gpu.bind(apply, &bound, bytemuck::cast_slice(&values))?;
+        let apply = gpu.bind(&launches.apply, &bound, bytemuck::cast_slice(&values))?;
         Ok(Self { shape, variant, moments, finish, apply, eps })
     }
 

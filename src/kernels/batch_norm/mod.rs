@@ -6,7 +6,7 @@ mod shape;
 
 pub use forward::{BatchNorm, BatchNormViews};
 pub use gradient::{BatchNormGradient, BatchNormGradientViews};
-pub use shape::{BatchNormAdds, BatchNormGeometry, BatchNormShape, BatchNormVariant};
+pub use shape::{BatchNormAdds, BatchNormGeometry, BatchNormShape, BatchNormVariant, ForwardLaunches};
 
 pub(super) use forward::{BATCH_NORM_APPLY, BATCH_NORM_FINISH};
 pub(super) use gradient::{BATCH_NORM_GRADIENT, BATCH_NORM_GRADIENT_FINISH};

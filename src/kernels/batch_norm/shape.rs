@@ -111,6 +111,25 @@ impl BatchNormGeometry {
     }
 }
 
+/// What a forward pass launches.
+#[derive(Clone, Debug)]
+pub struct ForwardLaunches {
+    /// The first step; none where the running statistics count.
+    pub moments: Option<Launch>,
+    /// The table of each channel.
+    pub finish: Launch,
+    /// The sweep.
+    pub apply: Launch,
+}
+
+impl ForwardLaunches {
+    /// In their order.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<Launch> {
+        self.moments.into_iter().chain([self.finish, self.apply]).collect()
+    }
+}
+
 /// Which gradients add to what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchNormAdds {
@@ -203,22 +222,14 @@ impl BatchNormShape {
         variant: Option<BatchNormVariant>,
         activation: Activation,
         has_residual: bool,
-    ) -> Result<Vec<Launch>, GpuError> {
-        let mut launches = Vec::new();
-        if let Some(variant) = variant {
-            launches.push(self.moments_launch(target, variant, None)?);
-        }
+    ) -> Result<ForwardLaunches, GpuError> {
+        let moments = variant.map(|variant| self.moments_launch(target, variant, None)).transpose()?;
         let partials = |variant: BatchNormVariant| (variant.cut().finish_lanes, self.geometry(variant).chunks);
         let evaluates = flag("EVALUATE", variant.is_none());
-        launches.push(self.finish_launch(
-            target,
-            &BATCH_NORM_FINISH,
-            evaluates,
-            variant.map_or((QUAD, 1), partials),
-        )?);
+        let finish = self.finish_launch(target, &BATCH_NORM_FINISH, evaluates, variant.map_or((QUAD, 1), partials))?;
         let constants = [flag("RESIDUAL", has_residual), ("ACTIVATION", f64::from(activation.code()))];
-        launches.push(self.sweep_launch(target, &BATCH_NORM_APPLY, &constants)?);
-        Ok(launches)
+        let apply = self.sweep_launch(target, &BATCH_NORM_APPLY, &constants)?;
+        Ok(ForwardLaunches { moments, finish, apply })
     }
 
     /// The backward pass: sums, their combination, the sweep.

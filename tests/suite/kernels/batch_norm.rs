@@ -204,7 +204,7 @@ fn large_gpus_are_filled_and_no_invocation_goes_far() {
         let adds = BatchNormAdds { input: false, residual: None, params: false };
         let forward = shape.forward_launches(target, Some(variant), relu, false).unwrap();
         let backward = shape.gradient_launches(target, variant, relu, adds).unwrap();
-        for launch in forward.into_iter().chain(backward) {
+        for launch in forward.into_vec().into_iter().chain(backward) {
             assert!(launch.threads <= 256 && launch.chain <= 64, "{shape}: {launch:?}");
             // One workgroup combines the partial results of a quad of channels.
             let finishes = launch.spec.entry.ends_with("finish");
