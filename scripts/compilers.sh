@@ -89,7 +89,8 @@ judge() {
         esac
     done <"$file"
     while IFS= read -r line; do
-        [[ $line == "$compiler | "* && -z ${used[$line]:-} ]] || continue
+        # A run that leaves modules out need not meet every refusal.
+        [[ $left -eq 0 && $line == "$compiler | "* && -z ${used[$line]:-} ]] || continue
         printf 'compilers: %s argues a refusal that %s does not make: %s\n' "$argued" "$title" "$line"
         failed=1
     done <"$argued"

@@ -122,6 +122,10 @@ impl Source {
                 all.extend(values.iter().map(|value| vec![(name, *value)]));
             }
         }
+        // Large tiles where little workgroup memory is granted.
+        if all.iter().flatten().any(|(name, _)| *name == "BLOCK_DEPTH") {
+            all.push(vec![("BLOCK_HALVES", 2.0), ("BLOCK_DEPTH", 8.0)]);
+        }
         all
     }
 
