@@ -264,7 +264,7 @@ rooflines() {
 
 variants() {
     local precision line model batch
-    for precision in f32 f16; do
+    for precision in "${product_precisions[@]}"; do
         piece variants "product $product, $precision" 60 "$jostle" bench --json --variants --matmul "$product" \
             --precision "$precision" --rounds 7 --seconds 2
     done
@@ -356,13 +356,14 @@ experiment() {
 # --- All of it ----------------------------------------------------------------------------------------------------------
 
 if [[ $toy -eq 1 ]]; then
-    product=128 roofline_seconds=1 step_seconds=1
+    # f32 alone: llvmpipe compiles the product's variants in f16 for half a minute, and the roofline has f16.
+    product=128 product_precisions=(f32) roofline_seconds=1 step_seconds=1
     roofline_models=("mlp:64-77-10 16 f16" "resnet20:4 4 f32")
     variant_models=("mlp:64-77-10 16 f32")
     step_models=("mlp:64-77-10 16 16 f32" "mlp:64-77-10 16 16 f16")
     torch_models=("mlp:64-77-10 16 4")
 else
-    product=4096 roofline_seconds=5 step_seconds=6
+    product=4096 product_precisions=(f32 f16) roofline_seconds=5 step_seconds=6
     roofline_models=("resnet18 128 f32" "resnet18 128 f16" "mlp2 128 f32")
     variant_models=("resnet18 128 f32" "resnet18 128 f16" "mlp2 128 f32" "cnn2 128 f32" "mlp2 128 f16" "cnn2 128 f16")
     # Model, batch, timed steps: enough of them for a round to last some 20 ms.
