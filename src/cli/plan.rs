@@ -2,7 +2,7 @@
 
 use jostle::{
     data::DataSource,
-    gpu::{AdapterSummary, Launch},
+    gpu::{AdapterSummary, Grid, Launch},
     graph::{Call, Loss, MatmulCall, Schedule, ValueShape},
     kernels::Target,
     nn::{self, Model},
@@ -115,7 +115,7 @@ impl Line {
     }
 
     fn workgroups(&self) -> u64 {
-        self.workgroups.iter().map(|side| u64::from(*side)).product()
+        Grid(self.workgroups).workgroups()
     }
 
     fn row(&self, number: usize) -> Vec<String> {

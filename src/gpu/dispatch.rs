@@ -7,6 +7,12 @@ use super::{Gpu, GpuError, Kernel, KernelSpec, View};
 pub struct Grid(pub [u32; 3]);
 
 impl Grid {
+    /// Workgroups in all.
+    #[must_use]
+    pub fn workgroups(self) -> u64 {
+        self.0.iter().map(|side| u64::from(*side)).product()
+    }
+
     /// `ceil(count / size)` workgroups folded over x and y: the kernel indexes by `index_1d`.
     ///
     /// At most `rows - 1` workgroups are spare, so a kernel has to check its index against its count.
@@ -82,7 +88,7 @@ impl Launch {
     /// Workgroups in all.
     #[must_use]
     pub fn workgroups(&self) -> u64 {
-        self.grid.0.iter().map(|side| u64::from(*side)).product()
+        self.grid.workgroups()
     }
 }
 

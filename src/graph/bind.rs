@@ -61,7 +61,7 @@ pub(super) struct Binder<'a> {
     pub(super) loss: Loss,
 }
 
-fn misbound(call: &Call, what: &str) -> GpuError {
+pub(super) fn misbound(call: &Call, what: &str) -> GpuError {
     GpuError::Validation { what: format!("{call:?}"), reason: format!("it was bound as a {what}, which it is not") }
 }
 
@@ -114,11 +114,11 @@ impl Binder<'_> {
             }
             Call::LossTangent { logits, tangent, output } => {
                 let views = [&self.slot(*logits)?, &self.slot(*tangent)?, &self.slot(*output)?];
-                let of = self.loss.tangent();
+                let loss = self.loss.tangent();
                 Stage::Loss(loss_tangent(
                     gpu,
                     AdapterClass::of(gpu),
-                    of,
+                    loss,
                     views,
                     [self.schedule.batch, self.schedule.classes],
                 )?)

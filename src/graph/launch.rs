@@ -10,6 +10,7 @@ use crate::{
 
 use super::{
     Loss, ValueShape,
+    bind::misbound,
     call::{AffineCall, BatchNormCall, Call, ConvCall, MatmulCall, SlotId},
     schedule::Schedule,
 };
@@ -132,9 +133,6 @@ fn norm_launch(target: &Target, call: &Call) -> Result<Launch, GpuError> {
         Call::Affine(AffineCall { shape, shift, accumulate, .. }) => {
             shape.affine_launch(target, shift.is_some(), *accumulate)
         }
-        other => Err(GpuError::Validation {
-            what: format!("{other:?}"),
-            reason: "a call that is no norm was planned as one".to_owned(),
-        }),
+        other => Err(misbound(other, "norm")),
     }
 }

@@ -34,6 +34,6 @@ pub(super) static BATCH_NORM_MOMENTS: KernelSpec = KernelSpec {
 
 /// The first step's immediates.
 fn moments_values(shape: BatchNormShape, variant: BatchNormVariant, rows: usize) -> [u32; 4] {
-    let of = shape.geometry(variant);
-    [rows, shape.quads(), of.rows_per_chunk(), of.chunks].map(|size| size as u32)
+    let cut = shape.geometry(variant);
+    [rows, shape.quads(), cut.rows_per_chunk(), cut.chunks].map(|size| size as u32)
 }
