@@ -69,7 +69,7 @@ compilers: ## Put every kernel through Metal's, browsers' and DirectX 12's shade
 lint: ## Check formatting, and clippy with warnings as errors
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
-	cargo clippy --all-targets -- -D warnings
+	cargo clippy -p jostle -p jostle-benches --all-targets -- -D warnings
 
 fuzz: ## Run each fuzz target for FUZZ_SECONDS; needs the nightly toolchain and cargo-fuzz
 	FUZZ_SECONDS=$(FUZZ_SECONDS) bash scripts/fuzz.sh

@@ -1,7 +1,7 @@
 //! Kernels on the adapter of `JOSTLE_ADAPTER`: products in every variant and layout, the update with and without noise.
 //!
 //! A time is that of many dispatches submitted together, divided by their number, so that a submit's cost stays out.
-//! Run with `cargo bench --bench kernels`; criterion reports rates as elements (multiply-adds) or bytes a second.
+//! Run with `cargo bench -p jostle-benches`; criterion reports rates as elements (multiply-adds) or bytes a second.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a bench fails by panicking; criterion's macros make functions")]
 
 use std::time::{Duration, Instant};
