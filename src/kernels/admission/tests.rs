@@ -90,14 +90,14 @@ fn right_products_are_admitted() {
     let gpu = device();
     for types in elements(gpu) {
         for layout in LAYOUTS {
-            for (aligned, accumulate) in [(true, false), (false, false), (true, true)] {
+            for (aligned, accumulate) in [(true, false), (false, true)] {
                 admit_matmul(gpu, layout, aligned, (Epilogue::Plain, accumulate), types).unwrap();
             }
         }
-        for activation in Activation::ALL {
-            for ending in endings(activation) {
-                admit_matmul(gpu, MatmulLayout::Forward, false, ending, types).unwrap();
-            }
+        // What an activation makes of a sum is done in f32, whatever the operands.
+        let activations = if types == [Element::Word; 2] { &Activation::ALL[..] } else { &[Activation::Gelu] };
+        for ending in activations.iter().flat_map(|activation| endings(*activation)) {
+            admit_matmul(gpu, MatmulLayout::Forward, false, ending, types).unwrap();
         }
     }
 }

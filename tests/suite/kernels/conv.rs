@@ -210,11 +210,11 @@ fn random_geometries_agree_with_the_definition() {
         let input = [1 + draw(1, 9), 1 + draw(2, 9), groups * (1 + draw(3, 7))];
         let outputs = groups * (1 + draw(4, 9));
         let case = Case::new(1 + draw(5, 3), input, outputs, random_options(seed, [input[0], input[1]], groups));
-        for case in cases(gpu, case) {
-            for pass in PASSES {
-                for variant in ConvVariant::available(gpu, case.element, &case.shape(), pass) {
-                    case.check(gpu, variant, pass, Epilogue::Plain, seed % 2 == 1);
-                }
+        // A kernel is compiled for each element and each way to end: a third in f16, and sums that are added to elsewhere.
+        let case = if seed % 3 == 2 { cases(gpu, case).pop().unwrap() } else { case };
+        for pass in PASSES {
+            for variant in ConvVariant::available(gpu, case.element, &case.shape(), pass) {
+                case.check(gpu, variant, pass, Epilogue::Plain, false);
             }
         }
     }
@@ -357,11 +357,11 @@ fn epilogues_agree_with_the_definition() {
         variants.into_iter().map(move |variant| (case.clone(), variant))
     });
     for (case, variant) in all {
-        case.check(gpu, variant, ConvPass::Forward, bias(Activation::Identity, false), true);
-        case.check(gpu, variant, ConvPass::Forward, bias(Activation::Relu, false), false);
+        case.check(gpu, variant, ConvPass::Forward, bias(Activation::Relu, false), true);
         case.check(gpu, variant, ConvPass::Forward, bias(Activation::Gelu, true), false);
-        for activation in [Activation::Relu, Activation::Gelu] {
-            case.check(gpu, variant, ConvPass::DataGradient, Epilogue::ActivationGradient(activation), true);
+        case.check(gpu, variant, ConvPass::DataGradient, Epilogue::ActivationGradient(Activation::Gelu), true);
+        if ConvVariant::available(gpu, case.element, &case.shape(), ConvPass::WeightGradient).contains(&variant) {
+            case.check(gpu, variant, ConvPass::WeightGradient, Epilogue::Plain, true);
         }
     }
 }
