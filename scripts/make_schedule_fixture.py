@@ -92,8 +92,9 @@ def main():
         if name in ("one-cycle-sgd-10", "one-cycle-adam-10"):
             case["updates"] = updates
         written.append(case)
-    fixture = {"torch": torch.__version__.split("+")[0], "initial": WEIGHTS, "cases": written}
-    OUT.write_text(json.dumps(fixture, indent=1) + "\n")
+    head = json.dumps({"torch": torch.__version__.split("+")[0], "initial": WEIGHTS})
+    lines = ",\n".join(json.dumps(case) for case in written)
+    OUT.write_text(f'{head[:-1]}, "cases": [\n{lines}\n]}}\n')
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ pub struct Options {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gamma: Option<f64>,
-    /// SGD: momentum [0.9]
+    /// SGD: momentum; schedule one-cycle has its own [0.9]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub momentum: Option<f64>,
@@ -132,7 +132,7 @@ pub struct Options {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_decay: Option<f64>,
-    /// Adam: decay of the first moment [0.9]
+    /// Adam: decay of the first moment; schedule one-cycle has its own [0.9]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beta1: Option<f64>,
