@@ -8,6 +8,7 @@ use crate::{
     graph::ValueShape,
     nn::Model,
     noise::philox,
+    schedule::Moment,
     train::{Prepared, RunConfig, TrainError, Trainer},
 };
 
@@ -34,7 +35,7 @@ pub(super) fn prepared(model: &Model, batch: usize) -> Prepared {
         full_scale: 255.0,
         published: &[],
     };
-    Prepared { split: Split { train: data(4 * batch, 0), test: data(1, 1) }, model: model.clone() }
+    Prepared { split: Split { train: data(4 * batch, 0), test: data(1, 1) }, model: model.clone(), label_noise: None }
 }
 
 /// A network in training on samples that lie on the device.
@@ -58,8 +59,14 @@ impl<'g> Runner<'g> {
     pub(super) fn step(&mut self, profile: Option<&mut Profile>) -> Result<f64, TrainError> {
         let started = Instant::now();
         let step = self.trainer.steps_done();
-        let next = self.trainer.scheme().at(step + 1, 0, 1);
-        self.trainer.train_step((step % 4) as usize * self.batch, self.batch, 1e-3, &next, profile)?;
+        let next = self.trainer.scheme().at(step + 1, Moment::START);
+        self.trainer.train_step(
+            (step % 4) as usize * self.batch,
+            self.batch,
+            self.trainer.rate(1e-3),
+            &next,
+            profile,
+        )?;
         Ok(started.elapsed().as_secs_f64() * 1e3)
     }
 

@@ -176,7 +176,7 @@ impl Summary<'_> {
                         })
                     })
                     .collect();
-                json!({ "label": arm.arm.label, "config": arm.arm.config, "runs": runs })
+                json!({ "label": arm.arm.label, "data": arm.data, "config": arm.arm.config, "runs": runs })
             })
             .collect();
         json!({ "adapter": self.adapter, "table": self.table(), "arms": arms })
@@ -191,6 +191,9 @@ impl Summary<'_> {
         write_text(&out.join("table.md"), &table.to_markdown())?;
         let resolved = toml::to_string(self.config).map_err(|error| CliError::Usage(error.to_string()))?;
         write_text(&out.join("config.toml"), &resolved)?;
+        let mut settings = vec![("adapter".to_owned(), self.adapter.clone())];
+        // Arms differ in noise and learning rate only, so that they have their data in common.
+        settings.extend(self.results.first().map(|arm| ("training data".to_owned(), arm.data.clone())));
         let section = |heading: &str, blocks| Section { heading: heading.to_owned(), blocks };
         let report = HtmlReport {
             title,
@@ -204,10 +207,7 @@ impl Summary<'_> {
                 section("Result", vec![Block::Table(table.clone())]),
                 section("Curves", vec![Block::Figure(figure)]),
                 section("How to read this", reading()),
-                section(
-                    "Configuration",
-                    vec![Block::KeyValues(vec![("adapter".to_owned(), self.adapter.clone())]), Block::Code(resolved)],
-                ),
+                section("Configuration", vec![Block::KeyValues(settings), Block::Code(resolved)]),
             ],
         };
         report.save(&out.join("report.html"))?;

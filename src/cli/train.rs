@@ -73,14 +73,15 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         finish(trainer, result, profile, (args, &out))
     };
     let config = supervisor.config();
-    eprintln!("{} on {}: {} noise", config.model, config.data, config.noise);
+    let data = supervisor.prepared().training_data();
+    eprintln!("{} on {data}: {} noise", config.model, config.noise);
     let (result, done) = supervisor.run(&open, args.profile, &mut observe, &mut finish)?;
     bar.finish_and_clear();
     let (steps, epochs) = supervisor.metrics()?;
     let config = supervisor.config();
     let title = format!("{} on {}, noise {}", config.model, config.data, config.noise);
     figure::run(&title, &epochs, &steps).save(&out.join("curves"))?;
-    let mut text = scores_text(epochs.last());
+    let mut text = format!("trained on {data}\n{}", scores_text(epochs.last()));
     if let Some(trace) = &done.trace {
         text.push_str(&format!("\nHessian trace {:.2} ± {:.2} (standard error)", trace.trace, trace.standard_error));
     }
@@ -101,7 +102,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         eprintln!("{}; what was reached is saved, {onwards}", done.status);
     }
     let output = json!({
-        "status": done.status, "out": out, "config": config, "adapter": done.adapter,
+        "status": done.status, "out": out, "config": config, "data": data,
+        "label_noise": supervisor.prepared().label_noise, "adapter": done.adapter,
         "final": epochs.last(), "hessian_trace": done.trace, "kernels": done.times,
     });
     context.print(&output, &text)?;

@@ -22,10 +22,12 @@ mod error;
 mod folder;
 pub(crate) mod hostile;
 mod idx;
+mod label_noise;
 mod order;
 mod source;
 
 pub use error::DataError;
+pub use label_noise::LabelNoise;
 pub use order::{BatchOrder, epoch_order};
 pub use source::DataSource;
 

@@ -11,6 +11,7 @@ use crate::{
     kernels::{Activation, Arena, Perturb},
     nn::Model,
     noise::{Distribution, Grouping, Mode, NoiseConfig, Scheme},
+    schedule::Moment,
     train::DeviceData,
 };
 
@@ -212,7 +213,7 @@ pub(super) fn initialise(
     let scaled = arena.with_noise_scales(gpu, &scales)?;
     let unit = NoiseConfig { mode: Mode::Model, sigma: 1.0, ..NoiseConfig::default() };
     // Another seed than the noise's, or the first step's noise would be the weights once more.
-    let draw = Scheme::new(unit, layout, &model.noise_tensors(), !seed).at(0, 0, 1);
+    let draw = Scheme::new(unit, layout, &model.noise_tensors(), !seed).at(0, Moment::START);
     let mut recorder = gpu.record();
     recorder.clear(&arena.weights.view());
     let perturb = Perturb::new(gpu, &scaled, Distribution::Gaussian.code(), false)?;

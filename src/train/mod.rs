@@ -16,6 +16,7 @@ mod precision;
 mod prepared;
 mod record;
 mod run;
+mod schedules;
 mod supervisor;
 mod trainer;
 

@@ -8,6 +8,7 @@ use crate::{
     graph::Loss,
     noise::{Distribution, GroupOrder, Grouping, Mode, Scale, SigmaSchedule},
     optim::{LearningRateSchedule, OptimizerKind},
+    schedule::ScheduleUnit,
 };
 
 use super::{Normalise, OnNan, Precision, batch};
@@ -58,14 +59,30 @@ pub struct Options {
     #[arg(long, value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noise_distribution: Option<Distribution>,
-    /// Sigma over the epochs: constant, linear or cosine [constant]
+    /// Sigma over the run: constant, linear, cosine, step or multistep, in the unit of --schedule-unit [constant]
     #[arg(long, value_name = "SCHEDULE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noise_schedule: Option<SigmaSchedule>,
+    /// Epochs or steps between the drops of noise schedule step [30]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_milestones_every: Option<u64>,
+    /// Epochs or steps at which noise schedule multistep drops, a list such as 30,60
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_milestones: Option<Vec<u64>>,
+    /// Factor of each drop of noise schedules step and multistep [0.1]
+    #[arg(long, value_name = "FACTOR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_gamma: Option<f64>,
     /// No noise from this epoch on, counted from 0
-    #[arg(long, value_name = "EPOCH")]
+    #[arg(long, value_name = "EPOCH", conflicts_with = "noise_off_step")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noise_off_epoch: Option<u64>,
+    /// No noise from this step on, counted from 0
+    #[arg(long, value_name = "STEP")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_off_step: Option<u64>,
     /// A group is a tensor, a module (its weight and bias), or only weights [tensor]
     #[arg(long, value_name = "GROUPS")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,19 +95,28 @@ pub struct Options {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
-    /// Learning rate over the epochs: constant, cosine or step [constant]
+    /// Learning rate over the run: constant, cosine, linear, step, multistep or one-cycle, with PyTorch's values; one-cycle
+    /// moves momentum or beta1 too [constant]
     #[arg(long, value_name = "SCHEDULE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<LearningRateSchedule>,
-    /// Epochs between the drops of schedule step [30]
-    #[arg(long, value_name = "EPOCHS")]
+    /// What the schedules of learning rate and sigma count: epoch or step [epoch]
+    #[arg(long, value_name = "UNIT")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub step_epochs: Option<u64>,
-    /// Factor of each drop of schedule step [0.1]
+    pub schedule_unit: Option<ScheduleUnit>,
+    /// Epochs or steps between the drops of schedule step [30]
+    #[arg(long, alias = "step-epochs", value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub milestones_every: Option<u64>,
+    /// Epochs or steps at which schedule multistep drops, a list such as 30,60,80
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub milestones: Option<Vec<u64>>,
+    /// Factor of each drop of schedules step and multistep [0.1]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gamma: Option<f64>,
-    /// SGD: momentum [0.9]
+    /// SGD: momentum; schedule one-cycle has its own [0.9]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub momentum: Option<f64>,
@@ -106,7 +132,7 @@ pub struct Options {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_decay: Option<f64>,
-    /// Adam: decay of the first moment [0.9]
+    /// Adam: decay of the first moment; schedule one-cycle has its own [0.9]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beta1: Option<f64>,
@@ -118,11 +144,11 @@ pub struct Options {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eps: Option<f64>,
-    /// Epochs [10]
+    /// Epochs; overrides steps of the file [10]
     #[arg(long, conflicts_with = "steps")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<u64>,
-    /// Stop after this many steps, whatever the epochs
+    /// Stop after this many steps, whatever the epochs, also those of the file
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
@@ -150,6 +176,14 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_subset: Option<usize>,
+    /// Replace the labels of this share of the training samples by ones drawn at random from all classes [0]
+    #[arg(long, value_name = "SHARE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_noise: Option<f64>,
+    /// Seed of the replaced labels [--subset-seed]
+    #[arg(long, value_name = "SEED")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_noise_seed: Option<u64>,
     /// Normalise the inputs' channels: none for [0, 1], data for the training data's mean and deviation, published for
     /// the literature's, auto for published where there are some (CIFAR) and else none [auto]
     #[arg(long, num_args = 0..=1, default_missing_value = "data", value_name = "HOW")]
@@ -188,7 +222,7 @@ pub struct Options {
     #[arg(long, value_name = "BATCHES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accumulate: Option<usize>,
-    /// Steps over which the learning rate rises linearly from 0 [0]
+    /// Steps over which the learning rate rises linearly from 0, whatever the schedule and its unit [0]
     #[arg(long, value_name = "STEPS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup_steps: Option<u64>,

@@ -1,7 +1,7 @@
 //! Data and model of a run, before any device is involved.
 
 use crate::{
-    data::{DataSource, Split},
+    data::{DataSource, Dataset, LabelNoise, Split},
     graph::ValueShape,
     nn::{Model, Target},
 };
@@ -15,6 +15,8 @@ pub struct Prepared {
     pub split: Split,
     /// The model.
     pub model: Model,
+    /// What was replaced of the training labels, where the configuration says so.
+    pub label_noise: Option<LabelNoise>,
 }
 
 impl Prepared {
@@ -58,6 +60,26 @@ impl Prepared {
                 });
             }
         }
-        Ok(Self { split, model })
+        // Last, so that the labels of every other part are the true ones.
+        let label_noise = replace_labels(config, &mut split.train);
+        Ok(Self { split, model, label_noise })
     }
+
+    /// The training data in a line, such as `digits, 600 samples, 30 % of labels replaced (162 changed)`.
+    #[must_use]
+    pub fn training_data(&self) -> String {
+        let train = &self.split.train;
+        let samples = train.len();
+        let noise = self.label_noise.map_or(String::new(), |LabelNoise { drawn, changed }| {
+            let permille = (1000.0 * drawn as f64 / samples as f64).round();
+            format!(", {} % of labels replaced ({changed} changed)", permille / 10.0)
+        });
+        format!("{}, {samples} samples{noise}", train.name)
+    }
+}
+
+/// Replaces labels of the training data as configured; arms that share their data share these labels too.
+fn replace_labels(config: &RunConfig, train: &mut Dataset) -> Option<LabelNoise> {
+    let seed = config.label_noise_seed.unwrap_or(config.subset_seed);
+    (config.label_noise > 0.0).then(|| train.replace_labels(config.label_noise, seed))
 }

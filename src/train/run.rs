@@ -5,6 +5,8 @@ use std::time::Instant;
 use crate::{
     data::epoch_order,
     gpu::{PendingRead, Profile},
+    optim::LearningRate,
+    schedule::RunLength,
 };
 
 use super::{
@@ -88,6 +90,8 @@ struct Loop<'a, 'g, 'k> {
     stop: bool,
     total: u64,
     per_epoch: u64,
+    length: RunLength,
+    rate: LearningRate,
 }
 
 /// Trains as configured, from the weights and the step that the trainer holds; `observe` hears of every step and may fail or
@@ -112,7 +116,8 @@ pub(super) fn run_kept<'a, 'k>(
     keeper: Option<&'a mut Keeper<'k>>,
     observe: &'a mut dyn FnMut(Event) -> Result<Control, TrainError>,
 ) -> Result<RunResult, TrainError> {
-    let (total, per_epoch) = (total_steps(trainer, config), steps_per_epoch(trainer));
+    let length = config.length(steps_per_epoch(trainer));
+    let (total, per_epoch) = (length.steps, length.steps_per_epoch);
     let first = trainer.steps_done() / per_epoch;
     let mut of = Loop {
         trainer,
@@ -128,6 +133,8 @@ pub(super) fn run_kept<'a, 'k>(
         stop: false,
         total,
         per_epoch,
+        length,
+        rate: config.learning_rate(),
     };
     let mut records = Vec::new();
     for epoch in first..total.div_ceil(per_epoch) {
@@ -149,17 +156,7 @@ pub(super) fn steps_per_epoch(trainer: &Trainer<'_>) -> u64 {
     (trainer.samples().div_ceil(trainer.step_samples()) as u64).max(1)
 }
 
-/// Steps of a run.
-fn total_steps(trainer: &Trainer<'_>, config: &RunConfig) -> u64 {
-    config.steps.unwrap_or_else(|| config.epochs.saturating_mul(steps_per_epoch(trainer)))
-}
-
 impl Loop<'_, '_, '_> {
-    /// Epochs that schedules run over: those of the configuration, or those that its steps make.
-    fn epochs(&self) -> u64 {
-        if self.config.steps.is_some() { self.total.div_ceil(self.per_epoch) } else { self.config.epochs }
-    }
-
     /// Steps done of the epoch under way.
     fn step_of_epoch(&self) -> u64 {
         self.trainer.steps_done() % self.per_epoch
@@ -192,13 +189,12 @@ impl Loop<'_, '_, '_> {
 
     /// The steps of an epoch; returns the samples trained on.
     fn train(&mut self, epoch: u64, mut profile: Option<&mut Profile>) -> Result<usize, TrainError> {
-        let epochs = self.epochs();
         let (samples, batch) = (self.trainer.samples(), self.trainer.step_samples());
-        let epoch_rate = crate::optim::LearningRate { epochs, ..self.config.learning_rate() }.at(epoch);
         let done = self.step_of_epoch();
         // Within an epoch the noisy weights are part of what was restored.
         if done == 0 {
-            self.trainer.perturb(&self.trainer.scheme().at(self.trainer.steps_done(), epoch, epochs))?;
+            let step = self.trainer.steps_done();
+            self.trainer.perturb(&self.trainer.scheme().at(step, self.length.moment(step)))?;
         }
         let mut trained = 0;
         for first in (0..samples).step_by(batch).skip(done as usize) {
@@ -207,13 +203,14 @@ impl Loop<'_, '_, '_> {
                 break;
             }
             let valid = batch.min(samples - first);
-            let rate = epoch_rate * self.config.warmup(step);
-            let now = self.trainer.scheme().at(step, epoch, epochs);
+            let rate = self.rate.at(self.length.moment(step));
+            let now = self.trainer.scheme().at(step, self.length.moment(step));
             // The last step of an epoch writes noise that the evaluation after it overwrites: harmless.
-            let next = self.trainer.scheme().at(step + 1, epoch, epochs);
+            let next = self.trainer.scheme().at(step + 1, self.length.moment(step + 1));
             self.trainer.train_step(first, valid, rate, &next, profile.as_deref_mut())?;
             trained += valid;
-            let record = StepRecord { step, epoch, lr: rate, sigma: now.sigma(), group: now.group, loss: 0.0 };
+            let record =
+                StepRecord { step, epoch, lr: rate.learning_rate, sigma: now.sigma(), group: now.group, loss: 0.0 };
             self.sent.push(Sent { record, valid });
             self.last = Some(record);
             if self.sent.len() >= RING / 2 {
@@ -234,10 +231,9 @@ impl Loop<'_, '_, '_> {
     /// Writes a checkpoint of what was done so far, unless a loss of it was no finite number: the last one before that stays.
     fn save(&mut self, epoch: u64) -> Result<(), TrainError> {
         self.drain()?;
-        let epochs = self.epochs();
         let Some(keeper) = self.keeper.as_mut().filter(|_| self.diverged.is_none()) else { return Ok(()) };
         let step = self.trainer.steps_done();
-        let next = self.trainer.scheme().at(step, epoch, epochs);
+        let next = self.trainer.scheme().at(step, self.length.moment(step));
         let step_of_epoch = step % self.per_epoch;
         let position = Position { step, epoch, step_of_epoch, sigma: next.sigma(), group: next.group };
         match keeper.save(self.trainer, position) {
@@ -299,13 +295,14 @@ impl Loop<'_, '_, '_> {
     }
 
     fn finish_epoch(&mut self, epoch: u64, samples_per_second: f64) -> Result<EpochRecord, TrainError> {
-        let epochs = self.epochs();
         self.trainer.recalibrate()?;
         let clean = self.trainer.scores()?;
         let (l1_norm, l2_norm) = self.trainer.norms()?;
         let step = self.trainer.steps_done();
+        // As strong as at the last step done.
+        let last = self.length.moment(step.saturating_sub(1));
         let noisy = (0..u64::from(self.config.eval_noisy))
-            .map(|draw| self.trainer.noisy_scores(&self.trainer.scheme().at(step + draw, epoch, epochs)))
+            .map(|draw| self.trainer.noisy_scores(&self.trainer.scheme().at(step + draw, last)))
             .collect::<Result<Vec<_>, _>>()?;
         let scaling = if self.trainer.skips() { Some(self.trainer.scaling()?) } else { None };
         let mixed = self.config.precision == Precision::F16;

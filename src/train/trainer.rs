@@ -11,7 +11,7 @@ use crate::{
     },
     nn::{self, Model},
     noise::{Scale, Scheme, StepNoise},
-    optim::Optimizer,
+    optim::{Optimizer, StepRate},
 };
 
 use super::{
@@ -146,6 +146,12 @@ impl<'g> Trainer<'g> {
         &self.scheme
     }
 
+    /// This learning rate with the momentum, or beta1, of the configuration: for what has no schedule.
+    #[must_use]
+    pub fn rate(&self, learning_rate: f64) -> StepRate {
+        self.optimizer.rate(learning_rate)
+    }
+
     /// Samples of a batch.
     #[must_use]
     pub fn batch(&self) -> usize {
@@ -198,7 +204,7 @@ impl<'g> Trainer<'g> {
         &mut self,
         first: usize,
         valid: usize,
-        learning_rate: f64,
+        rate: StepRate,
         next: &StepNoise,
         mut profile: Option<&mut Profile>,
     ) -> Result<(), GpuError> {
@@ -220,7 +226,7 @@ impl<'g> Trainer<'g> {
             }
             self.plan.record(&mut recorder, batch);
             if start + of_part == first + valid {
-                self.record_update(&mut recorder, learning_rate, next)?;
+                self.record_update(&mut recorder, rate, next)?;
             }
             recorder.submit()?;
         }
@@ -228,12 +234,7 @@ impl<'g> Trainer<'g> {
         Ok(())
     }
 
-    fn record_update(
-        &mut self,
-        recorder: &mut Recorder<'_>,
-        learning_rate: f64,
-        next: &StepNoise,
-    ) -> Result<(), GpuError> {
+    fn record_update(&mut self, recorder: &mut Recorder<'_>, rate: StepRate, next: &StepNoise) -> Result<(), GpuError> {
         if let Some(factor) = &self.factor {
             factor.record(recorder);
         }
@@ -241,10 +242,10 @@ impl<'g> Trainer<'g> {
             // Filter norms are those of the new weights, known only once all of them are written.
             let ranges = next.ranges.iter().map(|range| NoiseRange { noisy: false, ..range.clone() }).collect();
             let clean = StepNoise { ranges, ..next.clone() };
-            self.optimizer.record(self.gpu, recorder, learning_rate, &clean)?;
+            self.optimizer.record(self.gpu, recorder, rate, &clean)?;
             self.perturb.record(self.gpu, recorder, &next.ranges, next.values)?;
         } else {
-            self.optimizer.record(self.gpu, recorder, learning_rate, next)?;
+            self.optimizer.record(self.gpu, recorder, rate, next)?;
         }
         if let Some(average) = &self.average {
             average.update.record(recorder);

@@ -26,11 +26,13 @@ mod cli {
     mod plan;
     #[cfg(unix)]
     mod processes;
+    mod usage;
 }
 
 mod data {
     mod idx;
     mod images;
+    mod label_noise;
     mod sources;
 }
 
@@ -87,6 +89,7 @@ mod noise {
 
 mod train {
     mod checkpoints;
+    mod configuration;
     mod conv_parity;
     mod faults;
     mod foreseen;
@@ -94,4 +97,5 @@ mod train {
     mod parity;
     mod repeat;
     mod repeat_models;
+    mod schedules;
 }

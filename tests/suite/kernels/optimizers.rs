@@ -8,6 +8,7 @@ use crate::common::{
 use jostle::{
     noise::{Mode, NoiseConfig},
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
+    schedule::Moment,
 };
 
 const STEPS: usize = 7;
@@ -74,8 +75,8 @@ fn check(config: OptimizerConfig, error: f64) {
         set(gpu, &arena, &arena.grads, &grads);
         gpu.write(&arena.weights_eff.view(), &vec![f32::NAN; arena.layout.words()]).unwrap();
         let mut recorder = gpu.record();
-        let next = scheme.at(step as u64 + 1, 0, 1);
-        optimizer.record(gpu, &mut recorder, rate(step), &next).unwrap();
+        let next = scheme.at(step as u64 + 1, Moment::START);
+        optimizer.record(gpu, &mut recorder, optimizer.rate(rate(step)), &next).unwrap();
         recorder.submit().unwrap();
         let found = get(gpu, &arena, &arena.weights);
         for (tensor, weights) in expected.iter_mut().enumerate() {

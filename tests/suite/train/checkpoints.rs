@@ -49,6 +49,21 @@ fn every_noise_mode_and_optimizer_goes_on_bit_by_bit() {
 }
 
 #[test]
+fn schedules_by_the_step_go_on_bit_by_bit() {
+    let config = RunConfig {
+        schedule: jostle::optim::LearningRateSchedule::OneCycle,
+        schedule_unit: jostle::schedule::ScheduleUnit::Step,
+        noise_schedule: jostle::noise::SigmaSchedule::Linear,
+        noise_off_step: Some(20),
+        optimizer: OptimizerKind::Adam,
+        eval_noisy: 2,
+        label_noise: 0.3,
+        ..config()
+    };
+    assert_resumes("by the step", &config, &[5, 13, 28]);
+}
+
+#[test]
 fn f16_goes_on_bit_by_bit_with_its_loss_scale() {
     if !device().has_f16() {
         eprintln!("skipped: no f16");

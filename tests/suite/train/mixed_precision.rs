@@ -6,6 +6,7 @@ use jostle::{
     kernels::{Arena, EffectiveWeights, FactorRules, GradientFactor, GradientScaling},
     noise::{Mode, NoiseConfig},
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
+    schedule::Moment,
     train::{Control, Precision, Prepared, RunConfig, Trainer, run},
 };
 
@@ -97,7 +98,7 @@ fn a_factor_of_0_leaves_weights_and_state() {
             gpu.write(&arena.scaling.view(), &[GradientScaling { factor, ..GradientScaling::initial(element) }])
                 .unwrap();
             let mut recorder = gpu.record();
-            optimizer.record(gpu, &mut recorder, 0.1, &scheme.at(1, 0, 1)).unwrap();
+            optimizer.record(gpu, &mut recorder, optimizer.rate(0.1), &scheme.at(1, Moment::START)).unwrap();
             recorder.submit().unwrap();
             let buffers: Vec<_> = [&arena.weights].into_iter().chain(optimizer.state()).collect();
             buffers.into_iter().map(|buffer| network::get(gpu, &arena, buffer)).collect::<Vec<_>>()

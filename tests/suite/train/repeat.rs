@@ -13,6 +13,7 @@ use jostle::{
     nn::Model,
     noise::{Mode, Scale, deltas},
     optim::OptimizerKind,
+    schedule::Moment,
     train::{Control, DeviceData, Event, Prepared, RunConfig, Status, TrainError, Trainer, run},
 };
 
@@ -80,9 +81,9 @@ fn exported_deltas_are_those_of_the_training_step() {
         let config = RunConfig { noise, ..config() };
         let prepared = Prepared::load(&config).unwrap();
         let mut trainer = Trainer::new(gpu, &config, &prepared).unwrap();
-        trainer.perturb(&trainer.scheme().at(0, 0, 1)).unwrap();
+        trainer.perturb(&trainer.scheme().at(0, Moment::START)).unwrap();
         for step in 0..5 {
-            let now = trainer.scheme().at(step, 0, 1);
+            let now = trainer.scheme().at(step, Moment::START);
             let clean = network::get(gpu, &trainer.arena, &trainer.arena.weights);
             let noisy = network::get(gpu, &trainer.arena, &trainer.arena.weights_eff);
             let found = deltas(gpu, &trainer.arena, trainer.scheme(), &now).unwrap();
@@ -95,8 +96,8 @@ fn exported_deltas_are_those_of_the_training_step() {
                 assert_eq!(delta.iter().any(|d| *d != 0.0), now.group.is_none_or(|group| group == tensor), "{name}");
             }
             trainer.perturb(&now).unwrap(); // what the export overwrote
-            let next = trainer.scheme().at(step + 1, 0, 1);
-            trainer.train_step(step as usize * 100, 100, 0.01, &next, None).unwrap();
+            let next = trainer.scheme().at(step + 1, Moment::START);
+            trainer.train_step(step as usize * 100, 100, trainer.rate(0.01), &next, None).unwrap();
         }
     }
 }
