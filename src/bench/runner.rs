@@ -8,7 +8,7 @@ use crate::{
     graph::ValueShape,
     nn::Model,
     noise::philox,
-    train::{Prepared, RunConfig, TrainError, Trainer},
+    train::{Prepared, RunConfig, TrainError, TrainStep, Trainer},
 };
 
 use super::{quantile, sorted};
@@ -34,7 +34,8 @@ pub(super) fn prepared(model: &Model, batch: usize) -> Prepared {
         full_scale: 255.0,
         published: &[],
     };
-    Prepared { split: Split { train: data(4 * batch, 0), test: data(1, 1) }, model: model.clone() }
+    let split = Split { train: data(4 * batch, 0), test: data(1, 1) };
+    Prepared { split, validation: None, model: model.clone() }
 }
 
 /// A network in training on samples that lie on the device.
@@ -58,8 +59,10 @@ impl<'g> Runner<'g> {
     pub(super) fn step(&mut self, profile: Option<&mut Profile>) -> Result<f64, TrainError> {
         let started = Instant::now();
         let step = self.trainer.steps_done();
-        let next = self.trainer.scheme().at(step + 1, 0, 1);
-        self.trainer.train_step((step % 4) as usize * self.batch, self.batch, 1e-3, &next, profile)?;
+        let [noise, next] = [step, step + 1].map(|step| self.trainer.scheme().at(step, 0, 1));
+        let first = (step % 4) as usize * self.batch;
+        let step = TrainStep { first, valid: self.batch, learning_rate: 1e-3, noise: &noise, next: &next };
+        self.trainer.train_step(step, profile)?;
         Ok(started.elapsed().as_secs_f64() * 1e3)
     }
 

@@ -77,6 +77,11 @@ pub(super) fn class_subset_indices(len: usize, n: usize, seed: u64, class: u64) 
     draw(len, n, generator(*b"jostle stratum  ", seed, class))
 }
 
+/// As [`class_subset_indices`], for the samples kept apart to choose by, which a subset by the same seed is not to sway.
+pub(super) fn class_validation_indices(len: usize, n: usize, seed: u64, class: u64) -> Vec<u32> {
+    draw(len, n, generator(*b"jostle validate ", seed, class))
+}
+
 /// The first `n` elements of a random permutation of `0..len`, by the Fisher-Yates shuffle from the front.
 fn draw(len: usize, n: usize, mut rng: ChaCha8Rng) -> Vec<u32> {
     let mut indices = identity(len);

@@ -1,18 +1,20 @@
 //! Data and model of a run, before any device is involved.
 
 use crate::{
-    data::{DataSource, Split},
+    data::{DataSource, Dataset, Parts, Split},
     graph::ValueShape,
     nn::{Model, Target},
 };
 
-use super::{RunConfig, TrainError};
+use super::{RunConfig, TrainError, TrainEval, Validation};
 
 /// Data and model of a configuration, loaded and held against each other.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    /// Training (subset taken) and test data.
+    /// Training (subset and validation part taken) and test data.
     pub split: Split,
+    /// The part of the training data, or of their subset, that is kept apart to choose by.
+    pub validation: Option<Dataset>,
     /// The model.
     pub model: Model,
 }
@@ -34,6 +36,13 @@ impl Prepared {
         }
         if let Some(count) = config.test_subset {
             split.test = split.test.stratified_subset(count, config.subset_seed)?;
+        }
+        let validation = config.validation.map(|share| set_apart(&mut split.train, share, config)).transpose()?;
+        if let TrainEval::Samples(samples) = config.train_eval
+            && samples > split.train.len()
+        {
+            let reason = format!("{samples} samples are more than the {} that there are", split.train.len());
+            return Err(TrainError::Config { key: "train-eval".to_owned(), reason });
         }
         let of = split.train.shape;
         let input = ValueShape::Image { channels: of.channels, height: of.height, width: of.width };
@@ -58,6 +67,26 @@ impl Prepared {
                 });
             }
         }
-        Ok(Self { split, model })
+        Ok(Self { split, validation, model })
     }
+}
+
+/// Takes the validation part out of the training data.
+fn set_apart(train: &mut Dataset, share: Validation, config: &RunConfig) -> Result<Dataset, TrainError> {
+    let samples = share.samples(train.len());
+    let wrong = |reason: String| TrainError::Config { key: "validation".to_owned(), reason };
+    if samples == 0 || samples >= train.len() {
+        let found = train.len();
+        return Err(wrong(format!("{samples} of {found} training samples leave nothing to train on or to choose by")));
+    }
+    let Parts { rest, apart } = train.set_apart(samples, config.subset_seed)?;
+    for (part, name) in [(&rest, "to train on"), (&apart, "to choose by")] {
+        let empty = part.class_counts().iter().zip(train.class_counts()).position(|(left, all)| *left == 0 && all > 0);
+        if let Some(class) = empty {
+            let found = train.len();
+            return Err(wrong(format!("{samples} of {found} training samples leave none of class {class} {name}")));
+        }
+    }
+    *train = rest;
+    Ok(apart)
 }

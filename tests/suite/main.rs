@@ -91,7 +91,10 @@ mod train {
     mod faults;
     mod foreseen;
     mod mixed_precision;
+    mod moving_average;
     mod parity;
     mod repeat;
     mod repeat_models;
+    mod step_noise;
+    mod validation;
 }
