@@ -88,7 +88,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let bar = progress(0);
     let mut metrics = MetricsFiles::new(&out);
     let mut finish = |trainer: &jostle::train::Trainer<'_>| {
-        Ok((args.hessian > 0).then(|| trainer.traces(None, args.hessian)).transpose()?)
+        (args.hessian > 0).then(|| trainer.traces(None, args.hessian)).transpose()
     };
     let results = compare(&gpu, arms, &seeds, &mut finish, &mut |arm, seed, event| {
         let name = format!("{}-seed{seed}", arm.label.replace(' ', "-").replace('σ', "sigma"));
@@ -120,44 +120,52 @@ struct Summary<'a> {
     results: &'a [ArmRuns],
 }
 
-impl Summary<'_> {
-    fn last(arm: &ArmRuns, quantity: fn(&EpochRecord) -> f64) -> MeanSd {
-        MeanSd::of(arm.runs.iter().filter_map(|run| run.epochs.last()).map(quantity))
-    }
+/// A column of what was measured at the end of each run.
+struct Column {
+    name: &'static str,
+    decimals: usize,
+    value: fn(&EpochRecord) -> Option<f64>,
+}
 
+const fn column(name: &'static str, decimals: usize, value: fn(&EpochRecord) -> Option<f64>) -> Column {
+    Column { name, decimals, value }
+}
+
+const SCORES: [Column; 5] = [
+    column("validation accuracy %", 2, |end| Some(100.0 * end.scores.validation_accuracy?)),
+    column("validation loss", 4, |end| end.scores.validation_loss),
+    column("test accuracy %", 2, |end| Some(100.0 * end.scores.test_accuracy?)),
+    column("test loss", 4, |end| end.scores.test_loss),
+    column("train loss", 4, |end| end.scores.train_loss),
+];
+
+impl Column {
+    /// Over the runs of an arm.
+    fn values(&self, arm: &ArmRuns) -> Vec<f64> {
+        arm.runs.iter().filter_map(|run| (self.value)(run.epochs.last()?)).collect()
+    }
+}
+
+impl Summary<'_> {
     fn table(&self) -> Table {
         let diverged = |arm: &ArmRuns| arm.runs.iter().filter(|r| matches!(r.status, Status::Diverged { .. })).count();
-        let rows = self
-            .results
-            .iter()
-            .map(|arm| {
-                let hessian = MeanSd::of(arm.traces.iter().map(|traces| traces.hessian.trace));
-                let gauss_newton = MeanSd::of(arm.traces.iter().map(|traces| traces.gauss_newton.trace));
-                vec![
-                    arm.arm.label.clone(),
-                    arm.runs.len().to_string(),
-                    Self::last(arm, |e| 100.0 * e.test_accuracy).text(2),
-                    Self::last(arm, |e| e.test_loss).text(4),
-                    Self::last(arm, |e| e.train_loss).text(4),
-                    hessian.text(1),
-                    gauss_newton.text(1),
-                    Self::last(arm, |e| e.l2_norm).text(2),
-                    diverged(arm).to_string(),
-                ]
-            })
-            .collect();
-        let headers = [
-            "arm",
-            "seeds",
-            "test accuracy %",
-            "test loss",
-            "train loss",
-            "Hessian trace",
-            "Gauss-Newton trace",
-            "l2 norm",
-            "diverged",
-        ];
-        Table::new("After the last epoch, clean weights: mean ± sd over seeds", &headers, rows)
+        let l2_norm = column("l2 norm", 2, |end| Some(end.l2_norm));
+        let measured = |column: &&Column| self.results.iter().any(|arm| !column.values(arm).is_empty());
+        let scores: Vec<&Column> = SCORES.iter().filter(measured).collect();
+        let row = |arm: &ArmRuns| {
+            let cell = |column: &Column| MeanSd::of(column.values(arm)).text(column.decimals);
+            let hessian = MeanSd::of(arm.traces.iter().map(|traces| traces.hessian.trace)).text(1);
+            let gauss_newton = MeanSd::of(arm.traces.iter().map(|traces| traces.gauss_newton.trace)).text(1);
+            let mut row = vec![arm.arm.label.clone(), arm.runs.len().to_string()];
+            row.extend(scores.iter().map(|column| cell(column)));
+            row.extend([hessian, gauss_newton, cell(&l2_norm), diverged(arm).to_string()]);
+            row
+        };
+        let mut headers = vec!["arm", "seeds"];
+        headers.extend(scores.iter().map(|column| column.name));
+        headers.extend(["Hessian trace", "Gauss-Newton trace", l2_norm.name, "diverged"]);
+        let title = "At the end, clean weights: mean ± sd over seeds";
+        Table::new(title, &headers, self.results.iter().map(row).collect())
     }
 
     fn json(&self) -> serde_json::Value {

@@ -92,6 +92,11 @@ pub(super) fn random_labels(len: usize, classes: usize, n: usize, seed: u64) -> 
     samples.into_iter().map(|sample| RandomLabel { sample, label: label(&mut rng) }).collect()
 }
 
+/// As [`class_subset_indices`], for the samples kept apart to choose by, which a subset by the same seed is not to sway.
+pub(super) fn class_validation_indices(len: usize, n: usize, seed: u64, class: u64) -> Vec<u32> {
+    draw(len, n, generator(*b"jostle validate ", seed, class))
+}
+
 /// The first `n` elements of a random permutation of `0..len`, by the Fisher-Yates shuffle from the front.
 fn draw(len: usize, n: usize, mut rng: ChaCha8Rng) -> Vec<u32> {
     let mut indices = identity(len);

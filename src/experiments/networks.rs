@@ -49,10 +49,18 @@ struct Quantity {
 }
 
 const QUANTITIES: [Quantity; 8] = [
-    Quantity { name: "test accuracy %", decimals: 2, of: |end, _| 100.0 * end.test_accuracy },
-    Quantity { name: "test loss", decimals: 4, of: |end, _| end.test_loss },
-    Quantity { name: "train accuracy %", decimals: 2, of: |end, _| 100.0 * end.train_accuracy },
-    Quantity { name: "train loss", decimals: 4, of: |end, _| end.train_loss },
+    Quantity {
+        name: "test accuracy %",
+        decimals: 2,
+        of: |end, _| 100.0 * end.scores.test_accuracy.unwrap_or(f64::NAN),
+    },
+    Quantity { name: "test loss", decimals: 4, of: |end, _| end.scores.test_loss.unwrap_or(f64::NAN) },
+    Quantity {
+        name: "train accuracy %",
+        decimals: 2,
+        of: |end, _| 100.0 * end.scores.train_accuracy.unwrap_or(f64::NAN),
+    },
+    Quantity { name: "train loss", decimals: 4, of: |end, _| end.scores.train_loss.unwrap_or(f64::NAN) },
     Quantity { name: "l1 norm", decimals: 0, of: |end, _| end.l1_norm },
     Quantity { name: "l2 norm", decimals: 2, of: |end, _| end.l2_norm },
     Quantity { name: "Hessian trace", decimals: 1, of: |_, traces| traces.hessian.trace },

@@ -59,9 +59,10 @@ pub(super) fn run(
         for mode in MODES {
             let ends: Vec<Option<EpochRecord>> =
                 (0..settings.seeds).map(|seed| one(gpu, settings, *width, mode, seed)).collect::<Result<_, _>>()?;
-            let losses =
-                |of: fn(&EpochRecord) -> f64| ends.iter().map(|end| end.as_ref().map_or(f64::NAN, of)).collect();
-            let (train_loss, test_loss) = (losses(|of| of.train_loss), losses(|of| of.test_loss));
+            let losses = |of: fn(&EpochRecord) -> Option<f64>| {
+                ends.iter().map(|end| end.and_then(|end| of(&end)).unwrap_or(f64::NAN)).collect()
+            };
+            let (train_loss, test_loss) = (losses(|of| of.scores.train_loss), losses(|of| of.scores.test_loss));
             trained.push(Trained { width: *width, mode, train_loss, test_loss });
             done += *width as f64 / MODES.len() as f64;
             progress(done / total);
@@ -99,7 +100,7 @@ fn one(
     initialise(gpu, &trainer.model, &trainer.arena, width, seed)?;
     let result = train(&mut trainer, &config, None, &mut |_| Ok(Control::Continue))?;
     let finished = result.status == Status::Finished;
-    Ok(result.epochs.last().copied().filter(|end| finished && end.train_loss.is_finite()))
+    Ok(result.epochs.last().copied().filter(|end| finished && end.scores.train_loss.is_some_and(f64::is_finite)))
 }
 
 /// Mean over the runs; infinite where one diverged.

@@ -34,7 +34,7 @@ pub struct Scheme {
 }
 
 /// What one step does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StepNoise {
     /// The arena in order, split where noise begins and ends.
     pub ranges: Vec<NoiseRange>,

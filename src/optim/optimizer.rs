@@ -234,6 +234,7 @@ impl Optimizer {
                     weight_decay: if decoupled { 0.0 } else { of.weight_decay as f32 },
                     decay_factor: if decoupled { (1.0 - learning_rate * of.weight_decay) as f32 } else { 1.0 },
                     bias_correction2_sqrt: (1.0 - of.beta2.powi(self.steps)).sqrt() as f32,
+                    learning_rate: learning_rate as f32,
                 };
                 update.record(gpu, recorder, &next.ranges, values)
             }

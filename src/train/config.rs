@@ -14,7 +14,7 @@ use crate::{
     schedule::ScheduleUnit,
 };
 
-use super::{AUTO_BATCH, Normalise, OnNan, Options, Precision, TrainError, batch};
+use super::{AUTO_BATCH, EvalEvery, Normalise, OnNan, Options, Precision, TrainError, TrainEval, Validation, batch};
 
 /// The largest configuration file.
 const MAX_BYTES: u64 = 1 << 16;
@@ -100,6 +100,16 @@ pub struct RunConfig {
     pub init: Option<PathBuf>,
     pub batch_order: String,
     pub log_every: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
+    #[serde(skip_serializing_if = "EvalEvery::is_default")]
+    pub eval_every: EvalEvery,
+    #[serde(skip_serializing_if = "TrainEval::is_default")]
+    pub train_eval: TrainEval,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_every: Option<u64>,
 }
 
 impl Default for RunConfig {
@@ -161,6 +171,11 @@ impl Default for RunConfig {
             init: None,
             batch_order: "shuffled".to_owned(),
             log_every: 10,
+            validation: None,
+            patience: None,
+            eval_every: EvalEvery::default(),
+            train_eval: TrainEval::All,
+            test_every: None,
         }
     }
 }
@@ -261,7 +276,23 @@ impl RunConfig {
         if self.ema.is_some_and(|decay| !unit(decay)) {
             return wrong("ema", "has to be in [0, 1)");
         }
+        if self.patience.is_some() && self.validation.is_none() {
+            return wrong("patience", "needs a part of the training data to choose by: validation");
+        }
+        if self.patience == Some(0) || self.test_every == Some(0) {
+            return wrong("patience, test-every", "have to be at least 1");
+        }
         self.batch_order().map(|_| ())
+    }
+
+    /// Whether an evaluation that is not the last of the run, counted from 1, scores the test data too.
+    #[must_use]
+    pub fn tests_at(&self, evaluation: u64) -> bool {
+        match self.test_every {
+            Some(every) => evaluation.is_multiple_of(every),
+            // The data that a run is chosen by are looked at as it goes, those that it is judged by once.
+            None => self.validation.is_none(),
+        }
     }
 
     /// Whether counts are within what products of two, and the kernels' 32 bits, take.

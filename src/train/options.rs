@@ -11,7 +11,7 @@ use crate::{
     schedule::ScheduleUnit,
 };
 
-use super::{Normalise, OnNan, Precision, batch};
+use super::{EvalEvery, Normalise, OnNan, Precision, TrainEval, Validation, batch};
 
 /// Options as given: absent ones keep the value of the file or the default.
 ///
@@ -250,4 +250,25 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_every: Option<u64>,
+    /// Keep this share of the training data, or so many samples, apart to choose by: of the subset if there is one, each
+    /// class in proportion, by --subset-seed
+    #[arg(long, value_name = "SHARE|N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+    /// End after so many evaluations in a row without a lower validation loss
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
+    /// Evaluate every N epochs, or every N steps (500steps), and at the end [1]
+    #[arg(long, value_name = "N|Nsteps")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_every: Option<EvalEvery>,
+    /// Training samples that an evaluation scores: all, none, or so many, always the same, by class [all]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_eval: Option<TrainEval>,
+    /// Score the test data at every N-th evaluation, and at the end [1, with --validation only at the end]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_every: Option<u64>,
 }

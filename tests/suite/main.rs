@@ -94,8 +94,11 @@ mod train {
     mod faults;
     mod foreseen;
     mod mixed_precision;
+    mod moving_average;
     mod parity;
     mod repeat;
     mod repeat_models;
     mod schedules;
+    mod step_noise;
+    mod validation;
 }

@@ -1,6 +1,6 @@
 //! `checkpoint.json`: what a checkpoint is of, and where in the run it stands.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     digest::{digits, sha256},
     kernels::GradientScaling,
     nn::Model,
-    train::{Prepared, RunConfig},
+    train::{Best, Prepared, RunConfig},
 };
 
 use super::folder::Stored;
@@ -46,15 +46,18 @@ pub struct Scaling {
 
 impl From<GradientScaling> for Scaling {
     fn from(of: GradientScaling) -> Self {
-        let GradientScaling { loss_scale, factor, good_steps, skipped_steps } = of;
+        let GradientScaling { loss_scale, factor, good_steps, skipped_steps, applied_steps: _ } = of;
         Self { loss_scale, factor, good_steps, skipped_steps }
     }
 }
 
-impl From<Scaling> for GradientScaling {
-    fn from(of: Scaling) -> Self {
-        let Scaling { loss_scale, factor, good_steps, skipped_steps } = of;
-        Self { loss_scale, factor, good_steps, skipped_steps }
+impl Scaling {
+    /// As it lies on the device after so many steps, each of which made an update or left it out.
+    #[must_use]
+    pub fn after(self, steps: u64) -> GradientScaling {
+        let Self { loss_scale, factor, good_steps, skipped_steps } = self;
+        let applied_steps = steps.saturating_sub(u64::from(skipped_steps)) as u32;
+        GradientScaling { loss_scale, factor, good_steps, skipped_steps, applied_steps }
     }
 }
 
@@ -87,7 +90,7 @@ impl Identity {
         let split = &prepared.split;
         let of = |data: &Dataset| (data.name.clone(), data.len());
         let mut hash = Sha256::new();
-        for data in [&split.train, &split.test] {
+        for data in [&split.train, &split.test].into_iter().chain(&prepared.validation) {
             hash.update(format!("{:?} {} {};", data.shape, data.classes, data.len()));
             hash.update(&data.pixels);
             hash.update(bytemuck::cast_slice(&data.labels));
@@ -105,13 +108,22 @@ impl Identity {
     }
 }
 
-/// The end of an epoch at which the test loss was lowest.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Best {
-    /// Steps done.
-    pub step: u64,
-    /// The test loss.
-    pub test_loss: f64,
+/// A best evaluation as written: those of before there was a validation split go by the test loss, by which none is chosen.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum WrittenBest {
+    Validation(Best),
+    Test {
+        #[serde(rename = "test_loss")]
+        _test_loss: f64,
+    },
+}
+
+fn read_best<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Best>, D::Error> {
+    Ok(match Option::deserialize(from)? {
+        Some(WrittenBest::Validation(best)) => Some(best),
+        Some(WrittenBest::Test { .. }) | None => None,
+    })
 }
 
 /// `checkpoint.json`.
@@ -127,7 +139,8 @@ pub struct Manifest {
     pub scaling: Scaling,
     /// Bytes of `metrics.jsonl` that belong to the steps done.
     pub metrics_bytes: u64,
-    /// The best epoch so far.
+    /// The evaluation with the lowest validation loss so far.
+    #[serde(default, deserialize_with = "read_best")]
     pub best: Option<Best>,
     /// What it is a run of.
     pub identity: Identity,

@@ -10,8 +10,8 @@ use jostle::{
     noise::Mode,
     optim::OptimizerKind,
     train::{
-        Control, Interval, KeepOptions, MetricsFile, Options, Precision, RunConfig, RunResult, Status, Supervisor,
-        SupervisorOptions, Trainer,
+        Control, EpochRecord, EvalEvery, Interval, KeepOptions, MetricsFile, Options, Precision, RunConfig, RunResult,
+        Status, Supervisor, SupervisorOptions, TrainEval, Trainer, Validation,
     },
 };
 use tempfile::TempDir;
@@ -119,6 +119,29 @@ fn every_other_part_of_a_run_goes_on_bit_by_bit() {
     assert_resumes("everything", &config, &[3, 8, 17]);
 }
 
+/// Evaluations within an epoch overwrite the noisy weights, and choose the best.
+#[test]
+fn evaluations_within_epochs_go_on_bit_by_bit() {
+    let config = RunConfig {
+        subset: Some(150),
+        validation: Some(Validation::Share(0.2)),
+        batch: 16,
+        steps: Some(14),
+        eval_every: EvalEvery::Steps(3),
+        train_eval: TrainEval::Samples(20),
+        test_every: Some(2),
+        test_subset: Some(50),
+        eval_noisy: 1,
+        noise: Mode::All,
+        ..config()
+    };
+    // At an evaluation, between two, at the end of an epoch of 8 steps.
+    let left = assert_resumes("evaluations", &config, &[3, 7, 8]);
+    assert_eq!(left.epochs.iter().map(|record| record.step).collect::<Vec<_>>(), [3, 6, 9, 12, 14]);
+    let tested: Vec<bool> = left.epochs.iter().map(|record| record.scores.test_loss.is_some()).collect();
+    assert_eq!(tested, [false, true, false, true, true]);
+}
+
 #[test]
 fn what_a_run_began_from_is_not_asked_for_again() {
     let dir = tempfile::tempdir().unwrap();
@@ -150,17 +173,28 @@ fn checkpoints_go_by_time_too_and_leave_the_run_as_it_is() {
 #[test]
 fn the_last_few_and_the_best_are_kept() {
     let dir = tempfile::tempdir().unwrap();
-    // So high a rate that the test loss is lowest early.
-    let config = RunConfig { lr: 0.5, steps: Some(60), ..config() };
-    go(&mut begin(dir.path(), &config, every(5)), None, &mut Vec::new()).unwrap();
-    let (_, epochs) = MetricsFile::read(&dir.path().join("metrics.jsonl")).unwrap();
-    let best = epochs.iter().min_by(|a, b| a.test_loss.total_cmp(&b.test_loss)).unwrap().step;
-    let steps: Vec<u64> = checkpoints(dir.path()).iter().map(|path| manifest(path).position.step).collect();
-    let mut expected = vec![best, 55, 60];
-    expected.sort_unstable();
-    expected.dedup();
-    assert_eq!(steps, expected);
-    assert!(best < 55, "the best has to be an early one for this to tell anything, was {best}");
+    // So high a rate that losses are lowest early.
+    let config = RunConfig { lr: 0.5, steps: Some(55), ..config() };
+    for validation in [None, Some(Validation::Samples(200))] {
+        let (dir, config) = (dir.path().join(format!("{validation:?}")), RunConfig { validation, ..config.clone() });
+        let result = go(&mut begin(&dir, &config, every(5)), None, &mut Vec::new()).unwrap();
+        let (_, epochs) = MetricsFile::read(&dir.join("metrics.jsonl")).unwrap();
+        let loss = |record: &EpochRecord| record.scores.validation_loss.unwrap();
+        let best = validation.map(|_| epochs.iter().min_by(|a, b| loss(a).total_cmp(&loss(b))).unwrap());
+        let best_step = best.map(|best| best.step);
+        assert!(best_step.is_none_or(|step| step < 50), "{best_step:?}: an early one, for this to tell anything");
+        let steps: Vec<u64> = checkpoints(&dir).iter().map(|path| manifest(path).position.step).collect();
+        assert_eq!(
+            steps,
+            best_step.into_iter().chain([50, 55]).collect::<Vec<u64>>(),
+            "without a validation part, the last"
+        );
+        assert_eq!(result.best.map(|best| best.validation_loss), best.map(loss));
+        // Other than the test loss, by which nothing is chosen.
+        let tested = |record: &&EpochRecord| record.scores.test_loss.is_some();
+        let expected = if validation.is_some() { 1 } else { epochs.len() };
+        assert_eq!(epochs.iter().filter(tested).count(), expected, "{validation:?}");
+    }
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn trained(config: &RunConfig) -> (f64, f64) {
     let mut trainer = Trainer::new(device(), config, &prepared).unwrap();
     let result = run(&mut trainer, config, None, &mut |_| Ok(Control::Continue)).unwrap();
     let last = result.epochs.last().unwrap();
-    (last.test_accuracy, last.test_loss)
+    (last.scores.test_accuracy.unwrap(), last.scores.test_loss.unwrap())
 }
 
 /// Digits, four seeds of each precision with the same data and initial weights: what f16 changes is smaller than what
