@@ -135,10 +135,12 @@ pub struct EpochRecord {
 }
 
 impl EpochRecord {
-    /// Whether several of these are within one epoch, so that curves go by steps.
+    /// Whether some of these but the last are within an epoch, so that curves go by steps.
     #[must_use]
     pub fn by_steps(records: &[Self]) -> bool {
-        records.windows(2).any(|pair| pair[0].epoch == pair[1].epoch)
+        let ends = |pair: &[Self]| pair[0].step * pair[1].epoch == pair[1].step * pair[0].epoch;
+        let before_last = records.split_last().map_or(&[][..], |(_, others)| others);
+        !before_last.windows(2).all(ends) || records.windows(2).any(|pair| pair[0].epoch == pair[1].epoch)
     }
 }
 
