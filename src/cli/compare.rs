@@ -180,7 +180,7 @@ impl Summary<'_> {
                     .map(|(i, run)| {
                         json!({
                             "seed": arm.seeds[i], "status": format!("{:?}", run.status), "epochs": run.epochs,
-                            "traces": arm.traces.get(i),
+                            "best": run.best, "traces": arm.traces.get(i),
                         })
                     })
                     .collect();

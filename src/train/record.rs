@@ -135,10 +135,13 @@ pub struct EpochRecord {
 }
 
 impl EpochRecord {
-    /// Whether several of these are within one epoch, so that curves go by steps.
+    /// Whether some of these but the last are within an epoch, so that curves go by steps.
     #[must_use]
     pub fn by_steps(records: &[Self]) -> bool {
-        records.windows(2).any(|pair| pair[0].epoch == pair[1].epoch)
+        let product = |steps: &Self, epochs: &Self| u128::from(steps.step) * u128::from(epochs.epoch);
+        let ends = |pair: &[Self]| product(&pair[0], &pair[1]) == product(&pair[1], &pair[0]);
+        let before_last = records.split_last().map_or(&[][..], |(_, others)| others);
+        !before_last.windows(2).all(ends) || records.windows(2).any(|pair| pair[0].epoch == pair[1].epoch)
     }
 }
 

@@ -11,8 +11,8 @@ use jostle::{
     noise::{GroupOrder, Mode, Scheme},
     schedule::Moment,
     train::{
-        Broken, Control, Event, MetricsFile, OnNan, Options, Precision, Prepared, RunConfig, RunResult, Status,
-        StepRecord, Supervisor, Trainer, run,
+        AUTO_BATCH, Broken, Control, Event, MetricsFile, OnNan, Options, Precision, Prepared, RunConfig, RunResult,
+        Status, StepRecord, Supervisor, Trainer, run,
     },
 };
 
@@ -77,6 +77,17 @@ fn noise_halved_at_a_checkpoint_within_an_epoch_is_half_of_it() {
     // What is run now is what the folder says.
     let written: RunConfig = toml::from_str(&fs::read_to_string(dir.path().join("config.toml")).unwrap()).unwrap();
     assert_eq!(written, RunConfig { sigma, ..config });
+}
+
+#[test]
+fn the_batch_that_fits_is_written_down() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = RunConfig { batch: AUTO_BATCH, subset: Some(50), steps: Some(1), ..config() };
+    let mut supervisor = begin(dir.path(), &config, every(0));
+    let written = || fs::read_to_string(dir.path().join("config.toml")).unwrap();
+    assert!(written().contains("batch = \"auto\""), "{}", written());
+    go(&mut supervisor, None, &mut Vec::new()).unwrap();
+    assert!(written().contains("batch = 50\n"), "{}", written());
 }
 
 #[test]

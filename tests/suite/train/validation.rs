@@ -136,6 +136,7 @@ fn what_is_scored_changes_nothing_of_the_course() {
                 EvalEvery::Steps(_) => &[7, 14, 20],
             };
             assert_eq!(steps, expected, "{eval_every}");
+            assert_eq!(EpochRecord::by_steps(&found.epochs), matches!(eval_every, EvalEvery::Steps(_)), "{eval_every}");
             let (end, whole) = (found.epochs.last().unwrap(), all.epochs.last().unwrap());
             assert_eq!(end.scores.test_loss, whole.scores.test_loss);
             assert_eq!(end.scores.train_loss.is_some(), train_eval != TrainEval::None);
