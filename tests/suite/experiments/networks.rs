@@ -45,9 +45,10 @@ fn arms_over_seeds_are_reported_with_paired_differences() {
     let cell = format!("{mean:+.2} ({:+.2} to {:+.2})", mean - half, mean + half);
     assert_eq!(table.rows[1][1], cell, "Student's interval with one degree of freedom");
     let trace = |arm: usize, seed: usize| arms[arm]["runs"][seed]["traces"]["hessian"]["trace"].as_f64().unwrap();
-    let ratio = (trace(1, 0) + trace(1, 1)) / (trace(0, 0) + trace(0, 1));
-    assert!((outcome.claims[0].measured - ratio).abs() < 1e-12 && outcome.claims.len() == 2);
-    assert!(outcome.notes.iter().all(|note| note.contains("paired over 2 seeds")) && outcome.notes.len() == 2);
+    let less = ((trace(1, 0) - trace(0, 0)) + (trace(1, 1) - trace(0, 1))) / 2.0;
+    assert!((outcome.claims[0].measured.value - less).abs() < 1e-9 * less.abs() && outcome.claims.len() == 2);
+    let told = |note: &String| note.contains("paired over 2 seeds") && note.contains("of 4 comparisons");
+    assert!(outcome.notes.iter().all(told) && outcome.notes.len() == 4, "{:?}", outcome.notes);
     for name in ["report.md", "report.html", "metrics.json", "verdict.json", "resnet18-4.png", "resnet18-4.svg"] {
         assert!(folder.path().join(name).metadata().unwrap().len() > 100, "{name}");
     }
