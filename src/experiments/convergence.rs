@@ -26,6 +26,17 @@ pub(super) struct Settings {
     pub(super) arms: ArmSettings,
     /// Shares of the sigma^2 from which on the target is 0.
     shrinkages: Vec<f64>,
+    pub(super) bars: Bars,
+}
+
+/// What exponents are compared with.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Bars {
+    /// Least of the step size.
+    step_size: f64,
+    /// Least of the number of steps.
+    steps: f64,
 }
 
 /// One combination of step size and sigma.
@@ -82,14 +93,15 @@ pub(super) fn run(
         let label = case.label.clone();
         let posed = Posed::new(case, &settings.arms)?;
         let progress = &mut around.progress;
-        let found = targets_of(&posed, &settings)?;
+        let found = self::targets(&posed, &settings, 1.0)?;
         let mut told = |done: f64| progress((index as f64 + done) / 3.0, &label);
         measured.push(measure(around.gpu, &posed, &found, &settings, &mut told)?);
         targets.push(found);
     }
     let rates: Vec<Rates<'_>> = measured.iter().zip(&targets).map(|(of, targets)| rates(of, targets)).collect();
     let mut outcome = Outcome { settings: json!(settings), metrics: json!(measured), ..Outcome::default() };
-    outcome.claims = measured.iter().zip(&targets).flat_map(|(of, targets)| judge(of, targets)).collect();
+    outcome.claims =
+        measured.iter().zip(&targets).flat_map(|(of, targets)| judge(of, targets, settings.bars)).collect();
     outcome.tables = vec![table(&rates)];
     outcome.figures = vec![("convergence".to_owned(), figure(of, &rates))];
     Ok(outcome)
@@ -113,9 +125,10 @@ fn grid(posed: &Posed, settings: &Settings) -> Vec<(f64, f64)> {
     settings.shrinkages.iter().flat_map(|of| sizes.iter().map(move |size| (sigma(of), *size))).collect()
 }
 
-/// The convex problem of every point.
-pub(super) fn targets_of(posed: &Posed, settings: &Settings) -> Result<Targets, ExperimentError> {
-    let target = |(sigma, _)| posed.case.model.target(&posed.loss, Mode::Model, sigma);
+/// The convex problem of every point, with this multiple of the penalty: 1.
+pub(super) fn targets(posed: &Posed, settings: &Settings, factor: f64) -> Result<Targets, ExperimentError> {
+    let penalty = |sigma: f64| posed.case.model.penalty(&posed.loss, factor * sigma * sigma);
+    let target = |(sigma, _)| Target::new(penalty(sigma), &posed.loss);
     let targets = grid(posed, settings).into_iter().map(target).collect::<Result<_, _>>()?;
     Ok(Targets { loss: posed.loss.clone(), targets })
 }
@@ -211,18 +224,18 @@ fn on_the_way(way: &[(f64, f64)]) -> impl Iterator<Item = (f64, f64)> {
 }
 
 /// The claims of a model. A pure function: the device is not asked again.
-pub(super) fn judge(measured: &Measurements, targets: &Targets) -> Vec<Claim> {
+pub(super) fn judge(measured: &Measurements, targets: &Targets, bars: Bars) -> Vec<Claim> {
     let rates = rates(measured, targets);
-    let claim = |id: &str, statement: &str, estimate: Option<Estimate>| {
+    let claim = |id: &str, statement: &str, estimate: Option<Estimate>, bar: f64| {
         let nothing =
             || Measured::nothing("too few points on the way, or at the end, have a finite distance for a slope");
         let measured = estimate.map_or_else(nothing, Measured::sampled);
         let statement = format!("{}: {statement}", rates.measured.model);
-        Claim::new(format!("{}.{id}", rates.measured.model), statement, measured, Bar::AtLeast(0.0)).essential()
+        Claim::new(format!("{}.{id}", rates.measured.model), statement, measured, Bar::AtLeast(bar)).essential()
     };
     vec![
-        claim("step-size", "the distance falls with the step size: exponent", rates.step_size),
-        claim("steps", "the distance falls with the number of steps: exponent", rates.steps),
+        claim("step-size", "the distance falls with the step size: exponent", rates.step_size, bars.step_size),
+        claim("steps", "the distance falls with the number of steps: exponent", rates.steps, bars.steps),
     ]
 }
 

@@ -13,14 +13,15 @@ use crate::{
 
 use super::{
     Bar, Choices, Claim, Definition, ExperimentError, Outcome, Surroundings,
-    penalties::{self, Bars},
+    convex::ConvexError,
+    penalties::{self, Bars, CaseMeasurements},
     simple::{ArmSettings, Case, FileKind, PARTS, Posed, Rounded, RunSettings, Sparse, Target, segments},
 };
 
 /// A regularisation path: shares of the sigma^2 from which on the solution is 0, evenly spaced in the logarithm.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct PathSettings {
+pub(super) struct PathSettings {
     /// Sigmas.
     points: usize,
     /// Runs of each.
@@ -43,13 +44,20 @@ pub(super) struct Settings {
     /// Of neighbouring columns: a case each.
     correlations: Vec<f64>,
     pub(super) arms: ArmSettings,
-    path: PathSettings,
+    pub(super) path: PathSettings,
     pub(super) bars: Bars,
+}
+
+/// What was measured: with the convex problems, all that the claims need.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Measurements {
+    pub(super) cases: Vec<CaseMeasurements>,
+    pub(super) path: Vec<PathPoint>,
 }
 
 /// A point of the path.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-struct PathPoint {
+pub(super) struct PathPoint {
     sigma: f64,
     /// Each run's averaged iterate.
     ends: Vec<Rounded>,
@@ -87,13 +95,15 @@ pub(super) fn run(
     outcome.settings = json!(settings);
     let mut panels: Vec<Panel> = ran.iter().map(penalty_panels::course_panel).collect();
     panels.extend(ran.iter().map(penalty_panels::step_size_panel));
+    let mut points = Vec::new();
     if let Some(first) = ran.first().filter(|_| settings.path.points > 0) {
-        let points = path(&first.posed, &settings, around)?;
-        let targets = path_targets(&first.posed, &points)?;
-        outcome.claims.push(path_claim(&points, &first.posed, &targets, &settings.path));
-        outcome.metrics = json!({ "cases": outcome.metrics, "path": points });
+        points = path(&first.posed, &settings, around)?;
+        let target = |sigma| first.posed.case.model.target(&first.posed.loss, Mode::Model, sigma);
+        outcome.claims.push(judge_path(&points, &first.posed, &target, &settings.path)?);
         panels.push(path_panel(&first.posed, &points)?);
     }
+    let cases = ran.iter().map(|of| of.measured.clone()).collect();
+    outcome.metrics = json!(Measurements { cases, path: points });
     outcome.figures = vec![("l1".to_owned(), figure(of, panels))];
     Ok(outcome)
 }
@@ -160,14 +170,17 @@ fn target(posed: &Posed, sigma: f64) -> Result<Target, ExperimentError> {
     Ok(posed.case.model.target(&posed.loss, Mode::Model, sigma)?)
 }
 
-fn path_targets(posed: &Posed, points: &[PathPoint]) -> Result<Vec<Target>, ExperimentError> {
-    points.iter().map(|point| target(posed, point.sigma)).collect()
-}
-
 /// Over all runs: the mean over the sigmas is one independent value a seed.
-fn path_claim(points: &[PathPoint], posed: &Posed, targets: &[Target], of: &PathSettings) -> Claim {
+/// A pure function: the device is not asked again.
+pub(super) fn judge_path(
+    points: &[PathPoint],
+    posed: &Posed,
+    target: &dyn Fn(f64) -> Result<Target, ConvexError>,
+    of: &PathSettings,
+) -> Result<Claim, ConvexError> {
+    let targets: Vec<Target> = points.iter().map(|point| target(point.sigma)).collect::<Result<_, _>>()?;
     let distances: Vec<Vec<f64>> =
-        points.iter().zip(targets).map(|(point, target)| point.distances(posed, target)).collect();
+        points.iter().zip(&targets).map(|(point, target)| point.distances(posed, target)).collect();
     let seeds = distances.iter().map(Vec::len).min().unwrap_or(0);
     let over_sigmas = |seed: usize| distances.iter().map(|of| of[seed]).sum::<f64>() / distances.len() as f64;
     let values: Vec<f64> = (0..seeds).map(over_sigmas).collect();
@@ -181,7 +194,7 @@ fn path_claim(points: &[PathPoint], posed: &Posed, targets: &[Target], of: &Path
         .flatten()
         .fold((0, 0), |(runs, diverged), distance| (runs + 1, diverged + usize::from(!distance.is_finite())));
     if diverged > 0 {
-        return claim.ruled(Verdict::Fails, format!("{diverged} of {runs} runs diverged"));
+        return Ok(claim.ruled(Verdict::Fails, format!("{diverged} of {runs} runs diverged")));
     }
     let times = (claim.measured.value / (AIM * of.bar)).powi(2);
     let reason = format!(
@@ -189,10 +202,10 @@ fn path_claim(points: &[PathPoint], posed: &Posed, targets: &[Target], of: &Path
         (of.steps as f64 * times).ceil()
     );
     let undecided = matches!(claim.verdict(), Verdict::Fails | Verdict::Inconclusive) && claim.measured.value > of.bar;
-    if undecided && arrives(points, posed, targets, of.bar) {
-        return claim.ruled(Verdict::Inconclusive, reason);
+    if undecided && arrives(points, posed, &targets, of.bar) {
+        return Ok(claim.ruled(Verdict::Inconclusive, reason));
     }
-    claim
+    Ok(claim)
 }
 
 /// What a distance should come to, as a share of its bar.

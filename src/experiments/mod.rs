@@ -9,6 +9,8 @@ mod convergence;
 pub mod convex;
 mod definition;
 mod error;
+#[cfg(test)]
+mod fooled;
 mod group_l1;
 mod l1;
 mod networks;

@@ -25,7 +25,7 @@ use super::{
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+pub(super) struct Settings {
     /// Networks to train where none is given: keys of `jostle train`.
     networks: Vec<RunConfig>,
     /// Smallest and largest sigma of mode `model`; in `all` and `layer` times sqrt(M), for the same penalty.
@@ -44,6 +44,12 @@ struct Settings {
     breaks: f64,
     /// Of probes and noise.
     seed: u64,
+}
+
+impl Settings {
+    pub(super) fn target(&self) -> Target {
+        Target { ratio: 1.0, margin: self.margin, small: self.small }
+    }
 }
 
 /// One sigma in one mode.
@@ -78,8 +84,8 @@ impl Point {
 pub(super) struct Measurements {
     label: String,
     /// What in the network has kinks, at which the Hessian is not defined.
-    kinks: Vec<String>,
-    hessian: TraceEstimate,
+    pub(super) kinks: Vec<String>,
+    pub(super) hessian: TraceEstimate,
     gauss_newton: TraceEstimate,
     modes: Vec<(Mode, Vec<Point>)>,
 }
@@ -98,7 +104,7 @@ pub(super) fn run(
     let [low, high] = settings.sigmas;
     let checks = [
         (!(low > 0.0 && high >= low && high.is_finite()), "sigmas have to be positive, the smaller first"),
-        (settings.passes < 2 || settings.probes < 2, "passes and probes have to be at least 2"),
+        (settings.passes < 8 || settings.probes < 8, "passes and probes have to be at least 8, for an interval"),
         (!(settings.margin > 0.0 && settings.margin < 1.0), "margin has to be between 0 and 1"),
     ];
     ExperimentError::unless_right(&of.name, &checks)?;
@@ -125,8 +131,7 @@ pub(super) fn run(
             })?);
         }
     }
-    let target = Target { ratio: 1.0, margin: settings.margin, small: settings.small };
-    outcome.claims = measured.iter().flat_map(|of| judge(of, &target)).collect();
+    outcome.claims = measured.iter().flat_map(|of| judge(of, &settings.target())).collect();
     outcome.notes.extend(measured.iter().flat_map(|of| notes(of, &settings)));
     outcome.tables = measured.iter().map(table).collect();
     outcome.figures = vec![("smoothed-loss".to_owned(), figure(of, &measured))];
@@ -362,5 +367,43 @@ fn figure(of: &Definition, measured: &[Measurements]) -> Figure {
                   bands are 95 % over the draws. Modes all and layer, with M groups, add 1 / M of the penalty at the same sigma."
             .to_owned(),
         panels: panels.collect(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::nn::Model;
+
+    /// By name all but the first passed for smooth.
+    #[test]
+    fn the_graph_is_asked_for_kinks() {
+        for (model, expected) in [
+            ("mlp:64-8-10", &["ReLU"][..]),
+            ("mlp:64-8-10:relu", &["ReLU"]),
+            ("mlp1", &["ReLU"]),
+            ("cnn1", &["ReLU", "max pools"]),
+            ("resnet18:4", &["ReLU"]),
+            ("mlp:64-8-10:gelu", &[]),
+            ("mlp:64-8-10:tanh", &[]),
+        ] {
+            assert_eq!(kinks(&model.parse::<Model>().unwrap().graph), expected, "{model}");
+        }
+    }
+
+    /// `--set small=1e-5` once held with "measured 0", the largest of nothing.
+    #[test]
+    fn no_small_sigma_is_nothing_measured() {
+        let trace = Uncertain { value: 2.0, error: 0.1, freedom: 9.0 };
+        let point = |sigma: f64| Point { sigma, half: sigma * sigma / 2.0, passes: vec![1e-4, 1.1e-4, 0.9e-4] };
+        let claim = |small| {
+            let bar = Bar::Within { target: 1.0, margin: 0.5 };
+            Claim::new("a", "b", ratio(&[point(0.01)], trace, small), bar).verdict()
+        };
+        assert_eq!(
+            [claim(0.01), claim(1e-5)],
+            [crate::experiments::Verdict::Holds, crate::experiments::Verdict::Inconclusive]
+        );
     }
 }

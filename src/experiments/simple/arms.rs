@@ -35,7 +35,8 @@ pub struct ArmSettings {
     pub decay_to: f64,
     /// Steps of the smallest step size; larger ones take as much less as they are larger.
     pub steps: u64,
-    /// Runs of each arm, with noise of their own; the smallest step size, which claims are about, has twice as many.
+    /// Runs of each arm, with noise of their own; the smallest step size, which claims are about, has four times as many,
+    /// and the decaying one twice.
     pub seeds: usize,
     /// Of problem, noise and start.
     pub seed: u64,
@@ -213,8 +214,13 @@ impl Posed {
         let courses = settings.step_sizes.iter().map(|size| Steps::Constant(*size));
         let courses: Vec<Steps> = courses.chain([Steps::Decaying(largest)]).collect();
         let smallest = settings.step_sizes.iter().copied().fold(f64::INFINITY, f64::min);
-        let seeds = |steps: &Steps| settings.seeds * if *steps == Steps::Constant(smallest) { 2 } else { 1 };
-        let noisy = NOISY.iter().flat_map(|mode| courses.iter().map(|steps| (*mode, *steps, seeds(steps))));
+        let times = |steps: &Steps| match steps {
+            Steps::Constant(size) if *size == smallest => 4,
+            Steps::Constant(_) => 1,
+            Steps::Decaying(_) => 2,
+        };
+        let noisy =
+            NOISY.iter().flat_map(|mode| courses.iter().map(|steps| (*mode, *steps, settings.seeds * times(steps))));
         let arms: Vec<_> = noisy.chain([(Mode::None, Steps::Constant(largest), 1)]).collect();
         let settings_of = |(mode, steps, _): &(Mode, Steps, usize)| {
             let (size, decay) = match steps {
