@@ -76,3 +76,16 @@ fn summarise(shares: &[Vec<f64>]) -> TraceEstimate {
         .collect();
     TraceEstimate { trace, standard_error, probes: shares.len() as u32, tensors }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_probe_has_no_standard_error_to_believe() {
+        let one = summarise(&[vec![1.0, 2.0]]);
+        assert!(one.trace == 3.0 && one.standard_error.is_infinite());
+        let two = summarise(&[vec![1.0, 2.0], vec![2.0, 3.0]]);
+        assert!((two.standard_error - 1.0).abs() < 1e-12 && two.tensors == [1.5, 2.5]);
+    }
+}

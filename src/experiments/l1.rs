@@ -58,11 +58,11 @@ pub(super) struct Measurements {
 /// A point of the path.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct PathPoint {
-    sigma: f64,
+    pub(super) sigma: f64,
     /// Each run's averaged iterate.
-    ends: Vec<Rounded>,
+    pub(super) ends: Vec<Rounded>,
     /// Their mean over the runs after half of the steps.
-    halfway: Rounded,
+    pub(super) halfway: Rounded,
 }
 
 impl PathPoint {

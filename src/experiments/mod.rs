@@ -12,12 +12,15 @@ mod error;
 #[cfg(test)]
 mod fooled;
 mod group_l1;
+mod kinks;
 mod l1;
 mod networks;
 mod nuclear;
 mod numbers;
 mod outcome;
 mod penalties;
+#[cfg(test)]
+mod penalty_cases;
 mod penalty_claims;
 mod penalty_panels;
 pub mod simple;

@@ -43,13 +43,13 @@ pub struct Surroundings<'a> {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct CaseMeasurements {
     pub(super) case: String,
-    arms: Vec<ArmMeasurements>,
+    pub(super) arms: Vec<ArmMeasurements>,
 }
 
 /// Runs of one mode and one course of step sizes.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct ArmMeasurements {
-    mode: Mode,
+    pub(super) mode: Mode,
     pub(super) steps: Steps,
     /// Each run's averaged iterate at the end.
     pub(super) ends: Vec<Rounded>,
@@ -104,11 +104,6 @@ impl CaseMeasurements {
     /// The arm that claims are about: the smallest constant step size.
     pub(super) fn finest(&self, mode: Mode) -> Option<&ArmMeasurements> {
         self.constant(mode).pop().map(|(_, arm)| arm)
-    }
-
-    /// All arms.
-    pub(super) fn arms(&self) -> impl Iterator<Item = (Mode, &ArmMeasurements)> {
-        self.arms.iter().map(|arm| (arm.mode, arm))
     }
 }
 

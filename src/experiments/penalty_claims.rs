@@ -186,7 +186,7 @@ fn norm_note(posed: &Posed) -> Option<String> {
 }
 
 pub(super) fn table(of: &Ran) -> Table {
-    let row = |(mode, arm): (Mode, &ArmMeasurements)| {
+    let row = |arm: &ArmMeasurements| {
         let steps = match arm.steps {
             Steps::Constant(size) => format!("constant {size}"),
             Steps::Decaying(size) => format!("decaying from {size}"),
@@ -194,9 +194,9 @@ pub(super) fn table(of: &Ran) -> Table {
         let distances = arm.distances(&of.posed);
         let percent =
             |part: Part| format!("{:.3}", 100.0 * mean(&distances.iter().map(part).collect::<Vec<_>>()).value);
-        vec![mode.to_string(), steps, arm.ends.len().to_string(), percent(THETA), percent(OBJECTIVE)]
+        vec![arm.mode.to_string(), steps, arm.ends.len().to_string(), percent(THETA), percent(OBJECTIVE)]
     };
     let headers = ["mode", "step size", "runs", "theta: distance %", "objective: gap %"];
     let title = format!("Averaged iterates, {}", of.posed.case.label);
-    Table::new(&title, &headers, of.measured.arms().map(row).collect())
+    Table::new(&title, &headers, of.measured.arms.iter().map(row).collect())
 }

@@ -1,6 +1,6 @@
 //! The loss averaged over weight noise against sigma^2/2 times the trace of the Hessian, for a trained network.
 
-use std::{collections::BTreeSet, path::Path};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -8,8 +8,7 @@ use serde_json::json;
 use crate::{
     analysis::{Curvature, NoisyLoss, Subject, TraceEstimate, TraceOptions, hessian_trace},
     gpu::Gpu,
-    graph::{Graph, Op},
-    kernels::{Activation, Arena, Pool},
+    kernels::Arena,
     nn,
     noise::{Mode, NoiseConfig, Scheme},
     report::{AxisScale, Figure, Panel, Series, SeriesPoint, Table},
@@ -18,6 +17,7 @@ use crate::{
 
 use super::{
     Bar, Choices, Claim, Definition, ExperimentError, Measured, Outcome, Surroundings,
+    kinks::kinks,
     outcome::short,
     simple::NOISY,
     statistics::{CONFIDENCE, Uncertain},
@@ -186,31 +186,6 @@ fn measure(
     Ok(Measurements { label: config.model.clone(), kinks, hessian, gauss_newton, modes })
 }
 
-/// What in a graph has kinks: ReLU and max pools, wherever they are.
-fn kinks(graph: &Graph) -> Vec<String> {
-    let mut found = BTreeSet::new();
-    for node in graph.nodes() {
-        let activation = match &node.op {
-            Op::Linear { activation, .. } | Op::Conv { activation, .. } | Op::Activate(activation) => *activation,
-            Op::BatchNorm(of) => of.activation,
-            Op::Pool(Pool::Max { .. }) => {
-                found.insert("max pools".to_owned());
-                Activation::Identity
-            }
-            Op::Pool(Pool::Average { .. } | Pool::AdaptiveAverage { .. })
-            | Op::Norm(_)
-            | Op::Flatten
-            | Op::Unflatten
-            | Op::Dropout { .. }
-            | Op::Add => Activation::Identity,
-        };
-        if activation == Activation::Relu {
-            found.insert("ReLU".to_owned());
-        }
-    }
-    found.into_iter().collect()
-}
-
 fn points(
     mode: Mode,
     subject: &Subject<'_>,
@@ -371,26 +346,8 @@ fn figure(of: &Definition, measured: &[Measurements]) -> Figure {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-    use crate::nn::Model;
-
-    /// By name all but the first passed for smooth.
-    #[test]
-    fn the_graph_is_asked_for_kinks() {
-        for (model, expected) in [
-            ("mlp:64-8-10", &["ReLU"][..]),
-            ("mlp:64-8-10:relu", &["ReLU"]),
-            ("mlp1", &["ReLU"]),
-            ("cnn1", &["ReLU", "max pools"]),
-            ("resnet18:4", &["ReLU"]),
-            ("mlp:64-8-10:gelu", &[]),
-            ("mlp:64-8-10:tanh", &[]),
-        ] {
-            assert_eq!(kinks(&model.parse::<Model>().unwrap().graph), expected, "{model}");
-        }
-    }
 
     /// `--set small=1e-5` once held with "measured 0", the largest of nothing.
     #[test]
