@@ -185,7 +185,9 @@ impl Measured {
         }
     }
 
-    pub(super) fn text(&self) -> String {
+    /// Value, interval, and what kind of evidence it is.
+    #[must_use]
+    pub fn text(&self) -> String {
         let value = short(self.value);
         match &self.evidence {
             Evidence::Sampled { interval: [low, high] } => format!("{value} ({} to {})", short(*low), short(*high)),
