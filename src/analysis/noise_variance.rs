@@ -11,7 +11,7 @@ use crate::{
 use super::{AnalysisError, Subject};
 
 /// Variances from one block of independent draws, each an unbiased estimate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct BlockVariance {
     /// Of an output, mean over outputs and samples.
     pub output: f64,

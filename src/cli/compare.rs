@@ -3,10 +3,14 @@
 use std::{path::PathBuf, sync::atomic::Ordering};
 
 use jostle::{
-    experiments::arm_figure,
+    experiments::{
+        Bar, Claim, Evidence, Verdict, arm_figure,
+        comparisons::{Comparison, judge_family},
+        statistics::paired_differences,
+    },
     noise::Mode,
     report::{Block, HtmlReport, MeanSd, Section, Table},
-    train::{Arm, ArmRuns, Control, EpochRecord, Event, MetricsFiles, Options, RunConfig, Status, compare},
+    train::{Arm, ArmRuns, Control, EpochRecord, Event, MetricsFiles, Options, RunConfig, RunResult, Status, compare},
 };
 use serde_json::json;
 
@@ -108,10 +112,13 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let interrupted = interrupt.load(Ordering::SeqCst);
     let of = Summary { config: &config, adapter: gpu.adapter_name().to_owned(), results: &results };
     let table = of.write(&out)?;
-    let text = format!("{}\nwritten to {}", table.to_text(), out.display());
+    let text = format!("{}\n{}\nwritten to {}", table.to_text(), of.differences().to_text(), out.display());
     context.print(&of.json(), &text)?;
     Ok(if interrupted { Exit::Interrupted } else { Exit::Done })
 }
+
+/// Of a run's last epoch.
+type Quantity = fn(&EpochRecord) -> Option<f64>;
 
 /// What a comparison found.
 struct Summary<'a> {
@@ -168,6 +175,36 @@ impl Summary<'_> {
         Table::new(title, &headers, self.results.iter().map(row).collect())
     }
 
+    /// Every other arm less the first in accuracy and test loss: one family of comparisons.
+    fn differences(&self) -> Table {
+        let values = |arm: &ArmRuns, quantity: Quantity| -> Vec<f64> {
+            let of = |run: &RunResult| match (run.status, run.epochs.last()) {
+                (Status::Diverged { .. }, _) | (_, None) => f64::NAN,
+                (_, Some(end)) => quantity(end).unwrap_or(f64::NAN),
+            };
+            arm.runs.iter().map(of).collect()
+        };
+        let quantities: [(&str, Quantity); 2] =
+            [("test accuracy %", |e| Some(100.0 * e.scores.test_accuracy?)), ("test loss", |e| e.scores.test_loss)];
+        let mut family = Vec::new();
+        if let [first, others @ ..] = self.results {
+            for (arm, (name, quantity)) in others.iter().flat_map(|arm| quantities.map(|quantity| (arm, quantity))) {
+                let differences = paired_differences(&values(arm, quantity), &values(first, quantity));
+                let statement = format!("{} less {}: {name}", arm.arm.label, first.arm.label);
+                family.push(Comparison { id: String::new(), statement, differences, bar: Bar::AtLeast(0.0) });
+            }
+        }
+        let words = |claim: &Claim| match (&claim.measured.evidence, claim.verdict()) {
+            (Evidence::Nothing { reason }, _) => format!("not told from 0: {reason}"),
+            (_, Verdict::Holds) => "higher".to_owned(),
+            (_, Verdict::Fails) => "lower".to_owned(),
+            _ => "not told from 0".to_owned(),
+        };
+        let row = |claim: &Claim| vec![claim.statement.clone(), claim.measured.text(), words(claim)];
+        let title = "Differences, paired over seeds: intervals after Bonferroni, p after Holm, at 5 % together";
+        Table::new(title, &["arm", "difference", ""], judge_family(&family).iter().map(row).collect())
+    }
+
     fn json(&self) -> serde_json::Value {
         let arms: Vec<_> = self
             .results
@@ -212,7 +249,7 @@ impl Summary<'_> {
                     .to_owned(),
             ],
             sections: vec![
-                section("Result", vec![Block::Table(table.clone())]),
+                section("Result", vec![Block::Table(table.clone()), Block::Table(self.differences())]),
                 section("Curves", vec![Block::Figure(figure)]),
                 section("How to read this", reading()),
                 section("Configuration", vec![Block::KeyValues(settings), Block::Code(resolved)]),
@@ -230,7 +267,8 @@ fn reading() -> Vec<Block> {
         "The traces are those of the training loss' Hessian and of its Gauss-Newton part: Hutchinson's estimator with \
          Rademacher probes and exact products. The noise penalises the trace of the Hessian, so a noisy arm should end \
          with less of it; a smaller trace does not by itself promise a better test accuracy.",
-        "A difference smaller than the spread is no difference.",
+        "Differences are those of runs of the same seed. Those between several arms are read together: the more there are, the \
+         clearer each has to be.",
     ]
     .map(|text| Block::Paragraph(text.to_owned()))
     .into()

@@ -138,10 +138,16 @@ impl Trainer<'_> {
 
     /// The traces of the Hessian and of its Gauss-Newton part, as [`Trainer::hessian_trace`].
     ///
+    /// Probes are of the run's seed: over seeds their error averages out, and runs of one seed, which are compared with each
+    /// other, share it.
+    ///
     /// # Errors
     /// As [`Trainer::hessian_trace`].
     pub fn traces(&self, data: Option<&DeviceData>, probes: u32) -> Result<Traces, TrainError> {
-        let of = |curvature| self.hessian_trace(data, TraceOptions { probes, curvature, ..TraceOptions::default() });
+        let of = |curvature| {
+            let options = TraceOptions::default();
+            self.hessian_trace(data, TraceOptions { probes, curvature, seed: options.seed ^ self.seed(), ..options })
+        };
         Ok(Traces { hessian: of(Curvature::Hessian)?, gauss_newton: of(Curvature::GaussNewton)? })
     }
 

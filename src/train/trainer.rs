@@ -183,6 +183,12 @@ impl<'g> Trainer<'g> {
         self.optimizer.rate(learning_rate)
     }
 
+    /// The seed of noise and initial weights.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// Samples of a batch.
     #[must_use]
     pub fn batch(&self) -> usize {
