@@ -14,6 +14,7 @@ mod launch;
 mod layers;
 pub mod memory;
 mod op;
+mod operands;
 mod plan;
 mod schedule;
 mod shape;
