@@ -23,6 +23,7 @@ mod bench {
 }
 
 mod cli {
+    mod options;
     mod plan;
     #[cfg(unix)]
     mod processes;
