@@ -9,12 +9,20 @@ use super::{AnalysisError, Curvature, CurvatureProduct, Subject, spectrum::radem
 pub struct TraceEstimate {
     /// Mean over the probes.
     pub trace: f64,
-    /// Standard deviation of the mean; 0 for a single probe.
+    /// Standard deviation of the mean; NaN for a single probe, which tells nothing of it (`null` in JSON).
     pub standard_error: f64,
     /// Probes.
     pub probes: u32,
     /// The share of each parameter tensor, in the model's order.
     pub tensors: Vec<f64>,
+}
+
+impl TraceEstimate {
+    /// Whether there are probes enough for a standard error.
+    #[must_use]
+    pub fn has_error(&self) -> bool {
+        self.standard_error.is_finite()
+    }
 }
 
 /// How to estimate.
@@ -70,7 +78,7 @@ fn summarise(shares: &[Vec<f64>]) -> TraceEstimate {
     let quotients: Vec<f64> = shares.iter().map(|tensors| tensors.iter().sum()).collect();
     let trace = quotients.iter().sum::<f64>() / count;
     let squares: f64 = quotients.iter().map(|q| (q - trace).powi(2)).sum();
-    let standard_error = if shares.len() > 1 { (squares / (count - 1.0) / count).sqrt() } else { 0.0 };
+    let standard_error = if shares.len() > 1 { (squares / (count - 1.0) / count).sqrt() } else { f64::NAN };
     let tensors = (0..shares.first().map_or(0, Vec::len))
         .map(|tensor| shares.iter().map(|share| share[tensor]).sum::<f64>() / count)
         .collect();

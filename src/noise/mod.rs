@@ -10,6 +10,6 @@ mod export;
 mod scheme;
 
 pub use config::{Distribution, GroupOrder, Grouping, Mode, NoiseConfig, Scale, SigmaSchedule, UnknownName};
-pub use draw::{Stream, philox, unit_noise};
+pub use draw::{Stream, philox, probe, unit_noise};
 pub use export::deltas;
 pub use scheme::{NoiseTensor, Scheme, StepNoise};

@@ -23,6 +23,7 @@ mod bench {
 }
 
 mod cli {
+    mod hessian;
     mod options;
     mod plan;
     #[cfg(unix)]
