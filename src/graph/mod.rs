@@ -7,6 +7,7 @@
 mod autodiff;
 mod bind;
 mod call;
+mod canonical;
 mod error;
 mod forward;
 mod fuse;

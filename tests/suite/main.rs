@@ -53,6 +53,7 @@ mod gpu {
 
 mod graph {
     mod autodiff;
+    mod canonical;
     mod gradients;
     mod launches;
     mod memory;
@@ -93,6 +94,7 @@ mod train {
     mod faults;
     mod foreseen;
     mod mixed_precision;
+    mod old_checkpoint;
     mod parity;
     mod repeat;
     mod repeat_models;
