@@ -5,7 +5,7 @@
 //! Noise Injection*, AISTATS 2023. Each module uses only those below it:
 //! [`train`] the loop; [`analysis`] curvature; [`nn`] models; [`graph`] operations and the compiled step;
 //! [`noise`] and [`optim`] schemes and update rules; [`kernels`] the WGSL kernels' host side; [`gpu`] the device.
-//! [`bench`] measures steps; [`data`] and [`report`] stand beside them and know no device.
+//! [`mod@bench`] measures steps; [`data`] and [`report`] stand beside them and know no device.
 
 pub mod analysis;
 pub mod bench;

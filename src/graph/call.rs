@@ -321,7 +321,7 @@ pub enum Call {
     ColumnSum {
         /// [rows, columns]
         input: SlotId,
-        /// [columns]
+        /// `[columns]`
         output: Tensor,
         /// rows, columns, words from one row to the next.
         shape: [usize; 3],
