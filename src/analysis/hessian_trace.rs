@@ -9,7 +9,7 @@ use super::{AnalysisError, Curvature, CurvatureProduct, Subject, spectrum::radem
 pub struct TraceEstimate {
     /// Mean over the probes.
     pub trace: f64,
-    /// Standard deviation of the mean; NaN for a single probe, which tells nothing of it (`null` in JSON).
+    /// Standard deviation of the mean; infinite for a single probe, which says nothing of the spread.
     pub standard_error: f64,
     /// Probes.
     pub probes: u32,
@@ -18,7 +18,7 @@ pub struct TraceEstimate {
 }
 
 impl TraceEstimate {
-    /// Whether there are probes enough for a standard error.
+    /// Whether there are probes enough for a standard error; JSON has null where not.
     #[must_use]
     pub fn has_error(&self) -> bool {
         self.standard_error.is_finite()
@@ -78,7 +78,7 @@ fn summarise(shares: &[Vec<f64>]) -> TraceEstimate {
     let quotients: Vec<f64> = shares.iter().map(|tensors| tensors.iter().sum()).collect();
     let trace = quotients.iter().sum::<f64>() / count;
     let squares: f64 = quotients.iter().map(|q| (q - trace).powi(2)).sum();
-    let standard_error = if shares.len() > 1 { (squares / (count - 1.0) / count).sqrt() } else { f64::NAN };
+    let standard_error = if shares.len() > 1 { (squares / (count - 1.0) / count).sqrt() } else { f64::INFINITY };
     let tensors = (0..shares.first().map_or(0, Vec::len))
         .map(|tensor| shares.iter().map(|share| share[tensor]).sum::<f64>() / count)
         .collect();
