@@ -17,6 +17,14 @@ pub struct TraceEstimate {
     pub tensors: Vec<f64>,
 }
 
+impl TraceEstimate {
+    /// Whether there are probes enough for a standard error; JSON has null where not.
+    #[must_use]
+    pub fn has_error(&self) -> bool {
+        self.standard_error.is_finite()
+    }
+}
+
 /// How to estimate.
 #[derive(Clone, Copy, Debug)]
 pub struct TraceOptions {

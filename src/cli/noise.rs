@@ -3,15 +3,16 @@
 use std::{collections::HashMap, path::PathBuf};
 
 use jostle::{
+    data::DataSource,
     kernels::Arena,
-    nn::{self, Model, NamedTensor, write_tensors},
+    nn::{self, NamedTensor, write_tensors},
     noise::{Scale, Scheme, SigmaSchedule, deltas},
     schedule::{Moment, ScheduleUnit},
-    train::{Options, RunConfig},
+    train::{Options, RunConfig, TrainError},
 };
 use serde::Serialize;
 
-use super::{CliError, Context, Exit};
+use super::{CliError, Context, Exit, model};
 
 /// Options of `jostle noise`.
 #[derive(Debug, clap::Args)]
@@ -47,7 +48,8 @@ struct Output<'a> {
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let config = RunConfig::resolve(args.config.as_deref(), &args.options)?;
-    let model: Model = config.model.parse().map_err(jostle::train::TrainError::from)?;
+    let data: DataSource = config.data.parse().map_err(TrainError::from)?;
+    let model = model::build(&config.model, Some(&data))?;
     if config.noise_scale == Scale::Filter && args.weights.is_none() {
         return Err(CliError::Usage("--noise-scale filter needs --weights: the noise depends on them".to_owned()));
     }

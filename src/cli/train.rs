@@ -19,7 +19,7 @@ use serde_json::json;
 
 use super::{
     CliError, Context, Exit, figure,
-    output::{interrupt_flag, progress, run_folder},
+    output::{error_text, interrupt_flag, progress, run_folder, trace_text},
 };
 
 /// Options of `jostle train`.
@@ -39,7 +39,7 @@ pub(super) struct Args {
     /// Go on with the run in this folder from its last checkpoint, as if it had never stopped
     #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "out", "overwrite"])]
     resume: Option<PathBuf>,
-    /// Go on though options, model, data or version are others than the checkpoint's; says what it ignores
+    /// Go on though options, model or data are others than the checkpoint's; says what it ignores
     #[arg(long, requires = "resume")]
     force: bool,
     #[command(flatten)]
@@ -83,7 +83,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     figure::run(&title, &epochs, &steps).save(&out.join("curves"))?;
     let mut text = format!("trained on {data}\n{}\n{}", scores_text(epochs.last()), best_text(result.best));
     if let Some(trace) = &done.trace {
-        text.push_str(&format!("\nHessian trace {:.2} ± {:.2} (standard error)", trace.trace, trace.standard_error));
+        text.push_str(&format!("\nHessian trace {} ({})", trace_text(trace, 2), error_text(trace)));
     }
     if let Some(times) = &done.times {
         text.push_str(&format!("\n\n{}", kernel_times(times)));
@@ -142,7 +142,11 @@ fn finish(
         nn::save(gpu, &trainer.model, &trainer.arena, average, &out.join("weights-average.safetensors"))?;
     }
     let options = |probes| TraceOptions { probes, ..TraceOptions::default() };
-    let trace = args.hessian.map(|probes| trainer.hessian_trace(None, options(probes))).transpose()?;
+    let trace = args
+        .hessian
+        .filter(|probes| *probes > 0)
+        .map(|probes| trainer.hessian_trace(None, options(probes)))
+        .transpose()?;
     Ok(Done {
         adapter: gpu.adapter_name().to_owned(),
         status: status_text(result, trainer),

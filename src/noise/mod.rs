@@ -11,6 +11,6 @@ mod scheme;
 
 pub use crate::names::UnknownName;
 pub use config::{Distribution, GroupOrder, Grouping, Mode, NoiseConfig, Scale, SigmaSchedule};
-pub use draw::{Stream, philox, unit_noise};
+pub use draw::{Stream, philox, probe, unit_noise};
 pub use export::deltas;
 pub use scheme::{NoiseTensor, Scheme, StepNoise};

@@ -41,7 +41,8 @@ impl Footprint {
     /// The footprint of a whole run in batches of `batch`: training, evaluation and data.
     ///
     /// # Errors
-    /// [`GraphError`] for a model or batch that cannot be planned, [`GpuError::Shape`] for one past 2^32 elements.
+    /// [`GraphError`] for a model or batch that cannot be planned, [`GpuError::Shape`](crate::gpu::GpuError::Shape) for one
+    /// past 2^32 elements.
     pub fn of_run(
         config: &RunConfig,
         prepared: &Prepared,

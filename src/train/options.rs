@@ -18,6 +18,7 @@ use super::{EvalEvery, Normalise, OnNan, Precision, TrainEval, Validation, batch
 /// Noise: `none` w; `all` w + sigma/sqrt(M) N(0, 1) on every group; `layer` w + sigma N(0, 1) on one group a step;
 /// `model` w + sigma N(0, 1) on everything. M is the number of groups.
 #[derive(Clone, Debug, Default, Serialize, clap::Args)]
+#[allow(rustdoc::broken_intra_doc_links, reason = "defaults are in brackets, as --help shows them")]
 #[serde(rename_all = "kebab-case")]
 pub struct Options {
     /// Data: digits (bundled), mnist, fashion-mnist, cifar10, cifar100, idx:DIR, cifar:DIR, folder:DIR or

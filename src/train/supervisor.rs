@@ -15,7 +15,7 @@ use crate::{
 use super::{
     AUTO_BATCH, CheckpointError, Control, EpochRecord, Event, KeepOptions, Manifest, MetricsFile, OnNan, Options,
     Prepared, RunConfig, RunResult, Status, StepRecord, TrainError, Trainer,
-    checkpoint::{self, CheckpointFolder, Identity, Keeper, RunLock, Stored, newest},
+    checkpoint::{self, CheckpointFolder, Differences, Identity, Keeper, RunLock, Stored, newest},
     run::{run_kept, steps_per_epoch},
 };
 
@@ -126,7 +126,7 @@ impl Supervisor {
     /// Goes on with the run in a folder from its newest checkpoint that is whole, with its configuration but for the options
     /// given in `changes`; `notify` hears of checkpoints that are not.
     ///
-    /// With `force` it goes on though configuration, model, data or version are others than the checkpoint's.
+    /// With `force` it goes on though configuration, model or data are others than the checkpoint's.
     ///
     /// # Errors
     /// [`CheckpointError::None`], [`CheckpointError::Damaged`], [`CheckpointError::Locked`], those of [`Prepared::load`].
@@ -309,18 +309,14 @@ impl Supervisor {
         identity: &Identity,
         observe: &mut Observe<'_>,
     ) -> Result<(), TrainError> {
-        let differences = checkpoint::differences((&manifest.config, &manifest.identity), (&self.config, identity));
-        if !differences.is_empty() && !self.force {
-            return Err(CheckpointError::Foreign { path: stored.path.clone(), differences }.into());
+        let Differences { refused, told } = checkpoint::differences(manifest, &self.config, identity);
+        if !refused.is_empty() && !self.force {
+            return Err(CheckpointError::Foreign { path: stored.path.clone(), differences: refused }.into());
         }
-        for difference in &differences {
+        for difference in &refused {
             tell(observe, &format!("ignored by --force: {difference}"))?;
         }
-        let (then, now) = (&manifest.identity.adapter, &identity.adapter);
-        if then != now {
-            tell(observe, &format!("the adapter was {then}, is {now}: the run goes on, but not bit for bit"))?;
-        }
-        Ok(())
+        told.iter().try_for_each(|notice| tell(observe, notice))
     }
 }
 

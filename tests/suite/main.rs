@@ -23,6 +23,8 @@ mod bench {
 }
 
 mod cli {
+    mod hessian;
+    mod options;
     mod plan;
     #[cfg(unix)]
     mod processes;
@@ -53,6 +55,7 @@ mod gpu {
 
 mod graph {
     mod autodiff;
+    mod canonical;
     mod gradients;
     mod launches;
     mod memory;
@@ -95,6 +98,7 @@ mod train {
     mod foreseen;
     mod mixed_precision;
     mod moving_average;
+    mod old_checkpoint;
     mod parity;
     mod repeat;
     mod repeat_models;

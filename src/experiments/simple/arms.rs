@@ -275,7 +275,7 @@ impl Posed {
     }
 }
 
-/// The mean iterates [part][run] over so many equal parts of a batch of runs, or over every step where those are fewer.
+/// The mean iterates `[part][run]` over so many equal parts of a batch of runs, or over every step where those are fewer.
 ///
 /// # Errors
 /// Those of the device.

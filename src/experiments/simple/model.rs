@@ -12,12 +12,12 @@ use crate::{
 /// A linear model theta whose parameters are two tensors u and v.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SimpleModel {
-    /// theta = u * u - v * v; u, v [d].
+    /// theta = u * u - v * v; u, v `[d]`.
     Diagonal {
         /// Coefficients.
         features: usize,
     },
-    /// theta_g = u_g v_g; u [groups], v [d].
+    /// theta_g = u_g v_g; u `[groups]`, v `[d]`.
     Group {
         /// Consecutive ranges that cover the coefficients.
         groups: Vec<Range<usize>>,

@@ -20,7 +20,7 @@ use super::SimpleModel;
 pub struct Regression {
     /// X [n, coefficients]
     pub x: DMatrix<f64>,
-    /// y [n]
+    /// y `[n]`
     pub y: DVector<f64>,
 }
 

@@ -79,16 +79,21 @@ impl<'a> Keeper<'a> {
         if self.steps.last() == Some(&step) {
             return Ok(());
         }
-        let mut manifest = Manifest::new(self.config, self.identity, position, trainer.scaling()?);
+        let refused = |name: &str, reason: String| {
+            let path = self.folder.path(step).join(name);
+            CheckpointError::Content { path, reason }
+        };
+        let config = toml::to_string(self.config).map_err(|error| refused(manifest::CONFIG, error.to_string()))?;
+        let mut manifest = Manifest::new((self.config, &config), self.identity, position, trainer.scaling()?);
         let mut files = state::files(trainer, Some(next).filter(|_| manifest.position.step_of_epoch > 0))?;
+        files.push((manifest::CONFIG, config.into_bytes()));
         manifest.files = files.iter().map(|(name, _)| (*name).to_owned()).collect();
         self.best = best;
         manifest.best = best;
         // The metrics are durable before the checkpoint that counts on them is.
         manifest.metrics_bytes = self.metrics.sync()?;
-        let path = self.folder.path(step).join(manifest::NAME);
-        let reason = |error: serde_json::Error| CheckpointError::Content { path, reason: error.to_string() };
-        files.push((manifest::NAME, manifest.to_bytes().map_err(reason)?));
+        let bytes = manifest.to_bytes().map_err(|error| refused(manifest::NAME, error.to_string()))?;
+        files.push((manifest::NAME, bytes));
         self.folder.write(step, files)?;
         self.steps.insert(step);
         self.last = Instant::now();

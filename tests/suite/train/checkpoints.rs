@@ -4,7 +4,9 @@ use std::{fs, path::Path, time::Duration};
 
 use crate::common::{
     device,
-    supervised::{Left, begin, checkpoints, config, every, go, left, manifest, open, resume},
+    supervised::{
+        Left, begin, checkpoints, config, edit_manifest, every, go, left, manifest, mend_sums, open, resume, sha256,
+    },
 };
 use jostle::{
     noise::Mode,
@@ -263,38 +265,81 @@ fn another_run_is_refused_with_what_differs() {
     assert!(steps.iter().any(|record| record.lr == 0.25));
 }
 
-/// What a checkpoint says of itself, after a change of its manifest that keeps the checksums right.
-fn resumed_after(edit: impl Fn(&mut serde_json::Value)) -> String {
-    use sha2::Digest;
+/// How a run goes on from a checkpoint whose files were changed, its checksums made right again: what it says, or why it
+/// does not.
+fn resumed_after(edit: impl Fn(&Path)) -> Result<String, String> {
     let dir = tempfile::tempdir().unwrap();
     go(&mut begin(dir.path(), &config(), every(0)), Some(5), &mut Vec::new()).unwrap();
     let path = checkpoints(dir.path()).pop().unwrap();
-    let old = fs::read(path.join("checkpoint.json")).unwrap();
-    let mut value: serde_json::Value = serde_json::from_slice(&old).unwrap();
-    edit(&mut value);
-    let new = serde_json::to_vec(&value).unwrap();
-    fs::write(path.join("checkpoint.json"), &new).unwrap();
-    let hex = |bytes: &[u8]| sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let sums = fs::read_to_string(path.join("SHA256SUMS")).unwrap();
-    fs::write(path.join("SHA256SUMS"), sums.replace(&hex(&old), &hex(&new))).unwrap();
-    match Supervisor::resume(dir.path(), &Options::default(), every(0), false, &mut |_| ()) {
-        Err(error) => error.to_string(),
-        Ok(mut supervisor) => go(&mut supervisor, None, &mut Vec::new()).unwrap_err().to_string(),
-    }
+    edit(&path);
+    mend_sums(&path);
+    let mut supervisor = Supervisor::resume(dir.path(), &Options::default(), every(0), false, &mut |_| ())
+        .map_err(|error| error.to_string())?;
+    let mut notices = Vec::new();
+    go(&mut supervisor, Some(6), &mut notices).map_err(|error| error.to_string())?;
+    Ok(notices.join("\n"))
+}
+
+fn with_manifest(edit: impl Fn(&mut serde_json::Value)) -> Result<String, String> {
+    resumed_after(|checkpoint| edit_manifest(checkpoint, &edit))
+}
+
+/// The configuration's text as another version would have written it.
+fn with_config(edit: impl Fn(&str) -> String) -> Result<String, String> {
+    resumed_after(|checkpoint| {
+        let path = checkpoint.join("config.toml");
+        let text = edit(&fs::read_to_string(&path).unwrap());
+        fs::write(path, &text).unwrap();
+        edit_manifest(checkpoint, |value| {
+            value["config_sha256"] = sha256(text.as_bytes()).into();
+            value["identity"]["version"] = "9.0.0".into();
+        });
+    })
 }
 
 #[test]
-fn another_version_or_adapter_and_a_changed_manifest_are_told() {
-    let message = resumed_after(|value| value["format"] = 99.into());
-    assert!(message.contains("format 99, this version reads 1"), "{message}");
-    let message = resumed_after(|value| value["identity"]["version"] = "0.0.1".into());
-    assert!(message.contains("Jostle's version was 0.0.1, is"), "{message}");
-    let message = resumed_after(|value| value["config"]["lr"] = 0.5.into());
-    assert!(message.contains("config_sha256"), "{message}");
-    let message = resumed_after(|value| value["position"]["step_of_epoch"] = 6.into());
+fn another_version_or_adapter_is_told_and_goes_on() {
+    let said = with_manifest(|value| value["identity"]["version"] = "0.0.1".into()).unwrap();
+    assert!(said.contains("Jostle's version was 0.0.1, is"), "{said}");
+    let said = with_manifest(|value| value["identity"]["adapter"] = "another".into()).unwrap();
+    assert!(said.contains("the adapter was another, is"), "{said}");
+    // A key that a newer version has added to the manifest without another format, because it may be passed over.
+    with_manifest(|value| value["novel"] = 1.into()).unwrap();
+}
+
+#[test]
+fn keys_that_are_missing_mean_their_defaults_and_unknown_ones_are_named() {
+    let without =
+        |text: &str| text.lines().filter(|line| !line.starts_with("gamma")).map(|l| format!("{l}\n")).collect();
+    let said = with_config(without).unwrap();
+    assert!(said.contains("Jostle's version was 9.0.0"), "{said}");
+    let message = with_config(|text| format!("{text}novel-key = 1\n")).unwrap_err();
+    assert!(message.contains("config.toml: unknown field `novel-key`: written by Jostle 9.0.0, this is"), "{message}");
+    let message = with_config(|text| text.replace("\"constant\"", "\"novel\"")).unwrap_err();
+    assert!(message.contains("novel") && message.contains("written by Jostle 9.0.0"), "{message}");
+}
+
+#[test]
+fn a_changed_manifest_is_refused() {
+    let message = with_manifest(|value| value["format"] = 99.into()).unwrap_err();
+    assert!(message.contains("format 99, this version reads 1 to 2"), "{message}");
+    let message = with_manifest(|value| value["identity"]["graph_sha256"] = "0".into()).unwrap_err();
+    assert!(message.contains("SHA-256 of the model's graph was 0, is"), "{message}");
+    let message = with_manifest(|value| value["position"]["step_of_epoch"] = 6.into()).unwrap_err();
     assert!(message.contains("step 5 is step 6 of epoch 0, expected step 5 of epoch 0"), "{message}");
-    let message = resumed_after(|value| value["metrics_bytes"] = 1_000_000.into());
+    let message = with_manifest(|value| value["metrics_bytes"] = 1_000_000.into()).unwrap_err();
     assert!(message.contains("the checkpoint goes on after 1000000"), "{message}");
-    let message = resumed_after(|value| value["files"] = serde_json::json!(["../../etc/passwd"]));
+    let message = with_manifest(|value| value["files"] = serde_json::json!(["../../etc/passwd"])).unwrap_err();
     assert!(message.contains("missing in this checkpoint"), "{message}");
+}
+
+#[test]
+fn a_changed_configuration_is_refused() {
+    let message = resumed_after(|checkpoint| {
+        let path = checkpoint.join("config.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, text.replace("lr = 0.01", "lr = 0.5")).unwrap();
+    });
+    let message = message.unwrap_err();
+    assert!(message.contains("config.toml: SHA-256 is") && message.contains("config_sha256"), "{message}");
 }
