@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 OUT = ROOT / "assets" / "parity"
@@ -304,7 +305,8 @@ def train(build, options, dtype, jostle):
     before = logits(model, test.to(dtype))
     parameters = dict(model.named_parameters())
     optimizer = torch.optim.SGD(parameters.values(), lr=1, momentum=SGD["momentum"], weight_decay=SGD["weight-decay"])
-    average = {name: value.detach().clone() for name, value in parameters.items()}
+    averaging = get_ema_multi_avg_fn(options.get("ema", 0.0))
+    average = AveragedModel(model, multi_avg_fn=averaging)
     losses = []
     for step in range(STEPS):
         optimizer.param_groups[0]["lr"] = rate_at(options, step)
@@ -318,8 +320,7 @@ def train(build, options, dtype, jostle):
         if "clip-norm" in options:
             nn.utils.clip_grad_norm_(parameters.values(), options["clip-norm"])
         optimizer.step()
-        for name, value in average.items():
-            value.lerp_(parameters[name].detach(), 1 - options.get("ema", 0.0))
+        average.update_parameters(model)
         if options.get("bn-recalibrate"):
             recalibrate(model, inputs, options["batch"])
     after = logits(model, test.to(dtype))
@@ -327,7 +328,7 @@ def train(build, options, dtype, jostle):
     if "ema" in options:
         perturb(parameters, jostle, options, STEPS)
         noisy = loss_of(model, inputs, labels)
-        model.load_state_dict(average, strict=False)
+        model.load_state_dict(dict(average.module.named_parameters()), strict=False)
         results["noisy_and_average"] = [noisy, loss_of(model, inputs, labels)]
     return model, results
 

@@ -3,6 +3,7 @@
 //   norm   = sqrt(sum_p partials[p, 1]) / loss_scale
 //   factor = min(1, limit / (norm + 1e-6)) / loss_scale
 //   with SKIPS: if the norm is not finite, factor = 0 (the update is left out) and good_steps = 0
+//   applied_steps counts the updates that are not left out
 //   with MIXED: then loss_scale /= 2 too, else loss_scale *= 2 after every growth_interval steps without that
 //
 // Shapes    partials: [P, 2], as norms.wgsl leaves them; scaling: one ScalingState (shared/scaling.wgsl).
@@ -40,6 +41,7 @@ fn gradient_factor(@builtin(local_invocation_index) local: u32) {
     if finite(norm) {
         scaling.factor = min(1.0, values.limit / (norm + 1e-6)) / scale;
         scaling.good_steps += 1u;
+        scaling.applied_steps += 1u;
         if MIXED && scaling.good_steps % values.growth_interval == 0u {
             scaling.loss_scale = min(2.0 * scale, LARGEST_SCALE);
         }
@@ -52,5 +54,6 @@ fn gradient_factor(@builtin(local_invocation_index) local: u32) {
         scaling.skipped_steps += 1u;
     } else {
         scaling.factor = norm; // what is broken stays so, for all to see
+        scaling.applied_steps += 1u;
     }
 }

@@ -34,6 +34,11 @@ var<immediate> values: SgdStep;
 @group(0) @binding(4) var<storage, read> blocks: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read> scaling: ScalingState;
 
+// Whether no update was made before; where some were left out only the device knows.
+fn is_first() -> bool {
+    return values.first_step == 1u || (SCALED && scaling.skipped_steps != 0u && scaling.applied_steps == 1u);
+}
+
 // The clean update of vec4 number `i`; returns the new weights.
 fn update(i: u32, factor: f32) -> vec4<f32> {
     let weight = weights[i];
@@ -43,7 +48,7 @@ fn update(i: u32, factor: f32) -> vec4<f32> {
     var direction = gradient + values.weight_decay * weight;
     if values.momentum != 0.0 {
         let decayed = values.momentum * velocity[i] + values.one_minus_dampening * direction;
-        let v = select(decayed, direction, values.first_step == 1u);
+        let v = select(decayed, direction, is_first());
         velocity[i] = v;
         direction = select(v, direction + values.momentum * v, values.nesterov == 1u);
     }

@@ -134,11 +134,12 @@ pub fn config(bytes: &[u8]) -> Result<(), String> {
     let text = text(bytes)?;
     let config =
         RunConfig::resolve_text(Some((path(), text)), &Options::default()).map_err(|error| error.to_string())?;
-    let rate = config.learning_rate();
-    for epoch in [0, config.epochs] {
-        let _ = (rate.at(epoch), config.noise_config().sigma_at(epoch, config.epochs));
+    let (rate, length) = (config.learning_rate(), config.length(1));
+    for step in [0, length.steps] {
+        let when = length.moment(step);
+        let _ = (rate.at(when), config.noise_config().sigma_at(when));
     }
-    let _ = (config.warmup(0), config.augmentation(), config.optimizer_config());
+    let _ = (config.augmentation(), config.optimizer_config());
     config.data.parse::<DataSource>().map_err(|error| error.to_string())?;
     // A model of another file is that file's reader's.
     if config.model.ends_with(".toml") {

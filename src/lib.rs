@@ -4,8 +4,8 @@
 //! The method is that of Orvieto, Raj, Kersting and Bach, *Explicit Regularization in Overparametrized Models via
 //! Noise Injection*, AISTATS 2023. Each module uses only those below it:
 //! [`train`] the loop; [`analysis`] curvature; [`nn`] models; [`graph`] operations and the compiled step;
-//! [`noise`] and [`optim`] schemes and update rules; [`kernels`] the WGSL kernels' host side; [`gpu`] the device.
-//! [`bench`] measures steps; [`data`] and [`report`] stand beside them and know no device.
+//! [`noise`] and [`optim`] schemes and update rules, over a run by [`schedule`]; [`kernels`] the WGSL kernels' host side;
+//! [`gpu`] the device. [`mod@bench`] measures steps; [`data`] and [`report`] stand beside them and know no device.
 
 pub mod analysis;
 pub mod bench;
@@ -21,10 +21,12 @@ pub mod gpu_report; // what scripts/gpu.sh makes of its measurements; no interfa
 pub mod graph;
 mod input;
 pub mod kernels;
+mod names;
 pub mod nn;
 pub mod noise;
 pub mod optim;
 pub mod report;
+pub mod schedule;
 pub mod train;
 
 /// The README's library example, compiled and run with the documentation's tests.

@@ -8,4 +8,6 @@ struct ScalingState {
     // Steps since the loss scale was last lowered.
     good_steps: u32,
     skipped_steps: u32,
+    // Updates that were not left out.
+    applied_steps: u32,
 }

@@ -5,16 +5,24 @@ use crate::gpu::Gpu;
 use super::{AnalysisError, Curvature, CurvatureProduct, Subject, spectrum::rademacher};
 
 /// A trace with its statistical error.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TraceEstimate {
     /// Mean over the probes.
     pub trace: f64,
-    /// Standard deviation of the mean; 0 for a single probe.
+    /// Standard deviation of the mean; infinite for a single probe, which says nothing of the spread.
     pub standard_error: f64,
     /// Probes.
     pub probes: u32,
     /// The share of each parameter tensor, in the model's order.
     pub tensors: Vec<f64>,
+}
+
+impl TraceEstimate {
+    /// Whether there are probes enough for a standard error; JSON has null where not.
+    #[must_use]
+    pub fn has_error(&self) -> bool {
+        self.standard_error.is_finite()
+    }
 }
 
 /// How to estimate.
@@ -70,9 +78,22 @@ fn summarise(shares: &[Vec<f64>]) -> TraceEstimate {
     let quotients: Vec<f64> = shares.iter().map(|tensors| tensors.iter().sum()).collect();
     let trace = quotients.iter().sum::<f64>() / count;
     let squares: f64 = quotients.iter().map(|q| (q - trace).powi(2)).sum();
-    let standard_error = if shares.len() > 1 { (squares / (count - 1.0) / count).sqrt() } else { 0.0 };
+    let standard_error = if shares.len() > 1 { (squares / (count - 1.0) / count).sqrt() } else { f64::INFINITY };
     let tensors = (0..shares.first().map_or(0, Vec::len))
         .map(|tensor| shares.iter().map(|share| share[tensor]).sum::<f64>() / count)
         .collect();
     TraceEstimate { trace, standard_error, probes: shares.len() as u32, tensors }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_probe_has_no_standard_error_to_believe() {
+        let one = summarise(&[vec![1.0, 2.0]]);
+        assert!(one.trace == 3.0 && one.standard_error.is_infinite());
+        let two = summarise(&[vec![1.0, 2.0], vec![2.0, 3.0]]);
+        assert!((two.standard_error - 1.0).abs() < 1e-12 && two.tensors == [1.5, 2.5]);
+    }
 }

@@ -5,12 +5,13 @@ use crate::{
     graph::{BatchInfo, Mode, Plan, Schedule},
     kernels::{AdapterClass, Elementwise, Norms, Perturb, elementwise},
     noise::{Distribution, Scheme},
+    schedule::Moment,
 };
 
 use super::{AnalysisError, Subject};
 
 /// Variances from one block of independent draws, each an unbiased estimate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct BlockVariance {
     /// Of an output, mean over outputs and samples.
     pub output: f64,
@@ -121,7 +122,7 @@ impl<'a> Probe<'a> {
     /// Both signs of the noise of a step, into slots 2 `slot` and 2 `slot` + 1; the gradient at the first.
     fn draw(&self, step: u64, slot: usize) -> Result<(), GpuError> {
         let (gpu, subject) = (self.gpu, self.subject);
-        let noise = self.scheme.at(step, 0, 1);
+        let noise = self.scheme.at(step, Moment::START);
         let first = (subject.stage)(0, subject.samples)?;
         let batch = |slot: usize| BatchInfo::new(first, subject.samples as u32, slot as u32);
         let len = self.evaluate.output().len();

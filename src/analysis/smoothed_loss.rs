@@ -5,6 +5,7 @@ use crate::{
     graph::{BatchInfo, Mode, Plan, Schedule},
     kernels::Perturb,
     noise::{Distribution, Scheme, StepNoise},
+    schedule::Moment,
 };
 
 use super::{AnalysisError, Subject};
@@ -64,11 +65,11 @@ impl<'a> NoisyLoss<'a> {
     /// # Errors
     /// Those of the device.
     pub fn excess(&self, scheme: &Scheme, first: u64, draws: u64) -> Result<Vec<f64>, GpuError> {
-        let mut clean = scheme.at(first, 0, 1);
+        let mut clean = scheme.at(first, Moment::START);
         clean.values.sigma = 0.0;
         let clean = self.at(&clean)?;
         let pair = |step| {
-            let noise = scheme.at(step, 0, 1);
+            let noise = scheme.at(step, Moment::START);
             let mut mirrored = noise.clone();
             mirrored.values.sigma = -noise.values.sigma;
             Ok((self.at(&noise)? + self.at(&mirrored)?) / 2.0 - clean)

@@ -1,9 +1,6 @@
 //! The spectrum of a curvature matrix by stochastic Lanczos quadrature, and its largest eigenvalues.
 
-use crate::{
-    gpu::Gpu,
-    noise::{Distribution, unit_noise},
-};
+use crate::{gpu::Gpu, noise::probe};
 
 use super::{AnalysisError, Curvature, CurvatureProduct, Ritz, Subject, lanczos};
 
@@ -44,7 +41,7 @@ pub(super) fn rademacher(of: &Subject<'_>, seed: u64, number: u32) -> Vec<f32> {
     let mut direction = vec![0.0; of.arena.layout.words()];
     for (tensor, span) in of.arena.layout.spans().iter().enumerate() {
         for (element, v) in direction[span.start..][..span.len].iter_mut().enumerate() {
-            *v = unit_noise(Distribution::Rademacher, seed, number, tensor as u32, element);
+            *v = probe(seed, number, tensor as u32, element);
         }
     }
     direction

@@ -5,15 +5,18 @@ use serde::Serialize;
 use crate::{
     gpu::{Element, Gpu, GpuError},
     kernels::{Epilogue, MatmulLayout, MatmulOperands, MatmulShape, matmul, with_variants},
+    train::Precision,
 };
 
-use super::{quantile, sorted, timed};
+use super::{expect_precision, filled, quantile, sorted, timed};
 
 /// What to time.
 #[derive(Clone, Copy, Debug)]
 pub struct MatmulBench {
     /// m, n, k.
     pub shape: [usize; 3],
+    /// How operands are stored, and results but for gradients of weights, which are f32 in either.
+    pub precision: Precision,
     /// Timed runs of each layout.
     pub rounds: u32,
 }
@@ -40,6 +43,8 @@ pub struct MatmulReport {
     pub adapter: String,
     /// m, n, k.
     pub shape: [usize; 3],
+    /// As asked for.
+    pub precision: Precision,
     /// Of the forward layout at the median.
     pub gflops: f64,
     /// Each layout.
@@ -49,18 +54,20 @@ pub struct MatmulReport {
 /// Times the product, from submit to done, the layouts taking turns.
 ///
 /// # Errors
-/// Those of the device.
+/// Those of the device; [`GpuError::MissingFeature`] for f16 on an adapter without.
 pub fn bench_matmul(gpu: &Gpu, of: &MatmulBench) -> Result<MatmulReport, GpuError> {
     let [m, n, k] = of.shape;
     let shape = MatmulShape::new(m, n, k)?;
-    let fill = |count: usize| -> Vec<f32> { (0..count).map(|i| (i % 17) as f32 / 17.0 - 0.5).collect() };
-    let (a, b, c) = (gpu.upload("a", &fill(m * k))?, gpu.upload("b", &fill(k * n))?, gpu.buffer("c", m * n)?);
-    let (a, b, c) = (a.view(), b.view(), c.view());
+    expect_precision(gpu, of.precision)?;
+    let element = of.precision.element();
+    let (a, b) = (filled(gpu, element, m * k)?, filled(gpu, element, k * n)?);
     let layouts = [MatmulLayout::Forward, MatmulLayout::DataGradient, MatmulLayout::WeightGradient];
     let mut dispatches = Vec::new();
     for layout in layouts {
+        let result = if layout == MatmulLayout::WeightGradient { Element::Word } else { element };
+        let c = filled(gpu, result, m * n)?;
         let (variant, product) = with_variants(gpu, |class| {
-            let variant = class.matmul_variant(Element::Word, shape);
+            let variant = class.matmul_variant(element, shape);
             let scratch = gpu.buffer("scratch", variant.scratch_words(shape))?.part(0, variant.scratch_words(shape))?;
             let operands = MatmulOperands { a: &a, b: &b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
             let product = matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &operands)?;
@@ -91,5 +98,11 @@ pub fn bench_matmul(gpu: &Gpu, of: &MatmulBench) -> Result<MatmulReport, GpuErro
         })
         .collect();
     let gflops = layouts.first().map_or(f64::NAN, |forward| forward.gflops);
-    Ok(MatmulReport { adapter: gpu.adapter_name().to_owned(), shape: of.shape, gflops, layouts })
+    Ok(MatmulReport {
+        adapter: gpu.adapter_name().to_owned(),
+        shape: of.shape,
+        precision: of.precision,
+        gflops,
+        layouts,
+    })
 }

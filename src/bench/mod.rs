@@ -15,7 +15,12 @@ pub use variants::{Operation, OperationReport, VariantReport, VariantTime, bench
 
 use std::time::Instant;
 
-use crate::gpu::{Dispatch, Gpu, GpuError};
+use half::f16;
+
+use crate::{
+    gpu::{Dispatch, Element, Gpu, GpuError, View},
+    train::Precision,
+};
 
 /// Milliseconds from submit to done of dispatches in order.
 fn timed(gpu: &Gpu, dispatches: &[Dispatch]) -> Result<f64, GpuError> {
@@ -43,4 +48,26 @@ fn median_error(sorted: &[f64]) -> f64 {
 fn sorted(mut values: Vec<f64>) -> Vec<f64> {
     values.sort_by(f64::total_cmp);
     values
+}
+
+/// Whether the adapter computes in a precision.
+fn expect_precision(gpu: &Gpu, precision: Precision) -> Result<(), GpuError> {
+    if precision == Precision::F16 && !gpu.has_f16() {
+        let (adapter, feature) = (gpu.adapter_name().to_owned(), "f16 in shaders (for --precision f16)");
+        return Err(GpuError::MissingFeature { adapter, feature });
+    }
+    Ok(())
+}
+
+/// A view of `count` numbers around 0.
+fn filled(gpu: &Gpu, element: Element, count: usize) -> Result<View, GpuError> {
+    let value = |i: usize| (i % 17) as f32 / 17.0 - 0.5;
+    let buffer = if element == Element::Half {
+        let half = |i: usize| u32::from(f16::from_f32(value(i)).to_bits());
+        let words: Vec<u32> = (0..count).step_by(2).map(|i| half(i) | half(i + 1) << 16).collect();
+        gpu.upload("operand", &words)?
+    } else {
+        gpu.upload("operand", &(0..count).map(value).collect::<Vec<_>>())?
+    };
+    buffer.part(0, element.words(count))?.read_as(element, count)
 }

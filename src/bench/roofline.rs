@@ -21,8 +21,10 @@ use super::{
 /// What to measure: the step of `config` on random samples that lie on the device, one batch a step.
 #[derive(Clone, Debug)]
 pub struct RooflineBench {
-    /// The run; its data are not used.
+    /// The run; its data are not used, nor its model but for the report.
     pub config: RunConfig,
+    /// The model of the step.
+    pub model: Model,
     /// Most steps that are timed kernel by kernel, and most that are timed as a whole.
     pub steps: u32,
     /// About how long the steps may take; three of each kind are taken anyway.
@@ -124,10 +126,10 @@ impl RooflineBench {
     /// Those of the device.
     pub fn run(&self, gpu: &Gpu) -> Result<RooflineReport, TrainError> {
         let config = RunConfig { accumulate: 1, ..self.config.clone() };
-        let model: Model = config.model.parse()?;
+        let model = &self.model;
         let schedule = Schedule::stored(&model.graph, config.batch, PlanMode::Train, config.precision.element())?;
         let before = Ceilings::measure(gpu)?;
-        let (mut runner, _) = Runner::start(gpu, &config, &prepared(&model, config.batch))?;
+        let (mut runner, _) = Runner::start(gpu, &config, &prepared(model, config.batch))?;
         runner.time(1)?;
         let most = self.steps as usize;
         let step_ms = quantile(&sorted(runner.repeat(most, self.seconds / 4.0, |runner| runner.time(1))?), 0.5);

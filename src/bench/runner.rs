@@ -8,7 +8,8 @@ use crate::{
     graph::ValueShape,
     nn::Model,
     noise::philox,
-    train::{Prepared, RunConfig, TrainError, Trainer},
+    schedule::Moment,
+    train::{Prepared, RunConfig, TrainError, TrainStep, Trainer},
 };
 
 use super::{quantile, sorted};
@@ -34,7 +35,8 @@ pub(super) fn prepared(model: &Model, batch: usize) -> Prepared {
         full_scale: 255.0,
         published: &[],
     };
-    Prepared { split: Split { train: data(4 * batch, 0), test: data(1, 1) }, model: model.clone() }
+    let split = Split { train: data(4 * batch, 0), test: data(1, 1) };
+    Prepared { split, validation: None, model: model.clone(), label_noise: None }
 }
 
 /// A network in training on samples that lie on the device.
@@ -58,8 +60,10 @@ impl<'g> Runner<'g> {
     pub(super) fn step(&mut self, profile: Option<&mut Profile>) -> Result<f64, TrainError> {
         let started = Instant::now();
         let step = self.trainer.steps_done();
-        let next = self.trainer.scheme().at(step + 1, 0, 1);
-        self.trainer.train_step((step % 4) as usize * self.batch, self.batch, 1e-3, &next, profile)?;
+        let [noise, next] = [step, step + 1].map(|step| self.trainer.scheme().at(step, Moment::START));
+        let first = (step % 4) as usize * self.batch;
+        let rate = self.trainer.rate(1e-3);
+        self.trainer.train_step(TrainStep { first, valid: self.batch, rate, noise: &noise, next: &next }, profile)?;
         Ok(started.elapsed().as_secs_f64() * 1e3)
     }
 

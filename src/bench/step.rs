@@ -21,8 +21,10 @@ use super::{
 /// What to time: the model, batch, optimizer and noise of `config`, on random samples that lie on the device.
 #[derive(Clone, Debug)]
 pub struct StepBench {
-    /// The run; its data are not used.
+    /// The run; its data are not used, nor its model but for the report.
     pub config: RunConfig,
+    /// The model of the step.
+    pub model: Model,
     /// Timed steps of each kind.
     pub steps: u32,
     /// Rounds over which noisy and clean steps alternate; the shorter they are, the less a drifting clock weighs.
@@ -88,9 +90,9 @@ impl StepBench {
     /// # Errors
     /// Those of the device.
     pub fn run(&self, gpu: &Gpu) -> Result<StepReport, TrainError> {
-        let model: Model = self.config.model.parse()?;
+        let model = &self.model;
         let batch = self.config.batch;
-        let prepared = prepared(&model, batch);
+        let prepared = prepared(model, batch);
         let (mut noisy, first_step_ms) = Runner::start(gpu, &self.config, &prepared)?;
         let first_step_after_start_ms = self.process_start.elapsed().as_secs_f64() * 1e3;
         let clean_config = RunConfig { noise: Mode::None, ..self.config.clone() };

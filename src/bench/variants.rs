@@ -1,11 +1,10 @@
 //! Every variant of a product or convolution that an adapter can run, timed side by side: what the tables of
 //! `kernels::select` are made from.
 
-use half::f16;
 use serde::Serialize;
 
 use crate::{
-    gpu::{Dispatch, Element, Gpu, GpuError, View},
+    gpu::{Dispatch, Element, Gpu, GpuError},
     graph::{Call, Schedule},
     kernels::{
         AdapterClass, ConvOperands, ConvPass, ConvShape, ConvVariant, Epilogue, MatmulLayout, MatmulOperands,
@@ -14,7 +13,7 @@ use crate::{
     train::Precision,
 };
 
-use super::{quantile, sorted, timed};
+use super::{expect_precision, filled, quantile, sorted, timed};
 
 /// A product that has several variants.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -125,19 +124,6 @@ struct Candidate {
     times: Vec<f64>,
 }
 
-/// A view of `count` numbers around 0.
-fn filled(gpu: &Gpu, element: Element, count: usize) -> Result<View, GpuError> {
-    let value = |i: usize| (i % 17) as f32 / 17.0 - 0.5;
-    let buffer = if element == Element::Half {
-        let half = |i: usize| u32::from(f16::from_f32(value(i)).to_bits());
-        let words: Vec<u32> = (0..count).step_by(2).map(|i| half(i) | half(i + 1) << 16).collect();
-        gpu.upload("operand", &words)?
-    } else {
-        gpu.upload("operand", &(0..count).map(value).collect::<Vec<_>>())?
-    };
-    buffer.part(0, element.words(count))?.read_as(element, count)
-}
-
 /// Those that the device computes right, with the one marked that a step would take.
 fn admitted(
     candidates: impl Iterator<Item = Result<Candidate, GpuError>>,
@@ -225,10 +211,7 @@ pub fn bench_variants(
     rounds: u32,
     seconds: f64,
 ) -> Result<VariantReport, GpuError> {
-    if precision == Precision::F16 && !gpu.has_f16() {
-        let (adapter, feature) = (gpu.adapter_name().to_owned(), "f16 in shaders (for --precision f16)");
-        return Err(GpuError::MissingFeature { adapter, feature });
-    }
+    expect_precision(gpu, precision)?;
     let mut reports = Vec::new();
     for operation in operations {
         let mut candidates = operation.candidates(gpu, precision.element())?;

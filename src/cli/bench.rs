@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use jostle::{
     bench::{MatmulBench, RooflineBench, StepBench, StepReport, bench_matmul},
     gpu::Gpu,
+    nn::Model,
     noise::Mode,
     report::Table,
-    train::{Options, RunConfig, TrainError},
+    train::{AUTO_BATCH, Options, RunConfig},
 };
 
 use super::{
-    CliError, Context, Exit,
+    CliError, Context, Exit, model,
     output::{run_folder, write_text},
     roofline,
     train::kernel_times,
@@ -32,7 +33,7 @@ pub(super) struct Args {
     /// Seconds after which no further round begins, once there are three
     #[arg(long, default_value_t = 60.0)]
     seconds: f64,
-    /// Time an f32 product instead of a step: a side, or m,n,k
+    /// Time a product in --precision instead of a step: a side, or m,n,k
     #[arg(long, value_name = "SIDES")]
     matmul: Option<Sides>,
     /// Time every variant of that product, or of every product of the model's step, and mark those that are chosen
@@ -55,10 +56,10 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         |config: &RunConfig| Timing { precision: config.precision, rounds: args.rounds, seconds: args.seconds };
     match args.matmul {
         Some(sides) if args.variants => variants::of_product(context, &gpu, sides, timing(&config(args)?)),
-        Some(sides) => matmul(context, &gpu, sides, args.rounds),
+        Some(sides) => matmul(context, &gpu, sides, timing(&config(args)?)),
         None if args.variants => {
             let config = config(args)?;
-            let model = config.model.parse().map_err(TrainError::from)?;
+            let model = step_model(args, &config)?;
             variants::of_model(context, &gpu, (&model, config.batch), timing(&config))
         }
         None if args.roofline => roofline(context, &gpu, args),
@@ -66,8 +67,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     }
 }
 
-fn matmul(context: &Context, gpu: &Gpu, sides: Sides, rounds: u32) -> Result<Exit, CliError> {
-    let report = bench_matmul(gpu, &MatmulBench { shape: sides.0, rounds })?;
+fn matmul(context: &Context, gpu: &Gpu, sides: Sides, timing: Timing) -> Result<Exit, CliError> {
+    let Timing { precision, rounds, .. } = timing;
+    let report = bench_matmul(gpu, &MatmulBench { shape: sides.0, precision, rounds })?;
     let rows = report
         .layouts
         .iter()
@@ -76,7 +78,7 @@ fn matmul(context: &Context, gpu: &Gpu, sides: Sides, rounds: u32) -> Result<Exi
             vec![of.layout.clone(), of.variant.clone(), ms(of.median_ms), ms(of.min_ms), format!("{:.1}", of.gflops)]
         })
         .collect();
-    let title = format!("{sides} on {}", gpu.adapter_name());
+    let title = format!("{sides}, {precision}, on {}", gpu.adapter_name());
     let table = Table::new(&title, &["layout", "variant", "median ms", "min ms", "GFLOP/s"], rows);
     context.print(&report, &table.to_text())?;
     Ok(Exit::Done)
@@ -91,11 +93,23 @@ fn config(args: &Args) -> Result<RunConfig, CliError> {
     if args.options.model.is_none() {
         config.model = "mlp1".to_owned();
     }
+    if config.batch == AUTO_BATCH {
+        let advice = "`jostle train --batch auto` says the largest that fits";
+        return Err(CliError::Usage(format!("batch: found auto, bench expects a number of samples; {advice}")));
+    }
     Ok(config)
 }
 
+/// The model of that step, for the data set that is named; without one for the model's own.
+fn step_model(args: &Args, config: &RunConfig) -> Result<Model, CliError> {
+    let data = args.options.data.as_deref().map(str::parse).transpose()?;
+    Ok(model::build(&config.model, data.as_ref())?)
+}
+
 fn roofline(context: &Context, gpu: &Gpu, args: &Args) -> Result<Exit, CliError> {
-    let bench = RooflineBench { config: config(args)?, steps: args.timed_steps, seconds: args.seconds };
+    let config = config(args)?;
+    let model = step_model(args, &config)?;
+    let bench = RooflineBench { config, model, steps: args.timed_steps, seconds: args.seconds };
     let report = bench.run(gpu)?;
     let mut text = roofline::text(&report);
     if let Some(out) = &args.out {
@@ -109,8 +123,10 @@ fn roofline(context: &Context, gpu: &Gpu, args: &Args) -> Result<Exit, CliError>
 }
 
 fn step(context: &Context, gpu: &Gpu, args: &Args) -> Result<Exit, CliError> {
+    let config = config(args)?;
     let bench = StepBench {
-        config: config(args)?,
+        model: step_model(args, &config)?,
+        config,
         steps: args.timed_steps,
         rounds: args.rounds,
         seconds: args.seconds,
@@ -129,6 +145,10 @@ fn step(context: &Context, gpu: &Gpu, args: &Args) -> Result<Exit, CliError> {
 
 fn table(report: &StepReport) -> Table {
     let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let cost = match report.rounds {
+        0 | 1 => format!("{:+.2} (one round: no standard error)", report.noise_cost_percent),
+        _ => format!("{:+.2} ± {:.2}", report.noise_cost_percent, report.noise_cost_error),
+    };
     let rows = vec![
         row("ms per step, median", format!("{:.3}", report.median_ms)),
         row("ms per step, 10 to 90 %", format!("{:.3} to {:.3}", report.p10_ms, report.p90_ms)),
@@ -136,7 +156,7 @@ fn table(report: &StepReport) -> Table {
         row("GFLOP/s of the products", format!("{:.1}", report.gflops)),
         row("GB/s, each tensor once", format!("{:.1}", report.gigabytes_per_second)),
         row("ms per step without noise", format!("{:.3}", report.clean_median_ms)),
-        row("cost of noise, %", format!("{:+.2} ± {:.2}", report.noise_cost_percent, report.noise_cost_error)),
+        row("cost of noise, %", cost),
         row("host ms per step", format!("{:.3}", report.host_ms)),
         row("first step, ms", format!("{:.0}", report.first_step_ms)),
         row("first step, from the start of the process, ms", format!("{:.0}", report.first_step_after_start_ms)),

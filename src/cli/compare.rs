@@ -3,10 +3,14 @@
 use std::{path::PathBuf, sync::atomic::Ordering};
 
 use jostle::{
-    experiments::arm_figure,
+    experiments::{
+        Bar, Claim, Evidence, Verdict, arm_figure,
+        comparisons::{Comparison, judge_family},
+        statistics::paired_differences,
+    },
     noise::Mode,
     report::{Block, HtmlReport, MeanSd, Section, Table},
-    train::{Arm, ArmRuns, Control, EpochRecord, Event, MetricsFiles, Options, RunConfig, Status, compare},
+    train::{Arm, ArmRuns, Control, EpochRecord, Event, MetricsFiles, Options, RunConfig, RunResult, Status, compare},
 };
 use serde_json::json;
 
@@ -88,7 +92,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let bar = progress(0);
     let mut metrics = MetricsFiles::new(&out);
     let mut finish = |trainer: &jostle::train::Trainer<'_>| {
-        Ok((args.hessian > 0).then(|| trainer.traces(None, args.hessian)).transpose()?)
+        (args.hessian > 0).then(|| trainer.traces(None, args.hessian)).transpose()
     };
     let results = compare(&gpu, arms, &seeds, &mut finish, &mut |arm, seed, event| {
         let name = format!("{}-seed{seed}", arm.label.replace(' ', "-").replace('σ', "sigma"));
@@ -108,10 +112,13 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let interrupted = interrupt.load(Ordering::SeqCst);
     let of = Summary { config: &config, adapter: gpu.adapter_name().to_owned(), results: &results };
     let table = of.write(&out)?;
-    let text = format!("{}\nwritten to {}", table.to_text(), out.display());
+    let text = format!("{}\n{}\nwritten to {}", table.to_text(), of.differences().to_text(), out.display());
     context.print(&of.json(), &text)?;
     Ok(if interrupted { Exit::Interrupted } else { Exit::Done })
 }
+
+/// Of a run's last epoch.
+type Quantity = fn(&EpochRecord) -> Option<f64>;
 
 /// What a comparison found.
 struct Summary<'a> {
@@ -120,44 +127,82 @@ struct Summary<'a> {
     results: &'a [ArmRuns],
 }
 
-impl Summary<'_> {
-    fn last(arm: &ArmRuns, quantity: fn(&EpochRecord) -> f64) -> MeanSd {
-        MeanSd::of(arm.runs.iter().filter_map(|run| run.epochs.last()).map(quantity))
-    }
+/// A column of what was measured at the end of each run.
+struct Column {
+    name: &'static str,
+    decimals: usize,
+    value: fn(&EpochRecord) -> Option<f64>,
+}
 
+const fn column(name: &'static str, decimals: usize, value: fn(&EpochRecord) -> Option<f64>) -> Column {
+    Column { name, decimals, value }
+}
+
+const SCORES: [Column; 5] = [
+    column("validation accuracy %", 2, |end| Some(100.0 * end.scores.validation_accuracy?)),
+    column("validation loss", 4, |end| end.scores.validation_loss),
+    column("test accuracy %", 2, |end| Some(100.0 * end.scores.test_accuracy?)),
+    column("test loss", 4, |end| end.scores.test_loss),
+    column("train loss", 4, |end| end.scores.train_loss),
+];
+
+impl Column {
+    /// Over the runs of an arm.
+    fn values(&self, arm: &ArmRuns) -> Vec<f64> {
+        arm.runs.iter().filter_map(|run| (self.value)(run.epochs.last()?)).collect()
+    }
+}
+
+impl Summary<'_> {
     fn table(&self) -> Table {
         let diverged = |arm: &ArmRuns| arm.runs.iter().filter(|r| matches!(r.status, Status::Diverged { .. })).count();
-        let rows = self
-            .results
-            .iter()
-            .map(|arm| {
-                let hessian = MeanSd::of(arm.traces.iter().map(|traces| traces.hessian.trace));
-                let gauss_newton = MeanSd::of(arm.traces.iter().map(|traces| traces.gauss_newton.trace));
-                vec![
-                    arm.arm.label.clone(),
-                    arm.runs.len().to_string(),
-                    Self::last(arm, |e| 100.0 * e.test_accuracy).text(2),
-                    Self::last(arm, |e| e.test_loss).text(4),
-                    Self::last(arm, |e| e.train_loss).text(4),
-                    hessian.text(1),
-                    gauss_newton.text(1),
-                    Self::last(arm, |e| e.l2_norm).text(2),
-                    diverged(arm).to_string(),
-                ]
-            })
-            .collect();
-        let headers = [
-            "arm",
-            "seeds",
-            "test accuracy %",
-            "test loss",
-            "train loss",
-            "Hessian trace",
-            "Gauss-Newton trace",
-            "l2 norm",
-            "diverged",
-        ];
-        Table::new("After the last epoch, clean weights: mean ± sd over seeds", &headers, rows)
+        let l2_norm = column("l2 norm", 2, |end| Some(end.l2_norm));
+        let measured = |column: &&Column| self.results.iter().any(|arm| !column.values(arm).is_empty());
+        let scores: Vec<&Column> = SCORES.iter().filter(measured).collect();
+        let row = |arm: &ArmRuns| {
+            let cell = |column: &Column| MeanSd::of(column.values(arm)).text(column.decimals);
+            let hessian = MeanSd::of(arm.traces.iter().map(|traces| traces.hessian.trace)).text(1);
+            let gauss_newton = MeanSd::of(arm.traces.iter().map(|traces| traces.gauss_newton.trace)).text(1);
+            let mut row = vec![arm.arm.label.clone(), arm.runs.len().to_string()];
+            row.extend(scores.iter().map(|column| cell(column)));
+            row.extend([hessian, gauss_newton, cell(&l2_norm), diverged(arm).to_string()]);
+            row
+        };
+        let mut headers = vec!["arm", "seeds"];
+        headers.extend(scores.iter().map(|column| column.name));
+        headers.extend(["Hessian trace", "Gauss-Newton trace", l2_norm.name, "diverged"]);
+        let title = "At the end, clean weights: mean ± sd over seeds";
+        Table::new(title, &headers, self.results.iter().map(row).collect())
+    }
+
+    /// Every other arm less the first in accuracy and test loss: one family of comparisons.
+    fn differences(&self) -> Table {
+        let values = |arm: &ArmRuns, quantity: Quantity| -> Vec<f64> {
+            let of = |run: &RunResult| match (run.status, run.epochs.last()) {
+                (Status::Diverged { .. }, _) | (_, None) => f64::NAN,
+                (_, Some(end)) => quantity(end).unwrap_or(f64::NAN),
+            };
+            arm.runs.iter().map(of).collect()
+        };
+        let quantities: [(&str, Quantity); 2] =
+            [("test accuracy %", |e| Some(100.0 * e.scores.test_accuracy?)), ("test loss", |e| e.scores.test_loss)];
+        let mut family = Vec::new();
+        if let [first, others @ ..] = self.results {
+            for (arm, (name, quantity)) in others.iter().flat_map(|arm| quantities.map(|quantity| (arm, quantity))) {
+                let differences = paired_differences(&values(arm, quantity), &values(first, quantity));
+                let statement = format!("{} less {}: {name}", arm.arm.label, first.arm.label);
+                family.push(Comparison { id: String::new(), statement, differences, bar: Bar::AtLeast(0.0) });
+            }
+        }
+        let words = |claim: &Claim| match (&claim.measured.evidence, claim.verdict()) {
+            (Evidence::Nothing { reason }, _) => format!("not told from 0: {reason}"),
+            (_, Verdict::Holds) => "higher".to_owned(),
+            (_, Verdict::Fails) => "lower".to_owned(),
+            _ => "not told from 0".to_owned(),
+        };
+        let row = |claim: &Claim| vec![claim.statement.clone(), claim.measured.text(), words(claim)];
+        let title = "Differences, paired over seeds: intervals after Bonferroni, p after Holm, at 5 % together";
+        Table::new(title, &["arm", "difference", ""], judge_family(&family).iter().map(row).collect())
     }
 
     fn json(&self) -> serde_json::Value {
@@ -172,11 +217,11 @@ impl Summary<'_> {
                     .map(|(i, run)| {
                         json!({
                             "seed": arm.seeds[i], "status": format!("{:?}", run.status), "epochs": run.epochs,
-                            "traces": arm.traces.get(i),
+                            "best": run.best, "traces": arm.traces.get(i),
                         })
                     })
                     .collect();
-                json!({ "label": arm.arm.label, "config": arm.arm.config, "runs": runs })
+                json!({ "label": arm.arm.label, "data": arm.data, "config": arm.arm.config, "runs": runs })
             })
             .collect();
         json!({ "adapter": self.adapter, "table": self.table(), "arms": arms })
@@ -191,6 +236,9 @@ impl Summary<'_> {
         write_text(&out.join("table.md"), &table.to_markdown())?;
         let resolved = toml::to_string(self.config).map_err(|error| CliError::Usage(error.to_string()))?;
         write_text(&out.join("config.toml"), &resolved)?;
+        let mut settings = vec![("adapter".to_owned(), self.adapter.clone())];
+        // Arms differ in noise and learning rate only, so that they have their data in common.
+        settings.extend(self.results.first().map(|arm| ("training data".to_owned(), arm.data.clone())));
         let section = |heading: &str, blocks| Section { heading: heading.to_owned(), blocks };
         let report = HtmlReport {
             title,
@@ -201,13 +249,10 @@ impl Summary<'_> {
                     .to_owned(),
             ],
             sections: vec![
-                section("Result", vec![Block::Table(table.clone())]),
+                section("Result", vec![Block::Table(table.clone()), Block::Table(self.differences())]),
                 section("Curves", vec![Block::Figure(figure)]),
                 section("How to read this", reading()),
-                section(
-                    "Configuration",
-                    vec![Block::KeyValues(vec![("adapter".to_owned(), self.adapter.clone())]), Block::Code(resolved)],
-                ),
+                section("Configuration", vec![Block::KeyValues(settings), Block::Code(resolved)]),
             ],
         };
         report.save(&out.join("report.html"))?;
@@ -222,7 +267,8 @@ fn reading() -> Vec<Block> {
         "The traces are those of the training loss' Hessian and of its Gauss-Newton part: Hutchinson's estimator with \
          Rademacher probes and exact products. The noise penalises the trace of the Hessian, so a noisy arm should end \
          with less of it; a smaller trace does not by itself promise a better test accuracy.",
-        "A difference smaller than the spread is no difference.",
+        "Differences are those of runs of the same seed. Those between several arms are read together: the more there are, the \
+         clearer each has to be.",
     ]
     .map(|text| Block::Paragraph(text.to_owned()))
     .into()

@@ -22,8 +22,10 @@ pub enum Exit {
     Diverged,
     /// Ctrl-C; what was reached is saved.
     Interrupted,
-    /// Some claim of an experiment does not hold.
-    NotShown,
+    /// Some claim of an experiment fails.
+    Refuted,
+    /// An essential claim of an experiment is inconclusive, or no claim applies.
+    Undecided,
     /// A test failed on an adapter, or did not run.
     Incorrect,
     /// Some stage that was asked for was not done in full.
@@ -38,7 +40,8 @@ impl Exit {
             Self::Incorrect => 1,
             Self::Incomplete => 2,
             Self::Diverged => 4,
-            Self::NotShown => 5,
+            Self::Refuted => 5,
+            Self::Undecided => 6,
             Self::Interrupted => 130,
         }
     }

@@ -3,9 +3,10 @@
 use std::{collections::HashMap, path::PathBuf};
 
 use jostle::{
+    data::Dataset,
     kernels::Arena,
     nn::{self, NamedTensor, write_tensors},
-    train::{Evaluator, Options, Prepared, RunConfig},
+    train::{Evaluation, Evaluator, Options, Prepared, RunConfig},
 };
 use serde::Serialize;
 
@@ -23,8 +24,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE.safetensors")]
     weights: PathBuf,
     /// Score the training data instead of the test data
-    #[arg(long)]
+    #[arg(long, conflicts_with = "validation_data")]
     train_data: bool,
+    /// Score the validation part instead of the test data
+    #[arg(long)]
+    validation_data: bool,
     /// Write the logits [samples, classes] in the data's order
     #[arg(long, value_name = "FILE.safetensors")]
     logits: Option<PathBuf>,
@@ -37,6 +41,9 @@ struct Output<'a> {
     samples: usize,
     loss: f64,
     accuracy: f64,
+    /// Beside the test data, where there is a validation part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validation: Option<Evaluation>,
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
@@ -48,9 +55,17 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let scales = vec![0.0; layout.spans().len()];
     let arena = Arena::new(&gpu, layout, &scales)?;
     nn::load(&gpu, &prepared.model, &arena, &args.weights)?;
-    let (part, data) = if args.train_data { ("train", prepared.split.train) } else { ("test", prepared.split.test) };
+    let evaluator = |data: Dataset| Evaluator::new(&gpu, &prepared.model, &arena, data, &normalisation, config.loss);
+    let (mut part, mut data, mut beside) = ("test", prepared.split.test, prepared.validation);
+    if args.train_data {
+        (part, data, beside) = ("train", prepared.split.train, None);
+    } else if args.validation_data {
+        let none = || CliError::Usage("--validation-data: the configuration has no validation part".to_owned());
+        (part, data, beside) = ("validation", beside.ok_or_else(none)?, None);
+    }
     let samples = data.len();
-    let evaluator = Evaluator::new(&gpu, &prepared.model, &arena, data, &normalisation, config.loss)?;
+    let evaluator_beside = beside.map(evaluator).transpose()?;
+    let evaluator = evaluator(data)?;
     let evaluation = match &args.logits {
         None => evaluator.evaluate(&gpu)?,
         Some(path) => {
@@ -60,13 +75,14 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
             evaluation
         }
     };
-    let output = Output { data: &config.data, part, samples, loss: evaluation.loss, accuracy: evaluation.accuracy };
-    let text = format!(
-        "{} ({part}, {samples} samples): loss {:.4}, accuracy {:.2} %",
-        config.data,
-        evaluation.loss,
-        100.0 * evaluation.accuracy
-    );
+    let validation = evaluator_beside.map(|evaluator| evaluator.evaluate(&gpu)).transpose()?;
+    let Evaluation { loss, accuracy } = evaluation;
+    let output = Output { data: &config.data, part, samples, loss, accuracy, validation };
+    let mut text =
+        format!("{} ({part}, {samples} samples): loss {:.4}, accuracy {:.2} %", config.data, loss, 100.0 * accuracy);
+    if let Some(Evaluation { loss, accuracy }) = validation {
+        text.push_str(&format!("\nvalidation: loss {loss:.4}, accuracy {:.2} %", 100.0 * accuracy));
+    }
     context.print(&output, &text)?;
     Ok(Exit::Done)
 }

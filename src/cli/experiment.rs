@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Instant};
 
 use jostle::{
-    experiments::{Choices, Definition, Provenance, Surroundings, run as run_experiment},
+    experiments::{Choices, Definition, Provenance, Surroundings, Verdict, run as run_experiment},
     report::Table,
 };
 use serde_json::json;
@@ -77,22 +77,22 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         seconds: started.elapsed().as_secs_f64(),
     };
     outcome.write(&out, &definition, &by)?;
-    let verdict = match outcome.claims.iter().any(|claim| claim.holds().is_some()) {
-        _ if outcome.verdict() => "all claims that apply hold",
-        true => "NOT all claims hold",
-        false => "no claim applies, so nothing is shown",
-    };
     let notes: String = outcome.notes.iter().map(|note| format!("{note}\n")).collect();
     let text = format!(
-        "{}\n{notes}\n{}: {verdict}, {:.0} s; report.html, report.md, verdict.json and figures in {}",
+        "{}\n{notes}\n{}\n{}\n{:.0} s; report.html, report.md, verdict.json and figures in {}",
         outcome.claims_table().to_text(),
         definition.title,
+        outcome.summary(),
         by.seconds,
         out.display()
     );
     let summary = json!({ "experiment": name, "verdict": outcome.verdict(), "claims": outcome.claims, "out": out });
     context.print(&summary, &text)?;
-    Ok(if outcome.verdict() { Exit::Done } else { Exit::NotShown })
+    Ok(match outcome.verdict() {
+        Verdict::Holds => Exit::Done,
+        Verdict::Fails => Exit::Refuted,
+        Verdict::Inconclusive | Verdict::DoesNotApply => Exit::Undecided,
+    })
 }
 
 /// The command as typed, but for the choice of the adapter and of the folder.

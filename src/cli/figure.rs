@@ -5,11 +5,24 @@ use jostle::{
     train::{EpochRecord, StepRecord},
 };
 
-/// An epoch's quantity.
-type Quantity = fn(&EpochRecord) -> f64;
+/// A quantity of an evaluation, where it was measured.
+type Quantity = fn(&EpochRecord) -> Option<f64>;
 
+/// A quantity over the epochs, or over the steps where there are evaluations within an epoch.
 fn curve(epochs: &[EpochRecord], quantity: Quantity) -> Vec<(f64, f64)> {
-    epochs.iter().map(|record| (record.epoch as f64, quantity(record))).collect()
+    let by_steps = EpochRecord::by_steps(epochs);
+    let x = |record: &EpochRecord| if by_steps { record.step } else { record.epoch } as f64;
+    epochs.iter().filter_map(|record| Some((x(record), quantity(record)?))).collect()
+}
+
+/// A line for each quantity that was measured at all.
+fn curves<const N: usize>(epochs: &[EpochRecord], quantities: [(&str, Quantity); N]) -> Vec<Series> {
+    let curves = quantities.map(|(name, quantity)| (name, curve(epochs, quantity)));
+    curves
+        .into_iter()
+        .filter(|(_, points)| !points.is_empty())
+        .map(|(name, points)| Series::line(name, points))
+        .collect()
 }
 
 fn panel(title: &str, y_label: &str, y_scale: AxisScale, series: Vec<Series>) -> Panel {
@@ -26,21 +39,37 @@ fn batches(steps: &[StepRecord]) -> Panel {
 
 /// The curves of one run.
 pub(super) fn run(title: &str, epochs: &[EpochRecord], steps: &[StepRecord]) -> Figure {
-    let pair = |train: Quantity, test: Quantity| {
-        vec![Series::line("train", curve(epochs, train)), Series::line("test", curve(epochs, test))]
-    };
-    let l2 = vec![Series::line("l2 norm of the weights", curve(epochs, |e| e.l2_norm))];
-    let mut panels = vec![
-        panel("Loss", "mean loss", AxisScale::Log, pair(|e| e.train_loss, |e| e.test_loss)),
-        panel("Accuracy", "accuracy", AxisScale::Linear, pair(|e| e.train_accuracy, |e| e.test_accuracy)),
+    let x_label = if EpochRecord::by_steps(epochs) { "step" } else { "epoch" };
+    let losses = curves(
+        epochs,
+        [
+            ("train", |e| e.scores.train_loss),
+            ("validation", |e| e.scores.validation_loss),
+            ("test", |e| e.scores.test_loss),
+        ],
+    );
+    let accuracies = curves(
+        epochs,
+        [
+            ("train", |e| e.scores.train_accuracy),
+            ("validation", |e| e.scores.validation_accuracy),
+            ("test", |e| e.scores.test_accuracy),
+        ],
+    );
+    let l2 = curves(epochs, [("l2 norm of the weights", |e| Some(e.l2_norm))]);
+    let mut panels = [
+        panel("Loss", "mean loss", AxisScale::Log, losses),
+        panel("Accuracy", "accuracy", AxisScale::Linear, accuracies),
         panel("Weights", "l2 norm", AxisScale::Linear, l2),
-    ];
+    ]
+    .map(|panel| Panel { x_label: x_label.to_owned(), ..panel })
+    .to_vec();
     if !steps.is_empty() {
         panels.push(batches(steps));
     }
     Figure {
         title: title.to_owned(),
-        caption: "Loss, accuracy and weight norm after each epoch, at the clean weights; the loss of each logged step's batch."
+        caption: "Loss, accuracy and weight norm at each evaluation, at the clean weights; the loss of each logged step's batch."
             .to_owned(),
         panels,
     }

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::{
     CliError, Context, Exit,
-    output::{run_folder, write_text},
+    output::{error_text, run_folder, trace_text, write_text},
 };
 
 /// Density below which the figure draws nothing.
@@ -39,6 +39,9 @@ pub(super) struct Args {
     /// Most probes for each trace
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     probes: u32,
+    /// Seed of the probes and of the Lanczos starts, which are independent of a run's noise whatever its seed
+    #[arg(long, value_name = "SEED", default_value_t = TraceOptions::default().seed)]
+    probe_seed: u64,
     /// Stop probing once the standard error is below this share of the trace
     #[arg(long, default_value_t = 0.02)]
     tolerance: f64,
@@ -60,6 +63,7 @@ pub(super) struct Args {
 struct Output<'a> {
     data: &'a str,
     samples: usize,
+    probe_seed: u64,
     tensors: Vec<&'a str>,
     /// Tensors of each group of the noise.
     groups: Vec<Vec<usize>>,
@@ -92,7 +96,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         capacity: data.capacity(),
         stage: &stage,
     };
-    let seed = config.seed;
+    let seed = args.probe_seed;
     let trace = |curvature| {
         let options = TraceOptions { probes: args.probes, tolerance: args.tolerance, seed, curvature };
         hessian_trace(&gpu, &subject, options)
@@ -103,9 +107,19 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let spectrum = (args.lanczos_steps > 0).then(|| spectrum(&gpu, &subject, options)).transpose()?;
     let eigenvalues = spectrum.as_ref().map(|spectrum| spectrum.largest(args.top)).unwrap_or_default();
     let tensors = model.graph.params().iter().map(|param| param.name.as_str()).collect();
-    let scheme = Scheme::new(config.noise_config(), &layout, &model.noise_tensors(), seed);
+    let scheme = Scheme::new(config.noise_config(), &layout, &model.noise_tensors(), config.seed);
     let groups = scheme.groups().to_vec();
-    let output = Output { data: &config.data, samples, tensors, groups, hessian, gauss_newton, eigenvalues, spectrum };
+    let output = Output {
+        data: &config.data,
+        samples,
+        probe_seed: seed,
+        tensors,
+        groups,
+        hessian,
+        gauss_newton,
+        eigenvalues,
+        spectrum,
+    };
     if let Some(out) = &args.out {
         let out = run_folder(out, "hessian.json", true)?;
         write_text(&out.join("hessian.json"), &serde_json::to_string_pretty(&output)?)?;
@@ -118,7 +132,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
 }
 
 fn text(output: &Output<'_>) -> String {
-    let of = |estimate: &TraceEstimate| format!("{:.3} ± {:.3}", estimate.trace, estimate.standard_error);
+    let of = |estimate: &TraceEstimate| trace_text(estimate, 3);
     let mut rows = vec![vec!["all".to_owned(), of(&output.hessian), of(&output.gauss_newton)]];
     for group in &output.groups {
         let share = |estimate: &TraceEstimate| {
@@ -128,8 +142,11 @@ fn text(output: &Output<'_>) -> String {
         rows.push(vec![names.join(" + "), share(&output.hessian), share(&output.gauss_newton)]);
     }
     let title = format!(
-        "Traces over {} samples of {} ({} and {} probes, ± standard error)",
-        output.samples, output.data, output.hessian.probes, output.gauss_newton.probes
+        "Traces over {} samples of {} (the Hessian's by {}, the Gauss-Newton part's by {})",
+        output.samples,
+        output.data,
+        error_text(&output.hessian),
+        error_text(&output.gauss_newton)
     );
     let mut text = Table::new(&title, &["group", "Hessian", "Gauss-Newton"], rows).to_text();
     if !output.eigenvalues.is_empty() {

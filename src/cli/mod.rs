@@ -9,6 +9,7 @@ mod experiment;
 mod figure;
 mod gpu_report;
 mod hessian;
+mod model;
 mod noise;
 mod output;
 mod plan;

@@ -3,14 +3,16 @@
 use std::{collections::HashMap, path::PathBuf};
 
 use jostle::{
+    data::DataSource,
     kernels::Arena,
-    nn::{self, Model, NamedTensor, write_tensors},
-    noise::{Scale, Scheme, deltas},
-    train::{Options, RunConfig},
+    nn::{self, NamedTensor, write_tensors},
+    noise::{Scale, Scheme, SigmaSchedule, deltas},
+    schedule::{Moment, ScheduleUnit},
+    train::{Options, RunConfig, TrainError},
 };
 use serde::Serialize;
 
-use super::{CliError, Context, Exit};
+use super::{CliError, Context, Exit, model};
 
 /// Options of `jostle noise`.
 #[derive(Debug, clap::Args)]
@@ -46,10 +48,19 @@ struct Output<'a> {
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let config = RunConfig::resolve(args.config.as_deref(), &args.options)?;
-    let model: Model = config.model.parse().map_err(jostle::train::TrainError::from)?;
+    let data: DataSource = config.data.parse().map_err(TrainError::from)?;
+    let model = model::build(&config.model, Some(&data))?;
     if config.noise_scale == Scale::Filter && args.weights.is_none() {
         return Err(CliError::Usage("--noise-scale filter needs --weights: the noise depends on them".to_owned()));
     }
+    let by_share = matches!(config.noise_schedule, SigmaSchedule::Linear | SigmaSchedule::Cosine);
+    if by_share && config.schedule_unit == ScheduleUnit::Step && config.steps.is_none() {
+        let schedule = config.noise_schedule;
+        let reason = format!("--noise-schedule {schedule} by the step needs the run's number of steps: give --steps");
+        return Err(CliError::Usage(reason));
+    }
+    let when =
+        Moment { step: args.step, epoch: args.epoch, steps: config.steps.unwrap_or(u64::MAX), epochs: config.epochs };
     let gpu = context.gpu()?;
     let layout = model.graph.layout();
     let scheme = Scheme::new(config.noise_config(), &layout, &model.noise_tensors(), config.seed);
@@ -57,7 +68,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     if let Some(path) = &args.weights {
         nn::load(&gpu, &model, &arena, path)?;
     }
-    let at = scheme.at(args.step, args.epoch, config.epochs);
+    let at = scheme.at(args.step, when);
     let values = deltas(&gpu, &arena, &scheme, &at)?;
     let params = model.graph.params();
     let named = params.iter().zip(values);

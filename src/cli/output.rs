@@ -11,6 +11,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jostle::analysis::TraceEstimate;
 use serde::Serialize;
 
 use super::{CliError, Context};
@@ -68,6 +69,22 @@ pub(super) fn run_folder(path: &Path, marker: &str, overwrite: bool) -> Result<P
 /// Writes a text file.
 pub(super) fn write_text(path: &Path, text: &str) -> Result<(), CliError> {
     fs::write(path, text).map_err(|source| CliError::Io { path: path.to_owned(), source })
+}
+
+/// A trace with its standard error, where it has one.
+pub(super) fn trace_text(of: &TraceEstimate, decimals: usize) -> String {
+    if !of.has_error() {
+        return format!("{:.decimals$}", of.trace);
+    }
+    format!("{:.decimals$} ± {:.decimals$}", of.trace, of.standard_error)
+}
+
+/// How many probes made a trace, and what is said of its error.
+pub(super) fn error_text(of: &TraceEstimate) -> String {
+    if !of.has_error() {
+        return "one probe: no standard error".to_owned();
+    }
+    format!("{} probes, ± standard error", of.probes)
 }
 
 /// Bytes for people.

@@ -5,14 +5,14 @@ use jostle::{
     gpu::{AdapterSummary, Grid, Launch},
     graph::{Call, Loss, MatmulCall, Schedule, ValueShape},
     kernels::Target,
-    nn::{self, Model},
+    nn::Model,
     optim::{OptimizerConfig, OptimizerKind},
     report::Table,
     train::{Footprint, Precision, TrainError},
 };
 use serde::Serialize;
 
-use super::{CliError, Context, Exit, output::human_bytes};
+use super::{CliError, Context, Exit, model, output::human_bytes};
 
 /// Options of `jostle plan`.
 #[derive(Debug, clap::Args)]
@@ -164,26 +164,18 @@ impl Device {
     }
 }
 
-/// The model, built for the data set that is named, and the shape of a sample.
-fn model(args: &Args) -> Result<(Model, [usize; 3]), TrainError> {
-    let Some(data) = &args.data else {
-        let model: Model = args.model.parse()?;
-        let [height, width, channels] = match model.graph.shape(model.graph.input()) {
-            ValueShape::Features(features) => [1, features, 1],
-            image @ ValueShape::Image { .. } => image.image().unwrap_or_default(),
-        };
-        return Ok((model, [channels, height, width]));
+/// The model, built for the data set that is named, and channels, rows and columns of a sample.
+fn model_and_sample(args: &Args) -> Result<(Model, [usize; 3]), TrainError> {
+    let model = model::build(&args.model, args.data.as_ref())?;
+    let sample = match &args.data {
+        Some(data) => model::target(data)?.input,
+        None => model.graph.shape(model.graph.input()),
     };
-    let (shape, classes) = match data.known_shape() {
-        Some(known) => known,
-        None => {
-            let train = data.load()?.train;
-            (train.shape, train.classes)
-        }
+    let sample = match sample {
+        ValueShape::Features(features) => [1, 1, features],
+        ValueShape::Image { channels, height, width } => [channels, height, width],
     };
-    let sample = [shape.channels, shape.height, shape.width];
-    let input = ValueShape::Image { channels: shape.channels, height: shape.height, width: shape.width };
-    Ok((Model::build(&args.model, &nn::Target { input, classes })?, sample))
+    Ok((model, sample))
 }
 
 /// Every dispatch of a training step, the update with the next noise last.
@@ -223,7 +215,7 @@ fn memory(footprint: &Footprint) -> String {
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let device = Device::new(context, args.gpu);
-    let (model, sample) = model(args)?;
+    let (model, sample) = model_and_sample(args)?;
     let (footprint, schedule) = Footprint::new(&model, args.batch, args.optimizer, args.precision.element())?;
     let footprint = footprint.with_scratch(schedule.scratch_words(device.target.class)?);
     let dispatches = lines(args, &model, &schedule, &device, sample)?;

@@ -11,15 +11,15 @@ use jostle::{
     nn,
     report::Table,
     train::{
-        Control, EpochRecord, Event, Options, RunConfig, RunResult, Scores, Status, Supervisor, SupervisorOptions,
-        Told, TrainError, Trainer,
+        Best, Broken, Control, EpochRecord, Event, Options, RunConfig, RunResult, Scores, Status, Supervisor,
+        SupervisorOptions, Told, TrainError, Trainer,
     },
 };
 use serde_json::json;
 
 use super::{
     CliError, Context, Exit, figure,
-    output::{interrupt_flag, progress, run_folder, write_text},
+    output::{error_text, interrupt_flag, progress, run_folder, trace_text},
 };
 
 /// Options of `jostle train`.
@@ -39,7 +39,7 @@ pub(super) struct Args {
     /// Go on with the run in this folder from its last checkpoint, as if it had never stopped
     #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "out", "overwrite"])]
     resume: Option<PathBuf>,
-    /// Go on though options, model, data or version are others than the checkpoint's; says what it ignores
+    /// Go on though options, model or data are others than the checkpoint's; says what it ignores
     #[arg(long, requires = "resume")]
     force: bool,
     #[command(flatten)]
@@ -73,16 +73,17 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         finish(trainer, result, profile, (args, &out))
     };
     let config = supervisor.config();
-    eprintln!("{} on {}: {} noise", config.model, config.data, config.noise);
+    let data = supervisor.prepared().training_data();
+    eprintln!("{} on {data}: {} noise", config.model, config.noise);
     let (result, done) = supervisor.run(&open, args.profile, &mut observe, &mut finish)?;
     bar.finish_and_clear();
     let (steps, epochs) = supervisor.metrics()?;
     let config = supervisor.config();
     let title = format!("{} on {}, noise {}", config.model, config.data, config.noise);
     figure::run(&title, &epochs, &steps).save(&out.join("curves"))?;
-    let mut text = scores_text(epochs.last());
+    let mut text = format!("trained on {data}\n{}\n{}", scores_text(epochs.last()), best_text(result.best));
     if let Some(trace) = &done.trace {
-        text.push_str(&format!("\nHessian trace {:.2} ± {:.2} (standard error)", trace.trace, trace.standard_error));
+        text.push_str(&format!("\nHessian trace {} ({})", trace_text(trace, 2), error_text(trace)));
     }
     if let Some(times) = &done.times {
         text.push_str(&format!("\n\n{}", kernel_times(times)));
@@ -101,8 +102,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         eprintln!("{}; what was reached is saved, {onwards}", done.status);
     }
     let output = json!({
-        "status": done.status, "out": out, "config": config, "adapter": done.adapter,
-        "final": epochs.last(), "hessian_trace": done.trace, "kernels": done.times,
+        "status": done.status, "out": out, "config": config, "data": data,
+        "label_noise": supervisor.prepared().label_noise, "adapter": done.adapter, "final": epochs.last(),
+        "best": result.best, "stopped_early": result.stopped_early, "hessian_trace": done.trace, "kernels": done.times,
     });
     context.print(&output, &text)?;
     Ok(exit)
@@ -117,10 +119,7 @@ fn supervisor(args: &Args) -> Result<(Supervisor, PathBuf), CliError> {
     }
     let config = RunConfig::resolve(args.config.as_deref(), &args.options)?;
     let out = run_folder(&args.out, "metrics.jsonl", args.overwrite)?;
-    let supervisor = Supervisor::new(&out, config, args.supervisor)?;
-    let resolved = toml::to_string(supervisor.config()).map_err(|error| CliError::Usage(error.to_string()))?;
-    write_text(&out.join("config.toml"), &resolved)?;
-    Ok((supervisor, out))
+    Ok((Supervisor::new(&out, config, args.supervisor)?, out))
 }
 
 /// What is taken from the trained network before it goes.
@@ -143,47 +142,80 @@ fn finish(
         nn::save(gpu, &trainer.model, &trainer.arena, average, &out.join("weights-average.safetensors"))?;
     }
     let options = |probes| TraceOptions { probes, ..TraceOptions::default() };
-    let trace = args.hessian.map(|probes| trainer.hessian_trace(None, options(probes))).transpose()?;
+    let trace = args
+        .hessian
+        .filter(|probes| *probes > 0)
+        .map(|probes| trainer.hessian_trace(None, options(probes)))
+        .transpose()?;
     Ok(Done {
         adapter: gpu.adapter_name().to_owned(),
-        status: status_text(&result.status, trainer),
+        status: status_text(result, trainer),
         trace,
         times: profile.map(|profile| profile.times()),
     })
 }
 
 /// How a run ended; where it diverged, with the step, what was noisy, and how much.
-fn status_text(status: &Status, trainer: &Trainer<'_>) -> String {
-    match status {
+fn status_text(result: &RunResult, trainer: &Trainer<'_>) -> String {
+    match &result.status {
+        Status::Finished if result.stopped_early => "finished early, the validation loss falls no more".to_owned(),
         Status::Finished => "finished".to_owned(),
         Status::Interrupted => "interrupted".to_owned(),
-        Status::Diverged { step, group, sigma } => {
+        Status::Diverged { step, group, sigma, broken } => {
             let params = trainer.model.graph.params();
             let of_group = group.and_then(|group| trainer.scheme().groups().get(group));
             let names = of_group.map(|tensors| tensors.iter().map(|t| params[*t].name.as_str()).collect::<Vec<_>>());
             let noisy = names.map_or(String::new(), |names| format!(" on {}", names.join(", ")));
             let sigma = *sigma as f32;
-            format!("diverged: loss or weights of step {step} are not finite (noise{noisy} of sigma {sigma:e})")
+            let what = match broken {
+                Broken::Loss => format!("the loss of step {step} is not finite"),
+                Broken::Weights => format!("the weights after step {step} are not finite"),
+                Broken::Gradients => {
+                    format!("from step {step} on gradients are not finite, and every update is left out")
+                }
+            };
+            format!("diverged: {what} (noise{noisy} of sigma {sigma:e})")
         }
     }
 }
 
+/// What was scored, one after the other.
+fn scores_line(scores: &Scores) -> String {
+    let parts = [
+        ("train loss", scores.train_loss),
+        ("validation loss", scores.validation_loss),
+        ("validation accuracy", scores.validation_accuracy),
+        ("test loss", scores.test_loss),
+        ("test accuracy", scores.test_accuracy),
+    ];
+    let shown = parts.into_iter().filter_map(|(name, value)| Some(format!("{name} {:.4}", value?)));
+    shown.collect::<Vec<_>>().join("  ")
+}
+
 fn epoch_line(record: &EpochRecord) -> String {
-    format!(
-        "epoch {:>3}  train loss {:.4}  test loss {:.4}  test accuracy {:.4}  {:.0} samples/s",
-        record.epoch, record.train_loss, record.test_loss, record.test_accuracy, record.samples_per_second
-    )
+    let EpochRecord { epoch, step, scores, samples_per_second, .. } = record;
+    format!("epoch {epoch:>3}  step {step:>6}  {}  {samples_per_second:.0} samples/s", scores_line(scores))
 }
 
 fn scores_text(last: Option<&EpochRecord>) -> String {
     let Some(last) = last else { return "no step was taken".to_owned() };
-    let mut text = format!("test accuracy {:.4}, test loss {:.4}", last.test_accuracy, last.test_loss);
+    let mut text = scores_line(&last.scores);
     for (name, scores) in [("noisy weights", last.noisy), ("average of weights", last.average)] {
-        if let Some(Scores { test_accuracy, test_loss, .. }) = scores {
-            text.push_str(&format!("\n{name}: test accuracy {test_accuracy:.4}, test loss {test_loss:.4}"));
+        if let Some(scores) = scores {
+            text.push_str(&format!("\n{name}: {}", scores_line(&scores)));
         }
     }
     text
+}
+
+/// Which checkpoint is the best, and by what.
+fn best_text(best: Option<Best>) -> String {
+    match best {
+        Some(Best { step, validation_loss, .. }) => {
+            format!("best checkpoint: that of step {step}, by its validation loss {validation_loss:.4}")
+        }
+        None => "best checkpoint: the last, as there is no validation loss to choose by (--validation)".to_owned(),
+    }
 }
 
 /// The profile as a table.

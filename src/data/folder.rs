@@ -1,7 +1,8 @@
 //! A folder of class folders of PNG and JPEG files.
 //!
 //! With sub-folders `train` and `test` (or `val`), those are the two parts. Otherwise the class folders are the folder's
-//! own, and every tenth image of a class, in the order of the file names, is for testing.
+//! own, and every tenth image of a class, in the order of the file names, is for testing. Names that begin with a dot are
+//! passed over.
 
 use std::{
     io::{BufRead, Seek},
@@ -66,13 +67,19 @@ fn parts(dir: &Path) -> Option<[PathBuf; 2]> {
     (train.is_dir() && test.is_dir()).then_some([train, test])
 }
 
-/// What a folder holds, by name.
+/// What a folder holds, by name; hidden files and folders, which systems and tools leave behind, are passed over.
 fn entries(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
     let error = |cause| DataError::Io { path: dir.to_owned(), offset: 0, cause };
     let entries = std::fs::read_dir(dir).map_err(error)?;
     let mut paths = entries.map(|entry| Ok(entry.map_err(error)?.path())).collect::<Result<Vec<_>, DataError>>()?;
+    paths.retain(|path| !is_hidden(path));
     paths.sort();
     Ok(paths)
+}
+
+/// Whether a name begins with a dot.
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 /// Names of the class folders in order, and the images in them.

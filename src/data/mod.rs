@@ -22,10 +22,12 @@ mod error;
 mod folder;
 pub(crate) mod hostile;
 mod idx;
+mod label_noise;
 mod order;
 mod source;
 
 pub use error::DataError;
+pub use label_noise::LabelNoise;
 pub use order::{BatchOrder, epoch_order};
 pub use source::DataSource;
 
@@ -140,6 +142,41 @@ impl Dataset {
     ///
     /// [`DataError::SubsetSize`] where `n` is 0 or above `len()`.
     pub fn stratified_subset(&self, n: usize, seed: u64) -> Result<Self, DataError> {
+        let chosen =
+            self.stratified_indices(n, &|len, quota, class| order::class_subset_indices(len, quota, seed, class))?;
+        Ok(self.select(chosen.into_iter()))
+    }
+
+    /// Keeps `n` random samples apart, each class in proportion as in [`stratified_subset`](Self::stratified_subset), by a
+    /// draw of its own; both parts have their samples in the order they have here.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::SubsetSize`] where `n` is 0 or above `len()`.
+    pub fn set_apart(&self, n: usize, seed: u64) -> Result<Parts, DataError> {
+        let draw = |len, quota, class| order::class_validation_indices(len, quota, seed, class);
+        let apart = self.stratified_indices(n, &draw)?;
+        let rest = (0..self.len()).filter(|index| apart.binary_search(index).is_err());
+        Ok(Parts { rest: self.select(rest), apart: self.select(apart.iter().copied()) })
+    }
+
+    /// Samples of each class.
+    #[must_use]
+    pub fn class_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes];
+        for label in &self.labels {
+            counts[*label as usize] += 1;
+        }
+        counts
+    }
+
+    /// Ascending indices of `n` samples, each class in proportion; `draw` takes so many (the second) of so many (the first)
+    /// members of a class.
+    fn stratified_indices(
+        &self,
+        n: usize,
+        draw: &dyn Fn(usize, usize, u64) -> Vec<u32>,
+    ) -> Result<Vec<usize>, DataError> {
         if n == 0 || n > self.len() {
             return Err(DataError::SubsetSize { name: self.name.clone(), n, len: self.len() });
         }
@@ -150,11 +187,11 @@ impl Dataset {
         let quotas = proportional(n, &members.iter().map(Vec::len).collect::<Vec<_>>());
         let mut chosen = Vec::with_capacity(n);
         for (class, (members, quota)) in members.iter().zip(quotas).enumerate() {
-            let of_class = order::class_subset_indices(members.len(), quota, seed, class as u64);
+            let of_class = draw(members.len(), quota, class as u64);
             chosen.extend(of_class.into_iter().map(|i| members[i as usize]));
         }
         chosen.sort_unstable();
-        Ok(self.select(chosen.into_iter()))
+        Ok(chosen)
     }
 
     /// Mean and population standard deviation of all values, scaled to 0 to 1; NaN where there are none.
@@ -209,6 +246,15 @@ fn proportional(n: usize, counts: &[usize]) -> Vec<usize> {
         quotas[class] += 1;
     }
     quotas
+}
+
+/// A data set in two.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parts {
+    /// The samples that stay.
+    pub rest: Dataset,
+    /// Those kept apart.
+    pub apart: Dataset,
 }
 
 /// A data set's training and test part: same shape, same classes, same scale.

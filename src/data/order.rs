@@ -77,6 +77,26 @@ pub(super) fn class_subset_indices(len: usize, n: usize, seed: u64, class: u64) 
     draw(len, n, generator(*b"jostle stratum  ", seed, class))
 }
 
+/// A label for a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RandomLabel {
+    pub sample: u32,
+    pub label: u32,
+}
+
+/// Labels below `classes` for `n` different samples below `len`. Those for a smaller `n` are the first for a larger one.
+pub(super) fn random_labels(len: usize, classes: usize, n: usize, seed: u64) -> Vec<RandomLabel> {
+    let samples = draw(len, n, generator(*b"jostle noisy    ", seed, 0));
+    let mut rng = generator(*b"jostle label    ", seed, 0);
+    let label = |rng: &mut ChaCha8Rng| below(rng, (classes as u32).max(1));
+    samples.into_iter().map(|sample| RandomLabel { sample, label: label(&mut rng) }).collect()
+}
+
+/// As [`class_subset_indices`], for the samples kept apart to choose by, which a subset by the same seed is not to sway.
+pub(super) fn class_validation_indices(len: usize, n: usize, seed: u64, class: u64) -> Vec<u32> {
+    draw(len, n, generator(*b"jostle validate ", seed, class))
+}
+
 /// The first `n` elements of a random permutation of `0..len`, by the Fisher-Yates shuffle from the front.
 fn draw(len: usize, n: usize, mut rng: ChaCha8Rng) -> Vec<u32> {
     let mut indices = identity(len);

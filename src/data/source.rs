@@ -33,7 +33,7 @@ pub enum DataSource {
     /// CIFAR-100, as binary files in `$JOSTLE_DATA/cifar100` or `./data/cifar100`.
     Cifar100,
     /// A folder of class folders of PNG or JPEG files, with `train` and `test` (or `val`) above them or without, in
-    /// which case every tenth image of a class is for testing.
+    /// which case every tenth image of a class is for testing. Names that begin with a dot are passed over.
     Folder {
         /// The folder.
         dir: PathBuf,

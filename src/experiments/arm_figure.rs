@@ -6,28 +6,35 @@ use crate::{
     train::{ArmRuns, EpochRecord, Traces},
 };
 
-/// An epoch's quantity.
-type Quantity = fn(&EpochRecord) -> f64;
+/// A quantity of an evaluation, where it was measured.
+type Quantity = fn(&EpochRecord) -> Option<f64>;
 
 /// Accuracies, losses, norms of the weights, and traces where there are any: mean and standard deviation over seeds.
 #[must_use]
 pub fn arm_figure(title: &str, arms: &[ArmRuns]) -> Figure {
-    let quantities: [(&str, &str, AxisScale, Quantity); 6] = [
-        ("Test accuracy", "accuracy", AxisScale::Linear, |e| e.test_accuracy),
-        ("Test loss", "mean loss", AxisScale::Log, |e| e.test_loss),
-        ("L1 norm of the weights", "l1 norm", AxisScale::Linear, |e| e.l1_norm),
-        ("Training accuracy", "accuracy", AxisScale::Linear, |e| e.train_accuracy),
-        ("Training loss", "mean loss", AxisScale::Log, |e| e.train_loss),
-        ("L2 norm of the weights", "l2 norm", AxisScale::Linear, |e| e.l2_norm),
+    let quantities: [(&str, &str, AxisScale, Quantity); 8] = [
+        ("Test accuracy", "accuracy", AxisScale::Linear, |e| e.scores.test_accuracy),
+        ("Test loss", "mean loss", AxisScale::Log, |e| e.scores.test_loss),
+        ("L1 norm of the weights", "l1 norm", AxisScale::Linear, |e| Some(e.l1_norm)),
+        ("Training accuracy", "accuracy", AxisScale::Linear, |e| e.scores.train_accuracy),
+        ("Training loss", "mean loss", AxisScale::Log, |e| e.scores.train_loss),
+        ("L2 norm of the weights", "l2 norm", AxisScale::Linear, |e| Some(e.l2_norm)),
+        ("Validation accuracy", "accuracy", AxisScale::Linear, |e| e.scores.validation_accuracy),
+        ("Validation loss", "mean loss", AxisScale::Log, |e| e.scores.validation_loss),
     ];
-    let mut panels: Vec<Panel> = quantities.map(|(title, y, scale, of)| curves(title, y, scale, arms, of)).into();
+    let records = || arms.iter().flat_map(|arm| &arm.runs).flat_map(|run| &run.epochs);
+    let mut panels: Vec<Panel> = quantities
+        .into_iter()
+        .filter(|(.., quantity)| records().any(|record| quantity(record).is_some()))
+        .map(|(title, y, scale, quantity)| curves(title, y, scale, arms, quantity))
+        .collect();
     if arms.iter().any(|arm| !arm.traces.is_empty()) {
         panels.push(marks("Hessian trace at the end", arms, |of| &of.hessian));
         panels.push(marks("Gauss-Newton trace at the end", arms, |of| &of.gauss_newton));
     }
     Figure {
         title: title.to_owned(),
-        caption: "Mean over seeds after each epoch, at the clean weights; bands: one standard deviation over seeds. \
+        caption: "Mean over seeds at each evaluation, at the clean weights; bands: one standard deviation over seeds. \
                   Traces of the training loss at the end, a mark a seed, arms in the order of the legend."
             .to_owned(),
         panels,
@@ -35,14 +42,16 @@ pub fn arm_figure(title: &str, arms: &[ArmRuns]) -> Figure {
 }
 
 fn curves(title: &str, y_label: &str, y_scale: AxisScale, arms: &[ArmRuns], of: Quantity) -> Panel {
-    let curve = |epochs: &[EpochRecord]| epochs.iter().map(|record| (record.epoch as f64, of(record))).collect();
+    let by_steps = arms.iter().flat_map(|arm| &arm.runs).any(|run| EpochRecord::by_steps(&run.epochs));
+    let x = |record: &EpochRecord| if by_steps { record.step } else { record.epoch } as f64;
+    let curve = |epochs: &[EpochRecord]| epochs.iter().filter_map(|record| Some((x(record), of(record)?))).collect();
     let series = |arm: &ArmRuns| {
         let curves: Vec<Vec<(f64, f64)>> = arm.runs.iter().map(|run| curve(&run.epochs)).collect();
         Series::banded(&arm.arm.label, band(&curves))
     };
     Panel {
         title: title.to_owned(),
-        x_label: "epoch".to_owned(),
+        x_label: if by_steps { "step" } else { "epoch" }.to_owned(),
         y_label: y_label.to_owned(),
         y_scale,
         series: arms.iter().map(series).collect(),

@@ -1,5 +1,6 @@
 //! How fast the averaged iterate of each simple model approaches its convex solution: an open question of the paper.
 
+use nalgebra::DVector;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -9,44 +10,71 @@ use crate::{
 };
 
 use super::{
-    Bar, Choices, Claim, Definition, ExperimentError, Outcome, Surroundings,
+    Bar, Choices, Claim, Definition, ExperimentError, Measured, Outcome, Surroundings,
+    convex::LeastSquares,
     outcome::short,
-    simple::{
-        ArmSettings, Case, Grouped, LowRank, Observation, Posed, RunSettings, SimpleModel, Sparse, Target, segments,
-    },
+    simple::{ArmSettings, Case, Grouped, LowRank, Observation, Posed, Rounded, RunSettings, Sparse, Target, segments},
     statistics::{Estimate, fit},
 };
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+pub(super) struct Settings {
     sparse: Sparse,
     grouped: Grouped,
     low_rank: LowRank,
-    arms: ArmSettings,
+    pub(super) arms: ArmSettings,
     /// Shares of the sigma^2 from which on the target is 0.
     shrinkages: Vec<f64>,
+    pub(super) bars: Bars,
+}
+
+/// What exponents are compared with.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Bars {
+    /// Least of the step size.
+    step_size: f64,
+    /// Least of the number of steps.
+    steps: f64,
 }
 
 /// One combination of step size and sigma.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 struct Point {
     step_size: f64,
     sigma: f64,
-    /// Distance of the mean of the runs' averages at the same step size x steps.
-    distance: f64,
-    /// (steps, distance of the mean of the runs' averages over the last half so far).
+    /// The mean over the runs of their averages, all for the same step size x steps.
+    end: Rounded,
+    /// (steps, the same so far) at the start, and at the end, its half, its quarter and so on, of the smallest step size.
+    way: Vec<(f64, Rounded)>,
+    /// (steps, distance so far), to be drawn.
+    #[serde(default)]
     curve: Vec<(f64, f64)>,
 }
 
-/// Exponents of one model: distance ~ step size^a sigma^b at the end, ~ steps^-c on the way.
-#[derive(Clone, Debug, Serialize)]
-struct Rates {
+/// What was measured of a model: with the convex problem of each point, all that its claims need.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Measurements {
     model: String,
+    points: Vec<Point>,
+}
+
+/// What a model's points are compared with.
+pub(super) struct Targets {
+    pub(super) loss: LeastSquares,
+    /// One a point.
+    pub(super) targets: Vec<Target>,
+}
+
+/// Exponents of one model: distance ~ step size^a sigma^b at the end, ~ steps^-c on the way.
+struct Rates<'a> {
+    measured: &'a Measurements,
+    /// At the end of each point.
+    distances: Vec<f64>,
     step_size: Option<Estimate>,
     sigma: Option<Estimate>,
     steps: Option<Estimate>,
-    points: Vec<Point>,
 }
 
 pub(super) fn run(
@@ -59,37 +87,61 @@ pub(super) fn run(
     settings.sparse.check(&of.name, &[0.0])?;
     settings.grouped.check(&of.name)?;
     settings.low_rank.check(&of.name)?;
+    let mut measured = Vec::new();
+    let mut targets = Vec::new();
+    for (index, case) in declared(&settings).into_iter().enumerate() {
+        let label = case.label.clone();
+        let posed = Posed::new(case, &settings.arms)?;
+        let progress = &mut around.progress;
+        let found = self::targets(&posed, &settings, 1.0)?;
+        let mut told = |done: f64| progress((index as f64 + done) / 3.0, &label);
+        measured.push(measure(around.gpu, &posed, &found, &settings, &mut told)?);
+        targets.push(found);
+    }
+    let rates: Vec<Rates<'_>> = measured.iter().zip(&targets).map(|(of, targets)| rates(of, targets)).collect();
+    let mut outcome = Outcome { settings: json!(settings), metrics: json!(measured), ..Outcome::default() };
+    outcome.claims =
+        measured.iter().zip(&targets).flat_map(|(of, targets)| judge(of, targets, settings.bars)).collect();
+    outcome.tables = vec![table(&rates)];
+    outcome.figures = vec![("convergence".to_owned(), figure(of, &rates))];
+    Ok(outcome)
+}
+
+/// A problem of each model.
+pub(super) fn declared(settings: &Settings) -> Vec<Case> {
     let seed = settings.arms.seed;
     let models = [
         ("diagonal", settings.sparse.problem(0.0, seed)),
         ("group", settings.grouped.problem(seed)),
         ("two-layer", settings.low_rank.problem(Observation::Full, seed)),
     ];
-    let mut rates = Vec::new();
-    for (index, (label, (model, problem))) in models.into_iter().enumerate() {
-        let case = Case { label: label.to_owned(), model, problem };
-        let posed = Posed::new(case, &settings.arms)?;
-        let progress = &mut around.progress;
-        let mut told = |done: f64| progress((index as f64 + done) / 3.0, label);
-        rates.push(measure(around.gpu, &posed, &settings, &mut told)?);
-    }
-    let mut outcome = Outcome { settings: json!(settings), metrics: json!(rates), ..Outcome::default() };
-    outcome.claims = rates.iter().flat_map(claims).collect();
-    outcome.tables = vec![table(&rates)];
-    outcome.figures = vec![("convergence".to_owned(), figure(of, &rates))];
-    Ok(outcome)
+    models.into_iter().map(|(label, (model, problem))| Case { label: label.to_owned(), model, problem }).collect()
+}
+
+/// (sigma, step size) of every point.
+fn grid(posed: &Posed, settings: &Settings) -> Vec<(f64, f64)> {
+    let sigma = |shrinkage: &f64| shrinkage.sqrt() * posed.units.largest_sigma;
+    let sizes = &settings.arms.step_sizes;
+    settings.shrinkages.iter().flat_map(|of| sizes.iter().map(move |size| (sigma(of), *size))).collect()
+}
+
+/// The convex problem of every point, with this multiple of the penalty: 1.
+pub(super) fn targets(posed: &Posed, settings: &Settings, factor: f64) -> Result<Targets, ExperimentError> {
+    let penalty = |sigma: f64| posed.case.model.penalty(&posed.loss, factor * sigma * sigma);
+    let target = |(sigma, _)| Target::new(penalty(sigma), &posed.loss);
+    let targets = grid(posed, settings).into_iter().map(target).collect::<Result<_, _>>()?;
+    Ok(Targets { loss: posed.loss.clone(), targets })
 }
 
 fn measure(
     gpu: &crate::gpu::Gpu,
     posed: &Posed,
+    Targets { loss, targets }: &Targets,
     settings: &Settings,
     progress: &mut dyn FnMut(f64),
-) -> Result<Rates, ExperimentError> {
+) -> Result<Measurements, ExperimentError> {
     let arms = &settings.arms;
-    let sigma = |shrinkage: &f64| shrinkage.sqrt() * posed.units.largest_sigma;
-    let grid = settings.shrinkages.iter().flat_map(|of| arms.step_sizes.iter().map(move |size| (sigma(of), *size)));
-    let grid: Vec<(f64, f64)> = grid.collect();
+    let grid = grid(posed, settings);
     let run = |(sigma, size): &(f64, f64)| {
         let run = RunSettings { mode: Mode::Model, sigma: *sigma, step_size: size * posed.units.step, decay: 0.0 };
         std::iter::repeat_n(run, arms.seeds)
@@ -98,15 +150,18 @@ fn measure(
     let means = segments(gpu, &posed.case, &runs, arms, posed.units, FINE_PARTS, progress)?;
     let smallest = arms.step_sizes.iter().copied().fold(f64::INFINITY, f64::min);
     let mut points = Vec::with_capacity(grid.len());
-    for (index, (sigma, step_size)) in grid.into_iter().enumerate() {
-        let target = posed.case.model.target(&posed.loss, Mode::Model, sigma)?;
+    for (index, ((sigma, step_size), target)) in grid.into_iter().zip(targets).enumerate() {
         let used = (means.len() as f64 * smallest / step_size).round().max(1.0) as usize;
-        let at = |end: usize| distance(posed, &target, &means[end / 2..end], index * arms.seeds, arms.seeds);
+        let at = |end: usize| average(&means[end / 2..end], index * arms.seeds, arms.seeds);
+        let round = |end: usize| Rounded::new(&at(end), &target.solution);
         let steps = |end: usize| end as f64 * arms.steps as f64 / means.len() as f64;
-        let curve = ends(used).into_iter().map(|end| (steps(end), at(end))).collect();
-        points.push(Point { step_size, sigma, distance: at(used), curve });
+        let ends = ends(used);
+        let curve = ends.iter().map(|end| (steps(*end), target.distance(loss, &at(*end)).theta)).collect();
+        let kept = ends.iter().enumerate().filter(|(at, end)| *at == 0 || is_halving(steps(used), steps(**end)));
+        let way = kept.filter(|_| step_size == smallest).map(|(_, end)| (steps(*end), round(*end))).collect();
+        points.push(Point { step_size, sigma, end: round(used), way, curve });
     }
-    Ok(rates(&posed.case, points, smallest))
+    Ok(Measurements { model: posed.case.label.clone(), points })
 }
 
 /// Parts of a run: fine enough for what is over soon.
@@ -121,81 +176,86 @@ fn ends(used: usize) -> Vec<usize> {
     ends
 }
 
-/// Of the mean over the runs, which shows the bias below the runs' own noise.
-fn distance(posed: &Posed, target: &Target, window: &[Vec<nalgebra::DVector<f64>>], first: usize, seeds: usize) -> f64 {
+/// The mean over the runs, which shows the bias below the runs' own noise.
+fn average(window: &[Vec<DVector<f64>>], first: usize, seeds: usize) -> DVector<f64> {
     let count = (window.len() * seeds) as f64;
-    let sum = window.iter().flat_map(|part| &part[first..first + seeds]).sum::<nalgebra::DVector<f64>>();
-    target.distance(&posed.loss, &(sum / count)).theta
+    window.iter().flat_map(|part| &part[first..first + seeds]).sum::<DVector<f64>>() / count
 }
 
-fn rates(case: &Case, points: Vec<Point>, smallest: f64) -> Rates {
+fn rates<'a>(measured: &'a Measurements, Targets { loss, targets }: &Targets) -> Rates<'a> {
+    let points = &measured.points;
+    let distance = |target: &Target, theta: &Rounded| target.distance(loss, &theta.theta(target.solution.len())).theta;
+    let distances: Vec<f64> = points.iter().zip(targets).map(|(of, target)| distance(target, &of.end)).collect();
     let rows: Vec<_> = points.iter().map(|of| vec![1.0, of.step_size.ln(), of.sigma.ln()]).collect();
-    let distances: Vec<f64> = points.iter().map(|of| of.distance.ln()).collect();
-    let ends = fit(&rows, &distances);
+    let ends = fit(&rows, &distances.iter().map(|of| of.ln()).collect::<Vec<_>>());
     // On the way: the smallest step size, one intercept a sigma.
-    let finest: Vec<&Point> = points.iter().filter(|of| of.step_size == smallest).collect();
-    let (mut rows, mut distances) = (Vec::new(), Vec::new());
-    for (index, point) in finest.iter().enumerate() {
-        for (steps, distance) in on_the_way(&point.curve) {
+    let finest: Vec<(&Point, &Target)> = points.iter().zip(targets).filter(|(of, _)| !of.way.is_empty()).collect();
+    let (mut rows, mut logarithms) = (Vec::new(), Vec::new());
+    for (index, (point, target)) in finest.iter().enumerate() {
+        let way: Vec<_> = point.way.iter().map(|(steps, theta)| (*steps, distance(target, theta))).collect();
+        for (steps, distance) in on_the_way(&way) {
             let mut row = vec![0.0; finest.len() + 1];
             row[index] = 1.0;
             row[finest.len()] = -steps.ln();
             rows.push(row);
-            distances.push(distance.ln());
+            logarithms.push(distance.ln());
         }
     }
-    let steps = fit(&rows, &distances).and_then(|of| of.last().copied());
+    let steps = fit(&rows, &logarithms).and_then(|of| of.last().copied());
     let of = |column: usize| ends.as_ref().and_then(|ends| ends.get(column).copied());
-    let name = match case.model {
-        SimpleModel::TwoLayer { .. } => "two-layer",
-        SimpleModel::Group { .. } => "group",
-        SimpleModel::Diagonal { .. } => "diagonal",
-    };
-    Rates { model: name.to_owned(), step_size: of(1), sigma: of(2), steps, points }
+    let (step_size, sigma) = (of(1), of(2));
+    Rates { measured, distances, step_size, sigma, steps }
+}
+
+/// Whether so many steps are the last, their half, their quarter and so on.
+fn is_halving(last: f64, steps: f64) -> bool {
+    let doublings = (last / steps).log2();
+    (doublings - doublings.round()).abs() < 0.02
 }
 
 /// The half of the run, its quarter and so on, where it is at least twice as far from the solution as the end (nearer, what
 /// is left is the bias of the step size) and at most half as far as the start (farther, nothing has happened yet).
-fn on_the_way(curve: &[(f64, f64)]) -> impl Iterator<Item = (f64, f64)> {
-    let start = curve.first().map_or(f64::NAN, |(_, distance)| *distance);
-    let (last, end) = curve.last().copied().unwrap_or((f64::NAN, f64::NAN));
-    let halving = move |steps: f64| {
-        let doublings = (last / steps).log2();
-        (doublings - doublings.round()).abs() < 0.02
-    };
-    curve
-        .iter()
-        .copied()
-        .filter(move |(steps, distance)| halving(*steps) && (2.0 * end..0.5 * start).contains(distance))
+fn on_the_way(way: &[(f64, f64)]) -> impl Iterator<Item = (f64, f64)> {
+    let start = way.first().map_or(f64::NAN, |(_, distance)| *distance);
+    let (last, end) = way.last().copied().unwrap_or((f64::NAN, f64::NAN));
+    let kept =
+        move |(steps, distance): &(f64, f64)| is_halving(last, *steps) && (2.0 * end..0.5 * start).contains(distance);
+    way.iter().copied().filter(kept)
 }
 
-fn claims(of: &Rates) -> Vec<Claim> {
-    let claim = |id: &str, statement: &str, estimate: Option<Estimate>| {
-        let low = estimate.map_or(f64::NAN, |of| of.interval[0]);
-        let statement = format!("{}: {statement} (lower end of the interval)", of.model);
-        let claim = Claim::new(format!("{}.{id}", of.model), statement, low, Bar::AtLeast(0.0));
-        Claim { interval: estimate.map(|of| of.interval), ..claim }
+/// The claims of a model. A pure function: the device is not asked again.
+pub(super) fn judge(measured: &Measurements, targets: &Targets, bars: Bars) -> Vec<Claim> {
+    let rates = rates(measured, targets);
+    let claim = |id: &str, statement: &str, estimate: Option<Estimate>, bar: f64| {
+        let nothing =
+            || Measured::nothing("too few points on the way, or at the end, have a finite distance for a slope");
+        let measured = estimate.map_or_else(nothing, Measured::sampled);
+        let statement = format!("{}: {statement}", rates.measured.model);
+        Claim::new(format!("{}.{id}", rates.measured.model), statement, measured, Bar::AtLeast(bar)).essential()
     };
     vec![
-        claim("step-size", "the distance falls with the step size: exponent", of.step_size),
-        claim("steps", "the distance falls with the number of steps: exponent", of.steps),
+        claim("step-size", "the distance falls with the step size: exponent", rates.step_size, bars.step_size),
+        claim("steps", "the distance falls with the number of steps: exponent", rates.steps, bars.steps),
     ]
 }
 
-fn table(rates: &[Rates]) -> Table {
+fn table(rates: &[Rates<'_>]) -> Table {
     let text = |of: Option<Estimate>| {
         of.map_or_else(
             || "-".to_owned(),
             |Estimate { value, interval: [low, high] }| format!("{} ({} to {})", short(value), short(low), short(high)),
         )
     };
-    let row = |of: &Rates| vec![of.model.clone(), text(of.step_size), text(of.sigma), text(of.steps)];
+    let row = |of: &Rates<'_>| vec![of.measured.model.clone(), text(of.step_size), text(of.sigma), text(of.steps)];
     let headers = ["model", "a: step size", "b: sigma", "c: steps"];
     let title = "Distance ~ step size^a sigma^b at the end, ~ steps^-c on the way: 95 % intervals";
     Table::new(title, &headers, rates.iter().map(row).collect())
 }
 
-fn figure(of: &Definition, rates: &[Rates]) -> Figure {
+/// Where a point's line goes, given its distance.
+type Places<'a> = &'a dyn Fn(&Point, f64) -> Vec<(f64, f64)>;
+
+fn figure(of: &Definition, rates: &[Rates<'_>]) -> Figure {
     let panel = |title: String, x_label: &str, series: Vec<Series>| Panel {
         title,
         x_label: x_label.to_owned(),
@@ -205,19 +265,20 @@ fn figure(of: &Definition, rates: &[Rates]) -> Figure {
         series,
         ..Panel::default()
     };
-    let sigma_label = |rates: &Rates, sigma: f64| {
-        let mut sigmas: Vec<f64> = rates.points.iter().map(|of| of.sigma).collect();
+    let sigma_label = |rates: &Rates<'_>, sigma: f64| {
+        let mut sigmas: Vec<f64> = rates.measured.points.iter().map(|of| of.sigma).collect();
         sigmas.sort_by(f64::total_cmp);
         sigmas.dedup();
         let rank = sigmas.iter().position(|of| *of == sigma).unwrap_or(0);
         ["smallest sigma", "middle sigma", "largest sigma"].get(rank).copied().unwrap_or("sigma").to_owned()
     };
-    let lines = |rates: &Rates, x: fn(&Point) -> Vec<(f64, f64)>, keep: fn(&Point, f64) -> bool| -> Vec<Series> {
-        let smallest = rates.points.iter().map(|of| of.step_size).fold(f64::INFINITY, f64::min);
+    let smallest =
+        |rates: &Rates<'_>| rates.measured.points.iter().map(|of| of.step_size).fold(f64::INFINITY, f64::min);
+    let lines = |rates: &Rates<'_>, places: Places<'_>| -> Vec<Series> {
         let mut series: Vec<Series> = Vec::new();
-        for point in rates.points.iter().filter(|of| keep(of, smallest)) {
+        for (point, distance) in rates.measured.points.iter().zip(&rates.distances) {
             let label = sigma_label(rates, point.sigma);
-            let line = Series::line(&label, x(point));
+            let line = Series::line(&label, places(point, *distance));
             match series.iter_mut().find(|of| of.label == label) {
                 Some(of) => of.points.extend(line.points),
                 None => series.push(line),
@@ -225,13 +286,15 @@ fn figure(of: &Definition, rates: &[Rates]) -> Figure {
         }
         series
     };
-    let ends = |of: &Rates| {
-        let series = lines(of, |point| vec![(point.step_size, point.distance)], |_, _| true);
-        panel(format!("{}: at the end", of.model), "step size x curvature", series)
+    let ends = |of: &Rates<'_>| {
+        let series = lines(of, &|point, distance| vec![(point.step_size, distance)]);
+        panel(format!("{}: at the end", of.measured.model), "step size x curvature", series)
     };
-    let ways = |of: &Rates| {
-        let series = lines(of, |point| point.curve.clone(), |point, smallest| point.step_size == smallest);
-        panel(format!("{}: on the way, smallest steps", of.model), "steps", series)
+    let ways = |of: &Rates<'_>| {
+        let smallest = smallest(of);
+        let curve = |point: &Point| if point.step_size == smallest { point.curve.clone() } else { Vec::new() };
+        let series = lines(of, &|point, _| curve(point));
+        panel(format!("{}: on the way, smallest steps", of.measured.model), "steps", series)
     };
     Figure {
         title: of.title.clone(),

@@ -4,6 +4,8 @@ use nalgebra::DVector;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::{Measured, Verdict, penalty_panels, statistics::mean};
+
 use crate::{
     noise::Mode,
     report::{AxisScale, Figure, Panel, Series},
@@ -11,14 +13,15 @@ use crate::{
 
 use super::{
     Bar, Choices, Claim, Definition, ExperimentError, Outcome, Surroundings,
-    penalties::{self, Bars},
-    simple::{ArmSettings, Case, FileKind, PARTS, Posed, RunSettings, Sparse, Target, segments},
+    convex::ConvexError,
+    penalties::{self, Bars, CaseMeasurements},
+    simple::{ArmSettings, Case, FileKind, PARTS, Posed, Rounded, RunSettings, Sparse, Target, segments},
 };
 
 /// A regularisation path: shares of the sigma^2 from which on the solution is 0, evenly spaced in the logarithm.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct PathSettings {
+pub(super) struct PathSettings {
     /// Sigmas.
     points: usize,
     /// Runs of each.
@@ -30,29 +33,49 @@ struct PathSettings {
     /// In units of the arms' step sizes, at the arms' shrinkage; sigma^2 times the step size is the same over the path, and
     /// with it the pace, but no step size is larger than 1.
     step_size: f64,
-    /// The median relative distance over the sigmas is held against this.
+    /// The relative distance, mean over sigmas and runs, is compared with this.
     bar: f64,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+pub(super) struct Settings {
     problem: Sparse,
     /// Of neighbouring columns: a case each.
     correlations: Vec<f64>,
-    arms: ArmSettings,
-    path: PathSettings,
-    bars: Bars,
+    pub(super) arms: ArmSettings,
+    pub(super) path: PathSettings,
+    pub(super) bars: Bars,
+}
+
+/// What was measured: with the convex problems, all that the claims need.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Measurements {
+    pub(super) cases: Vec<CaseMeasurements>,
+    pub(super) path: Vec<PathPoint>,
 }
 
 /// A point of the path.
-#[derive(Clone, Debug, Serialize)]
-struct PathPoint {
-    sigma: f64,
-    /// Relative distance of each run's averaged iterate.
-    distances: Vec<f64>,
-    #[serde(skip)]
-    theta: DVector<f64>,
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct PathPoint {
+    pub(super) sigma: f64,
+    /// Each run's averaged iterate.
+    pub(super) ends: Vec<Rounded>,
+    /// Their mean over the runs after half of the steps.
+    pub(super) halfway: Rounded,
+}
+
+impl PathPoint {
+    /// The mean over the runs.
+    fn theta(&self, coefficients: usize) -> DVector<f64> {
+        self.ends.iter().map(|end| end.theta(coefficients)).sum::<DVector<f64>>() / self.ends.len() as f64
+    }
+
+    /// How far each run ended from the target; NaN where it diverged.
+    fn distances(&self, posed: &Posed, target: &Target) -> Vec<f64> {
+        let coefficients = posed.case.model.coefficients();
+        self.ends.iter().map(|end| target.distance(&posed.loss, &end.theta(coefficients)).theta).collect()
+    }
 }
 
 /// Share of the work that the arms are, for the progress bar.
@@ -66,29 +89,33 @@ pub(super) fn run(
     let settings: Settings = of.settings(choices)?;
     settings.arms.check(&of.name)?;
     settings.problem.check(&of.name, &settings.correlations)?;
-    let declared = || {
-        let case = |correlation: &f64| {
-            let (model, problem) = settings.problem.problem(*correlation, settings.arms.seed);
-            let label =
-                if *correlation == 0.0 { "independent".to_owned() } else { format!("correlated {correlation}") };
-            Case { label, model, problem }
-        };
-        settings.correlations.iter().map(case).collect()
-    };
-    let cases = penalties::cases(around, FileKind::Sparse, declared)?;
-    let ran = penalties::run_cases(around, cases, &settings.arms, ARMS_SHARE)?;
-    let mut outcome = penalties::summarise(&ran, &settings.bars, &around.out)?;
+    let cases = penalties::cases(around, FileKind::Sparse, || declared(&settings))?;
+    let ran = penalties::measure(around, cases, &settings.arms, ARMS_SHARE)?;
+    let mut outcome = penalties::report(&ran, &settings.bars, &settings.arms);
     outcome.settings = json!(settings);
-    let mut panels: Vec<Panel> = ran.iter().map(penalties::course_panel).collect();
-    panels.extend(ran.iter().map(penalties::step_size_panel));
+    let mut panels: Vec<Panel> = ran.iter().map(penalty_panels::course_panel).collect();
+    panels.extend(ran.iter().map(penalty_panels::step_size_panel));
+    let mut points = Vec::new();
     if let Some(first) = ran.first().filter(|_| settings.path.points > 0) {
-        let points = path(&first.posed, &settings, around)?;
-        outcome.claims.push(path_claim(&points, &settings.path));
-        outcome.metrics = json!({ "cases": outcome.metrics, "path": points });
+        points = path(&first.posed, &settings, around)?;
+        let target = |sigma| first.posed.case.model.target(&first.posed.loss, Mode::Model, sigma);
+        outcome.claims.push(judge_path(&points, &first.posed, &target, &settings.path)?);
         panels.push(path_panel(&first.posed, &points)?);
     }
+    let cases = ran.iter().map(|of| of.measured.clone()).collect();
+    outcome.metrics = json!(Measurements { cases, path: points });
     outcome.figures = vec![("l1".to_owned(), figure(of, panels))];
     Ok(outcome)
+}
+
+/// The problems that the settings declare.
+pub(super) fn declared(settings: &Settings) -> Vec<Case> {
+    let case = |correlation: &f64| {
+        let (model, problem) = settings.problem.problem(*correlation, settings.arms.seed);
+        let label = if *correlation == 0.0 { "independent".to_owned() } else { format!("correlated {correlation}") };
+        Case { label, model, problem }
+    };
+    settings.correlations.iter().map(case).collect()
 }
 
 fn figure(of: &Definition, panels: Vec<Panel>) -> Figure {
@@ -124,14 +151,17 @@ fn path(posed: &Posed, settings: &Settings, around: &mut Surroundings<'_>) -> Re
     let means = segments(around.gpu, &posed.case, &runs, &arms, posed.units, PARTS, &mut |done| {
         progress(ARMS_SHARE + (1.0 - ARMS_SHARE) * done, "path");
     })?;
-    let window = &means[means.len() / 2..];
-    let average = |run: usize| window.iter().map(|part| &part[run]).sum::<DVector<f64>>() / window.len() as f64;
+    let average = |run: usize, end: usize| {
+        let window = &means[end / 2..end];
+        window.iter().map(|part| &part[run]).sum::<DVector<f64>>() / window.len() as f64
+    };
+    let half = means.len().div_ceil(2);
     let point = |(k, sigma): (usize, &f64)| {
-        let target = target(posed, *sigma)?;
-        let averages: Vec<_> = (k * of.seeds..(k + 1) * of.seeds).map(average).collect();
-        let distances = averages.iter().map(|theta| target.distance(&posed.loss, theta).theta).collect();
-        let theta = averages.iter().sum::<DVector<f64>>() / of.seeds as f64;
-        Ok(PathPoint { sigma: *sigma, distances, theta })
+        let expected = target(posed, *sigma)?.solution;
+        let runs = k * of.seeds..(k + 1) * of.seeds;
+        let halfway = runs.clone().map(|run| average(run, half)).sum::<DVector<f64>>() / of.seeds as f64;
+        let ends = runs.map(|run| Rounded::new(&average(run, means.len()), &expected)).collect();
+        Ok(PathPoint { sigma: *sigma, ends, halfway: Rounded::new(&halfway, &expected) })
     };
     sigmas.iter().enumerate().map(point).collect()
 }
@@ -140,13 +170,57 @@ fn target(posed: &Posed, sigma: f64) -> Result<Target, ExperimentError> {
     Ok(posed.case.model.target(&posed.loss, Mode::Model, sigma)?)
 }
 
-fn path_claim(points: &[PathPoint], of: &PathSettings) -> Claim {
-    let mut all: Vec<f64> = points.iter().flat_map(|point| &point.distances).copied().collect();
-    all.sort_by(f64::total_cmp);
-    let median = all.get(all.len() / 2).copied().unwrap_or(f64::NAN);
+/// Over all runs: the mean over the sigmas is one independent value a seed.
+/// A pure function: the device is not asked again.
+pub(super) fn judge_path(
+    points: &[PathPoint],
+    posed: &Posed,
+    target: &dyn Fn(f64) -> Result<Target, ConvexError>,
+    of: &PathSettings,
+) -> Result<Claim, ConvexError> {
+    let targets: Vec<Target> = points.iter().map(|point| target(point.sigma)).collect::<Result<_, _>>()?;
+    let distances: Vec<Vec<f64>> =
+        points.iter().zip(&targets).map(|(point, target)| point.distances(posed, target)).collect();
+    let seeds = distances.iter().map(Vec::len).min().unwrap_or(0);
+    let over_sigmas = |seed: usize| distances.iter().map(|of| of[seed]).sum::<f64>() / distances.len() as f64;
+    let values: Vec<f64> = (0..seeds).map(over_sigmas).collect();
     let statement =
-        format!("path of {} sigmas x {} runs in one batch: median relative distance in theta", points.len(), of.seeds);
-    Claim::new("path", statement, median, Bar::AtMost(of.bar))
+        format!("path of {} sigmas x {seeds} runs in one batch: mean relative distance in theta", points.len());
+    let claim = Claim::new("path", statement, Measured::sampled(mean(&values)), Bar::AtMost(of.bar))
+        .essential()
+        .more_by("path.seeds", seeds);
+    let (runs, diverged) = distances
+        .iter()
+        .flatten()
+        .fold((0, 0), |(runs, diverged), distance| (runs + 1, diverged + usize::from(!distance.is_finite())));
+    if diverged > 0 {
+        return Ok(claim.ruled(Verdict::Fails, format!("{diverged} of {runs} runs diverged")));
+    }
+    let times = (claim.measured.value / (AIM * of.bar)).powi(2);
+    let reason = format!(
+        "at these steps: the runs' own noise is still averaging out; run --set path.steps={:.0}",
+        (of.steps as f64 * times).ceil()
+    );
+    let undecided = matches!(claim.verdict(), Verdict::Fails | Verdict::Inconclusive) && claim.measured.value > of.bar;
+    if undecided && arrives(points, posed, &targets, of.bar) {
+        return Ok(claim.ruled(Verdict::Inconclusive, reason));
+    }
+    Ok(claim)
+}
+
+/// What a distance should come to, as a share of its bar.
+const AIM: f64 = 0.7;
+
+/// Whether the mean over the runs, in which their own noise averages out, is below the bar or falls to below it.
+fn arrives(points: &[PathPoint], posed: &Posed, targets: &[Target], bar: f64) -> bool {
+    let distance = |target: &Target, theta: &DVector<f64>| target.distance(&posed.loss, theta).theta;
+    let pairs = points.iter().zip(targets);
+    let (half, end) = pairs.fold((0.0, 0.0), |(half, end), (point, target)| {
+        let halfway = distance(target, &point.halfway.theta(target.solution.len()));
+        (half + halfway, end + distance(target, &point.theta(target.solution.len())))
+    });
+    let count = points.len() as f64;
+    end / count <= bar || (half > end && (2.0 * end - half) / count <= bar)
 }
 
 /// Lines of the path between its sigmas.
@@ -167,10 +241,11 @@ fn path_panel(posed: &Posed, points: &[PathPoint]) -> Result<Panel, ExperimentEr
     let smallest = if sigmas.first() < sigmas.last() { solutions.first() } else { solutions.last() };
     let mut order: Vec<usize> = (0..posed.case.model.coefficients()).collect();
     order.sort_by(|a, b| smallest.map_or(0.0, |of| of[*b].abs()).total_cmp(&smallest.map_or(0.0, |of| of[*a].abs())));
+    let found: Vec<DVector<f64>> = points.iter().map(|point| point.theta(order.len())).collect();
     let mut series = Vec::new();
     for at in order.into_iter().take(PATH_COEFFICIENTS) {
         series.push(Series::line("Lasso path", sigmas.iter().zip(&solutions).map(|(sigma, of)| (*sigma, of[at]))));
-        let marks = points.iter().map(|point| (point.sigma, point.theta[at]));
+        let marks = points.iter().zip(&found).map(|(point, theta)| (point.sigma, theta[at]));
         series.push(Series { scatter: true, ..Series::line("noisy runs, averaged", marks) });
     }
     Ok(Panel {

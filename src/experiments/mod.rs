@@ -3,28 +3,42 @@
 //! Each is declared in a TOML file beside its code; [`run`] runs it, [`Outcome::write`] writes it down.
 
 mod arm_figure;
+mod claim;
+pub mod comparisons;
 mod convergence;
 pub mod convex;
 mod definition;
 mod error;
+#[cfg(test)]
+mod fooled;
 mod group_l1;
+mod kinks;
 mod l1;
 mod networks;
 mod nuclear;
+mod numbers;
 mod outcome;
 mod penalties;
+#[cfg(test)]
+mod penalty_cases;
+mod penalty_claims;
+mod penalty_panels;
 pub mod simple;
 mod smoothed_loss;
 pub mod statistics;
+mod unfinished;
+mod verdict;
 mod width;
 mod width_figures;
 mod width_training;
 
 pub use arm_figure::arm_figure;
+pub use claim::{Claim, Ruling, Setting};
 pub use definition::{Choices, Definition, Scale};
 pub use error::ExperimentError;
-pub use outcome::{Bar, Claim, Outcome, Provenance, short};
+pub use outcome::{Outcome, Provenance, short};
 pub use penalties::Surroundings;
+pub use verdict::{Bar, Evidence, Measured, Verdict};
 
 /// Runs an experiment.
 ///

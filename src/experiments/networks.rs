@@ -8,14 +8,15 @@ use crate::{
     noise::Mode,
     report::{MeanSd, Table},
     train::{
-        Arm, ArmRuns, Control, DeviceData, EpochRecord, Event, MetricsFiles, Prepared, RunConfig, Status, Traces,
-        compare,
+        Arm, ArmRuns, Control, DeviceData, Event, MetricsFiles, Prepared, RunConfig, RunResult, Status, Traces, compare,
     },
 };
 
 use super::{
-    Bar, Choices, Claim, Definition, ExperimentError, Outcome, Surroundings, arm_figure::arm_figure, outcome::short,
-    statistics,
+    Bar, Choices, Claim, Definition, Evidence, ExperimentError, Outcome, Surroundings, Verdict,
+    arm_figure::arm_figure,
+    comparisons::{Comparison, judge_family},
+    statistics::{Estimate, mean, paired_differences},
 };
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -35,31 +36,110 @@ struct Settings {
     trace_probes: u32,
 }
 
-/// All arms of one network.
-struct Trained {
+/// What a run was at its end, at the clean weights.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct End {
+    test_accuracy: f64,
+    test_loss: f64,
+    train_accuracy: f64,
+    train_loss: f64,
+    l1_norm: f64,
+    l2_norm: f64,
+    hessian: f64,
+    gauss_newton: f64,
+}
+
+impl End {
+    /// `None` where the run diverged.
+    fn new(run: &RunResult, traces: &Traces) -> Option<Self> {
+        let end = run.epochs.last().filter(|_| !matches!(run.status, Status::Diverged { .. }))?;
+        Some(Self {
+            test_accuracy: end.scores.test_accuracy.unwrap_or(f64::NAN),
+            test_loss: end.scores.test_loss.unwrap_or(f64::NAN),
+            train_accuracy: end.scores.train_accuracy.unwrap_or(f64::NAN),
+            train_loss: end.scores.train_loss.unwrap_or(f64::NAN),
+            l1_norm: end.l1_norm,
+            l2_norm: end.l2_norm,
+            hessian: traces.hessian.trace,
+            gauss_newton: traces.gauss_newton.trace,
+        })
+    }
+}
+
+/// What was measured of a run.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct RunMeasurements {
+    seed: u64,
+    status: String,
+    /// `None` where the run diverged.
+    end: Option<End>,
+    /// Every epoch, and the traces with their errors; no claim is about them.
+    #[serde(default)]
+    epochs: serde_json::Value,
+    #[serde(default)]
+    traces: serde_json::Value,
+}
+
+/// What was measured of a noise mode.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct ArmMeasurements {
+    noise: String,
+    #[serde(default)]
+    config: serde_json::Value,
+    /// One a seed, the same seeds in every mode.
+    runs: Vec<RunMeasurements>,
+}
+
+/// What was measured of a network: all that its claims need.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Measurements {
     model: String,
-    arms: Vec<ArmRuns>,
+    /// Differences are to the first.
+    arms: Vec<ArmMeasurements>,
+}
+
+impl ArmMeasurements {
+    fn new(arm: &ArmRuns) -> Self {
+        let run = |(index, run): (usize, &RunResult)| RunMeasurements {
+            seed: arm.seeds[index],
+            status: format!("{:?}", run.status),
+            end: arm.traces.get(index).and_then(|traces| End::new(run, traces)),
+            epochs: json!(run.epochs),
+            traces: json!(arm.traces.get(index)),
+        };
+        let runs = arm.runs.iter().enumerate().map(run).collect();
+        Self { noise: arm.arm.label.clone(), config: json!(arm.arm.config), runs }
+    }
+
+    /// A quantity of each run; NaN where it diverged.
+    fn values(&self, quantity: &Quantity) -> Vec<f64> {
+        self.runs.iter().map(|run| run.end.as_ref().map_or(f64::NAN, quantity.of)).collect()
+    }
+
+    fn diverged(&self) -> usize {
+        self.runs.iter().filter(|run| run.end.is_none()).count()
+    }
 }
 
 /// A quantity of a run at its end, for tables.
 struct Quantity {
     name: &'static str,
     decimals: usize,
-    of: fn(&EpochRecord, &Traces) -> f64,
+    of: fn(&End) -> f64,
 }
 
 const QUANTITIES: [Quantity; 8] = [
-    Quantity { name: "test accuracy %", decimals: 2, of: |end, _| 100.0 * end.test_accuracy },
-    Quantity { name: "test loss", decimals: 4, of: |end, _| end.test_loss },
-    Quantity { name: "train accuracy %", decimals: 2, of: |end, _| 100.0 * end.train_accuracy },
-    Quantity { name: "train loss", decimals: 4, of: |end, _| end.train_loss },
-    Quantity { name: "l1 norm", decimals: 0, of: |end, _| end.l1_norm },
-    Quantity { name: "l2 norm", decimals: 2, of: |end, _| end.l2_norm },
-    Quantity { name: "Hessian trace", decimals: 1, of: |_, traces| traces.hessian.trace },
-    Quantity { name: "Gauss-Newton trace", decimals: 1, of: |_, traces| traces.gauss_newton.trace },
+    Quantity { name: "test accuracy %", decimals: 2, of: |end| 100.0 * end.test_accuracy },
+    Quantity { name: "test loss", decimals: 4, of: |end| end.test_loss },
+    Quantity { name: "train accuracy %", decimals: 2, of: |end| 100.0 * end.train_accuracy },
+    Quantity { name: "train loss", decimals: 4, of: |end| end.train_loss },
+    Quantity { name: "l1 norm", decimals: 0, of: |end| end.l1_norm },
+    Quantity { name: "l2 norm", decimals: 2, of: |end| end.l2_norm },
+    Quantity { name: "Hessian trace", decimals: 1, of: |end| end.hessian },
+    Quantity { name: "Gauss-Newton trace", decimals: 1, of: |end| end.gauss_newton },
 ];
-/// The quantities that the statement on significance is about.
-const COMPARED: [usize; 3] = [0, 1, 6];
+/// The quantities that notes are about: measured, not claimed.
+const COMPARED: [usize; 2] = [0, 1];
 /// The one that the claims are about.
 const TRACE: usize = 6;
 
@@ -73,7 +153,7 @@ pub(super) fn run(
         (settings.models.is_empty(), "models has to name one"),
         (
             settings.modes.first() != Some(&Mode::None),
-            "modes has to begin with none, which the others are held against",
+            "modes has to begin with none, which the others are compared with",
         ),
         (settings.modes.len() < 2, "modes has to name a noisy one"),
         (settings.seeds == 0, "seeds has to be at least 1"),
@@ -81,20 +161,21 @@ pub(super) fn run(
     ];
     ExperimentError::unless_right(&of.name, &checks)?;
     settings.train.check()?;
-    let mut trained = Vec::new();
+    let mut outcome = Outcome { settings: json!(settings), ..Outcome::default() };
+    let mut measured = Vec::new();
     for (index, model) in settings.models.iter().enumerate() {
         let arms = train(&settings, model, index, around)?;
-        trained.push(Trained { model: model.clone(), arms });
+        let title = format!("{model} on {}", settings.train.data);
+        outcome.figures.push((stem(model), arm_figure(&title, &arms)));
+        let found = Measurements { model: model.clone(), arms: arms.iter().map(ArmMeasurements::new).collect() };
+        outcome.tables.extend([ends(&found, &title), differences(&found, &title)]);
+        measured.push(found);
     }
-    let title = |of: &Trained| format!("{} on {}", of.model, settings.train.data);
-    Ok(Outcome {
-        claims: trained.iter().flat_map(|of| claims(of, settings.train.sigma)).collect(),
-        notes: trained.iter().flat_map(statements).collect(),
-        tables: trained.iter().flat_map(|of| [ends(of, &title(of)), differences(of, &title(of))]).collect(),
-        figures: trained.iter().map(|of| (stem(&of.model), arm_figure(&title(of), &of.arms))).collect(),
-        metrics: trained.iter().map(metrics).collect(),
-        settings: json!(settings),
-    })
+    let no_noise = (settings.train.sigma == 0.0).then_some("sigma is 0");
+    outcome.claims = judge(&measured, Bar::AtMost(0.0)).into_iter().map(|claim| claim.unless(no_noise)).collect();
+    outcome.notes = statements(&measured);
+    outcome.metrics = json!(measured);
+    Ok(outcome)
 }
 
 /// A name for files.
@@ -152,20 +233,10 @@ fn trace_data(
     Ok(DeviceData::new(around.gpu, subset, samples.min(512), &normalisation)?)
 }
 
-/// A quantity at the end of each run of an arm; NaN where the run diverged.
-fn values(arm: &ArmRuns, quantity: &Quantity) -> Vec<f64> {
-    let of = |(run, traces): (&crate::train::RunResult, &Traces)| match (run.status, run.epochs.last()) {
-        (Status::Diverged { .. }, _) | (_, None) => f64::NAN,
-        (_, Some(end)) => (quantity.of)(end, traces),
-    };
-    arm.runs.iter().zip(&arm.traces).map(of).collect()
-}
-
-fn ends(of: &Trained, title: &str) -> Table {
-    let row = |arm: &ArmRuns| {
-        let quantities = QUANTITIES.iter().map(|q| MeanSd::of(values(arm, q)).text(q.decimals));
-        let diverged = arm.runs.iter().filter(|run| matches!(run.status, Status::Diverged { .. })).count();
-        let head = [arm.arm.label.clone(), arm.runs.len().to_string(), diverged.to_string()];
+fn ends(of: &Measurements, title: &str) -> Table {
+    let row = |arm: &ArmMeasurements| {
+        let quantities = QUANTITIES.iter().map(|q| MeanSd::of(arm.values(q)).text(q.decimals));
+        let head = [arm.noise.clone(), arm.runs.len().to_string(), arm.diverged().to_string()];
         head.into_iter().chain(quantities).collect()
     };
     let headers: Vec<&str> =
@@ -175,82 +246,72 @@ fn ends(of: &Trained, title: &str) -> Table {
 }
 
 /// An arm less the first, seed by seed.
-fn paired(of: &Trained, arm: &ArmRuns, quantity: &Quantity) -> statistics::Estimate {
-    let without = values(&of.arms[0], quantity);
-    let differences: Vec<f64> = values(arm, quantity).iter().zip(without).map(|(with, none)| with - none).collect();
-    statistics::mean(&differences)
+fn paired(of: &Measurements, arm: &ArmMeasurements, quantity: &Quantity) -> Vec<f64> {
+    paired_differences(&arm.values(quantity), &of.arms[0].values(quantity))
 }
 
-fn differences(of: &Trained, title: &str) -> Table {
-    let row = |arm: &ArmRuns| {
+fn differences(of: &Measurements, title: &str) -> Table {
+    let row = |arm: &ArmMeasurements| {
         let cell = |q: &Quantity| {
-            let statistics::Estimate { value, interval: [low, high] } = paired(of, arm, q);
+            let Estimate { value, interval: [low, high] } = mean(&paired(of, arm, q));
             let d = q.decimals;
             format!("{value:+.d$} ({low:+.d$} to {high:+.d$})")
         };
-        [arm.arm.label.clone()].into_iter().chain(QUANTITIES.iter().map(cell)).collect()
+        [arm.noise.clone()].into_iter().chain(QUANTITIES.iter().map(cell)).collect()
     };
     let headers: Vec<&str> = ["noise"].into_iter().chain(QUANTITIES.iter().map(|q| q.name)).collect();
-    let title = format!("{title}: difference to no noise, paired over seeds, with 95 % interval (Student's t)");
-    Table::new(&title, &headers, of.arms[1..].iter().map(row).collect())
+    let title = format!(
+        "{title}: difference to no noise, paired over seeds, with 95 % interval (Student's t; exploratory, each interval for \
+         itself)"
+    );
+    Table::new(&title, &headers, of.arms.iter().skip(1).map(row).collect())
 }
 
-/// Which differences are told from zero.
-fn statements(of: &Trained) -> Vec<String> {
-    let statement = |arm: &ArmRuns| {
-        let seeds = arm.runs.len();
-        let parts = COMPARED.map(|index| {
-            let quantity = &QUANTITIES[index];
-            let statistics::Estimate { value, interval: [low, high] } = paired(of, arm, quantity);
-            let verdict = match (low > 0.0, high < 0.0) {
-                (true, _) => "higher, significant at 5 %",
-                (_, true) => "lower, significant at 5 %",
-                _ => "not told from 0",
-            };
-            format!("{} {} ({} to {}; {verdict})", quantity.name, short(value), short(low), short(high))
-        });
+/// The comparisons of all noisy arms of all networks in some quantities: one family.
+fn comparisons(measured: &[Measurements], quantities: &[usize], bar: Bar) -> Vec<Comparison> {
+    let mut family = Vec::new();
+    for of in measured {
+        for arm in of.arms.iter().skip(1) {
+            for quantity in quantities.iter().map(|index| &QUANTITIES[*index]) {
+                let id = format!("{}.{}.{}", of.model, arm.noise, quantity.name.replace(' ', "-"));
+                let statement = format!("{}, noise {} less none: {}", of.model, arm.noise, quantity.name);
+                family.push(Comparison { id, statement, differences: paired(of, arm, quantity), bar });
+            }
+        }
+    }
+    family
+}
+
+/// Which differences are told from zero: of a family of its own, that no claim is about.
+fn statements(measured: &[Measurements]) -> Vec<String> {
+    let family = comparisons(measured, &COMPARED, Bar::AtLeast(0.0));
+    let count = family.len();
+    let statement = |(comparison, claim): (&Comparison, Claim)| {
+        let words = match (&claim.measured.evidence, claim.verdict()) {
+            (Evidence::Adjusted { .. }, Verdict::Holds) => "higher, significant at 5 %",
+            (Evidence::Adjusted { .. }, Verdict::Fails) => "lower, significant at 5 %",
+            _ => "not told from 0",
+        };
+        let seeds = comparison.differences.len();
         format!(
-            "{}, noise {} less none, paired over {seeds} seeds, 95 % interval: {}.",
-            of.model,
-            arm.arm.label,
-            parts.join("; ")
+            "{}, paired over {seeds} seeds: {}, {words} (of {count} comparisons: intervals after Bonferroni, p after Holm).",
+            claim.statement,
+            claim.measured.text()
         )
     };
-    of.arms[1..].iter().map(statement).collect()
+    family.iter().zip(judge_family(&family)).map(statement).collect()
 }
 
-/// What the noise penalises is smaller with it; few seeds may not tell.
-fn claims(of: &Trained, sigma: f64) -> Vec<Claim> {
-    let mean = |values: &[f64], keep: &dyn Fn(usize) -> bool| {
-        let kept = values.iter().enumerate().filter(|(i, _)| keep(*i)).map(|(_, value)| *value);
-        kept.clone().sum::<f64>() / kept.count() as f64
+/// What the noise penalises is smaller with it: of all networks and noisy modes one family. A pure function.
+pub(super) fn judge(measured: &[Measurements], bar: Bar) -> Vec<Claim> {
+    let family = comparisons(measured, &[TRACE], bar);
+    let arms = measured.iter().flat_map(|of| of.arms.iter().skip(1));
+    let claim = |(claim, arm): (Claim, &ArmMeasurements)| {
+        let claim = claim.essential().more_by("seeds", arm.runs.len());
+        match arm.diverged() {
+            0 => claim,
+            count => claim.ruled(Verdict::Fails, format!("{count} of {} runs diverged", arm.runs.len())),
+        }
     };
-    let without = values(&of.arms[0], &QUANTITIES[TRACE]);
-    let claim = |arm: &ArmRuns| {
-        let with = values(arm, &QUANTITIES[TRACE]);
-        let ratio = statistics::jackknife(with.len(), |keep| mean(&with, keep) / mean(&without, keep));
-        let statement = format!("{}, noise {}: Hessian trace over that without noise", of.model, arm.arm.label);
-        let [low, high] = ratio.interval;
-        let unclear = format!("{} seeds do not tell it from 1", with.len());
-        let reason = if sigma == 0.0 { Some("sigma is 0") } else { (low < 1.0 && high > 1.0).then_some(&*unclear) };
-        Claim::new(format!("{}.{}.trace", of.model, arm.arm.label), statement, ratio.value, Bar::AtMost(1.0))
-            .with_interval(ratio.interval)
-            .unless(reason)
-    };
-    of.arms[1..].iter().map(claim).collect()
-}
-
-fn metrics(of: &Trained) -> serde_json::Value {
-    let run = |arm: &ArmRuns, index: usize| {
-        let run = &arm.runs[index];
-        json!({
-            "seed": arm.seeds[index], "status": format!("{:?}", run.status), "epochs": run.epochs,
-            "traces": arm.traces.get(index),
-        })
-    };
-    let arm = |arm: &ArmRuns| {
-        let runs: Vec<_> = (0..arm.runs.len()).map(|index| run(arm, index)).collect();
-        json!({ "noise": arm.arm.label, "config": arm.arm.config, "runs": runs })
-    };
-    json!({ "model": of.model, "arms": of.arms.iter().map(arm).collect::<Vec<_>>() })
+    judge_family(&family).into_iter().zip(arms).map(claim).collect()
 }

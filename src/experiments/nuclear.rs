@@ -8,15 +8,16 @@ use crate::report::Figure;
 use super::{
     Choices, Definition, ExperimentError, Outcome, Surroundings,
     penalties::{self, Bars},
+    penalty_panels,
     simple::{ArmSettings, Case, FileKind, LowRank, Observation},
 };
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
-    problem: LowRank,
-    arms: ArmSettings,
-    bars: Bars,
+pub(super) struct Settings {
+    pub(super) problem: LowRank,
+    pub(super) arms: ArmSettings,
+    pub(super) bars: Bars,
 }
 
 const OBSERVATIONS: [(&str, Observation); 3] = [
@@ -33,18 +34,11 @@ pub(super) fn run(
     let settings: Settings = of.settings(choices)?;
     settings.arms.check(&of.name)?;
     settings.problem.check(&of.name)?;
-    let declared = || {
-        let case = |(label, observation): (&str, Observation)| {
-            let (model, problem) = settings.problem.problem(observation, settings.arms.seed);
-            Case { label: label.to_owned(), model, problem }
-        };
-        OBSERVATIONS.into_iter().map(case).collect()
-    };
-    let cases = penalties::cases(around, FileKind::LowRank, declared)?;
-    let ran = penalties::run_cases(around, cases, &settings.arms, 1.0)?;
-    let mut outcome = penalties::summarise(&ran, &settings.bars, &around.out)?;
+    let cases = penalties::cases(around, FileKind::LowRank, || declared(&settings))?;
+    let ran = penalties::measure(around, cases, &settings.arms, 1.0)?;
+    let mut outcome = penalties::report(&ran, &settings.bars, &settings.arms);
     outcome.settings = json!(settings);
-    let rows = [penalties::course_panel, penalties::step_size_panel, penalties::singular_values_panel];
+    let rows = [penalty_panels::course_panel, penalty_panels::step_size_panel, penalty_panels::singular_values_panel];
     let panels = rows.into_iter().flat_map(|panel| ran.iter().map(panel));
     let caption = "Relative distance of the averaged iterate from the nuclear-norm problem of each mode (of mode model, for \
                    plain gradient descent); bands: from the nearest to the farthest run; step sizes compared at the same step size x steps. \
@@ -52,4 +46,13 @@ pub(super) fn run(
     let figure = Figure { title: of.title.clone(), caption: caption.to_owned(), panels: panels.collect() };
     outcome.figures = vec![("nuclear".to_owned(), figure)];
     Ok(outcome)
+}
+
+/// The problems that the settings declare.
+pub(super) fn declared(settings: &Settings) -> Vec<Case> {
+    let case = |(label, observation): (&str, Observation)| {
+        let (model, problem) = settings.problem.problem(observation, settings.arms.seed);
+        Case { label: label.to_owned(), model, problem }
+    };
+    OBSERVATIONS.into_iter().map(case).collect()
 }

@@ -6,84 +6,7 @@ use serde::Serialize;
 
 use crate::report::{Block, Figure, HtmlReport, Section, Table};
 
-use super::{Definition, ExperimentError};
-
-/// What a measurement is held against.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Bar {
-    /// Measured <= bar.
-    AtMost(f64),
-    /// Measured >= bar.
-    AtLeast(f64),
-}
-
-/// A statement with the figure behind it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Claim {
-    /// For programs.
-    pub id: String,
-    /// For people.
-    pub statement: String,
-    /// What was measured; NaN (null in JSON) where a run diverged.
-    pub measured: f64,
-    /// 95 % confidence interval, where there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub interval: Option<[f64; 2]>,
-    /// What it is held against.
-    pub bar: Bar,
-    /// Why the claim does not apply to this input.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub does_not_apply: Option<String>,
-}
-
-impl Claim {
-    /// A claim about a measurement.
-    #[must_use]
-    pub fn new(id: impl Into<String>, statement: impl Into<String>, measured: f64, bar: Bar) -> Self {
-        let (id, statement) = (id.into(), statement.into());
-        Self { id, statement, measured, interval: None, bar, does_not_apply: None }
-    }
-
-    /// With a 95 % confidence interval.
-    #[must_use]
-    pub fn with_interval(self, interval: [f64; 2]) -> Self {
-        Self { interval: Some(interval), ..self }
-    }
-
-    /// Not applicable, if there is a reason.
-    #[must_use]
-    pub fn unless(self, reason: Option<&str>) -> Self {
-        Self { does_not_apply: reason.map(str::to_owned), ..self }
-    }
-
-    /// Whether it holds; `None` where it does not apply. NaN holds nothing.
-    #[must_use]
-    pub fn holds(&self) -> Option<bool> {
-        let holds = match self.bar {
-            Bar::AtMost(bar) => self.measured <= bar,
-            Bar::AtLeast(bar) => self.measured >= bar,
-        };
-        self.does_not_apply.is_none().then_some(holds)
-    }
-
-    fn row(&self) -> Vec<String> {
-        let mut measured = short(self.measured);
-        if let Some([low, high]) = self.interval {
-            measured.push_str(&format!(" ({} to {})", short(low), short(high)));
-        }
-        let bar = match self.bar {
-            Bar::AtMost(bar) => format!("at most {}", short(bar)),
-            Bar::AtLeast(bar) => format!("at least {}", short(bar)),
-        };
-        let verdict = match (&self.does_not_apply, self.holds()) {
-            (Some(reason), _) => format!("does not apply: {reason}"),
-            (None, Some(true)) => "holds".to_owned(),
-            _ => "fails".to_owned(),
-        };
-        vec![self.statement.clone(), measured, bar, verdict]
-    }
-}
+use super::{Claim, Definition, ExperimentError, Verdict};
 
 /// Three significant digits.
 #[must_use]
@@ -112,7 +35,7 @@ pub struct Outcome {
     pub figures: Vec<(String, Figure)>,
     /// The settings as they were used.
     pub settings: serde_json::Value,
-    /// Every measurement.
+    /// The measurements, which with the targets give the claims again.
     pub metrics: serde_json::Value,
 }
 
@@ -128,18 +51,17 @@ pub struct Provenance {
 }
 
 impl Outcome {
-    /// Whether every claim that applies holds; false where none applies.
+    /// Of the experiment as a whole.
     #[must_use]
-    pub fn verdict(&self) -> bool {
-        let mut held = self.claims.iter().filter_map(Claim::holds).peekable();
-        held.peek().is_some() && held.all(|holds| holds)
+    pub fn verdict(&self) -> Verdict {
+        Verdict::overall(&self.claims)
     }
 
     /// The claims as a table.
     #[must_use]
     pub fn claims_table(&self) -> Table {
         let rows = self.claims.iter().map(Claim::row).collect();
-        Table::new("Claims", &["claim", "measured", "bar", "verdict"], rows)
+        Table::new("Claims", &["claim", "", "measured", "bar", "verdict"], rows)
     }
 
     /// Writes `verdict.json`, `metrics.json`, `report.md`, `report.html` and every figure into a folder.
@@ -147,17 +69,8 @@ impl Outcome {
     /// # Errors
     /// [`ExperimentError::Io`] naming the file, [`ExperimentError::Report`] for a figure.
     pub fn write(&self, out: &Path, of: &Definition, by: &Provenance) -> Result<(), ExperimentError> {
-        let claims: Vec<_> = self
-            .claims
-            .iter()
-            .map(|claim| {
-                let mut value = serde_json::to_value(claim)?;
-                value["holds"] = serde_json::to_value(claim.holds())?;
-                Ok(value)
-            })
-            .collect::<Result<_, serde_json::Error>>()?;
         let verdict = serde_json::json!({
-            "experiment": of.name, "title": of.title, "verdict": self.verdict(), "claims": claims, "notes": self.notes,
+            "experiment": of.name, "title": of.title, "verdict": self.verdict(), "claims": self.claims, "notes": self.notes,
             "jostle": env!("CARGO_PKG_VERSION"), "provenance": by, "settings": self.settings,
         });
         write(&out.join("verdict.json"), &serde_json::to_string_pretty(&verdict)?)?;
@@ -169,10 +82,22 @@ impl Outcome {
         Ok(self.html(of, by).save(&out.join("report.html"))?)
     }
 
-    fn summary(&self) -> String {
-        let applicable = self.claims.iter().filter_map(Claim::holds).count();
-        let held = self.claims.iter().filter(|claim| claim.holds() == Some(true)).count();
-        format!("{held} of {applicable} claims that apply hold.")
+    /// The verdict with the number of claims of each.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let count = |verdict| self.claims.iter().filter(|claim| claim.verdict() == verdict).count();
+        let word = match self.verdict() {
+            Verdict::Holds => "Holds",
+            Verdict::Fails => "Fails",
+            Verdict::Inconclusive => "Inconclusive",
+            Verdict::DoesNotApply => "No claim applies, so nothing is shown",
+        };
+        let [holds, fails, inconclusive, none] =
+            [Verdict::Holds, Verdict::Fails, Verdict::Inconclusive, Verdict::DoesNotApply].map(count);
+        format!(
+            "{word}: of {} claims {holds} hold, {fails} fail, {inconclusive} are inconclusive, {none} do not apply.",
+            self.claims.len()
+        )
     }
 
     fn markdown(&self, of: &Definition, by: &Provenance) -> String {
@@ -242,18 +167,6 @@ fn write(path: &Path, text: &str) -> Result<(), ExperimentError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nan_holds_nothing_and_what_does_not_apply_does_not_count() {
-        let claim = |measured| Claim::new("a", "b", measured, Bar::AtMost(1.0));
-        assert_eq!(claim(f64::NAN).holds(), Some(false));
-        assert_eq!(claim(1.0).holds(), Some(true));
-        assert_eq!(Claim::new("a", "b", f64::NAN, Bar::AtLeast(0.0)).holds(), Some(false));
-        let outcome = |claims| Outcome { claims, ..Outcome::default() };
-        assert!(outcome(vec![claim(0.5), claim(2.0).unless(Some("no"))]).verdict());
-        assert!(!outcome(vec![claim(0.5), claim(2.0)]).verdict());
-        assert!(!outcome(vec![claim(0.5).unless(Some("no"))]).verdict(), "nothing was shown");
-    }
 
     #[test]
     fn figures_have_three_digits() {

@@ -16,15 +16,16 @@ use crate::{
 };
 
 use super::{
-    Bar, Choices, Claim, Definition, ExperimentError, Outcome, Surroundings,
+    Bar, Choices, Claim, Definition, ExperimentError, Measured, Outcome, Surroundings,
+    kinks::kinks,
     outcome::short,
     simple::NOISY,
-    statistics::{Estimate, largest, mean},
+    statistics::{CONFIDENCE, Uncertain},
 };
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+pub(super) struct Settings {
     /// Networks to train where none is given: keys of `jostle train`.
     networks: Vec<RunConfig>,
     /// Smallest and largest sigma of mode `model`; in `all` and `layer` times sqrt(M), for the same penalty.
@@ -35,34 +36,63 @@ struct Settings {
     passes: u64,
     /// Claims are about sigmas up to this one (of mode `model`).
     small: f64,
+    /// How far the average over the prediction may be from 1 and count as equal.
+    margin: f64,
     /// Most probes for the trace.
     probes: u32,
-    /// Largest deviation, in standard errors.
-    bar: f64,
+    /// The prediction is said to break where the two are further apart than this, in standard errors.
+    breaks: f64,
     /// Of probes and noise.
     seed: u64,
 }
 
+impl Settings {
+    pub(super) fn target(&self) -> Target {
+        Target { ratio: 1.0, margin: self.margin, small: self.small }
+    }
+}
+
 /// One sigma in one mode.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 struct Point {
     sigma: f64,
-    /// E L(w + noise) - L(w).
-    excess: Estimate,
-    /// Of the mean.
-    standard_error: f64,
+    /// The trace times this is the prediction: sigma^2/2 of mode `model` of the same penalty.
+    half: f64,
+    /// E L(w + noise) - L(w), each pass over the groups an independent value.
+    passes: Vec<f64>,
+}
+
+/// A point with its prediction.
+struct Deviation {
+    excess: Uncertain,
     predicted: f64,
     /// (excess - predicted) / standard error of both.
     deviation: f64,
 }
 
-#[derive(Clone, Debug, Serialize)]
-struct Measured {
+impl Point {
+    fn against(&self, trace: Uncertain) -> Deviation {
+        let excess = Uncertain::mean(&self.passes);
+        let predicted = self.half * trace.value;
+        let error = excess.error.hypot(self.half * trace.error);
+        Deviation { excess, predicted, deviation: (excess.value - predicted) / error }
+    }
+}
+
+/// What was measured of a network: all that its claims need.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Measurements {
     label: String,
-    relu: bool,
-    hessian: TraceEstimate,
+    /// What in the network has kinks, at which the Hessian is not defined.
+    pub(super) kinks: Vec<String>,
+    pub(super) hessian: TraceEstimate,
     gauss_newton: TraceEstimate,
     modes: Vec<(Mode, Vec<Point>)>,
+}
+
+/// The trace as an estimate.
+fn trace(of: &TraceEstimate) -> Uncertain {
+    Uncertain { value: of.trace, error: of.standard_error, freedom: f64::from(of.probes) - 1.0 }
 }
 
 pub(super) fn run(
@@ -74,7 +104,8 @@ pub(super) fn run(
     let [low, high] = settings.sigmas;
     let checks = [
         (!(low > 0.0 && high >= low && high.is_finite()), "sigmas have to be positive, the smaller first"),
-        (settings.passes < 2 || settings.probes < 2, "passes and probes have to be at least 2"),
+        (settings.passes < 8 || settings.probes < 8, "passes and probes have to be at least 8, for an interval"),
+        (!(settings.margin > 0.0 && settings.margin < 1.0), "margin has to be between 0 and 1"),
     ];
     ExperimentError::unless_right(&of.name, &checks)?;
     let gpu = around.gpu;
@@ -100,7 +131,7 @@ pub(super) fn run(
             })?);
         }
     }
-    outcome.claims = measured.iter().flat_map(|of| claims(of, &settings)).collect();
+    outcome.claims = measured.iter().flat_map(|of| judge(of, &settings.target())).collect();
     outcome.notes.extend(measured.iter().flat_map(|of| notes(of, &settings)));
     outcome.tables = measured.iter().map(table).collect();
     outcome.figures = vec![("smoothed-loss".to_owned(), figure(of, &measured))];
@@ -123,7 +154,7 @@ fn measure(
     arena: &Arena,
     settings: &Settings,
     progress: &mut dyn FnMut(f64),
-) -> Result<Measured, ExperimentError> {
+) -> Result<Measurements, ExperimentError> {
     let train = prepared.split.train.clone();
     let samples = train.len();
     let data = DeviceData::new(gpu, train, samples.min(512), &config.normalise.moments(&prepared.split.train)?)?;
@@ -138,28 +169,27 @@ fn measure(
         capacity: data.capacity(),
         stage: &|first, valid| data.stage(gpu, first, valid),
     };
-    let trace = |curvature| {
+    let estimate = |curvature| {
         let options = TraceOptions { probes: settings.probes, tolerance: 0.0, seed: !settings.seed, curvature };
         hessian_trace(gpu, &subject, options)
     };
-    let (hessian, gauss_newton) = (trace(Curvature::Hessian)?, trace(Curvature::GaussNewton)?);
+    let (hessian, gauss_newton) = (estimate(Curvature::Hessian)?, estimate(Curvature::GaussNewton)?);
     let loss = NoisyLoss::new(gpu, &subject)?;
     let mut modes = Vec::new();
     for (index, mode) in NOISY.into_iter().enumerate() {
         let mut told = |share: f64| progress((index as f64 + share) / NOISY.len() as f64);
         // Draws of its own for each mode.
         let seed = settings.seed + index as u64;
-        modes.push((mode, points(mode, &subject, &loss, &hessian, settings, seed, &mut told)?));
+        modes.push((mode, points(mode, &subject, &loss, settings, seed, &mut told)?));
     }
-    let relu = config.model.starts_with("mlp") && !config.model.trim_start_matches("mlp:").contains(':');
-    Ok(Measured { label: config.model.clone(), relu, hessian, gauss_newton, modes })
+    let kinks = kinks(&prepared.model.graph);
+    Ok(Measurements { label: config.model.clone(), kinks, hessian, gauss_newton, modes })
 }
 
 fn points(
     mode: Mode,
     subject: &Subject<'_>,
     loss: &NoisyLoss<'_>,
-    trace: &TraceEstimate,
     settings: &Settings,
     seed: u64,
     progress: &mut dyn FnMut(f64),
@@ -178,67 +208,88 @@ fn points(
         // A pass over the groups is one independent value: `layer` takes each group once in it.
         let passes: Vec<f64> =
             excess.chunks(groups as usize).map(|pass| pass.iter().sum::<f64>() / pass.len() as f64).collect();
-        let of = mean(&passes);
-        let variance = passes.iter().map(|x| (x - of.value).powi(2)).sum::<f64>() / (passes.len() as f64 - 1.0);
-        let standard_error = (variance / passes.len() as f64).sqrt();
-        let half = full * full / 2.0;
-        let predicted = half * trace.trace;
-        let error = standard_error.hypot(half * trace.standard_error);
-        let deviation = (of.value - predicted) / error;
-        points.push(Point { sigma, excess: of, standard_error, predicted, deviation });
+        points.push(Point { sigma, half: full * full / 2.0, passes });
         progress((k + 1) as f64 / settings.points as f64);
     }
     Ok(points)
 }
 
-/// The points that claims are about.
-fn small(of: &[Point], predicted: f64) -> impl Iterator<Item = &Point> {
-    of.iter().filter(move |point| point.predicted <= predicted * (1.0 + 1e-9))
+/// What measurements are compared with.
+pub(super) struct Target {
+    /// What the average over the prediction should be.
+    pub(super) ratio: f64,
+    /// How far from that counts as equal.
+    pub(super) margin: f64,
+    /// The largest sigma, of mode `model`, that claims are about.
+    pub(super) small: f64,
 }
 
-fn claims(of: &Measured, settings: &Settings) -> Vec<Claim> {
-    let kinks = "ReLU's kinks add to the average what its Hessian, 0 at them, does not hold";
-    let limit = settings.small * settings.small / 2.0 * of.hessian.trace;
+/// The claims of a network. A pure function: the device is not asked again.
+pub(super) fn judge(of: &Measurements, target: &Target) -> Vec<Claim> {
+    let kinks = (!of.kinks.is_empty()).then(|| {
+        format!("{}: kinks add to the average what the Hessian, 0 at them, does not hold", of.kinks.join(" and "))
+    });
     let claim = |(mode, points): &(Mode, Vec<Point>)| {
-        let worst = largest(small(points, limit).map(|point| point.deviation.abs()));
-        let statement = format!("{}, {mode}: largest deviation at small sigma, in standard errors", of.label);
-        Claim::new(format!("{}.{mode}", of.label), statement, worst, Bar::AtMost(settings.bar))
-            .unless(of.relu.then_some(kinks))
+        let statement =
+            format!("{}, {mode}: average over prediction, over sigmas to {}", of.label, short(target.small));
+        let bar = Bar::Within { target: target.ratio, margin: target.margin };
+        let passes = points.first().map_or(0, |point| point.passes.len());
+        Claim::new(format!("{}.{mode}", of.label), statement, ratio(points, trace(&of.hessian), target.small), bar)
+            .essential()
+            .more_by("passes", passes)
+            .more_by("probes", of.hessian.probes as usize)
+            .unless(kinks.as_deref())
     };
     of.modes.iter().map(claim).collect()
 }
 
-fn notes(of: &Measured, settings: &Settings) -> Vec<String> {
-    let trace = |of: &TraceEstimate| format!("{} ± {}", short(of.trace), short(of.standard_error));
+/// The average over the noise in units of sigma^2/2, over all small sigmas, over the trace. A pass has its own noise at
+/// every sigma, so that its mean over them is one independent value.
+fn ratio(points: &[Point], trace: Uncertain, small: f64) -> Measured {
+    let limit = small * small / 2.0 * (1.0 + 1e-9);
+    let kept: Vec<&Point> = points.iter().filter(|point| point.half <= limit).collect();
+    if kept.is_empty() {
+        return Measured::nothing(format!("no sigma up to {} was measured", short(small)));
+    }
+    let passes = kept.iter().map(|point| point.passes.len()).min().unwrap_or(0);
+    let over_sigmas = |pass: usize| kept.iter().map(|of| of.passes[pass] / of.half).sum::<f64>() / kept.len() as f64;
+    let found = Uncertain::mean(&(0..passes).map(over_sigmas).collect::<Vec<_>>());
+    Measured::sampled(found.over(trace).at(CONFIDENCE))
+}
+
+fn notes(of: &Measurements, settings: &Settings) -> Vec<String> {
+    let text = |of: &TraceEstimate| format!("{} ± {}", short(of.trace), short(of.standard_error));
     let mut notes = vec![format!(
         "{}: trace of the Hessian {}, of its Gauss-Newton part {} (± standard error, {} probes).",
         of.label,
-        trace(&of.hessian),
-        trace(&of.gauss_newton),
+        text(&of.hessian),
+        text(&of.gauss_newton),
         of.hessian.probes
     )];
     for (mode, points) in &of.modes {
-        if let Some(broken) = points.iter().find(|point| point.deviation.abs() > settings.bar) {
+        let mut against = points.iter().map(|point| (point, point.against(trace(&of.hessian))));
+        if let Some((broken, by)) = against.find(|(_, by)| by.deviation.abs() > settings.breaks) {
             notes.push(format!(
                 "{}, {mode}: breaks at sigma {}, where the average is {} times the prediction.",
                 of.label,
                 short(broken.sigma),
-                short(broken.excess.value / broken.predicted)
+                short(by.excess.value / by.predicted)
             ));
         }
     }
     notes
 }
 
-fn table(of: &Measured) -> Table {
+fn table(of: &Measurements) -> Table {
     let row = |mode: Mode, point: &Point| {
+        let Deviation { excess, predicted, deviation } = point.against(trace(&of.hessian));
         vec![
             mode.to_string(),
             short(point.sigma),
-            format!("{:.3e} ± {:.1e}", point.excess.value, point.standard_error),
-            format!("{:.3e}", point.predicted),
-            format!("{:.3}", point.excess.value / point.predicted),
-            format!("{:.2}", point.deviation),
+            format!("{:.3e} ± {:.1e}", excess.value, excess.error),
+            format!("{predicted:.3e}"),
+            format!("{:.3}", excess.value / predicted),
+            format!("{deviation:.2}"),
         ]
     };
     let rows = of.modes.iter().flat_map(|(mode, points)| points.iter().map(move |point| row(*mode, point)));
@@ -246,21 +297,24 @@ fn table(of: &Measured) -> Table {
     Table::new(&format!("Smoothed loss, {}", of.label), &headers, rows.collect())
 }
 
-fn figure(of: &Definition, measured: &[Measured]) -> Figure {
-    let line = |label: &str, points: &[Point], y: fn(&Point, f64) -> f64| {
-        let at = |point: &Point| {
-            let band = point.excess.interval.map(|end| y(point, end));
-            SeriesPoint { x: point.sigma, y: y(point, point.excess.value), band: Some((band[0], band[1])) }
-        };
-        Series::banded(label, points.iter().map(at).collect())
-    };
+fn figure(of: &Definition, measured: &[Measurements]) -> Figure {
     let panels = measured.iter().flat_map(|of| {
-        let lines = |y: fn(&Point, f64) -> f64| -> Vec<Series> {
-            of.modes.iter().map(|(mode, points)| line(mode.name(), points, y)).collect()
+        let trace = trace(&of.hessian);
+        let line = |(mode, points): &(Mode, Vec<Point>), y: fn(&Point, Uncertain, f64) -> f64| {
+            let at = |point: &Point| {
+                let excess = Uncertain::mean(&point.passes).at(CONFIDENCE);
+                let band = excess.interval.map(|end| y(point, trace, end));
+                SeriesPoint { x: point.sigma, y: y(point, trace, excess.value), band: Some((band[0], band[1])) }
+            };
+            Series::banded(mode.name(), points.iter().map(at).collect())
         };
-        let mut excess = lines(|_, excess| if excess > 0.0 { excess } else { f64::NAN });
+        let lines = |y: fn(&Point, Uncertain, f64) -> f64| -> Vec<Series> {
+            of.modes.iter().map(|mode| line(mode, y)).collect()
+        };
+        let mut excess = lines(|_, _, excess| if excess > 0.0 { excess } else { f64::NAN });
         let prediction = |(_, points): &(Mode, Vec<Point>)| {
-            Series::line("sigma^2/2 tr H (/ M)", points.iter().map(|point| (point.sigma, point.predicted)))
+            let places = points.iter().map(|point| (point.sigma, point.half * trace.value));
+            Series::line("sigma^2/2 tr H (/ M)", places)
         };
         excess.extend(of.modes.iter().map(prediction));
         let panel = |title: &str, y_label: &str, y_scale, series| Panel {
@@ -274,7 +328,12 @@ fn figure(of: &Definition, measured: &[Measured]) -> Figure {
         };
         [
             panel("excess", "E L(w + noise) - L(w)", AxisScale::Log, excess),
-            panel("over the prediction", "ratio", AxisScale::Log, lines(|point, excess| excess / point.predicted)),
+            panel(
+                "over the prediction",
+                "ratio",
+                AxisScale::Log,
+                lines(|point, trace, excess| excess / (point.half * trace.value)),
+            ),
         ]
     });
     Figure {
@@ -283,5 +342,25 @@ fn figure(of: &Definition, measured: &[Measured]) -> Figure {
                   bands are 95 % over the draws. Modes all and layer, with M groups, add 1 / M of the penalty at the same sigma."
             .to_owned(),
         panels: panels.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `--set small=1e-5` once held with "measured 0", the largest of nothing.
+    #[test]
+    fn no_small_sigma_is_nothing_measured() {
+        let trace = Uncertain { value: 2.0, error: 0.1, freedom: 9.0 };
+        let point = |sigma: f64| Point { sigma, half: sigma * sigma / 2.0, passes: vec![1e-4, 1.1e-4, 0.9e-4] };
+        let claim = |small| {
+            let bar = Bar::Within { target: 1.0, margin: 0.5 };
+            Claim::new("a", "b", ratio(&[point(0.01)], trace, small), bar).verdict()
+        };
+        assert_eq!(
+            [claim(0.01), claim(1e-5)],
+            [crate::experiments::Verdict::Holds, crate::experiments::Verdict::Inconclusive]
+        );
     }
 }

@@ -1,9 +1,16 @@
-//! Means and lines with their confidence intervals.
+//! Means, quotients and lines with their confidence intervals, and p values of several comparisons.
+//!
+//! Student's t is statrs' by the incomplete beta function, at any number of degrees of freedom.
 
 use nalgebra::{DMatrix, DVector};
+use serde::{Deserialize, Serialize};
+use statrs::distribution::{ContinuousCDF, StudentsT};
 
-/// A coefficient with a 95 % confidence interval.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+/// Of intervals that stand alone.
+pub const CONFIDENCE: f64 = 0.95;
+
+/// A coefficient with a confidence interval, 95 % unless something else is said.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
     /// The estimate.
     pub value: f64,
@@ -11,20 +18,102 @@ pub struct Estimate {
     pub interval: [f64; 2],
 }
 
+/// An estimate before a level of confidence is chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Uncertain {
+    /// The estimate.
+    pub value: f64,
+    /// Its standard error.
+    pub error: f64,
+    /// Degrees of freedom of the standard error.
+    pub freedom: f64,
+}
+
+impl Uncertain {
+    /// The mean of independent values; the error is infinite for fewer than two, NaN where one is.
+    #[must_use]
+    pub fn mean(values: &[f64]) -> Self {
+        let n = values.len() as f64;
+        let value = values.iter().sum::<f64>() / n;
+        let squares = values.iter().map(|x| (x - value).powi(2)).sum::<f64>();
+        let error = if values.len() < 2 { f64::INFINITY } else { (squares / (n - 1.0) / n).sqrt() };
+        Self { value, error, freedom: n - 1.0 }
+    }
+
+    /// This over `divisor`, which is independent of it: errors to first order, degrees of freedom by Welch and
+    /// Satterthwaite.
+    #[must_use]
+    pub fn over(self, divisor: Self) -> Self {
+        let value = self.value / divisor.value;
+        let sum = self.times(1.0 / divisor.value).plus(divisor.times(-value / divisor.value));
+        Self { value, ..sum }
+    }
+
+    /// A multiple.
+    #[must_use]
+    pub fn times(self, factor: f64) -> Self {
+        Self { value: self.value * factor, error: self.error * factor.abs(), ..self }
+    }
+
+    /// The sum with another that is independent of it; degrees of freedom by Welch and Satterthwaite.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let (a, b) = (self.error * self.error, other.error * other.error);
+        let freedom = (a + b) * (a + b) / (a * a / self.freedom + b * b / other.freedom);
+        Self { value: self.value + other.value, error: (a + b).sqrt(), freedom }
+    }
+
+    /// With the interval of a confidence such as 0.95.
+    #[must_use]
+    pub fn at(self, confidence: f64) -> Estimate {
+        let half =
+            if self.error.is_infinite() { f64::INFINITY } else { student(confidence, self.freedom) * self.error };
+        Estimate { value: self.value, interval: [self.value - half, self.value + half] }
+    }
+
+    /// The probability of being at least as far from `null` as this, were `null` the truth.
+    #[must_use]
+    pub fn p_value(self, null: f64) -> f64 {
+        student_tails((self.value - null) / self.error, self.freedom)
+    }
+}
+
 /// The mean of independent values; the interval is infinite for fewer than two, NaN where one is.
 #[must_use]
 pub fn mean(values: &[f64]) -> Estimate {
-    let n = values.len() as f64;
-    let value = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|x| (x - value).powi(2)).sum::<f64>() / (n - 1.0);
-    let half = if values.len() < 2 { f64::INFINITY } else { student(values.len() - 1) * (variance / n).sqrt() };
-    Estimate { value, interval: [value - half, value + half] }
+    Uncertain::mean(values).at(CONFIDENCE)
 }
 
-/// The largest value; NaN if one is, 0 without any.
+/// `with` less `without`, pair by pair, of as many as both have.
 #[must_use]
-pub fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
-    values.into_iter().fold(0.0, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { b.max(a) })
+pub fn paired_differences(with: &[f64], without: &[f64]) -> Vec<f64> {
+    with.iter().zip(without).map(|(with, without)| with - without).collect()
+}
+
+/// p values of comparisons that are read together, adjusted so that the chance of a single false alarm among them is
+/// what each says. A p that is NaN counts as a comparison and stays NaN.
+///
+/// Source: Holm, Scand. J. Stat. 1979.
+#[must_use]
+pub fn holm(p: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_by(|a, b| p[*a].total_cmp(&p[*b]));
+    let mut adjusted = p.to_vec();
+    let mut largest = 0.0_f64;
+    for (rank, at) in order.into_iter().enumerate() {
+        if p[at].is_nan() {
+            continue;
+        }
+        largest = largest.max(p[at] * (p.len() - rank) as f64).min(1.0);
+        adjusted[at] = largest;
+    }
+    adjusted
+}
+
+/// The confidence of each of `comparisons` intervals that together hold their truths with [`CONFIDENCE`] (Bonferroni).
+#[must_use]
+pub fn bonferroni(comparisons: usize) -> f64 {
+    1.0 - (1.0 - CONFIDENCE) / comparisons.max(1) as f64
 }
 
 /// An estimate from blocks of data, with the interval of the jackknife: `estimate` is given which blocks to keep.
@@ -33,15 +122,12 @@ pub fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
 #[must_use]
 pub fn jackknife(blocks: usize, estimate: impl Fn(&dyn Fn(usize) -> bool) -> f64) -> Estimate {
     let value = estimate(&|_| true);
-    if blocks < 2 {
-        return Estimate { value, interval: [f64::NEG_INFINITY, f64::INFINITY] };
-    }
     let n = blocks as f64;
     let without: Vec<f64> = (0..blocks).map(|left_out| estimate(&|block| block != left_out)).collect();
     let centre = without.iter().sum::<f64>() / n;
     let variance = without.iter().map(|of| (of - centre).powi(2)).sum::<f64>() * (n - 1.0) / n;
-    let half = student(blocks - 1) * variance.sqrt();
-    Estimate { value, interval: [value - half, value + half] }
+    let error = if blocks < 2 { f64::INFINITY } else { variance.sqrt() };
+    Uncertain { value, error, freedom: n - 1.0 }.at(CONFIDENCE)
 }
 
 /// Least squares y ~ rows * b: an estimate per column, from residuals that are independent and of one variance.
@@ -57,31 +143,24 @@ pub fn fit(rows: &[Vec<f64>], y: &[f64]) -> Option<Vec<Estimate>> {
     let y = DVector::from_column_slice(y);
     let inverse = x.tr_mul(&x).try_inverse()?;
     let b = &inverse * x.tr_mul(&y);
-    let variance = (y - x * &b).norm_squared() / (n - k) as f64;
-    let of = |i: usize| {
-        let half = student(n - k) * (variance * inverse[(i, i)]).sqrt();
-        Estimate { value: b[i], interval: [b[i] - half, b[i] + half] }
-    };
-    Some((0..k).map(of).collect())
+    let freedom = (n - k) as f64;
+    let variance = (y - x * &b).norm_squared() / freedom;
+    let column = |i: usize| Uncertain { value: b[i], error: (variance * inverse[(i, i)]).sqrt(), freedom };
+    Some((0..k).map(|i| column(i).at(CONFIDENCE)).collect())
 }
 
-/// The 97.5 % quantile of Student's t, by the expansion in 1 / freedom around the normal's (Abramowitz and Stegun 26.7.5);
-/// within 1 % from 3 degrees of freedom on.
-fn student(freedom: usize) -> f64 {
-    match freedom {
-        0 => f64::INFINITY,
-        1 => 12.706,
-        2 => 4.303,
-        _ => {
-            let (z, n) = (1.959_964_f64, freedom as f64);
-            let terms = [
-                (z.powi(3) + z) / 4.0,
-                (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0,
-                (3.0 * z.powi(7) + 19.0 * z.powi(5) + 17.0 * z.powi(3) - 15.0 * z) / 384.0,
-            ];
-            z + terms.iter().enumerate().map(|(i, term)| term / n.powi(i as i32 + 1)).sum::<f64>()
-        }
+/// t such that Student's variable is within -t and t with this probability; NaN without a degree of freedom.
+#[must_use]
+pub fn student(probability: f64, freedom: f64) -> f64 {
+    StudentsT::new(0.0, 1.0, freedom).map_or(f64::NAN, |of| of.inverse_cdf(0.5 + probability / 2.0))
+}
+
+/// The probability that Student's variable is further from 0 than t; NaN without a degree of freedom.
+fn student_tails(t: f64, freedom: f64) -> f64 {
+    if t.is_nan() {
+        return f64::NAN;
     }
+    StudentsT::new(0.0, 1.0, freedom).map_or(f64::NAN, |of| 2.0 * of.sf(t.abs()))
 }
 
 #[cfg(test)]
@@ -92,9 +171,18 @@ mod tests {
     /// Quantiles as in Abramowitz and Stegun's table 26.10.
     #[test]
     fn quantiles_are_the_published_ones() {
-        for (freedom, expected) in [(1, 12.706), (2, 4.303), (3, 3.182), (5, 2.571), (10, 2.228), (30, 2.042)] {
-            assert!((student(freedom) / expected - 1.0).abs() < 0.01, "{freedom}: {}", student(freedom));
+        for (freedom, expected) in
+            [(1.0, 12.706), (2.0, 4.303), (3.0, 3.182), (5.0, 2.571), (10.0, 2.228), (30.0, 2.042), (120.0, 1.980)]
+        {
+            let found = student(0.95, freedom);
+            assert!((found - expected).abs() < 6e-4, "{freedom}: {found}");
+            assert!((student_tails(found, freedom) - 0.05).abs() < 1e-9, "the tails are the quantile's inverse");
         }
+        // The same table at 99 %, and closed forms: Cauchy's tails, and 1 - t / sqrt(2 + t^2) for 2 degrees of freedom.
+        assert!((student(0.99, 4.0) - 4.604).abs() < 6e-4);
+        assert!((student_tails(1.0, 1.0) - 0.5).abs() < 1e-12);
+        assert!((student_tails(3.0, 2.0) - (1.0 - 3.0 / 11.0_f64.sqrt())).abs() < 1e-12);
+        assert!(student(0.95, 0.0).is_nan() && student_tails(f64::NAN, 3.0).is_nan());
     }
 
     #[test]
@@ -114,5 +202,30 @@ mod tests {
         assert!((of.interval[1] - mean(&values).interval[1]).abs() < 1e-12, "of a mean it is the usual interval");
         let of = mean(&values);
         assert!((of.value - 2.0).abs() < 1e-12 && (of.interval[1] - 2.0 - 4.303 / 3.0_f64.sqrt()).abs() < 1e-3);
+    }
+
+    /// Holm's rule by hand: the smallest times 4, the next times 3, and never less than the one before.
+    #[test]
+    fn several_p_values_are_adjusted_by_holm() {
+        let adjusted = holm(&[0.01, 0.04, 0.03, 0.005]);
+        for (found, expected) in adjusted.iter().zip([0.03, 0.06, 0.06, 0.02]) {
+            assert!((found - expected).abs() < 1e-12, "{adjusted:?}");
+        }
+        let with_nan = holm(&[f64::NAN, 0.02]);
+        assert!(with_nan[0].is_nan() && (with_nan[1] - 0.04).abs() < 1e-12, "what was not measured still counts");
+        assert!((bonferroni(6) - (1.0 - 0.05 / 6.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_quotient_has_the_errors_of_both() {
+        let [a, b] =
+            [(10.0, 0.3, 8.0), (5.0, 0.2, 5.0)].map(|(value, error, freedom)| Uncertain { value, error, freedom });
+        let quotient = a.over(b);
+        let expected = 2.0 * (0.03_f64.powi(2) + 0.04_f64.powi(2)).sqrt();
+        assert!((quotient.value - 2.0).abs() < 1e-12 && (quotient.error - expected).abs() < 1e-12);
+        // Welch: (9 + 16)^2 / (81 / 8 + 256 / 5)
+        assert!((quotient.freedom - 625.0 / (81.0 / 8.0 + 256.0 / 5.0)).abs() < 1e-9);
+        assert!(Uncertain::mean(&[1.0]).at(0.95).interval[1].is_infinite());
+        assert!(Uncertain::mean(&[]).at(0.95).value.is_nan());
     }
 }

@@ -7,17 +7,18 @@ use crate::{
     analysis::{BlockVariance, Subject, VarianceOptions, noise_variance},
     data::{DataSource, Dataset},
     gpu::{Gpu, WORD_BYTES},
-    graph::{Loss, ParamRole},
+    graph::{Loss, Param, ParamRole},
     kernels::{Activation, Arena, Perturb},
     nn::Model,
     noise::{Distribution, Grouping, Mode, NoiseConfig, Scheme},
+    schedule::Moment,
     train::DeviceData,
 };
 
 use super::{
-    Bar, Choices, Claim, Definition, ExperimentError, Outcome, Surroundings,
+    Bar, Choices, Claim, Definition, ExperimentError, Measured, Outcome, Surroundings,
     simple::NOISY,
-    statistics::{Estimate, jackknife, mean},
+    statistics::{jackknife, mean},
     width_figures as figures, width_training as training,
 };
 
@@ -52,35 +53,38 @@ impl Net {
     }
 }
 
+/// What slopes are compared with.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Bars {
+pub(super) struct Bars {
     /// Least slope of what explodes.
     explodes: f64,
-    /// Largest slope of what stays.
+    /// How far from 0 the slope of what stays may be.
     stays: f64,
+    /// Slopes of what stays are over the widths from this on: narrower networks have not settled.
+    settled: usize,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+pub(super) struct Settings {
     /// Standard deviation of the noise.
     sigma: f64,
     /// Samples whose outputs are watched.
     samples: usize,
     /// Pairs of draws of a block.
     draws: usize,
-    /// Blocks of draws.
+    /// Blocks, each with weights and draws of its own.
     blocks: usize,
     /// Of data, weights and noise.
     seed: u64,
     nets: Vec<Net>,
-    training: training::Settings,
-    bars: Bars,
+    pub(super) training: training::Settings,
+    pub(super) bars: Bars,
 }
 
 /// What was measured at one width in one mode.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Point {
     pub(super) width: usize,
     pub(super) mode: Mode,
@@ -88,10 +92,17 @@ pub(super) struct Point {
 }
 
 /// A family's measurements.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Family {
     pub(super) label: String,
     pub(super) points: Vec<Point>,
+}
+
+/// What was measured: all that the claims need.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Measurements {
+    variances: Vec<Family>,
+    training: Vec<training::Trained>,
 }
 
 /// A variance that is watched.
@@ -103,22 +114,26 @@ impl Family {
         self.points.iter().filter(move |point| point.mode == mode)
     }
 
-    /// The log-log slope over the widest decade, by jackknife over blocks.
-    fn slope(&self, mode: Mode, quantity: Quantity) -> Estimate {
-        let widest = self.of(mode).map(|point| point.width).max().unwrap_or(0);
-        let decade: Vec<&Point> = self.of(mode).filter(|point| point.width * 10 >= widest).collect();
-        let blocks = decade.first().map_or(0, |point| point.blocks.len());
-        jackknife(blocks, |keep| {
-            let places: Vec<(f64, f64)> = decade
-                .iter()
-                .map(|point| {
-                    let kept = point.blocks.iter().enumerate().filter(|(block, _)| keep(*block));
-                    let values: Vec<f64> = kept.map(|(_, of)| quantity(of)).collect();
-                    ((point.width as f64).ln(), mean(&values).value.ln())
-                })
-                .collect();
-            line_slope(&places)
-        })
+    /// The log-log slope over the widths from `from` on, by jackknife over blocks.
+    fn slope(&self, mode: Mode, quantity: Quantity, from: usize) -> Measured {
+        let points: Vec<&Point> = self.of(mode).filter(|point| point.width >= from).collect();
+        if points.len() < 2 {
+            return Measured::nothing(format!("{} widths have no slope", points.len()));
+        }
+        let blocks = points.iter().map(|point| point.blocks.len()).min().unwrap_or(0);
+        Measured::sampled(jackknife(blocks, |keep| {
+            let place = |point: &&Point| {
+                let kept = point.blocks.iter().take(blocks).enumerate().filter(|(block, _)| keep(*block));
+                let values: Vec<f64> = kept.map(|(_, of)| quantity(of)).collect();
+                ((point.width as f64).ln(), mean(&values).value.ln())
+            };
+            line_slope(&points.iter().map(place).collect::<Vec<_>>())
+        }))
+    }
+
+    /// The narrowest width of the widest decade.
+    fn decade(&self) -> usize {
+        self.points.iter().map(|point| point.width).max().unwrap_or(0).div_ceil(10)
     }
 }
 
@@ -163,20 +178,21 @@ pub(super) fn run(
         }
         if let Some(widest) = family.points.iter().map(|point| point.width).max() {
             outcome.notes.push(format!("{}: measured up to width {widest}, {why}.", net.label));
-            outcome.claims.extend(claims(&family, &settings.bars));
         }
         families.push(family);
     }
     let progress = &mut around.progress;
     let mut told = |done: f64| progress(VARIANCE_SHARE + (1.0 - VARIANCE_SHARE) * done, "training");
     let trained = training::run(around.gpu, &settings.training, &mut told)?;
-    outcome.claims.extend(training::claims(&trained, &settings.training));
-    outcome.tables = families.iter().map(figures::table).chain([training::table(&trained)]).collect();
+    let measured = Measurements { variances: families, training: trained };
+    outcome.claims = judge(&measured, &expectations(&settings.bars), &settings.training);
+    let Measurements { variances: families, training: trained } = &measured;
+    outcome.tables = families.iter().map(figures::table).chain([training::table(trained)]).collect();
     outcome.figures = vec![
-        ("width".to_owned(), figures::variances(of, &families, settings.sigma)),
-        ("training".to_owned(), training::figure(&trained, &settings.training)),
+        ("width".to_owned(), figures::variances(of, families, settings.sigma)),
+        ("training".to_owned(), training::figure(trained, &settings.training)),
     ];
-    outcome.metrics = json!({ "variances": families, "training": trained });
+    outcome.metrics = json!(measured);
     Ok(outcome)
 }
 
@@ -202,23 +218,31 @@ pub(super) fn initialise(
     seed: u64,
 ) -> Result<(), ExperimentError> {
     let layout = &arena.layout;
-    let relu = !model.description.ends_with(":identity");
-    let scale = |param: &crate::graph::Param| match param.role {
-        ParamRole::Bias | ParamRole::Scale => 0.0,
-        ParamRole::Weight if relu && param.shape == [width, width] => (2.0 / width as f32).sqrt(),
-        ParamRole::Weight => (1.0 / width as f32).sqrt(),
-    };
-    let scales: Vec<f32> = model.graph.params().iter().map(scale).collect();
-    let scaled = arena.with_noise_scales(gpu, &scales)?;
+    let scaled = arena.with_noise_scales(gpu, &standard_deviations(model, width))?;
     let unit = NoiseConfig { mode: Mode::Model, sigma: 1.0, ..NoiseConfig::default() };
     // Another seed than the noise's, or the first step's noise would be the weights once more.
-    let draw = Scheme::new(unit, layout, &model.noise_tensors(), !seed).at(0, 0, 1);
+    let draw = Scheme::new(unit, layout, &model.noise_tensors(), !seed).at(0, Moment::START);
     let mut recorder = gpu.record();
     recorder.clear(&arena.weights.view());
     let perturb = Perturb::new(gpu, &scaled, Distribution::Gaussian.code(), false)?;
     perturb.record(gpu, &mut recorder, &draw.ranges, draw.values)?;
     recorder.copy(&arena.weights_eff.view(), &arena.weights.view());
     Ok(recorder.submit()?)
+}
+
+/// Of the initial weights of each tensor. Hidden layers are those between the first and the last, whatever their shapes:
+/// where the data have as many features as the network is wide, the first layer has the shape of a hidden one.
+fn standard_deviations(model: &Model, width: usize) -> Vec<f32> {
+    let params = model.graph.params();
+    let is_weight = |param: &Param| param.role == ParamRole::Weight;
+    let (first, last) = (params.iter().position(is_weight), params.iter().rposition(is_weight));
+    let relu = !model.description.ends_with(":identity");
+    let deviation = |(at, param): (usize, &Param)| match param.role {
+        ParamRole::Bias | ParamRole::Scale => 0.0,
+        ParamRole::Weight if relu && Some(at) > first && Some(at) < last => (2.0 / width as f32).sqrt(),
+        ParamRole::Weight => (1.0 / width as f32).sqrt(),
+    };
+    params.iter().enumerate().map(deviation).collect()
 }
 
 fn measure(
@@ -231,14 +255,14 @@ fn measure(
     let model = net.model(data, width)?;
     let samples = data.len();
     let device = DeviceData::new(gpu, data.clone(), samples, &[[0.0, 1.0]])?;
-    let options = VarianceOptions { draws: settings.draws, blocks: settings.blocks };
+    // A block has weights of its own, or the interval would leave out what the weights' draw does.
+    let options = VarianceOptions { draws: settings.draws, blocks: 1 };
     let point = |mode: &Mode| {
         let noise =
             NoiseConfig { mode: *mode, sigma: settings.sigma, groups: Grouping::Weights, ..NoiseConfig::default() };
         let layout = model.graph.layout();
-        let scheme = Scheme::new(noise, &layout, &model.noise_tensors(), settings.seed);
-        let arena = Arena::new(gpu, layout, &scheme.scales())?;
-        initialise(gpu, &model, &arena, width, settings.seed)?;
+        let scheme = |seed| Scheme::new(noise.clone(), &layout, &model.noise_tensors(), seed);
+        let arena = Arena::new(gpu, layout.clone(), &scheme(settings.seed).scales())?;
         let subject = Subject {
             model: &model,
             arena: &arena,
@@ -249,7 +273,11 @@ fn measure(
             capacity: device.capacity(),
             stage: &|first, valid| device.stage(gpu, first, valid),
         };
-        let blocks = noise_variance(gpu, &subject, &scheme, options)?;
+        let mut blocks = Vec::with_capacity(settings.blocks);
+        for block in 0..settings.blocks as u64 {
+            initialise(gpu, &model, &arena, width, settings.seed + block)?;
+            blocks.extend(noise_variance(gpu, &subject, &scheme(settings.seed + block), options)?);
+        }
         Ok(Point { width, mode: *mode, blocks })
     };
     NOISY.iter().map(point).collect()
@@ -261,26 +289,101 @@ pub(super) const TOTALS: [(&str, Quantity); 3] =
 pub(super) const SECOND_ORDER: [(&str, Quantity); 2] =
     [("output", |of| of.output_second), ("loss", |of| of.loss_second)];
 
-fn claims(family: &Family, bars: &Bars) -> Vec<Claim> {
-    let mut claims = Vec::new();
-    let mut claim = |mode: Mode, id: String, statement: &str, quantity: Quantity, bar: Bar| {
-        let slope = family.slope(mode, quantity);
-        let statement = format!("{}, {mode}: slope of {statement} over the width", family.label);
-        claims.push(
-            Claim::new(format!("{}.{mode}.{id}", family.label), statement, slope.value, bar)
-                .with_interval(slope.interval),
-        );
-    };
+/// Widths that a slope is over.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Over {
+    /// The widest decade.
+    Decade,
+    /// All from this on.
+    From(usize),
+}
+
+/// What a slope should be.
+#[derive(Clone, Debug)]
+pub(super) struct Expectation {
+    pub(super) mode: Mode,
+    pub(super) id: String,
+    pub(super) statement: String,
+    pub(super) quantity: Quantity,
+    pub(super) over: Over,
+    pub(super) bar: Bar,
+    pub(super) essential: bool,
+}
+
+/// Modes model and all explode; mode layer's output and loss stay, and its gradient does not grow (an element of it gets
+/// smaller where most parameters are between hidden layers).
+pub(super) fn expectations(bars: &Bars) -> Vec<Expectation> {
+    let mut expected = Vec::new();
+    let [output, loss, gradient] = TOTALS;
     for mode in [Mode::Model, Mode::All] {
+        let explodes = |id: String, part: String, quantity: Quantity| Expectation {
+            mode,
+            id,
+            statement: format!("slope of {part} over the width, widest decade"),
+            quantity,
+            over: Over::Decade,
+            bar: Bar::AtLeast(bars.explodes),
+            essential: true,
+        };
         for (name, quantity) in SECOND_ORDER {
-            let statement = format!("the variance of the {name}'s second-order part");
-            claim(mode, format!("{name}-second"), &statement, quantity, Bar::AtLeast(bars.explodes));
+            let part = format!("the variance of the {name}'s second-order part");
+            expected.push(explodes(format!("{name}-second"), part, quantity));
         }
-        let [.., (_, gradient)] = TOTALS;
-        claim(mode, "gradient".to_owned(), "the variance of the gradient", gradient, Bar::AtLeast(bars.explodes));
+        expected.push(explodes("gradient".to_owned(), "the variance of the gradient".to_owned(), gradient.1));
     }
-    for (name, quantity) in TOTALS {
-        claim(Mode::Layer, name.to_owned(), &format!("the variance of the {name}"), quantity, Bar::AtMost(bars.stays));
+    let stays = Bar::Within { target: 0.0, margin: bars.stays };
+    for ((name, quantity), bar, essential) in
+        [(output, stays, true), (loss, stays, false), (gradient, Bar::AtMost(bars.stays), true)]
+    {
+        expected.push(Expectation {
+            mode: Mode::Layer,
+            id: name.to_owned(),
+            statement: format!("slope of the variance of the {name} over the width, from {} on", bars.settled),
+            quantity,
+            over: Over::From(bars.settled),
+            bar,
+            essential,
+        });
     }
+    expected
+}
+
+/// The claims. A pure function: the device is not asked again.
+pub(super) fn judge(of: &Measurements, expected: &[Expectation], training: &training::Settings) -> Vec<Claim> {
+    let mut claims = Vec::new();
+    for family in of.variances.iter().filter(|family| !family.points.is_empty()) {
+        let blocks = family.points.iter().map(|point| point.blocks.len()).max().unwrap_or(0);
+        for expectation in expected {
+            let Expectation { mode, id, statement, quantity, over, bar, essential } = expectation;
+            let from = match over {
+                Over::Decade => family.decade(),
+                Over::From(width) => *width,
+            };
+            let (id, statement) =
+                (format!("{}.{mode}.{id}", family.label), format!("{}, {mode}: {statement}", family.label));
+            let claim = Claim::new(id, statement, family.slope(*mode, *quantity, from), *bar).more_by("blocks", blocks);
+            claims.push(Claim { essential: *essential, ..claim });
+        }
+    }
+    claims.extend(training::judge(&of.training, training));
     claims
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    /// Digits have 64 features, so that at width 64 the first layer's shape is that of a hidden one.
+    #[test]
+    fn the_first_layer_is_no_hidden_one_at_any_width() {
+        for (sizes, width) in [([64, 64, 64, 10], 64.0_f32), ([64, 32, 32, 10], 32.0)] {
+            let relu = Model::mlp(&sizes, Activation::Relu).unwrap();
+            let plain = 1.0 / width.sqrt();
+            let expected = [plain, 0.0, (2.0 / width).sqrt(), 0.0, plain, 0.0];
+            assert_eq!(standard_deviations(&relu, sizes[1]), expected);
+            let linear = Model::mlp(&sizes, Activation::Identity).unwrap();
+            assert_eq!(standard_deviations(&linear, sizes[1]), [plain, 0.0, plain, 0.0, plain, 0.0]);
+        }
+    }
 }

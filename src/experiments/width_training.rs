@@ -11,8 +11,9 @@ use crate::{
 };
 
 use super::{
-    Bar, Claim, ExperimentError,
+    Bar, Claim, ExperimentError, Measured, Verdict, numbers,
     outcome::short,
+    statistics::{CONFIDENCE, Uncertain},
     width::{Net, initialise},
 };
 
@@ -35,12 +36,14 @@ pub(super) struct Settings {
 }
 
 /// How the runs of one width and mode ended.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Trained {
     width: usize,
     mode: Mode,
-    /// At the clean weights; NaN where the run diverged.
+    /// At the clean weights; NaN (null in a file) where the run diverged.
+    #[serde(deserialize_with = "numbers::or_nan")]
     train_loss: Vec<f64>,
+    #[serde(deserialize_with = "numbers::or_nan")]
     test_loss: Vec<f64>,
 }
 
@@ -59,9 +62,10 @@ pub(super) fn run(
         for mode in MODES {
             let ends: Vec<Option<EpochRecord>> =
                 (0..settings.seeds).map(|seed| one(gpu, settings, *width, mode, seed)).collect::<Result<_, _>>()?;
-            let losses =
-                |of: fn(&EpochRecord) -> f64| ends.iter().map(|end| end.as_ref().map_or(f64::NAN, of)).collect();
-            let (train_loss, test_loss) = (losses(|of| of.train_loss), losses(|of| of.test_loss));
+            let losses = |of: fn(&EpochRecord) -> Option<f64>| {
+                ends.iter().map(|end| end.and_then(|end| of(&end)).unwrap_or(f64::NAN)).collect()
+            };
+            let (train_loss, test_loss) = (losses(|of| of.scores.train_loss), losses(|of| of.scores.test_loss));
             trained.push(Trained { width: *width, mode, train_loss, test_loss });
             done += *width as f64 / MODES.len() as f64;
             progress(done / total);
@@ -99,15 +103,7 @@ fn one(
     initialise(gpu, &trainer.model, &trainer.arena, width, seed)?;
     let result = train(&mut trainer, &config, None, &mut |_| Ok(Control::Continue))?;
     let finished = result.status == Status::Finished;
-    Ok(result.epochs.last().copied().filter(|end| finished && end.train_loss.is_finite()))
-}
-
-/// Mean over the runs; infinite where one diverged.
-fn level(trained: &[Trained], width: usize, mode: Mode, quantity: Losses) -> f64 {
-    let found = trained.iter().find(|of| of.width == width && of.mode == mode);
-    let values = found.map_or(&[][..], quantity);
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    if values.iter().any(|value| !value.is_finite()) { f64::INFINITY } else { mean }
+    Ok(result.epochs.last().copied().filter(|end| finished && end.scores.train_loss.is_some_and(f64::is_finite)))
 }
 
 /// The losses of all runs.
@@ -115,22 +111,64 @@ type Losses = fn(&Trained) -> &[f64];
 
 const LOSSES: [(&str, Losses); 2] = [("train", |of| &of.train_loss), ("test", |of| &of.test_loss)];
 
-pub(super) fn claims(trained: &[Trained], settings: &Settings) -> Vec<Claim> {
+/// The claims. A pure function: the device is not asked again.
+pub(super) fn judge(trained: &[Trained], settings: &Settings) -> Vec<Claim> {
     let (Some(narrowest), Some(widest)) = (settings.net.widths.first(), settings.net.widths.last()) else {
         return Vec::new();
     };
     let mut claims = Vec::new();
     for (name, quantity) in LOSSES {
-        let at = |width: usize, mode: Mode| level(trained, width, mode, quantity);
-        let stays = at(*widest, Mode::Layer) / at(*narrowest, Mode::Layer);
+        let at = |width: usize, mode: Mode| {
+            let found = trained.iter().find(|of| of.width == width && of.mode == mode);
+            found.map_or(&[][..], quantity)
+        };
+        let (narrow, wide) = (at(*narrowest, Mode::Layer), at(*widest, Mode::Layer));
         let statement = format!("training, layer: final {name} loss at width {widest} over that at width {narrowest}");
-        claims.push(Claim::new(format!("training.layer.{name}"), statement, stays, Bar::AtMost(settings.stays)));
-        let degrades = at(*widest, Mode::All) / at(*widest, Mode::Layer);
-        let statement =
-            format!("training, all: final {name} loss at width {widest} over that of layer (inf: diverged)");
-        claims.push(Claim::new(format!("training.all.{name}"), statement, degrades, Bar::AtLeast(settings.degrades)));
+        let stays = Claim::new(
+            format!("training.layer.{name}"),
+            statement,
+            quotient(wide, narrow),
+            Bar::AtMost(settings.stays),
+        )
+        .essential()
+        .more_by("training.seeds", wide.len());
+        claims.push(match diverged(wide) {
+            0 => stays,
+            count => stays.ruled(Verdict::Fails, format!("{count} of {} runs diverged", wide.len())),
+        });
+        let all = at(*widest, Mode::All);
+        let statement = format!("training, all: final {name} loss at width {widest} over that of layer");
+        claims.push(degrades(
+            Claim::new(format!("training.all.{name}"), statement, quotient(all, wide), Bar::AtLeast(settings.degrades)),
+            all,
+            wide,
+        ));
     }
     claims
+}
+
+fn diverged(losses: &[f64]) -> usize {
+    losses.iter().filter(|loss| !loss.is_finite()).count()
+}
+
+/// A run of mode all that diverged is worse than any that did not: left out, it makes the quotient smaller.
+fn degrades(claim: Claim, all: &[f64], layer: &[f64]) -> Claim {
+    let claim = claim.essential().more_by("training.seeds", all.len());
+    match diverged(all) {
+        0 => claim,
+        count if count == all.len() && count > 1 && diverged(layer) == 0 => {
+            claim.ruled(Verdict::Holds, format!("all {count} runs of mode all diverged, none of mode layer"))
+        }
+        _ => {
+            let finite: Vec<f64> = all.iter().copied().filter(|loss| loss.is_finite()).collect();
+            Claim { measured: quotient(&finite, layer), ..claim }
+        }
+    }
+}
+
+/// The quotient of two means over independent runs.
+fn quotient(over: &[f64], under: &[f64]) -> Measured {
+    Measured::sampled(Uncertain::mean(over).over(Uncertain::mean(under)).at(CONFIDENCE))
 }
 
 pub(super) fn table(trained: &[Trained]) -> Table {

@@ -232,8 +232,8 @@ pub struct Torch {
 /// Of `jostle experiment`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Experiment {
-    /// Whether all claims that apply hold.
-    pub verdict: bool,
+    /// Holds, fails, inconclusive or does-not-apply.
+    pub verdict: String,
     /// Each.
     pub claims: Vec<Claim>,
 }
@@ -247,6 +247,8 @@ pub struct Claim {
     pub measured: Option<f64>,
     /// Its interval.
     pub interval: Option<[Option<f64>; 2]>,
+    /// As the experiment's.
+    pub verdict: String,
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use super::{
 /// Exit statuses of `timeout`: the limit was reached; its last resort was SIGKILL.
 const CUT: [i32; 2] = [124, 137];
 
-/// Exit status of `jostle experiment` where a claim does not hold: a result, no failure.
-const NOT_SHOWN: i32 = 5;
+/// Exit statuses of `jostle experiment` where a claim fails or is undecided: results, no failures.
+const RESULTS: [i32; 2] = [5, 6];
 
 /// How a piece ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -148,7 +148,8 @@ impl Piece {
                 (Status::Failed, "it timed nothing".to_owned())
             }
             (0, Err(why)) => (Status::Failed, why.clone()),
-            (0, Ok(_)) | (NOT_SHOWN, Ok(Finding::Experiment(_))) => (Status::Passed, String::new()),
+            (0, Ok(_)) => (Status::Passed, String::new()),
+            (exit, Ok(Finding::Experiment(_))) if RESULTS.contains(&exit) => (Status::Passed, String::new()),
             (exit, _) => (Status::Failed, format!("{}: {last_words}", exit_words(exit))),
         }
     }

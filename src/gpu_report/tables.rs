@@ -274,11 +274,10 @@ fn roofline(record: &Roofline) -> String {
 
 fn claims(piece: &Piece) -> String {
     let Finding::Experiment(record) = &piece.finding else { return String::new() };
-    let verdict = if record.verdict { "all claims that apply hold" } else { "NOT all claims hold" };
     let line = |claim: &super::measured::Claim| {
         let interval =
             claim.interval.map_or(String::new(), |[low, high]| format!(" ({} to {})", number(low, 3), number(high, 3)));
-        format!("- {}: {}{interval}\n", claim.statement, number(claim.measured, 3))
+        format!("- {}: {}{interval}: {}\n", claim.statement, number(claim.measured, 3), claim.verdict)
     };
-    format!("{}: {verdict}.\n\n{}", piece.title, record.claims.iter().map(line).collect::<String>())
+    format!("{}: {}.\n\n{}", piece.title, record.verdict, record.claims.iter().map(line).collect::<String>())
 }

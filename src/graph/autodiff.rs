@@ -65,12 +65,13 @@ impl<'a> Backward<'a> {
             Op::BatchNorm(op) => match kept {
                 Kept::BatchNorm(forward) => self.batch_norm(node, forward, grad),
                 Kept::Normalised { xhat, .. } => self.fixed_norm(node, op, xhat, grad)?,
-                _ => {}
+                Kept::Nothing | Kept::Saved(_) | Kept::Chosen(_) => return Err(self.not_kept(op.weight)),
             },
             Op::Norm(op) => {
-                if let Kept::Normalised { xhat, inv_std: Some(inv_std) } = kept {
-                    self.norm(node, op, [xhat, inv_std], grad)?;
-                }
+                let Kept::Normalised { xhat, inv_std: Some(inv_std) } = kept else {
+                    return Err(self.not_kept(op.weight));
+                };
+                self.norm(node, op, [xhat, inv_std], grad)?;
             }
             Op::Pool(pool) => {
                 let chosen = if let Kept::Chosen(slot) = kept { Some(slot) } else { None };
@@ -112,6 +113,11 @@ impl<'a> Backward<'a> {
             }
         }
         Ok(())
+    }
+
+    /// That forward left nothing for the backward of a norm.
+    fn not_kept(&self, weight: ParamId) -> GraphError {
+        GraphError::NoDerivative { call: format!("{} forward", module_name(self.graph, weight)) }
     }
 
     /// The gradient of a product's sums, its activation undone where no epilogue has done it.

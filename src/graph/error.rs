@@ -43,6 +43,12 @@ pub enum GraphError {
         /// The name.
         name: String,
     },
+    /// A call that the derivative of a batch has no rule for.
+    #[error("no derivative is known of the call {call:?}")]
+    NoDerivative {
+        /// The call's name.
+        call: String,
+    },
     /// No operation at all, or no parameters to train.
     #[error("the model has no layers")]
     NoLayers,

@@ -7,6 +7,7 @@
 mod autodiff;
 mod bind;
 mod call;
+mod canonical;
 mod error;
 mod forward;
 mod fuse;
@@ -14,6 +15,7 @@ mod launch;
 mod layers;
 pub mod memory;
 mod op;
+mod operands;
 mod plan;
 mod schedule;
 mod shape;

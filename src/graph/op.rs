@@ -44,7 +44,7 @@ pub enum ParamInit {
 pub struct Param {
     /// PyTorch's name, `fc1.weight`.
     pub name: String,
-    /// PyTorch's layout: weight [out_features, in_features] or [out, in / groups, height, width], bias [out].
+    /// PyTorch's layout: weight [out_features, in_features] or [out, in / groups, height, width], bias `[out]`.
     pub shape: Vec<usize>,
     /// Number of the module it belongs to.
     pub module: usize,
@@ -54,7 +54,7 @@ pub struct Param {
     pub init: ParamInit,
 }
 
-/// A tensor of running statistics, [channels].
+/// A tensor of running statistics, `[channels]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stat {
     /// PyTorch's name, `bn1.running_mean`.
@@ -68,11 +68,11 @@ pub struct Stat {
 /// Parameters and settings of a batch norm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNormOp {
-    /// [channels]
+    /// `[channels]`
     pub weight: ParamId,
-    /// [channels]
+    /// `[channels]`
     pub bias: ParamId,
-    /// Running mean and variance, [channels].
+    /// Running mean and variance, `[channels]`.
     pub running: [StatId; 2],
     /// Added to the variance.
     pub eps: f32,
@@ -83,7 +83,7 @@ pub struct BatchNormOp {
 /// Parameters and settings of a group norm or layer norm.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NormOp {
-    /// [channels], or the shape of a sample
+    /// `[channels]`, or the shape of a sample
     pub weight: ParamId,
     /// As the weight.
     pub bias: ParamId,
@@ -102,7 +102,7 @@ pub enum Op {
     Linear {
         /// [out_features, in_features]
         weight: ParamId,
-        /// [out_features]
+        /// `[out_features]`
         bias: ParamId,
         /// Applied in the product's epilogue.
         activation: Activation,
@@ -111,7 +111,7 @@ pub enum Op {
     Conv {
         /// [out, in / groups, height, width]
         weight: ParamId,
-        /// [out]
+        /// `[out]`
         bias: Option<ParamId>,
         /// Kernel, stride and so on.
         options: ConvOptions,

@@ -21,11 +21,11 @@ use super::{
 pub struct DataViews {
     /// [samples, channels, height, width] bytes, four to a word
     pub pixels: View,
-    /// [samples], class indices
+    /// `[samples]`, class indices
     pub labels: View,
-    /// [positions], the order in which batches take samples from `pixels` and `labels`
+    /// `[positions]`, the order in which batches take samples from `pixels` and `labels`
     pub indices: View,
-    /// [positions], the number in the data set of each position's sample; augmentation goes by it
+    /// `[positions]`, the number in the data set of each position's sample; augmentation goes by it
     pub ids: View,
     /// Labels are below this.
     pub classes: usize,

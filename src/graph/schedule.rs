@@ -114,8 +114,8 @@ impl Schedule {
     /// which for derivatives along a direction has to be f32.
     ///
     /// # Errors
-    /// [`GraphError::NoLayers`], [`GraphError::NoBatch`], or [`GraphError::Shape`] for an output that is an image or a
-    /// batch that is too large.
+    /// [`GraphError::NoLayers`], [`GraphError::NoBatch`], [`GraphError::Shape`] for an output that is an image or a
+    /// batch that is too large, or [`GraphError::NoDerivative`] for an operation that no derivative is known of.
     pub fn stored(graph: &Graph, batch: usize, mode: Mode, element: Element) -> Result<Self, GraphError> {
         if graph.params().is_empty() {
             return Err(GraphError::NoLayers);
@@ -142,7 +142,7 @@ impl Schedule {
             Backward::new(graph, &forward, &mut schedule, grad_logits).run()?;
         }
         if mode.has_tangents() {
-            tangent::differentiate(&mut schedule, graph.params().len());
+            tangent::differentiate(&mut schedule, graph.params().len())?;
         }
         Ok(schedule)
     }
@@ -209,7 +209,24 @@ impl Schedule {
                     }
                     Call::ColumnSum { shape, .. } => column_sum_scratch_words(class, *shape),
                     Call::AffineGradient(AffineCall { shape, .. }) => shape.gradient_scratch_words(class),
-                    _ => 0,
+                    Call::Gather { .. }
+                    | Call::Pack { .. }
+                    | Call::BatchNorm(_)
+                    | Call::BatchNormGradient(_)
+                    | Call::ChannelNormalise { .. }
+                    | Call::GroupNormalise { .. }
+                    | Call::GroupNormaliseGradient { .. }
+                    | Call::GroupNormaliseCurvature { .. }
+                    | Call::Affine(_)
+                    | Call::Pool(_)
+                    | Call::PoolSelect(_)
+                    | Call::PoolGradient { .. }
+                    | Call::Flatten { .. }
+                    | Call::Dropout { .. }
+                    | Call::Elementwise { .. }
+                    | Call::Loss { .. }
+                    | Call::LossTangent { .. }
+                    | Call::Metrics { .. } => 0,
                 });
             }
         }

@@ -10,28 +10,68 @@ use super::{
     schedule::Schedule,
 };
 
+/// A call that is a product.
+enum Product<'a> {
+    Matmul(&'a MatmulCall),
+    Conv(&'a ConvCall),
+}
+
 impl Call {
+    fn as_product(&self) -> Option<Product<'_>> {
+        match self {
+            Self::Matmul(call) => Some(Product::Matmul(call)),
+            Self::Conv(call) => Some(Product::Conv(call)),
+            Self::Gather { .. }
+            | Self::Pack { .. }
+            | Self::BatchNorm(_)
+            | Self::BatchNormGradient(_)
+            | Self::ChannelNormalise { .. }
+            | Self::GroupNormalise { .. }
+            | Self::GroupNormaliseGradient { .. }
+            | Self::GroupNormaliseCurvature { .. }
+            | Self::Affine(_)
+            | Self::AffineGradient(_)
+            | Self::Pool(_)
+            | Self::PoolSelect(_)
+            | Self::PoolGradient { .. }
+            | Self::Flatten { .. }
+            | Self::Dropout { .. }
+            | Self::Elementwise { .. }
+            | Self::ColumnSum { .. }
+            | Self::Loss { .. }
+            | Self::LossTangent { .. }
+            | Self::Metrics { .. } => None,
+        }
+    }
+
     /// Which product of a layer it is, with the window of a convolution; `None` for all other calls.
     #[must_use]
     pub fn product(&self) -> Option<String> {
-        match self {
-            Self::Matmul(call) => Some(
-                match call.layout {
-                    MatmulLayout::Forward => "forward",
-                    MatmulLayout::DataGradient => "data gradient",
-                    MatmulLayout::WeightGradient => "weight gradient",
-                }
-                .to_owned(),
-            ),
-            Self::Conv(call) => {
+        Some(match self.as_product()? {
+            Product::Matmul(call) => match call.layout {
+                MatmulLayout::Forward => "forward",
+                MatmulLayout::DataGradient => "data gradient",
+                MatmulLayout::WeightGradient => "weight gradient",
+            }
+            .to_owned(),
+            Product::Conv(call) => {
                 let pass = match call.pass {
                     ConvPass::Forward => "forward",
                     ConvPass::DataGradient => "data gradient",
                     ConvPass::WeightGradient => "weight gradient",
                 };
-                Some(format!("{pass}, {}", call.shape.window()))
+                format!("{pass}, {}", call.shape.window())
             }
-            _ => None,
+        })
+    }
+
+    /// Floating-point operations of a product; 0 for all other calls.
+    #[must_use]
+    pub fn flops(&self) -> u64 {
+        match self.as_product() {
+            Some(Product::Matmul(call)) => 2 * call.shape.iter().map(|side| *side as u64).product::<u64>(),
+            Some(Product::Conv(call)) => call.shape.flops(),
+            None => 0,
         }
     }
 
@@ -53,7 +93,14 @@ impl Call {
             }
             Self::Affine(call) => (Tensor::Slot(call.other), call.accumulate),
             Self::AffineGradient(call) => (call.scale, call.accumulate),
-            _ => return None,
+            Self::Gather { .. }
+            | Self::Pack { .. }
+            | Self::BatchNorm(_)
+            | Self::BatchNormGradient(_) // of several dispatches, whose work counts what is added to
+            | Self::GroupNormalise { .. }
+            | Self::Loss { .. }
+            | Self::LossTangent { .. }
+            | Self::Metrics { .. } => return None,
         };
         accumulate.then_some(tensor)
     }
@@ -93,11 +140,8 @@ impl Schedule {
         let added = call.added_to();
         let parameters = call.parameters().into_iter();
         let params: u64 = parameters.map(|of| (1 + u64::from(Some(of.0) == added)) * parameter(of)).sum();
-        let beside = match call {
-            // A byte a feature comes in.
-            Call::Gather { .. } => (self.batch * self.input.features()) as u64,
-            _ => 0,
-        };
+        // A byte a feature comes in.
+        let beside = if matches!(call, Call::Gather { .. }) { (self.batch * self.input.features()) as u64 } else { 0 };
         self.slot_bytes(call.slots().into_iter().chain(added.and_then(Tensor::slot))) + params + beside
     }
 

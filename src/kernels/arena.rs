@@ -52,7 +52,7 @@ impl ArenaLayout {
         layout
     }
 
-    /// The same, with tensors of running statistics [channels] in an arena of their own.
+    /// The same, with tensors of running statistics `[channels]` in an arena of their own.
     #[must_use]
     pub fn with_stats(self, channels: impl IntoIterator<Item = usize>) -> Self {
         let shapes: Vec<[usize; 1]> = channels.into_iter().map(|channels| [channels]).collect();

@@ -48,7 +48,7 @@ const FLOPS_PER_ROUND: u64 = 2 * 4 * 32 * 2;
 /// Plans chains of multiply-adds in every invocation, one for each element of `output`, and counts their operations;
 /// `fused` asks for them by name.
 ///
-/// Shapes: `output` [count]; its elements' type is that of the arithmetic.
+/// Shapes: `output` `[count]`; its elements' type is that of the arithmetic.
 ///
 /// # Errors
 /// [`GpuError::Shape`] or [`GpuError::Grid`] past the adapter's indices.

@@ -100,7 +100,7 @@ pub fn column_sum_launches(
 
 /// Plans `output[c] (+)= sum_row input[row, c]`, the gradient of a bias, as adapters of a class take it best.
 ///
-/// Shapes: `input` [rows, stride], of which the first `columns` count, `output` [columns], `scratch`
+/// Shapes: `input` [rows, stride], of which the first `columns` count, `output` `[columns]`, `scratch`
 /// [`column_sum_scratch_words`].
 ///
 /// # Errors

@@ -32,7 +32,7 @@ pub struct ConvOperands<'a> {
     pub a: &'a View,
     /// Weight ([`conv_pack`]'s, or PyTorch's where it [`ConvVariant::is_direct`]); input for the weight gradient.
     pub b: &'a View,
-    /// Bias [out], or saved, shaped as the input.
+    /// Bias `[out]`, or saved, shaped as the input.
     pub aux: Option<&'a View>,
     /// Output, gradient of the input, or gradient of the weight [out, in / groups, kernel height, kernel width].
     pub c: &'a View,

@@ -166,7 +166,7 @@ impl ConvShape {
         })
     }
 
-    /// Whether the forward pass and the data gradient take the weights as [`conv_pack`] leaves them.
+    /// Whether the forward pass and the data gradient take the weights as `conv_pack` leaves them.
     #[must_use]
     pub fn reads_packed(&self) -> bool {
         self.groups == 1 && self.as_matmul(ConvPass::Forward).is_none()

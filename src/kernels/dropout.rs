@@ -46,7 +46,7 @@ impl Dropout {
         target.launch(&DROPOUT, &[flag("ACCUMULATE", accumulate)], count.div_ceil(4))
     }
 
-    /// Plans `output (+)= input mask / (1 - probability)`; shapes [count].
+    /// Plans `output (+)= input mask / (1 - probability)`; shapes `[count]`.
     ///
     /// # Errors
     /// [`GpuError::Length`] for lengths that do not fit, [`GpuError::Shape`] for a probability outside of [0, 1).

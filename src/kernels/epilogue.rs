@@ -9,7 +9,7 @@ use super::{Activation, Constant, flag};
 pub enum Epilogue {
     /// Nothing.
     Plain,
-    /// activation(sum + bias), `aux` being the bias [n]; `store_pre` keeps the argument in `pre`.
+    /// activation(sum + bias), `aux` being the bias `[n]`; `store_pre` keeps the argument in `pre`.
     BiasActivation {
         /// The activation.
         activation: Activation,

@@ -85,9 +85,9 @@ pub(super) static TWO_LAYER_GRADIENT: KernelSpec = KernelSpec {
 /// How factors make coefficients.
 #[derive(Clone, Copy, Debug)]
 pub enum FactoredModel<'a> {
-    /// theta = u * u - v * v; u, v [d].
+    /// theta = u * u - v * v; u, v `[d]`.
     Diagonal,
-    /// theta_g = u_g v_g; u [groups], v [d]. Per coefficient (group, first of the group, one past its last, 0).
+    /// theta_g = u_g v_g; u `[groups]`, v `[d]`. Per coefficient (group, first of the group, one past its last, 0).
     Group(&'a View),
     /// Theta = U V' by columns; U [rows, width], V [columns, width].
     TwoLayer {
@@ -112,7 +112,7 @@ struct FactoredShape {
 }
 
 /// What the kernels are bound to. Factors, their noisy twins and gradients [runs * stride]; theta, slope and sum
-/// [runs * coefficients]; rates [runs] pairs (step size, decay).
+/// [runs * coefficients]; rates `[runs]` pairs (step size, decay).
 #[derive(Clone, Debug)]
 pub struct FactoredViews {
     /// u and v, clean.

@@ -68,9 +68,9 @@ struct GatherValues {
 pub struct GatherViews<'a> {
     /// [samples, channels, height, width] bytes, four to a word
     pub pixels: &'a View,
-    /// [positions], the place in `pixels` of each position of the epoch
+    /// `[positions]`, the place in `pixels` of each position of the epoch
     pub indices: &'a View,
-    /// [positions], the number in the data set of each position
+    /// `[positions]`, the number in the data set of each position
     pub ids: &'a View,
     /// [channels, 2]: input = byte * scale + shift
     pub normalisation: &'a View,

@@ -65,7 +65,7 @@ pub struct MatmulOperands<'a> {
     pub a: &'a View,
     /// [k, n] or [n, k]
     pub b: &'a View,
-    /// Bias [n] or saved [m, n].
+    /// Bias `[n]` or saved [m, n].
     pub aux: Option<&'a View>,
     /// [m, n]
     pub c: &'a View,

@@ -30,7 +30,7 @@ pub struct NormShape {
 
 impl NormShape {
     /// A value [batch, pixels, stride] in `groups` groups of channels; `per_pixel` says that affine parameters are
-    /// [channels, pixels] and not [channels].
+    /// [channels, pixels] and not `[channels]`.
     ///
     /// # Errors
     /// [`GpuError::Shape`] for an empty side or groups that do not divide the channels.

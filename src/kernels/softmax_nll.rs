@@ -41,9 +41,9 @@ pub(super) struct LossValues {
 pub struct LossBuffers<'a> {
     /// [batch, width], the model's output
     pub logits: &'a View,
-    /// [samples], class indices
+    /// `[samples]`, class indices
     pub labels: &'a View,
-    /// [samples], the order of the epoch
+    /// `[samples]`, the order of the epoch
     pub indices: &'a View,
     /// [batch, width]
     pub grad_logits: &'a View,

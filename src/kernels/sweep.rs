@@ -16,7 +16,7 @@ const OCTETS_PER_BLOCK: u32 = (ALIGNMENT_WORDS / OCTET) as u32;
 
 /// The head of every noise kernel's immediates; `NoiseStep` in `shaders/shared/noise.wgsl`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct NoiseStep {
     /// First octet within the bound part; set by the sweep.
     pub first: u32,

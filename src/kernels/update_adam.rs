@@ -50,6 +50,8 @@ pub struct AdamStep {
     pub decay_factor: f32,
     /// sqrt(1 - beta2^t)
     pub bias_correction2_sqrt: f32,
+    /// For where the device counts other updates than t: those that were not left out.
+    pub learning_rate: f32,
 }
 
 /// The compiled update of one network.

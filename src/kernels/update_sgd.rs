@@ -43,7 +43,7 @@ pub struct SgdStep {
     pub weight_decay: f32,
     /// 1 for Nesterov.
     pub nesterov: u32,
-    /// 1 at the first step: velocity starts as the gradient.
+    /// 1 at the first step: velocity starts as the gradient. So it does at the first update that is not left out.
     pub first_step: u32,
 }
 

@@ -196,6 +196,11 @@ impl<'a> TensorFile<'a> {
         Self { path, left, present }
     }
 
+    /// Whether there is a tensor of this name, not taken yet.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.left.contains_key(name)
+    }
+
     /// The tensor of this name, which has to have this shape.
     ///
     /// # Errors

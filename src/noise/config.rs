@@ -1,60 +1,11 @@
 //! The choices a user has, with the names of the command line and of configuration files.
 
-use std::{fmt, str::FromStr};
-
 use serde::{Deserialize, Serialize};
 
-/// A name that is none of the choices.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown {what} {found:?}, expected one of {expected}")]
-pub struct UnknownName {
-    /// What was named.
-    pub what: &'static str,
-    /// The name found.
-    pub found: String,
-    /// The names there are.
-    pub expected: String,
-}
-
-/// An enum of unit variants with one name each, for the command line, configuration files and messages.
-macro_rules! named {
-    ($what:literal, $(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum $name {
-            $($(#[$variant_doc])* #[serde(rename = $text)] $variant),+
-        }
-
-        impl $name {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The name on the command line.
-            #[must_use]
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.name())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = UnknownName;
-
-            fn from_str(text: &str) -> Result<Self, UnknownName> {
-                Self::ALL.iter().copied().find(|choice| choice.name() == text).ok_or_else(|| UnknownName {
-                    what: $what,
-                    found: text.to_owned(),
-                    expected: Self::ALL.iter().map(|choice| choice.name()).collect::<Vec<_>>().join(", "),
-                })
-            }
-        }
-    };
-}
+use crate::{
+    names::named,
+    schedule::{Drops, Moment, ScheduleUnit},
+};
 
 named!("noise mode",
     /// Which groups are noisy at a step. M is the number of groups.
@@ -115,7 +66,7 @@ named!("grouping",
 );
 
 named!("sigma schedule",
-    /// Sigma over the epochs, `t` being epoch / epochs.
+    /// Sigma over the run, `t` being the share of its epochs or steps that is done.
     SigmaSchedule {
         /// sigma
         Constant = "constant",
@@ -123,6 +74,10 @@ named!("sigma schedule",
         Linear = "linear",
         /// sigma (1 + cos(pi t)) / 2
         Cosine = "cosine",
+        /// sigma gamma^floor(done / every)
+        Step = "step",
+        /// sigma gamma^(milestones reached)
+        MultiStep = "multistep",
     }
 );
 
@@ -154,11 +109,18 @@ pub struct NoiseConfig {
     pub distribution: Distribution,
     /// What a group is.
     pub groups: Grouping,
-    /// Sigma over the epochs.
+    /// Sigma over the run.
     pub schedule: SigmaSchedule,
+    /// What the schedule counts.
+    pub schedule_unit: ScheduleUnit,
+    /// The drops of [`SigmaSchedule::Step`] and [`SigmaSchedule::MultiStep`].
+    pub drops: Drops,
     /// No noise from this epoch on (counted from 0).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off_from_epoch: Option<u64>,
+    /// No noise from this step on (counted from 0).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub off_from_step: Option<u64>,
 }
 
 impl Default for NoiseConfig {
@@ -171,23 +133,30 @@ impl Default for NoiseConfig {
             distribution: Distribution::Gaussian,
             groups: Grouping::Tensor,
             schedule: SigmaSchedule::Constant,
+            schedule_unit: ScheduleUnit::Epoch,
+            drops: Drops::default(),
             off_from_epoch: None,
+            off_from_step: None,
         }
     }
 }
 
 impl NoiseConfig {
-    /// Sigma as scheduled at an epoch out of `epochs`, before any division by sqrt(M).
+    /// Sigma as scheduled, before any division by sqrt(M).
     #[must_use]
-    pub fn sigma_at(&self, epoch: u64, epochs: u64) -> f64 {
-        if self.mode == Mode::None || self.off_from_epoch.is_some_and(|off| epoch >= off) {
+    pub fn sigma_at(&self, when: Moment) -> f64 {
+        let off = |from: Option<u64>, now: u64| from.is_some_and(|from| now >= from);
+        if self.mode == Mode::None || off(self.off_from_epoch, when.epoch) || off(self.off_from_step, when.step) {
             return 0.0;
         }
-        let t = epoch as f64 / epochs.max(1) as f64;
+        let progress = when.in_unit(self.schedule_unit);
         match self.schedule {
             SigmaSchedule::Constant => self.sigma,
-            SigmaSchedule::Linear => self.sigma * (1.0 - t).max(0.0),
-            SigmaSchedule::Cosine => self.sigma * 0.5 * (1.0 + (std::f64::consts::PI * t.min(1.0)).cos()),
+            SigmaSchedule::Linear => self.sigma * (1.0 - progress.share()),
+            // In this order of operations, or sigmas of earlier versions would change in their last bit.
+            SigmaSchedule::Cosine => self.sigma * 0.5 * (1.0 + (std::f64::consts::PI * progress.share()).cos()),
+            SigmaSchedule::Step => self.sigma * self.drops.regular(progress.done),
+            SigmaSchedule::MultiStep => self.sigma * self.drops.at_milestones(progress.done),
         }
     }
 }

@@ -15,6 +15,8 @@ pub enum Stream {
     Dropout = 3,
     /// Crops, flips and cutouts.
     Augment = 4,
+    /// Probes of curvature matrices.
+    Probes = 5,
 }
 
 /// Philox4x32-10 (Salmon et al., SC 2011): 128 random bits from a counter and a key.
@@ -41,7 +43,17 @@ pub(super) fn key(seed: u64) -> [u32; 2] {
 /// Agrees with the device to a few ulp (exactly where the adapter does not contract `a * b + c`).
 #[must_use]
 pub fn unit_noise(distribution: Distribution, seed: u64, step: u32, tensor: u32, element: usize) -> f32 {
-    let words = philox([(element / 8) as u32, tensor, step, Stream::Weights as u32], key(seed));
+    unit(Stream::Weights, distribution, seed, step, tensor, element)
+}
+
+/// A Rademacher probe's value, 1 or -1, for a tensor's element: independent of the noise of any step, whatever the seeds.
+#[must_use]
+pub fn probe(seed: u64, number: u32, tensor: u32, element: usize) -> f32 {
+    unit(Stream::Probes, Distribution::Rademacher, seed, number, tensor, element)
+}
+
+fn unit(stream: Stream, distribution: Distribution, seed: u64, number: u32, tensor: u32, element: usize) -> f32 {
+    let words = philox([(element / 8) as u32, tensor, number, stream as u32], key(seed));
     let word = words[element % 8 / 2];
     let half = ((word >> (16 * (element % 2))) & 0xFFFF).cast_signed();
     match distribution {

@@ -9,7 +9,8 @@ mod draw;
 mod export;
 mod scheme;
 
-pub use config::{Distribution, GroupOrder, Grouping, Mode, NoiseConfig, Scale, SigmaSchedule, UnknownName};
-pub use draw::{Stream, philox, unit_noise};
+pub use crate::names::UnknownName;
+pub use config::{Distribution, GroupOrder, Grouping, Mode, NoiseConfig, Scale, SigmaSchedule};
+pub use draw::{Stream, philox, probe, unit_noise};
 pub use export::deltas;
 pub use scheme::{NoiseTensor, Scheme, StepNoise};

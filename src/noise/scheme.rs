@@ -1,6 +1,9 @@
 //! From the configuration to what one step does: which blocks are noisy, and how strong.
 
-use crate::kernels::{ArenaLayout, NoiseRange, NoiseStep};
+use crate::{
+    kernels::{ArenaLayout, NoiseRange, NoiseStep},
+    schedule::Moment,
+};
 
 use super::{
     GroupOrder, Grouping, Mode, NoiseConfig, Stream,
@@ -31,7 +34,7 @@ pub struct Scheme {
 }
 
 /// What one step does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StepNoise {
     /// The arena in order, split where noise begins and ends.
     pub ranges: Vec<NoiseRange>,
@@ -86,11 +89,12 @@ impl Scheme {
         scales
     }
 
-    /// The noise of a step. A step beyond 2^32 starts the counters anew.
+    /// The noise of a step, as strong as scheduled for the moment `when`: that of the step, or another where the noise is
+    /// drawn anew at the same strength. A step beyond 2^32 starts the counters anew.
     #[must_use]
-    pub fn at(&self, step: u64, epoch: u64, epochs: u64) -> StepNoise {
+    pub fn at(&self, step: u64, when: Moment) -> StepNoise {
         let count = self.groups.len();
-        let scheduled = self.config.sigma_at(epoch, epochs);
+        let scheduled = self.config.sigma_at(when);
         let sigma = match self.config.mode {
             Mode::All => scheduled / (count.max(1) as f64).sqrt(),
             Mode::None => 0.0,
@@ -163,6 +167,10 @@ fn split(layout: &ArenaLayout, group: &[usize]) -> Vec<NoiseRange> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        noise::SigmaSchedule,
+        schedule::{Drops, RunLength, ScheduleUnit},
+    };
 
     fn scheme(config: NoiseConfig) -> Scheme {
         let shapes: [&[usize]; 4] = [&[10, 20], &[10], &[3, 10], &[3]];
@@ -186,7 +194,7 @@ mod tests {
         // 200, 10, 30 and 3 elements in pairs of blocks of 64
         let expected = [0..4, 4..6, 6..8, 8..10];
         for step in 0..8 {
-            let at = scheme.at(step, 0, 1);
+            let at = scheme.at(step, Moment::START);
             assert_eq!(at.group, Some(step as usize % 4));
             assert_eq!(noisy(&at), vec![expected[step as usize % 4].clone()]);
             assert_eq!(at.values.sigma, 0.5);
@@ -199,7 +207,7 @@ mod tests {
     fn groupings_join_and_leave_out() {
         let module = layer(Grouping::Module, GroupOrder::Cyclic);
         assert_eq!(module.groups(), [vec![0, 1], vec![2, 3]]);
-        assert_eq!(noisy(&module.at(0, 0, 1)), vec![0..6]);
+        assert_eq!(noisy(&module.at(0, Moment::START)), vec![0..6]);
         let weights = layer(Grouping::Weights, GroupOrder::Cyclic);
         assert_eq!(weights.groups(), [vec![0], vec![2]]);
         assert_eq!(weights.scales(), [1.0, 0.0, 1.0, 0.0]);
@@ -208,7 +216,7 @@ mod tests {
     #[test]
     fn random_groups_are_pure_in_the_step_and_even() {
         let scheme = layer(Grouping::Tensor, GroupOrder::Random);
-        let draw = |step| scheme.at(step, 0, 1).group.unwrap_or(usize::MAX);
+        let draw = |step| scheme.at(step, Moment::START).group.unwrap_or(usize::MAX);
         let mut counts = [0u32; 4];
         for step in 0..4000 {
             assert_eq!(draw(step), draw(step));
@@ -221,19 +229,66 @@ mod tests {
     #[test]
     fn all_divides_sigma_by_the_root_of_the_groups() {
         let config = |mode| NoiseConfig { mode, sigma: 0.5, ..NoiseConfig::default() };
-        assert_eq!(scheme(config(Mode::All)).at(0, 0, 1).values.sigma, 0.25);
-        assert_eq!(scheme(config(Mode::Model)).at(0, 0, 1).values.sigma, 0.5);
-        assert!(noisy(&scheme(config(Mode::None)).at(0, 0, 1)).is_empty());
+        assert_eq!(scheme(config(Mode::All)).at(0, Moment::START).values.sigma, 0.25);
+        assert_eq!(scheme(config(Mode::Model)).at(0, Moment::START).values.sigma, 0.5);
+        assert!(noisy(&scheme(config(Mode::None)).at(0, Moment::START)).is_empty());
+    }
+
+    /// The first step of an epoch out of ten, each of four steps.
+    fn epoch(epoch: u64) -> Moment {
+        RunLength::of_epochs(10, 4).moment(4 * epoch)
     }
 
     #[test]
     fn sigma_follows_its_schedule() {
         let base = NoiseConfig { mode: Mode::Model, sigma: 2.0, ..NoiseConfig::default() };
-        let linear = NoiseConfig { schedule: super::super::SigmaSchedule::Linear, ..base.clone() };
-        let cosine = NoiseConfig { schedule: super::super::SigmaSchedule::Cosine, ..base.clone() };
+        let linear = NoiseConfig { schedule: SigmaSchedule::Linear, ..base.clone() };
+        let cosine = NoiseConfig { schedule: SigmaSchedule::Cosine, ..base.clone() };
         let off = NoiseConfig { off_from_epoch: Some(3), ..base };
-        assert_eq!([0, 5, 10].map(|epoch| linear.sigma_at(epoch, 10)), [2.0, 1.0, 0.0]);
-        assert!((cosine.sigma_at(5, 10) - 1.0).abs() < 1e-12);
-        assert_eq!([2, 3, 4].map(|epoch| off.sigma_at(epoch, 10)), [2.0, 0.0, 0.0]);
+        assert_eq!([0, 5, 10].map(|at| linear.sigma_at(epoch(at))), [2.0, 1.0, 0.0]);
+        assert!((cosine.sigma_at(epoch(5)) - 1.0).abs() < 1e-12);
+        assert_eq!([2, 3, 4].map(|at| off.sigma_at(epoch(at))), [2.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn sigma_drops_in_the_unit_of_its_schedule() {
+        let drops = Drops { every: 2, milestones: vec![1, 7], gamma: 0.5 };
+        let base = NoiseConfig { mode: Mode::Model, sigma: 8.0, drops, ..NoiseConfig::default() };
+        let with = |schedule, schedule_unit| NoiseConfig { schedule, schedule_unit, ..base.clone() };
+        let course = |config: &NoiseConfig, steps: [u64; 5]| {
+            steps.map(|step| config.sigma_at(RunLength::of_steps(12, 3).moment(step)))
+        };
+        let by_step = with(SigmaSchedule::Step, ScheduleUnit::Step);
+        assert_eq!(course(&by_step, [0, 1, 2, 3, 4]), [8.0, 8.0, 4.0, 4.0, 2.0]);
+        let by_epoch = with(SigmaSchedule::Step, ScheduleUnit::Epoch);
+        assert_eq!(course(&by_epoch, [0, 3, 5, 6, 11]), [8.0, 8.0, 8.0, 4.0, 4.0]);
+        let milestones = with(SigmaSchedule::MultiStep, ScheduleUnit::Step);
+        assert_eq!(course(&milestones, [0, 1, 6, 7, 11]), [8.0, 4.0, 4.0, 2.0, 2.0]);
+        let linear = with(SigmaSchedule::Linear, ScheduleUnit::Step);
+        assert_eq!(course(&linear, [0, 3, 6, 9, 12]), [8.0, 6.0, 4.0, 2.0, 0.0]);
+        let cosine = with(SigmaSchedule::Cosine, ScheduleUnit::Step);
+        assert!((course(&cosine, [0, 1, 6, 9, 12])[2] - 4.0).abs() < 1e-12);
+        let off = NoiseConfig { off_from_step: Some(5), ..base };
+        assert_eq!(course(&off, [3, 4, 5, 6, 11]), [8.0, 8.0, 0.0, 0.0, 0.0]);
+    }
+
+    /// The formulas of version 0.1, which counted epochs alone.
+    #[test]
+    fn sigmas_by_the_epoch_are_those_of_old_to_the_last_bit() {
+        for epochs in [1, 3, 7, 50, 150] {
+            for at in 0..=epochs {
+                let t = at as f64 / epochs as f64;
+                let expected = [
+                    (SigmaSchedule::Constant, 0.03),
+                    (SigmaSchedule::Linear, 0.03 * (1.0 - t).max(0.0)),
+                    (SigmaSchedule::Cosine, 0.03 * 0.5 * (1.0 + (std::f64::consts::PI * t.min(1.0)).cos())),
+                ];
+                for (schedule, sigma) in expected {
+                    let config = NoiseConfig { mode: Mode::Layer, sigma: 0.03, schedule, ..NoiseConfig::default() };
+                    let found = config.sigma_at(RunLength::of_epochs(epochs, 5).moment(5 * at));
+                    assert_eq!(found.to_bits(), sigma.to_bits(), "{schedule}, epoch {at} of {epochs}");
+                }
+            }
+        }
     }
 }

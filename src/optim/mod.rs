@@ -4,4 +4,4 @@ mod optimizer;
 mod schedule;
 
 pub use optimizer::{Optimizer, OptimizerConfig, OptimizerKind};
-pub use schedule::{LearningRate, LearningRateSchedule};
+pub use schedule::{LearningRate, LearningRateSchedule, StepRate};

@@ -10,6 +10,8 @@ use crate::{
     noise::{Distribution, StepNoise},
 };
 
+use super::StepRate;
+
 /// Which update rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -82,6 +84,12 @@ impl Default for OptimizerConfig {
 }
 
 impl OptimizerConfig {
+    /// This learning rate with the momentum, or beta1, of these settings: for what has no schedule.
+    #[must_use]
+    pub fn rate(&self, learning_rate: f64) -> StepRate {
+        StepRate { learning_rate, momentum: if self.kind == OptimizerKind::Sgd { self.momentum } else { self.beta1 } }
+    }
+
     /// What an update of `words` weights launches, all of which get noise; the weights that the network sees are stored as
     /// `element`.
     ///
@@ -174,12 +182,20 @@ impl Optimizer {
         names.iter().copied().zip(&self.state)
     }
 
+    /// This learning rate with the momentum, or beta1, of the settings: for what has no schedule.
+    #[must_use]
+    pub fn rate(&self, learning_rate: f64) -> StepRate {
+        self.config.rate(learning_rate)
+    }
+
     /// Goes on as after so many updates.
     pub fn set_steps_done(&mut self, steps: u64) {
         self.steps = i32::try_from(steps).unwrap_or(i32::MAX);
     }
 
-    /// Records `weights <- step(weights, grads)` and `weights_eff <- weights + noise` of the next step.
+    /// Records `weights <- step(weights, grads)` at `rate` and `weights_eff <- weights + noise` of the next step.
+    ///
+    /// Where the rate's momentum is beta1, the bias is corrected by that of this step alone, as in PyTorch.
     ///
     /// # Errors
     /// As the sweep over the arena.
@@ -187,9 +203,10 @@ impl Optimizer {
         &mut self,
         gpu: &Gpu,
         recorder: &mut Recorder<'_>,
-        learning_rate: f64,
+        rate: StepRate,
         next: &StepNoise,
     ) -> Result<(), GpuError> {
+        let StepRate { learning_rate, momentum } = rate;
         self.steps = self.steps.saturating_add(1);
         let of = &self.config;
         match &self.update {
@@ -197,7 +214,7 @@ impl Optimizer {
                 let values = SgdStep {
                     noise: next.values,
                     learning_rate: learning_rate as f32,
-                    momentum: of.momentum as f32,
+                    momentum: momentum as f32,
                     one_minus_dampening: (1.0 - of.dampening) as f32,
                     weight_decay: of.weight_decay as f32,
                     nesterov: u32::from(of.nesterov),
@@ -209,14 +226,15 @@ impl Optimizer {
                 let decoupled = of.kind == OptimizerKind::AdamW;
                 let values = AdamStep {
                     noise: next.values,
-                    step_size: (learning_rate / (1.0 - of.beta1.powi(self.steps))) as f32,
-                    one_minus_beta1: (1.0 - of.beta1) as f32,
+                    step_size: (learning_rate / (1.0 - momentum.powi(self.steps))) as f32,
+                    one_minus_beta1: (1.0 - momentum) as f32,
                     beta2: of.beta2 as f32,
                     one_minus_beta2: (1.0 - of.beta2) as f32,
                     eps: of.eps as f32,
                     weight_decay: if decoupled { 0.0 } else { of.weight_decay as f32 },
                     decay_factor: if decoupled { (1.0 - learning_rate * of.weight_decay) as f32 } else { 1.0 },
                     bias_correction2_sqrt: (1.0 - of.beta2.powi(self.steps)).sqrt() as f32,
+                    learning_rate: learning_rate as f32,
                 };
                 update.record(gpu, recorder, &next.ranges, values)
             }

@@ -1,92 +1,132 @@
-//! Learning rate over the epochs.
+//! Learning rate and momentum over a run.
 
-use std::{fmt, str::FromStr};
+use std::f64::consts::PI;
 
-use serde::{Deserialize, Serialize};
+use crate::{
+    names::named,
+    schedule::{Drops, Moment, Progress, ScheduleUnit},
+};
 
-/// The shape of the schedule; rates change between epochs, as in the published loop.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LearningRateSchedule {
-    /// Always the same.
-    #[default]
-    Constant,
-    /// (1 + cos(pi epoch / epochs)) / 2: `torch.optim.lr_scheduler.CosineAnnealingLR` with T_max = epochs.
-    Cosine,
-    /// gamma^floor(epoch / step_epochs): `torch.optim.lr_scheduler.StepLR`.
-    Step,
-}
-
-impl fmt::Display for LearningRateSchedule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Constant => "constant",
-            Self::Cosine => "cosine",
-            Self::Step => "step",
-        })
+named!("schedule",
+    /// The course of the learning rate, with `t` steps or epochs done out of T.
+    LearningRateSchedule {
+        /// Always the same.
+        Constant = "constant",
+        /// (1 + cos(pi t / T)) / 2: `torch.optim.lr_scheduler.CosineAnnealingLR` with T_max = T.
+        Cosine = "cosine",
+        /// 1 - t / T: `torch.optim.lr_scheduler.LinearLR` from 1 to 0 in T.
+        Linear = "linear",
+        /// gamma^floor(t / every): `torch.optim.lr_scheduler.StepLR`.
+        Step = "step",
+        /// gamma^(milestones reached): `torch.optim.lr_scheduler.MultiStepLR`.
+        MultiStep = "multistep",
+        /// Up from 1/25 in the first 30 %, then down to 1/250,000, by cosines, momentum the other way between 0.95 and
+        /// 0.85: `torch.optim.lr_scheduler.OneCycleLR` with its defaults and the learning rate as `max_lr`.
+        OneCycle = "one-cycle",
     }
-}
+);
 
-impl FromStr for LearningRateSchedule {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Constant, Self::Cosine, Self::Step]
-            .into_iter()
-            .find(|schedule| schedule.to_string() == text)
-            .ok_or_else(|| format!("unknown schedule {text:?}, expected one of constant, cosine, step"))
-    }
-}
-
-/// A learning rate over a run.
+/// What a schedule says of one update.
 #[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepRate {
+    /// Step size.
+    pub learning_rate: f64,
+    /// SGD's momentum, or beta1 of Adam and AdamW.
+    pub momentum: f64,
+}
+
+/// Learning rate and momentum of a run.
+#[derive(Clone, Debug, PartialEq)]
 pub struct LearningRate {
-    /// At the start.
+    /// At its highest: what the schedule's factor multiplies.
     pub initial: f64,
+    /// Momentum or beta1, where the schedule leaves it alone.
+    pub momentum: f64,
     /// Its course.
     pub schedule: LearningRateSchedule,
-    /// Epochs of the run.
-    pub epochs: u64,
-    /// Epochs between the drops of [`LearningRateSchedule::Step`].
-    pub step_epochs: u64,
-    /// Factor of each drop.
-    pub gamma: f64,
+    /// What the schedule counts.
+    pub unit: ScheduleUnit,
+    /// The drops of [`LearningRateSchedule::Step`] and [`LearningRateSchedule::MultiStep`].
+    pub drops: Drops,
+    /// Steps over which the rate rises linearly from 0, whatever the schedule; 0 for none.
+    pub warmup_steps: u64,
 }
 
 impl LearningRate {
-    /// The rate of an epoch, counted from 0.
+    /// Rate and momentum of a step.
     #[must_use]
-    pub fn at(&self, epoch: u64) -> f64 {
-        let factor = match self.schedule {
-            LearningRateSchedule::Constant => 1.0,
-            LearningRateSchedule::Cosine => {
-                0.5 * (1.0 + (std::f64::consts::PI * epoch as f64 / self.epochs.max(1) as f64).cos())
-            }
-            LearningRateSchedule::Step => self.gamma.powf((epoch / self.step_epochs.max(1)) as f64),
+    pub fn at(&self, when: Moment) -> StepRate {
+        let progress = when.in_unit(self.unit);
+        let momentum = match self.schedule {
+            LearningRateSchedule::OneCycle => one_cycle::momentum(progress),
+            _ => self.momentum,
         };
-        self.initial * factor
+        StepRate { learning_rate: self.initial * self.factor(progress) * self.warmup(when.step), momentum }
+    }
+
+    fn factor(&self, progress: Progress) -> f64 {
+        let Progress { done, total } = progress;
+        match self.schedule {
+            LearningRateSchedule::Constant => 1.0,
+            // In this order of operations, or rates of earlier versions would change in their last bit.
+            LearningRateSchedule::Cosine => 0.5 * (1.0 + (PI * done as f64 / total as f64).cos()),
+            LearningRateSchedule::Linear => 1.0 - progress.share(),
+            LearningRateSchedule::Step => self.drops.regular(done),
+            LearningRateSchedule::MultiStep => self.drops.at_milestones(done),
+            LearningRateSchedule::OneCycle => one_cycle::factor(progress),
+        }
+    }
+
+    /// The factor of the first steps, counted from 0: that of `LinearLR` from 1 / steps in steps - 1.
+    fn warmup(&self, step: u64) -> f64 {
+        if self.warmup_steps == 0 { 1.0 } else { ((step + 1) as f64 / self.warmup_steps as f64).min(1.0) }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// `torch.optim.lr_scheduler.OneCycleLR` with its defaults: two phases, by cosines.
+mod one_cycle {
+    use std::f64::consts::PI;
 
-    #[test]
-    fn schedules_follow_pytorch() {
-        let rate = LearningRate {
-            initial: 0.1,
-            schedule: LearningRateSchedule::Cosine,
-            epochs: 4,
-            step_epochs: 2,
-            gamma: 0.1,
-        };
-        // torch.optim.lr_scheduler.CosineAnnealingLR(T_max=4), base 0.1
-        let expected = [0.1, 0.085_355_339_059_327_38, 0.05, 0.014_644_660_940_672_627];
-        for (epoch, expected) in expected.into_iter().enumerate() {
-            assert!((rate.at(epoch as u64) - expected).abs() < 1e-15);
+    use super::Progress;
+
+    /// Share of the run that the rate rises in.
+    const RISE: f64 = 0.3;
+    /// The highest rate over the first, and the first over the last.
+    const START_DIVISOR: f64 = 25.0;
+    const END_DIVISOR: f64 = 1e4;
+    const LOWEST_MOMENTUM: f64 = 0.85;
+    const HIGHEST_MOMENTUM: f64 = 0.95;
+
+    /// The rate as a factor of the highest.
+    pub fn factor(progress: Progress) -> f64 {
+        let start = 1.0 / START_DIVISOR;
+        phase(progress).between(start, 1.0, start / END_DIVISOR)
+    }
+
+    pub fn momentum(progress: Progress) -> f64 {
+        phase(progress).between(HIGHEST_MOMENTUM, LOWEST_MOMENTUM, HIGHEST_MOMENTUM)
+    }
+
+    /// The share that is done of the rise, or of the fall.
+    enum Phase {
+        Rise(f64),
+        Fall(f64),
+    }
+
+    /// The rise ends at `RISE` total - 1, the fall at total - 1, the last step: neither is 0 where 0 is reached.
+    fn phase(progress: Progress) -> Phase {
+        let (done, total) = (progress.done.min(progress.total - 1) as f64, progress.total as f64);
+        let top = RISE * total - 1.0;
+        if done <= top { Phase::Rise(done / top) } else { Phase::Fall((done - top) / (total - 1.0 - top)) }
+    }
+
+    impl Phase {
+        fn between(self, first: f64, top: f64, last: f64) -> f64 {
+            let (from, to, share) = match self {
+                Self::Rise(share) => (first, top, share),
+                Self::Fall(share) => (top, last, share),
+            };
+            to + (from - to) / 2.0 * ((PI * share).cos() + 1.0)
         }
-        let step = LearningRate { schedule: LearningRateSchedule::Step, ..rate };
-        assert_eq!([0, 1, 2, 3].map(|epoch| step.at(epoch)), [0.1, 0.1, 0.1 * 0.1, 0.1 * 0.1]);
     }
 }

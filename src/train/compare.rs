@@ -18,6 +18,8 @@ pub struct Arm {
 pub struct ArmRuns {
     /// The arm.
     pub arm: Arm,
+    /// Its training data in a line, as [`Prepared::training_data`].
+    pub data: String,
     /// The seeds, in order.
     pub seeds: Vec<u64>,
     /// One run a seed.
@@ -58,7 +60,8 @@ pub fn compare(
             return Err(TrainError::Config { key: "on-nan".to_owned(), reason });
         }
         let prepared = Prepared::load(&arm.config)?;
-        let mut of = ArmRuns { arm, seeds: Vec::new(), runs: Vec::new(), traces: Vec::new() };
+        let data = prepared.training_data();
+        let mut of = ArmRuns { arm, data, seeds: Vec::new(), runs: Vec::new(), traces: Vec::new() };
         for seed in seeds {
             if stopped {
                 break;

@@ -9,14 +9,22 @@ use crate::{
     graph::Loss,
     input,
     kernels::Augmentation,
-    noise::{Distribution, GroupOrder, Grouping, Mode, NoiseConfig, Scale, SigmaSchedule},
-    optim::{LearningRate, LearningRateSchedule, OptimizerConfig, OptimizerKind},
+    noise::{Distribution, GroupOrder, Grouping, Mode, Scale, SigmaSchedule},
+    optim::{LearningRateSchedule, OptimizerConfig, OptimizerKind},
+    schedule::ScheduleUnit,
 };
 
-use super::{AUTO_BATCH, Normalise, OnNan, Options, Precision, TrainError, batch};
+use super::{AUTO_BATCH, EvalEvery, Normalise, OnNan, Options, Precision, TrainError, TrainEval, Validation, batch};
 
 /// The largest configuration file.
 const MAX_BYTES: u64 = 1 << 16;
+
+/// Names that keys had in earlier versions, with today's: files keep them for ever.
+const RENAMED: [(&str, &str); 1] = [("step-epochs", "milestones-every")];
+
+/// An option of the first name overrules what a file says under the second: either says how long a run or its noise is.
+const OVERRULES: [(&str, &str); 3] =
+    [("epochs", "steps"), ("noise-off-epoch", "noise-off-step"), ("noise-off-step", "noise-off-epoch")];
 
 /// A resolved configuration: what was run, as saved in the run's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,13 +41,23 @@ pub struct RunConfig {
     pub noise_scale: Scale,
     pub noise_distribution: Distribution,
     pub noise_schedule: SigmaSchedule,
+    pub noise_milestones_every: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub noise_milestones: Vec<u64>,
+    pub noise_gamma: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noise_off_epoch: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_off_step: Option<u64>,
     pub groups: Grouping,
     pub optimizer: OptimizerKind,
     pub lr: f64,
     pub schedule: LearningRateSchedule,
-    pub step_epochs: u64,
+    pub schedule_unit: ScheduleUnit,
+    #[serde(alias = "step-epochs")]
+    pub milestones_every: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub milestones: Vec<u64>,
     pub gamma: f64,
     pub momentum: f64,
     pub dampening: f64,
@@ -60,6 +78,9 @@ pub struct RunConfig {
     pub stratified: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_subset: Option<usize>,
+    pub label_noise: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_noise_seed: Option<u64>,
     pub normalise: Normalise,
     pub crop_padding: usize,
     pub crop_reflect: bool,
@@ -79,6 +100,16 @@ pub struct RunConfig {
     pub init: Option<PathBuf>,
     pub batch_order: String,
     pub log_every: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
+    #[serde(skip_serializing_if = "EvalEvery::is_default")]
+    pub eval_every: EvalEvery,
+    #[serde(skip_serializing_if = "TrainEval::is_default")]
+    pub train_eval: TrainEval,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_every: Option<u64>,
 }
 
 impl Default for RunConfig {
@@ -94,12 +125,18 @@ impl Default for RunConfig {
             noise_scale: Scale::Absolute,
             noise_distribution: Distribution::Gaussian,
             noise_schedule: SigmaSchedule::Constant,
+            noise_milestones_every: 30,
+            noise_milestones: Vec::new(),
+            noise_gamma: 0.1,
             noise_off_epoch: None,
+            noise_off_step: None,
             groups: Grouping::Tensor,
             optimizer: OptimizerKind::Sgd,
             lr: 0.01,
             schedule: LearningRateSchedule::Constant,
-            step_epochs: 30,
+            schedule_unit: ScheduleUnit::Epoch,
+            milestones_every: 30,
+            milestones: Vec::new(),
             gamma: 0.1,
             momentum: 0.9,
             dampening: 0.0,
@@ -116,6 +153,8 @@ impl Default for RunConfig {
             subset_seed: 0,
             stratified: false,
             test_subset: None,
+            label_noise: 0.0,
+            label_noise_seed: None,
             normalise: Normalise::Auto,
             crop_padding: 0,
             crop_reflect: false,
@@ -132,6 +171,11 @@ impl Default for RunConfig {
             init: None,
             batch_order: "shuffled".to_owned(),
             log_every: 10,
+            validation: None,
+            patience: None,
+            eval_every: EvalEvery::default(),
+            train_eval: TrainEval::All,
+            test_every: None,
         }
     }
 }
@@ -172,6 +216,16 @@ impl RunConfig {
 
     fn overlaid(mut table: toml::Table, options: &Options) -> Result<Self, TrainError> {
         let given = toml::Table::try_from(options).map_err(|error| broken("options".to_owned())(&error))?;
+        for (old, new) in RENAMED {
+            if let Some(value) = table.remove(old) {
+                table.insert(new.to_owned(), value);
+            }
+        }
+        for (option, overruled) in OVERRULES {
+            if given.contains_key(option) {
+                table.remove(overruled);
+            }
+        }
         table.extend(given);
         let config: Self = table.try_into().map_err(|error| broken("configuration".to_owned())(&error))?;
         config.check()?;
@@ -186,6 +240,7 @@ impl RunConfig {
         let wrong =
             |key: &str, reason: &str| Err(TrainError::Config { key: key.to_owned(), reason: reason.to_owned() });
         self.check_counts()?;
+        self.check_schedules()?;
         let positive = |value: f64| value.is_finite() && value > 0.0;
         let unit = |value: f64| (0.0..1.0).contains(&value);
         if !positive(self.lr) {
@@ -215,10 +270,29 @@ impl RunConfig {
         if self.clip_norm.is_some_and(|norm| !positive(norm)) {
             return wrong("clip-norm", "has to be positive");
         }
+        if !unit(self.label_noise) {
+            return wrong("label-noise", &format!("has to be in [0, 1), found {}", self.label_noise));
+        }
         if self.ema.is_some_and(|decay| !unit(decay)) {
             return wrong("ema", "has to be in [0, 1)");
         }
+        if self.patience.is_some() && self.validation.is_none() {
+            return wrong("patience", "needs a part of the training data to choose by: validation");
+        }
+        if self.patience == Some(0) || self.test_every == Some(0) {
+            return wrong("patience, test-every", "have to be at least 1");
+        }
         self.batch_order().map(|_| ())
+    }
+
+    /// Whether an evaluation that is not the last of the run, counted from 1, scores the test data too.
+    #[must_use]
+    pub fn tests_at(&self, evaluation: u64) -> bool {
+        match self.test_every {
+            Some(every) => evaluation.is_multiple_of(every),
+            // The data that a run is chosen by are looked at as it goes, those that it is judged by once.
+            None => self.validation.is_none(),
+        }
     }
 
     /// Whether counts are within what products of two, and the kernels' 32 bits, take.
@@ -255,27 +329,6 @@ impl RunConfig {
         }
     }
 
-    /// The factor of the learning rate at a step, counted from 0.
-    #[must_use]
-    pub fn warmup(&self, step: u64) -> f64 {
-        if self.warmup_steps == 0 { 1.0 } else { ((step + 1) as f64 / self.warmup_steps as f64).min(1.0) }
-    }
-
-    /// The noise.
-    #[must_use]
-    pub fn noise_config(&self) -> NoiseConfig {
-        NoiseConfig {
-            mode: self.noise,
-            sigma: self.sigma,
-            order: self.noise_order,
-            scale: self.noise_scale,
-            distribution: self.noise_distribution,
-            groups: self.groups,
-            schedule: self.noise_schedule,
-            off_from_epoch: self.noise_off_epoch,
-        }
-    }
-
     /// The optimizer.
     #[must_use]
     pub fn optimizer_config(&self) -> OptimizerConfig {
@@ -288,18 +341,6 @@ impl RunConfig {
             beta1: self.beta1,
             beta2: self.beta2,
             eps: self.eps,
-        }
-    }
-
-    /// The learning rate.
-    #[must_use]
-    pub fn learning_rate(&self) -> LearningRate {
-        LearningRate {
-            initial: self.lr,
-            schedule: self.schedule,
-            epochs: self.epochs,
-            step_epochs: self.step_epochs,
-            gamma: self.gamma,
         }
     }
 

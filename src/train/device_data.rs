@@ -19,9 +19,9 @@ pub struct DeviceData {
     resident: bool,
 }
 
-/// Whether the pixels fit one binding.
-fn is_resident(limits: Limits, data: &Dataset) -> bool {
-    data.pixels.len() as u64 <= limits.binding_bytes
+/// Whether so many bytes of pixels fit one binding.
+fn is_resident(limits: Limits, pixels: usize) -> bool {
+    pixels as u64 <= limits.binding_bytes
 }
 
 fn pack(bytes: &[u8]) -> Vec<u32> {
@@ -43,16 +43,17 @@ impl DeviceData {
     /// # Errors
     /// As [`Gpu::buffer`] and [`Dataset::check`].
     pub fn new(gpu: &Gpu, data: Dataset, batch: usize, normalisation: &[[f32; 2]]) -> Result<Self, TrainError> {
-        let resident = is_resident(gpu.limits(), &data);
+        let resident = is_resident(gpu.limits(), data.pixels.len());
         Self::with_residency(gpu, data, batch, normalisation, resident)
     }
 
-    /// Bytes that [`DeviceData::new`] takes on a device of these limits: pixels, and label, index and id of each sample.
+    /// Bytes that [`DeviceData::new`] takes on a device of these limits for so many samples of so many features: pixels, and
+    /// label, index and id of each sample.
     #[must_use]
-    pub fn bytes(limits: Limits, data: &Dataset, batch: usize) -> u64 {
-        let held = if is_resident(limits, data) { data.len() } else { batch };
-        let words = if is_resident(limits, data) { 2 } else { 3 };
-        (held * data.features()) as u64 + (held * words) as u64 * WORD_BYTES
+    pub fn bytes(limits: Limits, samples: usize, features: usize, batch: usize) -> u64 {
+        let resident = is_resident(limits, samples * features);
+        let (held, words) = if resident { (samples, 2) } else { (batch, 3) };
+        (held * features) as u64 + (held * words) as u64 * WORD_BYTES
     }
 
     /// As [`DeviceData::new`], resident or not as told.
@@ -103,6 +104,12 @@ impl DeviceData {
     pub fn augmented(mut self, augment: Augmentation) -> Self {
         self.views.augment = augment;
         self
+    }
+
+    /// The data as they are in host memory.
+    #[must_use]
+    pub fn dataset(&self) -> &Dataset {
+        &self.data
     }
 
     /// What kernels are bound to.

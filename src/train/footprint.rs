@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::{
+    data::Dataset,
     gpu::{Element, Gpu, Limits, WORD_BYTES},
     graph::{GraphError, Mode, Schedule, Slot, memory},
     kernels::AdapterClass,
@@ -14,7 +15,7 @@ use super::{AUTO_BATCH, DeviceData, Evaluator, Prepared, RunConfig, TrainError};
 
 const ACTIVATIONS: &str = "activations and their gradients";
 const EVALUATION: &str = "activations of evaluations";
-/// Two data sets, one of them twice.
+/// Those trained on, and each part that is scored.
 const DATA: &str = "data";
 const CALIBRATION: &str = "activations of batch norms' calibration";
 
@@ -40,7 +41,8 @@ impl Footprint {
     /// The footprint of a whole run in batches of `batch`: training, evaluation and data.
     ///
     /// # Errors
-    /// [`GraphError`] for a model or batch that cannot be planned, [`GpuError::Shape`] for one past 2^32 elements.
+    /// [`GraphError`] for a model or batch that cannot be planned, [`GpuError::Shape`](crate::gpu::GpuError::Shape) for one
+    /// past 2^32 elements.
     pub fn of_run(
         config: &RunConfig,
         prepared: &Prepared,
@@ -64,13 +66,17 @@ impl Footprint {
         if config.bn_recalibrate && !model.graph.stats().is_empty() {
             planned(CALIBRATION, batch, Mode::Calibrate)?;
         }
-        let [train, test] = [&split.train, &split.test].map(|data| Evaluator::batch(model, data.len()));
-        for batch in [train, test] {
-            planned(EVALUATION, batch, Mode::Evaluate)?;
+        let train = config.train_eval.samples(split.train.len());
+        let validation = prepared.validation.as_ref().map(Dataset::len);
+        let scored: Vec<usize> = [train, validation, Some(split.test.len())].into_iter().flatten().collect();
+        for samples in &scored {
+            planned(EVALUATION, Evaluator::batch(model, *samples), Mode::Evaluate)?;
         }
-        for (data, batch) in [(&split.train, batch), (&split.train, train), (&split.test, test)] {
-            footprint.add(DATA, DeviceData::bytes(limits, data, batch));
-        }
+        let mut held = |samples: usize, batch: usize| {
+            footprint.add(DATA, DeviceData::bytes(limits, samples, split.train.features(), batch));
+        };
+        held(split.train.len(), batch);
+        scored.into_iter().for_each(|samples| held(samples, Evaluator::batch(model, samples)));
         Ok(footprint)
     }
 

@@ -8,15 +8,17 @@ use crate::{
     graph::Loss,
     noise::{Distribution, GroupOrder, Grouping, Mode, Scale, SigmaSchedule},
     optim::{LearningRateSchedule, OptimizerKind},
+    schedule::ScheduleUnit,
 };
 
-use super::{Normalise, OnNan, Precision, batch};
+use super::{EvalEvery, Normalise, OnNan, Precision, TrainEval, Validation, batch};
 
 /// Options as given: absent ones keep the value of the file or the default.
 ///
 /// Noise: `none` w; `all` w + sigma/sqrt(M) N(0, 1) on every group; `layer` w + sigma N(0, 1) on one group a step;
 /// `model` w + sigma N(0, 1) on everything. M is the number of groups.
 #[derive(Clone, Debug, Default, Serialize, clap::Args)]
+#[allow(rustdoc::broken_intra_doc_links, reason = "defaults are in brackets, as --help shows them")]
 #[serde(rename_all = "kebab-case")]
 pub struct Options {
     /// Data: digits (bundled), mnist, fashion-mnist, cifar10, cifar100, idx:DIR, cifar:DIR, folder:DIR or
@@ -58,14 +60,30 @@ pub struct Options {
     #[arg(long, value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noise_distribution: Option<Distribution>,
-    /// Sigma over the epochs: constant, linear or cosine [constant]
+    /// Sigma over the run: constant, linear, cosine, step or multistep, in the unit of --schedule-unit [constant]
     #[arg(long, value_name = "SCHEDULE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noise_schedule: Option<SigmaSchedule>,
+    /// Epochs or steps between the drops of noise schedule step [30]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_milestones_every: Option<u64>,
+    /// Epochs or steps at which noise schedule multistep drops, a list such as 30,60
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_milestones: Option<Vec<u64>>,
+    /// Factor of each drop of noise schedules step and multistep [0.1]
+    #[arg(long, value_name = "FACTOR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_gamma: Option<f64>,
     /// No noise from this epoch on, counted from 0
-    #[arg(long, value_name = "EPOCH")]
+    #[arg(long, value_name = "EPOCH", conflicts_with = "noise_off_step")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noise_off_epoch: Option<u64>,
+    /// No noise from this step on, counted from 0
+    #[arg(long, value_name = "STEP")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_off_step: Option<u64>,
     /// A group is a tensor, a module (its weight and bias), or only weights [tensor]
     #[arg(long, value_name = "GROUPS")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,19 +96,28 @@ pub struct Options {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
-    /// Learning rate over the epochs: constant, cosine or step [constant]
+    /// Learning rate over the run: constant, cosine, linear, step, multistep or one-cycle, with PyTorch's values; one-cycle
+    /// moves momentum or beta1 too [constant]
     #[arg(long, value_name = "SCHEDULE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<LearningRateSchedule>,
-    /// Epochs between the drops of schedule step [30]
-    #[arg(long, value_name = "EPOCHS")]
+    /// What the schedules of learning rate and sigma count: epoch or step [epoch]
+    #[arg(long, value_name = "UNIT")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub step_epochs: Option<u64>,
-    /// Factor of each drop of schedule step [0.1]
+    pub schedule_unit: Option<ScheduleUnit>,
+    /// Epochs or steps between the drops of schedule step [30]
+    #[arg(long, alias = "step-epochs", value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub milestones_every: Option<u64>,
+    /// Epochs or steps at which schedule multistep drops, a list such as 30,60,80
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub milestones: Option<Vec<u64>>,
+    /// Factor of each drop of schedules step and multistep [0.1]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gamma: Option<f64>,
-    /// SGD: momentum [0.9]
+    /// SGD: momentum; schedule one-cycle has its own [0.9]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub momentum: Option<f64>,
@@ -106,7 +133,7 @@ pub struct Options {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_decay: Option<f64>,
-    /// Adam: decay of the first moment [0.9]
+    /// Adam: decay of the first moment; schedule one-cycle has its own [0.9]
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beta1: Option<f64>,
@@ -118,11 +145,11 @@ pub struct Options {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eps: Option<f64>,
-    /// Epochs [10]
+    /// Epochs; overrides steps of the file [10]
     #[arg(long, conflicts_with = "steps")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<u64>,
-    /// Stop after this many steps, whatever the epochs
+    /// Stop after this many steps, whatever the epochs, also those of the file
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
@@ -150,6 +177,14 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_subset: Option<usize>,
+    /// Replace the labels of this share of the training samples by ones drawn at random from all classes [0]
+    #[arg(long, value_name = "SHARE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_noise: Option<f64>,
+    /// Seed of the replaced labels [--subset-seed]
+    #[arg(long, value_name = "SEED")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_noise_seed: Option<u64>,
     /// Normalise the inputs' channels: none for [0, 1], data for the training data's mean and deviation, published for
     /// the literature's, auto for published where there are some (CIFAR) and else none [auto]
     #[arg(long, num_args = 0..=1, default_missing_value = "data", value_name = "HOW")]
@@ -188,7 +223,7 @@ pub struct Options {
     #[arg(long, value_name = "BATCHES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accumulate: Option<usize>,
-    /// Steps over which the learning rate rises linearly from 0 [0]
+    /// Steps over which the learning rate rises linearly from 0, whatever the schedule and its unit [0]
     #[arg(long, value_name = "STEPS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup_steps: Option<u64>,
@@ -216,4 +251,25 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_every: Option<u64>,
+    /// Keep this share of the training data, or so many samples, apart to choose by: of the subset if there is one, each
+    /// class in proportion, by --subset-seed
+    #[arg(long, value_name = "SHARE|N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
+    /// End after so many evaluations in a row without a lower validation loss
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
+    /// Evaluate every N epochs, or every N steps (500steps), and at the end [1]
+    #[arg(long, value_name = "N|Nsteps")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_every: Option<EvalEvery>,
+    /// Training samples that an evaluation scores: all, none, or so many, always the same, by class [all]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_eval: Option<TrainEval>,
+    /// Score the test data at every N-th evaluation, and at the end [1, with --validation only at the end]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_every: Option<u64>,
 }

@@ -1,20 +1,24 @@
 //! Data and model of a run, before any device is involved.
 
 use crate::{
-    data::{DataSource, Split},
+    data::{DataSource, Dataset, LabelNoise, Parts, Split},
     graph::ValueShape,
     nn::{Model, Target},
 };
 
-use super::{RunConfig, TrainError};
+use super::{RunConfig, TrainError, TrainEval, Validation};
 
 /// Data and model of a configuration, loaded and held against each other.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    /// Training (subset taken) and test data.
+    /// Training (subset and validation part taken) and test data.
     pub split: Split,
+    /// The part of the training data, or of their subset, that is kept apart to choose by.
+    pub validation: Option<Dataset>,
     /// The model.
     pub model: Model,
+    /// What was replaced of the training labels, where the configuration says so.
+    pub label_noise: Option<LabelNoise>,
 }
 
 impl Prepared {
@@ -34,6 +38,13 @@ impl Prepared {
         }
         if let Some(count) = config.test_subset {
             split.test = split.test.stratified_subset(count, config.subset_seed)?;
+        }
+        let validation = config.validation.map(|share| set_apart(&mut split.train, share, config)).transpose()?;
+        if let TrainEval::Samples(samples) = config.train_eval
+            && samples > split.train.len()
+        {
+            let reason = format!("{samples} samples are more than the {} that there are", split.train.len());
+            return Err(TrainError::Config { key: "train-eval".to_owned(), reason });
         }
         let of = split.train.shape;
         let input = ValueShape::Image { channels: of.channels, height: of.height, width: of.width };
@@ -58,6 +69,46 @@ impl Prepared {
                 });
             }
         }
-        Ok(Self { split, model })
+        // Last, so that the labels of every other part are the true ones.
+        let label_noise = replace_labels(config, &mut split.train);
+        Ok(Self { split, validation, model, label_noise })
     }
+
+    /// The training data in a line, such as `digits, 600 samples, 30 % of labels replaced (162 changed)`.
+    #[must_use]
+    pub fn training_data(&self) -> String {
+        let train = &self.split.train;
+        let samples = train.len();
+        let noise = self.label_noise.map_or(String::new(), |LabelNoise { drawn, changed }| {
+            let permille = (1000.0 * drawn as f64 / samples as f64).round();
+            format!(", {} % of labels replaced ({changed} changed)", permille / 10.0)
+        });
+        format!("{}, {samples} samples{noise}", train.name)
+    }
+}
+
+/// Replaces labels of the training data as configured; arms that share their data share these labels too.
+fn replace_labels(config: &RunConfig, train: &mut Dataset) -> Option<LabelNoise> {
+    let seed = config.label_noise_seed.unwrap_or(config.subset_seed);
+    (config.label_noise > 0.0).then(|| train.replace_labels(config.label_noise, seed))
+}
+
+/// Takes the validation part out of the training data.
+fn set_apart(train: &mut Dataset, share: Validation, config: &RunConfig) -> Result<Dataset, TrainError> {
+    let samples = share.samples(train.len());
+    let wrong = |reason: String| TrainError::Config { key: "validation".to_owned(), reason };
+    if samples == 0 || samples >= train.len() {
+        let found = train.len();
+        return Err(wrong(format!("{samples} of {found} training samples leave nothing to train on or to choose by")));
+    }
+    let Parts { rest, apart } = train.set_apart(samples, config.subset_seed)?;
+    for (part, name) in [(&rest, "to train on"), (&apart, "to choose by")] {
+        let empty = part.class_counts().iter().zip(train.class_counts()).position(|(left, all)| *left == 0 && all > 0);
+        if let Some(class) = empty {
+            let found = train.len();
+            return Err(wrong(format!("{samples} of {found} training samples leave none of class {class} {name}")));
+        }
+    }
+    *train = rest;
+    Ok(apart)
 }

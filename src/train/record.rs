@@ -21,40 +21,62 @@ pub struct Evaluation {
     pub accuracy: f64,
 }
 
-/// Mean loss and accuracy over both parts of the data.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// Mean loss and accuracy over each part of the data; what was not scored is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// Mean loss over the training data.
-    #[serde(deserialize_with = "number")]
-    pub train_loss: f64,
-    /// Accuracy over the training data.
-    pub train_accuracy: f64,
+    /// Mean loss over the training data, or the part of them that is scored.
+    #[serde(default, deserialize_with = "measured", skip_serializing_if = "Option::is_none")]
+    pub train_loss: Option<f64>,
+    /// Accuracy over them.
+    #[serde(default, deserialize_with = "measured", skip_serializing_if = "Option::is_none")]
+    pub train_accuracy: Option<f64>,
+    /// Mean loss over the validation part.
+    #[serde(default, deserialize_with = "measured", skip_serializing_if = "Option::is_none")]
+    pub validation_loss: Option<f64>,
+    /// Accuracy over it.
+    #[serde(default, deserialize_with = "measured", skip_serializing_if = "Option::is_none")]
+    pub validation_accuracy: Option<f64>,
     /// Mean loss over the test data.
-    #[serde(deserialize_with = "number")]
-    pub test_loss: f64,
-    /// Accuracy over the test data.
-    pub test_accuracy: f64,
+    #[serde(default, deserialize_with = "measured", skip_serializing_if = "Option::is_none")]
+    pub test_loss: Option<f64>,
+    /// Accuracy over them.
+    #[serde(default, deserialize_with = "measured", skip_serializing_if = "Option::is_none")]
+    pub test_accuracy: Option<f64>,
 }
 
 impl Scores {
-    /// Of one evaluation each.
+    /// Of an evaluation of each part, where there is one.
     #[must_use]
-    pub fn new(train: Evaluation, test: Evaluation) -> Self {
+    pub fn new(train: Option<Evaluation>, validation: Option<Evaluation>, test: Option<Evaluation>) -> Self {
+        let (loss, accuracy) = (|of: Evaluation| of.loss, |of: Evaluation| of.accuracy);
         Self {
-            train_loss: train.loss,
-            train_accuracy: train.accuracy,
-            test_loss: test.loss,
-            test_accuracy: test.accuracy,
+            train_loss: train.map(loss),
+            train_accuracy: train.map(accuracy),
+            validation_loss: validation.map(loss),
+            validation_accuracy: validation.map(accuracy),
+            test_loss: test.map(loss),
+            test_accuracy: test.map(accuracy),
         }
     }
 
-    /// The mean of several; `None` of none.
+    /// With those over the test data.
+    #[must_use]
+    pub fn with_test(self, test: Evaluation) -> Self {
+        Self { test_loss: Some(test.loss), test_accuracy: Some(test.accuracy), ..self }
+    }
+
+    /// The mean of several over the same parts; `None` of none.
     #[must_use]
     pub fn mean(of: &[Self]) -> Option<Self> {
-        let mean = |field: fn(&Self) -> f64| of.iter().map(field).sum::<f64>() / of.len() as f64;
+        let mean = |field: fn(&Self) -> Option<f64>| {
+            let values: Option<Vec<f64>> = of.iter().map(field).collect();
+            values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
+        };
         (!of.is_empty()).then(|| Self {
             train_loss: mean(|scores| scores.train_loss),
             train_accuracy: mean(|scores| scores.train_accuracy),
+            validation_loss: mean(|scores| scores.validation_loss),
+            validation_accuracy: mean(|scores| scores.validation_accuracy),
             test_loss: mean(|scores| scores.test_loss),
             test_accuracy: mean(|scores| scores.test_accuracy),
         })
@@ -80,23 +102,16 @@ pub struct StepRecord {
     pub loss: f64,
 }
 
-/// One epoch.
+/// One evaluation, after an epoch or within one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
-    /// Epochs done.
+    /// Epochs begun: those done, and the one that the evaluation is within.
     pub epoch: u64,
     /// Steps done.
     pub step: u64,
-    /// Mean loss over the training data, clean weights.
-    #[serde(deserialize_with = "number")]
-    pub train_loss: f64,
-    /// Accuracy over the training data, clean weights.
-    pub train_accuracy: f64,
-    /// Mean loss over the test data, clean weights.
-    #[serde(deserialize_with = "number")]
-    pub test_loss: f64,
-    /// Accuracy over the test data, clean weights.
-    pub test_accuracy: f64,
+    /// At the clean weights.
+    #[serde(flatten)]
+    pub scores: Scores,
     /// At noisy weights, the mean over a few draws, where asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noisy: Option<Scores>,
@@ -115,13 +130,29 @@ pub struct EpochRecord {
     /// Root of the sum of the weights' squares.
     #[serde(deserialize_with = "number")]
     pub l2_norm: f64,
-    /// Training samples a second, evaluation left out.
+    /// Training samples a second since the evaluation before, evaluations and checkpoints left out.
     pub samples_per_second: f64,
+}
+
+impl EpochRecord {
+    /// Whether some of these but the last are within an epoch, so that curves go by steps.
+    #[must_use]
+    pub fn by_steps(records: &[Self]) -> bool {
+        let product = |steps: &Self, epochs: &Self| u128::from(steps.step) * u128::from(epochs.epoch);
+        let ends = |pair: &[Self]| product(&pair[0], &pair[1]) == product(&pair[1], &pair[0]);
+        let before_last = records.split_last().map_or(&[][..], |(_, others)| others);
+        !before_last.windows(2).all(ends) || records.windows(2).any(|pair| pair[0].epoch == pair[1].epoch)
+    }
 }
 
 /// JSON has no NaN and no infinity: they are written as null, and read as NaN.
 fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
+}
+
+/// As [`number`], of a key that is there.
+fn measured<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    number(from).map(Some)
 }
 
 #[derive(Serialize)]
@@ -133,6 +164,7 @@ enum Line<'a> {
 
 #[derive(Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
+#[expect(clippy::large_enum_variant, reason = "taken apart as it is read")]
 enum OwnedLine {
     Step(StepRecord),
     Epoch(EpochRecord),

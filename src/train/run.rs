@@ -1,74 +1,52 @@
 //! The loop over epochs and steps.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::{
-    data::epoch_order,
-    gpu::{PendingRead, Profile},
-};
+use crate::{data::epoch_order, gpu::Profile, noise::StepNoise, optim::LearningRate, schedule::RunLength};
 
 use super::{
-    CheckpointError, EpochRecord, OnNan, Position, Precision, RunConfig, Scores, StepRecord, TrainError, Trainer,
-    checkpoint::Keeper, trainer::RING,
+    Best, Broken, CheckpointError, Control, EpochRecord, Event, OnNan, Position, Precision, RunConfig, RunResult,
+    Scores, Status, StepRecord, TrainError, TrainStep, Trainer, checkpoint::Keeper, losses::Losses,
 };
 
-/// What the loop tells as it goes.
+/// The step that ends a run, with what was not finite.
 #[derive(Clone, Copy, Debug)]
-pub enum Event {
-    /// A step was submitted; of so many.
-    Progress {
-        /// Steps submitted.
-        step: u64,
-        /// Steps of the run.
-        total: u64,
-    },
-    /// A step's metrics are back.
-    Step(StepRecord),
-    /// An epoch is done.
-    Epoch(EpochRecord),
-}
-
-/// What the loop should do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Control {
-    /// Go on.
-    Continue,
-    /// End after this step, as if it were the last.
-    Stop,
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Status {
-    /// All steps done.
-    Finished,
-    /// Stopped by the caller.
-    Interrupted,
-    /// The loss of this step was no finite number, or the weights after it, which are looked at for checkpoints.
-    Diverged {
-        /// The first such step.
-        step: u64,
-        /// Its noisy group in mode `layer`.
-        group: Option<usize>,
-        /// Standard deviation of its noise.
-        sigma: f64,
-    },
-}
-
-/// What a run leaves beside its weights.
-#[derive(Clone, Debug)]
-pub struct RunResult {
-    /// One record an epoch.
-    pub epochs: Vec<EpochRecord>,
-    /// How it ended.
-    pub status: Status,
-}
-
-/// A step whose loss is still on the device.
-#[derive(Clone, Copy, Debug)]
-struct Sent {
+struct Diverged {
     record: StepRecord,
-    valid: usize,
+    broken: Broken,
+}
+
+/// Samples trained on since the evaluation before, and the time that took.
+#[derive(Debug)]
+struct Pace {
+    since: Instant,
+    /// Time since then that was spent otherwise.
+    aside: Duration,
+    samples: usize,
+}
+
+impl Pace {
+    fn start() -> Self {
+        Self { since: Instant::now(), aside: Duration::ZERO, samples: 0 }
+    }
+
+    fn samples_per_second(&self) -> f64 {
+        self.samples as f64 / self.since.elapsed().saturating_sub(self.aside).as_secs_f64()
+    }
+}
+
+/// What is known of the steps of the epoch under way.
+#[derive(Debug, Default)]
+struct Epoch {
+    /// The first that was taken here.
+    first: Option<StepRecord>,
+    /// Whether that is the epoch's first.
+    whole: bool,
+    /// Losses that are finite, and the first that is not.
+    finite: u64,
+    broken: Option<StepRecord>,
+    /// Updates left out before it.
+    skipped: u32,
 }
 
 struct Loop<'a, 'g, 'k> {
@@ -76,18 +54,22 @@ struct Loop<'a, 'g, 'k> {
     config: &'a RunConfig,
     observe: &'a mut dyn FnMut(Event) -> Result<Control, TrainError>,
     keeper: Option<&'a mut Keeper<'k>>,
-    sent: Vec<Sent>,
-    reading: Option<(PendingRead, Vec<Sent>)>,
+    losses: Losses,
     /// The step whose loss, or the weights after it, ends the run.
-    diverged: Option<StepRecord>,
+    diverged: Option<Diverged>,
     /// The step submitted last.
     last: Option<StepRecord>,
-    /// Losses of the epoch under way that are finite, and the first that is not.
-    finite: u64,
-    broken: Option<StepRecord>,
+    epoch: Epoch,
+    /// Steps done at the evaluation before, which a run that goes on may have been through already.
+    evaluated: Option<u64>,
+    best: Option<Best>,
+    records: Vec<EpochRecord>,
+    pace: Pace,
     stop: bool,
     total: u64,
     per_epoch: u64,
+    length: RunLength,
+    rate: LearningRate,
 }
 
 /// Trains as configured, from the weights and the step that the trainer holds; `observe` hears of every step and may fail or
@@ -112,36 +94,46 @@ pub(super) fn run_kept<'a, 'k>(
     keeper: Option<&'a mut Keeper<'k>>,
     observe: &'a mut dyn FnMut(Event) -> Result<Control, TrainError>,
 ) -> Result<RunResult, TrainError> {
-    let (total, per_epoch) = (total_steps(trainer, config), steps_per_epoch(trainer));
-    let first = trainer.steps_done() / per_epoch;
-    let mut of = Loop {
+    let length = config.length(steps_per_epoch(trainer));
+    let (total, per_epoch) = (length.steps, length.steps_per_epoch);
+    let done = trainer.steps_done();
+    let mut run = Loop {
+        best: keeper.as_ref().and_then(|keeper| keeper.best()),
         trainer,
         config,
         observe,
         keeper,
-        sent: Vec::new(),
-        reading: None,
+        losses: Losses::default(),
         diverged: None,
         last: None,
-        finite: 0,
-        broken: None,
+        epoch: Epoch::default(),
+        evaluated: config.eval_every.due(done, per_epoch).map(|_| done),
+        records: Vec::new(),
+        pace: Pace::start(),
         stop: false,
         total,
         per_epoch,
+        length,
+        rate: config.learning_rate(),
     };
-    let mut records = Vec::new();
-    for epoch in first..total.div_ceil(per_epoch) {
-        records.push(of.epoch(epoch, profile.as_deref_mut())?);
-        if of.stop || of.diverged.is_some() {
+    // Where nothing is left to do but an evaluation, it is that of the epoch before.
+    run.begin(done.saturating_sub(1) / per_epoch)?;
+    for epoch in done / per_epoch..total.div_ceil(per_epoch) {
+        if run.is_over() {
             break;
         }
+        run.epoch(epoch, profile.as_deref_mut())?;
     }
-    let status = match (of.diverged, of.stop) {
-        (Some(StepRecord { step, group, sigma, .. }), _) => Status::Diverged { step, group, sigma },
-        (None, true) if of.trainer.steps_done() < total => Status::Interrupted,
+    run.end()?;
+    let status = match (run.diverged, run.stop) {
+        (Some(Diverged { record: StepRecord { step, group, sigma, .. }, broken }), _) => {
+            Status::Diverged { step, group, sigma, broken }
+        }
+        (None, true) if run.trainer.steps_done() < total && !run.is_stale() => Status::Interrupted,
         _ => Status::Finished,
     };
-    Ok(RunResult { epochs: records, status })
+    let stopped_early = status == Status::Finished && run.is_stale();
+    Ok(RunResult { epochs: run.records, status, best: run.best, stopped_early })
 }
 
 /// Steps of an epoch.
@@ -149,101 +141,136 @@ pub(super) fn steps_per_epoch(trainer: &Trainer<'_>) -> u64 {
     (trainer.samples().div_ceil(trainer.step_samples()) as u64).max(1)
 }
 
-/// Steps of a run.
-fn total_steps(trainer: &Trainer<'_>, config: &RunConfig) -> u64 {
-    config.steps.unwrap_or_else(|| config.epochs.saturating_mul(steps_per_epoch(trainer)))
-}
-
 impl Loop<'_, '_, '_> {
-    /// Epochs that schedules run over: those of the configuration, or those that its steps make.
-    fn epochs(&self) -> u64 {
-        if self.config.steps.is_some() { self.total.div_ceil(self.per_epoch) } else { self.config.epochs }
-    }
-
     /// Steps done of the epoch under way.
     fn step_of_epoch(&self) -> u64 {
         self.trainer.steps_done() % self.per_epoch
     }
 
-    /// An epoch, or what is left of it where the trainer goes on within one; evaluation included.
-    fn epoch(&mut self, epoch: u64, profile: Option<&mut Profile>) -> Result<EpochRecord, TrainError> {
-        let order = epoch_order(self.trainer.samples(), self.config.batch_order()?, self.config.seed, epoch);
-        self.trainer.begin_epoch(epoch, order)?;
-        (self.finite, self.broken) = (0, None);
-        let started = Instant::now();
-        let trained = self.train(epoch, profile)?;
-        self.drain()?;
-        let seconds = started.elapsed().as_secs_f64();
-        if self.finite == 0 && self.diverged.is_none() {
-            self.diverged = self.broken;
-        }
-        // Before the evaluation, which may estimate batch norms anew: a run that goes on within the epoch has not done so.
-        if self.step_of_epoch() > 0 {
-            self.save(epoch)?;
-        }
-        let record = self.finish_epoch(epoch, trained as f64 / seconds)?;
-        let best = self.keeper.as_mut().is_some_and(|keeper| keeper.is_best(&record));
-        let last = self.stop || self.trainer.steps_done() >= self.total;
-        if self.step_of_epoch() == 0 && (best || last || self.is_due()) {
-            self.save(epoch + 1)?;
-        }
-        Ok(record)
+    /// Whether the validation loss was waited for in vain.
+    fn is_stale(&self) -> bool {
+        self.best.is_some_and(|best| best.is_stale(self.config.patience))
     }
 
-    /// The steps of an epoch; returns the samples trained on.
-    fn train(&mut self, epoch: u64, mut profile: Option<&mut Profile>) -> Result<usize, TrainError> {
-        let epochs = self.epochs();
-        let (samples, batch) = (self.trainer.samples(), self.trainer.step_samples());
-        let epoch_rate = crate::optim::LearningRate { epochs, ..self.config.learning_rate() }.at(epoch);
+    /// Whether no further step is to be taken.
+    fn is_over(&self) -> bool {
+        self.stop || self.diverged.is_some() || self.is_stale() || self.trainer.steps_done() >= self.total
+    }
+
+    fn begin(&mut self, epoch: u64) -> Result<(), TrainError> {
+        let order = epoch_order(self.trainer.samples(), self.config.batch_order()?, self.config.seed, epoch);
+        Ok(self.trainer.begin_epoch(epoch, order)?)
+    }
+
+    /// An epoch, or what is left of it where the trainer goes on within one.
+    fn epoch(&mut self, epoch: u64, mut profile: Option<&mut Profile>) -> Result<(), TrainError> {
+        self.begin(epoch)?;
         let done = self.step_of_epoch();
-        // Within an epoch the noisy weights are part of what was restored.
-        if done == 0 {
-            self.trainer.perturb(&self.trainer.scheme().at(self.trainer.steps_done(), epoch, epochs))?;
-        }
-        let mut trained = 0;
+        self.epoch = Epoch { whole: done == 0, skipped: self.skipped()?, ..Epoch::default() };
+        let (samples, batch) = (self.trainer.samples(), self.trainer.step_samples());
         for first in (0..samples).step_by(batch).skip(done as usize) {
-            let step = self.trainer.steps_done();
-            if step == self.total || self.stop || self.diverged.is_some() {
+            if self.is_over() {
                 break;
             }
+            let step = self.trainer.steps_done();
             let valid = batch.min(samples - first);
-            let rate = epoch_rate * self.config.warmup(step);
-            let now = self.trainer.scheme().at(step, epoch, epochs);
-            // The last step of an epoch writes noise that the evaluation after it overwrites: harmless.
-            let next = self.trainer.scheme().at(step + 1, epoch, epochs);
-            self.trainer.train_step(first, valid, rate, &next, profile.as_deref_mut())?;
-            trained += valid;
-            let record = StepRecord { step, epoch, lr: rate, sigma: now.sigma(), group: now.group, loss: 0.0 };
-            self.sent.push(Sent { record, valid });
-            self.last = Some(record);
-            if self.sent.len() >= RING / 2 {
-                self.flush()?;
-            }
-            self.tell(Event::Progress { step: step + 1, total: self.total })?;
-            if self.is_due() && self.step_of_epoch() > 0 && step + 1 < self.total {
-                self.save(epoch)?;
-            }
+            let rate = self.rate.at(self.length.moment(step));
+            // The last step of an epoch writes noise that an evaluation after it overwrites: harmless.
+            let [noise, next] = [step, step + 1].map(|step| self.noise(step));
+            let record =
+                StepRecord { step, epoch, lr: rate.learning_rate, sigma: noise.sigma(), group: noise.group, loss: 0.0 };
+            let now = TrainStep { first, valid, rate, noise: &noise, next: &next };
+            self.trainer.train_step(now, profile.as_deref_mut())?;
+            self.sent(record, valid)?;
         }
-        Ok(trained)
+        Ok(())
     }
 
-    fn is_due(&self) -> bool {
-        self.keeper.as_ref().is_some_and(|keeper| keeper.is_due(self.trainer.steps_done()))
+    /// After a step was submitted: what is due.
+    fn sent(&mut self, record: StepRecord, valid: usize) -> Result<(), TrainError> {
+        self.pace.samples += valid;
+        self.epoch.first = self.epoch.first.or(Some(record));
+        self.last = Some(record);
+        let known = self.losses.push(self.trainer, record, valid)?;
+        self.hear(known)?;
+        let step = self.trainer.steps_done();
+        self.tell(Event::Progress { step, total: self.total })?;
+        if self.step_of_epoch() == 0 {
+            self.end_epoch()?;
+        }
+        let before = self.best;
+        if let Some(number) = self.config.eval_every.due(step, self.per_epoch) {
+            self.evaluate(Some(number))?;
+        }
+        let better = self.best.is_some_and(|best| best.step == step) && before != self.best;
+        if better || (self.keeper.as_ref().is_some_and(|keeper| keeper.is_due(step)) && step < self.total) {
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    /// What the end of an epoch, or of its part, shows: whether anything was learnt in it.
+    fn end_epoch(&mut self) -> Result<(), TrainError> {
+        self.drain()?;
+        let Some(first) = self.epoch.first.take() else { return Ok(()) };
+        let broken = self.epoch.broken.filter(|_| self.epoch.finite == 0);
+        self.diverge(broken, Broken::Loss);
+        if self.trainer.skips() && self.diverged.is_none() {
+            let scaling = self.trainer.scaling()?;
+            let steps = self.last.map_or(0, |last| last.step + 1 - first.step);
+            let in_vain = self.epoch.whole && u64::from(scaling.skipped_steps - self.epoch.skipped) == steps;
+            // While the loss scale falls there is hope; a run at its end has none left.
+            let none = u64::from(scaling.skipped_steps) == self.trainer.steps_done() && self.is_over();
+            self.diverge(
+                ((in_vain && scaling.is_lowest()) || (none && !self.stop)).then_some(first),
+                Broken::Gradients,
+            );
+        }
+        Ok(())
+    }
+
+    /// After the last step: a checkpoint of it and an evaluation, if it had none.
+    fn end(&mut self) -> Result<(), TrainError> {
+        let step = self.trainer.steps_done();
+        self.end_epoch()?;
+        // Before an evaluation that is not due, which may estimate batch norms anew: a run that goes on has not had it.
+        self.save()?;
+        if self.evaluated != Some(step) && step > 0 && self.total > 0 {
+            self.evaluate(None)?;
+        }
+        Ok(())
+    }
+
+    /// Updates left out so far.
+    fn skipped(&self) -> Result<u32, TrainError> {
+        Ok(if self.trainer.skips() { self.trainer.scaling()?.skipped_steps } else { 0 })
+    }
+
+    /// Ends the run with this step, if it is one and nothing has ended it before.
+    fn diverge(&mut self, record: Option<StepRecord>, broken: Broken) {
+        self.diverged = self.diverged.or(record.map(|record| Diverged { record, broken }));
+    }
+
+    fn noise(&self, step: u64) -> StepNoise {
+        self.trainer.scheme().at(step, self.length.moment(step))
     }
 
     /// Writes a checkpoint of what was done so far, unless a loss of it was no finite number: the last one before that stays.
-    fn save(&mut self, epoch: u64) -> Result<(), TrainError> {
+    fn save(&mut self) -> Result<(), TrainError> {
         self.drain()?;
-        let epochs = self.epochs();
+        let next = self.noise(self.trainer.steps_done());
+        let epoch = self.trainer.steps_done() / self.per_epoch;
         let Some(keeper) = self.keeper.as_mut().filter(|_| self.diverged.is_none()) else { return Ok(()) };
+        let started = Instant::now();
         let step = self.trainer.steps_done();
-        let next = self.trainer.scheme().at(step, epoch, epochs);
         let step_of_epoch = step % self.per_epoch;
         let position = Position { step, epoch, step_of_epoch, sigma: next.sigma(), group: next.group };
-        match keeper.save(self.trainer, position) {
+        let saved = keeper.save(self.trainer, position, &next, self.best);
+        self.pace.aside += started.elapsed();
+        match saved {
             Err(TrainError::Checkpoint(CheckpointError::NotFinite { tensor, .. })) => {
                 log::warn!("{tensor} is not finite after step {step}");
-                self.diverged = self.last;
+                self.diverge(self.last, Broken::Weights);
                 Ok(())
             }
             saved => saved,
@@ -260,71 +287,74 @@ impl Loop<'_, '_, '_> {
         Ok(())
     }
 
-    /// Starts reading the steps sent since the last flush, and tells those of the read before.
-    fn flush(&mut self) -> Result<(), TrainError> {
-        self.settle()?;
-        if !self.sent.is_empty() {
-            self.reading = Some((self.trainer.read_metrics()?, std::mem::take(&mut self.sent)));
-        }
-        Ok(())
-    }
-
-    /// Tells every step sent so far.
+    /// Hears of every step submitted so far.
     fn drain(&mut self) -> Result<(), TrainError> {
-        self.flush()?;
-        self.settle()
+        let known = self.losses.drain(self.trainer)?;
+        self.hear(known)
     }
 
-    /// Waits for the read on its way and tells its steps.
-    fn settle(&mut self) -> Result<(), TrainError> {
-        let Some((pending, sent)) = self.reading.take() else { return Ok(()) };
-        let sums: Vec<[f32; 2]> = pending.wait(self.trainer.gpu())?;
-        for Sent { mut record, valid } in sent {
-            record.loss = f64::from(sums[(record.step % RING as u64) as usize][0]) / valid as f64;
+    /// Tells steps whose losses are known.
+    fn hear(&mut self, known: Vec<StepRecord>) -> Result<(), TrainError> {
+        for record in known {
             let broken = !record.loss.is_finite();
             if broken {
-                self.broken = self.broken.or(Some(record));
+                self.epoch.broken = self.epoch.broken.or(Some(record));
             } else {
-                self.finite += 1;
+                self.epoch.finite += 1;
             }
-            if broken && self.config.on_nan != OnNan::Skip {
-                self.diverged = self.diverged.or(Some(record));
+            if self.config.on_nan != OnNan::Skip {
+                self.diverge(broken.then_some(record), Broken::Loss);
             }
+            let first = self.diverged.is_none_or(|diverged| diverged.record.step == record.step);
             let logged = self.config.log_every > 0 && record.step % self.config.log_every == 0;
-            if logged || (broken && self.diverged.is_none_or(|first| first.step == record.step)) {
+            if logged || (broken && first) {
                 self.tell(Event::Step(record))?;
             }
         }
         Ok(())
     }
 
-    fn finish_epoch(&mut self, epoch: u64, samples_per_second: f64) -> Result<EpochRecord, TrainError> {
-        let epochs = self.epochs();
-        self.trainer.recalibrate()?;
-        let clean = self.trainer.scores()?;
-        let (l1_norm, l2_norm) = self.trainer.norms()?;
+    /// Scores the network: the evaluation of this number, or one that is not due at the end of a run.
+    fn evaluate(&mut self, number: Option<u64>) -> Result<(), TrainError> {
+        self.drain()?;
+        let samples_per_second = self.pace.samples_per_second();
         let step = self.trainer.steps_done();
+        let epoch = step.saturating_sub(1) / self.per_epoch;
+        self.trainer.recalibrate()?;
+        let mut scores = self.trainer.scores(false)?;
+        if let Some(loss) = scores.validation_loss {
+            self.best = Best::after(self.best, step, loss);
+        }
+        // A run that was stopped goes on as if it had not been: what is due is scored as it would have been.
+        let last = step >= self.total || self.is_stale() || self.diverged.is_some();
+        let test = last || number.is_none_or(|number| self.config.tests_at(number));
+        if test {
+            scores = scores.with_test(self.trainer.evaluate_test()?);
+        }
+        let (l1_norm, l2_norm) = self.trainer.norms()?;
+        // As strong as at the last step done.
+        let before = self.length.moment(step.saturating_sub(1));
         let noisy = (0..u64::from(self.config.eval_noisy))
-            .map(|draw| self.trainer.noisy_scores(&self.trainer.scheme().at(step + draw, epoch, epochs)))
+            .map(|draw| self.trainer.noisy_scores(test, &self.trainer.scheme().at(step + draw, before)))
             .collect::<Result<Vec<_>, _>>()?;
         let scaling = if self.trainer.skips() { Some(self.trainer.scaling()?) } else { None };
         let mixed = self.config.precision == Precision::F16;
         let record = EpochRecord {
             epoch: epoch + 1,
             step,
-            train_loss: clean.train_loss,
-            train_accuracy: clean.train_accuracy,
-            test_loss: clean.test_loss,
-            test_accuracy: clean.test_accuracy,
+            scores,
             noisy: Scores::mean(&noisy),
-            average: self.trainer.average_scores()?,
+            average: self.trainer.average_scores(test)?,
             loss_scale: scaling.filter(|_| mixed).map(|scaling| scaling.loss_scale),
             skipped_steps: scaling.map(|scaling| scaling.skipped_steps),
             l1_norm,
             l2_norm,
             samples_per_second,
         };
+        self.evaluated = Some(step);
+        self.records.push(record);
         self.tell(Event::Epoch(record))?;
-        Ok(record)
+        self.pace = Pace::start();
+        Ok(())
     }
 }

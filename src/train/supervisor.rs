@@ -6,12 +6,16 @@ use std::{
     time::Duration,
 };
 
-use crate::gpu::{Gpu, GpuError, Profile};
+use crate::{
+    durable,
+    gpu::{Gpu, GpuError, Profile},
+    noise::{NoiseConfig, Scheme, StepNoise},
+};
 
 use super::{
     AUTO_BATCH, CheckpointError, Control, EpochRecord, Event, KeepOptions, Manifest, MetricsFile, OnNan, Options,
     Prepared, RunConfig, RunResult, Status, StepRecord, TrainError, Trainer,
-    checkpoint::{self, CheckpointFolder, Identity, Keeper, RunLock, Stored, newest},
+    checkpoint::{self, CheckpointFolder, Differences, Identity, Keeper, RunLock, Stored, newest},
     run::{run_kept, steps_per_epoch},
 };
 
@@ -45,8 +49,12 @@ const HALVINGS: u32 = 10;
 /// The metrics' file in a run's folder.
 const METRICS: &str = "metrics.jsonl";
 
+/// The file in a run's folder that says what is run.
+const CONFIG: &str = "config.toml";
+
 /// What a supervisor tells as it goes.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "passed on, not kept")]
 pub enum Told<'a> {
     /// The loop's.
     Event(Event),
@@ -60,8 +68,8 @@ pub type Observe<'a> = dyn FnMut(Told<'_>) -> Result<Control, TrainError> + 'a;
 /// What is done with the trained network before it goes.
 pub type Finish<'a, T> = dyn FnMut(&Trainer<'_>, &RunResult, Option<Profile>) -> Result<T, TrainError> + 'a;
 
-/// A run in a folder that it holds against other processes: its metrics in `metrics.jsonl`, its checkpoints in
-/// `checkpoints/`.
+/// A run in a folder that it holds against other processes: its configuration as it is run in `config.toml`, its metrics in
+/// `metrics.jsonl`, its checkpoints in `checkpoints/`.
 #[derive(Debug)]
 pub struct Supervisor {
     run: PathBuf,
@@ -99,9 +107,8 @@ impl Supervisor {
         let lock = RunLock::take(run)?;
         let folder = CheckpointFolder::of(run);
         folder.clear()?;
-        let run = run.to_owned();
-        Ok(Self {
-            run,
+        let supervisor = Self {
+            run: run.to_owned(),
             folder,
             options,
             config,
@@ -111,13 +118,15 @@ impl Supervisor {
             own: true,
             opened: false,
             _lock: lock,
-        })
+        };
+        supervisor.write_config()?;
+        Ok(supervisor)
     }
 
     /// Goes on with the run in a folder from its newest checkpoint that is whole, with its configuration but for the options
     /// given in `changes`; `notify` hears of checkpoints that are not.
     ///
-    /// With `force` it goes on though configuration, model, data or version are others than the checkpoint's.
+    /// With `force` it goes on though configuration, model or data are others than the checkpoint's.
     ///
     /// # Errors
     /// [`CheckpointError::None`], [`CheckpointError::Damaged`], [`CheckpointError::Locked`], those of [`Prepared::load`].
@@ -139,6 +148,14 @@ impl Supervisor {
         let prepared = Prepared::load(&config)?;
         let (run, from) = (run.to_owned(), Some(from));
         Ok(Self { run, folder, options, config, prepared, from, force, own: false, opened: false, _lock: lock })
+    }
+
+    /// Writes down what is run now: as it was asked for, with the batch that fits, or with the noise halved.
+    fn write_config(&self) -> Result<(), TrainError> {
+        let path = self.run.join(CONFIG);
+        let config = |reason: String| TrainError::Config { key: "configuration".to_owned(), reason };
+        let text = toml::to_string(&self.config).map_err(|error| config(error.to_string()))?;
+        durable::write_file(&path, text.as_bytes()).map_err(|source| TrainError::Io { path, source })
     }
 
     /// The configuration.
@@ -260,10 +277,11 @@ impl Supervisor {
             self.config.batch = trainer.batch();
             tell(observe, &format!("batches of {} samples are the largest that fit", trainer.batch()))?;
         }
+        self.write_config()?;
         let path = self.run.join(METRICS);
         let metrics = match &from {
             Some((stored, manifest)) => {
-                restore(&mut trainer, stored, manifest)?;
+                restore(&mut trainer, stored, manifest, &self.config)?;
                 MetricsFile::go_on(&path, manifest.metrics_bytes)?
             }
             None => MetricsFile::create(&path)?,
@@ -291,18 +309,14 @@ impl Supervisor {
         identity: &Identity,
         observe: &mut Observe<'_>,
     ) -> Result<(), TrainError> {
-        let differences = checkpoint::differences((&manifest.config, &manifest.identity), (&self.config, identity));
-        if !differences.is_empty() && !self.force {
-            return Err(CheckpointError::Foreign { path: stored.path.clone(), differences }.into());
+        let Differences { refused, told } = checkpoint::differences(manifest, &self.config, identity);
+        if !refused.is_empty() && !self.force {
+            return Err(CheckpointError::Foreign { path: stored.path.clone(), differences: refused }.into());
         }
-        for difference in &differences {
+        for difference in &refused {
             tell(observe, &format!("ignored by --force: {difference}"))?;
         }
-        let (then, now) = (&manifest.identity.adapter, &identity.adapter);
-        if then != now {
-            tell(observe, &format!("the adapter was {then}, is {now}: the run goes on, but not bit for bit"))?;
-        }
-        Ok(())
+        told.iter().try_for_each(|notice| tell(observe, notice))
     }
 }
 
@@ -311,8 +325,20 @@ fn tell(observe: &mut Observe<'_>, notice: &str) -> Result<(), TrainError> {
     observe(Told::Notice(notice)).map(|_| ())
 }
 
-/// Puts a trainer where a checkpoint stands.
-fn restore(trainer: &mut Trainer<'_>, stored: &Stored, manifest: &Manifest) -> Result<(), TrainError> {
+/// The noise that a configuration gives a step.
+fn noise_at(trainer: &Trainer<'_>, config: &RunConfig, step: u64) -> StepNoise {
+    let tensors = trainer.model.noise_tensors();
+    let scheme = Scheme::new(config.noise_config(), &trainer.arena.layout, &tensors, config.seed);
+    scheme.at(step, config.length(steps_per_epoch(trainer)).moment(step))
+}
+
+/// Puts a trainer of a configuration where a checkpoint stands.
+fn restore(
+    trainer: &mut Trainer<'_>,
+    stored: &Stored,
+    manifest: &Manifest,
+    config: &RunConfig,
+) -> Result<(), TrainError> {
     let position = &manifest.position;
     let per_epoch = steps_per_epoch(trainer);
     let expected = [position.step / per_epoch, position.step % per_epoch];
@@ -323,5 +349,12 @@ fn restore(trainer: &mut Trainer<'_>, stored: &Stored, manifest: &Manifest) -> R
         );
         return Err(CheckpointError::Content { path: stored.path.join(checkpoint::MANIFEST), reason }.into());
     }
-    checkpoint::restore(trainer, stored, manifest)
+    // With the noise halved, or another asked for, what the checkpoint holds is not what the next step needs.
+    let [then, now] = [&manifest.config, config].map(|config| noise_at(trainer, config, position.step));
+    let kind = |config: &RunConfig| {
+        let NoiseConfig { scale, distribution, groups, .. } = config.noise_config();
+        (scale, distribution, groups)
+    };
+    let same = then == now && kind(&manifest.config) == kind(config);
+    checkpoint::restore(trainer, stored, manifest, same.then_some(&now))
 }

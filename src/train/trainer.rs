@@ -1,8 +1,8 @@
 //! A network ready to train: arenas, plans, data and optimizer on one device.
 
+use std::cell::RefCell;
+
 use crate::{
-    analysis::{AnalysisError, Curvature, Subject, TraceEstimate, TraceOptions, hessian_trace},
-    data::Dataset,
     gpu::{Buffer, Element, Gpu, GpuError, PendingRead, Profile, Recorder},
     graph::{BatchInfo, Loss, Mode as PlanMode, Plan, Schedule},
     kernels::{
@@ -11,18 +11,19 @@ use crate::{
     },
     nn::{self, Model},
     noise::{Scale, Scheme, StepNoise},
-    optim::Optimizer,
+    optim::{Optimizer, StepRate},
 };
 
 use super::{
-    DeviceData, Evaluation, Evaluator, OnNan, Prepared, RunConfig, Scores, Traces, TrainError,
-    calibrate::Calibration,
-    evaluate::{SetWeights, set},
-    footprint::fitting_batch,
+    DeviceData, OnNan, Prepared, RunConfig, TrainError, calibrate::Calibration, effective::Effective,
+    footprint::fitting_batch, scoring::Evaluators,
 };
 
-/// Slots of the metrics ring: steps between two reads.
-pub(super) const RING: usize = 1024;
+/// Steps after which the loop begins to read their losses.
+pub(super) const READ_EVERY: usize = 32;
+
+/// Slots of the metrics ring: those being read, and those of the steps submitted meanwhile.
+pub(super) const RING: usize = 2 * READ_EVERY;
 
 /// A network in training.
 #[derive(Debug)]
@@ -36,24 +37,42 @@ pub struct Trainer<'g> {
     pub(super) optimizer: Optimizer,
     perturb: Perturb,
     filter_scaled: bool,
-    loss: Loss,
-    label_smoothing: f32,
+    pub(super) loss: Loss,
+    pub(super) label_smoothing: f32,
     plan: Plan,
-    data: DeviceData,
+    pub(super) data: DeviceData,
+    pub(super) normalisation: Vec<[f32; 2]>,
     batch: usize,
     /// Batches of a step.
     accumulate: usize,
     factor: Option<GradientFactor>,
-    clean: EffectiveWeights,
-    average: Option<Average>,
-    calibration: Option<Calibration>,
-    train: Evaluator,
-    test: Evaluator,
-    norms: Norms,
+    pub(super) clean: EffectiveWeights,
+    pub(super) average: Option<Average>,
+    pub(super) calibration: Option<Calibration>,
+    pub(super) evaluators: Evaluators,
+    pub(super) norms: Norms,
     metrics: Buffer,
     step: u64,
-    epoch: u64,
+    pub(super) epoch: u64,
     seed: u64,
+    /// What the buffer of effective weights holds; whoever has a trainer to look at may have it scored, so it is a cell, as
+    /// the buffer is.
+    effective: RefCell<Effective>,
+}
+
+/// What one step trains on, and with.
+#[derive(Clone, Copy, Debug)]
+pub struct TrainStep<'a> {
+    /// Position of its first sample in the epoch's order.
+    pub first: usize,
+    /// Its samples.
+    pub valid: usize,
+    /// Step size and momentum.
+    pub rate: StepRate,
+    /// The noise that its gradient is taken at.
+    pub noise: &'a StepNoise,
+    /// The noise of the step after it, which its update writes in the same sweep.
+    pub next: &'a StepNoise,
 }
 
 impl<'g> Trainer<'g> {
@@ -87,7 +106,6 @@ impl<'g> Trainer<'g> {
         let mode = if accumulate > 1 { PlanMode::Accumulate } else { PlanMode::Train };
         let schedule = Schedule::stored(&model.graph, batch, mode, element)?;
         let plan = Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view(), config.loss)?;
-        let evaluator = |data: &Dataset| Evaluator::new(gpu, &model, &arena, data.clone(), &normalisation, config.loss);
         let skips = element == Element::Half || config.on_nan == OnNan::Skip;
         let scaled = config.clip_norm.is_some() || skips;
         let rules =
@@ -109,13 +127,14 @@ impl<'g> Trainer<'g> {
             average: config.ema.map(|decay| Average::new(gpu, &arena, decay)).transpose()?,
             calibration: calibrates.then(|| Calibration::new(gpu, &model, &arena, &data, batch)).transpose()?,
             data,
-            train: evaluator(&prepared.split.train)?,
-            test: evaluator(&prepared.split.test)?,
+            evaluators: Evaluators::new(gpu, &arena, config, prepared, &normalisation)?,
             norms: Norms::new(gpu, AdapterClass::of(gpu), &arena.weights)?,
             metrics,
             step: 0,
             epoch: 0,
             seed: config.seed,
+            effective: RefCell::default(),
+            normalisation,
             model,
             arena,
             scheme,
@@ -134,16 +153,40 @@ impl<'g> Trainer<'g> {
         self.step
     }
 
-    /// Goes on as after so many steps; weights and state are the caller's to restore.
-    pub(super) fn set_steps_done(&mut self, step: u64) {
+    /// Goes on as after so many steps; weights and state are the caller's to restore, and what `weights_eff` holds is the
+    /// caller's to say.
+    pub(super) fn set_steps_done(&mut self, step: u64, effective: Effective) {
         self.step = step;
         self.optimizer.set_steps_done(step);
+        self.now_holds(effective);
+    }
+
+    /// Whether `weights_eff` holds the clean weights with this noise.
+    pub(super) fn holds(&self, noise: &StepNoise) -> bool {
+        self.effective.borrow().holds(noise)
+    }
+
+    /// What `weights_eff` was made to hold.
+    pub(super) fn now_holds(&self, effective: Effective) {
+        self.effective.replace(effective);
     }
 
     /// The noise.
     #[must_use]
     pub fn scheme(&self) -> &Scheme {
         &self.scheme
+    }
+
+    /// This learning rate with the momentum, or beta1, of the configuration: for what has no schedule.
+    #[must_use]
+    pub fn rate(&self, learning_rate: f64) -> StepRate {
+        self.optimizer.rate(learning_rate)
+    }
+
+    /// The seed of noise and initial weights.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// Samples of a batch.
@@ -179,36 +222,44 @@ impl<'g> Trainer<'g> {
         self.data.set_order(self.gpu, order)
     }
 
-    /// Records `weights_eff = weights + noise`, stand-alone: before the first step and after an evaluation.
+    /// `weights_eff = weights + noise`, stand-alone. A step sees to it by itself.
     ///
     /// # Errors
     /// As [`Perturb::record`].
     pub fn perturb(&self, noise: &StepNoise) -> Result<(), GpuError> {
+        self.now_holds(Effective::Other);
         let mut recorder = self.gpu.record();
-        self.perturb.record(self.gpu, &mut recorder, &noise.ranges, noise.values)?;
-        recorder.submit()
+        self.record_noise(&mut recorder, noise)?;
+        recorder.submit()?;
+        self.now_holds(Effective::with(noise));
+        Ok(())
     }
 
-    /// Records the whole step: forward and backward at the noisy weights, batch by batch, then the update of the clean
-    /// ones, which writes the noisy weights of the `next` step too.
+    /// Records `weights_eff = weights + noise`.
+    pub(super) fn record_noise(&self, recorder: &mut Recorder<'_>, noise: &StepNoise) -> Result<(), GpuError> {
+        self.perturb.record(self.gpu, recorder, &noise.ranges, noise.values)
+    }
+
+    /// Takes a whole step: forward and backward at the weights with its noise, batch by batch, then the update of the clean
+    /// ones, which writes the noisy weights of the next step too.
+    ///
+    /// Where `weights_eff` does not hold the weights with this step's noise (after an evaluation, a measurement, a resumption,
+    /// at another sigma), they are made first.
     ///
     /// # Errors
     /// As [`Recorder::submit`].
-    pub fn train_step(
-        &mut self,
-        first: usize,
-        valid: usize,
-        learning_rate: f64,
-        next: &StepNoise,
-        mut profile: Option<&mut Profile>,
-    ) -> Result<(), GpuError> {
-        let gpu = self.gpu;
-        for (part, start) in (first..first + valid).step_by(self.batch).enumerate() {
-            let of_part = self.batch.min(first + valid - start);
+    pub fn train_step(&mut self, step: TrainStep<'_>, mut profile: Option<&mut Profile>) -> Result<(), GpuError> {
+        if !self.holds(step.noise) {
+            self.perturb(step.noise)?;
+        }
+        self.now_holds(Effective::Other);
+        let (gpu, end) = (self.gpu, step.first + step.valid);
+        for (part, start) in (step.first..end).step_by(self.batch).enumerate() {
+            let of_part = self.batch.min(end - start);
             let staged = self.data.stage(gpu, start, of_part)?;
             let batch = BatchInfo {
                 slot_adds: part > 0,
-                terms: LossTerms { mean_over: valid as u32, label_smoothing: self.label_smoothing },
+                terms: LossTerms { mean_over: step.valid as u32, label_smoothing: self.label_smoothing },
                 epoch: self.epoch as u32,
                 step: self.step * self.accumulate as u64 + part as u64,
                 seed: self.seed,
@@ -219,21 +270,17 @@ impl<'g> Trainer<'g> {
                 recorder.clear(&self.arena.grads.view());
             }
             self.plan.record(&mut recorder, batch);
-            if start + of_part == first + valid {
-                self.record_update(&mut recorder, learning_rate, next)?;
+            if start + of_part == end {
+                self.record_update(&mut recorder, step.rate, step.next)?;
             }
             recorder.submit()?;
         }
         self.step += 1;
+        self.now_holds(Effective::with(step.next));
         Ok(())
     }
 
-    fn record_update(
-        &mut self,
-        recorder: &mut Recorder<'_>,
-        learning_rate: f64,
-        next: &StepNoise,
-    ) -> Result<(), GpuError> {
+    fn record_update(&mut self, recorder: &mut Recorder<'_>, rate: StepRate, next: &StepNoise) -> Result<(), GpuError> {
         if let Some(factor) = &self.factor {
             factor.record(recorder);
         }
@@ -241,13 +288,15 @@ impl<'g> Trainer<'g> {
             // Filter norms are those of the new weights, known only once all of them are written.
             let ranges = next.ranges.iter().map(|range| NoiseRange { noisy: false, ..range.clone() }).collect();
             let clean = StepNoise { ranges, ..next.clone() };
-            self.optimizer.record(self.gpu, recorder, learning_rate, &clean)?;
-            self.perturb.record(self.gpu, recorder, &next.ranges, next.values)?;
+            self.optimizer.record(self.gpu, recorder, rate, &clean)?;
+            self.record_noise(recorder, next)?;
         } else {
-            self.optimizer.record(self.gpu, recorder, learning_rate, next)?;
+            self.optimizer.record(self.gpu, recorder, rate, next)?;
         }
-        if let Some(average) = &self.average {
-            average.update.record(recorder);
+        match &self.average {
+            Some(average) if self.step == 0 => average.begin(recorder, &self.arena),
+            Some(average) => average.update.record(recorder),
+            None => {}
         }
         Ok(())
     }
@@ -275,125 +324,36 @@ impl<'g> Trainer<'g> {
         self.gpu.read_later(&self.metrics.view())
     }
 
-    /// Re-estimates the running statistics of batch norms at the clean weights, where the configuration says so.
-    ///
-    /// # Errors
-    /// Those of the device.
-    pub fn recalibrate(&self) -> Result<(), GpuError> {
-        match &self.calibration {
-            Some(calibration) => calibration.run(self.gpu, &self.data, self.epoch as u32),
-            None => Ok(()),
-        }
-    }
-
-    /// Loss and accuracy at the clean weights. Leaves `weights_eff` clean: perturb before the next step.
-    ///
-    /// # Errors
-    /// Those of the device.
-    pub fn scores(&self) -> Result<Scores, GpuError> {
-        self.scores_of(&self.clean)
-    }
-
-    /// Loss and accuracy at the moving average of the weights, where it is kept, with the running statistics of the
-    /// weights themselves. Leaves `weights_eff` so: perturb before the next step.
-    ///
-    /// # Errors
-    /// Those of the device.
-    pub fn average_scores(&self) -> Result<Option<Scores>, GpuError> {
-        self.average.as_ref().map(|average| self.scores_of(&average.effective)).transpose()
-    }
-
-    /// Loss and accuracy at weights with this noise. Leaves `weights_eff` noisy: perturb before the next step.
-    ///
-    /// # Errors
-    /// Those of the device.
-    pub fn noisy_scores(&self, noise: &StepNoise) -> Result<Scores, GpuError> {
-        self.scores_at(&|recorder| self.perturb.record(self.gpu, recorder, &noise.ranges, noise.values))
-    }
-
-    fn scores_of(&self, weights: &EffectiveWeights) -> Result<Scores, GpuError> {
-        self.scores_at(&set(weights))
-    }
-
-    fn scores_at(&self, set: &SetWeights<'_>) -> Result<Scores, GpuError> {
-        Ok(Scores::new(self.train.evaluate_at(self.gpu, set)?, self.test.evaluate_at(self.gpu, set)?))
-    }
-
     /// The moving average of the weights, laid out as they are, where it is kept.
     #[must_use]
     pub fn average(&self) -> Option<&Buffer> {
         self.average.as_ref().map(|average| &average.weights)
     }
-
-    /// Loss and accuracy on the test data, clean weights. Leaves `weights_eff` clean: perturb before the next step.
-    ///
-    /// # Errors
-    /// Those of the device.
-    pub fn evaluate_test(&self) -> Result<Evaluation, GpuError> {
-        self.test.evaluate(self.gpu)
-    }
-
-    /// The trace of the Hessian of the loss over `data`, or over the training data as they are, at the clean weights.
-    ///
-    /// Leaves `weights_eff` noisy with the probe: perturb before the next step.
-    ///
-    /// # Errors
-    /// As [`hessian_trace`].
-    pub fn hessian_trace(
-        &self,
-        data: Option<&DeviceData>,
-        options: TraceOptions,
-    ) -> Result<TraceEstimate, AnalysisError> {
-        let data = data.unwrap_or(self.train.data());
-        let arena = self.arena.in_f32(self.gpu)?;
-        let subject = Subject {
-            model: &self.model,
-            arena: &arena,
-            loss: self.loss,
-            label_smoothing: self.label_smoothing,
-            data: data.views(),
-            samples: data.len(),
-            capacity: data.capacity(),
-            stage: &|first, valid| data.stage(self.gpu, first, valid),
-        };
-        hessian_trace(self.gpu, &subject, options)
-    }
-
-    /// The traces of the Hessian and of its Gauss-Newton part, as [`Trainer::hessian_trace`].
-    ///
-    /// # Errors
-    /// As [`hessian_trace`].
-    pub fn traces(&self, data: Option<&DeviceData>, probes: u32) -> Result<Traces, AnalysisError> {
-        let of = |curvature| self.hessian_trace(data, TraceOptions { probes, curvature, ..TraceOptions::default() });
-        Ok(Traces { hessian: of(Curvature::Hessian)?, gauss_newton: of(Curvature::GaussNewton)? })
-    }
-
-    /// (L1, L2) norm of the clean weights.
-    ///
-    /// # Errors
-    /// Those of the device.
-    pub fn norms(&self) -> Result<(f64, f64), GpuError> {
-        self.norms.read(self.gpu)
-    }
 }
 
 /// The weights' moving average.
 #[derive(Debug)]
-struct Average {
+pub(super) struct Average {
     weights: Buffer,
     update: MovingAverage,
-    effective: EffectiveWeights,
+    pub(super) effective: EffectiveWeights,
 }
 
 impl Average {
-    /// It starts as the weights are.
+    /// Before the first update it is the weights as they are.
     fn new(gpu: &Gpu, arena: &Arena, decay: f64) -> Result<Self, GpuError> {
         let weights = gpu.buffer("moving average", arena.weights.len())?;
         let update = MovingAverage::new(gpu, &arena.weights, &weights, decay)?;
         let effective = EffectiveWeights::new(gpu, arena, &weights)?;
+        let average = Self { weights, update, effective };
         let mut recorder = gpu.record();
-        recorder.copy(&arena.weights.view(), &weights.view());
+        average.begin(&mut recorder, arena);
         recorder.submit()?;
-        Ok(Self { weights, update, effective })
+        Ok(average)
+    }
+
+    /// Records a copy of the weights, which is what the first update leaves: `torch.optim.swa_utils.AveragedModel`'s.
+    fn begin(&self, recorder: &mut Recorder<'_>, arena: &Arena) {
+        recorder.copy(&arena.weights.view(), &self.weights.view());
     }
 }

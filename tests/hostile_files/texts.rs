@@ -140,9 +140,13 @@ proptest! {
     }
 }
 
-const COUNTS: [&str; 10] = [
+const COUNTS: [&str; 14] = [
     "noise-off-epoch",
+    "noise-off-step",
     "step-epochs",
+    "milestones-every",
+    "noise-milestones-every",
+    "label-noise-seed",
     "epochs",
     "steps",
     "batch",
@@ -151,6 +155,22 @@ const COUNTS: [&str; 10] = [
     "accumulate",
     "warmup-steps",
     "log-every",
+];
+
+const FINITE: [&str; 13] = [
+    "lr",
+    "sigma",
+    "noise-gamma",
+    "gamma",
+    "momentum",
+    "dampening",
+    "weight-decay",
+    "beta1",
+    "beta2",
+    "eps",
+    "clip-norm",
+    "ema",
+    "label-noise",
 ];
 
 #[test]
@@ -164,9 +184,7 @@ fn absurd_counts_are_refused_or_harmless() {
         let message = feed("config", format!("{key} = {}", i64::MAX).as_bytes(), key).unwrap_err();
         assert!(message.contains(key) && message.contains("at most"), "{message}");
     }
-    for key in
-        ["lr", "sigma", "gamma", "momentum", "dampening", "weight-decay", "beta1", "beta2", "eps", "clip-norm", "ema"]
-    {
+    for key in FINITE {
         for value in ["nan", "inf", "-inf"] {
             let message = feed("config", format!("{key} = {value}").as_bytes(), key).unwrap_err();
             assert!(message.contains(key), "{key} = {value}: {message}");

@@ -23,14 +23,18 @@ mod bench {
 }
 
 mod cli {
+    mod hessian;
+    mod options;
     mod plan;
     #[cfg(unix)]
     mod processes;
+    mod usage;
 }
 
 mod data {
     mod idx;
     mod images;
+    mod label_noise;
     mod sources;
 }
 
@@ -51,6 +55,7 @@ mod gpu {
 
 mod graph {
     mod autodiff;
+    mod canonical;
     mod gradients;
     mod launches;
     mod memory;
@@ -87,11 +92,17 @@ mod noise {
 
 mod train {
     mod checkpoints;
+    mod configuration;
     mod conv_parity;
     mod faults;
     mod foreseen;
     mod mixed_precision;
+    mod moving_average;
+    mod old_checkpoint;
     mod parity;
     mod repeat;
     mod repeat_models;
+    mod schedules;
+    mod step_noise;
+    mod validation;
 }

@@ -29,14 +29,14 @@ pub use penalty::{Penalty, Roots};
 pub struct LeastSquares {
     /// H = X'X / n [d, d]
     pub hessian: DMatrix<f64>,
-    /// X'y / n [d]
+    /// X'y / n `[d]`
     pub linear: DVector<f64>,
     /// |y|^2 / 2n
     pub constant: f64,
 }
 
 impl LeastSquares {
-    /// From a design [n, d] and targets [n].
+    /// From a design [n, d] and targets `[n]`.
     ///
     /// # Errors
     /// [`ConvexError::Rows`] if they differ in rows or have none.

@@ -7,7 +7,7 @@ use crate::{
     experiments::{
         ExperimentError,
         convex::{LeastSquares, Penalty},
-        statistics::{Estimate, mean},
+        statistics::mean,
     },
     gpu::Gpu,
     noise::{GroupOrder, Mode},
@@ -35,7 +35,8 @@ pub struct ArmSettings {
     pub decay_to: f64,
     /// Steps of the smallest step size; larger ones take as much less as they are larger.
     pub steps: u64,
-    /// Runs of each arm, with noise of their own; the smallest step size, which claims are about, has twice as many.
+    /// Runs of each arm, with noise of their own; the smallest step size, which claims are about, has four times as many,
+    /// and the decaying one twice.
     pub seeds: usize,
     /// Of problem, noise and start.
     pub seed: u64,
@@ -78,7 +79,7 @@ pub struct Case {
 }
 
 /// How an arm's steps go.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Steps {
     /// All alike, in the settings' units.
@@ -88,35 +89,27 @@ pub enum Steps {
 }
 
 /// Runs of one mode and one course of step sizes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Arm {
     /// The noise.
     pub mode: Mode,
     /// The steps.
     pub steps: Steps,
-    /// Of each run's averaged iterate at the end.
-    pub last: Vec<Distance>,
+    /// Each run's averaged iterate at the end.
+    pub ends: Vec<DVector<f64>>,
+    /// The averaged iterates' mean over the runs after half of the steps.
+    pub halfway: DVector<f64>,
     /// (steps, mean distance over the runs) of the average over the last half so far.
-    pub curve: Vec<(f64, Distance)>,
-    /// The averaged iterates' mean over the runs.
-    #[serde(skip)]
-    pub theta: DVector<f64>,
+    pub curve: Vec<(f64, f64)>,
     /// The first run's iterate, averaged over each part of the run.
-    #[serde(skip)]
     pub course: Vec<DVector<f64>>,
 }
 
 impl Arm {
-    /// The mean distance of theta at the end.
+    /// The averaged iterates' mean over the runs.
     #[must_use]
-    pub fn theta_distance(&self) -> Estimate {
-        mean(&self.last.iter().map(|of| of.theta).collect::<Vec<_>>())
-    }
-
-    /// The mean distance of the objective at the end.
-    #[must_use]
-    pub fn objective_distance(&self) -> Estimate {
-        mean(&self.last.iter().map(|of| of.objective).collect::<Vec<_>>())
+    pub fn theta(&self) -> DVector<f64> {
+        self.ends.iter().sum::<DVector<f64>>() / self.ends.len() as f64
     }
 }
 
@@ -200,7 +193,9 @@ impl Posed {
         Some((plain.theta - &target.solution).norm() / target.solution.norm())
     }
 
-    fn distance(&self, mode: Mode, theta: &DVector<f64>) -> Distance {
+    /// How far `theta` is from the target of a mode; NaN where there is none.
+    #[must_use]
+    pub fn distance(&self, mode: Mode, theta: &DVector<f64>) -> Distance {
         let nowhere = Distance { theta: f64::NAN, objective: f64::NAN };
         self.target(mode).map_or(nowhere, |target| target.distance(&self.loss, theta))
     }
@@ -219,8 +214,13 @@ impl Posed {
         let courses = settings.step_sizes.iter().map(|size| Steps::Constant(*size));
         let courses: Vec<Steps> = courses.chain([Steps::Decaying(largest)]).collect();
         let smallest = settings.step_sizes.iter().copied().fold(f64::INFINITY, f64::min);
-        let seeds = |steps: &Steps| settings.seeds * if *steps == Steps::Constant(smallest) { 2 } else { 1 };
-        let noisy = NOISY.iter().flat_map(|mode| courses.iter().map(|steps| (*mode, *steps, seeds(steps))));
+        let times = |steps: &Steps| match steps {
+            Steps::Constant(size) if *size == smallest => 4,
+            Steps::Constant(_) => 1,
+            Steps::Decaying(_) => 2,
+        };
+        let noisy =
+            NOISY.iter().flat_map(|mode| courses.iter().map(|steps| (*mode, *steps, settings.seeds * times(steps))));
         let arms: Vec<_> = noisy.chain([(Mode::None, Steps::Constant(largest), 1)]).collect();
         let settings_of = |(mode, steps, _): &(Mode, Steps, usize)| {
             let (size, decay) = match steps {
@@ -258,26 +258,24 @@ impl Posed {
             let window = &means[end / 2..end];
             window.iter().map(|segment| &segment[run]).sum::<DVector<f64>>() / window.len() as f64
         };
-        let at =
-            |end: usize| -> Vec<Distance> { runs.clone().map(|run| self.distance(mode, &average(run, end))).collect() };
+        let at = |end: usize| -> Vec<DVector<f64>> { runs.clone().map(|run| average(run, end)).collect() };
+        let over = |thetas: &[DVector<f64>]| thetas.iter().sum::<DVector<f64>>() / thetas.len() as f64;
         let curve = (1..=used).map(|end| {
-            let distances = at(end);
-            let over = |part: fn(&Distance) -> f64| distances.iter().map(part).sum::<f64>() / distances.len() as f64;
-            let distance = Distance { theta: over(|of| of.theta), objective: over(|of| of.objective) };
-            (end as f64 * settings.steps as f64 / means.len() as f64, distance)
+            let distances: Vec<f64> = at(end).iter().map(|theta| self.distance(mode, theta).theta).collect();
+            (end as f64 * settings.steps as f64 / means.len() as f64, mean(&distances).value)
         });
         Arm {
             mode,
             steps,
-            last: at(used),
+            ends: at(used),
+            halfway: over(&at(used.div_ceil(2))),
             curve: curve.collect(),
-            theta: runs.clone().map(|run| average(run, used)).sum::<DVector<f64>>() / runs.len() as f64,
             course: means[..used].iter().map(|segment| segment[runs.start].clone()).collect(),
         }
     }
 }
 
-/// The mean iterates [part][run] over so many equal parts of a batch of runs, or over every step where those are fewer.
+/// The mean iterates `[part][run]` over so many equal parts of a batch of runs, or over every step where those are fewer.
 ///
 /// # Errors
 /// Those of the device.

@@ -131,11 +131,11 @@ impl Reader<'_> {
 /// Which experiment a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
-    /// X [n, d], y [n].
+    /// X [n, d], y `[n]`.
     Sparse,
-    /// X [n, d], y [n], groups [d]: coefficients of one label are a group.
+    /// X [n, d], y `[n]`, groups `[d]`: coefficients of one label are a group.
     Grouped,
-    /// Y [p, q], or A [n, p, q] and y [n].
+    /// Y [p, q], or A [n, p, q] and y `[n]`.
     LowRank,
 }
 

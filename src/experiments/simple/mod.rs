@@ -4,6 +4,7 @@
 mod arms;
 mod file;
 mod model;
+mod rounded;
 mod runs;
 mod synthetic;
 
@@ -11,5 +12,6 @@ pub use arms::{Arm, ArmSettings, Case, MOST_COEFFICIENTS, NOISY, PARTS, Posed, S
 pub(crate) use file::parse;
 pub use file::{FileKind, FileProblem, ThetaLayout, read};
 pub use model::{Distance, SimpleModel, Target, penalty_share};
+pub use rounded::Rounded;
 pub use runs::{BatchConfig, Regression, RunSettings, Runs};
 pub use synthetic::{Grouped, LowRank, Observation, Sparse};

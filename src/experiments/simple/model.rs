@@ -12,12 +12,12 @@ use crate::{
 /// A linear model theta whose parameters are two tensors u and v.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SimpleModel {
-    /// theta = u * u - v * v; u, v [d].
+    /// theta = u * u - v * v; u, v `[d]`.
     Diagonal {
         /// Coefficients.
         features: usize,
     },
-    /// theta_g = u_g v_g; u [groups], v [d].
+    /// theta_g = u_g v_g; u `[groups]`, v `[d]`.
     Group {
         /// Consecutive ranges that cover the coefficients.
         groups: Vec<Range<usize>>,
@@ -141,10 +141,7 @@ impl SimpleModel {
     /// # Errors
     /// Those of the solver.
     pub fn target(&self, problem: &LeastSquares, mode: Mode, sigma: f64) -> Result<Target, ConvexError> {
-        let penalty = self.penalty(problem, penalty_share(mode) * sigma * sigma);
-        let solution = penalty.minimise(problem)?;
-        let objective = problem.value(&solution.theta) + penalty.value(&solution.theta);
-        Ok(Target { penalty, solution: solution.theta, objective, violation: solution.violation })
+        Target::new(self.penalty(problem, penalty_share(mode) * sigma * sigma), problem)
     }
 }
 
@@ -179,6 +176,16 @@ pub struct Distance {
 }
 
 impl Target {
+    /// Minimises R + penalty.
+    ///
+    /// # Errors
+    /// Those of the solver.
+    pub fn new(penalty: Penalty, problem: &LeastSquares) -> Result<Self, ConvexError> {
+        let solution = penalty.minimise(problem)?;
+        let objective = problem.value(&solution.theta) + penalty.value(&solution.theta);
+        Ok(Self { penalty, solution: solution.theta, objective, violation: solution.violation })
+    }
+
     /// How far `theta` is.
     #[must_use]
     pub fn distance(&self, problem: &LeastSquares, theta: &nalgebra::DVector<f64>) -> Distance {

@@ -10,6 +10,7 @@ use crate::{
     },
     noise::{Distribution, GroupOrder, Mode, NoiseConfig, Scheme, unit_noise},
     optim::{Optimizer, OptimizerConfig},
+    schedule::Moment,
 };
 
 use super::SimpleModel;
@@ -19,7 +20,7 @@ use super::SimpleModel;
 pub struct Regression {
     /// X [n, coefficients]
     pub x: DMatrix<f64>,
-    /// y [n]
+    /// y `[n]`
     pub y: DVector<f64>,
 }
 
@@ -106,7 +107,7 @@ impl<'g> Runs<'g> {
         let products = products(gpu, problem, runs.len(), &views)?;
         let distribution = Distribution::Gaussian.code();
         let optimizer = Optimizer::new(gpu, OptimizerConfig::default(), &arena, distribution, false)?;
-        let first = scheme.at(0, 0, 1);
+        let first = scheme.at(0, Moment::START);
         let mut recorder = gpu.record();
         Perturb::new(gpu, &arena, distribution, false)?.record(gpu, &mut recorder, &first.ranges, first.values)?;
         recorder.submit()?;
@@ -150,8 +151,8 @@ impl<'g> Runs<'g> {
             self.products.iter().for_each(|product| recorder.run(product));
             self.factored.gradient(&mut recorder, self.step);
             // The gradients hold the step sizes already.
-            let next = self.scheme.at(self.step + 1, 0, 1);
-            self.optimizer.record(self.gpu, &mut recorder, 1.0, &next)?;
+            let next = self.scheme.at(self.step + 1, Moment::START);
+            self.optimizer.record(self.gpu, &mut recorder, self.optimizer.rate(1.0), &next)?;
             self.step += 1;
         }
         recorder.submit()

@@ -58,13 +58,13 @@ pub struct BatchNormViews<'a> {
     pub x: &'a View,
     /// As `x`, added before the activation.
     pub residual: Option<&'a View>,
-    /// [channels]
+    /// `[channels]`
     pub weight: &'a View,
-    /// [channels]
+    /// `[channels]`
     pub bias: &'a View,
-    /// [channels]
+    /// `[channels]`
     pub running_mean: &'a View,
-    /// [channels]
+    /// `[channels]`
     pub running_var: &'a View,
     /// [`BatchNormShape::partial_words`]; not used in evaluation.
     pub partials: Option<&'a View>,

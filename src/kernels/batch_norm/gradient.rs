@@ -59,9 +59,9 @@ pub struct BatchNormGradientViews<'a> {
     pub partials: &'a View,
     /// [`BatchNormShape::coefficient_words`]
     pub coefficients: &'a View,
-    /// [channels]
+    /// `[channels]`
     pub grad_weight: &'a View,
-    /// [channels]
+    /// `[channels]`
     pub grad_bias: &'a View,
     /// As x, and whether it adds to what is there.
     pub grad_x: (&'a View, bool),

@@ -19,7 +19,7 @@ pub enum CheckpointError {
         /// What is wrong with each, newest first.
         damages: Vec<String>,
     },
-    /// One of another run, or of another version.
+    /// One of another run.
     #[error("{} does not go on from here: {}; --force goes on all the same", path.display(), differences.join("; "))]
     Foreign {
         /// The checkpoint.

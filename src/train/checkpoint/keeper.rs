@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeSet, ops::Deref, time::Instant};
 
-use crate::train::{EpochRecord, Event, MetricsFile, RunConfig, TrainError, Trainer};
-
-use super::{
-    CheckpointError, CheckpointFolder, Identity, Interval, KeepOptions, Manifest, Position,
-    manifest::{self, Best},
-    state,
+use crate::{
+    noise::StepNoise,
+    train::{Best, Event, MetricsFile, RunConfig, TrainError, Trainer},
 };
+
+use super::{CheckpointError, CheckpointFolder, Identity, Interval, KeepOptions, Manifest, Position, manifest, state};
 
 /// An identity that is worked out when it is first asked for: it takes a hash of all data.
 pub type LateIdentity<'a> = dyn Deref<Target = Identity> + 'a;
@@ -22,6 +21,7 @@ pub struct Keeper<'a> {
     metrics: MetricsFile,
     /// Steps of the checkpoints that are worth keeping, oldest first.
     steps: BTreeSet<u64>,
+    /// As of the checkpoint gone on from.
     best: Option<Best>,
     last: Instant,
 }
@@ -61,30 +61,39 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Whether an epoch's test loss is the lowest so far, which is then held to be so.
-    pub fn is_best(&mut self, record: &EpochRecord) -> bool {
-        let best = self.best.is_none_or(|best| record.test_loss < best.test_loss) && record.test_loss.is_finite();
-        if best {
-            self.best = Some(Best { step: record.step, test_loss: record.test_loss });
-        }
-        best
+    /// The best evaluation as of the checkpoint that was gone on from, or of the last one written.
+    pub fn best(&self) -> Option<Best> {
+        self.best
     }
 
-    /// Writes a checkpoint, then removes those that are neither the last few nor the best.
-    pub fn save(&mut self, trainer: &Trainer<'_>, position: Position) -> Result<(), TrainError> {
+    /// Writes a checkpoint before a step with the noise `next`, then removes those that are neither the last few nor the
+    /// best.
+    pub fn save(
+        &mut self,
+        trainer: &Trainer<'_>,
+        position: Position,
+        next: &StepNoise,
+        best: Option<Best>,
+    ) -> Result<(), TrainError> {
         let step = position.step;
         if self.steps.last() == Some(&step) {
             return Ok(());
         }
-        let mut manifest = Manifest::new(self.config, self.identity, position, trainer.scaling()?);
-        let mut files = state::files(trainer, manifest.position.step_of_epoch > 0)?;
+        let refused = |name: &str, reason: String| {
+            let path = self.folder.path(step).join(name);
+            CheckpointError::Content { path, reason }
+        };
+        let config = toml::to_string(self.config).map_err(|error| refused(manifest::CONFIG, error.to_string()))?;
+        let mut manifest = Manifest::new((self.config, &config), self.identity, position, trainer.scaling()?);
+        let mut files = state::files(trainer, Some(next).filter(|_| manifest.position.step_of_epoch > 0))?;
+        files.push((manifest::CONFIG, config.into_bytes()));
         manifest.files = files.iter().map(|(name, _)| (*name).to_owned()).collect();
-        manifest.best = self.best;
+        self.best = best;
+        manifest.best = best;
         // The metrics are durable before the checkpoint that counts on them is.
         manifest.metrics_bytes = self.metrics.sync()?;
-        let path = self.folder.path(step).join(manifest::NAME);
-        let reason = |error: serde_json::Error| CheckpointError::Content { path, reason: error.to_string() };
-        files.push((manifest::NAME, manifest.to_bytes().map_err(reason)?));
+        let bytes = manifest.to_bytes().map_err(|error| refused(manifest::NAME, error.to_string()))?;
+        files.push((manifest::NAME, bytes));
         self.folder.write(step, files)?;
         self.steps.insert(step);
         self.last = Instant::now();

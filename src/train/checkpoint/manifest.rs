@@ -1,23 +1,45 @@
 //! `checkpoint.json`: what a checkpoint is of, and where in the run it stands.
+//!
+//! Options come and go, and no run is refused for it. A key that is missing means what runs did before there was such a
+//! key, which is its default; a key of the configuration that is unknown is one of a newer version, whose meaning nobody
+//! here can know, and is refused by its name. Keys of this file that are unknown are passed over: whoever adds one that
+//! must not be adds 1 to the format.
+//!
+//! | format | configuration | `config_sha256` | `graph_sha256` |
+//! |---|---|---|---|
+//! | 1 | the key `config` | of the configuration as its version wrote it: not held against anything | of a text that changed from version to version: not held against anything |
+//! | 2 | the file `config.toml` | of the bytes of that file | of [`Graph::canonical_text`](crate::graph::Graph::canonical_text) |
 
-use serde::{Deserialize, Serialize};
+use std::{collections::BTreeSet, path::Path};
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    data::Dataset,
+    data::{Dataset, SampleShape},
     digest::{digits, sha256},
     kernels::GradientScaling,
     nn::Model,
-    train::{Prepared, RunConfig},
+    train::{Best, Prepared, RunConfig},
 };
 
-use super::folder::Stored;
+use super::folder::{self, Stored};
 
 /// The file's name.
 pub const NAME: &str = "checkpoint.json";
 
-/// Version of the layout of a checkpoint; another one cannot be read.
-const FORMAT: u64 = 1;
+/// The configuration's file, since format 2.
+pub const CONFIG: &str = "config.toml";
+
+/// Version of the layout of a checkpoint that is written. Older ones are read, newer ones cannot be.
+const FORMAT: u64 = 2;
+
+/// The format whose configuration lies in `checkpoint.json`.
+const CONFIG_WITHIN: u64 = 1;
+
+/// This version of Jostle.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Where a run stands. All but the steps done follows from them and the configuration; it is there to be read, and held
 /// against what follows.
@@ -46,15 +68,18 @@ pub struct Scaling {
 
 impl From<GradientScaling> for Scaling {
     fn from(of: GradientScaling) -> Self {
-        let GradientScaling { loss_scale, factor, good_steps, skipped_steps } = of;
+        let GradientScaling { loss_scale, factor, good_steps, skipped_steps, applied_steps: _ } = of;
         Self { loss_scale, factor, good_steps, skipped_steps }
     }
 }
 
-impl From<Scaling> for GradientScaling {
-    fn from(of: Scaling) -> Self {
-        let Scaling { loss_scale, factor, good_steps, skipped_steps } = of;
-        Self { loss_scale, factor, good_steps, skipped_steps }
+impl Scaling {
+    /// As it lies on the device after so many steps, each of which made an update or left it out.
+    #[must_use]
+    pub fn after(self, steps: u64) -> GradientScaling {
+        let Self { loss_scale, factor, good_steps, skipped_steps } = self;
+        let applied_steps = steps.saturating_sub(u64::from(skipped_steps)) as u32;
+        GradientScaling { loss_scale, factor, good_steps, skipped_steps, applied_steps }
     }
 }
 
@@ -69,7 +94,7 @@ pub struct Identity {
     pub model: String,
     /// Its parameters' names and shapes, in order.
     pub parameters: Vec<(String, Vec<usize>)>,
-    /// SHA-256 of its graph: operations with their settings.
+    /// SHA-256 of its graph as text: operations with their settings.
     pub graph_sha256: String,
     /// Name and number of samples of the training data.
     pub train: (String, usize),
@@ -87,17 +112,20 @@ impl Identity {
         let split = &prepared.split;
         let of = |data: &Dataset| (data.name.clone(), data.len());
         let mut hash = Sha256::new();
-        for data in [&split.train, &split.test] {
-            hash.update(format!("{:?} {} {};", data.shape, data.classes, data.len()));
+        for data in [&split.train, &split.test].into_iter().chain(&prepared.validation) {
+            let SampleShape { channels, height, width } = data.shape;
+            // As format 1 had it.
+            let shape = format!("SampleShape {{ channels: {channels}, height: {height}, width: {width} }}");
+            hash.update(format!("{shape} {} {};", data.classes, data.len()));
             hash.update(&data.pixels);
             hash.update(bytemuck::cast_slice(&data.labels));
         }
         Self {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: VERSION.to_owned(),
             adapter,
             model: description.clone(),
             parameters: graph.params().iter().map(|param| (param.name.clone(), param.shape.clone())).collect(),
-            graph_sha256: sha256(format!("{graph:?}").as_bytes()),
+            graph_sha256: sha256(graph.canonical_text().as_bytes()),
             train: of(&split.train),
             test: of(&split.test),
             data_sha256: digits(&hash.finalize()),
@@ -105,13 +133,22 @@ impl Identity {
     }
 }
 
-/// The end of an epoch at which the test loss was lowest.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Best {
-    /// Steps done.
-    pub step: u64,
-    /// The test loss.
-    pub test_loss: f64,
+/// A best evaluation as written: those of before there was a validation split go by the test loss, by which none is chosen.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum WrittenBest {
+    Validation(Best),
+    Test {
+        #[serde(rename = "test_loss")]
+        _test_loss: f64,
+    },
+}
+
+fn read_best<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Best>, D::Error> {
+    Ok(match Option::deserialize(from)? {
+        Some(WrittenBest::Validation(best)) => Some(best),
+        Some(WrittenBest::Test { .. }) | None => None,
+    })
 }
 
 /// `checkpoint.json`.
@@ -127,26 +164,33 @@ pub struct Manifest {
     pub scaling: Scaling,
     /// Bytes of `metrics.jsonl` that belong to the steps done.
     pub metrics_bytes: u64,
-    /// The best epoch so far.
+    /// The evaluation with the lowest validation loss so far.
+    #[serde(default, deserialize_with = "read_best")]
     pub best: Option<Best>,
     /// What it is a run of.
     pub identity: Identity,
-    /// SHA-256 of the configuration as TOML.
+    /// SHA-256 of the configuration's file.
     pub config_sha256: String,
-    /// The configuration.
+    /// The configuration, from its file.
+    #[serde(skip)]
     pub config: RunConfig,
 }
 
-/// SHA-256 of a configuration as TOML.
-fn config_sha256(config: &RunConfig) -> String {
-    // A configuration is a flat table, which TOML can always write; if not, the hash is that of nothing.
-    sha256(toml::to_string(config).unwrap_or_default().as_bytes())
+/// The part of a file of format 1 that has become a file of its own.
+#[derive(Deserialize)]
+struct ConfigWithin {
+    config: RunConfig,
 }
 
 impl Manifest {
-    /// Of this version.
+    /// Of this version; `text` is the configuration as its file holds it.
     #[must_use]
-    pub fn new(config: &RunConfig, identity: &Identity, position: Position, scaling: GradientScaling) -> Self {
+    pub fn new(
+        (config, text): (&RunConfig, &str),
+        identity: &Identity,
+        position: Position,
+        scaling: GradientScaling,
+    ) -> Self {
         Self {
             format: FORMAT,
             files: Vec::new(),
@@ -155,44 +199,74 @@ impl Manifest {
             metrics_bytes: 0,
             best: None,
             identity: identity.clone(),
-            config_sha256: config_sha256(config),
+            config_sha256: sha256(text.as_bytes()),
             config: config.clone(),
         }
+    }
+
+    /// Reads that of the checkpoint in a folder, all of whose files have to be whole.
+    ///
+    /// # Errors
+    /// What is wrong, in words, with the file's path.
+    pub fn open(checkpoint: &Path) -> Result<Self, String> {
+        Self::read(&folder::read(checkpoint)?)
     }
 
     /// Reads that of a checkpoint, all of whose files have to be there.
     ///
     /// # Errors
     /// What is wrong, in words, with the file's path.
-    pub fn read(stored: &Stored) -> Result<Self, String> {
-        let (bytes, path) = stored.file(NAME).map_err(|error| error.to_string())?;
-        let manifest = Self::parse(bytes).map_err(|reason| format!("{}: {reason}", path.display()))?;
+    pub(in crate::train) fn read(stored: &Stored) -> Result<Self, String> {
+        let file = |name: &str| stored.file(name).map_err(|error| error.to_string());
+        let (bytes, path) = file(NAME)?;
+        let mut manifest = Self::parse(bytes).map_err(|reason| format!("{}: {reason}", path.display()))?;
+        if manifest.format > CONFIG_WITHIN {
+            let (bytes, path) = file(CONFIG)?;
+            manifest.config = manifest.parse_config(bytes).map_err(|reason| format!("{}: {reason}", path.display()))?;
+        }
         for name in &manifest.files {
-            stored.file(name).map_err(|error| error.to_string())?;
+            file(name)?;
         }
         Ok(manifest)
     }
 
-    /// Reads the bytes of a file, and holds its configuration against itself.
+    /// Reads the bytes of `checkpoint.json`; the configuration only where it lies in them, in format 1.
     ///
     /// # Errors
     /// What is wrong, in words.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        match value.get("format").and_then(serde_json::Value::as_u64) {
-            Some(FORMAT) => {}
-            found => {
-                let found = found.map_or("none".to_owned(), |format| format.to_string());
-                return Err(format!("format {found}, this version reads {FORMAT}"));
-            }
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let value: Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let format = value.get("format").and_then(Value::as_u64);
+        let Some(format) = format.filter(|format| (1..=FORMAT).contains(format)) else {
+            let found = format.map_or("none".to_owned(), |format| format.to_string());
+            return Err(format!("format {found}, this version reads 1 to {FORMAT}"));
+        };
+        let mut manifest = Self::deserialize(&value).map_err(|error| error.to_string())?;
+        if format == CONFIG_WITHIN {
+            let within = ConfigWithin::deserialize(&value);
+            manifest.config = within.map_err(|error| manifest.unknown(&error.to_string()))?.config;
+            manifest.config.check().map_err(|error| error.to_string())?;
         }
-        let manifest: Self = serde_json::from_value(value).map_err(|error| error.to_string())?;
-        manifest.config.check().map_err(|error| error.to_string())?;
-        let expected = config_sha256(&manifest.config);
-        match &manifest.config_sha256 {
-            found if *found == expected => Ok(manifest),
-            found => Err(format!("config_sha256 is {found}, expected {expected}")),
+        Ok(manifest)
+    }
+
+    /// Reads the bytes of `config.toml`, which have to be those that were written.
+    fn parse_config(&self, bytes: &[u8]) -> Result<RunConfig, String> {
+        let (found, expected) = (sha256(bytes), &self.config_sha256);
+        if found != *expected {
+            return Err(format!("SHA-256 is {found}, config_sha256 of {NAME} is {expected}"));
         }
+        let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+        let config: RunConfig = toml::from_str(text).map_err(|error| self.unknown(error.message()))?;
+        config.check().map_err(|error| error.to_string())?;
+        Ok(config)
+    }
+
+    /// What the configuration's reader does not know, in a sentence with the version that did.
+    fn unknown(&self, message: &str) -> String {
+        // The list of all keys would bury the one that matters.
+        let what = message.split(", expected one of").next().unwrap_or(message);
+        format!("{what}: written by Jostle {}, this is {VERSION}", self.identity.version)
     }
 
     /// As JSON for people too.
@@ -207,25 +281,26 @@ impl Manifest {
 /// Keys that change nothing of a run's course as long as its loss is finite.
 const FREE_KEYS: [&str; 2] = ["log-every", "on-nan"];
 
-/// What is another in `now` than in `then`: keys of the configuration, and the identity's parts but for the adapter, with
-/// the value of either.
-pub fn differences(then: (&RunConfig, &Identity), now: (&RunConfig, &Identity)) -> Vec<String> {
-    let config = |of: &RunConfig| toml::Table::try_from(of).unwrap_or_default();
-    let (before, after) = (config(then.0), config(now.0));
-    let show = |value: Option<&toml::Value>| value.map_or("not set".to_owned(), ToString::to_string);
-    let keys: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let mut found: Vec<String> = keys
-        .into_iter()
-        .filter(|key| !FREE_KEYS.contains(&key.as_str()) && before.get(*key) != after.get(*key))
-        .map(|key| format!("{key} was {}, is {}", show(before.get(key)), show(after.get(key))))
-        .collect();
-    let (then, now) = (then.1, now.1);
+/// What is another now than when a checkpoint was made.
+#[derive(Debug, Default)]
+pub struct Differences {
+    /// What makes it another run: keys of the configuration, model, data.
+    pub refused: Vec<String>,
+    /// What a run goes on with all the same, in sentences.
+    pub told: Vec<String>,
+}
+
+/// Holds a checkpoint against the configuration and what is at hand.
+pub fn differences(then: &Manifest, config: &RunConfig, now: &Identity) -> Differences {
+    let mut refused = Vec::new();
     let mut differ = |what: &str, then: String, now: String| {
         if then != now {
-            found.push(format!("{what} was {then}, is {now}"));
+            refused.push(format!("{what} was {then}, is {now}"));
         }
     };
-    differ("Jostle's version", then.version.clone(), now.version.clone());
+    let format = then.format;
+    let (before, then) = (&then.config, &then.identity);
+    config_differences(before, config, &mut differ);
     let samples = |(name, count): &(String, usize)| format!("{name} with {count} samples");
     differ("training data", samples(&then.train), samples(&now.train));
     differ("test data", samples(&then.test), samples(&now.test));
@@ -237,8 +312,30 @@ pub fn differences(then: (&RunConfig, &Identity), now: (&RunConfig, &Identity)) 
         };
         differ(&format!("parameter {index}"), show(then), show(now));
     }
-    if then.parameters == now.parameters {
+    if then.parameters == now.parameters && format > CONFIG_WITHIN {
         differ("SHA-256 of the model's graph", then.graph_sha256.clone(), now.graph_sha256.clone());
     }
-    found
+    let mut told = Vec::new();
+    if format == CONFIG_WITHIN {
+        told.push(format!("a checkpoint of format {format}: its model's parameters are compared, its operations not"));
+    }
+    let versions = ("Jostle's version", &then.version, &now.version);
+    for (what, then, now) in [versions, ("the adapter", &then.adapter, &now.adapter)] {
+        if then != now {
+            told.push(format!("{what} was {then}, is {now}: the run goes on, but not bit for bit"));
+        }
+    }
+    Differences { refused, told }
+}
+
+/// Calls `differ` with each key of the configuration, its value then and its value now. Both are written by this version,
+/// whatever the keys were called and whether they were there when the older of them was.
+fn config_differences(then: &RunConfig, now: &RunConfig, differ: &mut impl FnMut(&str, String, String)) {
+    let config = |of: &RunConfig| toml::Table::try_from(of).unwrap_or_default();
+    let (then, now) = (config(then), config(now));
+    let show = |value: Option<&toml::Value>| value.map_or("not set".to_owned(), ToString::to_string);
+    let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+    for key in keys.into_iter().filter(|key| !FREE_KEYS.contains(&key.as_str())) {
+        differ(key, show(then.get(key)), show(now.get(key)));
+    }
 }

@@ -2,8 +2,8 @@
 //!
 //! `RUN/checkpoints/step-N/` holds `weights.safetensors` (parameters and running statistics under PyTorch's names, as
 //! `jostle eval` takes them), `weights-average.safetensors` where a moving average is kept, `state.safetensors` (the
-//! optimizer's state, and within an epoch the noisy weights of the next step), `checkpoint.json` (a [`Manifest`]) and
-//! `SHA256SUMS`, which `sha256sum -c` reads too.
+//! optimizer's state, and within an epoch the noisy weights of the next step), `config.toml` (the configuration),
+//! `checkpoint.json` (a [`Manifest`]) and `SHA256SUMS`, which `sha256sum -c` reads too.
 
 mod error;
 mod folder;
@@ -20,7 +20,7 @@ pub(crate) use folder::parse_sums;
 pub(super) use folder::{CheckpointFolder, Stored};
 pub(super) use keeper::Keeper;
 pub(super) use lock::RunLock;
-pub(super) use manifest::{Identity, NAME as MANIFEST, differences};
+pub(super) use manifest::{Differences, Identity, NAME as MANIFEST, differences};
 pub use manifest::{Manifest, Position};
 pub use policy::{Interval, KeepOptions};
 pub(super) use state::restore;

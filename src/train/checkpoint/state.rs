@@ -2,9 +2,9 @@
 
 use crate::{
     gpu::Element,
-    kernels::GradientScaling,
-    nn::{self, NamedTensor},
-    train::{TrainError, Trainer},
+    nn::{self, NamedTensor, TensorFile},
+    noise::StepNoise,
+    train::{TrainError, Trainer, effective::Effective},
 };
 
 use super::{CheckpointError, Manifest, Stored};
@@ -13,14 +13,15 @@ const WEIGHTS: &str = "weights.safetensors";
 const AVERAGE: &str = "weights-average.safetensors";
 const STATE: &str = "state.safetensors";
 
-/// The noisy weights of the next step, which within an epoch the last update wrote.
+/// The noisy weights of the next step, as the last update wrote them. They can be made anew, but for the rounding of some
+/// adapters, so within an epoch they are there where nothing has overwritten them since.
 const EFFECTIVE: &str = "weights_eff";
 
-/// The files of a trainer's state; `within` an epoch the noisy weights are part of it.
+/// The files of a trainer's state; within an epoch the weights with the noise of the step that is `next` are part of it.
 ///
 /// # Errors
 /// Those of the device, or [`CheckpointError::NotFinite`].
-pub fn files(trainer: &Trainer<'_>, within: bool) -> Result<Vec<(&'static str, Vec<u8>)>, TrainError> {
+pub fn files(trainer: &Trainer<'_>, next: Option<&StepNoise>) -> Result<Vec<(&'static str, Vec<u8>)>, TrainError> {
     let (gpu, model, arena) = (trainer.gpu(), &trainer.model, &trainer.arena);
     let mut files = vec![(WEIGHTS, nn::tensors(gpu, model, arena, &arena.weights)?)];
     if let Some(average) = trainer.average() {
@@ -33,17 +34,18 @@ pub fn files(trainer: &Trainer<'_>, within: bool) -> Result<Vec<(&'static str, V
             state.push(NamedTensor { name: format!("{role}.{}", param.name), shape: param.shape.clone(), values });
         }
     }
-    if within {
+    let step = trainer.steps_done();
+    let broken = |tensor: &&NamedTensor| !tensor.values.iter().all(|value| value.is_finite());
+    if let Some(tensor) = files.iter().flat_map(|(_, tensors)| tensors).chain(&state).find(broken) {
+        return Err(CheckpointError::NotFinite { step, tensor: tensor.name.clone() }.into());
+    }
+    // Noise may take weights past what is finite, while they themselves are: the next step shows what comes of it.
+    if next.is_some_and(|next| next.sigma() != 0.0 && trainer.holds(next)) {
         let words = arena.layout.words();
         let view = arena.weights_eff.view().read_as(arena.element, words)?;
         state.push(NamedTensor { name: EFFECTIVE.to_owned(), shape: vec![words], values: gpu.read_floats(&view)? });
     }
     files.push((STATE, state));
-    let step = trainer.steps_done();
-    let broken = |tensor: &&NamedTensor| !tensor.values.iter().all(|value| value.is_finite());
-    if let Some(tensor) = files.iter().flat_map(|(_, tensors)| tensors).find(broken) {
-        return Err(CheckpointError::NotFinite { step, tensor: tensor.name.clone() }.into());
-    }
     files
         .into_iter()
         .map(|(name, tensors)| {
@@ -56,11 +58,16 @@ pub fn files(trainer: &Trainer<'_>, within: bool) -> Result<Vec<(&'static str, V
         .collect()
 }
 
-/// Puts a trainer where a checkpoint stands.
+/// Puts a trainer where a checkpoint stands; `next` is the noise of the next step if it is that of the run that wrote it.
 ///
 /// # Errors
 /// Those of the device, and [`WeightsError`](crate::nn::WeightsError) for a tensor that is not as the model's.
-pub fn restore(trainer: &mut Trainer<'_>, stored: &Stored, manifest: &Manifest) -> Result<(), TrainError> {
+pub fn restore(
+    trainer: &mut Trainer<'_>,
+    stored: &Stored,
+    manifest: &Manifest,
+    next: Option<&StepNoise>,
+) -> Result<(), TrainError> {
     let (gpu, model, arena) = (trainer.gpu(), &trainer.model, &trainer.arena);
     // The average first: its file repeats the running statistics, which are those of the weights' file.
     if let Some(average) = trainer.average() {
@@ -70,14 +77,15 @@ pub fn restore(trainer: &mut Trainer<'_>, stored: &Stored, manifest: &Manifest) 
     let (bytes, path) = stored.file(WEIGHTS)?;
     nn::place(gpu, model, arena, &arena.weights, nn::parse_tensors(&path, bytes)?, &path)?;
     let (bytes, path) = stored.file(STATE)?;
-    let mut file = nn::TensorFile::new(&path, nn::parse_tensors(&path, bytes)?);
+    let mut file = TensorFile::new(&path, nn::parse_tensors(&path, bytes)?);
     for (role, buffer) in trainer.optimizer.named_state() {
         for (index, param) in model.graph.params().iter().enumerate() {
             let values = file.take(&format!("{role}.{}", param.name), &param.shape)?.values;
             gpu.write(&arena.tensor(buffer, index)?, &values)?;
         }
     }
-    if manifest.position.step_of_epoch > 0 {
+    let mut effective = Effective::Other;
+    if let Some(next) = next.filter(|_| file.has(EFFECTIVE)) {
         let values = file.take(EFFECTIVE, &[arena.layout.words()])?.values;
         match arena.element {
             Element::Half => {
@@ -86,8 +94,10 @@ pub fn restore(trainer: &mut Trainer<'_>, stored: &Stored, manifest: &Manifest) 
             }
             _ => gpu.write(&arena.weights_eff.view(), &values)?,
         }
+        effective = Effective::with(next);
     }
-    gpu.write(&arena.scaling.view(), &[GradientScaling::from(manifest.scaling)])?;
-    trainer.set_steps_done(manifest.position.step);
+    let step = manifest.position.step;
+    gpu.write(&arena.scaling.view(), &[manifest.scaling.after(step)])?;
+    trainer.set_steps_done(step, effective);
     Ok(())
 }

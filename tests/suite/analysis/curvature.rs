@@ -13,6 +13,7 @@ use jostle::{
     graph::{Graph, Loss},
     kernels::{Activation, Arena},
     nn::{Model, Sequential},
+    noise::{Distribution, unit_noise},
 };
 
 /// Step of the differences in f64: the truncation is its square, the rounding 1e-16 over its square.
@@ -224,6 +225,31 @@ fn the_trace_is_that_of_the_full_hessian() {
     let options = TraceOptions { tolerance: 0.3, ..options };
     let early = with_subject(&graph, &case, |subject| hessian_trace(gpu, subject, options).unwrap());
     assert!(early.probes < 200 && early.standard_error < 0.3 * early.trace.abs(), "{early:?}");
+}
+
+/// Probe k of a seed is not the Rademacher noise that a run of that seed has at step k: an estimate along the noise that
+/// training minimised over would be of what training saw.
+#[test]
+fn probes_are_not_the_noise_of_a_run_of_the_same_seed() {
+    let gpu = device();
+    let graph = Sequential::new(FEATURES).linear(4).tanh().linear(3).build().unwrap().graph;
+    let forward = |p: Params<'_>, x: &[f64]| fc(p, 2, &map(Activation::Tanh, &fc(p, 1, x)));
+    let weights = weights(&graph);
+    let case = Case { data: Data::new(3), forward: &forward, loss: Loss::Nll, direction: weights.clone(), weights };
+    let options = TraceOptions { probes: 1, ..TraceOptions::default() };
+    let [probed, along_noise] = with_subject(&graph, &case, |subject| {
+        let product = CurvatureProduct::new(gpu, subject, Curvature::Hessian).unwrap();
+        let mut noise = vec![0.0; product.words()];
+        for (tensor, span) in subject.arena.layout.spans().iter().enumerate() {
+            for (element, v) in noise[span.start..][..span.len].iter_mut().enumerate() {
+                *v = unit_noise(Distribution::Rademacher, options.seed, 0, tensor as u32, element);
+            }
+        }
+        let curved = product.apply(&noise).unwrap();
+        let along_noise = noise.iter().zip(&curved).map(|(v, c)| f64::from(*v) * c).sum();
+        [hessian_trace(gpu, subject, options).unwrap().trace, along_noise]
+    });
+    assert!((probed - along_noise).abs() > 1e-3 * along_noise.abs(), "{probed} is v'Hv along the noise of step 0");
 }
 
 /// The eigenvalues of the full Hessian, from second differences in f64, against Lanczos through all of its dimensions.

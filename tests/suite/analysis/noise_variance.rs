@@ -8,6 +8,7 @@ use jostle::{
     kernels::{Activation, Arena},
     nn::Model,
     noise::{Grouping, Mode, NoiseConfig, Scheme},
+    schedule::Moment,
     train::DeviceData,
 };
 
@@ -107,7 +108,7 @@ fn the_smoothed_loss_of_a_linear_network_is_exact() {
         let variance = blocks.iter().map(|of| of.output).sum::<f64>() / 4.0;
         println!("{mean} ± {deviation} for {variance}");
         assert!((mean - variance).abs() < 4.0 * deviation, "{mean} ± {deviation} for {variance}");
-        let mut clean = scheme.at(0, 0, 1);
+        let mut clean = scheme.at(0, Moment::START);
         clean.values.sigma = 0.0;
         assert_eq!(loss.at(&clean).unwrap(), loss.at(&clean).unwrap());
     });

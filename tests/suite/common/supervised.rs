@@ -97,5 +97,27 @@ pub fn checkpoints(dir: &Path) -> Vec<PathBuf> {
 }
 
 pub fn manifest(checkpoint: &Path) -> Manifest {
-    serde_json::from_slice(&fs::read(checkpoint.join("checkpoint.json")).unwrap()).unwrap()
+    Manifest::open(checkpoint).unwrap()
+}
+
+pub fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Changes `checkpoint.json`; the checksums are then wrong.
+pub fn edit_manifest(checkpoint: &Path, edit: impl Fn(&mut serde_json::Value)) {
+    let path = checkpoint.join("checkpoint.json");
+    let mut value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    edit(&mut value);
+    fs::write(path, value.to_string()).unwrap();
+}
+
+/// Makes the checksums of a changed checkpoint right again.
+pub fn mend_sums(checkpoint: &Path) {
+    let path = checkpoint.join("SHA256SUMS");
+    let names = fs::read_to_string(&path).unwrap();
+    let names = names.lines().map(|line| line.split_once("  ").unwrap().1);
+    let sum = |name: &str| format!("{}  {name}\n", sha256(&fs::read(checkpoint.join(name)).unwrap()));
+    fs::write(&path, names.map(sum).collect::<String>()).unwrap();
 }

@@ -141,6 +141,18 @@ fn grey_folders_have_one_channel() {
     assert!(split.train.sample(3).unwrap().0[0].abs_diff(60) <= 2, "JPEG is lossy");
 }
 
+/// What file managers and editors leave behind is neither a class nor an image.
+#[test]
+fn hidden_names_are_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    class_folders(dir.path(), 10);
+    std::fs::create_dir(dir.path().join(".thumbnails")).unwrap();
+    std::fs::copy(dir.path().join("ant/00.png"), dir.path().join(".thumbnails/00.png")).unwrap();
+    std::fs::write(dir.path().join("bee/._00.png"), "no image").unwrap();
+    let split = folder(dir.path()).load().unwrap();
+    assert_eq!((split.train.classes, split.train.len(), split.test.len()), (2, 18, 2));
+}
+
 #[test]
 fn wrong_folders_are_explained() {
     let dir = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::Path};
 
 use crate::common::{device, samples};
 use jostle::{
-    experiments::{Choices, Definition, ExperimentError, Outcome, Provenance, Surroundings, run},
+    experiments::{Choices, Definition, ExperimentError, Outcome, Provenance, Surroundings, Verdict, run},
     nn::{NamedTensor, read_tensors, write_tensors},
 };
 
@@ -71,15 +71,15 @@ fn a_short_run_writes_everything_and_does_not_claim_what_it_has_not_shown() {
     let folder = tempfile::tempdir().unwrap();
     let small = ["problem={samples=10,features=20,nonzeros=2,label_noise=0.1}", "path.points=3"];
     let outcome = short("l1", &small, None, folder.path()).unwrap();
-    assert!(!outcome.verdict(), "40 steps go nowhere near the Lasso");
+    assert_ne!(outcome.verdict(), Verdict::Holds, "40 steps go nowhere near the Lasso");
     for name in ["report.md", "report.html", "metrics.json", "l1.png", "l1.svg", "theta-independent.safetensors"] {
         assert!(folder.path().join(name).metadata().unwrap().len() > 100, "{name}");
     }
     let verdict = verdict(folder.path());
-    assert_eq!(verdict["verdict"], false);
+    assert_ne!(verdict["verdict"], "holds");
     let claims = verdict["claims"].as_array().unwrap();
     assert_eq!(claims.len(), outcome.claims.len());
-    assert!(claims.iter().all(|claim| claim["holds"].is_boolean() && claim["measured"].is_number()), "{claims:?}");
+    assert!(claims.iter().all(|claim| claim["verdict"].is_string() && claim["bar"].is_object()), "{claims:?}");
 }
 
 /// The solver's answer is in the file, in the file's own layout: the convex conditions hold for it.
@@ -135,13 +135,14 @@ fn assumptions_not_met_run_and_are_named() {
     assert!(outcome.notes.iter().any(|note| note.contains("not orthonormal") && note.contains("no longer applies")));
     // no noise: nothing to hold the runs against
     let silent = short("group-l1", &["arms.sigma=0.0"], Some(&path), folder.path()).unwrap();
-    assert!(silent.claims.iter().all(|claim| claim.holds().is_none()) && !silent.verdict());
+    assert!(silent.claims.iter().all(|claim| claim.verdict() == Verdict::DoesNotApply));
+    assert_eq!(silent.verdict(), Verdict::DoesNotApply);
     assert!(std::fs::read_to_string(folder.path().join("report.md")).unwrap().contains("does not apply: sigma is 0"));
     // more samples than coefficients: plain gradient descent is not lost
     let tall = file(folder.path(), &[tensor("X", &[9, 4], 1), tensor("y", &[9], 2)]);
     let outcome = short("l1", &["path.points=0"], Some(&tall), folder.path()).unwrap();
     let plain = outcome.claims.iter().filter(|claim| claim.id.ends_with(".plain"));
-    assert!(plain.map(|claim| claim.holds()).all(|holds| holds.is_none()));
+    assert!(plain.map(|claim| claim.verdict()).all(|verdict| verdict == Verdict::DoesNotApply));
 }
 
 #[test]

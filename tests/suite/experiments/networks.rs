@@ -3,7 +3,12 @@
 use std::path::Path;
 
 use crate::common::device;
-use jostle::experiments::{Choices, Definition, ExperimentError, Outcome, Provenance, Surroundings, run};
+use jostle::{
+    analysis::TraceOptions,
+    experiments::{Choices, Definition, ExperimentError, Outcome, Provenance, Surroundings, run},
+    noise::Mode,
+    train::{Prepared, RunConfig, Trainer},
+};
 
 fn experiment(name: &str, settings: &[&str], out: &Path) -> Result<Outcome, ExperimentError> {
     let definition = Definition::find(name)?;
@@ -45,14 +50,32 @@ fn arms_over_seeds_are_reported_with_paired_differences() {
     let cell = format!("{mean:+.2} ({:+.2} to {:+.2})", mean - half, mean + half);
     assert_eq!(table.rows[1][1], cell, "Student's interval with one degree of freedom");
     let trace = |arm: usize, seed: usize| arms[arm]["runs"][seed]["traces"]["hessian"]["trace"].as_f64().unwrap();
-    let ratio = (trace(1, 0) + trace(1, 1)) / (trace(0, 0) + trace(0, 1));
-    assert!((outcome.claims[0].measured - ratio).abs() < 1e-12 && outcome.claims.len() == 2);
-    assert!(outcome.notes.iter().all(|note| note.contains("paired over 2 seeds")) && outcome.notes.len() == 2);
+    let less = ((trace(1, 0) - trace(0, 0)) + (trace(1, 1) - trace(0, 1))) / 2.0;
+    assert!((outcome.claims[0].measured.value - less).abs() < 1e-9 * less.abs() && outcome.claims.len() == 2);
+    let told = |note: &String| note.contains("paired over 2 seeds") && note.contains("of 4 comparisons");
+    assert!(outcome.notes.iter().all(told) && outcome.notes.len() == 4, "{:?}", outcome.notes);
     for name in ["report.md", "report.html", "metrics.json", "verdict.json", "resnet18-4.png", "resnet18-4.svg"] {
         assert!(folder.path().join(name).metadata().unwrap().len() > 100, "{name}");
     }
     let lines = std::fs::read_to_string(folder.path().join("resnet18-4-layer-seed1.jsonl")).unwrap();
     assert_eq!(lines.lines().filter(|line| line.contains("\"kind\":\"epoch\"")).count(), 2);
+}
+
+/// Shared by all seeds, the probes' error would not average out; shared by the modes of one seed, it takes itself away.
+#[test]
+fn each_seed_has_probes_of_its_own_and_the_modes_share_them() {
+    let trace = |seed: u64, noise: Mode| {
+        let config = RunConfig { model: "mlp:64-8-10".to_owned(), seed, noise, ..RunConfig::default() };
+        let prepared = Prepared::load(&config).unwrap();
+        let trainer = Trainer::new(device(), &config, &prepared).unwrap();
+        let shared = TraceOptions { probes: 2, ..TraceOptions::default() };
+        [trainer.traces(None, 2).unwrap().hessian, trainer.hessian_trace(None, shared).unwrap()].map(|of| of.trace)
+    };
+    for seed in [3, 4] {
+        let [own, shared] = trace(seed, Mode::None);
+        assert!((own - shared).abs() > 1e-6 * shared.abs(), "seed {seed}: {own} by the probes of all seeds");
+        assert_eq!(trace(seed, Mode::Layer)[0], own, "at the same weights");
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ use jostle::{
     },
     noise::{Distribution, Mode, NoiseConfig},
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
+    schedule::Moment,
 };
 
 /// Named results of a device.
@@ -165,12 +166,12 @@ fn arenas(gpu: &Gpu, results: &mut Results) {
             let mut optimizer = Optimizer::new(gpu, config, &arena, distribution.code(), false).unwrap();
             let kernel = Perturb::new(gpu, &arena, distribution.code(), true).unwrap();
             let mut recorder = gpu.record();
-            optimizer.record(gpu, &mut recorder, 0.1, &scheme.at(1, 0, 1)).unwrap();
+            optimizer.record(gpu, &mut recorder, optimizer.rate(0.1), &scheme.at(1, Moment::START)).unwrap();
             recorder.submit().unwrap();
             let name = format!("{distribution} {kind}");
             results.push((format!("{name} weights"), gpu.read(&arena.weights.view()).unwrap()));
             results.push((format!("{name} noisy"), gpu.read(&arena.weights_eff.view()).unwrap()));
-            let at = scheme.at(2, 0, 1);
+            let at = scheme.at(2, Moment::START);
             crate::common::network::perturb(gpu, &kernel, &at.ranges, at.values);
             results.push((format!("{name} filter"), gpu.read(&arena.weights_eff.view()).unwrap()));
             for class in adapter_classes() {

@@ -160,7 +160,7 @@ fn trained(faults: Faults, precision: Precision) -> (String, f64) {
     let prepared = Prepared::load(&config).unwrap();
     let mut trainer = Trainer::new(&gpu, &config, &prepared).unwrap();
     let result = train(&mut trainer, &config, None, &mut |_| Ok(Control::Continue)).unwrap();
-    (product.unwrap()[0].kernel_name().to_owned(), result.epochs.last().unwrap().test_loss)
+    (product.unwrap()[0].kernel_name().to_owned(), result.epochs.last().unwrap().scores.test_loss.unwrap())
 }
 
 /// On a device that passes for a GPU: with matrices that compute wrong, or that it claims and has no compiler for, it trains to

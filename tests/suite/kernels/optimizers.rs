@@ -1,13 +1,16 @@
 //! SGD, Adam and AdamW over several steps against PyTorch's rules in f64, on tensors of odd sizes.
 
 use crate::common::{
-    ROUNDOFF, assert_within, bits, device,
+    ROUNDOFF, assert_close, assert_within, bits, device,
     network::{SHAPES, arena, get, padding, scheme, set},
     samples, wide,
 };
 use jostle::{
+    gpu::Element,
+    kernels::{FactorRules, GradientFactor, GradientScaling},
     noise::{Mode, NoiseConfig},
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
+    schedule::Moment,
 };
 
 const STEPS: usize = 7;
@@ -74,8 +77,8 @@ fn check(config: OptimizerConfig, error: f64) {
         set(gpu, &arena, &arena.grads, &grads);
         gpu.write(&arena.weights_eff.view(), &vec![f32::NAN; arena.layout.words()]).unwrap();
         let mut recorder = gpu.record();
-        let next = scheme.at(step as u64 + 1, 0, 1);
-        optimizer.record(gpu, &mut recorder, rate(step), &next).unwrap();
+        let next = scheme.at(step as u64 + 1, Moment::START);
+        optimizer.record(gpu, &mut recorder, optimizer.rate(rate(step)), &next).unwrap();
         recorder.submit().unwrap();
         let found = get(gpu, &arena, &arena.weights);
         for (tensor, weights) in expected.iter_mut().enumerate() {
@@ -151,6 +154,85 @@ fn the_rules_differ() {
     for i in 0..all.len() {
         for j in 0..i {
             assert!((run(&all[i]) - run(&all[j])).abs() > 1e-5, "{:?} and {:?}", all[i], all[j]);
+        }
+    }
+}
+
+/// Steps whose gradients are not finite, the first among them.
+const BROKEN: [usize; 3] = [0, 1, 4];
+
+/// `torch.amp.GradScaler` leaves the whole of `optimizer.step()` out where gradients overflow: the steps after it are as if it had
+/// not been, so that Adam's t and SGD's first velocity wait for the first update that is made.
+#[test]
+fn updates_left_out_are_no_steps() {
+    let gpu = device();
+    let base = OptimizerConfig { momentum: 0.9, dampening: 0.3, weight_decay: 0.1, ..OptimizerConfig::default() };
+    for (kind, error) in
+        [(OptimizerKind::Sgd, SGD_ERROR), (OptimizerKind::Adam, ADAM_ERROR), (OptimizerKind::AdamW, ADAM_ERROR)]
+    {
+        let config = OptimizerConfig { kind, ..base.clone() };
+        let scheme = scheme(NoiseConfig { mode: Mode::None, ..NoiseConfig::default() }, 1);
+        let start = tensors(1, 0.5);
+        let arena = arena(gpu, &scheme, &start);
+        let rules = FactorRules { limit: None, skips: true, growth_interval: 2000 };
+        let factor = GradientFactor::new(gpu, &arena, rules).unwrap();
+        let mut optimizer = Optimizer::new(gpu, config.clone(), &arena, 1, true).unwrap();
+        let mut expected: Vec<Vec<f64>> = start.iter().map(|tensor| wide(tensor)).collect();
+        let mut torch: Vec<Vec<Torch>> =
+            start.iter().map(|tensor| tensor.iter().map(|_| Torch::default()).collect()).collect();
+        for step in 0..STEPS {
+            let mut grads = tensors(2 + step as u64, 1.0);
+            let broken = BROKEN.contains(&step);
+            if broken {
+                grads[2][0] = f32::INFINITY;
+            }
+            set(gpu, &arena, &arena.grads, &grads);
+            let mut recorder = gpu.record();
+            factor.record(&mut recorder);
+            optimizer
+                .record(gpu, &mut recorder, optimizer.rate(rate(step)), &scheme.at(step as u64 + 1, Moment::START))
+                .unwrap();
+            recorder.submit().unwrap();
+            let found = get(gpu, &arena, &arena.weights);
+            for (tensor, weights) in expected.iter_mut().enumerate() {
+                for (i, weight) in weights.iter_mut().enumerate().filter(|_| !broken) {
+                    *weight = torch[tensor][i].step(&config, rate(step), *weight, f64::from(grads[tensor][i]));
+                }
+                let bounds: Vec<f64> =
+                    weights.iter().map(|w| (step + 1) as f64 * ROUNDOFF * (w.abs() + error)).collect();
+                assert_within(&format!("{config:?}, step {step}, tensor {tensor}"), &found[tensor], weights, &bounds);
+            }
+        }
+        let state: Vec<GradientScaling> = gpu.read(&arena.scaling.view()).unwrap();
+        assert_eq!(
+            (state[0].skipped_steps, state[0].applied_steps),
+            (BROKEN.len() as u32, (STEPS - BROKEN.len()) as u32)
+        );
+    }
+}
+
+/// The device's count of updates gives the host's corrections, after few and after many.
+#[test]
+fn corrections_by_the_devices_count_are_the_hosts() {
+    let gpu = device();
+    let config = OptimizerConfig { kind: OptimizerKind::Adam, ..OptimizerConfig::default() };
+    let scheme = scheme(NoiseConfig { mode: Mode::None, ..NoiseConfig::default() }, 1);
+    for applied_steps in [1, 2, 3, 10, 1000, 54_321, 100_000_000] {
+        let updated = |skipped_steps: u32| {
+            let arena = arena(gpu, &scheme, &tensors(1, 0.5));
+            let mut optimizer = Optimizer::new(gpu, config.clone(), &arena, 1, true).unwrap();
+            set(gpu, &arena, &arena.grads, &tensors(2, 1.0));
+            let state = GradientScaling { skipped_steps, applied_steps, ..GradientScaling::initial(Element::Word) };
+            gpu.write(&arena.scaling.view(), &[state]).unwrap();
+            // The host counts those left out too.
+            optimizer.set_steps_done(u64::from(applied_steps + skipped_steps) - 1);
+            let mut recorder = gpu.record();
+            optimizer.record(gpu, &mut recorder, optimizer.rate(1.0), &scheme.at(1, Moment::START)).unwrap();
+            recorder.submit().unwrap();
+            get(gpu, &arena, &arena.weights)
+        };
+        for (found, expected) in updated(7).iter().zip(&updated(0)) {
+            assert_close(&format!("{applied_steps} updates"), found, &wide(expected), 1e-6, 2e-6);
         }
     }
 }

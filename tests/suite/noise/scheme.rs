@@ -9,6 +9,7 @@ use jostle::{
     kernels::Perturb,
     noise::{Distribution, GroupOrder, Grouping, Mode, NoiseConfig, Scale, deltas, unit_noise},
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
+    schedule::Moment,
 };
 
 const SEED: u64 = 0xFEED_0000_0001;
@@ -46,7 +47,7 @@ fn each_mode_adds_its_noise_to_its_groups_alone() {
                 let kernel = Perturb::new(gpu, &arena, Distribution::Gaussian.code(), *scale == Scale::Filter).unwrap();
                 let count = scheme.groups().len();
                 for step in 0..2 * count as u64 {
-                    let at = scheme.at(step, 0, 1);
+                    let at = scheme.at(step, Moment::START);
                     perturb(gpu, &kernel, &at.ranges, at.values);
                     let found = get(gpu, &arena, &arena.weights_eff);
                     for (tensor, weights) in clean.iter().enumerate() {
@@ -89,7 +90,7 @@ fn each_mode_adds_its_noise_to_its_groups_alone() {
 fn layer_takes_every_group_in_turn() {
     let config = NoiseConfig { mode: Mode::Layer, sigma: 1.0, ..NoiseConfig::default() };
     let scheme = scheme(config, SEED);
-    let taken: Vec<_> = (0..10).map(|step| scheme.at(step, 0, 1).group.unwrap()).collect();
+    let taken: Vec<_> = (0..10).map(|step| scheme.at(step, Moment::START).group.unwrap()).collect();
     assert_eq!(taken, [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]);
 }
 
@@ -111,7 +112,7 @@ fn exported_deltas_are_what_training_adds() {
                 for clean in [weights(0.5), weights(0.0)] {
                     let arena = arena(gpu, &scheme, &clean);
                     let kernel = Perturb::new(gpu, &arena, distribution.code(), *scale == Scale::Filter).unwrap();
-                    let at = scheme.at(7, 0, 1);
+                    let at = scheme.at(7, Moment::START);
                     perturb(gpu, &kernel, &at.ranges, at.values);
                     let noisy = get(gpu, &arena, &arena.weights_eff);
                     let found = deltas(gpu, &arena, &scheme, &at).unwrap();
@@ -160,9 +161,9 @@ fn fused_noise_is_the_standalone_noise() {
                 let mut optimizer = Optimizer::new(gpu, config, &arena, distribution.code(), false).unwrap();
                 let kernel = Perturb::new(gpu, &arena, distribution.code(), false).unwrap();
                 for step in 0..6 {
-                    let next = scheme.at(step + 1, 0, 1);
+                    let next = scheme.at(step + 1, Moment::START);
                     let mut recorder = gpu.record();
-                    optimizer.record(gpu, &mut recorder, 0.01, &next).unwrap();
+                    optimizer.record(gpu, &mut recorder, optimizer.rate(0.01), &next).unwrap();
                     recorder.submit().unwrap();
                     let fused: Vec<Vec<f32>> = get(gpu, &arena, &arena.weights_eff);
                     gpu.write(&arena.weights_eff.view(), &vec![f32::NAN; arena.layout.words()]).unwrap();
@@ -188,9 +189,9 @@ fn clean_weights_survive_any_noise_exactly() {
             let config = OptimizerConfig { kind, momentum: 0.9, weight_decay: 0.1, ..OptimizerConfig::default() };
             let mut optimizer = Optimizer::new(gpu, config, &arena, Distribution::Gaussian.code(), false).unwrap();
             for step in 0..7 {
-                let next = scheme.at(step + 1, 0, 1);
+                let next = scheme.at(step + 1, Moment::START);
                 let mut recorder = gpu.record();
-                optimizer.record(gpu, &mut recorder, 0.0, &next).unwrap();
+                optimizer.record(gpu, &mut recorder, optimizer.rate(0.0), &next).unwrap();
                 recorder.submit().unwrap();
                 let name = format!("{kind} {mode}, step {step}");
                 assert_eq!(all_bits(&get(gpu, &arena, &arena.weights)), all_bits(&clean), "{name}");

@@ -4,14 +4,16 @@ use std::{fs, path::Path, time::Duration};
 
 use crate::common::{
     device,
-    supervised::{Left, begin, checkpoints, config, every, go, left, manifest, open, resume},
+    supervised::{
+        Left, begin, checkpoints, config, edit_manifest, every, go, left, manifest, mend_sums, open, resume, sha256,
+    },
 };
 use jostle::{
     noise::Mode,
     optim::OptimizerKind,
     train::{
-        Control, Interval, KeepOptions, MetricsFile, Options, Precision, RunConfig, RunResult, Status, Supervisor,
-        SupervisorOptions, Trainer,
+        Control, EpochRecord, EvalEvery, Interval, KeepOptions, MetricsFile, Options, Precision, RunConfig, RunResult,
+        Status, Supervisor, SupervisorOptions, TrainEval, Trainer, Validation,
     },
 };
 use tempfile::TempDir;
@@ -46,6 +48,21 @@ fn every_noise_mode_and_optimizer_goes_on_bit_by_bit() {
         // In the first epoch, at its end, and in the last one, which ends early.
         assert_resumes(&format!("{noise} {optimizer}"), &config, &[5, 13, 28]);
     }
+}
+
+#[test]
+fn schedules_by_the_step_go_on_bit_by_bit() {
+    let config = RunConfig {
+        schedule: jostle::optim::LearningRateSchedule::OneCycle,
+        schedule_unit: jostle::schedule::ScheduleUnit::Step,
+        noise_schedule: jostle::noise::SigmaSchedule::Linear,
+        noise_off_step: Some(20),
+        optimizer: OptimizerKind::Adam,
+        eval_noisy: 2,
+        label_noise: 0.3,
+        ..config()
+    };
+    assert_resumes("by the step", &config, &[5, 13, 28]);
 }
 
 #[test]
@@ -104,6 +121,29 @@ fn every_other_part_of_a_run_goes_on_bit_by_bit() {
     assert_resumes("everything", &config, &[3, 8, 17]);
 }
 
+/// Evaluations within an epoch overwrite the noisy weights, and choose the best.
+#[test]
+fn evaluations_within_epochs_go_on_bit_by_bit() {
+    let config = RunConfig {
+        subset: Some(150),
+        validation: Some(Validation::Share(0.2)),
+        batch: 16,
+        steps: Some(14),
+        eval_every: EvalEvery::Steps(3),
+        train_eval: TrainEval::Samples(20),
+        test_every: Some(2),
+        test_subset: Some(50),
+        eval_noisy: 1,
+        noise: Mode::All,
+        ..config()
+    };
+    // At an evaluation, between two, at the end of an epoch of 8 steps.
+    let left = assert_resumes("evaluations", &config, &[3, 7, 8]);
+    assert_eq!(left.epochs.iter().map(|record| record.step).collect::<Vec<_>>(), [3, 6, 9, 12, 14]);
+    let tested: Vec<bool> = left.epochs.iter().map(|record| record.scores.test_loss.is_some()).collect();
+    assert_eq!(tested, [false, true, false, true, true]);
+}
+
 #[test]
 fn what_a_run_began_from_is_not_asked_for_again() {
     let dir = tempfile::tempdir().unwrap();
@@ -135,17 +175,28 @@ fn checkpoints_go_by_time_too_and_leave_the_run_as_it_is() {
 #[test]
 fn the_last_few_and_the_best_are_kept() {
     let dir = tempfile::tempdir().unwrap();
-    // So high a rate that the test loss is lowest early.
-    let config = RunConfig { lr: 0.5, steps: Some(60), ..config() };
-    go(&mut begin(dir.path(), &config, every(5)), None, &mut Vec::new()).unwrap();
-    let (_, epochs) = MetricsFile::read(&dir.path().join("metrics.jsonl")).unwrap();
-    let best = epochs.iter().min_by(|a, b| a.test_loss.total_cmp(&b.test_loss)).unwrap().step;
-    let steps: Vec<u64> = checkpoints(dir.path()).iter().map(|path| manifest(path).position.step).collect();
-    let mut expected = vec![best, 55, 60];
-    expected.sort_unstable();
-    expected.dedup();
-    assert_eq!(steps, expected);
-    assert!(best < 55, "the best has to be an early one for this to tell anything, was {best}");
+    // So high a rate that losses are lowest early.
+    let config = RunConfig { lr: 0.5, steps: Some(55), ..config() };
+    for validation in [None, Some(Validation::Samples(200))] {
+        let (dir, config) = (dir.path().join(format!("{validation:?}")), RunConfig { validation, ..config.clone() });
+        let result = go(&mut begin(&dir, &config, every(5)), None, &mut Vec::new()).unwrap();
+        let (_, epochs) = MetricsFile::read(&dir.join("metrics.jsonl")).unwrap();
+        let loss = |record: &EpochRecord| record.scores.validation_loss.unwrap();
+        let best = validation.map(|_| epochs.iter().min_by(|a, b| loss(a).total_cmp(&loss(b))).unwrap());
+        let best_step = best.map(|best| best.step);
+        assert!(best_step.is_none_or(|step| step < 50), "{best_step:?}: an early one, for this to tell anything");
+        let steps: Vec<u64> = checkpoints(&dir).iter().map(|path| manifest(path).position.step).collect();
+        assert_eq!(
+            steps,
+            best_step.into_iter().chain([50, 55]).collect::<Vec<u64>>(),
+            "without a validation part, the last"
+        );
+        assert_eq!(result.best.map(|best| best.validation_loss), best.map(loss));
+        // Other than the test loss, by which nothing is chosen.
+        let tested = |record: &&EpochRecord| record.scores.test_loss.is_some();
+        let expected = if validation.is_some() { 1 } else { epochs.len() };
+        assert_eq!(epochs.iter().filter(tested).count(), expected, "{validation:?}");
+    }
 }
 
 #[test]
@@ -214,38 +265,81 @@ fn another_run_is_refused_with_what_differs() {
     assert!(steps.iter().any(|record| record.lr == 0.25));
 }
 
-/// What a checkpoint says of itself, after a change of its manifest that keeps the checksums right.
-fn resumed_after(edit: impl Fn(&mut serde_json::Value)) -> String {
-    use sha2::Digest;
+/// How a run goes on from a checkpoint whose files were changed, its checksums made right again: what it says, or why it
+/// does not.
+fn resumed_after(edit: impl Fn(&Path)) -> Result<String, String> {
     let dir = tempfile::tempdir().unwrap();
     go(&mut begin(dir.path(), &config(), every(0)), Some(5), &mut Vec::new()).unwrap();
     let path = checkpoints(dir.path()).pop().unwrap();
-    let old = fs::read(path.join("checkpoint.json")).unwrap();
-    let mut value: serde_json::Value = serde_json::from_slice(&old).unwrap();
-    edit(&mut value);
-    let new = serde_json::to_vec(&value).unwrap();
-    fs::write(path.join("checkpoint.json"), &new).unwrap();
-    let hex = |bytes: &[u8]| sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let sums = fs::read_to_string(path.join("SHA256SUMS")).unwrap();
-    fs::write(path.join("SHA256SUMS"), sums.replace(&hex(&old), &hex(&new))).unwrap();
-    match Supervisor::resume(dir.path(), &Options::default(), every(0), false, &mut |_| ()) {
-        Err(error) => error.to_string(),
-        Ok(mut supervisor) => go(&mut supervisor, None, &mut Vec::new()).unwrap_err().to_string(),
-    }
+    edit(&path);
+    mend_sums(&path);
+    let mut supervisor = Supervisor::resume(dir.path(), &Options::default(), every(0), false, &mut |_| ())
+        .map_err(|error| error.to_string())?;
+    let mut notices = Vec::new();
+    go(&mut supervisor, Some(6), &mut notices).map_err(|error| error.to_string())?;
+    Ok(notices.join("\n"))
+}
+
+fn with_manifest(edit: impl Fn(&mut serde_json::Value)) -> Result<String, String> {
+    resumed_after(|checkpoint| edit_manifest(checkpoint, &edit))
+}
+
+/// The configuration's text as another version would have written it.
+fn with_config(edit: impl Fn(&str) -> String) -> Result<String, String> {
+    resumed_after(|checkpoint| {
+        let path = checkpoint.join("config.toml");
+        let text = edit(&fs::read_to_string(&path).unwrap());
+        fs::write(path, &text).unwrap();
+        edit_manifest(checkpoint, |value| {
+            value["config_sha256"] = sha256(text.as_bytes()).into();
+            value["identity"]["version"] = "9.0.0".into();
+        });
+    })
 }
 
 #[test]
-fn another_version_or_adapter_and_a_changed_manifest_are_told() {
-    let message = resumed_after(|value| value["format"] = 99.into());
-    assert!(message.contains("format 99, this version reads 1"), "{message}");
-    let message = resumed_after(|value| value["identity"]["version"] = "0.0.1".into());
-    assert!(message.contains("Jostle's version was 0.0.1, is"), "{message}");
-    let message = resumed_after(|value| value["config"]["lr"] = 0.5.into());
-    assert!(message.contains("config_sha256"), "{message}");
-    let message = resumed_after(|value| value["position"]["step_of_epoch"] = 6.into());
+fn another_version_or_adapter_is_told_and_goes_on() {
+    let said = with_manifest(|value| value["identity"]["version"] = "0.0.1".into()).unwrap();
+    assert!(said.contains("Jostle's version was 0.0.1, is"), "{said}");
+    let said = with_manifest(|value| value["identity"]["adapter"] = "another".into()).unwrap();
+    assert!(said.contains("the adapter was another, is"), "{said}");
+    // A key that a newer version has added to the manifest without another format, because it may be passed over.
+    with_manifest(|value| value["novel"] = 1.into()).unwrap();
+}
+
+#[test]
+fn keys_that_are_missing_mean_their_defaults_and_unknown_ones_are_named() {
+    let without =
+        |text: &str| text.lines().filter(|line| !line.starts_with("gamma")).map(|l| format!("{l}\n")).collect();
+    let said = with_config(without).unwrap();
+    assert!(said.contains("Jostle's version was 9.0.0"), "{said}");
+    let message = with_config(|text| format!("{text}novel-key = 1\n")).unwrap_err();
+    assert!(message.contains("config.toml: unknown field `novel-key`: written by Jostle 9.0.0, this is"), "{message}");
+    let message = with_config(|text| text.replace("\"constant\"", "\"novel\"")).unwrap_err();
+    assert!(message.contains("novel") && message.contains("written by Jostle 9.0.0"), "{message}");
+}
+
+#[test]
+fn a_changed_manifest_is_refused() {
+    let message = with_manifest(|value| value["format"] = 99.into()).unwrap_err();
+    assert!(message.contains("format 99, this version reads 1 to 2"), "{message}");
+    let message = with_manifest(|value| value["identity"]["graph_sha256"] = "0".into()).unwrap_err();
+    assert!(message.contains("SHA-256 of the model's graph was 0, is"), "{message}");
+    let message = with_manifest(|value| value["position"]["step_of_epoch"] = 6.into()).unwrap_err();
     assert!(message.contains("step 5 is step 6 of epoch 0, expected step 5 of epoch 0"), "{message}");
-    let message = resumed_after(|value| value["metrics_bytes"] = 1_000_000.into());
+    let message = with_manifest(|value| value["metrics_bytes"] = 1_000_000.into()).unwrap_err();
     assert!(message.contains("the checkpoint goes on after 1000000"), "{message}");
-    let message = resumed_after(|value| value["files"] = serde_json::json!(["../../etc/passwd"]));
+    let message = with_manifest(|value| value["files"] = serde_json::json!(["../../etc/passwd"])).unwrap_err();
     assert!(message.contains("missing in this checkpoint"), "{message}");
+}
+
+#[test]
+fn a_changed_configuration_is_refused() {
+    let message = resumed_after(|checkpoint| {
+        let path = checkpoint.join("config.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, text.replace("lr = 0.01", "lr = 0.5")).unwrap();
+    });
+    let message = message.unwrap_err();
+    assert!(message.contains("config.toml: SHA-256 is") && message.contains("config_sha256"), "{message}");
 }

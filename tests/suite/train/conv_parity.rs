@@ -74,7 +74,7 @@ fn train(case: &Case, config: &RunConfig) -> Trained {
     let gpu = device();
     let samples = config.batch * config.accumulate;
     let split = Split { train: hashed_images(case.data, samples), test: hashed_images(case.data + 2, samples) };
-    let prepared = Prepared { split: split.clone(), model: model(case.model()) };
+    let prepared = Prepared { split: split.clone(), validation: None, model: model(case.model()), label_noise: None };
     let mut trainer = Trainer::new(gpu, config, &prepared).unwrap();
     let logits = |trainer: &Trainer<'_>| {
         let scale = [[0.0, 1.0]; 3];
@@ -91,7 +91,8 @@ fn train(case: &Case, config: &RunConfig) -> Trained {
     })
     .unwrap();
     let end = result.epochs.last().unwrap();
-    of.noisy_and_average = end.noisy.iter().chain(&end.average).map(|scores| scores.train_loss).collect();
+    let beside = end.noisy.iter().chain(&end.average);
+    of.noisy_and_average = beside.map(|scores| scores.train_loss.unwrap()).collect();
     Trained { after: logits(&trainer), ..of }
 }
 

@@ -15,7 +15,8 @@ fn prepared(model: &str, samples: usize) -> Prepared {
     let split = Split { train: hashed_images(1, samples), test: hashed_images(2, 100) };
     let of = split.train.shape;
     let input = jostle::graph::ValueShape::Image { channels: of.channels, height: of.height, width: of.width };
-    Prepared { model: Model::build(model, &Target { input, classes: 10 }).unwrap(), split }
+    let model = Model::build(model, &Target { input, classes: 10 }).unwrap();
+    Prepared { model, split, validation: None, label_noise: None }
 }
 
 fn config(batch: usize) -> RunConfig {

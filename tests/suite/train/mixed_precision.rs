@@ -6,6 +6,7 @@ use jostle::{
     kernels::{Arena, EffectiveWeights, FactorRules, GradientFactor, GradientScaling},
     noise::{Mode, NoiseConfig},
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
+    schedule::Moment,
     train::{Control, Precision, Prepared, RunConfig, Trainer, run},
 };
 
@@ -97,7 +98,7 @@ fn a_factor_of_0_leaves_weights_and_state() {
             gpu.write(&arena.scaling.view(), &[GradientScaling { factor, ..GradientScaling::initial(element) }])
                 .unwrap();
             let mut recorder = gpu.record();
-            optimizer.record(gpu, &mut recorder, 0.1, &scheme.at(1, 0, 1)).unwrap();
+            optimizer.record(gpu, &mut recorder, optimizer.rate(0.1), &scheme.at(1, Moment::START)).unwrap();
             recorder.submit().unwrap();
             let buffers: Vec<_> = [&arena.weights].into_iter().chain(optimizer.state()).collect();
             buffers.into_iter().map(|buffer| network::get(gpu, &arena, buffer)).collect::<Vec<_>>()
@@ -136,7 +137,7 @@ fn trained(config: &RunConfig) -> (f64, f64) {
     let mut trainer = Trainer::new(device(), config, &prepared).unwrap();
     let result = run(&mut trainer, config, None, &mut |_| Ok(Control::Continue)).unwrap();
     let last = result.epochs.last().unwrap();
-    (last.test_accuracy, last.test_loss)
+    (last.scores.test_accuracy.unwrap(), last.scores.test_loss.unwrap())
 }
 
 /// Digits, four seeds of each precision with the same data and initial weights: what f16 changes is smaller than what

@@ -13,7 +13,8 @@ use jostle::{
     nn::Model,
     noise::{Mode, Scale, deltas},
     optim::OptimizerKind,
-    train::{Control, DeviceData, Event, Prepared, RunConfig, Status, TrainError, Trainer, run},
+    schedule::Moment,
+    train::{Control, DeviceData, Event, Prepared, RunConfig, Status, TrainError, TrainStep, Trainer, run},
 };
 
 fn train(config: &RunConfig) -> Trace {
@@ -31,7 +32,7 @@ fn runs_repeat_bit_by_bit() {
         let once = train(&config);
         assert_eq!(once, train(&config));
         assert_eq!((once.steps.len(), once.epochs.len(), once.status), (30, 3, Status::Finished));
-        assert!(once.epochs[2].train_loss < once.epochs[0].train_loss, "it learns: {:?}", once.epochs);
+        assert!(once.epochs[2].scores.train_loss < once.epochs[0].scores.train_loss, "it learns: {:?}", once.epochs);
     }
 }
 
@@ -65,7 +66,7 @@ fn a_run_that_learns_nothing_leaves_its_weights_exactly() {
             assert_eq!(weights(&trainer), before, "{noise} {noise_scale}");
             // evaluation is on clean weights, whatever noise there was
             let last = result.epochs.last().unwrap();
-            assert_eq!((last.test_loss, last.test_accuracy), (evaluation.loss, evaluation.accuracy));
+            assert_eq!(last.scores.with_test(evaluation), last.scores);
             let effective: Vec<f32> = device().read(&trainer.arena.weights_eff.view()).unwrap();
             assert_eq!(bits(&effective), before, "{noise} {noise_scale}: an evaluation leaves them clean");
         }
@@ -80,9 +81,9 @@ fn exported_deltas_are_those_of_the_training_step() {
         let config = RunConfig { noise, ..config() };
         let prepared = Prepared::load(&config).unwrap();
         let mut trainer = Trainer::new(gpu, &config, &prepared).unwrap();
-        trainer.perturb(&trainer.scheme().at(0, 0, 1)).unwrap();
+        trainer.perturb(&trainer.scheme().at(0, Moment::START)).unwrap(); // as the first step would, to look at
         for step in 0..5 {
-            let now = trainer.scheme().at(step, 0, 1);
+            let now = trainer.scheme().at(step, Moment::START);
             let clean = network::get(gpu, &trainer.arena, &trainer.arena.weights);
             let noisy = network::get(gpu, &trainer.arena, &trainer.arena.weights_eff);
             let found = deltas(gpu, &trainer.arena, trainer.scheme(), &now).unwrap();
@@ -95,8 +96,9 @@ fn exported_deltas_are_those_of_the_training_step() {
                 assert_eq!(delta.iter().any(|d| *d != 0.0), now.group.is_none_or(|group| group == tensor), "{name}");
             }
             trainer.perturb(&now).unwrap(); // what the export overwrote
-            let next = trainer.scheme().at(step + 1, 0, 1);
-            trainer.train_step(step as usize * 100, 100, 0.01, &next, None).unwrap();
+            let next = trainer.scheme().at(step + 1, Moment::START);
+            let (first, rate) = (step as usize * 100, trainer.rate(0.01));
+            trainer.train_step(TrainStep { first, valid: 100, rate, noise: &now, next: &next }, None).unwrap();
         }
     }
 }

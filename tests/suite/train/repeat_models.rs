@@ -21,7 +21,8 @@ const FAMILIES: [(&str, usize); 3] = [("cnn", 16), ("resnet", 8), ("vgg", 32)];
 fn prepared(model: &str, side: usize) -> Prepared {
     let input = ValueShape::Image { channels: 3, height: side, width: side };
     let split = Split { train: hashed_squares(61, SAMPLES, side), test: hashed_squares(63, BATCH, side) };
-    Prepared { split, model: Model::build(model, &Target { input, classes: 10 }).unwrap() }
+    let model = Model::build(model, &Target { input, classes: 10 }).unwrap();
+    Prepared { split, validation: None, model, label_noise: None }
 }
 
 /// Trains each of `models` in each precision three times, the modes of noise in turn.

@@ -8,23 +8,26 @@
 //! J' (d2 loss / d output2) J v lets the tangent of the loss' gradient alone flow back: Schraudolph, "Fast curvature
 //! matrix-vector products", Neural Computation 2002.
 
-use crate::kernels::{Activation, Elementwise, Epilogue};
+mod norms;
+
+use crate::kernels::{Activation, ConvShape, Elementwise, Epilogue};
 
 use super::{
-    Mode,
-    call::{AffineCall, Call, ConvCall, MatmulCall, PlanStep, PoolCall, SlotId, Tensor},
+    GraphError, Mode,
+    call::{Call, ConvCall, MatmulCall, PlanStep, SlotId, Tensor},
     schedule::Schedule,
 };
 
 /// Turns the schedule of a training batch, whose backward has no fused activations, into that of a product.
-pub(super) fn differentiate(schedule: &mut Schedule, params: usize) {
+///
+/// # Errors
+/// [`GraphError::NoDerivative`] for a call without a rule: left out, its part of every product would be 0.
+pub(super) fn differentiate(schedule: &mut Schedule, params: usize) -> Result<(), GraphError> {
     let primal = std::mem::take(&mut schedule.steps);
     let tangents = vec![None; schedule.slots.len()];
     let written = vec![false; params];
     let mut pass = Pass { schedule, tangents, weights: true, primal: true, written, norm_inputs: Vec::new() };
-    for step in primal {
-        pass.step(step);
-    }
+    primal.into_iter().try_for_each(|step| pass.step(step))
 }
 
 struct Pass<'a> {
@@ -55,34 +58,49 @@ impl Target {
 }
 
 impl Pass<'_> {
-    fn step(&mut self, step: PlanStep) {
+    /// Every call has an arm of its own, so that a new one without a rule does not compile.
+    fn step(&mut self, step: PlanStep) -> Result<(), GraphError> {
         let PlanStep { name, call } = step;
         if self.is_needed(&call) {
             self.schedule.push(&name, call.clone());
         }
+        let none = || GraphError::NoDerivative { call: name.clone() };
         let name = format!("{name} tangent");
         match call {
-            Call::Matmul(call) => self.matmul(&name, call),
-            Call::Conv(call) => self.conv(&name, call),
+            Call::Matmul(call) => self.matmul(&name, call).ok_or_else(none)?,
+            Call::Conv(call) => self.conv(&name, call).ok_or_else(none)?,
             Call::Elementwise { operation, left, right, output, accumulate } => {
-                self.elementwise(&name, operation, [Some(left), right], output, accumulate);
+                let operands = [Some(left), right];
+                self.elementwise(&name, operation, operands, output, accumulate).ok_or_else(none)?;
             }
-            Call::ColumnSum { input, output, shape, .. } => {
-                if let Some(input) = self.tangents[input.0] {
-                    let Target { tensor, accumulate } = self.target(output, false);
-                    self.schedule.push(&name, Call::ColumnSum { input, output: tensor, shape, accumulate });
-                }
-            }
+            Call::ColumnSum { input, output, shape, .. } => self.column_sum(&name, input, output, shape),
             Call::Loss { logits, grad_logits, .. } => self.loss(&name, logits, grad_logits),
-            Call::Pack { weight, output, shape } => {
-                if let Some(weight) = self.of(weight)
-                    && let Some((output, _)) = self.target_slot(output, false)
-                {
-                    self.schedule.push(&name, Call::Pack { weight, output, shape });
-                }
+            Call::Pack { weight, output, shape } => self.pack(&name, weight, output, shape),
+            Call::Flatten { .. } => self.flatten(&name, &call),
+            Call::Pool(call) => self.pool(&name, call, |call| match call.chosen {
+                Some(_) => Call::PoolSelect(call),
+                None => Call::Pool(call),
+            }),
+            Call::PoolGradient { call, saved: None } => {
+                self.pool(&name, call, |call| Call::PoolGradient { call, saved: None });
             }
-            call => self.norm_or_pool(&name, call),
+            Call::ChannelNormalise { .. } => self.channel_norm(&name, &call),
+            Call::GroupNormalise { .. } => self.norm(&name, &call),
+            Call::GroupNormaliseGradient { .. } => self.norm_gradient(&name, &call),
+            Call::Affine(call) => self.affine(&name, call),
+            Call::AffineGradient(call) => self.affine_gradient(&name, call),
+            // The samples do not depend on the weights, and no gradient on the sums of the metrics.
+            Call::Gather { .. } | Call::Metrics { .. } => {}
+            // A product's schedule has other calls in their place, or makes them only as tangents.
+            Call::BatchNorm(_)
+            | Call::BatchNormGradient(_)
+            | Call::GroupNormaliseCurvature { .. }
+            | Call::PoolSelect(_)
+            | Call::PoolGradient { saved: Some(_), .. }
+            | Call::Dropout { .. }
+            | Call::LossTangent { .. } => return Err(none()),
         }
+        Ok(())
     }
 
     /// Whether a call is run for its own result.
@@ -93,7 +111,21 @@ impl Pass<'_> {
             Call::Loss { .. } => self.schedule.mode == Mode::HessianProduct,
             Call::Matmul(MatmulCall { c, .. }) | Call::Conv(ConvCall { c, .. }) => self.primal && c.slot().is_some(),
             Call::AffineGradient(_) | Call::ColumnSum { .. } | Call::Metrics { .. } => false,
-            _ => self.primal,
+            Call::Gather { .. }
+            | Call::BatchNorm(_)
+            | Call::BatchNormGradient(_)
+            | Call::ChannelNormalise { .. }
+            | Call::GroupNormalise { .. }
+            | Call::GroupNormaliseGradient { .. }
+            | Call::GroupNormaliseCurvature { .. }
+            | Call::Affine(_)
+            | Call::Pool(_)
+            | Call::PoolSelect(_)
+            | Call::PoolGradient { .. }
+            | Call::Flatten { .. }
+            | Call::Dropout { .. }
+            | Call::Elementwise { .. }
+            | Call::LossTangent { .. } => self.primal,
         }
     }
 
@@ -135,25 +167,27 @@ impl Pass<'_> {
         target.tensor.slot().map(|slot| (slot, target.accumulate))
     }
 
-    /// C = A B gives the tangents A' B + A B' (a prime for a tangent), then the epilogue's derivative.
-    fn matmul(&mut self, name: &str, call: MatmulCall) {
+    /// C = A B gives the tangents A' B + A B' (a prime for a tangent), then the epilogue's derivative; `None` as of
+    /// [`Pass::sums`].
+    fn matmul(&mut self, name: &str, call: MatmulCall) -> Option<()> {
         let (a, b) = (self.of(call.a), self.of(call.b));
         if a.is_none() && b.is_none() {
-            return;
+            return Some(());
         }
-        let sums = self.sums(call.epilogue, call.c, call.pre, call.accumulate);
+        let sums = self.sums(call.epilogue, call.c, call.pre, call.accumulate)?;
         let bias = call.aux.and_then(|aux| self.of(aux));
         self.products(name, call, [a, b], bias, sums);
         self.through_activation(name, call.epilogue, call.c, call.pre, sums);
+        Some(())
     }
 
     /// As [`Pass::matmul`]: a convolution is bilinear too.
-    fn conv(&mut self, name: &str, call: ConvCall) {
+    fn conv(&mut self, name: &str, call: ConvCall) -> Option<()> {
         let (a, b) = (self.of(call.a), self.of(call.b));
         if a.is_none() && b.is_none() {
-            return;
+            return Some(());
         }
-        let mut sums = self.sums(call.epilogue, call.c, call.pre, call.accumulate);
+        let mut sums = self.sums(call.epilogue, call.c, call.pre, call.accumulate)?;
         let whole = sums;
         let plain = ConvCall { epilogue: Epilogue::Plain, aux: None, c: sums.tensor, pre: None, ..call };
         if let Some(b) = b {
@@ -168,20 +202,22 @@ impl Pass<'_> {
             self.schedule.push(name, Call::Conv(ConvCall { a, accumulate, ..plain }));
         }
         self.through_activation(name, call.epilogue, call.c, call.pre, whole);
+        Some(())
     }
 
-    /// Where the tangent of a product's sums goes: to that of the result, unless an activation comes between.
-    fn sums(&mut self, epilogue: Epilogue, c: Tensor, pre: Option<SlotId>, accumulate: bool) -> Target {
-        debug_assert!(!matches!(epilogue, Epilogue::ActivationGradient(_)), "backward is not fused here");
-        match (epilogue, c, pre) {
+    /// Where the tangent of a product's sums goes: to that of the result, unless an activation comes between. `None` for
+    /// an activation's derivative in the epilogue, which a backward that is differentiated does not fuse.
+    fn sums(&mut self, epilogue: Epilogue, c: Tensor, pre: Option<SlotId>, accumulate: bool) -> Option<Target> {
+        Some(match (epilogue, c, pre) {
+            (Epilogue::Plain, ..) => self.target(c, accumulate),
             (Epilogue::BiasActivation { activation: Activation::Identity, .. }, ..) => self.target(c, false),
             (Epilogue::BiasActivation { .. }, _, Some(pre)) => self.target(Tensor::Slot(pre), false),
             (Epilogue::BiasActivation { .. }, Tensor::Slot(output), None) => {
                 let words = self.schedule.slots[output.0].len;
                 Target { tensor: Tensor::Slot(self.new_slot("sums tangent", words)), accumulate: false }
             }
-            _ => self.target(c, accumulate),
-        }
+            (Epilogue::BiasActivation { .. }, ..) | (Epilogue::ActivationGradient(_), ..) => return None,
+        })
     }
 
     /// The tangent of a product's result from that of its sums.
@@ -220,6 +256,7 @@ impl Pass<'_> {
         }
     }
 
+    /// `None` for an operation, or a number of operands, that a primal schedule does not have.
     fn elementwise(
         &mut self,
         name: &str,
@@ -227,23 +264,24 @@ impl Pass<'_> {
         [left, right]: [Option<SlotId>; 2],
         output: SlotId,
         accumulate: bool,
-    ) {
+    ) -> Option<()> {
         let tangent = |slot: Option<SlotId>| slot.and_then(|slot| self.tangents[slot.0]);
         let flat = matches!(operation, Elementwise::ActivationGradient(activation) if activation.is_piecewise_linear());
         let (of_left, of_right) = (tangent(left), tangent(right).filter(|_| !flat));
         if of_left.is_none() && of_right.is_none() {
-            return;
+            return Some(());
         }
         let mut target = self.target(Tensor::Slot(output), accumulate);
         let gradient = Elementwise::ActivationGradient;
-        match (operation, left, right) {
-            (Elementwise::Activate(activation), Some(left), _) => {
-                let saved = if activation.saves_input() { left } else { output };
+        match operation {
+            Elementwise::Activate(activation) => {
+                let saved = if activation.saves_input() { left? } else { output };
                 if let Some(of_left) = of_left {
                     self.push_elementwise(name, gradient(activation), [of_left, saved], target.tensor, target.next());
                 }
             }
-            (Elementwise::ActivationGradient(activation), Some(left), Some(saved)) => {
+            Elementwise::ActivationGradient(activation) => {
+                let (left, saved) = (left?, right?);
                 if let Some(of_left) = of_left {
                     self.push_elementwise(name, gradient(activation), [of_left, saved], target.tensor, target.next());
                 }
@@ -254,13 +292,15 @@ impl Pass<'_> {
                     self.push_elementwise(name, curve, [product, saved], target.tensor, target.next());
                 }
             }
-            _ => {
+            Elementwise::Copy | Elementwise::Add => {
                 for of_input in [of_left, of_right].into_iter().flatten() {
                     let inputs = [of_input, of_input];
                     self.push_elementwise(name, Elementwise::Copy, inputs, target.tensor, target.next());
                 }
             }
+            Elementwise::Multiply | Elementwise::ActivationCurvature(_) => return None,
         }
+        Some(())
     }
 
     fn push_elementwise(
@@ -291,112 +331,23 @@ impl Pass<'_> {
         }
     }
 
-    /// Calls that are linear in what they read, or affine with parameters.
-    fn norm_or_pool(&mut self, name: &str, call: Call) {
-        let tangent = |pass: &Self, slot: SlotId| pass.tangents[slot.0];
-        match call {
-            Call::Flatten { input, output, shape, back, accumulate } => {
-                if let Some(input) = tangent(self, input)
-                    && let Some((output, accumulate)) = self.target_slot(output, accumulate)
-                {
-                    self.schedule.push(name, Call::Flatten { input, output, shape, back, accumulate });
-                }
-            }
-            Call::Pool(call) => self.pool(name, call, |call| match call.chosen {
-                Some(_) => Call::PoolSelect(call),
-                None => Call::Pool(call),
-            }),
-            Call::PoolGradient { call, .. } => {
-                self.pool(name, call, |call| Call::PoolGradient { call, saved: None });
-            }
-            Call::ChannelNormalise { shape, running, input, output, accumulate, .. } => {
-                if let Some(input) = tangent(self, input)
-                    && let Some((output, accumulate)) = self.target_slot(output, accumulate)
-                {
-                    let call = Call::ChannelNormalise { shape, running, input, output, centre: false, accumulate };
-                    self.schedule.push(name, call);
-                }
-            }
-            Call::GroupNormalise { shape, input, xhat, inv_std } => {
-                self.norm_inputs.push((xhat, input));
-                if let Some(grad) = tangent(self, input)
-                    && let Some((output, accumulate)) = self.target_slot(xhat, false)
-                {
-                    let call = Call::GroupNormaliseGradient { shape, grad, xhat, inv_std, output, accumulate };
-                    self.schedule.push(name, call);
-                }
-            }
-            Call::GroupNormaliseGradient { .. } => self.norm_gradient(name, &call),
-            Call::Affine(call) => self.affine(name, call),
-            Call::AffineGradient(call) => self.affine_gradient(name, call),
-            _ => {}
+    /// Sums of columns are linear.
+    fn column_sum(&mut self, name: &str, input: SlotId, output: Tensor, shape: [usize; 3]) {
+        if let Some(input) = self.tangents[input.0] {
+            let Target { tensor, accumulate } = self.target(output, false);
+            self.schedule.push(name, Call::ColumnSum { input, output: tensor, shape, accumulate });
         }
     }
 
-    fn pool(&mut self, name: &str, call: PoolCall, of: impl FnOnce(PoolCall) -> Call) {
-        if let Some(input) = self.tangents[call.input.0]
-            && let Some((output, accumulate)) = self.target_slot(call.output, call.accumulate)
+    /// So is the packing of weights.
+    fn pack(&mut self, name: &str, weight: Tensor, output: SlotId, shape: ConvShape) {
+        if let Some(weight) = self.of(weight)
+            && let Some((output, _)) = self.target_slot(output, false)
         {
-            self.schedule.push(name, of(PoolCall { input, output, accumulate, ..call }));
-        }
-    }
-
-    /// The derivative P(g) of a norm: P(g') and, where the norm's input has a tangent, P'(g).
-    fn norm_gradient(&mut self, name: &str, call: &Call) {
-        let Call::GroupNormaliseGradient { shape, grad, xhat, inv_std, output, accumulate } = *call else { return };
-        let input = self.norm_inputs.iter().find(|(made, _)| *made == xhat).map(|(_, input)| *input);
-        let curved = input.and_then(|input| Some([self.tangents[input.0]?, self.tangents[xhat.0]?]));
-        let of_grad = self.tangents[grad.0];
-        if of_grad.is_none() && curved.is_none() {
-            return;
-        }
-        let Some((output, mut accumulate)) = self.target_slot(output, accumulate) else { return };
-        if let Some(grad) = of_grad {
-            let call = Call::GroupNormaliseGradient { shape, grad, xhat, inv_std, output, accumulate };
-            self.schedule.push(name, call);
-            accumulate = true;
-        }
-        if let Some([x_tangent, xhat_tangent]) = curved {
-            debug_assert!(accumulate, "the gradient has a tangent wherever the norm's input has one");
-            let values = [grad, xhat, x_tangent, xhat_tangent, output];
-            self.schedule.push(name, Call::GroupNormaliseCurvature { shape, values, inv_std });
-        }
-    }
-
-    /// y = x s + t gives x' s + x s' + t'.
-    fn affine(&mut self, name: &str, call: AffineCall) {
-        let (x, scale) = (self.tangents[call.input.0], self.of(call.scale));
-        if x.is_none() && scale.is_none() {
-            return;
-        }
-        let Some((other, mut accumulate)) = self.target_slot(call.other, call.accumulate) else { return };
-        if let Some(scale) = scale {
-            let shift = call.shift.and_then(|shift| self.of(shift));
-            self.schedule.push(name, Call::Affine(AffineCall { other, scale, shift, accumulate, ..call }));
-            accumulate = true;
-        }
-        if let Some(input) = x {
-            self.schedule.push(name, Call::Affine(AffineCall { input, other, shift: None, accumulate, ..call }));
-        }
-    }
-
-    /// sum g x and sum g give sum (g' x + g x') and sum g'.
-    fn affine_gradient(&mut self, name: &str, call: AffineCall) {
-        let (grad, x) = (self.tangents[call.input.0], self.tangents[call.other.0]);
-        if grad.is_none() && x.is_none() {
-            return;
-        }
-        let mut scale = self.target(call.scale, false);
-        if let Some(input) = grad {
-            let shift = call.shift.map(|shift| self.target(shift, false).tensor);
-            let accumulate = scale.next();
-            let of = AffineCall { input, scale: scale.tensor, shift, accumulate, ..call };
-            self.schedule.push(name, Call::AffineGradient(of));
-        }
-        if let Some(other) = x {
-            let accumulate = scale.next();
-            let of = AffineCall { other, scale: scale.tensor, shift: None, accumulate, ..call };
-            self.schedule.push(name, Call::AffineGradient(of));
+            self.schedule.push(name, Call::Pack { weight, output, shape });
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

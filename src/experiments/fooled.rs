@@ -1,0 +1,158 @@
+//! Experiments can be fooled, and are not: measurements of runs at the size of the pages in `docs/`, judged once against the
+//! right target and once against a wrong one. No device: `scripts/docs.sh` wrote the measurements.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use serde::de::DeserializeOwned;
+
+use crate::noise::Mode;
+
+use super::{
+    Bar, Choices, Claim, Definition, Verdict, convergence,
+    convex::Penalty,
+    group_l1, l1, networks, nuclear,
+    penalties::{Bars, CaseMeasurements},
+    penalty_claims,
+    simple::{ArmSettings, Case, NOISY, Posed, SimpleModel, Target, penalty_share},
+    smoothed_loss, width,
+};
+
+fn settings<T: DeserializeOwned>(name: &str) -> T {
+    Definition::find(name).unwrap().settings(&Choices::default()).unwrap()
+}
+
+fn read<T: DeserializeOwned>(text: &str) -> T {
+    serde_json::from_str(text).unwrap()
+}
+
+/// (id, verdict) of each claim.
+fn verdicts(claims: &[Claim]) -> Vec<(&str, Verdict)> {
+    claims.iter().map(|claim| (claim.id.as_str(), claim.verdict())).collect()
+}
+
+/// Holds against the targets of the paper, and fails against those of `wrong`, which is given a problem and a variance.
+fn penalty_is_told(
+    measured: &CaseMeasurements,
+    case: Case,
+    (arms, bars): (&ArmSettings, &Bars),
+    wrong: impl Fn(&Posed, f64) -> Penalty,
+) {
+    let mut posed = Posed::new(case, arms).unwrap();
+    let claims = penalty_claims::judge(measured, &posed, bars, arms);
+    assert_eq!(Verdict::overall(&claims), Verdict::Holds, "{:#?}", verdicts(&claims));
+    let target = |mode: Mode| {
+        let variance = penalty_share(mode) * posed.units.sigma.powi(2);
+        Target::new(wrong(&posed, variance), &posed.loss).unwrap()
+    };
+    posed.targets = NOISY.map(target).into();
+    let claims = penalty_claims::judge(measured, &posed, bars, arms);
+    assert_eq!(Verdict::overall(&claims), Verdict::Fails);
+    for claim in claims.iter().filter(|claim| claim.id.ends_with(".theta")) {
+        assert_eq!(claim.verdict(), Verdict::Fails, "{}: {:?}", claim.id, claim.reason());
+    }
+}
+
+#[test]
+fn the_lasso_with_half_the_weights_is_refuted() {
+    let settings: l1::Settings = settings("l1");
+    let measured: l1::Measurements = read(include_str!("../../assets/measurements/l1.json"));
+    let case = l1::declared(&settings).remove(0);
+    let posed = Posed::new(case.clone(), &settings.arms).unwrap();
+    let half = |posed: &Posed, variance: f64| posed.case.model.penalty(&posed.loss, 0.5 * variance);
+    penalty_is_told(&measured.cases[0], case, (&settings.arms, &settings.bars), half);
+    let path = |factor: f64| {
+        let target =
+            |sigma: f64| Target::new(posed.case.model.penalty(&posed.loss, factor * sigma * sigma), &posed.loss);
+        l1::judge_path(&measured.path, &posed, &target, &settings.path).unwrap().verdict()
+    };
+    assert_eq!([path(1.0), path(0.5)], [Verdict::Holds, Verdict::Fails]);
+}
+
+#[test]
+fn the_group_lasso_without_the_root_of_the_size_is_refuted() {
+    let settings: group_l1::Settings = settings("group-l1");
+    let measured: Vec<CaseMeasurements> = read(include_str!("../../assets/measurements/group-l1.json"));
+    let case = group_l1::declared(&settings).remove(0);
+    let without = |posed: &Posed, variance: f64| {
+        let SimpleModel::Group { groups } = &posed.case.model else { unreachable!("the group model") };
+        let block = |group: &std::ops::Range<usize>| {
+            posed.loss.hessian.view((group.start, group.start), (group.len(), group.len())).into_owned()
+        };
+        let weighted = groups.iter().map(|group| {
+            let block = block(group);
+            let weight = variance * (block.trace() / group.len() as f64).sqrt();
+            (block, weight)
+        });
+        Penalty::group(groups.clone(), weighted)
+    };
+    penalty_is_told(&measured[0], case, (&settings.arms, &settings.bars), without);
+}
+
+#[test]
+fn the_nuclear_norm_with_a_wrong_weight_is_refuted() {
+    let settings: nuclear::Settings = settings("nuclear");
+    let measured: Vec<CaseMeasurements> = read(include_str!("../../assets/measurements/nuclear.json"));
+    let case = nuclear::declared(&settings).remove(0);
+    let wrong = |posed: &Posed, variance: f64| posed.case.model.penalty(&posed.loss, 0.7 * variance);
+    penalty_is_told(&measured[0], case, (&settings.arms, &settings.bars), wrong);
+}
+
+#[test]
+fn convergence_to_another_point_is_refuted() {
+    let settings: convergence::Settings = settings("convergence");
+    let measured: Vec<convergence::Measurements> = read(include_str!("../../assets/measurements/convergence.json"));
+    assert_eq!(measured.len(), 3);
+    for (measured, case) in measured.iter().zip(convergence::declared(&settings)) {
+        let posed = Posed::new(case, &settings.arms).unwrap();
+        let targets = |factor: f64| convergence::targets(&posed, &settings, factor).unwrap();
+        let claims = convergence::judge(measured, &targets(1.0), settings.bars);
+        assert_eq!(Verdict::overall(&claims), Verdict::Holds, "{:#?}", verdicts(&claims));
+        let claims = convergence::judge(measured, &targets(0.5), settings.bars);
+        assert_eq!(Verdict::overall(&claims), Verdict::Fails, "half the penalty: {:#?}", verdicts(&claims));
+    }
+}
+
+#[test]
+fn mode_all_does_not_pass_for_mode_layer() {
+    let settings: width::Settings = settings("width");
+    let measured: width::Measurements = read(include_str!("../../assets/measurements/width.json"));
+    let mut expected = width::expectations(&settings.bars);
+    let claims = width::judge(&measured, &expected, &settings.training);
+    assert_eq!(Verdict::overall(&claims), Verdict::Holds, "{:#?}", verdicts(&claims));
+    for expectation in &mut expected {
+        expectation.mode = if expectation.mode == Mode::Layer { Mode::All } else { Mode::Layer };
+    }
+    let claims = width::judge(&measured, &expected, &settings.training);
+    let slopes = claims.iter().filter(|claim| !claim.id.starts_with("training"));
+    let passed: Vec<&str> =
+        slopes.filter(|claim| claim.verdict() == Verdict::Holds).map(|claim| claim.id.as_str()).collect();
+    assert!(passed.is_empty(), "a slope of the other mode holds: {passed:?}");
+}
+
+#[test]
+fn a_trace_of_another_size_is_refuted() {
+    let settings: smoothed_loss::Settings = settings("smoothed-loss");
+    let measured: Vec<smoothed_loss::Measurements> = read(include_str!("../../assets/measurements/smoothed-loss.json"));
+    let smooth: Vec<_> = measured.iter().filter(|of| of.kinks.is_empty()).collect();
+    assert_eq!(smooth.len(), 1);
+    for of in smooth {
+        for (factor, expected) in [(1.0, Verdict::Holds), (1.25, Verdict::Fails), (0.8, Verdict::Fails)] {
+            let mut of = of.clone();
+            of.hessian.trace *= factor;
+            let claims = smoothed_loss::judge(&of, &settings.target());
+            assert_eq!(claims.len(), 3);
+            for claim in claims {
+                assert_eq!(claim.verdict(), expected, "{} at {factor}: {:?}", claim.id, claim.measured);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_difference_of_the_wrong_sign_is_refuted() {
+    let measured: Vec<networks::Measurements> = read(include_str!("../../assets/measurements/fmnist-mlp.json"));
+    for (bar, expected) in [(Bar::AtMost(0.0), Verdict::Holds), (Bar::AtLeast(0.0), Verdict::Fails)] {
+        let claims = networks::judge(&measured, bar);
+        let all = claims.iter().all(|claim| claim.verdict() == expected);
+        assert!(all && claims.len() == 2, "{:#?}", verdicts(&claims));
+    }
+}

@@ -1,0 +1,88 @@
+//! What a configuration says of values that change over the run: learning rate, momentum and sigma.
+
+use crate::{
+    noise::{NoiseConfig, SigmaSchedule},
+    optim::{LearningRate, LearningRateSchedule},
+    schedule::{Drops, RunLength, ScheduleUnit},
+};
+
+use super::{RunConfig, TrainError};
+
+impl RunConfig {
+    /// Steps and epochs of the run, where so many steps make an epoch.
+    #[must_use]
+    pub fn length(&self, steps_per_epoch: u64) -> RunLength {
+        match self.steps {
+            Some(steps) => RunLength::of_steps(steps, steps_per_epoch),
+            None => RunLength::of_epochs(self.epochs, steps_per_epoch),
+        }
+    }
+
+    /// Learning rate and momentum.
+    #[must_use]
+    pub fn learning_rate(&self) -> LearningRate {
+        LearningRate {
+            initial: self.lr,
+            momentum: self.optimizer_config().rate(self.lr).momentum,
+            schedule: self.schedule,
+            unit: self.schedule_unit,
+            drops: Drops { every: self.milestones_every, milestones: self.milestones.clone(), gamma: self.gamma },
+            warmup_steps: self.warmup_steps,
+        }
+    }
+
+    /// The noise.
+    #[must_use]
+    pub fn noise_config(&self) -> NoiseConfig {
+        NoiseConfig {
+            mode: self.noise,
+            sigma: self.sigma,
+            order: self.noise_order,
+            scale: self.noise_scale,
+            distribution: self.noise_distribution,
+            groups: self.groups,
+            schedule: self.noise_schedule,
+            schedule_unit: self.schedule_unit,
+            drops: Drops {
+                every: self.noise_milestones_every,
+                milestones: self.noise_milestones.clone(),
+                gamma: self.noise_gamma,
+            },
+            off_from_epoch: self.noise_off_epoch,
+            off_from_step: self.noise_off_step,
+        }
+    }
+
+    /// Whether the schedules' values make sense.
+    pub(super) fn check_schedules(&self) -> Result<(), TrainError> {
+        let wrong = |key: &str, reason: String| Err(TrainError::Config { key: key.to_owned(), reason });
+        let multistep = self.schedule == LearningRateSchedule::MultiStep;
+        let noise_multistep = self.noise_schedule == SigmaSchedule::MultiStep;
+        let lists = [
+            ("milestones", &self.milestones, "schedule", multistep),
+            ("noise-milestones", &self.noise_milestones, "noise-schedule", noise_multistep),
+        ];
+        for (key, milestones, schedule, needed) in lists {
+            let ascend = milestones.windows(2).all(|pair| pair[0] < pair[1]);
+            if !ascend || milestones.first() == Some(&0) {
+                return wrong(key, format!("have to be at least 1 and to ascend, found {milestones:?}"));
+            }
+            if needed && milestones.is_empty() {
+                return wrong(key, format!("{schedule} multistep needs at least one, found none"));
+            }
+        }
+        if !self.noise_gamma.is_finite() || self.noise_gamma < 0.0 {
+            return wrong("noise-gamma", format!("has to be 0 or more, found {}", self.noise_gamma));
+        }
+        if self.schedule_unit == ScheduleUnit::Step && self.steps.unwrap_or(self.epochs) == 0 {
+            let reason = "step needs a number of steps: steps or epochs of at least 1, found 0";
+            return wrong("schedule-unit", reason.to_owned());
+        }
+        match (self.noise_off_epoch, self.noise_off_step) {
+            (Some(epoch), Some(step)) => {
+                wrong("noise-off-step", format!("expected this or noise-off-epoch, found both, {step} and {epoch}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}

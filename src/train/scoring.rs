@@ -1,0 +1,161 @@
+//! What is measured of a network in training: losses, accuracies, norms, traces of curvature.
+
+use crate::{
+    analysis::{Curvature, Subject, TraceEstimate, TraceOptions, hessian_trace},
+    data::Dataset,
+    gpu::{Gpu, GpuError},
+    kernels::{Arena, EffectiveWeights},
+    noise::StepNoise,
+};
+
+use super::{
+    DeviceData, Evaluation, Evaluator, Prepared, RunConfig, Scores, Traces, TrainError, Trainer,
+    effective::Effective,
+    evaluate::{SetWeights, set},
+};
+
+/// The parts of the data, each with the plan that scores a network on it.
+#[derive(Debug)]
+pub(super) struct Evaluators {
+    /// The training data or a part of them; `None` where they are not scored.
+    train: Option<Evaluator>,
+    validation: Option<Evaluator>,
+    test: Evaluator,
+}
+
+impl Evaluators {
+    pub(super) fn new(
+        gpu: &Gpu,
+        arena: &Arena,
+        config: &RunConfig,
+        prepared: &Prepared,
+        normalisation: &[[f32; 2]],
+    ) -> Result<Self, TrainError> {
+        let evaluator = |data: Dataset| Evaluator::new(gpu, &prepared.model, arena, data, normalisation, config.loss);
+        Ok(Self {
+            train: config.train_eval.part(&prepared.split.train, config.subset_seed)?.map(evaluator).transpose()?,
+            validation: prepared.validation.clone().map(evaluator).transpose()?,
+            test: evaluator(prepared.split.test.clone())?,
+        })
+    }
+}
+
+impl Trainer<'_> {
+    /// Re-estimates the running statistics of batch norms at the clean weights, where the configuration says so.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn recalibrate(&self) -> Result<(), GpuError> {
+        let Some(calibration) = &self.calibration else { return Ok(()) };
+        self.now_holds(Effective::Other);
+        calibration.run(self.gpu(), &self.data, self.epoch as u32)?;
+        self.now_holds(Effective::Clean);
+        Ok(())
+    }
+
+    /// Loss and accuracy at the clean weights; over the test data only with `test`.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn scores(&self, test: bool) -> Result<Scores, GpuError> {
+        self.scores_at(test, Effective::Clean, &set(&self.clean))
+    }
+
+    /// Loss and accuracy at the moving average of the weights, where it is kept, with the running statistics of the
+    /// weights themselves; over the test data only with `test`.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn average_scores(&self, test: bool) -> Result<Option<Scores>, GpuError> {
+        let of = |weights: &EffectiveWeights| self.scores_at(test, Effective::Other, &set(weights));
+        self.average.as_ref().map(|average| of(&average.effective)).transpose()
+    }
+
+    /// Loss and accuracy at weights with this noise; over the test data only with `test`.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn noisy_scores(&self, test: bool, noise: &StepNoise) -> Result<Scores, GpuError> {
+        self.scores_at(test, Effective::with(noise), &|recorder| self.record_noise(recorder, noise))
+    }
+
+    /// Scores the weights that `set` leaves in `weights_eff`, which are `effective`.
+    fn scores_at(&self, test: bool, effective: Effective, set: &SetWeights<'_>) -> Result<Scores, GpuError> {
+        self.now_holds(Effective::Other);
+        let of = |evaluator: &Evaluator| evaluator.evaluate_at(self.gpu(), set);
+        let Evaluators { train, validation, test: test_data } = &self.evaluators;
+        let scores = Scores::new(
+            train.as_ref().map(of).transpose()?,
+            validation.as_ref().map(of).transpose()?,
+            test.then(|| of(test_data)).transpose()?,
+        );
+        if train.is_some() || validation.is_some() || test {
+            self.now_holds(effective);
+        }
+        Ok(scores)
+    }
+
+    /// Loss and accuracy on the test data, clean weights.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn evaluate_test(&self) -> Result<Evaluation, GpuError> {
+        self.now_holds(Effective::Other);
+        let evaluation = self.evaluators.test.evaluate(self.gpu())?;
+        self.now_holds(Effective::Clean);
+        Ok(evaluation)
+    }
+
+    /// The trace of the Hessian of the loss over `data`, or over the training data as they are, at the clean weights.
+    ///
+    /// # Errors
+    /// As [`hessian_trace`], and as [`DeviceData::new`] where the training data are not on the device as they are.
+    pub fn hessian_trace(&self, data: Option<&DeviceData>, options: TraceOptions) -> Result<TraceEstimate, TrainError> {
+        let scored = self.evaluators.train.as_ref().map(Evaluator::data);
+        if let Some(data) = data.or(scored.filter(|data| data.len() == self.samples())) {
+            return self.trace_over(data, options);
+        }
+        let train = self.data.dataset().clone();
+        let batch = Evaluator::batch(&self.model, train.len());
+        self.trace_over(&DeviceData::new(self.gpu(), train, batch, &self.normalisation)?, options)
+    }
+
+    fn trace_over(&self, data: &DeviceData, options: TraceOptions) -> Result<TraceEstimate, TrainError> {
+        self.now_holds(Effective::Other);
+        let arena = self.arena.in_f32(self.gpu())?;
+        let subject = Subject {
+            model: &self.model,
+            arena: &arena,
+            loss: self.loss,
+            label_smoothing: self.label_smoothing,
+            data: data.views(),
+            samples: data.len(),
+            capacity: data.capacity(),
+            stage: &|first, valid| data.stage(self.gpu(), first, valid),
+        };
+        Ok(hessian_trace(self.gpu(), &subject, options)?)
+    }
+
+    /// The traces of the Hessian and of its Gauss-Newton part, as [`Trainer::hessian_trace`].
+    ///
+    /// Probes are of the run's seed: over seeds their error averages out, and runs of one seed, which are compared with each
+    /// other, share it.
+    ///
+    /// # Errors
+    /// As [`Trainer::hessian_trace`].
+    pub fn traces(&self, data: Option<&DeviceData>, probes: u32) -> Result<Traces, TrainError> {
+        let of = |curvature| {
+            let options = TraceOptions::default();
+            self.hessian_trace(data, TraceOptions { probes, curvature, seed: options.seed ^ self.seed(), ..options })
+        };
+        Ok(Traces { hessian: of(Curvature::Hessian)?, gauss_newton: of(Curvature::GaussNewton)? })
+    }
+
+    /// (L1, L2) norm of the clean weights.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn norms(&self) -> Result<(f64, f64), GpuError> {
+        self.norms.read(self.gpu())
+    }
+}

@@ -1,0 +1,37 @@
+//! `jostle hessian` and what `jostle train` says of a trace: probes of their own, and an error only where there is one.
+
+use std::process::Command;
+
+use crate::common::places::program;
+use serde_json::Value;
+
+fn succeed(arguments: &[&str]) -> String {
+    let output = Command::new(program()).args(arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn probes_have_a_seed_of_their_own_and_one_has_no_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let model = ["--model", "mlp:64-8-10", "--subset", "64", "--test-subset", "20"];
+    let train = ["train", "--steps", "2", "--batch", "32", "--hessian", "1", "--out", out.to_str().unwrap()];
+    let said = succeed(&[&train[..], &model].concat());
+    assert!(said.contains("(one probe: no standard error)") && !said.contains('±'), "{said}");
+
+    let weights = out.join("weights.safetensors");
+    let hessian = ["--json", "hessian", "--lanczos-steps", "0", "--weights", weights.to_str().unwrap()];
+    let measure =
+        |more: &[&str]| -> Value { serde_json::from_str(&succeed(&[&hessian[..], &model, more].concat())).unwrap() };
+    let trace = |report: &Value| report["hessian"]["trace"].as_f64().unwrap();
+    let first = measure(&["--probes", "2", "--seed", "3"]);
+    assert!(first["hessian"]["standard_error"].as_f64().unwrap() > 0.0);
+    // The run's seed decides on its noise alone.
+    assert_eq!(trace(&first), trace(&measure(&["--probes", "2", "--seed", "4"])));
+    assert_ne!(trace(&first), trace(&measure(&["--probes", "2", "--probe-seed", "4"])));
+    assert!(measure(&["--probes", "1"])["hessian"]["standard_error"].is_null());
+    let text = succeed(&[&hessian[1..], &model, &["--probes", "1"]].concat());
+    assert!(text.contains("one probe: no standard error") && !text.contains('±'), "{text}");
+}
