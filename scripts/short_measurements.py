@@ -2,7 +2,8 @@
 
     python3 scripts/short_measurements.py METRICS.json SHORT.json
 
-Of several cases the first is kept, of a path a few points and runs; what is only drawn goes; numbers keep six digits.
+Of several cases or families of networks the first is kept, of a path a few points and runs; what is only drawn goes; numbers
+keep five digits.
 """
 
 import json
@@ -10,6 +11,7 @@ import sys
 
 DRAWN = {"curve", "units", "config", "epochs", "traces", "tensors"}
 PATH_POINTS, PATH_RUNS = 4, 4
+SETTLED_WIDTH = 256
 
 
 def short(value):
@@ -20,7 +22,7 @@ def short(value):
         return kept
     if isinstance(value, list):
         return [short(item) for item in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def main(source, target):
@@ -32,7 +34,11 @@ def main(source, target):
         for point in metrics["path"]:
             point["ends"] = point["ends"][:PATH_RUNS]
         metrics["cases"] = metrics["cases"][:1]
-    elif isinstance(metrics, list) and "case" in metrics[0]:
+    elif isinstance(metrics, dict):
+        family = metrics["variances"][0]
+        family["points"] = [point for point in family["points"] if point["width"] >= SETTLED_WIDTH]
+        metrics["variances"] = [family]
+    elif "case" in metrics[0]:
         metrics = metrics[:1]
     with open(target, "w") as file:
         json.dump(short(metrics), file, separators=(",", ":"))

@@ -13,7 +13,7 @@ use super::{
     penalties::{Bars, CaseMeasurements},
     penalty_claims,
     simple::{ArmSettings, Case, NOISY, Posed, SimpleModel, Target, penalty_share},
-    smoothed_loss, width,
+    smoothed_loss, width, width_claims,
 };
 
 fn settings<T: DeserializeOwned>(name: &str) -> T {
@@ -115,13 +115,13 @@ fn convergence_to_another_point_is_refuted() {
 fn mode_all_does_not_pass_for_mode_layer() {
     let settings: width::Settings = settings("width");
     let measured: width::Measurements = read(include_str!("../../assets/measurements/width.json"));
-    let mut expected = width::expectations(&settings.bars);
-    let claims = width::judge(&measured, &expected, &settings.training);
+    let mut expected = width_claims::expectations(&settings.bars);
+    let claims = width_claims::judge(&measured, &expected, &settings.training);
     assert_eq!(Verdict::overall(&claims), Verdict::Holds, "{:#?}", verdicts(&claims));
     for expectation in &mut expected {
         expectation.mode = if expectation.mode == Mode::Layer { Mode::All } else { Mode::Layer };
     }
-    let claims = width::judge(&measured, &expected, &settings.training);
+    let claims = width_claims::judge(&measured, &expected, &settings.training);
     let slopes = claims.iter().filter(|claim| !claim.id.starts_with("training"));
     let passed: Vec<&str> =
         slopes.filter(|claim| claim.verdict() == Verdict::Holds).map(|claim| claim.id.as_str()).collect();

@@ -29,6 +29,7 @@ pub mod statistics;
 mod unfinished;
 mod verdict;
 mod width;
+mod width_claims;
 mod width_figures;
 mod width_training;
 

@@ -6,10 +6,10 @@ use crate::noise::Mode;
 
 use super::{
     outcome::short,
-    penalties::CaseMeasurements,
+    penalties::{ArmMeasurements, CaseMeasurements},
     penalty_claims::Part,
     simple::{ArmSettings, Posed, SimpleModel},
-    statistics::{CONFIDENCE, Uncertain},
+    statistics::mean,
 };
 
 /// A mode of a case.
@@ -54,33 +54,51 @@ pub(super) fn advice(way: &OnTheWay<'_>, part: Part, bar: f64) -> Option<String>
     Some(text)
 }
 
-/// The distance at step size 0 by the two smallest, where it falls in proportion to the step size.
+/// The distance at step size 0, extrapolated from the two smallest.
 fn by_step_size(way: &OnTheWay<'_>, part: Part, bar: f64) -> Option<Advice> {
     let arms = way.of.constant(way.mode);
     let [.., (larger, coarse), (smaller, fine)] = arms.as_slice() else { return None };
-    let of = |arm: &super::penalties::ArmMeasurements| {
-        Uncertain::mean(&arm.distances(way.posed).iter().map(part).collect::<Vec<_>>())
-    };
-    let (coarse, fine, ratio) = (of(coarse), of(fine), larger / smaller);
-    let limit = fine.times(ratio / (ratio - 1.0)).plus(coarse.times(-1.0 / (ratio - 1.0)));
-    let falls = coarse.value > fine.value && limit.at(CONFIDENCE).interval[0] <= bar;
-    let power = ((coarse.value / fine.value).ln() / ratio.ln()).clamp(0.25, 1.0);
-    let steps = (fine.value / (AIM * bar)).powf(1.0 / power);
-    let why = format!("the distance still falls with the step size, to {} at none", short(limit.value.max(0.0)));
-    falls.then_some(Advice { why, steps, size: 1.0 / steps })
+    let (theta, ratio) = (way.theta(fine), larger / smaller);
+    let mean = |arm: &ArmMeasurements| mean(&arm.distances(way.posed).iter().map(part).collect::<Vec<_>>()).value;
+    let (far, near) = (mean(coarse), mean(fine));
+    let least = way.least(part, &way.theta(coarse), &theta, 1.0 / (ratio - 1.0));
+    let power = ((far / near).ln() / ratio.ln()).clamp(SLOWEST_POWER, 1.0);
+    let steps = (near / (AIM * bar)).powf(1.0 / power);
+    let why = format!("the distance still falls with the step size, from {} at the next larger", short(far));
+    (far > near && least <= bar).then_some(Advice { why, steps, size: 1.0 / steps })
 }
 
-/// The distance after any number of steps by those after half and after all, where it falls like 1 / steps.
+/// The distance after any number of steps, extrapolated from half of them and all.
 fn by_steps(way: &OnTheWay<'_>, part: Part, bar: f64) -> Option<Advice> {
     let arm = way.of.finest(way.mode)?;
-    let coefficients = way.posed.case.model.coefficients();
-    let of = |theta: DVector<f64>| part(&way.posed.distance(way.mode, &theta));
-    let (half, end) = (of(arm.halfway.theta(coefficients)), of(arm.theta(coefficients)));
-    let limit = 2.0 * end - half;
-    let power = ((half / end).ln() / 2.0_f64.ln()).clamp(0.25, 1.0);
-    let steps = (end / (AIM * bar)).powf(1.0 / power).max(2.0);
-    let why = format!("the distance still falls with the steps, from {} at half of them", short(half));
-    (half > end && limit <= bar).then_some(Advice { why, steps, size: 1.0 })
+    let (half, end) = (arm.halfway.theta(way.posed.case.model.coefficients()), way.theta(arm));
+    let distance = |theta: &DVector<f64>| part(&way.posed.distance(way.mode, theta));
+    let (far, near) = (distance(&half), distance(&end));
+    let least = way.least(part, &half, &end, 1.0);
+    let power = ((far / near).ln() / 2.0_f64.ln()).clamp(SLOWEST_POWER, 1.0);
+    let steps = (near / (AIM * bar)).powf(1.0 / power).max(2.0);
+    let why = format!("the distance still falls with the steps, from {} at half of them", short(far));
+    (far > near && least <= bar).then_some(Advice { why, steps, size: 1.0 })
+}
+
+/// A distance that falls more slowly than with this power of steps or step size is extrapolated as if with it.
+const SLOWEST_POWER: f64 = 0.25;
+
+/// Points of an extrapolation that are looked at.
+const PLACES: usize = 20;
+
+impl OnTheWay<'_> {
+    fn theta(&self, arm: &ArmMeasurements) -> DVector<f64> {
+        arm.theta(self.posed.case.model.coefficients())
+    }
+
+    /// How near the means over the runs come to the target if they go on in the direction from `far` to `near`, by up to
+    /// `most` times as much. What is left falls like the first power of steps or step size, or faster, so that this is as far
+    /// as they can go; and towards another point than where they go they do not come near.
+    fn least(&self, part: Part, far: &DVector<f64>, near: &DVector<f64>, most: f64) -> f64 {
+        let at = |place: usize| near + (near - far) * (most * place as f64 / PLACES as f64);
+        (0..=PLACES).map(|place| part(&self.posed.distance(self.mode, &at(place)))).fold(f64::INFINITY, f64::min)
+    }
 }
 
 /// Too few steps for the slowest of the coefficients that count.

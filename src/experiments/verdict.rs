@@ -192,7 +192,7 @@ impl Measured {
         match &self.evidence {
             Evidence::Sampled { interval: [low, high] } => format!("{value} ({} to {})", short(*low), short(*high)),
             Evidence::Adjusted { interval: [low, high], p, comparisons } => {
-                format!("{value} ({} to {}; p {} of {comparisons})", short(*low), short(*high), short(*p))
+                format!("{value} ({} to {}; Holm's p {} of {comparisons})", short(*low), short(*high), short(*p))
             }
             Evidence::Exact => format!("{value} (exact)"),
             Evidence::Nothing { .. } => value,

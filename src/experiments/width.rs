@@ -16,9 +16,10 @@ use crate::{
 };
 
 use super::{
-    Bar, Choices, Claim, Definition, ExperimentError, Measured, Outcome, Surroundings,
+    Choices, Definition, ExperimentError, Measured, Outcome, Surroundings,
     simple::NOISY,
     statistics::{jackknife, mean},
+    width_claims::{expectations, judge},
     width_figures as figures, width_training as training,
 };
 
@@ -58,11 +59,11 @@ impl Net {
 #[serde(deny_unknown_fields)]
 pub(super) struct Bars {
     /// Least slope of what explodes.
-    explodes: f64,
+    pub(super) explodes: f64,
     /// How far from 0 the slope of what stays may be.
-    stays: f64,
+    pub(super) stays: f64,
     /// Slopes of what stays are over the widths from this on: narrower networks have not settled.
-    settled: usize,
+    pub(super) settled: usize,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -101,8 +102,8 @@ pub(super) struct Family {
 /// What was measured: all that the claims need.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Measurements {
-    variances: Vec<Family>,
-    training: Vec<training::Trained>,
+    pub(super) variances: Vec<Family>,
+    pub(super) training: Vec<training::Trained>,
 }
 
 /// A variance that is watched.
@@ -115,7 +116,7 @@ impl Family {
     }
 
     /// The log-log slope over the widths from `from` on, by jackknife over blocks.
-    fn slope(&self, mode: Mode, quantity: Quantity, from: usize) -> Measured {
+    pub(super) fn slope(&self, mode: Mode, quantity: Quantity, from: usize) -> Measured {
         let points: Vec<&Point> = self.of(mode).filter(|point| point.width >= from).collect();
         if points.len() < 2 {
             return Measured::nothing(format!("{} widths have no slope", points.len()));
@@ -131,11 +132,20 @@ impl Family {
         }))
     }
 
+    /// Whether a part of a variance is within rounding of 0 at every width.
+    pub(super) fn is_rounding(&self, mode: Mode, part: Quantity, whole: Quantity) -> bool {
+        let mut blocks = self.of(mode).flat_map(|point| &point.blocks);
+        blocks.all(|block| part(block) <= ROUNDING * whole(block))
+    }
+
     /// The narrowest width of the widest decade.
-    fn decade(&self) -> usize {
+    pub(super) fn decade(&self) -> usize {
         self.points.iter().map(|point| point.width).max().unwrap_or(0).div_ceil(10)
     }
 }
+
+/// Of f32, squared, with room for sums.
+const ROUNDING: f64 = 1e-9;
 
 fn line_slope(places: &[(f64, f64)]) -> f64 {
     let n = places.len() as f64;
@@ -288,86 +298,6 @@ pub(super) const TOTALS: [(&str, Quantity); 3] =
     [("output", |of| of.output), ("loss", |of| of.loss), ("gradient", |of| of.gradient)];
 pub(super) const SECOND_ORDER: [(&str, Quantity); 2] =
     [("output", |of| of.output_second), ("loss", |of| of.loss_second)];
-
-/// Widths that a slope is over.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Over {
-    /// The widest decade.
-    Decade,
-    /// All from this on.
-    From(usize),
-}
-
-/// What a slope should be.
-#[derive(Clone, Debug)]
-pub(super) struct Expectation {
-    pub(super) mode: Mode,
-    pub(super) id: String,
-    pub(super) statement: String,
-    pub(super) quantity: Quantity,
-    pub(super) over: Over,
-    pub(super) bar: Bar,
-    pub(super) essential: bool,
-}
-
-/// Modes model and all explode; mode layer's output and loss stay, and its gradient does not grow (an element of it gets
-/// smaller where most parameters are between hidden layers).
-pub(super) fn expectations(bars: &Bars) -> Vec<Expectation> {
-    let mut expected = Vec::new();
-    let [output, loss, gradient] = TOTALS;
-    for mode in [Mode::Model, Mode::All] {
-        let explodes = |id: String, part: String, quantity: Quantity| Expectation {
-            mode,
-            id,
-            statement: format!("slope of {part} over the width, widest decade"),
-            quantity,
-            over: Over::Decade,
-            bar: Bar::AtLeast(bars.explodes),
-            essential: true,
-        };
-        for (name, quantity) in SECOND_ORDER {
-            let part = format!("the variance of the {name}'s second-order part");
-            expected.push(explodes(format!("{name}-second"), part, quantity));
-        }
-        expected.push(explodes("gradient".to_owned(), "the variance of the gradient".to_owned(), gradient.1));
-    }
-    let stays = Bar::Within { target: 0.0, margin: bars.stays };
-    for ((name, quantity), bar, essential) in
-        [(output, stays, true), (loss, stays, false), (gradient, Bar::AtMost(bars.stays), true)]
-    {
-        expected.push(Expectation {
-            mode: Mode::Layer,
-            id: name.to_owned(),
-            statement: format!("slope of the variance of the {name} over the width, from {} on", bars.settled),
-            quantity,
-            over: Over::From(bars.settled),
-            bar,
-            essential,
-        });
-    }
-    expected
-}
-
-/// The claims. A pure function: the device is not asked again.
-pub(super) fn judge(of: &Measurements, expected: &[Expectation], training: &training::Settings) -> Vec<Claim> {
-    let mut claims = Vec::new();
-    for family in of.variances.iter().filter(|family| !family.points.is_empty()) {
-        let blocks = family.points.iter().map(|point| point.blocks.len()).max().unwrap_or(0);
-        for expectation in expected {
-            let Expectation { mode, id, statement, quantity, over, bar, essential } = expectation;
-            let from = match over {
-                Over::Decade => family.decade(),
-                Over::From(width) => *width,
-            };
-            let (id, statement) =
-                (format!("{}.{mode}.{id}", family.label), format!("{}, {mode}: {statement}", family.label));
-            let claim = Claim::new(id, statement, family.slope(*mode, *quantity, from), *bar).more_by("blocks", blocks);
-            claims.push(Claim { essential: *essential, ..claim });
-        }
-    }
-    claims.extend(training::judge(&of.training, training));
-    claims
-}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
