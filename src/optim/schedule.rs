@@ -64,6 +64,12 @@ impl LearningRate {
         StepRate { learning_rate: self.initial * self.factor(progress) * self.warmup(when.step), momentum }
     }
 
+    /// Whether the momentum changes over the run.
+    #[must_use]
+    pub fn moves_momentum(&self) -> bool {
+        self.schedule == LearningRateSchedule::OneCycle
+    }
+
     fn factor(&self, progress: Progress) -> f64 {
         let Progress { done, total } = progress;
         match self.schedule {

@@ -92,6 +92,9 @@ pub struct StepRecord {
     pub epoch: u64,
     /// Learning rate.
     pub lr: f64,
+    /// Momentum, or Adam's beta1, where the schedule moves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub momentum: Option<f64>,
     /// Standard deviation of the noise on each noisy weight.
     pub sigma: f64,
     /// The noisy group in mode `layer`.

@@ -177,8 +177,15 @@ impl Loop<'_, '_, '_> {
             let rate = self.rate.at(self.length.moment(step));
             // The last step of an epoch writes noise that an evaluation after it overwrites: harmless.
             let [noise, next] = [step, step + 1].map(|step| self.noise(step));
-            let record =
-                StepRecord { step, epoch, lr: rate.learning_rate, sigma: noise.sigma(), group: noise.group, loss: 0.0 };
+            let record = StepRecord {
+                step,
+                epoch,
+                lr: rate.learning_rate,
+                momentum: self.rate.moves_momentum().then_some(rate.momentum),
+                sigma: noise.sigma(),
+                group: noise.group,
+                loss: 0.0,
+            };
             let now = TrainStep { first, valid, rate, noise: &noise, next: &next };
             self.trainer.train_step(now, profile.as_deref_mut())?;
             self.sent(record, valid)?;

@@ -156,11 +156,16 @@ fn the_loop_trains_with_the_momentum_of_each_step() {
     for optimizer in [OptimizerKind::Sgd, OptimizerKind::Adam] {
         let with = |schedule, momentum| {
             let config = RunConfig { optimizer, schedule, momentum, beta1: momentum, ..short.clone() };
-            trained(&config).weights
+            trained(&config)
         };
         let cycle = |momentum| with(LearningRateSchedule::OneCycle, momentum);
-        assert!(cycle(0.0) == cycle(0.9), "{optimizer}");
+        assert!(cycle(0.0).weights == cycle(0.9).weights, "{optimizer}");
+        // Six steps: up to the second by 0.8 of one, down to the last.
+        let logged: Vec<f64> = cycle(0.9).steps.iter().filter_map(|record| record.momentum).collect();
+        assert_eq!((logged.len(), logged[0], logged[5]), (6, 0.95, 0.95), "{optimizer}");
+        assert!(logged[1] < logged[2] && logged[2] < logged[3], "{optimizer}: {logged:?}");
         let cosine = |momentum| with(LearningRateSchedule::Cosine, momentum);
-        assert!(cosine(0.0) != cosine(0.9), "{optimizer}");
+        assert!(cosine(0.0).weights != cosine(0.9).weights, "{optimizer}");
+        assert!(cosine(0.9).steps.iter().all(|record| record.momentum.is_none()), "{optimizer}");
     }
 }
