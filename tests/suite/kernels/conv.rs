@@ -234,7 +234,12 @@ fn tiles_and_their_edges_agree_with_the_definition() {
         Case::new(2, [14, 14, 6], 16, ConvOptions::square(5)),
         Case::new(2, [6, 6, 12], 12, ConvOptions { groups: 12, ..three }),
     ];
-    for case in all.into_iter().flat_map(|case| cases(gpu, case)) {
+    // Every other one in f16 where the device has it: a kernel is compiled for each.
+    let each = all.into_iter().enumerate().filter_map(|(i, case)| {
+        let mut cases = cases(gpu, case);
+        if i % 2 == 1 { cases.pop() } else { Some(cases.remove(0)) }
+    });
+    for case in each {
         for pass in PASSES {
             for variant in ConvVariant::available(gpu, case.element, &case.shape(), pass) {
                 case.check(gpu, variant, pass, Epilogue::Plain, false);
@@ -309,6 +314,7 @@ fn one_by_one_convolutions_are_matrix_products() {
     let gpu = device();
     let one = ConvOptions::square(1);
     for case in cases(gpu, Case::new(3, [5, 7, 12], 8, one)) {
+        let half = case.element == Element::Half;
         let operand = |values: &[f32]| guarded_as(gpu, values, case.element);
         let (x, dy, weight) = (operand(&case.x), operand(&case.dy), operand(&case.weight));
         for pass in PASSES {
@@ -324,7 +330,10 @@ fn one_by_one_convolutions_are_matrix_products() {
             // as in matmul.rs
             let error = |(sum, m): (&f64, &f64)| (k + 1) as f64 * ROUNDOFF * m + rounding(result, *sum);
             let bounds: Vec<f64> = sums.iter().zip(&magnitudes).map(error).collect();
-            for variant in MatmulVariant::available(gpu, case.element) {
+            // That a variant computes in f16 what it does in f32 is shown of products.
+            for variant in
+                MatmulVariant::available(gpu, case.element).into_iter().take(if half { 1 } else { usize::MAX })
+            {
                 let (c, scratch) = (poisoned_as(gpu, m * n, result), poisoned(gpu, variant.scratch_words(shape)));
                 let (a, b, scratch) = (&a.view, &b.view, Some(&scratch.view));
                 let operands = MatmulOperands { a, b, aux: None, c: &c.view, pre: None, scratch };
