@@ -8,8 +8,11 @@ use crate::{
 
 use super::{
     MODES,
-    measure::{Family, Level, Measurements, Tested},
+    measure::{Family, Level, Measurements, Tested, Tuned},
 };
+
+/// A quantity of each run of an arm.
+type Quantity = fn(&Tested) -> Vec<f64>;
 
 /// Test accuracy over the width, a panel a depth.
 pub(super) fn over_widths(families: &[Family], data: &str) -> Figure {
@@ -56,7 +59,7 @@ fn lines<'a>(
     mode: Mode,
     tested: impl Iterator<Item = (f64, &'a Tested)>,
     aside: impl Fn(f64, f64) -> f64,
-    quantity: fn(&Tested) -> Vec<f64>,
+    quantity: Quantity,
 ) -> [Series; 2] {
     let place = MODES.iter().position(|other| *other == mode).map_or(0.0, |at| at as f64 - 1.0);
     let point = |(x, of): (f64, &Tested)| {
@@ -72,7 +75,7 @@ fn lines<'a>(
 
 /// Test accuracy and loss over the share of replaced labels.
 pub(super) fn over_levels(levels: &[Level], data: &str) -> Figure {
-    let panel = |(title, y_label, quantity): (&str, &str, fn(&Tested) -> Vec<f64>)| {
+    let panel = |(title, y_label, quantity): (&str, &str, Quantity)| {
         let of = |mode: Mode| {
             let tested = levels.iter().filter_map(|level| Some((100.0 * level.label_noise, level.tested(mode)?)));
             lines(mode, tested, |x, place| x + 0.5 * place, quantity)
@@ -99,7 +102,7 @@ pub(super) fn over_levels(levels: &[Level], data: &str) -> Figure {
 }
 
 /// Mean and deviation, and how many runs diverged where some did.
-fn cell(of: &Tested, quantity: fn(&Tested) -> Vec<f64>, decimals: usize) -> String {
+fn cell(of: &Tested, quantity: Quantity, decimals: usize) -> String {
     let text = MeanSd::of(quantity(of)).text(decimals);
     match of.diverged() {
         0 => text,
@@ -108,12 +111,7 @@ fn cell(of: &Tested, quantity: fn(&Tested) -> Vec<f64>, decimals: usize) -> Stri
 }
 
 /// A mode less another, with the interval of the mean over seeds.
-fn difference(
-    with: Option<&Tested>,
-    without: Option<&Tested>,
-    quantity: fn(&Tested) -> Vec<f64>,
-    decimals: usize,
-) -> String {
+fn difference(with: Option<&Tested>, without: Option<&Tested>, quantity: Quantity, decimals: usize) -> String {
     let (Some(with), Some(without)) = (with, without) else { return "-".to_owned() };
     let Estimate { value, interval: [low, high] } = mean(&paired_differences(&quantity(with), &quantity(without)));
     format!("{value:+.decimals$} ({low:+.decimals$} to {high:+.decimals$})")
@@ -137,7 +135,7 @@ pub(super) fn levels_tables(levels: &[Level]) -> Vec<Table> {
         level.tested.iter().map(row).collect()
     };
     let tuned = |level: &Level| -> Vec<Vec<String>> {
-        let row = |of: &super::measure::Tuned| {
+        let row = |of: &Tuned| {
             let scores = of.validation.iter().flatten();
             let accuracy = MeanSd::of(scores.clone().map(|score| 100.0 * score.accuracy));
             let diverged = of.validation.iter().filter(|run| run.is_none()).count();
@@ -170,7 +168,7 @@ pub(super) fn widths_table(family: &Family) -> Table {
             family.tested(width, mode).map_or("-".to_owned(), |of| cell(of, quantity, decimals))
         };
         let mut row = vec![width.to_string()];
-        row.extend(MODES.map(|mode| of(mode, Tested::accuracies as fn(&Tested) -> Vec<f64>, 2)));
+        row.extend(MODES.map(|mode| of(mode, Tested::accuracies as Quantity, 2)));
         row.extend(MODES.map(|mode| of(mode, Tested::losses as fn(&Tested) -> Vec<f64>, 3)));
         let [none, all, layer] = MODES.map(|mode| family.tested(width, mode));
         row.extend([none, all].map(|other| difference(layer, other, Tested::accuracies, 2)));

@@ -128,9 +128,9 @@ impl Work {
 }
 
 /// What the runs of one seed have in common.
-struct Trial {
+pub(super) struct Trial {
     config: RunConfig,
-    data: Prepared,
+    pub(super) data: Prepared,
 }
 
 /// What they differ in.
@@ -142,7 +142,12 @@ struct Noise {
 
 impl Trial {
     /// The data of a seed, with `apart` images kept apart.
-    fn new(train: &RunConfig, label_noise: f64, apart: Option<usize>, seed: u64) -> Result<Self, ExperimentError> {
+    pub(super) fn new(
+        train: &RunConfig,
+        label_noise: f64,
+        apart: Option<usize>,
+        seed: u64,
+    ) -> Result<Self, ExperimentError> {
         let config = RunConfig {
             seed,
             subset_seed: seed,
@@ -159,7 +164,7 @@ impl Trial {
     }
 
     /// The same, with the images kept apart in the place of the test set, which is gone.
-    fn blind(mut self) -> Self {
+    pub(super) fn blind(mut self) -> Self {
         if let Some(apart) = self.data.validation.take() {
             self.data.split.test = apart;
         }

@@ -4,6 +4,8 @@ mod figures;
 mod judge;
 mod measure;
 mod onset;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -13,6 +15,7 @@ use crate::{noise::Mode, train::RunConfig};
 use super::{Choices, Definition, ExperimentError, Outcome, Surroundings, width::Net};
 
 pub(super) use judge::{Expected, judge};
+#[cfg(test)]
 pub(super) use measure::Measurements;
 
 /// The modes, the first being what the others are compared with.
