@@ -190,5 +190,9 @@ mod tests {
         let all = Definition::all().unwrap();
         assert_eq!(all.len(), FILES.len());
         assert!(matches!(Definition::find("l2"), Err(ExperimentError::Unknown { .. })));
+        let largest = |name: &str| Definition::find(name).unwrap().largest().map(str::to_owned);
+        for (name, expected) in [("generalisation", "full"), ("smoothed-loss", "full"), ("fmnist-mlp", "paper")] {
+            assert_eq!(largest(name).as_deref(), Some(expected), "{name}");
+        }
     }
 }
