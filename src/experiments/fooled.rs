@@ -165,12 +165,22 @@ fn generalisation_of_the_wrong_sign_is_refuted() {
         claims.into_iter().filter(|claim| claim.id.contains(".layer")).collect::<Vec<_>>()
     };
     let claimed = judged(&generalisation::Expected::default());
-    let contrary =
-        generalisation::Expected { accuracy: Bar::AtMost(0.0), loss: Bar::AtLeast(0.0), growth: Bar::AtMost(0.0) };
+    let contrary = generalisation::Expected {
+        accuracy: Bar::AtMost(0.0),
+        loss: Bar::AtLeast(0.0),
+        growth: Bar::AtMost(0.0),
+        loss_growth: Bar::AtLeast(0.0),
+    };
     let contrary = judged(&contrary);
-    let pairs = claimed.iter().zip(&contrary);
-    assert!(pairs.clone().all(|(claim, _)| claim.verdict() != Verdict::Fails), "{:#?}", verdicts(&claimed));
-    let held = pairs.filter(|(claim, _)| claim.verdict() == Verdict::Holds);
-    assert!(held.clone().all(|(_, wrong)| wrong.verdict() == Verdict::Fails), "{:#?}", verdicts(&contrary));
-    assert!(held.count() > claimed.len() / 2, "{:#?}", verdicts(&claimed));
+    for (claim, wrong) in claimed.iter().zip(&contrary) {
+        let expected = match claim.verdict() {
+            Verdict::Holds => Verdict::Fails,
+            Verdict::Fails => Verdict::Holds,
+            other => other,
+        };
+        assert_eq!(wrong.verdict(), expected, "{}: {:?}", claim.id, claim.measured);
+    }
+    let headline = claimed.iter().filter(|claim| claim.id.starts_with("label-noise") && claim.id.ends_with("accuracy"));
+    assert!(headline.clone().all(|claim| claim.verdict() == Verdict::Holds), "{:#?}", verdicts(&claimed));
+    assert_eq!(headline.count(), 2);
 }

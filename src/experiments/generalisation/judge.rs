@@ -24,11 +24,18 @@ pub(in crate::experiments) struct Expected {
     pub(in crate::experiments) loss: Bar,
     /// Points that layer gains on all with each doubling of the width.
     pub(in crate::experiments) growth: Bar,
+    /// Loss of layer less that of all, gained with each doubling of the width.
+    pub(in crate::experiments) loss_growth: Bar,
 }
 
 impl Default for Expected {
     fn default() -> Self {
-        Self { accuracy: Bar::AtLeast(0.0), loss: Bar::AtMost(0.0), growth: Bar::AtLeast(0.0) }
+        Self {
+            accuracy: Bar::AtLeast(0.0),
+            loss: Bar::AtMost(0.0),
+            growth: Bar::AtLeast(0.0),
+            loss_growth: Bar::AtMost(0.0),
+        }
     }
 }
 
@@ -45,7 +52,7 @@ pub(in crate::experiments) fn judge(measured: &Measurements, expected: &Expected
     let mut claims = judge_better(levels.iter().filter_map(|level| over_label_noise(level, expected)).collect());
     claims.push(blind(levels));
     claims.extend(judge_better(families.iter().flat_map(|family| over_widths(family, expected)).collect()));
-    claims.extend(growth(families, 100.0 / (*classes).max(1) as f64, expected.growth));
+    claims.extend(growth(families, *classes, expected));
     claims.extend(families.iter().map(no_use));
     claims
 }
@@ -126,32 +133,57 @@ fn blind(levels: &[Level]) -> Claim {
     Claim::new("sigma.chosen-without-test-set", statement, measured, Bar::AtMost(0.0)).essential()
 }
 
-/// What layer gains on all with each doubling of the width: of all depths one family, a slope a seed.
-fn growth(families: &[Family], chance: f64, bar: Bar) -> Vec<Claim> {
-    let comparison = |family: &Family| Comparison {
-        id: format!("{}.layer-less-all.slope", family.label),
-        statement: format!(
-            "{}: test accuracy in points, layer less all, with each doubling of the width",
-            family.label
-        ),
-        differences: slopes(family, chance),
-        bar,
-    };
-    let comparisons: Vec<Comparison> = families.iter().map(comparison).collect();
-    let claim = |(claim, comparison): (Claim, &Comparison)| {
-        claim.essential().more_by("widths.seeds", comparison.differences.len())
-    };
-    judge_family(&comparisons).into_iter().zip(&comparisons).map(claim).collect()
+/// A quantity in which layer gains on all.
+struct Gain {
+    name: &'static str,
+    of: fn(&Tested) -> Vec<f64>,
+    /// Of a network that guesses, as one that diverged does.
+    guess: f64,
+    bar: Bar,
+    essential: bool,
 }
 
-/// The least squares slope of layer less all over the widths' logarithms, seed by seed; what diverged guesses.
-fn slopes(family: &Family, chance: f64) -> Vec<f64> {
-    let accuracies = |width: usize, mode: Mode| -> Vec<f64> {
-        let of = family.tested(width, mode).map_or(Vec::new(), Tested::accuracies);
-        of.into_iter().map(|accuracy| if accuracy.is_nan() { chance } else { accuracy }).collect()
+/// What layer gains on all with each doubling of the width: of all depths and quantities one family, a slope a seed.
+fn growth(families: &[Family], classes: usize, expected: &Expected) -> Vec<Claim> {
+    let classes = classes.max(1) as f64;
+    let accuracy = Gain {
+        name: "accuracy",
+        of: Tested::accuracies,
+        guess: 100.0 / classes,
+        bar: expected.growth,
+        essential: true,
+    };
+    let loss =
+        Gain { name: "loss", of: Tested::losses, guess: classes.ln(), bar: expected.loss_growth, essential: false };
+    let gains = [accuracy, loss];
+    let pairs = || families.iter().flat_map(|family| gains.iter().map(move |gain| (family, gain)));
+    let comparison = |(family, gain): (&Family, &Gain)| Comparison {
+        id: format!("{}.layer-less-all.{}-slope", family.label, gain.name),
+        statement: format!(
+            "{}: test {}{}, layer less all, with each doubling of the width",
+            family.label,
+            gain.name,
+            if gain.name == "accuracy" { " in points" } else { "" }
+        ),
+        differences: slopes(family, gain),
+        bar: gain.bar,
+    };
+    let comparisons: Vec<Comparison> = pairs().map(comparison).collect();
+    let claim = |((claim, comparison), (_, gain)): ((Claim, &Comparison), (&Family, &Gain))| {
+        let claim = claim.more_by("widths.seeds", comparison.differences.len());
+        Claim { essential: gain.essential, ..claim }
+    };
+    judge_family(&comparisons).into_iter().zip(&comparisons).zip(pairs()).map(claim).collect()
+}
+
+/// The least squares slope of layer less all over the widths' logarithms, seed by seed.
+fn slopes(family: &Family, gain: &Gain) -> Vec<f64> {
+    let values = |width: usize, mode: Mode| -> Vec<f64> {
+        let of = family.tested(width, mode).map_or(Vec::new(), gain.of);
+        of.into_iter().map(|value| if value.is_nan() { gain.guess } else { value }).collect()
     };
     let at = |width: usize| {
-        let advantage = paired_differences(&accuracies(width, Mode::Layer), &accuracies(width, Mode::All));
+        let advantage = paired_differences(&values(width, Mode::Layer), &values(width, Mode::All));
         ((width as f64).log2(), advantage)
     };
     let points: Vec<(f64, Vec<f64>)> = family.widths().into_iter().map(at).collect();

@@ -15,7 +15,6 @@ use crate::{noise::Mode, train::RunConfig};
 use super::{Choices, Definition, ExperimentError, Outcome, Surroundings, width::Net};
 
 pub(super) use judge::{Expected, judge};
-#[cfg(test)]
 pub(super) use measure::Measurements;
 
 /// The modes, the first being what the others are compared with.
@@ -77,19 +76,22 @@ pub(super) fn run(
     let settings: Settings = of.settings(choices)?;
     check(of, &settings)?;
     let measured = measure::measure(around.gpu, &settings, around.progress)?;
-    let claims = judge(&measured, &Expected::default());
-    let mut tables: Vec<_> = figures::levels_tables(&measured.levels);
-    tables.extend(measured.families.iter().map(figures::widths_table));
-    let drawn = figures::over_widths(&measured.families, &settings.train.data);
-    let levels = figures::over_levels(&measured.levels, &settings.train.data);
-    Ok(Outcome {
-        claims,
-        notes: figures::notes(&measured),
-        tables,
-        figures: vec![("generalisation".to_owned(), drawn), ("label-noise".to_owned(), levels)],
+    Ok(report(&settings, &measured))
+}
+
+/// What was found. The device is not asked again.
+fn report(settings: &Settings, measured: &Measurements) -> Outcome {
+    let Measurements { levels, families, .. } = measured;
+    let over_widths = figures::over_widths(families, &settings.train.data);
+    let over_levels = figures::over_levels(levels, &settings.train.data);
+    Outcome {
+        claims: judge(measured, &Expected::default()),
+        notes: figures::notes(measured),
+        tables: figures::levels_tables(levels).into_iter().chain(families.iter().map(figures::widths_table)).collect(),
+        figures: vec![("generalisation".to_owned(), over_widths), ("label-noise".to_owned(), over_levels)],
         settings: json!(settings),
         metrics: json!(measured),
-    })
+    }
 }
 
 fn check(of: &Definition, settings: &Settings) -> Result<(), ExperimentError> {
