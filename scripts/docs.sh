@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs experiments at their smallest scale (those on the theory, or those named) and puts report, figures and verdict into
+# Runs experiments at their smallest scale (those on the theory and generalisation, or those named) and puts report, figures and verdict into
 # docs/, and a short form of the measurements, which the tests judge again, into assets/measurements/. fmnist-mlp, cifar10-cnn,
 # cifar10-resnet18 and cifar100-vgg11 find their data in $JOSTLE_DATA; options after -- go to every experiment:
+#     scripts/docs.sh generalisation -- --full
 #     scripts/docs.sh cifar10-resnet18 -- --set train.subset=512 --set train.test-subset=300
 # Exits with the worst of the experiments' codes: 5 where a claim fails, 6 where one is undecided; their pages are written.
 set -euo pipefail
@@ -14,7 +15,7 @@ while [[ $# -gt 0 && $1 != -- ]]; do
     shift
 done
 [[ ${1:-} != -- ]] || shift
-[[ ${#names[@]} -gt 0 ]] || names=(l1 group-l1 nuclear convergence width smoothed-loss)
+[[ ${#names[@]} -gt 0 ]] || names=(generalisation l1 group-l1 nuclear convergence width smoothed-loss)
 
 worst=0
 for name in "${names[@]}"; do

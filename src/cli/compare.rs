@@ -229,7 +229,8 @@ impl Summary<'_> {
 
     fn write(&self, out: &std::path::Path) -> Result<Table, CliError> {
         let table = self.table();
-        let title = format!("Noise modes: {} on {}", self.config.model, self.config.data);
+        let data = self.results.first().map_or(self.config.data.as_str(), |arm| arm.data.as_str());
+        let title = format!("Noise modes: {} on {data}", self.config.model);
         let figure = arm_figure(&title, self.results);
         figure.save(&out.join("compare"))?;
         write_text(&out.join("compare.json"), &serde_json::to_string_pretty(&self.json())?)?;

@@ -25,6 +25,9 @@ pub(super) struct Args {
     /// The size, of those that --list names [the first of them]
     #[arg(long, value_name = "NAME")]
     scale: Option<String>,
+    /// The largest size: scale full where there is one, else the last
+    #[arg(long, conflicts_with = "scale")]
+    full: bool,
     /// Data of the experiments that train on a data set, as `jostle train --data` takes them
     #[arg(long, value_name = "DATA")]
     data: Option<String>,
@@ -57,7 +60,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let started = Instant::now();
     let bar = progress(TICKS);
     let data = args.data.as_ref().map(|data| format!("train.data={data:?}"));
-    let choices = Choices { scale: args.scale.clone(), overrides: data.into_iter().chain(args.set.clone()).collect() };
+    let scale = if args.full { definition.largest().map(str::to_owned) } else { args.scale.clone() };
+    let choices = Choices { scale, overrides: data.into_iter().chain(args.set.clone()).collect() };
     let mut told = |share: f64, what: &str| {
         bar.set_position((share * TICKS as f64) as u64);
         bar.set_message(what.to_owned());
@@ -102,6 +106,9 @@ fn command(args: &Args) -> String {
         if let Some(value) = value {
             command.push_str(&format!(" --{option} {value}"));
         }
+    }
+    if args.full {
+        command.push_str(" --full");
     }
     for set in &args.set {
         command.push_str(&format!(" --set '{set}'"));

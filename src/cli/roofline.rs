@@ -105,6 +105,7 @@ pub(super) fn figure(report: &RooflineReport) -> Figure {
             y_scale: AxisScale::Log,
             series: roofs(&report.ceilings, [least, most]),
             marks,
+            ..Panel::default()
         }],
     }
 }

@@ -35,7 +35,7 @@ pub fn arm_figure(title: &str, arms: &[ArmRuns]) -> Figure {
     Figure {
         title: title.to_owned(),
         caption: "Mean over seeds at each evaluation, at the clean weights; bands: one standard deviation over seeds. \
-                  Traces of the training loss at the end, a mark a seed, arms in the order of the legend."
+                  Traces of the training loss at the end, a mark a seed."
             .to_owned(),
         panels,
     }
@@ -69,6 +69,7 @@ fn marks(title: &str, arms: &[ArmRuns], of: fn(&Traces) -> &TraceEstimate) -> Pa
         title: title.to_owned(),
         x_label: "arm".to_owned(),
         y_label: "trace".to_owned(),
+        x_names: arms.iter().map(|arm| arm.arm.label.clone()).collect(),
         series: arms.iter().enumerate().map(marks).collect(),
         ..Panel::default()
     }

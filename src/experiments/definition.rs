@@ -6,13 +6,14 @@ use toml::Table;
 use super::ExperimentError;
 
 /// Name and file of every experiment.
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     ("l1", include_str!("l1.toml")),
     ("group-l1", include_str!("group_l1.toml")),
     ("nuclear", include_str!("nuclear.toml")),
     ("convergence", include_str!("convergence.toml")),
     ("width", include_str!("width.toml")),
     ("smoothed-loss", include_str!("smoothed_loss.toml")),
+    ("generalisation", include_str!("generalisation.toml")),
     ("fmnist-mlp", include_str!("fmnist_mlp.toml")),
     ("cifar10-cnn", include_str!("cifar10_cnn.toml")),
     ("cifar10-resnet18", include_str!("cifar10_resnet18.toml")),
@@ -80,6 +81,13 @@ impl Definition {
                 Err(ExperimentError::Unknown { found: name.to_owned(), known: FILES.map(|(name, _)| name).join(", ") })
             }
         }
+    }
+
+    /// The name of the largest size: `full` where there is one, else the last.
+    #[must_use]
+    pub fn largest(&self) -> Option<&str> {
+        let full = self.scales.iter().find(|scale| scale.name == "full");
+        full.or(self.scales.last()).map(|scale| scale.name.as_str())
     }
 
     fn parse(name: &str, text: &str) -> Result<Self, ExperimentError> {
@@ -182,5 +190,9 @@ mod tests {
         let all = Definition::all().unwrap();
         assert_eq!(all.len(), FILES.len());
         assert!(matches!(Definition::find("l2"), Err(ExperimentError::Unknown { .. })));
+        let largest = |name: &str| Definition::find(name).unwrap().largest().map(str::to_owned);
+        for (name, expected) in [("generalisation", "full"), ("smoothed-loss", "full"), ("fmnist-mlp", "paper")] {
+            assert_eq!(largest(name).as_deref(), Some(expected), "{name}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::noise::Mode;
 use super::{
     Bar, Choices, Claim, Definition, Verdict, convergence,
     convex::Penalty,
-    group_l1, l1, networks, nuclear,
+    generalisation, group_l1, l1, networks, nuclear,
     penalties::{Bars, CaseMeasurements},
     penalty_claims,
     simple::{ArmSettings, Case, NOISY, Posed, SimpleModel, Target, penalty_share},
@@ -155,4 +155,32 @@ fn a_difference_of_the_wrong_sign_is_refuted() {
         let all = claims.iter().all(|claim| claim.verdict() == expected);
         assert!(all && claims.len() == 2, "{:#?}", verdicts(&claims));
     }
+}
+
+#[test]
+fn generalisation_of_the_wrong_sign_is_refuted() {
+    let measured: generalisation::Measurements = read(include_str!("../../assets/measurements/generalisation.json"));
+    let judged = |expected: &generalisation::Expected| {
+        let claims = generalisation::judge(&measured, expected);
+        claims.into_iter().filter(|claim| claim.id.contains(".layer")).collect::<Vec<_>>()
+    };
+    let claimed = judged(&generalisation::Expected::default());
+    let contrary = generalisation::Expected {
+        accuracy: Bar::AtMost(0.0),
+        loss: Bar::AtLeast(0.0),
+        growth: Bar::AtMost(0.0),
+        loss_growth: Bar::AtLeast(0.0),
+    };
+    let contrary = judged(&contrary);
+    for (claim, wrong) in claimed.iter().zip(&contrary) {
+        let expected = match claim.verdict() {
+            Verdict::Holds => Verdict::Fails,
+            Verdict::Fails => Verdict::Holds,
+            other => other,
+        };
+        assert_eq!(wrong.verdict(), expected, "{}: {:?}", claim.id, claim.measured);
+    }
+    let headline = claimed.iter().filter(|claim| claim.id.starts_with("label-noise") && claim.id.ends_with("accuracy"));
+    assert!(headline.clone().all(|claim| claim.verdict() == Verdict::Holds), "{:#?}", verdicts(&claimed));
+    assert_eq!(headline.count(), 2);
 }

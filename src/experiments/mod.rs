@@ -11,6 +11,7 @@ mod definition;
 mod error;
 #[cfg(test)]
 mod fooled;
+mod generalisation;
 mod group_l1;
 mod kinks;
 mod l1;
@@ -56,6 +57,7 @@ pub fn run(
         "nuclear" => nuclear::run,
         "width" => width::run,
         "smoothed-loss" => smoothed_loss::run,
+        "generalisation" => generalisation::run,
         "convergence" => convergence::run,
         _ => networks::run,
     };

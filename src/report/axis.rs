@@ -51,6 +51,12 @@ impl Axis {
         };
         Some(Self { low, high, ticks })
     }
+
+    /// A linear axis with these names at 1, 2 and so on.
+    pub(super) fn named(names: &[String]) -> Self {
+        let ticks = (1..).zip(names).map(|(place, name)| (f64::from(place), name.clone())).collect();
+        Self { low: 0.5, high: names.len() as f64 + 0.5, ticks }
+    }
 }
 
 fn padding(scale: AxisScale, low: f64, high: f64) -> f64 {

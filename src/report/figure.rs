@@ -78,6 +78,8 @@ pub struct Panel {
     pub x_scale: AxisScale,
     /// Spread of y.
     pub y_scale: AxisScale,
+    /// Names of x = 1, 2 and so on, in place of numbers, on a linear axis.
+    pub x_names: Vec<String>,
     /// The lines.
     pub series: Vec<Series>,
     /// Marks over them; a panel that has any is larger.

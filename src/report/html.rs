@@ -44,7 +44,7 @@ const STYLE: &str = "
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e8e8ea; --soft: #a6a6ae; --line: #3a3a40; --back: #17171a; --card: #202024 }
 }
-body { margin: 2.5rem auto 4rem; max-width: 62rem; padding: 0 1.2rem; color: var(--ink); background: var(--back);
+body { margin: 2.5rem auto 4rem; max-width: 76rem; padding: 0 1.2rem; color: var(--ink); background: var(--back);
   font: 16px/1.6 system-ui, sans-serif; overflow-wrap: break-word }
 h1 { font-size: 1.9rem; line-height: 1.2; letter-spacing: -.01em; margin: 0 0 .6rem }
 h2 { font-size: 1.25rem; margin-top: 2.6rem; border-bottom: 1px solid var(--line); padding-bottom: .3rem }
@@ -52,8 +52,9 @@ p { max-width: 46rem } .lead { color: var(--soft); font-size: 1.05rem; margin: .
 .wide { overflow-x: auto; margin: 1.2rem 0 }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .95rem }
 caption { text-align: left; color: var(--soft); font-size: .9rem; padding-bottom: .4rem }
-th, td { padding: .4rem 1.6rem .4rem 0; text-align: left; white-space: nowrap; border-bottom: 1px solid var(--line) }
-th { font-weight: 600; border-bottom: 2px solid var(--line) } .number { text-align: right }
+th, td { padding: .4rem 1.2rem .4rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line) }
+th { font-weight: 600; vertical-align: bottom; border-bottom: 2px solid var(--line) } .number { text-align: right }
+td.number { white-space: nowrap }
 figure { width: min(calc(100vw - 4rem), 80rem); box-sizing: border-box; margin: 1.4rem 0 1.4rem 50%;
   transform: translateX(-50%); background: #fff; border: 1px solid var(--line); border-radius: .5rem; padding: .8rem }
 figure svg { max-width: 100%; height: auto; display: block; margin: auto }

@@ -117,13 +117,16 @@ fn axes(panel: &Panel) -> Option<(Axis, Axis)> {
     let lowest = ys.iter().copied().fold(f64::INFINITY, f64::min);
     let floor = if panel.y_scale == AxisScale::Log { lowest - 0.5 } else { f64::NEG_INFINITY };
     ys.extend(bands.into_iter().map(|end| end.max(floor)));
-    Some((Axis::around(panel.x_scale, &xs, MOST_TICKS)?, Axis::around(panel.y_scale, &ys, MOST_TICKS)?))
+    let y = Axis::around(panel.y_scale, &ys, MOST_TICKS)?;
+    let x = Axis::around(panel.x_scale, &xs, MOST_TICKS)?;
+    Some((if panel.x_names.is_empty() { x } else { Axis::named(&panel.x_names) }, y))
 }
 
 fn draw_axes<B: DrawingBackend>(area: &DrawingArea<B, Shift>, panel: &Panel, frame: &Frame, pen: Pen) -> Drawn<B> {
     let z = pen.zoom;
     let tick = Type::centred(TICK_SIZE, FontStyle::Normal, INK);
-    let room = area.dim_in_pixel().0 as i32;
+    // Names share the width between them, numbers are short.
+    let room = (frame.right - frame.left) / panel.x_names.len().max(1) as i32 - 4 * z;
     for (place, label) in &frame.x.ticks {
         let x = frame.pixel_x(*place);
         pen.line(area, &[(x, frame.top), (x, frame.bottom)], GRID, 1)?;
@@ -132,7 +135,7 @@ fn draw_axes<B: DrawingBackend>(area: &DrawingArea<B, Shift>, panel: &Panel, fra
     for (place, label) in &frame.y.ticks {
         let y = frame.pixel_y(*place);
         pen.line(area, &[(frame.left, y), (frame.right, y)], GRID, 1)?;
-        pen.text(area, label, Type { h: HPos::Right, ..tick }, ((frame.left - 7 * z, y), room, false))?;
+        pen.text(area, label, Type { h: HPos::Right, ..tick }, ((frame.left - 7 * z, y), frame.right, false))?;
     }
     pen.line(area, &[(frame.left, frame.top), (frame.left, frame.bottom), (frame.right, frame.bottom)], INK, 1)?;
     let name = Type::centred(NAME_SIZE, FontStyle::Normal, INK);

@@ -42,6 +42,7 @@ mod experiments {
     mod closed_forms;
     mod convex;
     mod end_to_end;
+    mod generalisation;
     mod networks;
     mod simple_models;
 }

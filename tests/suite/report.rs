@@ -43,6 +43,35 @@ fn png_and_svg_hold_the_figure() {
 }
 
 #[test]
+fn an_axis_of_names_has_them_in_place_of_numbers() {
+    let names = ["none", "all", "layer & more"];
+    let marks = |at: usize| Series { scatter: true, ..Series::line(names[at], [(at as f64 + 1.0, 20.0 + at as f64)]) };
+    let panel =
+        Panel { series: (0..3).map(marks).collect(), x_names: names.map(str::to_owned).into(), ..Panel::default() };
+    let svg = Figure { panels: vec![panel], ..Figure::default() }.to_svg().unwrap();
+    let texts: Vec<&str> =
+        svg.split("<text").skip(1).filter_map(|text| text.split('>').nth(1)).map(str::trim).collect();
+    let count = |name: &str| texts.iter().filter(|text| text.starts_with(name)).count();
+    for name in ["none", "all", "layer &amp; more"] {
+        assert_eq!(count(name), 2, "{name}: once in the legend, once at its mark: {texts:?}");
+    }
+    assert_eq!(count("1") + count("3"), 0, "{texts:?}");
+}
+
+/// Of a table only numbers are kept on one line: long claims and headers make it no wider than the window.
+#[test]
+fn words_of_a_table_may_break() {
+    let table =
+        Table::new("", &["what was measured", "value"], vec![vec!["a long claim".to_owned(), "0.5 ± 0.1".to_owned()]]);
+    let section = Section { heading: "Result".to_owned(), blocks: vec![Block::Table(table)] };
+    let report = HtmlReport { title: "t".to_owned(), lead: Vec::new(), sections: vec![section] };
+    let html = report.to_html().unwrap();
+    let unbroken: Vec<&str> = html.lines().filter(|line| line.contains("nowrap")).collect();
+    assert_eq!(unbroken, ["td.number { white-space: nowrap }"]);
+    assert!(html.contains("<td>a long claim</td><td class=\"number\">0.5 ± 0.1</td>"));
+}
+
+#[test]
 fn a_stem_keeps_its_dots_and_a_missing_folder_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let [png, svg] = figure().save(&folder.path().join("rate-0.5")).unwrap();
