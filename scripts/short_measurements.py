@@ -34,11 +34,11 @@ def main(source, target):
         for point in metrics["path"]:
             point["ends"] = point["ends"][:PATH_RUNS]
         metrics["cases"] = metrics["cases"][:1]
-    elif isinstance(metrics, dict):
+    elif isinstance(metrics, dict) and "variances" in metrics:
         family = metrics["variances"][0]
         family["points"] = [point for point in family["points"] if point["width"] >= SETTLED_WIDTH]
         metrics["variances"] = [family]
-    elif "case" in metrics[0]:
+    elif isinstance(metrics, list) and metrics and "case" in metrics[0]:
         metrics = metrics[:1]
     with open(target, "w") as file:
         json.dump(short(metrics), file, separators=(",", ":"))

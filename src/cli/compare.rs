@@ -147,9 +147,10 @@ const SCORES: [Column; 5] = [
 ];
 
 impl Column {
-    /// Over the runs of an arm.
+    /// Over the runs of an arm that did not diverge: what one scored before is not its end.
     fn values(&self, arm: &ArmRuns) -> Vec<f64> {
-        arm.runs.iter().filter_map(|run| (self.value)(run.epochs.last()?)).collect()
+        let whole = arm.runs.iter().filter(|run| !matches!(run.status, Status::Diverged { .. }));
+        whole.filter_map(|run| (self.value)(run.epochs.last()?)).collect()
     }
 }
 
@@ -171,7 +172,7 @@ impl Summary<'_> {
         let mut headers = vec!["arm", "seeds"];
         headers.extend(scores.iter().map(|column| column.name));
         headers.extend(["Hessian trace", "Gauss-Newton trace", l2_norm.name, "diverged"]);
-        let title = "At the end, clean weights: mean ± sd over seeds";
+        let title = "At the end, clean weights: mean ± sd over the seeds that did not diverge";
         Table::new(title, &headers, self.results.iter().map(row).collect())
     }
 

@@ -59,6 +59,13 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         let reason = format!("--noise-schedule {schedule} by the step needs the run's number of steps: give --steps");
         return Err(CliError::Usage(reason));
     }
+    if by_share && config.schedule_unit == ScheduleUnit::Epoch && config.steps.is_some() {
+        let schedule = config.noise_schedule;
+        let reason = format!(
+            "--noise-schedule {schedule} by the epoch needs the epochs that the run's steps make: give --epochs"
+        );
+        return Err(CliError::Usage(reason));
+    }
     let when =
         Moment { step: args.step, epoch: args.epoch, steps: config.steps.unwrap_or(u64::MAX), epochs: config.epochs };
     let gpu = context.gpu()?;

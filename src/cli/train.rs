@@ -212,7 +212,9 @@ fn scores_text(last: Option<&EpochRecord>) -> String {
 fn best_text(best: Option<Best>) -> String {
     match best {
         Some(Best { step, validation_loss, .. }) => {
-            format!("best checkpoint: that of step {step}, by its validation loss {validation_loss:.4}")
+            format!(
+                "best checkpoint: that of step {step}, by its validation loss {validation_loss:.4}; scores above are of the last step"
+            )
         }
         None => "best checkpoint: the last, as there is no validation loss to choose by (--validation)".to_owned(),
     }

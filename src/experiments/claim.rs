@@ -4,6 +4,7 @@ use serde::{Serialize, Serializer};
 
 use super::{
     outcome::short,
+    statistics::{CONFIDENCE, bonferroni, student},
     verdict::{Bar, Evidence, Measured, Verdict},
 };
 
@@ -114,10 +115,17 @@ impl Claim {
         }
     }
 
-    /// How many more samples would, the interval being as wide as one over the root of their number.
+    /// How many more samples would.
     fn would_decide(&self) -> String {
         let half = self.measured.interval().map_or(f64::NAN, |[low, high]| (high - low) / 2.0);
-        let times = (half / self.bar.gap(self.measured.value)).powi(2);
+        if half.is_infinite() {
+            return "its interval has no end yet: more samples would give it one".to_owned();
+        }
+        let confidence = match self.measured.evidence {
+            Evidence::Adjusted { comparisons, .. } => bonferroni(comparisons),
+            _ => CONFIDENCE,
+        };
+        let times = times_as_many(self.more.first(), half, self.bar.gap(self.measured.value), confidence);
         if times.is_nan() || times > MOST_TIMES {
             return "too near the bar for more samples to decide".to_owned();
         }
@@ -137,6 +145,21 @@ impl Claim {
         };
         vec![self.statement.clone(), mark.to_owned(), self.measured.text(), self.bar.text(), verdict]
     }
+}
+
+/// How many times as many samples make an interval's half smaller than the gap to the bar: it goes as Student's quantile over
+/// the root of their number, where that is known.
+fn times_as_many(now: Option<&Setting>, half: f64, gap: f64, confidence: f64) -> f64 {
+    let Some(now) = now.map(|setting| setting.now as f64).filter(|now| *now >= 2.0) else {
+        return (half / gap).powi(2);
+    };
+    let factor = |samples: f64| student(confidence, samples - 1.0) / samples.sqrt();
+    let enough = |samples: f64| half * factor(samples) < gap * factor(now);
+    let mut samples = now;
+    while !enough(samples) && samples <= MOST_TIMES * now {
+        samples = (samples + 1.0).max((samples * 1.01).floor());
+    }
+    if enough(samples) { samples / now } else { f64::NAN }
 }
 
 /// As `verdict.json` has it.
@@ -259,11 +282,14 @@ mod tests {
 
     #[test]
     fn what_would_decide_is_said() {
-        // Twice the distance to the bar: four times the samples.
+        let estimate = |interval| Measured::sampled(Estimate { value: 0.5, interval });
+        // Twice the distance to the bar: from t = 4.303 over the root of 3 to t = 2.776 over that of 5.
         let claim = Claim::new("a", "b", sampled(0.5, 1.0), Bar::AtMost(1.0)).more_by("arms.seeds", 3);
-        assert_eq!(claim.reason().as_deref(), Some("about arms.seeds=12 (now 3) would decide"));
+        assert_eq!(claim.reason().as_deref(), Some("about arms.seeds=5 (now 3) would decide"));
         let equal = Claim::new("a", "b", sampled(0.5, 1.0), Bar::Within { target: 0.0, margin: 1.0 });
         assert!(equal.reason().is_some_and(|reason| reason.starts_with("4.00 times as many")));
+        let open = Claim::new("a", "b", estimate([0.1, f64::INFINITY]), Bar::AtLeast(0.2));
+        assert!(open.reason().is_some_and(|reason| reason.contains("no end")));
         let hopeless = Claim::new("a", "b", sampled(1.0, 1.0), Bar::AtMost(1.0));
         assert!(hopeless.reason().is_some_and(|reason| reason.contains("too near")));
     }

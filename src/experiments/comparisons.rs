@@ -89,7 +89,8 @@ mod tests {
     fn what_was_not_measured_is_not_decided() {
         let nan = [1.0, f64::NAN, 1.1];
         let equality = Bar::Within { target: 1.0, margin: 0.5 };
-        let family = [&nan[..], &[1.0], &[], &[1.0, 1.0, 1.0]].map(|values| comparison(values, Bar::AtLeast(0.0)));
+        let family = [&nan[..], &[1.0], &[], &[1.0, 1.0, 1.0], &[0.1, 0.1, 0.1]]
+            .map(|values| comparison(values, Bar::AtLeast(0.0)));
         for claim in judge_family(&family) {
             assert_eq!(claim.verdict(), Verdict::Inconclusive, "{claim:?}");
         }

@@ -35,7 +35,7 @@ impl Uncertain {
     pub fn mean(values: &[f64]) -> Self {
         let n = values.len() as f64;
         let value = values.iter().sum::<f64>() / n;
-        let squares = values.iter().map(|x| (x - value).powi(2)).sum::<f64>();
+        let squares = squares(values, value);
         let error = if values.len() < 2 { f64::INFINITY } else { (squares / (n - 1.0) / n).sqrt() };
         Self { value, error, freedom: n - 1.0 }
     }
@@ -76,6 +76,18 @@ impl Uncertain {
     pub fn p_value(self, null: f64) -> f64 {
         student_tails((self.value - null) / self.error, self.freedom)
     }
+}
+
+/// The sum of squares around a centre, 0 where the values are equal but for rounding: a mean of equal values is rounded too,
+/// and would pass for one that is known to 16 digits.
+fn squares(values: &[f64], centre: f64) -> f64 {
+    const ROUNDING: f64 = 1e-12;
+    let largest = values.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+    let Some(first) = values.first() else { return 0.0 };
+    if values.iter().all(|x| (x - first).abs() <= ROUNDING * largest) {
+        return 0.0;
+    }
+    values.iter().map(|x| (x - centre).powi(2)).sum()
 }
 
 /// The mean of independent values; the interval is infinite for fewer than two, NaN where one is.
@@ -125,7 +137,7 @@ pub fn jackknife(blocks: usize, estimate: impl Fn(&dyn Fn(usize) -> bool) -> f64
     let n = blocks as f64;
     let without: Vec<f64> = (0..blocks).map(|left_out| estimate(&|block| block != left_out)).collect();
     let centre = without.iter().sum::<f64>() / n;
-    let variance = without.iter().map(|of| (of - centre).powi(2)).sum::<f64>() * (n - 1.0) / n;
+    let variance = squares(&without, centre) * (n - 1.0) / n;
     let error = if blocks < 2 { f64::INFINITY } else { variance.sqrt() };
     Uncertain { value, error, freedom: n - 1.0 }.at(CONFIDENCE)
 }

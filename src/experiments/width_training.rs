@@ -113,7 +113,7 @@ const LOSSES: [(&str, Losses); 2] = [("train", |of| &of.train_loss), ("test", |o
 
 /// The claims. A pure function: the device is not asked again.
 pub(super) fn judge(trained: &[Trained], settings: &Settings) -> Vec<Claim> {
-    let (Some(narrowest), Some(widest)) = (settings.net.widths.first(), settings.net.widths.last()) else {
+    let (Some(narrowest), Some(widest)) = (settings.net.widths.iter().min(), settings.net.widths.iter().max()) else {
         return Vec::new();
     };
     let mut claims = Vec::new();
@@ -127,7 +127,11 @@ pub(super) fn judge(trained: &[Trained], settings: &Settings) -> Vec<Claim> {
         let stays = Claim::new(
             format!("training.layer.{name}"),
             statement,
-            quotient(wide, narrow),
+            if narrowest == widest {
+                Measured::nothing("one width is not compared with itself")
+            } else {
+                quotient(wide, narrow)
+            },
             Bar::AtMost(settings.stays),
         )
         .essential()

@@ -14,12 +14,13 @@ pub struct Best {
 }
 
 impl Best {
-    /// The best so far after one more evaluation: a lower loss takes its place, any other, NaN too, is one more in vain.
+    /// The best so far after one more evaluation: a lower loss takes its place, any other, NaN too, is one more in vain, and the
+    /// first is a finite one.
     #[must_use]
     pub fn after(best: Option<Self>, step: u64, validation_loss: f64) -> Option<Self> {
         let found = Self { step, validation_loss, evaluations_since: 0 };
         match best {
-            None => (!validation_loss.is_nan()).then_some(found),
+            None => validation_loss.is_finite().then_some(found),
             Some(best) if validation_loss < best.validation_loss => Some(found),
             Some(best) => Some(Self { evaluations_since: best.evaluations_since + 1, ..best }),
         }
@@ -38,7 +39,7 @@ mod tests {
 
     #[test]
     fn the_lowest_loss_is_best_and_patience_counts_from_it() {
-        let losses = [f64::NAN, 0.5, 0.5, f64::NAN, 0.4, 0.6, f64::INFINITY];
+        let losses = [f64::INFINITY, 0.5, 0.5, f64::NAN, 0.4, 0.6, f64::INFINITY];
         let mut best = None;
         let mut seen = Vec::new();
         for (step, loss) in losses.into_iter().enumerate() {

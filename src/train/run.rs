@@ -35,18 +35,18 @@ impl Pace {
     }
 }
 
-/// What is known of the steps of the epoch under way.
+/// Steps without an update or without a finite loss, and an epoch of them at least, after which a run is going nowhere.
+const STEPS_IN_VAIN: u64 = 32;
+
+/// Steps since the end of an epoch, which may have been in vain.
 #[derive(Debug, Default)]
-struct Epoch {
-    /// The first that was taken here.
+struct Stretch {
+    /// The first.
     first: Option<StepRecord>,
-    /// Whether that is the epoch's first.
-    whole: bool,
-    /// Losses that are finite, and the first that is not.
-    finite: u64,
-    broken: Option<StepRecord>,
-    /// Updates left out before it.
-    skipped: u32,
+    /// Whether a loss was finite.
+    finite: bool,
+    /// Updates made before.
+    applied: u64,
 }
 
 struct Loop<'a, 'g, 'k> {
@@ -59,7 +59,7 @@ struct Loop<'a, 'g, 'k> {
     diverged: Option<Diverged>,
     /// The step submitted last.
     last: Option<StepRecord>,
-    epoch: Epoch,
+    stretch: Stretch,
     /// Steps done at the evaluation before, which a run that goes on may have been through already.
     evaluated: Option<u64>,
     best: Option<Best>,
@@ -106,7 +106,7 @@ pub(super) fn run_kept<'a, 'k>(
         losses: Losses::default(),
         diverged: None,
         last: None,
-        epoch: Epoch::default(),
+        stretch: Stretch::default(),
         evaluated: config.eval_every.due(done, per_epoch).map(|_| done),
         records: Vec::new(),
         pace: Pace::start(),
@@ -132,7 +132,7 @@ pub(super) fn run_kept<'a, 'k>(
         (None, true) if run.trainer.steps_done() < total && !run.is_stale() => Status::Interrupted,
         _ => Status::Finished,
     };
-    let stopped_early = status == Status::Finished && run.is_stale();
+    let stopped_early = status == Status::Finished && run.is_stale() && run.trainer.steps_done() < total;
     Ok(RunResult { epochs: run.records, status, best: run.best, stopped_early })
 }
 
@@ -166,7 +166,6 @@ impl Loop<'_, '_, '_> {
     fn epoch(&mut self, epoch: u64, mut profile: Option<&mut Profile>) -> Result<(), TrainError> {
         self.begin(epoch)?;
         let done = self.step_of_epoch();
-        self.epoch = Epoch { whole: done == 0, skipped: self.skipped()?, ..Epoch::default() };
         let (samples, batch) = (self.trainer.samples(), self.trainer.step_samples());
         for first in (0..samples).step_by(batch).skip(done as usize) {
             if self.is_over() {
@@ -196,7 +195,7 @@ impl Loop<'_, '_, '_> {
     /// After a step was submitted: what is due.
     fn sent(&mut self, record: StepRecord, valid: usize) -> Result<(), TrainError> {
         self.pace.samples += valid;
-        self.epoch.first = self.epoch.first.or(Some(record));
+        self.stretch.first = self.stretch.first.or(Some(record));
         self.last = Some(record);
         let known = self.losses.push(self.trainer, record, valid)?;
         self.hear(known)?;
@@ -216,22 +215,24 @@ impl Loop<'_, '_, '_> {
         Ok(())
     }
 
-    /// What the end of an epoch, or of its part, shows: whether anything was learnt in it.
+    /// What the end of an epoch, or of its part, shows: whether anything was learnt.
     fn end_epoch(&mut self) -> Result<(), TrainError> {
         self.drain()?;
-        let Some(first) = self.epoch.first.take() else { return Ok(()) };
-        let broken = self.epoch.broken.filter(|_| self.epoch.finite == 0);
-        self.diverge(broken, Broken::Loss);
-        if self.trainer.skips() && self.diverged.is_none() {
-            let scaling = self.trainer.scaling()?;
-            let steps = self.last.map_or(0, |last| last.step + 1 - first.step);
-            let in_vain = self.epoch.whole && u64::from(scaling.skipped_steps - self.epoch.skipped) == steps;
-            // While the loss scale falls there is hope; a run at its end has none left.
-            let none = u64::from(scaling.skipped_steps) == self.trainer.steps_done() && self.is_over();
-            self.diverge(
-                ((in_vain && scaling.is_lowest()) || (none && !self.stop)).then_some(first),
-                Broken::Gradients,
-            );
+        if !self.trainer.skips() || self.diverged.is_some() {
+            return Ok(());
+        }
+        let (scaling, step) = (self.trainer.scaling()?, self.trainer.steps_done());
+        let applied = step.saturating_sub(u64::from(scaling.skipped_steps));
+        let finite = self.stretch.finite;
+        let Some(first) = self.stretch.first.filter(|_| !finite || applied == self.stretch.applied) else {
+            self.stretch = Stretch { applied, ..Stretch::default() };
+            return Ok(());
+        };
+        // While the loss scale falls there is hope for gradients; a run at its end has none left.
+        let in_vain = step - first.step >= self.per_epoch.max(STEPS_IN_VAIN) && (scaling.is_lowest() || !finite);
+        let whole = (applied == 0 || first.step == 0) && self.is_over() && !self.stop;
+        if in_vain || whole {
+            self.diverge(Some(first), if finite { Broken::Gradients } else { Broken::Loss });
         }
         Ok(())
     }
@@ -246,11 +247,6 @@ impl Loop<'_, '_, '_> {
             self.evaluate(None)?;
         }
         Ok(())
-    }
-
-    /// Updates left out so far.
-    fn skipped(&self) -> Result<u32, TrainError> {
-        Ok(if self.trainer.skips() { self.trainer.scaling()?.skipped_steps } else { 0 })
     }
 
     /// Ends the run with this step, if it is one and nothing has ended it before.
@@ -304,11 +300,7 @@ impl Loop<'_, '_, '_> {
     fn hear(&mut self, known: Vec<StepRecord>) -> Result<(), TrainError> {
         for record in known {
             let broken = !record.loss.is_finite();
-            if broken {
-                self.epoch.broken = self.epoch.broken.or(Some(record));
-            } else {
-                self.epoch.finite += 1;
-            }
+            self.stretch.finite |= !broken;
             if self.config.on_nan != OnNan::Skip {
                 self.diverge(broken.then_some(record), Broken::Loss);
             }
@@ -329,12 +321,14 @@ impl Loop<'_, '_, '_> {
         let epoch = step.saturating_sub(1) / self.per_epoch;
         self.trainer.recalibrate()?;
         let mut scores = self.trainer.scores(false)?;
-        if let Some(loss) = scores.validation_loss {
+        // An evaluation that is not due, at a stop, is not one that patience counts.
+        let counts = self.diverged.is_none() && (number.is_some() || step >= self.total);
+        if let Some(loss) = scores.validation_loss.filter(|_| counts) {
             self.best = Best::after(self.best, step, loss);
         }
         // A run that was stopped goes on as if it had not been: what is due is scored as it would have been.
         let last = step >= self.total || self.is_stale() || self.diverged.is_some();
-        let test = last || number.is_none_or(|number| self.config.tests_at(number));
+        let test = last || number.map_or(self.config.validation.is_none(), |number| self.config.tests_at(number));
         if test {
             scores = scores.with_test(self.trainer.evaluate_test()?);
         }

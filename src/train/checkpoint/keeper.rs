@@ -85,7 +85,7 @@ impl<'a> Keeper<'a> {
         };
         let config = toml::to_string(self.config).map_err(|error| refused(manifest::CONFIG, error.to_string()))?;
         let mut manifest = Manifest::new((self.config, &config), self.identity, position, trainer.scaling()?);
-        let mut files = state::files(trainer, Some(next).filter(|_| manifest.position.step_of_epoch > 0))?;
+        let mut files = state::files(trainer, next)?;
         files.push((manifest::CONFIG, config.into_bytes()));
         manifest.files = files.iter().map(|(name, _)| (*name).to_owned()).collect();
         self.best = best;

@@ -279,7 +279,7 @@ impl Manifest {
 }
 
 /// Keys that change nothing of a run's course as long as its loss is finite.
-const FREE_KEYS: [&str; 2] = ["log-every", "on-nan"];
+const FREE_KEYS: [&str; 4] = ["log-every", "on-nan", "test-every", "train-eval"];
 
 /// What is another now than when a checkpoint was made.
 #[derive(Debug, Default)]

@@ -14,14 +14,14 @@ const AVERAGE: &str = "weights-average.safetensors";
 const STATE: &str = "state.safetensors";
 
 /// The noisy weights of the next step, as the last update wrote them. They can be made anew, but for the rounding of some
-/// adapters, so within an epoch they are there where nothing has overwritten them since.
+/// adapters, so they are there where nothing has overwritten them since.
 const EFFECTIVE: &str = "weights_eff";
 
-/// The files of a trainer's state; within an epoch the weights with the noise of the step that is `next` are part of it.
+/// The files of a trainer's state; the weights with the noise of the step that is `next` are part of it where they are there.
 ///
 /// # Errors
 /// Those of the device, or [`CheckpointError::NotFinite`].
-pub fn files(trainer: &Trainer<'_>, next: Option<&StepNoise>) -> Result<Vec<(&'static str, Vec<u8>)>, TrainError> {
+pub fn files(trainer: &Trainer<'_>, next: &StepNoise) -> Result<Vec<(&'static str, Vec<u8>)>, TrainError> {
     let (gpu, model, arena) = (trainer.gpu(), &trainer.model, &trainer.arena);
     let mut files = vec![(WEIGHTS, nn::tensors(gpu, model, arena, &arena.weights)?)];
     if let Some(average) = trainer.average() {
@@ -40,7 +40,7 @@ pub fn files(trainer: &Trainer<'_>, next: Option<&StepNoise>) -> Result<Vec<(&'s
         return Err(CheckpointError::NotFinite { step, tensor: tensor.name.clone() }.into());
     }
     // Noise may take weights past what is finite, while they themselves are: the next step shows what comes of it.
-    if next.is_some_and(|next| next.sigma() != 0.0 && trainer.holds(next)) {
+    if next.sigma() != 0.0 && trainer.holds(next) {
         let words = arena.layout.words();
         let view = arena.weights_eff.view().read_as(arena.element, words)?;
         state.push(NamedTensor { name: EFFECTIVE.to_owned(), shape: vec![words], values: gpu.read_floats(&view)? });

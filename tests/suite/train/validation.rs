@@ -10,6 +10,7 @@ use crate::common::{
 };
 use jostle::{
     data::Dataset,
+    noise::SigmaSchedule,
     train::{
         Control, EpochRecord, EvalEvery, MetricsFile, Prepared, RunConfig, Status, TrainError, TrainEval, Trainer,
         Validation, run,
@@ -118,6 +119,54 @@ fn a_run_ends_where_the_validation_loss_falls_no_more() {
     let again = go(&mut resume(dir.path(), every(0)), None, &mut Vec::new()).unwrap();
     assert_eq!((again.status, again.stopped_early, again.epochs), (Status::Finished, true, Vec::new()));
     assert!(left(dir.path()) == before);
+}
+
+/// The evaluation of a run that is stopped between two that are due is none that patience counts.
+#[test]
+fn a_stop_does_not_wear_out_patience() {
+    let dir = tempfile::tempdir().unwrap();
+    let losses: Vec<f64> = {
+        let all = RunConfig { patience: None, epochs: 6, ..hasty() };
+        let result = go(&mut begin(dir.path(), &all, every(0)), None, &mut Vec::new()).unwrap();
+        result.epochs.iter().map(|record| record.scores.validation_loss.unwrap()).collect()
+    };
+    let worse = (1..losses.len()).find(|i| losses[*i] > losses[i - 1]).expect("a rate so high makes it worse once");
+    let per_epoch = 11;
+    let config = RunConfig { patience: Some(1), eval_every: EvalEvery::Epochs(worse as u64), ..hasty() };
+    let stop = Some((worse as u64 + 1) * per_epoch);
+    let result = go(&mut begin(dir.path(), &config, every(0)), stop, &mut Vec::new()).unwrap();
+    assert_eq!((result.status, result.stopped_early), (Status::Interrupted, false), "{losses:?}");
+    assert_eq!(result.best.unwrap().step, worse as u64 * per_epoch);
+}
+
+/// A run that has taken all its steps has not ended early, though its patience has ended with them.
+#[test]
+fn patience_that_ends_with_the_last_step_is_no_early_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let early = go(&mut begin(dir.path(), &hasty(), every(0)), None, &mut Vec::new()).unwrap();
+    let whole = RunConfig { epochs: early.epochs.len() as u64, ..hasty() };
+    let result = go(&mut begin(dir.path(), &whole, every(0)), None, &mut Vec::new()).unwrap();
+    assert_eq!((result.status, result.stopped_early), (Status::Finished, false));
+}
+
+/// The clean loss falls while a noisy one overflows: the evaluation after it has no checkpoint that could be the best.
+#[test]
+fn no_checkpoint_is_best_that_is_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = RunConfig {
+        validation: Some(Validation::Samples(200)),
+        noise_schedule: SigmaSchedule::MultiStep,
+        noise_milestones: vec![3],
+        noise_gamma: 1e38,
+        sigma: 0.01,
+        epochs: 6,
+        steps: None,
+        ..config()
+    };
+    let result = go(&mut begin(dir.path(), &config, every(0)), None, &mut Vec::new()).unwrap();
+    assert!(matches!(result.status, Status::Diverged { .. }), "{:?}", result.status);
+    let best = result.best.unwrap().step;
+    assert!(dir.path().join(format!("checkpoints/step-{best:08}")).exists(), "no checkpoint of step {best}");
 }
 
 #[test]
