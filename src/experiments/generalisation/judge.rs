@@ -122,9 +122,8 @@ fn blind(levels: &[Level]) -> Claim {
     let arms = levels.iter().flat_map(|level| NOISY.map(|mode| (level, mode)));
     let pairs: Option<Vec<(f64, f64)>> =
         arms.map(|(level, mode)| Some((choose(&level.tuned, mode)?, level.tested(mode)?.sigma))).collect();
-    let choice = levels
-        .iter()
-        .all(|level| NOISY.iter().all(|mode| level.tuned.iter().filter(|tuned| tuned.mode == *mode).count() > 1));
+    let offered = |level: &Level, mode: Mode| level.tuned.iter().filter(|tuned| tuned.mode == mode).count();
+    let single = levels.iter().any(|level| NOISY.iter().any(|mode| offered(level, *mode) == 1));
     let measured = match pairs {
         Some(pairs) if !pairs.is_empty() => {
             Measured::exact(pairs.iter().filter(|(chosen, tested)| chosen != tested).count() as f64)
@@ -133,7 +132,7 @@ fn blind(levels: &[Level]) -> Claim {
     };
     let statement = "sigmas of tested runs that are not those with the lowest mean validation loss of tuning runs, which \
                      never had the test set";
-    let one = (!choice).then_some("there was one sigma, and so no choice");
+    let one = single.then_some("there was one sigma, and so no choice");
     Claim::new("sigma.chosen-without-test-set", statement, measured, Bar::AtMost(0.0)).unless(one)
 }
 

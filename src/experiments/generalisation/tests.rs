@@ -134,13 +134,19 @@ fn a_width_where_runs_diverge_is_no_success_of_theirs() {
 }
 
 #[test]
-fn the_width_of_no_use_is_open_where_all_is_of_use_at_the_widest() {
+fn a_width_of_no_use_that_was_not_reached_fails_and_one_that_some_seeds_reached_is_open() {
     let mut measured = as_claimed(8);
     measured.families[0].points.retain(|point| point.width < 4096);
-    let claims = judge(&measured, &Expected::default());
-    let claim = claims.iter().find(|claim| claim.id == "net.all.no-use").unwrap();
-    assert_eq!(claim.verdict(), Verdict::Inconclusive);
-    assert!(claim.reason().unwrap().contains("8 of 8 seeds"), "{:?}", claim.reason());
+    let claim = |measured: &Measurements| {
+        let claims = judge(measured, &Expected::default());
+        claims.into_iter().find(|claim| claim.id == "net.all.no-use").unwrap()
+    };
+    assert_eq!(claim(&measured).verdict(), Verdict::Fails);
+    assert!(claim(&measured).reason().unwrap().contains("8 of 8 seeds"));
+    let widest = measured.families[0].points.iter().rposition(|point| point.tested.mode == Mode::All).unwrap();
+    measured.families[0].points[widest].tested.test[..4].fill(None);
+    assert_eq!(claim(&measured).verdict(), Verdict::Inconclusive);
+    assert!(claim(&measured).reason().unwrap().contains("4 of 8 seeds"));
 }
 
 /// The choice follows the validation scores alone, and a tested sigma that does not follow it is found out.
