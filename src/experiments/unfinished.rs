@@ -41,13 +41,13 @@ struct Advice {
 }
 
 /// Why a distance above `bar` refutes nothing yet; `None` where the distance has arrived, and stays above. What the arms of
-/// constant steps say of each other excuses none of decaying steps: only its own course does.
+/// constant steps say of each other excuses none of decaying steps: only its own course and step sizes do.
 pub(super) fn advice(way: &OnTheWay<'_>, part: Part, bar: f64) -> Option<String> {
     let found = match way.arm.steps {
         Steps::Constant(_) => {
             by_step_size(way, part, bar).or_else(|| by_steps(way, part, bar)).or_else(|| by_rate(way))
         }
-        Steps::Decaying(_) => by_steps(way, part, bar),
+        Steps::Decaying(_) => by_steps(way, part, bar).or_else(|| by_rate(way)),
     };
     let Advice { why, steps, size } = found.filter(|advice| advice.steps > 1.0)?;
     if steps > MOST_TIMES {
@@ -111,8 +111,13 @@ impl OnTheWay<'_> {
 
 /// Too few steps for the slowest of the coefficients that count.
 fn by_rate(way: &OnTheWay<'_>) -> Option<Advice> {
-    let smallest = way.settings.step_sizes.iter().copied().fold(f64::INFINITY, f64::min);
-    let rate = slowest_rate(way.posed, way.mode)?.max(0.0) * smallest * way.posed.units.step;
+    let decay_to = way.settings.decay_to;
+    let size = match way.arm.steps {
+        Steps::Constant(size) => size,
+        // Mean over the run: step t of T has size / sqrt(1 + (decay_to^-2 - 1) t / T).
+        Steps::Decaying(size) => size * 2.0 * decay_to / (1.0 + decay_to),
+    };
+    let rate = slowest_rate(way.posed, way.mode)?.max(0.0) * size * way.posed.units.step;
     let times = rate * way.settings.steps as f64 / 2.0;
     let why = format!("half of them are {} time constants of the slowest coefficients", short(times));
     (times < LEAST_TIMES).then_some(Advice { why, steps: 2.0 * LEAST_TIMES / times, size: 1.0 })
