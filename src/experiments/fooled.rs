@@ -115,17 +115,43 @@ fn convergence_to_another_point_is_refuted() {
 fn mode_all_does_not_pass_for_mode_layer() {
     let settings: width::Settings = settings("width");
     let measured: width::Measurements = read(include_str!("../../assets/measurements/width.json"));
-    let mut expected = width_claims::expectations(&settings.bars);
+    let expected = width_claims::expectations(&settings.bars);
     let claims = width_claims::judge(&measured, &expected, &settings.training);
     assert_eq!(Verdict::overall(&claims), Verdict::Holds, "{:#?}", verdicts(&claims));
-    for expectation in &mut expected {
-        expectation.mode = if expectation.mode == Mode::Layer { Mode::All } else { Mode::Layer };
+    let swap = |mode: Mode, instead: Mode| {
+        let expected = expected.iter().filter(move |expectation| expectation.mode == mode);
+        expected.map(move |expectation| width_claims::Expectation { mode: instead, ..expectation.clone() })
+    };
+    let swapped: Vec<_> = [(Mode::Layer, Mode::Model), (Mode::Layer, Mode::All), (Mode::All, Mode::Layer)]
+        .into_iter()
+        .flat_map(|(mode, instead)| swap(mode, instead))
+        .collect();
+    let claims = width_claims::judge(&measured, &swapped, &settings.training);
+    assert_eq!(Verdict::overall(&claims), Verdict::Fails);
+    let refuted = [".model.output", ".model.gradient", ".all.output", ".all.gradient", ".layer.gradient"];
+    let refuted: Vec<&Claim> = claims.iter().filter(|claim| refuted.iter().any(|id| claim.id.ends_with(id))).collect();
+    assert_eq!(refuted.len(), 5 * measured.variances.len());
+    for claim in refuted {
+        assert_eq!(claim.verdict(), Verdict::Fails, "{}: {:?}", claim.id, claim.measured);
     }
-    let claims = width_claims::judge(&measured, &expected, &settings.training);
     let slopes = claims.iter().filter(|claim| !claim.id.starts_with("training"));
     let passed: Vec<&str> =
         slopes.filter(|claim| claim.verdict() == Verdict::Holds).map(|claim| claim.id.as_str()).collect();
     assert!(passed.is_empty(), "a slope of the other mode holds: {passed:?}");
+}
+
+/// Left out, the claims of other nets and of training would have held without it.
+#[test]
+fn a_net_whose_widths_are_all_refused_leaves_the_experiment_undecided() {
+    let settings: width::Settings = settings("width");
+    let mut measured: width::Measurements = read(include_str!("../../assets/measurements/width.json"));
+    measured.variances[0].points.clear();
+    let claims = width_claims::judge(&measured, &width_claims::expectations(&settings.bars), &settings.training);
+    assert_eq!(Verdict::overall(&claims), Verdict::Inconclusive);
+    let label = &measured.variances[0].label;
+    let unmeasured: Vec<&Claim> = claims.iter().filter(|claim| claim.id.starts_with(label.as_str())).collect();
+    assert_eq!(unmeasured.len(), 9);
+    assert!(unmeasured.iter().all(|claim| claim.reason().as_deref() == Some("no width was measured")));
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! Verdicts of the simple models' experiments on measurements made up: what has arrived, what is on its way, what broke.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use nalgebra::DVector;
-
 use crate::noise::Mode;
 
 use super::{
@@ -18,25 +16,21 @@ fn settings() -> l1::Settings {
     Definition::find("l1").unwrap().settings(&Choices { scale: None, overrides }).unwrap()
 }
 
+/// Four runs that end `end` from their mode's solution, give or take a thousandth, and were `half` away after half of the steps.
+fn arm(posed: &Posed, mode: Mode, steps: Steps, half: f64, end: f64) -> ArmMeasurements {
+    let solution = &posed.target(mode).unwrap().solution;
+    let far = |by: f64| {
+        let mut theta = solution.clone();
+        theta[0] += by * solution.norm();
+        Rounded::new(&theta, solution)
+    };
+    let ends = (0..4).map(|seed| far(end + 1e-3 * f64::from(seed))).collect();
+    ArmMeasurements { mode, steps, ends, halfway: far(half), curve: Vec::new() }
+}
+
 /// What is measured where a run of step size s ends `distance(s)` from its mode's solution, give or take a thousandth.
 fn measured(posed: &Posed, sizes: &[f64], distance: impl Fn(f64) -> f64) -> CaseMeasurements {
-    let arm = |(mode, size): (Mode, f64)| {
-        let solution = &posed.target(mode).unwrap().solution;
-        let far = |by: f64| {
-            let mut theta = solution.clone();
-            theta[0] += by * solution.norm();
-            theta
-        };
-        let round = |theta: DVector<f64>| Rounded::new(&theta, solution);
-        let run = |seed: usize| round(far(distance(size) + 1e-3 * seed as f64));
-        ArmMeasurements {
-            mode,
-            steps: Steps::Constant(size),
-            ends: (0..4).map(run).collect(),
-            halfway: round(far(distance(size))),
-            curve: Vec::new(),
-        }
-    };
+    let arm = |(mode, size): (Mode, f64)| arm(posed, mode, Steps::Constant(size), distance(size), distance(size));
     let places = NOISY.iter().flat_map(|mode| sizes.iter().map(|size| (*mode, *size)));
     CaseMeasurements { case: "made up".to_owned(), arms: places.map(arm).collect() }
 }
@@ -70,6 +64,69 @@ fn a_distance_on_its_way_is_undecided_and_told_how_far_it_is() {
     let steps: f64 = reason.split("arms.steps=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!((2.0..3.0).contains(&(steps / 80_000.0)), "{reason}");
     assert!(reason.contains("--set 'arms.step_sizes=[0.2"), "{reason}");
+}
+
+/// Mode all's claim on decaying steps, where constant ones are near and still get nearer.
+fn decaying(steps: u64, half: f64, end: f64) -> Claim {
+    let mut settings = settings();
+    settings.arms.steps = steps;
+    let posed = Posed::new(l1::declared(&settings).remove(0), &settings.arms).unwrap();
+    let mut measured = measured(&posed, &SIZES, |size| 0.05 * size);
+    measured.arms.push(arm(&posed, Mode::All, Steps::Decaying(0.6), half, end));
+    let claims = penalty_claims::judge(&measured, &posed, &settings.bars, &settings.arms);
+    claims.into_iter().find(|claim| claim.id == "independent.all.decaying").unwrap()
+}
+
+/// The constant steps' good course once excused decaying steps at any distance.
+#[test]
+fn decaying_steps_are_excused_by_their_own_course_alone() {
+    assert_eq!(decaying(80_000, 0.01, 0.01).verdict(), Verdict::Holds);
+    assert_eq!(decaying(80_000, 0.2, 0.2).verdict(), Verdict::Fails);
+    // A run too short to get anywhere refutes nothing.
+    assert_eq!(decaying(40, 0.99, 0.98).verdict(), Verdict::Inconclusive);
+    let claim = decaying(80_000, 0.06, 0.03);
+    assert_eq!(claim.verdict(), Verdict::Inconclusive);
+    let reason = claim.reason().unwrap();
+    assert!(reason.starts_with("at these steps: the distance still falls with the steps"), "{reason}");
+    let steps: f64 = reason.split("arms.steps=").nth(1).unwrap().parse().unwrap();
+    assert!(steps > 80_000.0, "{reason}");
+}
+
+/// Left out, the claims that were measured would have decided alone.
+#[test]
+fn essential_claims_without_a_run_are_undecided() {
+    let settings = settings();
+    let posed = Posed::new(l1::declared(&settings).remove(0), &settings.arms).unwrap();
+    let mut measured = measured(&posed, &SIZES, |_| 0.01);
+    measured.arms.retain(|arm| arm.mode != Mode::Layer);
+    let claims = penalty_claims::judge(&measured, &posed, &settings.bars, &settings.arms);
+    for id in ["theta", "plain"] {
+        let claim = claims.iter().find(|claim| claim.id == format!("independent.layer.{id}")).unwrap();
+        assert_eq!((claim.essential, claim.verdict()), (true, Verdict::Inconclusive));
+        assert_eq!(claim.reason().as_deref(), Some("no run of constant steps was measured"));
+    }
+}
+
+/// Where plain gradient descent ends at the solution of mode model, it is not at that of mode all.
+#[test]
+fn plain_gradient_descent_is_compared_with_the_solution_of_the_same_mode() {
+    let settings = settings();
+    let posed = Posed::new(l1::declared(&settings).remove(0), &settings.arms).unwrap();
+    let mut measured = measured(&posed, &SIZES, |_| 0.01);
+    let solution = &posed.target(Mode::Model).unwrap().solution;
+    let end = Rounded::new(solution, solution);
+    let steps = Steps::Constant(0.6);
+    measured.arms.push(ArmMeasurements { ends: vec![end], ..arm(&posed, Mode::None, steps, 0.0, 0.0) });
+    let claims = penalty_claims::judge(&measured, &posed, &settings.bars, &settings.arms);
+    let times = |mode: Mode| {
+        let id = format!("independent.{mode}.plain");
+        claims.iter().find(|claim| claim.id == id).unwrap().measured.value
+    };
+    // The noisy runs end 0.0115 away on average.
+    let apart = posed.distance(Mode::All, solution).theta;
+    assert!(apart > 0.01, "{apart}");
+    assert!((times(Mode::All) - apart / 0.0115).abs() < 0.02 * apart / 0.0115, "{} {apart}", times(Mode::All));
+    assert!(times(Mode::Model) < 0.1, "{}", times(Mode::Model));
 }
 
 #[test]

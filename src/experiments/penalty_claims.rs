@@ -17,6 +17,10 @@ pub(super) type Part = fn(&Distance) -> f64;
 const THETA: Part = |of| of.theta;
 const OBJECTIVE: Part = |of| of.objective;
 
+/// Statements of the essential claims.
+const NEAR: &str = "relative distance in theta";
+const FURTHER: &str = "times that plain gradient descent is further away";
+
 /// Why claims about the noise, and about its absence, do not apply.
 fn caveats(posed: &Posed) -> [Option<&'static str>; 2] {
     let zero = posed.targets.first().is_some_and(|target| target.solution.norm() == 0.0);
@@ -52,10 +56,13 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     fn claims(&self, bar: Distance, plain: f64) -> Vec<Claim> {
-        let Some(finest) = self.of.finest(self.mode) else { return Vec::new() };
         let [noise, absence] = caveats(self.posed);
+        let Some(finest) = self.of.finest(self.mode) else {
+            let [theta, further] = self.unmeasured(bar, plain);
+            return vec![theta.unless(noise), further.unless(absence)];
+        };
         let mut claims = vec![
-            self.distance("theta", "relative distance in theta", finest, (THETA, bar.theta)).essential(),
+            self.distance("theta", NEAR, finest, (THETA, bar.theta)).essential(),
             self.distance("objective", "relative gap of the objective", finest, (OBJECTIVE, bar.objective)),
             self.step_size(),
         ];
@@ -66,6 +73,15 @@ impl Judge<'_> {
         let mut claims: Vec<Claim> = claims.into_iter().map(|claim| claim.unless(noise)).collect();
         claims.push(self.plain(finest, plain).essential().unless(absence));
         claims
+    }
+
+    /// The essential claims where no arm has constant steps: left out, the other claims would decide without them.
+    fn unmeasured(&self, bar: Distance, plain: f64) -> [Claim; 2] {
+        let nothing = || Measured::nothing("no run of constant steps was measured");
+        [
+            self.claim("theta", NEAR, nothing(), Bar::AtMost(bar.theta)).essential(),
+            self.claim("plain", FURTHER, nothing(), Bar::AtLeast(plain)).essential(),
+        ]
     }
 
     fn claim(&self, id: &str, statement: &str, measured: Measured, bar: Bar) -> Claim {
@@ -86,7 +102,7 @@ impl Judge<'_> {
         let undecided = matches!(claim.verdict(), Verdict::Fails | Verdict::Inconclusive);
         let found = claim.measured.value;
         if undecided && found > bar {
-            let way = OnTheWay { of: self.of, posed: self.posed, settings: self.settings, mode: self.mode };
+            let way = OnTheWay { of: self.of, posed: self.posed, settings: self.settings, mode: self.mode, arm };
             if let Some(reason) = advice(&way, part, bar) {
                 return claim.ruled(Verdict::Inconclusive, reason);
             }
@@ -109,9 +125,12 @@ impl Judge<'_> {
         self.claim("step-size", statement, measured, Bar::AtLeast(0.0))
     }
 
-    /// Plain gradient descent has no noise and one run; the interval is that of the noisy runs.
+    /// Plain gradient descent has no noise and one run, whose distance is that to this mode's solution, as the noisy runs' is;
+    /// the interval is theirs.
     fn plain(&self, finest: &ArmMeasurements, bar: f64) -> Claim {
-        let far = self.of.finest(Mode::None).and_then(|arm| Some(arm.distances(self.posed).first()?.theta));
+        let coefficients = self.posed.case.model.coefficients();
+        let end = self.of.finest(Mode::None).and_then(|arm| Some(arm.ends.first()?.theta(coefficients)));
+        let far = end.map(|theta| self.posed.distance(self.mode, &theta).theta);
         let near: Vec<f64> = finest.distances(self.posed).iter().map(THETA).collect();
         let near = mean(&near);
         let measured = far.filter(|far| far.is_finite()).map_or_else(
@@ -122,8 +141,7 @@ impl Judge<'_> {
                 Measured::sampled(Estimate { value: far / near.value, interval: [far / high, most] })
             },
         );
-        let statement = "times that plain gradient descent is further away";
-        self.claim("plain", statement, measured, Bar::AtLeast(bar))
+        self.claim("plain", FURTHER, measured, Bar::AtLeast(bar))
     }
 }
 

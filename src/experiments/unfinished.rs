@@ -8,16 +8,18 @@ use super::{
     outcome::short,
     penalties::{ArmMeasurements, CaseMeasurements},
     penalty_claims::Part,
-    simple::{ArmSettings, Posed, SimpleModel},
+    simple::{ArmSettings, Posed, SimpleModel, Steps},
     statistics::mean,
 };
 
-/// A mode of a case.
+/// An arm of a mode of a case.
 pub(super) struct OnTheWay<'a> {
     pub(super) of: &'a CaseMeasurements,
     pub(super) posed: &'a Posed,
     pub(super) settings: &'a ArmSettings,
     pub(super) mode: Mode,
+    /// Whose distance it is.
+    pub(super) arm: &'a ArmMeasurements,
 }
 
 /// What is aimed at, as a share of the bar: the interval has to fit below it.
@@ -38,11 +40,17 @@ struct Advice {
     size: f64,
 }
 
-/// Why a distance above `bar` refutes nothing yet; `None` where the distance has arrived, and stays above.
+/// Why a distance above `bar` refutes nothing yet; `None` where the distance has arrived, and stays above. What the arms of
+/// constant steps say of each other excuses none of decaying steps: only its own course and step sizes do.
 pub(super) fn advice(way: &OnTheWay<'_>, part: Part, bar: f64) -> Option<String> {
-    let Advice { why, steps, size } =
-        by_step_size(way, part, bar).or_else(|| by_steps(way, part, bar)).or_else(|| by_rate(way))?;
-    if steps.is_nan() || steps > MOST_TIMES {
+    let found = match way.arm.steps {
+        Steps::Constant(_) => {
+            by_step_size(way, part, bar).or_else(|| by_steps(way, part, bar)).or_else(|| by_rate(way))
+        }
+        Steps::Decaying(_) => by_steps(way, part, bar).or_else(|| by_rate(way)),
+    };
+    let Advice { why, steps, size } = found.filter(|advice| advice.steps > 1.0)?;
+    if steps > MOST_TIMES {
         return Some(format!("at these steps: {why}; not within {MOST_TIMES} times as many"));
     }
     let settings = way.settings;
@@ -65,12 +73,12 @@ fn by_step_size(way: &OnTheWay<'_>, part: Part, bar: f64) -> Option<Advice> {
     let power = ((far / near).ln() / ratio.ln()).clamp(SLOWEST_POWER, 1.0);
     let steps = (near / (AIM * bar)).powf(1.0 / power);
     let why = format!("the distance still falls with the step size, from {} at the next larger", short(far));
-    (far > near && least <= bar).then_some(Advice { why, steps, size: 1.0 / steps })
+    (far > near && near > bar && least <= bar).then_some(Advice { why, steps, size: 1.0 / steps })
 }
 
 /// The distance after any number of steps, extrapolated from half of them and all.
 fn by_steps(way: &OnTheWay<'_>, part: Part, bar: f64) -> Option<Advice> {
-    let arm = way.of.finest(way.mode)?;
+    let arm = way.arm;
     let (half, end) = (arm.halfway.theta(way.posed.case.model.coefficients()), way.theta(arm));
     let distance = |theta: &DVector<f64>| part(&way.posed.distance(way.mode, theta));
     let (far, near) = (distance(&half), distance(&end));
@@ -78,7 +86,7 @@ fn by_steps(way: &OnTheWay<'_>, part: Part, bar: f64) -> Option<Advice> {
     let power = ((far / near).ln() / 2.0_f64.ln()).clamp(SLOWEST_POWER, 1.0);
     let steps = (near / (AIM * bar)).powf(1.0 / power).max(2.0);
     let why = format!("the distance still falls with the steps, from {} at half of them", short(far));
-    (far > near && least <= bar).then_some(Advice { why, steps, size: 1.0 })
+    (far > near && near > bar && least <= bar).then_some(Advice { why, steps, size: 1.0 })
 }
 
 /// A distance that falls more slowly than with this power of steps or step size is extrapolated as if with it.
@@ -103,8 +111,13 @@ impl OnTheWay<'_> {
 
 /// Too few steps for the slowest of the coefficients that count.
 fn by_rate(way: &OnTheWay<'_>) -> Option<Advice> {
-    let smallest = way.settings.step_sizes.iter().copied().fold(f64::INFINITY, f64::min);
-    let rate = slowest_rate(way.posed, way.mode)? * smallest * way.posed.units.step;
+    let decay_to = way.settings.decay_to;
+    let size = match way.arm.steps {
+        Steps::Constant(size) => size,
+        // Mean over the run: step t of T has size / sqrt(1 + (decay_to^-2 - 1) t / T).
+        Steps::Decaying(size) => size * 2.0 * decay_to / (1.0 + decay_to),
+    };
+    let rate = slowest_rate(way.posed, way.mode)?.max(0.0) * size * way.posed.units.step;
     let times = rate * way.settings.steps as f64 / 2.0;
     let why = format!("half of them are {} time constants of the slowest coefficients", short(times));
     (times < LEAST_TIMES).then_some(Advice { why, steps: 2.0 * LEAST_TIMES / times, size: 1.0 })

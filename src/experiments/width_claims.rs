@@ -31,8 +31,9 @@ pub(super) struct Expectation {
     pub(super) essential: bool,
 }
 
-/// Modes model and all explode; mode layer's output and loss stay, and its gradient does not grow (an element of it gets
-/// smaller where most parameters are between hidden layers).
+/// Modes model and all explode; mode layer's output stays, and its gradient does not grow (an element of it gets smaller
+/// where most parameters are between hidden layers). Whether its loss stays is measured, and not essential: its variance
+/// is too uncertain to be decided everywhere.
 pub(super) fn expectations(bars: &Bars) -> Vec<Expectation> {
     let mut expected = Vec::new();
     let [output, loss, gradient] = TOTALS;
@@ -74,7 +75,7 @@ pub(super) fn expectations(bars: &Bars) -> Vec<Expectation> {
 /// The claims. A pure function: the device is not asked again.
 pub(super) fn judge(of: &Measurements, expected: &[Expectation], training: &training::Settings) -> Vec<Claim> {
     let mut claims = Vec::new();
-    for family in of.variances.iter().filter(|family| !family.points.is_empty()) {
+    for family in &of.variances {
         let blocks = family.points.iter().map(|point| point.blocks.len()).max().unwrap_or(0);
         for expectation in expected {
             let Expectation { mode, id, statement, quantity, part_of, over, bar, essential } = expectation;
@@ -84,7 +85,9 @@ pub(super) fn judge(of: &Measurements, expected: &[Expectation], training: &trai
             };
             let (id, statement) =
                 (format!("{}.{mode}.{id}", family.label), format!("{}, {mode}: {statement}", family.label));
-            let measured = if part_of.is_some_and(|whole| family.is_rounding(*mode, *quantity, whole)) {
+            let measured = if family.points.is_empty() {
+                Measured::nothing("no width was measured")
+            } else if part_of.is_some_and(|whole| family.is_rounding(*mode, *quantity, whole)) {
                 Measured::nothing("it is no more than rounding")
             } else {
                 family.slope(*mode, *quantity, from)
