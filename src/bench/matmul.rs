@@ -8,7 +8,7 @@ use crate::{
     train::Precision,
 };
 
-use super::{expect_precision, filled, quantile, sorted, timed};
+use super::{filled, quantile, sorted, timed};
 
 /// What to time.
 #[derive(Clone, Copy, Debug)]
@@ -55,11 +55,11 @@ pub struct MatmulReport {
 ///
 /// # Errors
 /// Those of the device; [`GpuError::MissingFeature`] for f16 on an adapter without.
-pub fn bench_matmul(gpu: &Gpu, of: &MatmulBench) -> Result<MatmulReport, GpuError> {
-    let [m, n, k] = of.shape;
+pub fn bench_matmul(gpu: &Gpu, bench: &MatmulBench) -> Result<MatmulReport, GpuError> {
+    let [m, n, k] = bench.shape;
     let shape = MatmulShape::new(m, n, k)?;
-    expect_precision(gpu, of.precision)?;
-    let element = of.precision.element();
+    bench.precision.expect(gpu)?;
+    let element = bench.precision.element();
     let (a, b) = (filled(gpu, element, m * k)?, filled(gpu, element, k * n)?);
     let layouts = [MatmulLayout::Forward, MatmulLayout::DataGradient, MatmulLayout::WeightGradient];
     let mut dispatches = Vec::new();
@@ -75,7 +75,7 @@ pub fn bench_matmul(gpu: &Gpu, of: &MatmulBench) -> Result<MatmulReport, GpuErro
         })?;
         dispatches.push(((layout, variant), product, Vec::new()));
     }
-    for round in 0..=of.rounds {
+    for round in 0..=bench.rounds {
         for (_, product, times) in &mut dispatches {
             let ms = timed(gpu, product)?;
             if round > 0 {
@@ -100,8 +100,8 @@ pub fn bench_matmul(gpu: &Gpu, of: &MatmulBench) -> Result<MatmulReport, GpuErro
     let gflops = layouts.first().map_or(f64::NAN, |forward| forward.gflops);
     Ok(MatmulReport {
         adapter: gpu.adapter_name().to_owned(),
-        shape: of.shape,
-        precision: of.precision,
+        shape: bench.shape,
+        precision: bench.precision,
         gflops,
         layouts,
     })

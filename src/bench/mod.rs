@@ -17,10 +17,7 @@ use std::time::Instant;
 
 use half::f16;
 
-use crate::{
-    gpu::{Dispatch, Element, Gpu, GpuError, View},
-    train::Precision,
-};
+use crate::gpu::{Dispatch, Element, Gpu, GpuError, View};
 
 /// Milliseconds from submit to done of dispatches in order.
 fn timed(gpu: &Gpu, dispatches: &[Dispatch]) -> Result<f64, GpuError> {
@@ -48,15 +45,6 @@ fn median_error(sorted: &[f64]) -> f64 {
 fn sorted(mut values: Vec<f64>) -> Vec<f64> {
     values.sort_by(f64::total_cmp);
     values
-}
-
-/// Whether the adapter computes in a precision.
-fn expect_precision(gpu: &Gpu, precision: Precision) -> Result<(), GpuError> {
-    if precision == Precision::F16 && !gpu.has_f16() {
-        let (adapter, feature) = (gpu.adapter_name().to_owned(), "f16 in shaders (for --precision f16)");
-        return Err(GpuError::MissingFeature { adapter, feature });
-    }
-    Ok(())
 }
 
 /// A view of `count` numbers around 0.

@@ -13,7 +13,7 @@ use crate::{
     train::Precision,
 };
 
-use super::{expect_precision, filled, quantile, sorted, timed};
+use super::{filled, quantile, sorted, timed};
 
 /// A product that has several variants.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -211,7 +211,7 @@ pub fn bench_variants(
     rounds: u32,
     seconds: f64,
 ) -> Result<VariantReport, GpuError> {
-    expect_precision(gpu, precision)?;
+    precision.expect(gpu)?;
     let mut reports = Vec::new();
     for operation in operations {
         let mut candidates = operation.candidates(gpu, precision.element())?;

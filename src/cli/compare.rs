@@ -10,7 +10,7 @@ use jostle::{
     },
     noise::Mode,
     report::{Block, HtmlReport, MeanSd, Section, Table},
-    train::{Arm, ArmRuns, Control, EpochRecord, Event, MetricsFiles, Options, RunConfig, RunResult, Status, compare},
+    train::{Arm, ArmRuns, Control, EpochRecord, Event, MetricsFiles, Options, RunConfig, compare},
 };
 use serde_json::json;
 
@@ -110,14 +110,14 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     })?;
     bar.finish_and_clear();
     let interrupted = interrupt.load(Ordering::SeqCst);
-    let of = Summary { config: &config, adapter: gpu.adapter_name().to_owned(), results: &results };
-    let table = of.write(&out)?;
-    let text = format!("{}\n{}\nwritten to {}", table.to_text(), of.differences().to_text(), out.display());
-    context.print(&of.json(), &text)?;
+    let summary = Summary { config: &config, adapter: gpu.adapter_name().to_owned(), results: &results };
+    let table = summary.write(&out)?;
+    let text = format!("{}\n{}\nwritten to {}", table.to_text(), summary.differences().to_text(), out.display());
+    context.print(&summary.json(), &text)?;
     Ok(if interrupted { Exit::Interrupted } else { Exit::Done })
 }
 
-/// Of a run's last epoch.
+/// Of a run's last evaluation, where it was measured.
 type Quantity = fn(&EpochRecord) -> Option<f64>;
 
 /// What a comparison found.
@@ -131,37 +131,43 @@ struct Summary<'a> {
 struct Column {
     name: &'static str,
     decimals: usize,
-    value: fn(&EpochRecord) -> Option<f64>,
+    value: Quantity,
 }
 
-const fn column(name: &'static str, decimals: usize, value: fn(&EpochRecord) -> Option<f64>) -> Column {
+const fn column(name: &'static str, decimals: usize, value: Quantity) -> Column {
     Column { name, decimals, value }
 }
 
+const TEST_ACCURACY: Column = column("test accuracy %", 2, |end| Some(100.0 * end.scores.test_accuracy?));
+const TEST_LOSS: Column = column("test loss", 4, |end| end.scores.test_loss);
 const SCORES: [Column; 5] = [
     column("validation accuracy %", 2, |end| Some(100.0 * end.scores.validation_accuracy?)),
     column("validation loss", 4, |end| end.scores.validation_loss),
-    column("test accuracy %", 2, |end| Some(100.0 * end.scores.test_accuracy?)),
-    column("test loss", 4, |end| end.scores.test_loss),
+    TEST_ACCURACY,
+    TEST_LOSS,
     column("train loss", 4, |end| end.scores.train_loss),
 ];
 
 impl Column {
-    /// Over the runs of an arm that did not diverge: what one scored before is not its end.
+    /// At the end of each run of an arm; NaN where it diverged or that was not measured.
     fn values(&self, arm: &ArmRuns) -> Vec<f64> {
-        let whole = arm.runs.iter().filter(|run| !matches!(run.status, Status::Diverged { .. }));
-        whole.filter_map(|run| (self.value)(run.epochs.last()?)).collect()
+        arm.runs.iter().map(|run| run.end().and_then(self.value).unwrap_or(f64::NAN)).collect()
+    }
+
+    /// Of the runs that have one.
+    fn measured(&self, arm: &ArmRuns) -> Vec<f64> {
+        arm.runs.iter().filter_map(|run| (self.value)(run.end()?)).collect()
     }
 }
 
 impl Summary<'_> {
     fn table(&self) -> Table {
-        let diverged = |arm: &ArmRuns| arm.runs.iter().filter(|r| matches!(r.status, Status::Diverged { .. })).count();
+        let diverged = |arm: &ArmRuns| arm.runs.iter().filter(|run| run.diverged()).count();
         let l2_norm = column("l2 norm", 2, |end| Some(end.l2_norm));
-        let measured = |column: &&Column| self.results.iter().any(|arm| !column.values(arm).is_empty());
+        let measured = |column: &&Column| self.results.iter().any(|arm| !column.measured(arm).is_empty());
         let scores: Vec<&Column> = SCORES.iter().filter(measured).collect();
         let row = |arm: &ArmRuns| {
-            let cell = |column: &Column| MeanSd::of(column.values(arm)).text(column.decimals);
+            let cell = |column: &Column| MeanSd::of(column.measured(arm)).text(column.decimals);
             let hessian = MeanSd::of(arm.traces.iter().map(|traces| traces.hessian.trace)).text(1);
             let gauss_newton = MeanSd::of(arm.traces.iter().map(|traces| traces.gauss_newton.trace)).text(1);
             let mut row = vec![arm.arm.label.clone(), arm.runs.len().to_string()];
@@ -178,20 +184,11 @@ impl Summary<'_> {
 
     /// Every other arm less the first in accuracy and test loss: one family of comparisons.
     fn differences(&self) -> Table {
-        let values = |arm: &ArmRuns, quantity: Quantity| -> Vec<f64> {
-            let of = |run: &RunResult| match (run.status, run.epochs.last()) {
-                (Status::Diverged { .. }, _) | (_, None) => f64::NAN,
-                (_, Some(end)) => quantity(end).unwrap_or(f64::NAN),
-            };
-            arm.runs.iter().map(of).collect()
-        };
-        let quantities: [(&str, Quantity); 2] =
-            [("test accuracy %", |e| Some(100.0 * e.scores.test_accuracy?)), ("test loss", |e| e.scores.test_loss)];
         let mut family = Vec::new();
         if let [first, others @ ..] = self.results {
-            for (arm, (name, quantity)) in others.iter().flat_map(|arm| quantities.map(|quantity| (arm, quantity))) {
-                let differences = paired_differences(&values(arm, quantity), &values(first, quantity));
-                let statement = format!("{} less {}: {name}", arm.arm.label, first.arm.label);
+            for (arm, column) in others.iter().flat_map(|arm| [TEST_ACCURACY, TEST_LOSS].map(|column| (arm, column))) {
+                let differences = paired_differences(&column.values(arm), &column.values(first));
+                let statement = format!("{} less {}: {}", arm.arm.label, first.arm.label, column.name);
                 family.push(Comparison { id: String::new(), statement, differences, bar: Bar::AtLeast(0.0) });
             }
         }

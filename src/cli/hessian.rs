@@ -132,8 +132,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
 }
 
 fn text(output: &Output<'_>) -> String {
-    let of = |estimate: &TraceEstimate| trace_text(estimate, 3);
-    let mut rows = vec![vec!["all".to_owned(), of(&output.hessian), of(&output.gauss_newton)]];
+    let trace = |estimate: &TraceEstimate| trace_text(estimate, 3);
+    let mut rows = vec![vec!["all".to_owned(), trace(&output.hessian), trace(&output.gauss_newton)]];
     for group in &output.groups {
         let share = |estimate: &TraceEstimate| {
             format!("{:.3}", group.iter().filter_map(|tensor| estimate.tensors.get(*tensor)).sum::<f64>())

@@ -2,9 +2,8 @@
 
 use jostle::{
     data::DataSource,
-    graph::ValueShape,
     nn::{Model, Target},
-    train::TrainError,
+    train::{self, TrainError},
 };
 
 /// Shape and classes of a data set, which is read only where its name does not say them.
@@ -15,12 +14,11 @@ pub(super) fn target(data: &DataSource) -> Result<Target, TrainError> {
     let (shape, classes) = match data.known_shape() {
         Some(known) => known,
         None => {
-            let train = data.load()?.train;
-            (train.shape, train.classes)
+            let loaded = data.load()?.train;
+            (loaded.shape, loaded.classes)
         }
     };
-    let input = ValueShape::Image { channels: shape.channels, height: shape.height, width: shape.width };
-    Ok(Target { input, classes })
+    Ok(train::target(&shape, classes))
 }
 
 /// The model of a description for a data set; without one for the model's own.

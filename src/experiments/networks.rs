@@ -7,9 +7,7 @@ use serde_json::json;
 use crate::{
     noise::Mode,
     report::{MeanSd, Table},
-    train::{
-        Arm, ArmRuns, Control, DeviceData, Event, MetricsFiles, Prepared, RunConfig, RunResult, Status, Traces, compare,
-    },
+    train::{Arm, ArmRuns, Control, DeviceData, Event, MetricsFiles, Prepared, RunConfig, RunResult, Traces, compare},
 };
 
 use super::{
@@ -52,7 +50,7 @@ pub(super) struct End {
 impl End {
     /// `None` where the run diverged.
     fn new(run: &RunResult, traces: &Traces) -> Option<Self> {
-        let end = run.epochs.last().filter(|_| !matches!(run.status, Status::Diverged { .. }))?;
+        let end = run.end()?;
         Some(Self {
             test_accuracy: end.scores.test_accuracy.unwrap_or(f64::NAN),
             test_loss: end.scores.test_loss.unwrap_or(f64::NAN),

@@ -71,3 +71,17 @@ pub struct RunResult {
     /// Whether it ended because the validation loss was waited for in vain.
     pub stopped_early: bool,
 }
+
+impl RunResult {
+    /// Whether something was not finite.
+    #[must_use]
+    pub fn diverged(&self) -> bool {
+        matches!(self.status, Status::Diverged { .. })
+    }
+
+    /// The last evaluation; `None` where the run diverged, as what one scored before is not its end.
+    #[must_use]
+    pub fn end(&self) -> Option<&EpochRecord> {
+        self.epochs.last().filter(|_| !self.diverged())
+    }
+}

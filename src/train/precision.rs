@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::gpu::Element;
+use crate::gpu::{Element, Gpu, GpuError};
 
 /// How activations, their gradients and the weights that the network sees are stored. Sums, batch norms, losses, the
 /// clean weights and the optimizer's state are f32 in either.
@@ -26,6 +26,18 @@ impl Precision {
             Self::F32 => Element::Word,
             Self::F16 => Element::Half,
         }
+    }
+
+    /// Whether the adapter computes in it.
+    ///
+    /// # Errors
+    /// [`GpuError::MissingFeature`] for f16 on an adapter without.
+    pub fn expect(self, gpu: &Gpu) -> Result<(), GpuError> {
+        if self == Self::F16 && !gpu.has_f16() {
+            let (adapter, feature) = (gpu.adapter_name().to_owned(), "f16 in shaders (for --precision f16)");
+            return Err(GpuError::MissingFeature { adapter, feature });
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Data and model of a run, before any device is involved.
 
 use crate::{
-    data::{DataSource, Dataset, LabelNoise, Parts, Split},
+    data::{DataSource, Dataset, LabelNoise, Parts, SampleShape, Split},
     graph::ValueShape,
     nn::{Model, Target},
 };
@@ -46,9 +46,7 @@ impl Prepared {
             let reason = format!("{samples} samples are more than the {} that there are", split.train.len());
             return Err(TrainError::Config { key: "train-eval".to_owned(), reason });
         }
-        let of = split.train.shape;
-        let input = ValueShape::Image { channels: of.channels, height: of.height, width: of.width };
-        let model = Model::build(&config.model, &Target { input, classes: split.train.classes })?;
+        let model = Model::build(&config.model, &target(&split.train.shape, split.train.classes))?;
         for data in [&split.train, &split.test] {
             if model.features() != data.features() {
                 let of = &data.shape;
@@ -91,6 +89,13 @@ impl Prepared {
 fn replace_labels(config: &RunConfig, train: &mut Dataset) -> Option<LabelNoise> {
     let seed = config.label_noise_seed.unwrap_or(config.subset_seed);
     (config.label_noise > 0.0).then(|| train.replace_labels(config.label_noise, seed))
+}
+
+/// What a model is built for where it is to classify samples of a shape.
+#[must_use]
+pub fn target(shape: &SampleShape, classes: usize) -> Target {
+    let SampleShape { channels, height, width } = *shape;
+    Target { input: ValueShape::Image { channels, height, width }, classes }
 }
 
 /// Takes the validation part out of the training data.

@@ -66,8 +66,6 @@ struct Loop<'a, 'g, 'k> {
     records: Vec<EpochRecord>,
     pace: Pace,
     stop: bool,
-    total: u64,
-    per_epoch: u64,
     length: RunLength,
     rate: LearningRate,
 }
@@ -111,8 +109,6 @@ pub(super) fn run_kept<'a, 'k>(
         records: Vec::new(),
         pace: Pace::start(),
         stop: false,
-        total,
-        per_epoch,
         length,
         rate: config.learning_rate(),
     };
@@ -144,7 +140,7 @@ pub(super) fn steps_per_epoch(trainer: &Trainer<'_>) -> u64 {
 impl Loop<'_, '_, '_> {
     /// Steps done of the epoch under way.
     fn step_of_epoch(&self) -> u64 {
-        self.trainer.steps_done() % self.per_epoch
+        self.trainer.steps_done() % self.length.steps_per_epoch
     }
 
     /// Whether the validation loss was waited for in vain.
@@ -154,7 +150,7 @@ impl Loop<'_, '_, '_> {
 
     /// Whether no further step is to be taken.
     fn is_over(&self) -> bool {
-        self.stop || self.diverged.is_some() || self.is_stale() || self.trainer.steps_done() >= self.total
+        self.stop || self.diverged.is_some() || self.is_stale() || self.trainer.steps_done() >= self.length.steps
     }
 
     fn begin(&mut self, epoch: u64) -> Result<(), TrainError> {
@@ -200,16 +196,16 @@ impl Loop<'_, '_, '_> {
         let known = self.losses.push(self.trainer, record, valid)?;
         self.hear(known)?;
         let step = self.trainer.steps_done();
-        self.tell(Event::Progress { step, total: self.total })?;
+        self.tell(Event::Progress { step, total: self.length.steps })?;
         if self.step_of_epoch() == 0 {
             self.end_epoch()?;
         }
         let before = self.best;
-        if let Some(number) = self.config.eval_every.due(step, self.per_epoch) {
+        if let Some(number) = self.config.eval_every.due(step, self.length.steps_per_epoch) {
             self.evaluate(Some(number))?;
         }
         let better = self.best.is_some_and(|best| best.step == step) && before != self.best;
-        if better || (self.keeper.as_ref().is_some_and(|keeper| keeper.is_due(step)) && step < self.total) {
+        if better || (self.keeper.as_ref().is_some_and(|keeper| keeper.is_due(step)) && step < self.length.steps) {
             self.save()?;
         }
         Ok(())
@@ -229,7 +225,8 @@ impl Loop<'_, '_, '_> {
             return Ok(());
         };
         // While the loss scale falls there is hope for gradients; a run at its end has none left.
-        let in_vain = step - first.step >= self.per_epoch.max(STEPS_IN_VAIN) && (scaling.is_lowest() || !finite);
+        let in_vain =
+            step - first.step >= self.length.steps_per_epoch.max(STEPS_IN_VAIN) && (scaling.is_lowest() || !finite);
         let whole = (applied == 0 || first.step == 0) && self.is_over() && !self.stop;
         if in_vain || whole {
             self.diverge(Some(first), if finite { Broken::Gradients } else { Broken::Loss });
@@ -243,7 +240,7 @@ impl Loop<'_, '_, '_> {
         self.end_epoch()?;
         // Before an evaluation that is not due, which may estimate batch norms anew: a run that goes on has not had it.
         self.save()?;
-        if self.evaluated != Some(step) && step > 0 && self.total > 0 {
+        if self.evaluated != Some(step) && step > 0 && self.length.steps > 0 {
             self.evaluate(None)?;
         }
         Ok(())
@@ -262,11 +259,11 @@ impl Loop<'_, '_, '_> {
     fn save(&mut self) -> Result<(), TrainError> {
         self.drain()?;
         let next = self.noise(self.trainer.steps_done());
-        let epoch = self.trainer.steps_done() / self.per_epoch;
+        let epoch = self.trainer.steps_done() / self.length.steps_per_epoch;
         let Some(keeper) = self.keeper.as_mut().filter(|_| self.diverged.is_none()) else { return Ok(()) };
         let started = Instant::now();
         let step = self.trainer.steps_done();
-        let step_of_epoch = step % self.per_epoch;
+        let step_of_epoch = step % self.length.steps_per_epoch;
         let position = Position { step, epoch, step_of_epoch, sigma: next.sigma(), group: next.group };
         let saved = keeper.save(self.trainer, position, &next, self.best);
         self.pace.aside += started.elapsed();
@@ -318,16 +315,16 @@ impl Loop<'_, '_, '_> {
         self.drain()?;
         let samples_per_second = self.pace.samples_per_second();
         let step = self.trainer.steps_done();
-        let epoch = step.saturating_sub(1) / self.per_epoch;
+        let epoch = step.saturating_sub(1) / self.length.steps_per_epoch;
         self.trainer.recalibrate()?;
         let mut scores = self.trainer.scores(false)?;
         // An evaluation that is not due, at a stop, is not one that patience counts.
-        let counts = self.diverged.is_none() && (number.is_some() || step >= self.total);
+        let counts = self.diverged.is_none() && (number.is_some() || step >= self.length.steps);
         if let Some(loss) = scores.validation_loss.filter(|_| counts) {
             self.best = Best::after(self.best, step, loss);
         }
         // A run that was stopped goes on as if it had not been: what is due is scored as it would have been.
-        let last = step >= self.total || self.is_stale() || self.diverged.is_some();
+        let last = step >= self.length.steps || self.is_stale() || self.diverged.is_some();
         let test = last || number.map_or(self.config.validation.is_none(), |number| self.config.tests_at(number));
         if test {
             scores = scores.with_test(self.trainer.evaluate_test()?);

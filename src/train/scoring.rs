@@ -4,7 +4,7 @@ use crate::{
     analysis::{Curvature, Subject, TraceEstimate, TraceOptions, hessian_trace},
     data::Dataset,
     gpu::{Gpu, GpuError},
-    kernels::{Arena, EffectiveWeights},
+    kernels::Arena,
     noise::StepNoise,
 };
 
@@ -12,6 +12,7 @@ use super::{
     DeviceData, Evaluation, Evaluator, Prepared, RunConfig, Scores, Traces, TrainError, Trainer,
     effective::Effective,
     evaluate::{SetWeights, set},
+    trainer::Average,
 };
 
 /// The parts of the data, each with the plan that scores a network on it.
@@ -67,8 +68,8 @@ impl Trainer<'_> {
     /// # Errors
     /// Those of the device.
     pub fn average_scores(&self, test: bool) -> Result<Option<Scores>, GpuError> {
-        let of = |weights: &EffectiveWeights| self.scores_at(test, Effective::Other, &set(weights));
-        self.average.as_ref().map(|average| of(&average.effective)).transpose()
+        let scores = |average: &Average| self.scores_at(test, Effective::Other, &set(&average.effective));
+        self.average.as_ref().map(scores).transpose()
     }
 
     /// Loss and accuracy at weights with this noise; over the test data only with `test`.
@@ -82,12 +83,12 @@ impl Trainer<'_> {
     /// Scores the weights that `set` leaves in `weights_eff`, which are `effective`.
     fn scores_at(&self, test: bool, effective: Effective, set: &SetWeights<'_>) -> Result<Scores, GpuError> {
         self.now_holds(Effective::Other);
-        let of = |evaluator: &Evaluator| evaluator.evaluate_at(self.gpu(), set);
+        let score = |evaluator: &Evaluator| evaluator.evaluate_at(self.gpu(), set);
         let Evaluators { train, validation, test: test_data } = &self.evaluators;
         let scores = Scores::new(
-            train.as_ref().map(of).transpose()?,
-            validation.as_ref().map(of).transpose()?,
-            test.then(|| of(test_data)).transpose()?,
+            train.as_ref().map(score).transpose()?,
+            validation.as_ref().map(score).transpose()?,
+            test.then(|| score(test_data)).transpose()?,
         );
         if train.is_some() || validation.is_some() || test {
             self.now_holds(effective);
@@ -144,11 +145,11 @@ impl Trainer<'_> {
     /// # Errors
     /// As [`Trainer::hessian_trace`].
     pub fn traces(&self, data: Option<&DeviceData>, probes: u32) -> Result<Traces, TrainError> {
-        let of = |curvature| {
+        let trace = |curvature| {
             let options = TraceOptions::default();
             self.hessian_trace(data, TraceOptions { probes, curvature, seed: options.seed ^ self.seed(), ..options })
         };
-        Ok(Traces { hessian: of(Curvature::Hessian)?, gauss_newton: of(Curvature::GaussNewton)? })
+        Ok(Traces { hessian: trace(Curvature::Hessian)?, gauss_newton: trace(Curvature::GaussNewton)? })
     }
 
     /// (L1, L2) norm of the clean weights.

@@ -86,10 +86,7 @@ impl<'g> Trainer<'g> {
         let scheme = Scheme::new(config.noise_config(), &layout, &model.noise_tensors(), config.seed);
         let batch = fitting_batch(gpu, config, prepared)?;
         let element = config.precision.element();
-        if element == Element::Half && !gpu.has_f16() {
-            let (adapter, feature) = (gpu.adapter_name().to_owned(), "f16 in shaders (for --precision f16)");
-            return Err(GpuError::MissingFeature { adapter, feature }.into());
-        }
+        config.precision.expect(gpu)?;
         let arena = Arena::stored(gpu, layout, &scheme.scales(), element)?;
         nn::initialise(gpu, &model, &arena, config.seed)?;
         if let Some(path) = &config.init {
