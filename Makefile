@@ -38,7 +38,7 @@ demo: setup ## Compare noise modes on bundled digits: a table, a figure and a re
 		--overwrite $(if $(DEMO_EPOCHS),--epochs $(DEMO_EPOCHS)) $(DEMO_FLAGS)
 	@echo 'open $(DEMO_OUT)/report.html'
 
-docs: setup ## Run generalisation and every experiment on the paper's theory, and write their pages into docs/ (45 minutes)
+docs: setup ## Run generalisation and every experiment on the paper's theory, and write their pages into docs/ (2 hours 15 minutes)
 	cargo build --release
 	bash scripts/docs.sh
 
