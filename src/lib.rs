@@ -24,6 +24,7 @@ pub mod kernels;
 mod names;
 pub mod nn;
 pub mod noise;
+pub mod ops;
 pub mod optim;
 pub mod report;
 pub mod schedule;

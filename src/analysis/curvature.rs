@@ -2,9 +2,10 @@
 
 use crate::{
     gpu::{Gpu, GpuError},
-    graph::{BatchInfo, DataViews, GraphError, Loss, Mode, Plan, Schedule, TangentArenas},
+    graph::{BatchInfo, DataViews, GraphError, Mode, Plan, Schedule, TangentArenas},
     kernels::Arena,
     nn::Model,
+    ops::Loss,
 };
 
 /// A measurement that cannot be made.
@@ -82,10 +83,9 @@ impl<'a> CurvatureProduct<'a> {
         };
         let most = BATCH.min(subject.samples).min(subject.capacity);
         let batch = subject.model.graph.batch_within(most, TENSOR_WORDS);
-        let schedule = Schedule::new(&subject.model.graph, batch, mode)?;
+        let schedule = Schedule::new(&subject.model.graph, batch, mode, subject.loss)?;
         let metrics = gpu.buffer("unread metrics", 2)?;
-        let plan =
-            Plan::with_tangents(gpu, &schedule, arena, Some(&tangents), subject.data, &metrics.view(), subject.loss)?;
+        let plan = Plan::with_tangents(gpu, &schedule, arena, Some(&tangents), subject.data, &metrics.view())?;
         let mut recorder = gpu.record();
         recorder.copy(&arena.weights.view(), &arena.weights_eff.view());
         recorder.submit()?;

@@ -73,8 +73,8 @@ impl<'a> Probe<'a> {
         let metrics = gpu.buffer("metrics of draws", 4 * draws)?;
         let unread = gpu.buffer("unread metrics", 2)?;
         let plan = |mode, metrics: &Buffer| -> Result<Plan, AnalysisError> {
-            let schedule = Schedule::new(graph, subject.samples, mode)?;
-            Ok(Plan::new(gpu, &schedule, arena, subject.data, &metrics.view(), subject.loss)?)
+            let schedule = Schedule::new(graph, subject.samples, mode, subject.loss)?;
+            Ok(Plan::new(gpu, &schedule, arena, subject.data, &metrics.view())?)
         };
         let evaluate = plan(Mode::Evaluate, &metrics)?;
         let gradient_sum = gpu.buffer("sum of gradients", arena.layout.words())?;

@@ -127,7 +127,8 @@ impl RooflineBench {
     pub fn run(&self, gpu: &Gpu) -> Result<RooflineReport, TrainError> {
         let config = RunConfig { accumulate: 1, ..self.config.clone() };
         let model = &self.model;
-        let schedule = Schedule::stored(&model.graph, config.batch, PlanMode::Train, config.precision.element())?;
+        let schedule =
+            Schedule::stored(&model.graph, config.batch, PlanMode::Train, config.loss, config.precision.element())?;
         let before = Ceilings::measure(gpu)?;
         let (mut runner, _) = Runner::start(gpu, &config, &prepared(model, config.batch))?;
         runner.time(1)?;

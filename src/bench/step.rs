@@ -126,7 +126,8 @@ impl StepBench {
         }
         let host_ms = noisy.host_ms(self.seconds / 10.0)?;
         let kernels = self.kernels(gpu, &mut noisy)?;
-        let schedule = Schedule::stored(&model.graph, batch, PlanMode::Train, self.config.precision.element())?;
+        let schedule =
+            Schedule::stored(&model.graph, batch, PlanMode::Train, self.config.loss, self.config.precision.element())?;
         let bytes = schedule.bytes()
             + self.config.optimizer_config().work(model.graph.layout().words(), self.config.precision.element()).bytes;
         let (noisy_ms, clean_ms, costs) = (sorted(noisy_ms), sorted(clean_ms), sorted(costs));

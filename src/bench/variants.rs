@@ -5,11 +5,12 @@ use serde::Serialize;
 
 use crate::{
     gpu::{Dispatch, Element, Gpu, GpuError},
-    graph::{Call, Schedule},
+    graph::Schedule,
     kernels::{
         AdapterClass, ConvOperands, ConvPass, ConvShape, ConvVariant, Epilogue, MatmulLayout, MatmulOperands,
         MatmulShape, MatmulVariant, conv, matmul,
     },
+    ops::{ConvProduct, MatrixProduct},
     train::Precision,
 };
 
@@ -42,13 +43,14 @@ impl Operation {
     pub fn of(schedule: &Schedule) -> Result<Vec<Self>, GpuError> {
         let mut found = Vec::new();
         for step in &schedule.steps {
-            let operation = match &step.call {
-                Call::Matmul(call) => {
-                    let [m, n, k] = call.shape;
-                    Self::Matmul(call.layout, MatmulShape::new(m, n, k)?)
-                }
-                Call::Conv(call) => Self::Conv(call.pass, call.shape),
-                _ => continue,
+            let call = &step.call;
+            let operation = if let Some(product) = call.kernel_as::<MatrixProduct>() {
+                let [m, n, k] = product.shape;
+                Self::Matmul(product.layout, MatmulShape::new(m, n, k)?)
+            } else if let Some(product) = call.kernel_as::<ConvProduct>() {
+                Self::Conv(product.pass, product.shape)
+            } else {
+                continue;
             };
             if !found.contains(&operation) {
                 found.push(operation);

@@ -3,7 +3,7 @@
 use jostle::{
     data::DataSource,
     gpu::{AdapterSummary, Grid, Launch},
-    graph::{Call, Loss, MatmulCall, Schedule, ValueShape},
+    graph::{Schedule, ValueShape},
     kernels::Target,
     nn::Model,
     optim::{OptimizerConfig, OptimizerKind},
@@ -42,35 +42,6 @@ pub(super) struct Args {
 enum Described {
     /// 128 multiprocessors, subgroups of 32, 48 KiB of workgroup memory
     Generic,
-}
-
-/// Kind and sizes of a call.
-fn describe(call: &Call, batch: usize) -> (&'static str, String) {
-    match call {
-        Call::Gather { .. } => ("gather", format!("batch {batch}")),
-        Call::Matmul(MatmulCall { shape: [m, n, k], .. }) => ("product", format!("m {m}, n {n}, k {k}")),
-        Call::Pack { shape, .. } => ("pack", format!("{} words", shape.packed_words())),
-        Call::Conv(call) => ("convolution", call.shape.to_string()),
-        Call::BatchNorm(call) => ("batch norm", call.shape.to_string()),
-        Call::BatchNormGradient(call) => ("batch norm gradient", call.forward.shape.to_string()),
-        Call::ChannelNormalise { .. } => ("normalise", format!("batch {batch}")),
-        Call::GroupNormalise { .. } => ("group norm", format!("batch {batch}")),
-        Call::GroupNormaliseGradient { .. } => ("group norm gradient", format!("batch {batch}")),
-        Call::GroupNormaliseCurvature { .. } => ("group norm curvature", format!("batch {batch}")),
-        Call::Affine(_) => ("affine", format!("batch {batch}")),
-        Call::AffineGradient(_) => ("affine gradient", format!("batch {batch}")),
-        Call::Pool(call) | Call::PoolSelect(call) => ("pool", format!("{:?}", call.pool)),
-        Call::PoolGradient { call, .. } => ("pool gradient", format!("{:?}", call.pool)),
-        Call::Flatten { shape: [batch, pixels, channels], .. } => {
-            ("flatten", format!("{batch} x {pixels} x {channels}"))
-        }
-        Call::Dropout { probability, .. } => ("dropout", format!("p {probability}")),
-        Call::Elementwise { operation, .. } => ("elementwise", format!("{operation:?}")),
-        Call::ColumnSum { shape: [rows, columns, _], .. } => ("column sum", format!("{rows} x {columns}")),
-        Call::Loss { .. } => ("loss", format!("batch {batch}")),
-        Call::LossTangent { .. } => ("loss tangent", format!("batch {batch}")),
-        Call::Metrics { .. } => ("metrics", format!("batch {batch}")),
-    }
 }
 
 /// A dispatch of a step.
@@ -187,10 +158,10 @@ fn lines(
     sample: [usize; 3],
 ) -> Result<Vec<Line>, TrainError> {
     let mut lines = Vec::new();
-    for planned in schedule.launches(&device.target, Loss::Nll, sample)? {
+    for planned in schedule.launches(&device.target, sample)? {
         let step = &schedule.steps[planned.step];
-        let (kind, shape) = describe(&step.call, args.batch);
-        lines.push(Line::new([step.name.clone(), shape], kind, &planned.launch));
+        let kernel = &step.call.kernel;
+        lines.push(Line::new([step.name.clone(), kernel.sizes()], kernel.kind(), &planned.launch));
     }
     let config = OptimizerConfig { kind: args.optimizer, ..OptimizerConfig::default() };
     let words = model.graph.layout().words();

@@ -5,6 +5,7 @@ use jostle::{
     gpu::Gpu,
     graph::{Mode, Schedule},
     nn::Model,
+    ops::Loss,
     report::Table,
     train::Precision,
 };
@@ -61,7 +62,7 @@ pub(super) fn of_model(
     (model, batch): (&Model, usize),
     timing: Timing,
 ) -> Result<Exit, CliError> {
-    let schedule = Schedule::new(&model.graph, batch, Mode::Train)?;
+    let schedule = Schedule::new(&model.graph, batch, Mode::Train, Loss::Nll)?;
     timing.run(context, gpu, &Operation::of(&schedule)?)
 }
 

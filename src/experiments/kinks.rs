@@ -2,34 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::{
-    graph::{Graph, Op},
-    kernels::{Activation, Pool},
-};
+use crate::graph::Graph;
 
-/// What in a graph has kinks: ReLU and max pools, wherever they are.
+/// What in a graph has kinks, such as ReLU and max pools, wherever they are.
 pub(super) fn kinks(graph: &Graph) -> Vec<String> {
-    let mut found = BTreeSet::new();
-    for node in graph.nodes() {
-        let activation = match &node.op {
-            Op::Linear { activation, .. } | Op::Conv { activation, .. } | Op::Activate(activation) => *activation,
-            Op::BatchNorm(of) => of.activation,
-            Op::Pool(Pool::Max { .. }) => {
-                found.insert("max pools".to_owned());
-                Activation::Identity
-            }
-            Op::Pool(Pool::Average { .. } | Pool::AdaptiveAverage { .. })
-            | Op::Norm(_)
-            | Op::Flatten
-            | Op::Unflatten
-            | Op::Dropout { .. }
-            | Op::Add => Activation::Identity,
-        };
-        if activation == Activation::Relu {
-            found.insert("ReLU".to_owned());
-        }
-    }
-    found.into_iter().collect()
+    let found: BTreeSet<&str> = graph.nodes().iter().filter_map(|node| node.op.kinks()).collect();
+    found.into_iter().map(str::to_owned).collect()
 }
 
 #[cfg(test)]

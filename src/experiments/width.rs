@@ -7,10 +7,11 @@ use crate::{
     analysis::{BlockVariance, Subject, VarianceOptions, noise_variance},
     data::{DataSource, Dataset},
     gpu::{Gpu, WORD_BYTES},
-    graph::{Loss, Param, ParamRole},
+    graph::{Param, ParamRole},
     kernels::{Activation, Arena, Perturb},
     nn::Model,
     noise::{Distribution, Grouping, Mode, NoiseConfig, Scheme},
+    ops::Loss,
     schedule::Moment,
     train::DeviceData,
 };

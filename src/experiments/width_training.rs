@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     gpu::Gpu,
-    graph::Loss,
     noise::{Grouping, Mode},
+    ops::Loss,
     report::{AxisScale, Figure, MeanSd, Panel, Series, SeriesPoint, Table},
     train::{Control, EpochRecord, Prepared, RunConfig, Status, Trainer, run as train},
 };

@@ -56,3 +56,11 @@ pub enum GraphError {
     #[error("a batch needs at least one sample")]
     NoBatch,
 }
+
+impl GraphError {
+    /// That a tangent rule cannot take a call of this name.
+    #[must_use]
+    pub fn no_derivative(call: &str) -> Self {
+        Self::NoDerivative { call: call.to_owned() }
+    }
+}

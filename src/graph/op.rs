@@ -1,8 +1,10 @@
-//! Values, parameters and operations.
+//! What an operation has to say of itself: the one interface that graphs know operations by.
 
-use crate::kernels::{Activation, ArenaLayout, ConvOptions, Pool};
+use std::{any::Any, fmt, sync::Arc};
 
-use super::{GraphError, ValueShape};
+use crate::kernels::Activation;
+
+use super::{Backward, Forward, GraphError, SlotId, ValueShape};
 
 /// A value of a graph: one tensor, a batch of samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,201 +67,196 @@ pub struct Stat {
     pub initial: f32,
 }
 
-/// Parameters and settings of a batch norm.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BatchNormOp {
-    /// `[channels]`
-    pub weight: ParamId,
-    /// `[channels]`
-    pub bias: ParamId,
-    /// Running mean and variance, `[channels]`.
-    pub running: [StatId; 2],
-    /// Added to the variance.
-    pub eps: f32,
-    /// Applied last.
-    pub activation: Activation,
+/// A parameter that an operation brings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParamSpec {
+    /// What follows the operation's name, `weight` of `fc1.weight`.
+    pub suffix: &'static str,
+    /// PyTorch's layout.
+    pub shape: Vec<usize>,
+    /// Weight, bias or scale.
+    pub role: ParamRole,
+    /// How it starts.
+    pub init: ParamInit,
 }
 
-/// Parameters and settings of a group norm or layer norm.
+/// A tensor of running statistics that an operation brings, `[channels]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct NormOp {
-    /// `[channels]`, or the shape of a sample
-    pub weight: ParamId,
-    /// As the weight.
-    pub bias: ParamId,
-    /// Groups of channels.
-    pub groups: usize,
-    /// Whether every element of a sample has a weight of its own.
-    pub per_pixel: bool,
-    /// Added to the variance.
-    pub eps: f32,
+pub struct StatSpec {
+    /// What follows the operation's name, `running_mean` of `bn1.running_mean`.
+    pub suffix: &'static str,
+    /// Channels.
+    pub channels: usize,
+    /// Its value at the start.
+    pub initial: f32,
 }
 
-/// An operation.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Op {
-    /// output = activation(input weight' + bias)
-    Linear {
-        /// [out_features, in_features]
-        weight: ParamId,
-        /// `[out_features]`
-        bias: ParamId,
-        /// Applied in the product's epilogue.
-        activation: Activation,
-    },
-    /// output = activation(input convolved with weight + bias)
-    Conv {
-        /// [out, in / groups, height, width]
-        weight: ParamId,
-        /// `[out]`
-        bias: Option<ParamId>,
-        /// Kernel, stride and so on.
-        options: ConvOptions,
-        /// Applied in the product's epilogue.
-        activation: Activation,
-    },
-    /// output = activation(batch norm of the first input + the second input, where there is one)
-    BatchNorm(BatchNormOp),
-    /// output = norm over groups of channels of each sample
-    Norm(NormOp),
-    /// output = pool of the input
-    Pool(Pool),
-    /// An image as a row of features, channel first.
-    Flatten,
-    /// A row of features as the channels of an image of one pixel.
-    Unflatten,
-    /// Random zeros in training.
-    Dropout {
-        /// Chance of a zero.
-        probability: f32,
-        /// Number among the graph's dropouts: each has its own stream.
-        layer: usize,
-    },
-    /// output = activation(input)
-    Activate(Activation),
-    /// output = left + right
-    Add,
+/// What an operation is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// What is being added, for messages: `conv conv1`.
+    pub operation: &'a str,
+    /// Shape of each input.
+    pub shapes: &'a [ValueShape],
+}
+
+impl Inputs<'_> {
+    /// The first input's shape.
+    #[must_use]
+    pub fn first(&self) -> ValueShape {
+        self.shapes.first().copied().unwrap_or(ValueShape::Features(0))
+    }
+
+    /// Height, width and channels of the first input.
+    ///
+    /// # Errors
+    /// [`GraphError::Shape`] where it is no image.
+    pub fn image(&self) -> Result<[usize; 3], GraphError> {
+        self.first().image().ok_or_else(|| self.refusal("it needs an image"))
+    }
+
+    /// Features of the first input.
+    ///
+    /// # Errors
+    /// [`GraphError::Shape`] where it is an image.
+    pub fn features(&self) -> Result<usize, GraphError> {
+        match self.first() {
+            ValueShape::Features(features) => Ok(features),
+            ValueShape::Image { .. } => Err(self.refusal("flatten it first")),
+        }
+    }
+
+    /// That the first input cannot be taken.
+    #[must_use]
+    pub fn refusal(&self, reason: impl Into<String>) -> GraphError {
+        let (operation, input) = (self.operation.to_owned(), self.first().to_string());
+        GraphError::Shape { operation, input, reason: reason.into() }
+    }
+}
+
+/// What an operation may become part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fusion {
+    /// Nothing.
+    None,
+    /// As an activation, of the operation before it, where that takes activations.
+    Activation(Activation),
+    /// As a sum of two values, of the operation that makes one of them.
+    Sum,
+}
+
+/// What an operation's forward leaves for its backward beside its inputs and output.
+#[derive(Clone, Debug, Default)]
+pub struct Saved {
+    /// Tensors, in an order of the operation's own.
+    pub slots: Vec<SlotId>,
+    /// An activation that forward applied, with what its derivative takes: whoever makes the output's gradient may take the
+    /// derivative along.
+    pub activation: Option<(Activation, SlotId)>,
+}
+
+impl Saved {
+    /// These tensors, no activation.
+    #[must_use]
+    pub fn slots(slots: impl Into<Vec<SlotId>>) -> Self {
+        Self { slots: slots.into(), activation: None }
+    }
+}
+
+/// An operation: shapes, parameters, forward and backward; its tangents are those of the kernels that it calls.
+///
+/// ```text
+/// output = f(inputs; parameters)
+/// ```
+pub trait Op: Any + fmt::Debug + Send + Sync {
+    /// Its name, such as `conv`.
+    fn name(&self) -> &'static str;
+
+    /// The operation with its settings and the numbers of its parameters as text, which stays the same from version to
+    /// version: what a checkpoint's hash of its model is taken over.
+    fn canonical_text(&self, params: &[ParamId], stats: &[StatId]) -> String;
+
+    /// Shape of the output.
+    ///
+    /// # Errors
+    /// [`GraphError::Shape`] for inputs that it cannot take.
+    fn infer(&self, inputs: &Inputs<'_>) -> Result<ValueShape, GraphError>;
+
+    /// Its parameters, in the order that noise and checkpoints know them by.
+    ///
+    /// # Errors
+    /// [`GraphError::TooLarge`] for sizes whose product overflows.
+    fn params(&self, inputs: &Inputs<'_>) -> Result<Vec<ParamSpec>, GraphError>;
+
+    /// Its running statistics.
+    fn stats(&self, _inputs: &Inputs<'_>) -> Vec<StatSpec> {
+        Vec::new()
+    }
+
+    /// What in it has kinks, where the second derivative does not exist; `None` for a smooth operation.
+    fn kinks(&self) -> Option<&'static str>;
+
+    /// Pushes the calls of the forward pass.
+    ///
+    /// # Errors
+    /// [`GraphError::Shape`] for a batch that is too large.
+    fn forward(&self, pass: &mut Forward<'_>) -> Result<Saved, GraphError>;
+
+    /// Pushes the calls of the backward pass: from the output's gradient those of the inputs and parameters.
+    ///
+    /// # Errors
+    /// [`GraphError::Shape`] for a batch that is too large.
+    fn backward(&self, pass: &mut Backward<'_, '_>) -> Result<(), GraphError>;
+
+    /// What it may become part of.
+    fn fusion(&self) -> Fusion {
+        Fusion::None
+    }
+
+    /// The operation with this activation after it, where it can take one along; `differentiated` says that the schedule takes
+    /// derivatives along a direction, for which an operation may have to keep activations apart.
+    fn with_activation(&self, _activation: Activation, _differentiated: bool) -> Option<Arc<dyn Op>> {
+        None
+    }
+
+    /// The operation that adds a second input to its result, where it can; not asked for in schedules that are differentiated.
+    fn with_residual(&self) -> Option<Arc<dyn Op>> {
+        None
+    }
 }
 
 /// An operation at its place.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Node {
     /// What is computed.
-    pub op: Op,
+    pub op: Arc<dyn Op>,
     /// From what.
     pub inputs: Vec<ValueId>,
     /// Into what.
     pub output: ValueId,
+    /// By which parameters.
+    pub params: Vec<ParamId>,
+    /// By which running statistics.
+    pub stats: Vec<StatId>,
 }
 
-/// A model: operations in order, each reading values made before.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Graph {
-    pub(super) params: Vec<Param>,
-    pub(super) stats: Vec<Stat>,
-    pub(super) shapes: Vec<ValueShape>,
-    pub(super) nodes: Vec<Node>,
-    pub(super) modules: usize,
+impl Node {
+    /// The operation, where it is of this type.
+    #[must_use]
+    pub fn op_as<O: Op>(&self) -> Option<&O> {
+        let op: &dyn Any = &*self.op;
+        op.downcast_ref()
+    }
+
+    /// The operation with its settings as text.
+    #[must_use]
+    pub fn canonical_text(&self) -> String {
+        self.op.canonical_text(&self.params, &self.stats)
+    }
 }
 
-impl Graph {
-    /// A graph whose input has `features` features.
-    ///
-    /// # Errors
-    /// [`GraphError::Empty`] for none, [`GraphError::TooLarge`] past 2^32 - 1.
-    pub fn new(features: usize) -> Result<(Self, ValueId), GraphError> {
-        Self::with_input(ValueShape::Features(features))
-    }
-
-    /// A graph whose input has this shape.
-    ///
-    /// # Errors
-    /// [`GraphError::Empty`] for an empty side, [`GraphError::TooLarge`] past 2^32 - 1 words.
-    pub fn with_input(shape: ValueShape) -> Result<(Self, ValueId), GraphError> {
-        let mut graph = Self::default();
-        let input = graph.value("input", shape)?;
-        Ok((graph, input))
-    }
-
-    pub(super) fn value(&mut self, operation: &str, shape: ValueShape) -> Result<ValueId, GraphError> {
-        if shape.is_empty() {
-            return Err(GraphError::Empty { operation: operation.to_owned() });
-        }
-        if !shape.is_indexable() {
-            return Err(GraphError::TooLarge { operation: operation.to_owned(), shape: shape.to_string() });
-        }
-        self.shapes.push(shape);
-        Ok(ValueId(self.shapes.len() - 1))
-    }
-
-    pub(super) fn node(&mut self, op: Op, inputs: Vec<ValueId>, output: ValueId) -> ValueId {
-        self.nodes.push(Node { op, inputs, output });
-        output
-    }
-
-    /// Shape of a value.
-    #[must_use]
-    pub fn shape(&self, value: ValueId) -> ValueShape {
-        self.shapes[value.0]
-    }
-
-    /// Features of a value.
-    #[must_use]
-    pub fn features(&self, value: ValueId) -> usize {
-        self.shape(value).features()
-    }
-
-    /// Number of values.
-    pub(super) fn value_count(&self) -> usize {
-        self.shapes.len()
-    }
-
-    /// How many operations read a value.
-    pub(super) fn uses(&self, value: ValueId) -> usize {
-        self.nodes.iter().flat_map(|node| &node.inputs).filter(|input| **input == value).count()
-    }
-
-    /// The parameters, in the order of the arenas.
-    #[must_use]
-    pub fn params(&self) -> &[Param] {
-        &self.params
-    }
-
-    /// The running statistics, in the order of their arena.
-    #[must_use]
-    pub fn stats(&self) -> &[Stat] {
-        &self.stats
-    }
-
-    /// The operations in order.
-    #[must_use]
-    pub fn nodes(&self) -> &[Node] {
-        &self.nodes
-    }
-
-    /// The model's input.
-    #[must_use]
-    pub fn input(&self) -> ValueId {
-        ValueId(0)
-    }
-
-    /// The model's output: what the last operation makes.
-    #[must_use]
-    pub fn output(&self) -> ValueId {
-        self.nodes.last().map_or(self.input(), |node| node.output)
-    }
-
-    /// The largest batch up to `most` whose largest value stays within `words`; at least 1.
-    #[must_use]
-    pub fn batch_within(&self, most: usize, words: usize) -> usize {
-        let largest = self.shapes.iter().map(|shape| shape.words()).max().unwrap_or(1);
-        most.min(words / largest.max(1)).max(1)
-    }
-
-    /// Where the parameters lie in every arena, and the running statistics in theirs.
-    #[must_use]
-    pub fn layout(&self) -> ArenaLayout {
-        let params = ArenaLayout::new(self.params.iter().map(|param| param.shape.as_slice()));
-        params.with_stats(self.stats.iter().map(|stat| stat.channels))
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        self.inputs == other.inputs && self.output == other.output && self.canonical_text() == other.canonical_text()
     }
 }

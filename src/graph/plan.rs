@@ -9,12 +9,7 @@ use crate::{
     kernels::{AdapterClass, Arena, Augmentation, LossTerms},
 };
 
-use super::{
-    Loss,
-    bind::{Binder, Stage},
-    memory,
-    schedule::Schedule,
-};
+use super::{Record, Schedule, bind::Binder, memory};
 
 /// A data set on the device.
 #[derive(Clone, Debug)]
@@ -82,7 +77,7 @@ pub struct TangentArenas {
 /// Every dispatch of a batch, bound and ready.
 #[derive(Debug)]
 pub struct Plan {
-    stages: Vec<Stage>,
+    calls: Vec<Box<dyn Record>>,
     output: View,
 }
 
@@ -97,9 +92,8 @@ impl Plan {
         arena: &Arena,
         data: &DataViews,
         metrics: &View,
-        loss: Loss,
     ) -> Result<Self, GpuError> {
-        Self::with_tangents(gpu, schedule, arena, None, data, metrics, loss)
+        Self::with_tangents(gpu, schedule, arena, None, data, metrics)
     }
 
     /// As [`Plan::new`], for a schedule of a product with the Hessian, which needs `tangents`.
@@ -113,7 +107,6 @@ impl Plan {
         tangents: Option<&TangentArenas>,
         data: &DataViews,
         metrics: &View,
-        loss: Loss,
     ) -> Result<Self, GpuError> {
         let started = Instant::now();
         let limits = gpu.limits();
@@ -131,27 +124,18 @@ impl Plan {
         let placement = schedule.placement(bank_words);
         let banks = placement.banks().map(|words| gpu.buffer("activations", words)).collect::<Result<_, _>>()?;
         let scratch = gpu.buffer("scratch", schedule.scratch_words(AdapterClass::of(gpu))?)?;
-        let binder = Binder { gpu, schedule, placement, banks, scratch, arena, tangents, data, metrics, loss };
+        let binder = Binder { gpu, schedule, placement, banks, scratch, arena, tangents, data, metrics };
         // Side by side: most of the time goes into compiling kernels.
-        let stages = schedule.steps.par_iter().map(|step| binder.stage(&step.call)).collect::<Result<_, _>>()?;
+        let calls = schedule.steps.par_iter().map(|step| binder.bind(&step.call)).collect::<Result<_, _>>()?;
         log::debug!("{} calls bound in {:.0} ms", schedule.steps.len(), started.elapsed().as_secs_f64() * 1e3);
-        Ok(Self { stages, output: binder.slot(schedule.output)? })
+        Ok(Self { calls, output: binder.slot(schedule.output)? })
     }
 
     /// Records one batch.
     pub fn record(&self, recorder: &mut Recorder<'_>, batch: BatchInfo) {
-        for (step, stage) in self.stages.iter().enumerate() {
+        for (step, call) in self.calls.iter().enumerate() {
             recorder.label_step(Some(step));
-            match stage {
-                Stage::Fixed(dispatch) => recorder.run(dispatch),
-                Stage::Product(dispatches) => dispatches.iter().for_each(|dispatch| recorder.run(dispatch)),
-                Stage::Gather(gather) => gather.record(recorder, batch.first, batch.valid, batch.epoch),
-                Stage::Loss(loss) => loss.record(recorder, batch.first, batch.valid, batch.terms),
-                Stage::Metrics(metrics) => metrics.record(recorder, batch.slot, batch.slot_adds),
-                Stage::BatchNorm(norm) => norm.record(recorder, batch.valid, batch.stats_momentum),
-                Stage::BatchNormGradient(norm) => norm.record(recorder, batch.valid),
-                Stage::Dropout(dropout) => dropout.record(recorder, batch.seed, batch.step),
-            }
+            call.record(recorder, &batch);
         }
         recorder.label_step(None);
     }
@@ -159,7 +143,7 @@ impl Plan {
     /// Every dispatch of a batch in the order in which it is recorded.
     #[must_use]
     pub fn dispatches(&self) -> Vec<&Dispatch> {
-        self.stages.iter().flat_map(Stage::dispatches).collect()
+        self.calls.iter().flat_map(|call| call.dispatches()).collect()
     }
 
     /// The model's output [batch, classes]; holds after a recorded batch in mode `Evaluate`.

@@ -1,50 +1,18 @@
 //! A graph as an ordered list of calls over named tensors, before any device is involved.
 
+use std::sync::Arc;
+
 use crate::{
-    gpu::{Element, GpuError},
-    kernels::{AdapterClass, LossTangent, MatmulShape, column_sum_scratch_words},
+    gpu::{Element, GpuError, Work},
+    kernels::AdapterClass,
 };
 
 use super::{
-    Graph, GraphError, ParamId, ValueShape,
-    autodiff::Backward,
-    call::{AffineCall, Call, ConvCall, MatmulCall, PlanStep, Slot, SlotId},
+    Access, Call, Graph, GraphError, LossFunction, Operand, PlanStep, Slot, SlotId, Tensor, ValueShape,
+    backward::BackwardPass,
     memory::{self, Life, Placement},
     tangent,
 };
-
-/// The loss that training minimises.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Loss {
-    /// Negative log likelihood of a softmax: `torch.nn.CrossEntropyLoss`.
-    #[default]
-    Nll,
-    /// Mean squared error against the one-hot label.
-    Mse,
-}
-
-impl Loss {
-    /// What its tangent is of.
-    pub(super) fn tangent(self) -> LossTangent {
-        match self {
-            Self::Nll => LossTangent::Nll,
-            Self::Mse => LossTangent::Mse,
-        }
-    }
-}
-
-impl std::str::FromStr for Loss {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "nll" => Ok(Self::Nll),
-            "mse" => Ok(Self::Mse),
-            _ => Err(format!("unknown loss {text:?}, expected one of nll, mse")),
-        }
-    }
-}
 
 /// What the schedule is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,17 +33,20 @@ pub enum Mode {
 
 impl Mode {
     /// Whether it is a step of training.
-    pub(super) fn trains(self) -> bool {
+    #[must_use]
+    pub fn trains(self) -> bool {
         matches!(self, Self::Train | Self::Accumulate)
     }
 
     /// Whether it takes the loss' gradient.
-    pub(super) fn has_backward(self) -> bool {
+    #[must_use]
+    pub fn has_backward(self) -> bool {
         !matches!(self, Self::Evaluate | Self::Calibrate)
     }
 
     /// Whether it takes derivatives along a direction. Batch norms then go by their running statistics.
-    pub(super) fn has_tangents(self) -> bool {
+    #[must_use]
+    pub fn has_tangents(self) -> bool {
         matches!(self, Self::HessianProduct | Self::GaussNewtonProduct)
     }
 }
@@ -99,6 +70,10 @@ pub struct Schedule {
     pub mode: Mode,
     /// How activations, their gradients and the weights that the network sees are stored.
     pub element: Element,
+    /// Elements of each parameter.
+    param_lens: Vec<usize>,
+    /// Elements of each tensor of running statistics.
+    stat_lens: Vec<usize>,
 }
 
 impl Schedule {
@@ -106,8 +81,13 @@ impl Schedule {
     ///
     /// # Errors
     /// As [`Schedule::stored`].
-    pub fn new(graph: &Graph, batch: usize, mode: Mode) -> Result<Self, GraphError> {
-        Self::stored(graph, batch, mode, Element::Word)
+    pub fn new(
+        graph: &Graph,
+        batch: usize,
+        mode: Mode,
+        loss: impl Into<Arc<dyn LossFunction>>,
+    ) -> Result<Self, GraphError> {
+        Self::stored(graph, batch, mode, loss, Element::Word)
     }
 
     /// The calls of a batch of `batch` samples; activations and the weights that the network sees are stored as `element`,
@@ -116,51 +96,97 @@ impl Schedule {
     /// # Errors
     /// [`GraphError::NoLayers`], [`GraphError::NoBatch`], [`GraphError::Shape`] for an output that is an image or a
     /// batch that is too large, or [`GraphError::NoDerivative`] for an operation that no derivative is known of.
-    pub fn stored(graph: &Graph, batch: usize, mode: Mode, element: Element) -> Result<Self, GraphError> {
+    pub fn stored(
+        graph: &Graph,
+        batch: usize,
+        mode: Mode,
+        loss: impl Into<Arc<dyn LossFunction>>,
+        element: Element,
+    ) -> Result<Self, GraphError> {
+        let mut schedule = Self::empty(graph, batch, mode, element)?;
+        let graph = &graph.fused(mode.has_tangents());
+        let forward = schedule.forward(graph)?;
+        schedule.output = forward.values[graph.output().0];
+        let outputs = schedule.operand(Tensor::Slot(schedule.output), Access::Read);
+        let gradient = schedule.push_loss(&*loss.into(), outputs);
+        if mode.has_backward() {
+            BackwardPass::new(graph, &forward, &mut schedule, gradient).run()?;
+        }
+        if mode.has_tangents() {
+            tangent::differentiate(&mut schedule)?;
+        }
+        Ok(schedule)
+    }
+
+    fn empty(graph: &Graph, batch: usize, mode: Mode, element: Element) -> Result<Self, GraphError> {
         if graph.params().is_empty() {
             return Err(GraphError::NoLayers);
         }
         if batch == 0 {
             return Err(GraphError::NoBatch);
         }
-        let graph = &graph.fused(!mode.has_tangents());
         let ValueShape::Features(classes) = graph.shape(graph.output()) else {
             let (operation, input) = ("the loss".to_owned(), graph.shape(graph.output()).to_string());
             return Err(GraphError::Shape { operation, input, reason: "the model has to end in features".to_owned() });
         };
-        let input = graph.shape(graph.input());
-        let mut schedule =
-            Self { batch, input, classes, slots: Vec::new(), steps: Vec::new(), output: SlotId(0), mode, element };
-        let forward = schedule.forward(graph)?;
-        schedule.output = forward.values[graph.output().0];
-        let grad_logits = schedule.slot("grad logits", classes);
-        let row_stats = schedule.slot_words("row stats", 2 * batch);
-        let logits = schedule.output;
-        schedule.push("loss", Call::Loss { logits, grad_logits, row_stats });
-        schedule.push("metrics", Call::Metrics { row_stats });
-        if mode.has_backward() {
-            Backward::new(graph, &forward, &mut schedule, grad_logits).run()?;
-        }
-        if mode.has_tangents() {
-            tangent::differentiate(&mut schedule, graph.params().len())?;
-        }
-        Ok(schedule)
+        Ok(Self {
+            batch,
+            input: graph.shape(graph.input()),
+            classes,
+            slots: Vec::new(),
+            steps: Vec::new(),
+            output: SlotId(0),
+            mode,
+            element,
+            param_lens: graph.params().iter().map(|param| param.shape.iter().product()).collect(),
+            stat_lens: graph.stats().iter().map(|stat| stat.channels).collect(),
+        })
+    }
+
+    /// How many parameters the graph has.
+    pub(super) fn params(&self) -> usize {
+        self.param_lens.len()
+    }
+
+    /// A new tensor of `len` elements in the activation arena.
+    pub(super) fn slot(&mut self, name: &str, len: usize, element: Element) -> SlotId {
+        self.slots.push(Slot { name: name.to_owned(), len, element });
+        SlotId(self.slots.len() - 1)
+    }
+
+    fn written(&mut self, name: &str, len: usize, element: Element) -> Operand {
+        let slot = self.slot(name, len, element);
+        self.operand(Tensor::Slot(slot), Access::Write)
     }
 
     /// A new activation, or gradient of one, of `width` per row.
-    pub(super) fn slot(&mut self, name: &str, width: usize) -> SlotId {
-        self.slot_of(name, self.batch * width, self.element)
+    pub(super) fn activation(&mut self, name: &str, width: usize) -> Operand {
+        self.written(name, self.batch * width, self.element)
     }
 
     /// A new tensor of words, whatever the batch: sums, tables and indices.
-    pub(super) fn slot_words(&mut self, name: &str, words: usize) -> SlotId {
-        self.slot_of(name, words, Element::Word)
+    pub(super) fn words(&mut self, name: &str, words: usize) -> Operand {
+        self.written(name, words, Element::Word)
     }
 
-    /// A new tensor of `len` elements.
-    pub(super) fn slot_of(&mut self, name: &str, len: usize, element: Element) -> SlotId {
-        self.slots.push(Slot { name: name.to_owned(), len, element });
-        SlotId(self.slots.len() - 1)
+    /// A new tensor of `len` elements stored as activations are.
+    pub(super) fn elements(&mut self, name: &str, len: usize) -> Operand {
+        self.written(name, len, self.element)
+    }
+
+    /// A tensor as an operand.
+    pub(super) fn operand(&self, tensor: Tensor, access: Access) -> Operand {
+        let (len, element) = match tensor {
+            Tensor::Slot(SlotId(slot)) => (self.slots[slot].len, self.slots[slot].element),
+            // Only the weights that the network sees are stored as activations are.
+            Tensor::Weight(param) => (self.param_lens[param.0], self.element),
+            Tensor::Grad(param) | Tensor::Direction(param) | Tensor::Product(param) => {
+                (self.param_lens[param.0], Element::Word)
+            }
+            Tensor::Stat(stat) => (self.stat_lens[stat.0], Element::Word),
+            Tensor::Data(_) | Tensor::Metrics | Tensor::Scaling => (0, Element::Word),
+        };
+        Operand { tensor, len, element, access }
     }
 
     pub(super) fn push(&mut self, name: &str, call: Call) {
@@ -199,35 +225,7 @@ impl Schedule {
         let mut most = 0;
         for class in [class, class.without_matrices()] {
             for step in &self.steps {
-                most = most.max(match &step.call {
-                    Call::Matmul(MatmulCall { shape: [m, n, k], .. }) => {
-                        let shape = MatmulShape::new(*m, *n, *k)?;
-                        class.matmul_variant(self.element, shape).scratch_words(shape)
-                    }
-                    Call::Conv(ConvCall { shape, pass, .. }) => {
-                        class.conv_variant(self.element, shape, *pass).scratch_words(shape, *pass)
-                    }
-                    Call::ColumnSum { shape, .. } => column_sum_scratch_words(class, *shape),
-                    Call::AffineGradient(AffineCall { shape, .. }) => shape.gradient_scratch_words(class),
-                    Call::Gather { .. }
-                    | Call::Pack { .. }
-                    | Call::BatchNorm(_)
-                    | Call::BatchNormGradient(_)
-                    | Call::ChannelNormalise { .. }
-                    | Call::GroupNormalise { .. }
-                    | Call::GroupNormaliseGradient { .. }
-                    | Call::GroupNormaliseCurvature { .. }
-                    | Call::Affine(_)
-                    | Call::Pool(_)
-                    | Call::PoolSelect(_)
-                    | Call::PoolGradient { .. }
-                    | Call::Flatten { .. }
-                    | Call::Dropout { .. }
-                    | Call::Elementwise { .. }
-                    | Call::Loss { .. }
-                    | Call::LossTangent { .. }
-                    | Call::Metrics { .. } => 0,
-                });
+                most = most.max(step.call.kernel.scratch_words(class, self.element)?);
             }
         }
         Ok(most)
@@ -236,12 +234,19 @@ impl Schedule {
     /// Floating-point operations of the products.
     #[must_use]
     pub fn flops(&self) -> u64 {
-        self.steps.iter().map(|step| step.call.flops()).sum()
+        let products = self.steps.iter().filter(|step| step.call.product().is_some());
+        products.map(|step| step.call.kernel.flops(&step.call)).sum()
     }
-}
 
-/// `fc1` of `fc1.weight`.
-pub(super) fn module_name(graph: &Graph, param: ParamId) -> &str {
-    let name = graph.params()[param.0].name.as_str();
-    name.rsplit_once('.').map_or(name, |(module, _)| module)
+    /// The work of each dispatch of a step, in the order in which a plan records them.
+    #[must_use]
+    pub fn work(&self, step: &PlanStep) -> Vec<Work> {
+        step.call.kernel.work(&step.call)
+    }
+
+    /// Bytes of every operand, each counted once a dispatch: the least traffic without reuse between dispatches.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.steps.iter().flat_map(|step| self.work(step)).map(|work| work.bytes).sum()
+    }
 }

@@ -65,6 +65,12 @@ impl NormShape {
         })
     }
 
+    /// Samples of the value.
+    #[must_use]
+    pub fn batch(&self) -> usize {
+        self.batch as usize
+    }
+
     fn words(&self) -> usize {
         self.batch as usize * self.pixels as usize * self.stride as usize
     }

@@ -2,9 +2,10 @@
 
 use crate::{
     gpu::{Buffer, Gpu, GpuError},
-    graph::{BatchInfo, Loss, Mode, Plan, Schedule},
+    graph::{BatchInfo, Mode, Plan, Schedule},
     kernels::{Arena, EffectiveWeights},
     nn::Model,
+    ops::Loss,
 };
 
 use super::{DeviceData, TrainError};
@@ -28,9 +29,9 @@ impl Calibration {
         data: &DeviceData,
         batch: usize,
     ) -> Result<Self, TrainError> {
-        let schedule = Schedule::stored(&model.graph, batch, Mode::Calibrate, arena.element)?;
+        let schedule = Schedule::stored(&model.graph, batch, Mode::Calibrate, Loss::Nll, arena.element)?;
         let metrics = gpu.buffer("unread metrics", 2)?;
-        let plan = Plan::new(gpu, &schedule, arena, data.views(), &metrics.view(), Loss::Nll)?;
+        let plan = Plan::new(gpu, &schedule, arena, data.views(), &metrics.view())?;
         let clean = EffectiveWeights::new(gpu, arena, &arena.weights)?;
         Ok(Self { plan, clean, batch, _metrics: metrics })
     }

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     data::BatchOrder,
-    graph::Loss,
     input,
     kernels::Augmentation,
     noise::{Distribution, GroupOrder, Grouping, Mode, Scale, SigmaSchedule},
+    ops::Loss,
     optim::{LearningRateSchedule, OptimizerConfig, OptimizerKind},
     schedule::ScheduleUnit,
 };

@@ -3,9 +3,10 @@
 use crate::{
     data::Dataset,
     gpu::{Buffer, Gpu, GpuError, Recorder},
-    graph::{BatchInfo, Loss, Mode, Plan, Schedule},
+    graph::{BatchInfo, Mode, Plan, Schedule},
     kernels::{Arena, EffectiveWeights},
     nn::Model,
+    ops::Loss,
 };
 
 use super::{DeviceData, Evaluation, TrainError};
@@ -57,8 +58,8 @@ impl Evaluator {
         let batch = Self::batch(model, data.len());
         let data = DeviceData::new(gpu, data, batch, normalisation)?;
         let sums = gpu.buffer("evaluation sums", SLOTS * 2)?;
-        let schedule = Schedule::stored(&model.graph, batch, Mode::Evaluate, arena.element)?;
-        let plan = Plan::new(gpu, &schedule, arena, data.views(), &sums.view(), loss)?;
+        let schedule = Schedule::stored(&model.graph, batch, Mode::Evaluate, loss, arena.element)?;
+        let plan = Plan::new(gpu, &schedule, arena, data.views(), &sums.view())?;
         let clean = EffectiveWeights::new(gpu, arena, &arena.weights)?;
         Ok(Self { data, plan, batch, classes: model.classes(), sums, clean })
     }

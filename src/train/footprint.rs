@@ -8,6 +8,7 @@ use crate::{
     graph::{GraphError, Mode, Schedule, Slot, memory},
     kernels::AdapterClass,
     nn::Model,
+    ops::Loss,
     optim::{Optimizer, OptimizerKind},
 };
 
@@ -57,7 +58,7 @@ impl Footprint {
             footprint.add("moving average", arena);
         }
         let mut planned = |name: &str, batch, mode| -> Result<(), TrainError> {
-            let schedule = Schedule::stored(&model.graph, batch, mode, element)?;
+            let schedule = Schedule::stored(&model.graph, batch, mode, Loss::Nll, element)?;
             let words = schedule.placement(whole_bank()).words + schedule.scratch_words(class)?;
             footprint.largest_binding_bytes = footprint.largest_binding_bytes.max(largest_slot(&schedule));
             footprint.add(name, words as u64 * WORD_BYTES);
@@ -99,7 +100,7 @@ impl Footprint {
         optimizer: OptimizerKind,
         element: Element,
     ) -> Result<(Self, Schedule), GraphError> {
-        let schedule = Schedule::stored(&model.graph, batch, Mode::Train, element)?;
+        let schedule = Schedule::stored(&model.graph, batch, Mode::Train, Loss::Nll, element)?;
         let layout = model.graph.layout();
         let words = layout.words() as u64 * WORD_BYTES;
         let activations = schedule.placement(whole_bank()).words as u64 * WORD_BYTES;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::{
-    graph::Loss,
     noise::{Distribution, GroupOrder, Grouping, Mode, Scale, SigmaSchedule},
+    ops::Loss,
     optim::{LearningRateSchedule, OptimizerKind},
     schedule::ScheduleUnit,
 };

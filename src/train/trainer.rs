@@ -4,13 +4,14 @@ use std::cell::RefCell;
 
 use crate::{
     gpu::{Buffer, Element, Gpu, GpuError, PendingRead, Profile, Recorder},
-    graph::{BatchInfo, Loss, Mode as PlanMode, Plan, Schedule},
+    graph::{BatchInfo, Mode as PlanMode, Plan, Schedule},
     kernels::{
         AdapterClass, Arena, EffectiveWeights, FactorRules, GROWTH_INTERVAL, GradientFactor, GradientScaling,
         LossTerms, MovingAverage, NoiseRange, Norms, Perturb,
     },
     nn::{self, Model},
     noise::{Scale, Scheme, StepNoise},
+    ops::Loss,
     optim::{Optimizer, StepRate},
 };
 
@@ -101,8 +102,8 @@ impl<'g> Trainer<'g> {
         let data = DeviceData::new(gpu, prepared.split.train.clone(), batch, &normalisation)?;
         let data = data.augmented(config.augmentation());
         let mode = if accumulate > 1 { PlanMode::Accumulate } else { PlanMode::Train };
-        let schedule = Schedule::stored(&model.graph, batch, mode, element)?;
-        let plan = Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view(), config.loss)?;
+        let schedule = Schedule::stored(&model.graph, batch, mode, config.loss, element)?;
+        let plan = Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view())?;
         let skips = element == Element::Half || config.on_nan == OnNan::Skip;
         let scaled = config.clip_norm.is_some() || skips;
         let rules =

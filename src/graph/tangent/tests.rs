@@ -3,7 +3,8 @@
 use super::*;
 use crate::{
     graph::{Graph, Mode, Schedule, ValueShape},
-    kernels::{ConvOptions, Pool},
+    kernels::{Activation, ConvOptions, Pool},
+    ops::Loss,
 };
 
 /// A convolution with `middle` after it, then a linear layer.
@@ -28,11 +29,11 @@ fn a_call_without_a_rule_is_an_error_that_names_it() {
         graph.pool(value, Pool::max(2)).unwrap()
     });
     for (graph, call) in [(dropout, "dropout"), (norm, "bn1 forward"), (pool, "pool backward")] {
-        let mut training = Schedule::new(&graph, 2, Mode::Train).unwrap();
-        let error = differentiate(&mut training, graph.params().len()).unwrap_err();
+        let mut training = Schedule::new(&graph, 2, Mode::Train, Loss::Nll).unwrap();
+        let error = differentiate(&mut training).unwrap_err();
         assert_eq!(error, GraphError::NoDerivative { call: call.to_owned() });
         for mode in [Mode::HessianProduct, Mode::GaussNewtonProduct] {
-            Schedule::new(&graph, 2, mode).unwrap();
+            Schedule::new(&graph, 2, mode, Loss::Nll).unwrap();
         }
     }
 }

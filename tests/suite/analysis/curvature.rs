@@ -10,10 +10,11 @@ use crate::common::{
 use jostle::{
     analysis::{Curvature, CurvatureProduct, SpectrumOptions, Subject, TraceOptions, hessian_trace, spectrum},
     gpu::GpuError,
-    graph::{Graph, Loss},
+    graph::Graph,
     kernels::{Activation, Arena},
     nn::{Model, Sequential},
     noise::{Distribution, unit_noise},
+    ops::Loss,
 };
 
 /// Step of the differences in f64: the truncation is its square, the rounding 1e-16 over its square.

@@ -7,9 +7,10 @@ use crate::common::{assert_close, device, hash, images::hashed_images, network::
 use jostle::{
     analysis::{Curvature, CurvatureProduct, Subject},
     gpu::GpuError,
-    graph::{DataViews, Loss},
+    graph::DataViews,
     kernels::{Arena, Augmentation},
     nn::{self, Model, Target, read_tensors},
+    ops::Loss,
     train::DeviceData,
 };
 

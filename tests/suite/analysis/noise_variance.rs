@@ -4,10 +4,10 @@ use crate::common::{device, samples, wide};
 use jostle::{
     analysis::{NoisyLoss, Subject, VarianceOptions, noise_variance},
     data::DataSource,
-    graph::Loss,
     kernels::{Activation, Arena},
     nn::Model,
     noise::{Grouping, Mode, NoiseConfig, Scheme},
+    ops::Loss,
     schedule::Moment,
     train::DeviceData,
 };

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use jostle::{
-    graph::{BatchNormOp, Graph, Node, NormOp, Op, ValueId},
+    graph::{Graph, Node, ValueId},
     kernels::{Activation, ConvOptions, Pool},
+    ops,
 };
 
 use super::{
@@ -54,25 +55,33 @@ impl<'a> Interpreter<'a> {
 
     fn node(&mut self, node: &Node, values: &HashMap<ValueId, Vec<f64>>) -> Vec<f64> {
         let (id, x) = (node.inputs[0], &values[&node.inputs[0]]);
-        match node.op {
-            Op::Linear { weight, bias, activation } => {
-                let rows = x.chunks_exact(self.graph.features(id));
-                let sums = rows.flat_map(|row| linear(&self.params[weight.0], &self.params[bias.0], row)).collect();
-                self.activate(activation, sums)
-            }
-            Op::Conv { weight, bias, options, activation } => {
-                let bias = bias.map(|bias| self.params[bias.0].as_slice());
-                let sums = self.conv(node, x, &self.params[weight.0], bias, &options);
-                self.activate(activation, sums)
-            }
-            Op::BatchNorm(op) => self.batch_norm(id, x, op),
-            Op::Norm(op) => self.norm(id, x, op),
-            Op::Pool(pool) => self.pool(id, x, &pool),
+        let param = |place: usize| self.params[node.params[place].0].clone();
+        if let Some(op) = node.op_as::<ops::Linear>() {
+            let (weight, bias) = (param(0), param(1));
+            let rows = x.chunks_exact(self.graph.features(id));
+            let sums = rows.flat_map(|row| linear(&weight, &bias, row)).collect();
+            self.activate(op.activation, sums)
+        } else if let Some(op) = node.op_as::<ops::Conv>() {
+            let bias = op.bias.then(|| param(1));
+            let sums = self.conv(node, x, &param(0), bias.as_deref(), &op.options);
+            self.activate(op.activation, sums)
+        } else if let Some(op) = node.op_as::<ops::BatchNorm>() {
+            self.batch_norm(node, x, op)
+        } else if let Some(op) = node.op_as::<ops::Norm>() {
+            self.norm(node, x, op)
+        } else if let Some(pool) = node.op_as::<Pool>() {
+            self.pool(id, x, pool)
+        } else if let Some(op) = node.op_as::<ops::Dropout>() {
+            self.dropout(id, x, op.probability, op.layer)
+        } else if let Some(op) = node.op_as::<ops::Activate>() {
+            self.activate(op.0, x.clone())
+        } else if node.op_as::<ops::Add>().is_some() {
+            x.iter().zip(&values[&node.inputs[1]]).map(|(a, b)| a + b).collect()
+        } else if node.op_as::<ops::Flatten>().is_some() || node.op_as::<ops::Unflatten>().is_some() {
             // Channel-first images are their own rows.
-            Op::Flatten | Op::Unflatten => x.clone(),
-            Op::Dropout { probability, layer } => self.dropout(id, x, probability, layer),
-            Op::Activate(activation) => self.activate(activation, x.clone()),
-            Op::Add => x.iter().zip(&values[&node.inputs[1]]).map(|(a, b)| a + b).collect(),
+            x.clone()
+        } else {
+            panic!("no reference for {:?}", node.op)
         }
     }
 
@@ -99,14 +108,14 @@ impl<'a> Interpreter<'a> {
         sums
     }
 
-    fn batch_norm(&mut self, id: ValueId, x: &[f64], op: BatchNormOp) -> Vec<f64> {
-        let shape = self.graph.shape(id);
+    fn batch_norm(&mut self, node: &Node, x: &[f64], op: &ops::BatchNorm) -> Vec<f64> {
+        let shape = self.graph.shape(node.inputs[0]);
         let channels: Vec<usize> = (0..x.len()).map(|i| i / shape.pixels() % shape.channels()).collect();
-        let (weight, bias, eps) = (&self.params[op.weight.0], &self.params[op.bias.0], f64::from(op.eps));
+        let (weight, bias, eps) = (&self.params[node.params[0].0], &self.params[node.params[1].0], f64::from(op.eps));
         let y = match self.setting {
             Setting::Training(_) => Norm { sets: channels.clone(), params: channels, eps }.forward(x, weight, bias),
             Setting::Evaluation(stats) => {
-                let [mean, var] = op.running.map(|stat| &stats[stat.0]);
+                let [mean, var] = [0, 1].map(|place| &stats[node.stats[place].0]);
                 let value = |(x, c): (&f64, &usize)| (x - mean[*c]) / (var[*c] + eps).sqrt() * weight[*c] + bias[*c];
                 x.iter().zip(&channels).map(value).collect()
             }
@@ -114,15 +123,15 @@ impl<'a> Interpreter<'a> {
         self.activate(op.activation, y)
     }
 
-    fn norm(&self, id: ValueId, x: &[f64], op: NormOp) -> Vec<f64> {
-        let shape = self.graph.shape(id);
+    fn norm(&self, node: &Node, x: &[f64], op: &ops::Norm) -> Vec<f64> {
+        let shape = self.graph.shape(node.inputs[0]);
         let (pixels, channels) = (shape.pixels(), shape.channels());
         let set = |i: usize| i / (channels * pixels) * op.groups + i / pixels % channels * op.groups / channels;
         let param = |i: usize| if op.per_pixel { i % (channels * pixels) } else { i / pixels % channels };
         let all = 0..x.len();
         let (sets, params) = (all.clone().map(set).collect(), all.map(param).collect());
         let norm = Norm { sets, params, eps: f64::from(op.eps) };
-        norm.forward(x, &self.params[op.weight.0], &self.params[op.bias.0])
+        norm.forward(x, &self.params[node.params[0].0], &self.params[node.params[1].0])
     }
 
     fn pool(&mut self, id: ValueId, x: &[f64], pool: &Pool) -> Vec<f64> {

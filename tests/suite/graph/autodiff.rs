@@ -8,9 +8,10 @@ use crate::common::{
     samples, wide,
 };
 use jostle::{
-    graph::{BatchInfo, Call, Graph, Loss, Mode, Plan, Schedule},
+    graph::{BatchInfo, Graph, Mode, Plan, Schedule},
     kernels::{Activation, Arena},
     nn::Sequential,
+    ops::{ElementwiseStep, Loss},
 };
 
 /// Trains nothing: one batch of `valid` samples from `first` on, after another that leaves its rubbish behind.
@@ -24,8 +25,8 @@ fn check(name: &str, graph: &Graph, forward: Forward<'_>, loss: Loss, [batch, fi
     set(gpu, &arena, &arena.weights_eff, &params);
     let poison: Vec<Vec<f32>> = params.iter().map(|param| vec![f32::NAN; param.len()]).collect();
     let metrics = gpu.upload("metrics", &[f32::NAN; 6]).unwrap();
-    let schedule = Schedule::new(graph, batch, Mode::Train).unwrap();
-    let plan = Plan::new(gpu, &schedule, &arena, &data.views(), &metrics.view(), loss).unwrap();
+    let schedule = Schedule::new(graph, batch, Mode::Train, loss).unwrap();
+    let plan = Plan::new(gpu, &schedule, &arena, &data.views(), &metrics.view()).unwrap();
     for (first, valid, slot) in [(0, batch, 0), (first, valid, 1)] {
         set(gpu, &arena, &arena.grads, &poison);
         let mut recorder = gpu.record();
@@ -193,8 +194,8 @@ fn activating_a_value_leaves_the_value_alone() {
 #[test]
 fn activations_are_fused_where_nothing_else_reads() {
     let count = |model: Sequential| {
-        let schedule = Schedule::new(&model.build().unwrap().graph, 4, Mode::Train).unwrap();
-        schedule.steps.iter().filter(|step| matches!(step.call, Call::Elementwise { .. })).count()
+        let schedule = Schedule::new(&model.build().unwrap().graph, 4, Mode::Train, Loss::Nll).unwrap();
+        schedule.steps.iter().filter(|step| step.call.kernel_as::<ElementwiseStep>().is_some()).count()
     };
     let plain = || Sequential::new(FEATURES).linear(6).gelu();
     assert_eq!(count(plain().linear(6).relu().linear(3)), 0, "in the products' epilogues, forward and backward");

@@ -12,8 +12,9 @@ use crate::common::{
 };
 use jostle::{
     gpu::Element,
-    graph::{BatchInfo, Graph, Loss, Mode, ParamInit, Plan, Schedule},
+    graph::{BatchInfo, Graph, Mode, ParamInit, Plan, Schedule},
     kernels::{Arena, EffectiveWeights, GradientScaling},
+    ops::Loss,
 };
 
 /// What gradients are added to in mode `Accumulate`.
@@ -121,8 +122,8 @@ impl Case {
         let scaling = GradientScaling { loss_scale: LOSS_SCALE, ..GradientScaling::initial(element) };
         gpu.write(&arena.scaling.view(), &[scaling]).unwrap();
         let metrics = gpu.upload("metrics", &[f32::NAN; 4]).unwrap();
-        let schedule = Schedule::stored(&self.graph, BATCH, mode, element).unwrap();
-        let plan = Plan::new(gpu, &schedule, &arena, &self.data.views(), &metrics.view(), self.loss).unwrap();
+        let schedule = Schedule::stored(&self.graph, BATCH, mode, self.loss, element).unwrap();
+        let plan = Plan::new(gpu, &schedule, &arena, &self.data.views(), &metrics.view()).unwrap();
         let start = if mode == Mode::Accumulate { START } else { f32::NAN };
         let start: Vec<Vec<f32>> = self.params.iter().map(|param| vec![start; param.len()]).collect();
         let [first, valid] = self.batch.map(|count| count as u32);

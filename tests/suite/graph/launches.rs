@@ -4,9 +4,10 @@ use std::fs;
 
 use jostle::{
     gpu::{Element, Launch},
-    graph::{Loss, Mode, Plan, PlannedLaunch, Schedule, TangentArenas},
+    graph::{Mode, Plan, PlannedLaunch, Schedule, TangentArenas},
     kernels::{Arena, Target},
     nn::{self, Model},
+    ops::Loss,
     train::DeviceData,
 };
 use naga::{BinaryOperator, Expression, Handle, Literal, Module, front::wgsl};
@@ -39,13 +40,13 @@ fn models() -> Vec<Model> {
     names.iter().map(|name| Model::build(name, &nn::Target::default()).unwrap()).collect()
 }
 
-fn launches(schedule: &Schedule, target: &Target, loss: Loss) -> Vec<Launch> {
-    let planned = schedule.launches(target, loss, SAMPLE).unwrap();
+fn launches(schedule: &Schedule, target: &Target) -> Vec<Launch> {
+    let planned = schedule.launches(target, SAMPLE).unwrap();
     planned.into_iter().map(|PlannedLaunch { launch, .. }| launch).collect()
 }
 
 /// (kernel, workgroups) of what a plan binds on the device.
-fn bound(model: &Model, schedule: &Schedule, loss: Loss) -> Vec<(String, [u32; 3])> {
+fn bound(model: &Model, schedule: &Schedule) -> Vec<(String, [u32; 3])> {
     let gpu = device();
     let layout = model.graph.layout();
     let words = layout.words();
@@ -56,8 +57,7 @@ fn bound(model: &Model, schedule: &Schedule, loss: Loss) -> Vec<(String, [u32; 3
         direction: gpu.buffer("direction", words).unwrap(),
         product: gpu.buffer("product", words).unwrap(),
     };
-    let plan =
-        Plan::with_tangents(gpu, schedule, &arena, Some(&tangents), data.views(), &metrics.view(), loss).unwrap();
+    let plan = Plan::with_tangents(gpu, schedule, &arena, Some(&tangents), data.views(), &metrics.view()).unwrap();
     plan.dispatches().iter().map(|dispatch| (dispatch.kernel_name().to_owned(), dispatch.grid().0)).collect()
 }
 
@@ -72,12 +72,12 @@ fn a_plan_binds_what_the_schedule_says() {
                 continue;
             }
             let loss = if mode == Mode::Train { Loss::Nll } else { Loss::Mse };
-            let schedule = Schedule::stored(&model.graph, BATCH, mode, element).unwrap();
-            let said: Vec<_> = launches(&schedule, &Target::of(gpu), loss)
+            let schedule = Schedule::stored(&model.graph, BATCH, mode, loss, element).unwrap();
+            let said: Vec<_> = launches(&schedule, &Target::of(gpu))
                 .iter()
                 .map(|launch| (launch.spec.entry.to_owned(), launch.grid.0))
                 .collect();
-            assert_eq!(said, bound(&model, &schedule, loss), "{model}, {mode:?}, {element:?}");
+            assert_eq!(said, bound(&model, &schedule), "{model}, {mode:?}, {element:?}");
             kernels += said.len();
         }
     }
@@ -118,9 +118,9 @@ fn workgroups_have_the_invocations_that_launches_say() {
     let mut seen: Vec<Launch> = Vec::new();
     for model in models() {
         for mode in [Mode::Train, Mode::HessianProduct] {
-            let schedule = Schedule::new(&model.graph, BATCH, mode).unwrap();
+            let schedule = Schedule::new(&model.graph, BATCH, mode, Loss::Nll).unwrap();
             for target in [Target::of(device()), Target::GENERIC] {
-                seen.extend(launches(&schedule, &target, Loss::Nll));
+                seen.extend(launches(&schedule, &target));
             }
         }
     }
@@ -136,8 +136,8 @@ fn workgroups_have_the_invocations_that_launches_say() {
 #[test]
 fn batch_norm_fills_a_large_gpu() {
     let model = Model::build("resnet18", &nn::Target::default()).unwrap();
-    let schedule = Schedule::new(&model.graph, 128, Mode::Train).unwrap();
-    let planned = schedule.launches(&Target::GENERIC, Loss::Nll, SAMPLE).unwrap();
+    let schedule = Schedule::new(&model.graph, 128, Mode::Train, Loss::Nll).unwrap();
+    let planned = schedule.launches(&Target::GENERIC, SAMPLE).unwrap();
     let norms: Vec<_> = planned.iter().filter(|planned| planned.launch.spec.entry.starts_with("batch_norm")).collect();
     assert_eq!(norms.len(), 20 * 6, "20 batch norms, three dispatches in either direction");
     for PlannedLaunch { step, launch } in norms {
@@ -154,8 +154,8 @@ fn batch_norm_fills_a_large_gpu() {
 #[test]
 fn dispatches_share_out_the_work() {
     for model in models() {
-        let schedule = Schedule::new(&model.graph, BATCH, Mode::Train).unwrap();
-        let planned = launches(&schedule, &Target::GENERIC, Loss::Nll);
+        let schedule = Schedule::new(&model.graph, BATCH, Mode::Train, Loss::Nll).unwrap();
+        let planned = launches(&schedule, &Target::GENERIC);
         assert!(planned.iter().all(|launch| launch.work.bytes > 0), "{model}: a dispatch that touches nothing");
         let flops: u64 = planned.iter().map(|launch| launch.work.flops).sum();
         // Winograd's products save more than half of the operations that they stand for.

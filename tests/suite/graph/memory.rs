@@ -6,9 +6,10 @@ use std::collections::HashSet;
 use crate::common::{device, images::hashed_images};
 use jostle::{
     gpu::{Element, Limits},
-    graph::{Graph, Loss, Mode, Node, Op, Plan, Schedule, ValueId, memory},
+    graph::{Graph, Mode, Node, Op, Plan, Schedule, ValueId, memory},
     kernels::{Activation, Arena, Pool},
     nn::{Model, Target},
+    ops::{self, Loss},
     optim::OptimizerKind,
     train::{DeviceData, Footprint},
 };
@@ -21,6 +22,10 @@ const MARGIN: f64 = 1.15;
 
 fn model(name: &str) -> Model {
     Model::build(name, &Target::default()).unwrap()
+}
+
+fn is<O: Op>(node: &Node) -> bool {
+    node.op_as::<O>().is_some()
 }
 
 /// Backward in the order of the nodes, each op taking what its own derivative needs: nothing is computed twice.
@@ -37,22 +42,28 @@ impl Backward<'_> {
     /// The value that a node's backward reads: a product or norm its input, a ReLU the sign of its output, which mostly is
     /// the input of the next. A sum, a mean and a flattening read none, nor does a dropout, whose mask is drawn again.
     fn saved(node: &Node) -> Option<ValueId> {
-        match node.op {
-            Op::Linear { activation: Activation::Identity, .. }
-            | Op::Conv { activation: Activation::Identity, .. }
-            | Op::BatchNorm(_) => Some(node.inputs[0]),
-            Op::Activate(Activation::Relu) => Some(node.output),
-            Op::Pool(_) | Op::Add | Op::Flatten | Op::Dropout { .. } => None,
-            op => panic!("not in these networks: {op:?}"),
+        let identity = |activation: Activation| activation == Activation::Identity;
+        let product = node.op_as::<ops::Linear>().is_some_and(|op| identity(op.activation))
+            || node.op_as::<ops::Conv>().is_some_and(|op| identity(op.activation));
+        if product || node.op_as::<ops::BatchNorm>().is_some() {
+            Some(node.inputs[0])
+        } else if node.op_as::<ops::Activate>() == Some(&ops::Activate(Activation::Relu)) {
+            Some(node.output)
+        } else {
+            let others = [is::<Pool>(node), is::<ops::Add>(node), is::<ops::Flatten>(node), is::<ops::Dropout>(node)];
+            assert!(others.contains(&true), "not in these networks: {:?}", node.op);
+            None
         }
     }
 
     /// What is kept beside values: a byte for each choice of a max pool, mean and deviation of each channel.
     fn beside(&self, node: &Node) -> usize {
-        match node.op {
-            Op::Pool(Pool::Max { .. }) => BATCH * self.graph.features(node.output),
-            Op::BatchNorm(_) => 2 * WORD * self.graph.shape(node.output).channels(),
-            _ => 0,
+        if node.op_as::<Pool>().is_some_and(Pool::chooses) {
+            BATCH * self.graph.features(node.output)
+        } else if is::<ops::BatchNorm>(node) {
+            2 * WORD * self.graph.shape(node.output).channels()
+        } else {
+            0
         }
     }
 
@@ -69,10 +80,12 @@ impl Backward<'_> {
     fn during(&self, last: usize, node: &Node) -> usize {
         let [input, output] = [node.inputs[0], node.output].map(|value| self.bytes([&value]));
         let own = self.kept(last) + output;
-        match node.op {
-            Op::Pool(_) => own + input,
-            Op::Linear { .. } | Op::Conv { .. } if last > 0 => own.max(self.kept(last - 1) + output + input),
-            _ => own,
+        if is::<Pool>(node) {
+            own + input
+        } else if last > 0 && (is::<ops::Linear>(node) || is::<ops::Conv>(node)) {
+            own.max(self.kept(last - 1) + output + input)
+        } else {
+            own
         }
     }
 
@@ -86,7 +99,7 @@ impl Backward<'_> {
 
 fn check(name: &str) {
     let graph = model(name).graph;
-    let schedule = Schedule::new(&graph, BATCH, Mode::Train).unwrap();
+    let schedule = Schedule::new(&graph, BATCH, Mode::Train, Loss::Nll).unwrap();
     let [at_loss, most] = Backward { graph: &graph }.bounds();
     let whole = WORD * schedule.placement(usize::MAX / 64 * 64).words;
     let banked = WORD * schedule.placement(memory::bank_words(BUFFER_BYTES)).words;
@@ -110,7 +123,7 @@ fn the_arena_is_near_what_backward_needs() {
 fn no_tensor_lies_in_two_buffers() {
     for name in ["resnet18", "vgg11-bn"] {
         let model = model(name);
-        let schedule = Schedule::new(&model.graph, BATCH, Mode::Train).unwrap();
+        let schedule = Schedule::new(&model.graph, BATCH, Mode::Train, Loss::Nll).unwrap();
         let placement = schedule.placement(memory::bank_words(BUFFER_BYTES));
         let banks: Vec<usize> = placement.banks().collect();
         assert!(banks.len() > 1, "{name}: nothing to cut");
@@ -140,9 +153,9 @@ fn default_limits_hold_resnet18() {
 #[test]
 fn a_step_of_resnet18_is_planned() {
     let (gpu, model) = (device(), model("resnet18"));
-    let schedule = Schedule::new(&model.graph, BATCH, Mode::Train).unwrap();
+    let schedule = Schedule::new(&model.graph, BATCH, Mode::Train, Loss::Nll).unwrap();
     let arena = Arena::new(gpu, model.graph.layout(), &vec![0.0; model.graph.params().len()]).unwrap();
     let data = DeviceData::new(gpu, hashed_images(1, BATCH), BATCH, &[[0.0, 1.0]]).unwrap();
     let metrics = gpu.buffer("metrics", 2).unwrap();
-    Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view(), Loss::Nll).unwrap();
+    Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view()).unwrap();
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::common::hash;
 use jostle::{
-    graph::{BatchNormGradientCall, Call, Graph, Mode, Op, Schedule, ValueId, ValueShape},
+    graph::{Call, Graph, Mode, Node, Schedule, ValueId, ValueShape},
     kernels::{Activation, ConvOptions, ConvPass, Epilogue, Pool},
+    ops::{self, BatchNormBackward, BatchNormForward, ConvProduct, Loss, PoolBackward},
 };
 
 /// As many seeds draw all that there is.
@@ -192,8 +193,63 @@ pub fn network(seed: u64) -> Graph {
 }
 /// Whether `value` is a batch norm of one of `inputs`.
 fn normalises(graph: &Graph, value: ValueId, inputs: &[ValueId]) -> bool {
-    let mut norms = graph.nodes().iter().filter(|node| matches!(node.op, Op::BatchNorm(_)));
+    let mut norms = graph.nodes().iter().filter(|node| node.op_as::<ops::BatchNorm>().is_some());
     norms.any(|node| node.output == value && inputs.contains(&node.inputs[0]))
+}
+
+/// What the networks have to hold of a node.
+fn operation(graph: &Graph, node: &Node) -> Option<String> {
+    if let Some(ops::Conv { options, .. }) = node.op_as() {
+        let [.., channels] = graph.shape(node.inputs[0]).image().unwrap();
+        let kind = match options.groups {
+            1 => "conv",
+            groups if groups == channels => "depthwise",
+            _ => "grouped",
+        };
+        return Some(kind.to_owned());
+    }
+    if let Some(pool) = node.op_as::<Pool>() {
+        return Some(match pool {
+            Pool::Max { .. } => "max pool".to_owned(),
+            Pool::Average { count_padding, .. } => format!("average pool {count_padding}"),
+            Pool::AdaptiveAverage { .. } => "adaptive pool".to_owned(),
+        });
+    }
+    if let Some(ops::Activate(activation)) = node.op_as() {
+        return Some(activation.name().to_owned());
+    }
+    let added = node.op_as::<ops::Add>().is_some();
+    if added && node.inputs.iter().any(|value| normalises(graph, *value, &node.inputs)) {
+        return Some("batch norm and its own input added".to_owned());
+    }
+    let name = node.op.name();
+    ["layer norm", "group norm", "dropout", "unflatten"].contains(&name).then(|| name.to_owned())
+}
+
+/// What the networks have to hold of a call.
+fn fusion(call: &Call) -> Option<String> {
+    if let Some(BatchNormForward { residual, activation, .. }) = call.kernel_as() {
+        let residual = if *residual { " with residual" } else { "" };
+        return Some(format!("batch norm{residual}, {activation}"));
+    }
+    if let Some(BatchNormBackward { residual, .. }) = call.kernel_as() {
+        let residual = *residual && call.adds(BatchNormBackward::GRAD_RESIDUAL);
+        let input = call.adds(BatchNormBackward::GRAD_INPUT);
+        return match (input, residual) {
+            (true, _) => Some("batch norm's gradient added".to_owned()),
+            (false, true) => Some("residual's gradient added".to_owned()),
+            (false, false) => None,
+        };
+    }
+    if let Some(ConvProduct { pass, epilogue, .. }) = call.kernel_as() {
+        if matches!(epilogue, Epilogue::ActivationGradient(_)) {
+            return Some("conv's gradient, activation".to_owned());
+        }
+        let added = *pass == ConvPass::DataGradient && call.operands[2].adds();
+        return added.then(|| "conv's gradient added".to_owned());
+    }
+    let pool: &PoolBackward = call.kernel_as()?;
+    (pool.activation != Activation::Identity).then(|| "pool's gradient, activation".to_owned())
 }
 
 /// The seeds draw every operation and every fusion.
@@ -203,45 +259,11 @@ fn the_networks_hold_every_operation() {
     for seed in 0..NETWORKS {
         let graph = network(seed);
         for node in graph.nodes() {
-            let of = match node.op {
-                Op::Conv { options: ConvOptions { groups: 1, .. }, .. } => "conv".to_owned(),
-                Op::Conv { options, .. } => {
-                    let [.., channels] = graph.shape(node.inputs[0]).image().unwrap();
-                    if options.groups == channels { "depthwise" } else { "grouped" }.to_owned()
-                }
-                Op::Norm(op) => if op.per_pixel { "layer norm" } else { "group norm" }.to_owned(),
-                Op::Pool(Pool::Max { .. }) => "max pool".to_owned(),
-                Op::Pool(Pool::Average { count_padding, .. }) => format!("average pool {count_padding}"),
-                Op::Pool(_) => "adaptive pool".to_owned(),
-                Op::Activate(activation) => activation.name().to_owned(),
-                Op::Dropout { .. } => "dropout".to_owned(),
-                Op::Unflatten => "unflatten".to_owned(),
-                Op::Add if node.inputs.iter().any(|value| normalises(&graph, *value, &node.inputs)) => {
-                    "batch norm and its own input added".to_owned()
-                }
-                _ => continue,
-            };
+            let Some(of) = operation(&graph, node) else { continue };
             found.insert(of);
         }
-        for step in Schedule::new(&graph, BATCH, Mode::Train).unwrap().steps {
-            let of = match step.call {
-                Call::BatchNorm(call) => {
-                    let residual = if call.residual.is_some() { " with residual" } else { "" };
-                    format!("batch norm{residual}, {}", call.op.activation)
-                }
-                Call::BatchNormGradient(call) if call.grad_x.1 => "batch norm's gradient added".to_owned(),
-                Call::BatchNormGradient(BatchNormGradientCall { grad_residual: Some((_, true)), .. }) => {
-                    "residual's gradient added".to_owned()
-                }
-                Call::Conv(call) if matches!(call.epilogue, Epilogue::ActivationGradient(_)) => {
-                    "conv's gradient, activation".to_owned()
-                }
-                Call::Conv(call) if call.pass == ConvPass::DataGradient && call.accumulate => {
-                    "conv's gradient added".to_owned()
-                }
-                Call::PoolGradient { saved: Some(_), .. } => "pool's gradient, activation".to_owned(),
-                _ => continue,
-            };
+        for step in Schedule::new(&graph, BATCH, Mode::Train, Loss::Nll).unwrap().steps {
+            let Some(of) = fusion(&step.call) else { continue };
             found.insert(of);
         }
     }

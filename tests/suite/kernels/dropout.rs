@@ -5,6 +5,7 @@ use jostle::{
     gpu::GpuError,
     graph::{Call, Graph, Mode, Schedule},
     kernels::{Activation, Dropout},
+    ops::{self, DropoutMask, Loss},
 };
 
 /// Which mask.
@@ -121,10 +122,10 @@ fn a_model_drops_in_training_only() {
     }
     graph.linear(value, "c", 2, Activation::Identity).unwrap();
     let dropouts = |mode: Mode| {
-        let schedule = Schedule::new(&graph, 4, mode).unwrap();
-        let of = |call: &Call| match call {
-            Call::Dropout { layer, probability, .. } => Some((*layer, *probability)),
-            _ => None,
+        let schedule = Schedule::new(&graph, 4, mode, Loss::Nll).unwrap();
+        let of = |call: &Call| {
+            let DropoutMask(ops::Dropout { probability, layer }) = call.kernel_as::<DropoutMask>()?;
+            Some((*layer, *probability))
         };
         schedule.steps.iter().filter_map(|step| of(&step.call)).collect::<Vec<_>>()
     };

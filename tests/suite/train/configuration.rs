@@ -5,8 +5,8 @@ use std::path::Path;
 use crate::common::places::root;
 use clap::Parser;
 use jostle::{
-    graph::Loss,
     noise::{Distribution, GroupOrder, Grouping, Mode, Scale, SigmaSchedule},
+    ops::Loss,
     optim::{LearningRateSchedule, OptimizerKind},
     schedule::{Moment, ScheduleUnit},
     train::{Normalise, OnNan, Options, Precision, RunConfig, TrainError},

@@ -161,7 +161,7 @@ fn a_state_dict_of_pytorch_gives_its_logits() {
     let arena = Arena::new(gpu, layout, &scales).unwrap();
     nn::load(gpu, &model, &arena, &parity_file("net.safetensors")).unwrap();
     let evaluator =
-        Evaluator::new(gpu, &model, &arena, hashed_images(93, 8), &[[0.0, 1.0]; 3], jostle::graph::Loss::Nll).unwrap();
+        Evaluator::new(gpu, &model, &arena, hashed_images(93, 8), &[[0.0, 1.0]; 3], jostle::ops::Loss::Nll).unwrap();
     let (_, logits) = evaluator.outputs(gpu).unwrap();
     let apart = worst(&logits, &case.after);
     assert!(apart <= TOLERANCE, "{apart}");

@@ -8,10 +8,11 @@ use crate::common::{
 };
 use jostle::{
     data::{Dataset, SampleShape},
-    graph::{BatchInfo, Loss, Mode as PlanMode, Plan, Schedule},
+    graph::{BatchInfo, Mode as PlanMode, Plan, Schedule},
     kernels::{Activation, Arena},
     nn::Model,
     noise::{Mode, Scale, deltas},
+    ops::Loss,
     optim::OptimizerKind,
     schedule::Moment,
     train::{Control, DeviceData, Event, Prepared, RunConfig, Status, TrainError, TrainStep, Trainer, run},
@@ -156,9 +157,9 @@ impl Net {
         network::set(gpu, &arena, &arena.weights_eff, &params);
         let mut data = DeviceData::with_residency(gpu, dataset(), batch, &[[0.4, 0.3]], resident).unwrap();
         data.set_order(gpu, (0..23).map(|i| (i * 5 + 2) % 23).collect()).unwrap();
-        let schedule = Schedule::new(&model.graph, batch, PlanMode::Train).unwrap();
+        let schedule = Schedule::new(&model.graph, batch, PlanMode::Train, Loss::Nll).unwrap();
         let metrics = gpu.upload("metrics", &[f32::NAN; 2]).unwrap();
-        let plan = Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view(), Loss::Nll).unwrap();
+        let plan = Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view()).unwrap();
         Self { arena, plan, metrics, data }
     }
 

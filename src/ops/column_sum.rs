@@ -1,0 +1,57 @@
+//! Sums over rows as calls: gradients of biases.
+
+use crate::{
+    gpu::{Element, GpuError, Launch},
+    graph::{Binding, Call, Kernel, LaunchContext, Record, Tangent},
+    kernels::{AdapterClass, column_sum, column_sum_launches, column_sum_scratch_words},
+};
+
+/// output[c] (+)= sum of input[r, c] over the rows r; operands: input [rows, stride], output `[columns]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColumnSums {
+    /// Rows.
+    pub rows: usize,
+    /// Columns in use.
+    pub columns: usize,
+    /// Elements from one row to the next.
+    pub stride: usize,
+}
+
+impl ColumnSums {
+    fn shape(&self) -> [usize; 3] {
+        [self.rows, self.columns, self.stride]
+    }
+}
+
+impl Kernel for ColumnSums {
+    fn kind(&self) -> &'static str {
+        "column sum"
+    }
+
+    fn sizes(&self) -> String {
+        format!("{} x {}", self.rows, self.columns)
+    }
+
+    fn tangent(&self) -> Tangent<'_> {
+        Tangent::Linear(0)
+    }
+
+    fn flops(&self, _call: &Call) -> u64 {
+        (self.rows * self.columns) as u64
+    }
+
+    fn scratch_words(&self, class: AdapterClass, _element: Element) -> Result<usize, GpuError> {
+        Ok(column_sum_scratch_words(class, self.shape()))
+    }
+
+    fn launches(&self, call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
+        column_sum_launches(context.target, self.shape(), call.adds(1), context.element)
+    }
+
+    fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
+        let class = AdapterClass::of(binding.gpu);
+        let scratch = binding.scratch(column_sum_scratch_words(class, self.shape()))?;
+        let views = [binding.view(0)?, binding.view(1)?, &scratch];
+        Ok(Box::new(column_sum(binding.gpu, class, views, self.shape(), call.adds(1))?))
+    }
+}

@@ -1,0 +1,154 @@
+//! Images as rows of features, channel first, and back.
+
+use std::sync::Arc;
+
+use crate::{
+    gpu::{GpuError, Launch},
+    graph::{
+        Backward, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, ParamId, ParamSpec,
+        Record, Saved, StatId, Tangent, ValueId, ValueShape,
+    },
+    kernels::{flatten, flatten_launch},
+};
+
+/// An image as a row of features, channel first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flatten;
+
+/// A row of features as the channels of an image of one pixel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unflatten;
+
+/// Images [batch, pixels, padded channels] to rows [batch, channels pixels], or back; operands: input, output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rearrange {
+    batch: usize,
+    pixels: usize,
+    channels: usize,
+    /// Rows to images.
+    back: bool,
+}
+
+impl Rearrange {
+    fn shape(&self) -> [usize; 3] {
+        [self.batch, self.pixels, self.channels]
+    }
+}
+
+impl Kernel for Rearrange {
+    fn kind(&self) -> &'static str {
+        "flatten"
+    }
+
+    fn sizes(&self) -> String {
+        format!("{} x {} x {}", self.batch, self.pixels, self.channels)
+    }
+
+    fn tangent(&self) -> Tangent<'_> {
+        Tangent::Linear(0)
+    }
+
+    fn flops(&self, _call: &Call) -> u64 {
+        0
+    }
+
+    fn launches(&self, call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
+        Ok(vec![flatten_launch(context.target, self.shape(), self.back, call.adds(1))?])
+    }
+
+    fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
+        let views = [binding.view(0)?, binding.view(1)?];
+        Ok(Box::new(flatten(binding.gpu, views, self.shape(), self.back, call.adds(1))?))
+    }
+}
+
+impl Op for Flatten {
+    fn name(&self) -> &'static str {
+        "flatten"
+    }
+
+    fn canonical_text(&self, _params: &[ParamId], _stats: &[StatId]) -> String {
+        "flatten".to_owned()
+    }
+
+    fn infer(&self, inputs: &Inputs<'_>) -> Result<ValueShape, GraphError> {
+        Ok(ValueShape::Features(inputs.first().features()))
+    }
+
+    fn params(&self, _inputs: &Inputs<'_>) -> Result<Vec<ParamSpec>, GraphError> {
+        Ok(Vec::new())
+    }
+
+    fn kinks(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn forward(&self, pass: &mut Forward<'_>) -> Result<Saved, GraphError> {
+        let image = pass.input_shape(0);
+        let (batch, pixels, channels) = (pass.batch(), image.pixels(), image.channels());
+        let operands = [pass.input(0), pass.output()];
+        pass.push("flatten forward", Arc::new(Rearrange { batch, pixels, channels, back: false }), operands);
+        Ok(Saved::default())
+    }
+
+    fn backward(&self, pass: &mut Backward<'_, '_>) -> Result<(), GraphError> {
+        let image = pass.input_shape(0);
+        let (batch, pixels, channels) = (pass.batch(), image.pixels(), image.channels());
+        if let Some(result) = pass.input_gradient(0) {
+            let kernel = Rearrange { batch, pixels, channels, back: true };
+            pass.push("flatten backward", Arc::new(kernel), [pass.gradient(), result]);
+        }
+        Ok(())
+    }
+}
+
+impl Op for Unflatten {
+    fn name(&self) -> &'static str {
+        "unflatten"
+    }
+
+    fn canonical_text(&self, _params: &[ParamId], _stats: &[StatId]) -> String {
+        "unflatten".to_owned()
+    }
+
+    fn infer(&self, inputs: &Inputs<'_>) -> Result<ValueShape, GraphError> {
+        Ok(ValueShape::Image { channels: inputs.features()?, height: 1, width: 1 })
+    }
+
+    fn params(&self, _inputs: &Inputs<'_>) -> Result<Vec<ParamSpec>, GraphError> {
+        Ok(Vec::new())
+    }
+
+    fn kinks(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn forward(&self, pass: &mut Forward<'_>) -> Result<Saved, GraphError> {
+        let (batch, channels) = (pass.batch(), pass.input_shape(0).features());
+        let operands = [pass.input(0), pass.output()];
+        pass.push("unflatten forward", Arc::new(Rearrange { batch, pixels: 1, channels, back: true }), operands);
+        Ok(Saved::default())
+    }
+
+    fn backward(&self, pass: &mut Backward<'_, '_>) -> Result<(), GraphError> {
+        let (batch, channels) = (pass.batch(), pass.input_shape(0).features());
+        if let Some(result) = pass.input_gradient(0) {
+            let kernel = Rearrange { batch, pixels: 1, channels, back: false };
+            pass.push("unflatten backward", Arc::new(kernel), [pass.gradient(), result]);
+        }
+        Ok(())
+    }
+}
+
+impl Graph {
+    /// Adds the flattening of an image to a row, channel first; a row stays what it is.
+    ///
+    /// # Errors
+    /// None in practice: the shape is that of the input.
+    pub fn flatten(&mut self, input: ValueId) -> Result<ValueId, GraphError> {
+        if self.shape(input).image().is_none() {
+            return Ok(input);
+        }
+        self.add_op(Arc::new(Flatten), "", &[input])
+    }
+}

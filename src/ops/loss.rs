@@ -1,0 +1,154 @@
+//! The losses: negative log likelihood of a softmax, and mean squared error.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    gpu::{GpuError, Launch},
+    graph::{Binding, Call, Kernel, LaunchContext, LossFunction, Record, Tangent},
+    kernels::{
+        AdapterClass, LossBuffers, LossTangent, MseTargets, loss_tangent, loss_tangent_launch, mse, mse_launch,
+        softmax_nll, softmax_nll_launch,
+    },
+};
+
+/// The loss that training minimises.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Loss {
+    /// Negative log likelihood of a softmax: `torch.nn.CrossEntropyLoss`.
+    #[default]
+    Nll,
+    /// Mean squared error against the one-hot label.
+    Mse,
+}
+
+impl std::str::FromStr for Loss {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "nll" => Ok(Self::Nll),
+            "mse" => Ok(Self::Mse),
+            _ => Err(format!("unknown loss {text:?}, expected one of nll, mse")),
+        }
+    }
+}
+
+impl From<Loss> for Arc<dyn LossFunction> {
+    fn from(loss: Loss) -> Self {
+        Arc::new(loss)
+    }
+}
+
+impl LossFunction for Loss {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Nll => "nll",
+            Self::Mse => "mse",
+        }
+    }
+
+    fn kernel(&self, [batch, width]: [usize; 2], scaled: bool) -> Arc<dyn Kernel> {
+        Arc::new(LossOfBatch { loss: *self, batch, width, scaled })
+    }
+}
+
+/// A loss with its gradient; operands as [`LossFunction`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LossOfBatch {
+    loss: Loss,
+    batch: usize,
+    width: usize,
+    /// Whether the gradient is multiplied by the loss scale.
+    scaled: bool,
+}
+
+impl Kernel for LossOfBatch {
+    fn kind(&self) -> &'static str {
+        "loss"
+    }
+
+    fn sizes(&self) -> String {
+        format!("batch {}", self.batch)
+    }
+
+    fn tangent(&self) -> Tangent<'_> {
+        let loss = match self.loss {
+            Loss::Nll => LossTangent::Nll,
+            Loss::Mse => LossTangent::Mse,
+        };
+        Tangent::Loss(Arc::new(LossCurvature { loss, batch: self.batch, width: self.width }))
+    }
+
+    /// Largest, difference, exponential, sum, division, the label's difference, scale.
+    fn flops(&self, call: &Call) -> u64 {
+        7 * call.len(0) as u64
+    }
+
+    fn launches(&self, _call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
+        let (target, shape) = (context.target, [self.batch, self.width]);
+        Ok(vec![match self.loss {
+            Loss::Nll => softmax_nll_launch(target, shape, self.scaled)?,
+            Loss::Mse => mse_launch(target, shape, true, self.scaled)?,
+        }])
+    }
+
+    fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
+        let buffers = LossBuffers {
+            logits: binding.view(0)?,
+            grad_logits: binding.view(1)?,
+            row_stats: binding.view(2)?,
+            labels: binding.view(3)?,
+            indices: binding.view(4)?,
+            scaling: if self.scaled { Some(binding.view(5)?) } else { None },
+        };
+        if binding.data.classes > self.width {
+            let shape = format!("{} classes for {} outputs", binding.data.classes, self.width);
+            return Err(GpuError::Shape { kernel: "loss", shape, reason: "a label may have no output" });
+        }
+        let (class, shape) = (AdapterClass::of(binding.gpu), [self.batch, self.width]);
+        Ok(Box::new(match self.loss {
+            Loss::Nll => softmax_nll(binding.gpu, class, &buffers, shape)?,
+            Loss::Mse => mse(binding.gpu, class, &buffers, &MseTargets::OneHot, shape)?,
+        }))
+    }
+}
+
+/// The tangent of the loss' gradient, its own Hessian times the tangent of the outputs; operands: outputs, their tangent,
+/// result, all [batch, width].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct LossCurvature {
+    loss: LossTangent,
+    batch: usize,
+    width: usize,
+}
+
+impl Kernel for LossCurvature {
+    fn kind(&self) -> &'static str {
+        "loss tangent"
+    }
+
+    fn sizes(&self) -> String {
+        format!("batch {}", self.batch)
+    }
+
+    /// Made by tangents alone.
+    fn tangent(&self) -> Tangent<'_> {
+        Tangent::Refused
+    }
+
+    fn flops(&self, call: &Call) -> u64 {
+        4 * call.len(2) as u64
+    }
+
+    fn launches(&self, _call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
+        Ok(vec![loss_tangent_launch(context.target, self.loss, [self.batch, self.width])?])
+    }
+
+    fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
+        let (gpu, views) = (binding.gpu, [binding.view(0)?, binding.view(1)?, binding.view(2)?]);
+        Ok(Box::new(loss_tangent(gpu, AdapterClass::of(gpu), self.loss, views, [self.batch, self.width])?))
+    }
+}

@@ -1,0 +1,37 @@
+//! Operations and losses: one file each, with shapes, parameters, forward, backward, and the kernels that they call with
+//! their tangents. A crate of the user's adds its own the same way: see [`Op`](crate::graph::Op) and
+//! [`LossFunction`](crate::graph::LossFunction).
+
+mod activation;
+mod add;
+mod affine;
+mod batch_norm;
+mod column_sum;
+mod conv;
+mod dropout;
+mod elementwise;
+mod flatten;
+mod linear;
+mod loss;
+mod norm;
+mod pool;
+mod products;
+
+pub use activation::Activate;
+pub use add::Add;
+pub use batch_norm::{BatchNorm, BatchNormBackward, BatchNormForward};
+pub use column_sum::ColumnSums;
+pub use conv::Conv;
+pub use dropout::{Dropout, DropoutMask};
+pub use elementwise::ElementwiseStep;
+pub use flatten::{Flatten, Unflatten};
+pub use linear::Linear;
+pub use loss::Loss;
+pub use norm::Norm;
+pub use pool::{PoolBackward, PoolForward};
+pub use products::{ConvProduct, MatrixProduct, PackWeights};
+
+/// Height and width in a canonical text.
+fn pair([rows, columns]: [usize; 2]) -> String {
+    format!("{rows}x{columns}")
+}

@@ -1,0 +1,87 @@
+//! A matrix product as a call.
+
+use std::sync::Arc;
+
+use crate::{
+    gpu::{Element, GpuError, Launch},
+    graph::{Binding, Call, Kernel, LaunchContext, Record, Tangent},
+    kernels::{AdapterClass, Epilogue, MatmulLayout, MatmulOperands, MatmulShape, matmul, with_variants},
+};
+
+use super::{A, AUX, B, C, PRE, product_tangent};
+
+/// C (+)= A B with an epilogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MatrixProduct {
+    /// How the operands lie.
+    pub layout: MatmulLayout,
+    /// m, n, k.
+    pub shape: [usize; 3],
+    /// What happens to the sums.
+    pub epilogue: Epilogue,
+}
+
+impl MatrixProduct {
+    fn sides(&self) -> Result<MatmulShape, GpuError> {
+        let [m, n, k] = self.shape;
+        MatmulShape::new(m, n, k)
+    }
+}
+
+impl Kernel for MatrixProduct {
+    fn kind(&self) -> &'static str {
+        "product"
+    }
+
+    fn sizes(&self) -> String {
+        let [m, n, k] = self.shape;
+        format!("m {m}, n {n}, k {k}")
+    }
+
+    fn tangent(&self) -> Tangent<'_> {
+        Tangent::Own(Box::new(|pass, name, call| {
+            product_tangent(pass, name, call, self.epilogue, &|epilogue| Arc::new(Self { epilogue, ..*self }))
+        }))
+    }
+
+    fn flops(&self, _call: &Call) -> u64 {
+        2 * self.shape.iter().map(|side| *side as u64).product::<u64>()
+    }
+
+    fn product(&self) -> Option<String> {
+        let name = match self.layout {
+            MatmulLayout::Forward => "forward",
+            MatmulLayout::DataGradient => "data gradient",
+            MatmulLayout::WeightGradient => "weight gradient",
+        };
+        Some(name.to_owned())
+    }
+
+    fn scratch_words(&self, class: AdapterClass, element: Element) -> Result<usize, GpuError> {
+        let shape = self.sides()?;
+        Ok(class.matmul_variant(element, shape).scratch_words(shape))
+    }
+
+    fn launches(&self, call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
+        let shape = self.sides()?;
+        let variant = context.target.class.matmul_variant(context.element, shape);
+        variant.launches(context.target, (self.layout, shape), (self.epilogue, call.adds(C)), context.element)
+    }
+
+    fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
+        let shape = self.sides()?;
+        let dispatches = with_variants(binding.gpu, |class| {
+            let variant = class.matmul_variant(binding.element, shape);
+            let operands = MatmulOperands {
+                a: binding.view(A)?,
+                b: binding.view(B)?,
+                aux: binding.views.get(AUX),
+                c: binding.view(C)?,
+                pre: binding.views.get(PRE),
+                scratch: Some(&binding.scratch(variant.scratch_words(shape))?),
+            };
+            matmul(binding.gpu, variant, self.layout, shape, self.epilogue, call.adds(C), &operands)
+        })?;
+        Ok(Box::new(dispatches))
+    }
+}
