@@ -1,77 +1,88 @@
-//! Backward: the reverse of forward, gradients summed where a value is used twice.
+//! The backward pass at one operation, gradients summed where a value is used twice.
 
 use std::sync::Arc;
 
 use crate::kernels::Activation;
 
 use super::{
-    Access, Call, Graph, GraphError, Kernel, Mode, Node, Operand, ParamId, Saved, Schedule, SlotId, Tensor, ValueId,
-    ValueShape,
-    forward::{ForwardValues, module_name, refusal},
+    Access, Call, GraphError, Kernel, Mode, Operand, ParamId, Saved, Schedule, SlotId, Tensor, ValueId, ValueShape,
+    forward::Site,
 };
 
 /// A gradient while backward runs.
 #[derive(Clone, Copy, Debug)]
-struct Gradient {
+pub(super) struct Gradient {
     slot: SlotId,
     /// Whether the derivative of the producer's activation is already in it.
     through_activation: bool,
 }
 
+/// What backward knows of a value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flow {
+    /// Shape of a sample.
+    pub(super) shape: ValueShape,
+    /// The activation that was applied to make it, with what its derivative takes, where the derivative may go in where the
+    /// gradient is made: the value has one reader.
+    pub(super) activation: Option<(Activation, SlotId)>,
+    /// Its gradient so far.
+    gradient: Option<Gradient>,
+}
+
+impl Flow {
+    pub(super) fn new(shape: ValueShape, activation: Option<(Activation, SlotId)>) -> Self {
+        Self { shape, activation, gradient: None }
+    }
+}
+
+/// The backward pass over a graph, from its output on.
 #[derive(Debug)]
 pub(super) struct BackwardPass<'a> {
-    graph: &'a Graph,
-    forward: &'a ForwardValues,
     schedule: &'a mut Schedule,
-    gradients: Vec<Option<Gradient>>,
+    flows: Vec<Flow>,
+    input: ValueId,
     written: Vec<bool>,
-    /// Whether derivatives of activations may go in where gradients are made.
-    fuses: bool,
 }
 
 impl<'a> BackwardPass<'a> {
-    pub(super) fn new(
-        graph: &'a Graph,
-        forward: &'a ForwardValues,
-        schedule: &'a mut Schedule,
-        gradient: Operand,
-    ) -> Self {
-        let mut gradients = vec![None; graph.value_count()];
-        gradients[graph.output().0] = gradient.slot().map(|slot| Gradient { slot, through_activation: false });
-        let mode = schedule.mode;
-        let written = vec![mode == Mode::Accumulate; graph.params().len()];
-        Self { graph, forward, schedule, gradients, written, fuses: mode.trains() }
+    /// A pass that begins with the gradient of a value.
+    pub(super) fn new(schedule: &'a mut Schedule, flows: Vec<Flow>, input: ValueId) -> Self {
+        let written = vec![schedule.mode == Mode::Accumulate; schedule.params()];
+        Self { schedule, flows, input, written }
     }
 
-    pub(super) fn run(mut self) -> Result<(), GraphError> {
-        let (graph, forward) = (self.graph, self.forward);
-        for (node, saved) in graph.nodes().iter().zip(&forward.saved).rev() {
-            // A value that nothing used has no gradient, and its node nothing to pass on.
-            if let Some(gradient) = self.gradients[node.output.0] {
-                node.op.backward(&mut Backward { pass: &mut self, node, saved, gradient })?;
-            }
-        }
-        Ok(())
+    /// Begins with this gradient of a value.
+    pub(super) fn begin(&mut self, ValueId(value): ValueId, gradient: Operand) {
+        self.flows[value].gradient = gradient.slot().map(|slot| Gradient { slot, through_activation: false });
     }
 
-    /// The activation that was applied to make `value`, with what its derivative takes, if this is the value's only use: then
-    /// the derivative may go in where the gradient is made.
-    fn fusable_activation(&self, value: ValueId) -> Option<(Activation, SlotId)> {
-        let producer = self.graph.nodes().iter().position(|node| node.output == value)?;
-        let activation = self.forward.saved[producer].activation?;
-        (self.fuses && self.graph.uses(value) == 1).then_some(activation)
+    /// The pass at an operation; none at one whose output has no gradient, because nothing used it.
+    pub(super) fn at<'b>(
+        &'b mut self,
+        site: &'b Site,
+        saved: &'b Saved,
+        inputs: &'b [ValueId],
+        ValueId(output): ValueId,
+    ) -> Option<Backward<'b, 'a>> {
+        let gradient = self.flows[output].gradient?;
+        Some(Backward { pass: self, site, saved, inputs, gradient })
     }
 
-    /// The slot of a value's gradient, and whether something is in it already; none for the model's input.
+    fn fusable_activation(&self, ValueId(value): ValueId) -> Option<(Activation, SlotId)> {
+        self.flows[value].activation
+    }
+
+    /// The gradient of a value, and whether something is in it already; none for the model's input.
     fn target(&mut self, value: ValueId, through_activation: bool) -> Option<Operand> {
-        if value == self.graph.input() {
+        if value == self.input {
             return None;
         }
-        if let Some(gradient) = self.gradients[value.0] {
+        let flow = self.flows[value.0];
+        if let Some(gradient) = flow.gradient {
             return Some(self.schedule.operand(Tensor::Slot(gradient.slot), Access::Add));
         }
-        let gradient = self.schedule.activation("gradient", self.graph.shape(value).words());
-        self.gradients[value.0] = gradient.slot().map(|slot| Gradient { slot, through_activation });
+        let gradient = self.schedule.activation("gradient", flow.shape.words());
+        self.flows[value.0].gradient = gradient.slot().map(|slot| Gradient { slot, through_activation });
         Some(gradient)
     }
 }
@@ -80,8 +91,9 @@ impl<'a> BackwardPass<'a> {
 #[derive(Debug)]
 pub struct Backward<'a, 'b> {
     pass: &'a mut BackwardPass<'b>,
-    node: &'a Node,
+    site: &'a Site,
     saved: &'a Saved,
+    inputs: &'a [ValueId],
     gradient: Gradient,
 }
 
@@ -101,25 +113,25 @@ impl Backward<'_, '_> {
     /// What parameters are called before their suffix; the operation's name where it brings none.
     #[must_use]
     pub fn name(&self) -> String {
-        module_name(self.pass.graph, self.node)
+        self.site.name.clone()
     }
 
     /// How many inputs the operation has.
     #[must_use]
     pub fn inputs(&self) -> usize {
-        self.node.inputs.len()
+        self.site.inputs.len()
     }
 
     /// Shape of an input.
     #[must_use]
     pub fn input_shape(&self, place: usize) -> ValueShape {
-        self.pass.graph.shape(self.node.inputs[place])
+        self.site.inputs[place].shape
     }
 
     /// Shape of the output.
     #[must_use]
     pub fn output_shape(&self) -> ValueShape {
-        self.pass.graph.shape(self.node.output)
+        self.site.output.shape
     }
 
     fn read(&self, slot: SlotId) -> Operand {
@@ -135,13 +147,13 @@ impl Backward<'_, '_> {
     /// An input, as forward had it.
     #[must_use]
     pub fn input(&self, place: usize) -> Operand {
-        self.read(self.pass.forward.values[self.node.inputs[place].0])
+        self.read(self.site.inputs[place].slot)
     }
 
     /// The output, as forward made it.
     #[must_use]
     pub fn output(&self) -> Operand {
-        self.read(self.pass.forward.values[self.node.output.0])
+        self.read(self.site.output.slot)
     }
 
     /// What forward left in this place of [`Saved::slots`].
@@ -170,24 +182,24 @@ impl Backward<'_, '_> {
     /// A parameter as the network sees it.
     #[must_use]
     pub fn param(&self, place: usize) -> Operand {
-        self.pass.schedule.operand(Tensor::Weight(self.node.params[place]), Access::Read)
+        self.pass.schedule.operand(Tensor::Weight(self.site.params[place]), Access::Read)
     }
 
     /// Whether the operation has a parameter in this place.
     #[must_use]
     pub fn has_param(&self, place: usize) -> bool {
-        place < self.node.params.len()
+        place < self.site.params.len()
     }
 
     /// A tensor of running statistics, read.
     #[must_use]
     pub fn stat(&self, place: usize) -> Operand {
-        self.pass.schedule.operand(Tensor::Stat(self.node.stats[place]), Access::Read)
+        self.pass.schedule.operand(Tensor::Stat(self.site.stats[place]), Access::Read)
     }
 
     /// The gradient of a parameter, which is written once for each place that it is used in: asking says that it will be.
     pub fn param_gradient(&mut self, place: usize) -> Operand {
-        let ParamId(param) = self.node.params[place];
+        let ParamId(param) = self.site.params[place];
         let adds = std::mem::replace(&mut self.pass.written[param], true);
         self.pass.schedule.operand(Tensor::Grad(ParamId(param)), Access::result(adds))
     }
@@ -196,18 +208,18 @@ impl Backward<'_, '_> {
     /// gradient: a call that takes it along says so to [`Backward::input_gradient_through`].
     #[must_use]
     pub fn fusable_activation(&self, place: usize) -> Option<(Activation, Operand)> {
-        let (activation, slot) = self.pass.fusable_activation(self.node.inputs[place])?;
+        let (activation, slot) = self.pass.fusable_activation(self.inputs[place])?;
         Some((activation, self.read(slot)))
     }
 
     /// The gradient of an input, written or added to; none for the model's input.
     pub fn input_gradient(&mut self, place: usize) -> Option<Operand> {
-        self.pass.target(self.node.inputs[place], false)
+        self.pass.target(self.inputs[place], false)
     }
 
     /// As [`Backward::input_gradient`], for a call that may take the derivative of the input's activation along.
     pub fn input_gradient_through(&mut self, place: usize, activation: bool) -> Option<Operand> {
-        self.pass.target(self.node.inputs[place], activation)
+        self.pass.target(self.inputs[place], activation)
     }
 
     /// A new gradient of `width` elements a sample, written.
@@ -233,6 +245,6 @@ impl Backward<'_, '_> {
     /// That the operation cannot take its first input.
     #[must_use]
     pub fn refusal(&self, reason: &dyn std::fmt::Display) -> GraphError {
-        refusal(self.pass.graph, self.node, reason)
+        self.site.refusal(reason)
     }
 }

@@ -1,129 +1,14 @@
-//! The dispatches of a schedule, before any device is involved, and the tensors between them.
+//! Kernels with their operands: the dispatches of a schedule before any device is involved, and what a kernel has to say of
+//! itself so that schedules can place, count, differentiate and bind them.
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
-use crate::gpu::{Element, WORD_BYTES};
+use crate::{
+    gpu::{Buffer, Element, Gpu, GpuError, Launch, View, Work},
+    kernels::{self, AdapterClass},
+};
 
-use super::{Kernel, ParamId, StatId};
-
-/// A tensor in the activation arena.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SlotId(pub(super) usize);
-
-/// What is known of a tensor in the activation arena.
-#[derive(Clone, Debug)]
-pub struct Slot {
-    /// For messages.
-    pub name: String,
-    /// Elements.
-    pub len: usize,
-    /// How they are stored.
-    pub element: Element,
-}
-
-impl Slot {
-    /// Size in words.
-    #[must_use]
-    pub fn words(&self) -> usize {
-        self.element.words(self.len)
-    }
-}
-
-/// A tensor of the data set on the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DataTensor {
-    /// [samples, channels, height, width] bytes, four to a word
-    Pixels,
-    /// `[samples]`, class indices
-    Labels,
-    /// `[positions]`, where in pixels and labels each position of the epoch lies
-    Indices,
-    /// `[positions]`, the number in the data set of each position's sample
-    Ids,
-    /// [channels, 2], a scale and a shift
-    Normalisation,
-}
-
-/// Any tensor that a call can read or write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Tensor {
-    /// In the activation arena.
-    Slot(SlotId),
-    /// In `weights_eff`.
-    Weight(ParamId),
-    /// In `grads`.
-    Grad(ParamId),
-    /// In the direction that a product with the Hessian takes.
-    Direction(ParamId),
-    /// In the product with the Hessian.
-    Product(ParamId),
-    /// Running statistics.
-    Stat(StatId),
-    /// Of the data set.
-    Data(DataTensor),
-    /// The metrics ring, [slots, 2].
-    Metrics,
-    /// The gradients' scaling.
-    Scaling,
-}
-
-impl Tensor {
-    pub(super) fn slot(self) -> Option<SlotId> {
-        if let Self::Slot(slot) = self { Some(slot) } else { None }
-    }
-}
-
-/// What a call does with an operand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// It reads it.
-    Read,
-    /// It writes all of it and reads nothing of what was there.
-    Write,
-    /// It adds to what is there, or changes it otherwise.
-    Add,
-}
-
-impl Access {
-    /// [`Access::Add`] where something is there already, else [`Access::Write`].
-    #[must_use]
-    pub fn result(adds: bool) -> Self {
-        if adds { Self::Add } else { Self::Write }
-    }
-
-    /// Whether it changes the operand.
-    #[must_use]
-    pub fn writes(self) -> bool {
-        self != Self::Read
-    }
-}
-
-/// A tensor as a call uses it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Operand {
-    /// Which.
-    pub tensor: Tensor,
-    /// Elements that the call touches; 0 where only those of a batch's samples are, which the call's kernel counts.
-    pub len: usize,
-    /// How they are stored.
-    pub element: Element,
-    /// What happens to it.
-    pub access: Access,
-}
-
-impl Operand {
-    /// Whether the call adds to what is there.
-    #[must_use]
-    pub fn adds(&self) -> bool {
-        self.access == Access::Add
-    }
-
-    /// Bytes read and written.
-    fn traffic(&self) -> u64 {
-        let passes = if self.adds() { 2 } else { 1 };
-        passes * self.element.words(self.len) as u64 * WORD_BYTES
-    }
-}
+use super::{Access, DataViews, GraphError, Operand, Record, SlotId, Tensor};
 
 /// A kernel with its operands, in the order that the kernel documents: one dispatch to be, or a few that belong together.
 #[derive(Clone, Debug)]
@@ -185,4 +70,216 @@ pub struct PlanStep {
     pub name: String,
     /// The call.
     pub call: Call,
+}
+
+/// Where the terms of a tangent go: the first may overwrite, the others add.
+#[derive(Clone, Copy, Debug)]
+pub struct Target(Operand);
+
+impl Target {
+    /// The first term as this operand says.
+    pub(super) fn new(first: Operand) -> Self {
+        Self(first)
+    }
+
+    /// The result of the next term.
+    pub fn next_term(&mut self) -> Operand {
+        let term = self.0;
+        self.0.access = Access::Add;
+        term
+    }
+
+    /// What lies there, read.
+    #[must_use]
+    pub fn read(&self) -> Operand {
+        self.0.read()
+    }
+}
+
+/// The pass over a schedule's calls: what a tangent rule of its own pushes its calls on.
+pub trait Tangents {
+    /// The tangent of a tensor; none where it is 0.
+    fn tangent(&self, tensor: Tensor) -> Option<Operand>;
+
+    /// A new tensor of `len` words, written.
+    fn words(&mut self, name: &str, len: usize) -> Operand;
+
+    /// Where the tangent of a call's result goes: the first term overwrites unless the call itself adds to what is there.
+    fn target(&mut self, result: &Operand) -> Target;
+
+    /// Pushes a call.
+    fn push_call(&mut self, name: &str, call: Call);
+
+    /// Notes a tensor by another one, for the rule of a later call that knows that one alone.
+    fn note(&mut self, by: Tensor, noted: Operand);
+
+    /// What was noted by a tensor.
+    fn noted(&self, by: Tensor) -> Option<Operand>;
+}
+
+impl dyn Tangents + '_ {
+    /// The tangent of a call's operand in this place.
+    #[must_use]
+    pub fn tangent_at(&self, call: &Call, place: usize) -> Option<Operand> {
+        self.tangent(call.operand(place)?.tensor)
+    }
+
+    /// Pushes a call.
+    pub fn push(&mut self, name: &str, kernel: Arc<dyn Kernel>, operands: impl Into<Vec<Operand>>) {
+        self.push_call(name, Call { kernel, operands: operands.into() });
+    }
+
+    /// As [`Tangents::words`], as the target of several terms.
+    pub fn new_target(&mut self, name: &str, len: usize) -> Target {
+        Target::new(self.words(name, len))
+    }
+
+    /// As [`Tangents::target`], for a result that the call overwrites whatever its access says.
+    pub fn fresh_target(&mut self, result: &Operand) -> Target {
+        self.target(&Operand { access: Access::Write, ..*result })
+    }
+
+    /// Pushes the call once for each of these operands that has a tangent, in its place.
+    ///
+    /// # Errors
+    /// None: it is a rule like others.
+    pub fn linear(&mut self, name: &str, call: &Call, places: &[usize]) -> Result<(), GraphError> {
+        let terms: Vec<(usize, Operand)> =
+            places.iter().filter_map(|place| Some((*place, self.tangent_at(call, *place)?))).collect();
+        if terms.is_empty() {
+            return Ok(());
+        }
+        let results = call.operands.iter().enumerate().filter(|(_, operand)| operand.access.writes());
+        let mut targets: Vec<(usize, Target)> = results.map(|(place, result)| (place, self.target(result))).collect();
+        for (place, tangent) in terms {
+            let mut operands = call.operands.clone();
+            operands[place] = tangent;
+            for (result, target) in &mut targets {
+                operands[*result] = target.next_term();
+            }
+            self.push(name, call.kernel.clone(), operands);
+        }
+        Ok(())
+    }
+}
+
+/// How the derivative of a call's results along a direction in weight space comes about.
+pub enum Tangent<'a> {
+    /// Nothing that it reads depends on the weights.
+    Constant,
+    /// Its results are linear in the operand in this place: the call itself, of that operand's tangent.
+    Linear(usize),
+    /// Linear in each of two operands: the call with one of them replaced by its tangent, then with the other.
+    Bilinear([usize; 2]),
+    /// The loss: operand 0 is the model's output, 1 the gradient. The kernel makes the gradient's tangent (operand 2) from the
+    /// output (0) and the output's tangent (1).
+    Loss(Arc<dyn Kernel>),
+    /// A rule of its own, which pushes whatever calls it takes.
+    Own(Rule<'a>),
+    /// No rule: schedules that are differentiated have other calls in its place, or it is refused by its name.
+    Refused,
+}
+
+/// A tangent rule: of a call, whose own step has this name.
+pub type Rule<'a> = Box<dyn Fn(&mut dyn Tangents, &str, &Call) -> Result<(), GraphError> + 'a>;
+
+/// What a launch depends on beside the call.
+#[derive(Clone, Copy, Debug)]
+pub struct LaunchContext<'a> {
+    /// The adapter, or one that is only described.
+    pub target: &'a kernels::Target,
+    /// Channels, height and width of a sample of the data set.
+    pub sample: [usize; 3],
+    /// How activations are stored.
+    pub element: Element,
+}
+
+/// What a call is bound with.
+#[derive(Debug)]
+pub struct Binding<'a> {
+    /// The device.
+    pub gpu: &'a Gpu,
+    /// Its operands' views, in their order.
+    pub views: Vec<View>,
+    /// For what a kernel keeps for itself from one of its dispatches to the next.
+    pub scratch: &'a Buffer,
+    /// The data set.
+    pub data: &'a DataViews,
+    /// How activations are stored.
+    pub element: Element,
+}
+
+impl Binding<'_> {
+    /// The first `words` of the scratch.
+    ///
+    /// # Errors
+    /// [`GpuError::Length`] where it is smaller than [`Kernel::scratch_words`] said.
+    pub fn scratch(&self, words: usize) -> Result<View, GpuError> {
+        self.scratch.part(0, words)
+    }
+
+    /// The view of the operand in this place.
+    ///
+    /// # Errors
+    /// [`GpuError::Length`] for a call without it.
+    pub fn view(&self, place: usize) -> Result<&View, GpuError> {
+        let missing =
+            GpuError::Length { kernel: "plan", argument: "operands", expected: place + 1, found: self.views.len() };
+        self.views.get(place).ok_or(missing)
+    }
+
+    /// The view of the operand in this place, or one that is bound and not read.
+    ///
+    /// # Errors
+    /// As [`Gpu::unused`].
+    pub fn view_or_unused(&self, place: usize) -> Result<View, GpuError> {
+        self.views.get(place).map_or_else(|| self.gpu.unused(0), |view| Ok(view.clone()))
+    }
+}
+
+/// A computation that calls are made of: plain data, without a device.
+///
+/// Whether a result adds to what is there is said by the operand's access, never by the kernel.
+pub trait Kernel: Any + fmt::Debug + Send + Sync {
+    /// Its kind, for the plan: `convolution`.
+    fn kind(&self) -> &'static str;
+
+    /// Its sizes, for the plan.
+    fn sizes(&self) -> String;
+
+    /// How its results' tangents come about.
+    fn tangent(&self) -> Tangent<'_>;
+
+    /// Floating-point operations of a call.
+    fn flops(&self, call: &Call) -> u64;
+
+    /// Which product of a layer it is, with the window of a convolution; `None` for all other kernels.
+    fn product(&self) -> Option<String> {
+        None
+    }
+
+    /// The work of each dispatch; of one dispatch unless a kernel that has several says what each does.
+    fn work(&self, call: &Call) -> Vec<Work> {
+        vec![Work { flops: self.flops(call), bytes: call.traffic() }]
+    }
+
+    /// Words that it keeps for itself from one of its dispatches to the next on adapters of a class.
+    ///
+    /// # Errors
+    /// [`GpuError::Shape`] for sizes past 2^32 elements.
+    fn scratch_words(&self, _class: AdapterClass, _element: Element) -> Result<usize, GpuError> {
+        Ok(0)
+    }
+
+    /// What it launches, in order.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the target's grid, [`GpuError::Shape`] for sizes past 2^32 elements.
+    fn launches(&self, call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError>;
+
+    /// The call on a device.
+    ///
+    /// # Errors
+    /// Those of the device, [`GpuError::Length`] for operands of other lengths.
+    fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError>;
 }

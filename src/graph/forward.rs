@@ -1,27 +1,62 @@
-//! Forward: each operation as its calls, and what they leave for backward.
+//! The forward pass at one operation.
 
 use std::sync::Arc;
 
-use super::{
-    Access, Call, Graph, GraphError, Kernel, Mode, Node, Operand, Saved, Schedule, SlotId, Tensor, ValueShape,
-};
+use crate::kernels::Activation;
 
-/// What forward leaves for backward.
-#[derive(Debug)]
-pub(super) struct ForwardValues {
-    /// Slot of each value.
-    pub(super) values: Vec<SlotId>,
-    /// What each node keeps.
-    pub(super) saved: Vec<Saved>,
+use super::{Access, Call, GraphError, Kernel, Mode, Operand, ParamId, Schedule, SlotId, StatId, Tensor, ValueShape};
+
+/// What an operation's forward leaves for its backward beside its inputs and output.
+#[derive(Clone, Debug, Default)]
+pub struct Saved {
+    /// Tensors, in an order of the operation's own.
+    pub slots: Vec<SlotId>,
+    /// An activation that forward applied, with what its derivative takes: whoever makes the output's gradient may take the
+    /// derivative along.
+    pub activation: Option<(Activation, SlotId)>,
+}
+
+impl Saved {
+    /// These tensors, no activation.
+    #[must_use]
+    pub fn slots(slots: impl Into<Vec<SlotId>>) -> Self {
+        Self { slots: slots.into(), activation: None }
+    }
+}
+
+/// A value where an operation stands: its tensor and the shape of a sample.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed {
+    pub(super) slot: SlotId,
+    pub(super) shape: ValueShape,
+}
+
+/// What an operation is called and made of, at its place in a graph.
+#[derive(Clone, Debug)]
+pub(super) struct Site {
+    /// The operation's own name, such as `conv`.
+    pub(super) operation: &'static str,
+    /// What its parameters are called before their suffix.
+    pub(super) name: String,
+    pub(super) inputs: Vec<Placed>,
+    pub(super) output: Placed,
+    pub(super) params: Vec<ParamId>,
+    pub(super) stats: Vec<StatId>,
+}
+
+impl Site {
+    /// That the operation cannot take its first input.
+    pub(super) fn refusal(&self, reason: &dyn std::fmt::Display) -> GraphError {
+        let input = self.inputs.first().map_or(String::new(), |input| input.shape.to_string());
+        GraphError::Shape { operation: self.operation.to_owned(), input, reason: reason.to_string() }
+    }
 }
 
 /// The forward pass at one operation: what an [`Op`](super::Op) pushes its calls on.
 #[derive(Debug)]
 pub struct Forward<'a> {
-    pub(super) graph: &'a Graph,
-    pub(super) node: &'a Node,
-    pub(super) values: &'a [SlotId],
     pub(super) schedule: &'a mut Schedule,
+    pub(super) site: &'a Site,
 }
 
 impl Forward<'_> {
@@ -40,57 +75,55 @@ impl Forward<'_> {
     /// What parameters are called before their suffix, `fc1`; the operation's name where it brings none.
     #[must_use]
     pub fn name(&self) -> String {
-        module_name(self.graph, self.node)
+        self.site.name.clone()
     }
 
     /// How many inputs the operation has.
     #[must_use]
     pub fn inputs(&self) -> usize {
-        self.node.inputs.len()
+        self.site.inputs.len()
     }
 
     /// An input, read. An operation is given as many inputs as it was added with.
     #[must_use]
     pub fn input(&self, place: usize) -> Operand {
-        let slot = self.values[self.node.inputs[place].0];
-        self.schedule.operand(Tensor::Slot(slot), Access::Read)
+        self.schedule.operand(Tensor::Slot(self.site.inputs[place].slot), Access::Read)
     }
 
     /// The output, written.
     #[must_use]
     pub fn output(&self) -> Operand {
-        let slot = self.values[self.node.output.0];
-        self.schedule.operand(Tensor::Slot(slot), Access::Write)
+        self.schedule.operand(Tensor::Slot(self.site.output.slot), Access::Write)
     }
 
     /// Shape of an input.
     #[must_use]
     pub fn input_shape(&self, place: usize) -> ValueShape {
-        self.graph.shape(self.node.inputs[place])
+        self.site.inputs[place].shape
     }
 
     /// Shape of the output.
     #[must_use]
     pub fn output_shape(&self) -> ValueShape {
-        self.graph.shape(self.node.output)
+        self.site.output.shape
     }
 
     /// A parameter as the network sees it, read.
     #[must_use]
     pub fn param(&self, place: usize) -> Operand {
-        self.schedule.operand(Tensor::Weight(self.node.params[place]), Access::Read)
+        self.schedule.operand(Tensor::Weight(self.site.params[place]), Access::Read)
     }
 
     /// Whether the operation has a parameter in this place.
     #[must_use]
     pub fn has_param(&self, place: usize) -> bool {
-        place < self.node.params.len()
+        place < self.site.params.len()
     }
 
     /// A tensor of running statistics.
     #[must_use]
     pub fn stat(&self, place: usize, access: Access) -> Operand {
-        self.schedule.operand(Tensor::Stat(self.node.stats[place]), access)
+        self.schedule.operand(Tensor::Stat(self.site.stats[place]), access)
     }
 
     /// A new activation of `width` elements a sample, written.
@@ -116,54 +149,6 @@ impl Forward<'_> {
     /// That the operation cannot take its first input.
     #[must_use]
     pub fn refusal(&self, reason: &dyn std::fmt::Display) -> GraphError {
-        refusal(self.graph, self.node, reason)
-    }
-}
-
-pub(super) fn refusal(graph: &Graph, node: &Node, reason: &dyn std::fmt::Display) -> GraphError {
-    let (operation, input) = (node.op.name().to_owned(), graph.shape(node.inputs[0]).to_string());
-    GraphError::Shape { operation, input, reason: reason.to_string() }
-}
-
-/// `fc1` of `fc1.weight`.
-pub(super) fn module_name(graph: &Graph, node: &Node) -> String {
-    let Some(param) = node.params.first() else { return node.op.name().to_owned() };
-    let name = graph.params()[param.0].name.as_str();
-    name.rsplit_once('.').map_or(name, |(module, _)| module).to_owned()
-}
-
-impl Operand {
-    /// The same tensor, read.
-    #[must_use]
-    pub fn read(self) -> Self {
-        Self { access: Access::Read, ..self }
-    }
-
-    /// The same tensor as a result, which adds to what is there or not.
-    #[must_use]
-    pub fn result(self, adds: bool) -> Self {
-        Self { access: Access::result(adds), ..self }
-    }
-
-    /// Its slot in the activation arena, where it lies there.
-    #[must_use]
-    pub fn slot(&self) -> Option<SlotId> {
-        self.tensor.slot()
-    }
-}
-
-impl Schedule {
-    pub(super) fn forward(&mut self, graph: &Graph) -> Result<ForwardValues, GraphError> {
-        let input = self.push_gather();
-        // A value that no operation makes (its maker was fused) keeps the input's slot: nothing reads it.
-        let mut forward = ForwardValues { values: vec![input; graph.value_count()], saved: Vec::new() };
-        for node in graph.nodes() {
-            let output = self.activation("activation", graph.shape(node.output).words());
-            forward.values[node.output.0] = output.slot().unwrap_or(input);
-            let mut pass = Forward { graph, node, values: &forward.values, schedule: self };
-            let saved = node.op.forward(&mut pass)?;
-            forward.saved.push(saved);
-        }
-        Ok(forward)
+        self.site.refusal(reason)
     }
 }

@@ -6,37 +6,41 @@
 //! everything on a device, after which a step only records.
 
 mod backward;
+mod batch;
 mod bind;
 mod call;
 mod canonical;
+mod compile;
 mod ends;
 mod error;
 mod forward;
 mod fuse;
 #[allow(clippy::module_inception, reason = "the graph itself")]
 mod graph;
-mod kernel;
+mod ids;
 mod launch;
 mod loss;
 pub mod memory;
 mod op;
+mod operand;
 mod plan;
+mod record;
 mod schedule;
 mod shape;
 mod tangent;
 
 pub use backward::Backward;
-pub use call::{Access, Call, DataTensor, Operand, PlanStep, Slot, SlotId, Tensor};
+pub use batch::{BatchInfo, DataViews};
+pub use call::{Binding, Call, Kernel, LaunchContext, PlanStep, Rule, Tangent, Tangents, Target};
 pub use error::GraphError;
-pub use forward::Forward;
+pub use forward::{Forward, Saved};
 pub use graph::Graph;
-pub use kernel::{Binding, Kernel, LaunchContext, Record, Rule, Tangent};
+pub use ids::{ParamId, SlotId, StatId, ValueId};
 pub use launch::PlannedLaunch;
 pub use loss::LossFunction;
-pub use op::{
-    Fusion, Inputs, Node, Op, Param, ParamId, ParamInit, ParamRole, ParamSpec, Saved, Stat, StatId, StatSpec, ValueId,
-};
-pub use plan::{BatchInfo, DataViews, Plan, TangentArenas};
+pub use op::{Fusion, Inputs, Node, Op, Param, ParamInit, ParamRole, ParamSpec, Stat, StatSpec};
+pub use operand::{Access, DataTensor, Operand, Slot, Tensor};
+pub use plan::{Plan, TangentArenas};
+pub use record::Record;
 pub use schedule::{Mode, Schedule};
 pub use shape::ValueShape;
-pub use tangent::{TangentPass, Target};

@@ -4,19 +4,7 @@ use std::{any::Any, fmt, sync::Arc};
 
 use crate::kernels::Activation;
 
-use super::{Backward, Forward, GraphError, SlotId, ValueShape};
-
-/// A value of a graph: one tensor, a batch of samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ValueId(pub(super) usize);
-
-/// A parameter of a graph: its number in every arena.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ParamId(pub usize);
-
-/// A tensor of running statistics: its number in their arena.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct StatId(pub usize);
+use super::{Backward, Forward, GraphError, ParamId, Saved, StatId, ValueId, ValueShape};
 
 /// What a parameter is to its module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,24 +131,6 @@ pub enum Fusion {
     Activation(Activation),
     /// As a sum of two values, of the operation that makes one of them.
     Sum,
-}
-
-/// What an operation's forward leaves for its backward beside its inputs and output.
-#[derive(Clone, Debug, Default)]
-pub struct Saved {
-    /// Tensors, in an order of the operation's own.
-    pub slots: Vec<SlotId>,
-    /// An activation that forward applied, with what its derivative takes: whoever makes the output's gradient may take the
-    /// derivative along.
-    pub activation: Option<(Activation, SlotId)>,
-}
-
-impl Saved {
-    /// These tensors, no activation.
-    #[must_use]
-    pub fn slots(slots: impl Into<Vec<SlotId>>) -> Self {
-        Self { slots: slots.into(), activation: None }
-    }
 }
 
 /// An operation: shapes, parameters, forward and backward; its tangents are those of the kernels that it calls.

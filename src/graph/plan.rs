@@ -6,64 +6,10 @@ use rayon::prelude::*;
 
 use crate::{
     gpu::{Buffer, Dispatch, Gpu, GpuError, Recorder, View, WORD_BYTES},
-    kernels::{AdapterClass, Arena, Augmentation, LossTerms},
+    kernels::{AdapterClass, Arena},
 };
 
-use super::{Record, Schedule, bind::Binder, memory};
-
-/// A data set on the device.
-#[derive(Clone, Debug)]
-pub struct DataViews {
-    /// [samples, channels, height, width] bytes, four to a word
-    pub pixels: View,
-    /// `[samples]`, class indices
-    pub labels: View,
-    /// `[positions]`, the order in which batches take samples from `pixels` and `labels`
-    pub indices: View,
-    /// `[positions]`, the number in the data set of each position's sample; augmentation goes by it
-    pub ids: View,
-    /// Labels are below this.
-    pub classes: usize,
-    /// [channels, 2]: input = byte * scale + shift
-    pub normalisation: View,
-    /// Channels, height and width of a sample.
-    pub sample: [usize; 3],
-    /// Random changes to the samples.
-    pub augment: Augmentation,
-}
-
-/// What changes from batch to batch.
-#[derive(Clone, Copy, Debug)]
-pub struct BatchInfo {
-    /// First position in the order of the epoch.
-    pub first: u32,
-    /// Samples in this batch; rows beyond count for nothing.
-    pub valid: u32,
-    /// Slot of the metrics ring.
-    pub slot: u32,
-    /// Whether the metrics add to what the slot holds.
-    pub slot_adds: bool,
-    /// How the losses make one number.
-    pub terms: LossTerms,
-    /// Epoch, by which samples are augmented.
-    pub epoch: u32,
-    /// Batches before this one, by which dropout draws.
-    pub step: u64,
-    /// Seed of dropout.
-    pub seed: u64,
-    /// Share of this batch in the running statistics of batch norms that go by the batch's.
-    pub stats_momentum: f32,
-}
-
-impl BatchInfo {
-    /// Samples `first .. first + valid` into a slot of the metrics, the loss their mean; epoch, step and seed 0, PyTorch's
-    /// momentum of 0.1.
-    #[must_use]
-    pub fn new(first: u32, valid: u32, slot: u32) -> Self {
-        let terms = LossTerms::mean_over(valid);
-        Self { first, valid, slot, slot_adds: false, terms, epoch: 0, step: 0, seed: 0, stats_momentum: 0.1 }
-    }
-}
+use super::{BatchInfo, DataViews, Record, Schedule, bind::Binder, memory};
 
 /// What a product with the Hessian reads and writes, laid out as the weights.
 #[derive(Clone, Debug)]

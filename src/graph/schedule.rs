@@ -1,6 +1,4 @@
-//! A graph as an ordered list of calls over named tensors, before any device is involved.
-
-use std::sync::Arc;
+//! An ordered list of calls over named tensors, before any device is involved.
 
 use crate::{
     gpu::{Element, GpuError, Work},
@@ -8,10 +6,8 @@ use crate::{
 };
 
 use super::{
-    Access, Call, Graph, GraphError, LossFunction, Operand, PlanStep, Slot, SlotId, Tensor, ValueShape,
-    backward::BackwardPass,
+    Access, Call, Operand, PlanStep, Slot, SlotId, Tensor, ValueShape,
     memory::{self, Life, Placement},
-    tangent,
 };
 
 /// What the schedule is for.
@@ -71,78 +67,12 @@ pub struct Schedule {
     /// How activations, their gradients and the weights that the network sees are stored.
     pub element: Element,
     /// Elements of each parameter.
-    param_lens: Vec<usize>,
+    pub(super) param_lens: Vec<usize>,
     /// Elements of each tensor of running statistics.
-    stat_lens: Vec<usize>,
+    pub(super) stat_lens: Vec<usize>,
 }
 
 impl Schedule {
-    /// The calls of a batch of `batch` samples, all tensors in f32.
-    ///
-    /// # Errors
-    /// As [`Schedule::stored`].
-    pub fn new(
-        graph: &Graph,
-        batch: usize,
-        mode: Mode,
-        loss: impl Into<Arc<dyn LossFunction>>,
-    ) -> Result<Self, GraphError> {
-        Self::stored(graph, batch, mode, loss, Element::Word)
-    }
-
-    /// The calls of a batch of `batch` samples; activations and the weights that the network sees are stored as `element`,
-    /// which for derivatives along a direction has to be f32.
-    ///
-    /// # Errors
-    /// [`GraphError::NoLayers`], [`GraphError::NoBatch`], [`GraphError::Shape`] for an output that is an image or a
-    /// batch that is too large, or [`GraphError::NoDerivative`] for an operation that no derivative is known of.
-    pub fn stored(
-        graph: &Graph,
-        batch: usize,
-        mode: Mode,
-        loss: impl Into<Arc<dyn LossFunction>>,
-        element: Element,
-    ) -> Result<Self, GraphError> {
-        let mut schedule = Self::empty(graph, batch, mode, element)?;
-        let graph = &graph.fused(mode.has_tangents());
-        let forward = schedule.forward(graph)?;
-        schedule.output = forward.values[graph.output().0];
-        let outputs = schedule.operand(Tensor::Slot(schedule.output), Access::Read);
-        let gradient = schedule.push_loss(&*loss.into(), outputs);
-        if mode.has_backward() {
-            BackwardPass::new(graph, &forward, &mut schedule, gradient).run()?;
-        }
-        if mode.has_tangents() {
-            tangent::differentiate(&mut schedule)?;
-        }
-        Ok(schedule)
-    }
-
-    fn empty(graph: &Graph, batch: usize, mode: Mode, element: Element) -> Result<Self, GraphError> {
-        if graph.params().is_empty() {
-            return Err(GraphError::NoLayers);
-        }
-        if batch == 0 {
-            return Err(GraphError::NoBatch);
-        }
-        let ValueShape::Features(classes) = graph.shape(graph.output()) else {
-            let (operation, input) = ("the loss".to_owned(), graph.shape(graph.output()).to_string());
-            return Err(GraphError::Shape { operation, input, reason: "the model has to end in features".to_owned() });
-        };
-        Ok(Self {
-            batch,
-            input: graph.shape(graph.input()),
-            classes,
-            slots: Vec::new(),
-            steps: Vec::new(),
-            output: SlotId(0),
-            mode,
-            element,
-            param_lens: graph.params().iter().map(|param| param.shape.iter().product()).collect(),
-            stat_lens: graph.stats().iter().map(|stat| stat.channels).collect(),
-        })
-    }
-
     /// How many parameters the graph has.
     pub(super) fn params(&self) -> usize {
         self.param_lens.len()

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     gpu::{Element, GpuError, Launch},
-    graph::{
-        Backward, Binding, Call, Forward, GraphError, Kernel, LaunchContext, Operand, Record, Tangent, TangentPass,
-    },
+    graph::{Backward, Binding, Call, Forward, GraphError, Kernel, LaunchContext, Operand, Record, Tangent, Tangents},
     kernels::{AdapterClass, NormShape, affine, affine_gradient},
 };
 
@@ -16,7 +14,7 @@ pub(super) struct Affine(pub(super) NormShape);
 
 impl Affine {
     /// y = x s + t gives x' s + x s' + t'.
-    fn differentiate(self, pass: &mut TangentPass<'_>, name: &str, call: &Call) -> Result<(), GraphError> {
+    fn differentiate(self, pass: &mut dyn Tangents, name: &str, call: &Call) -> Result<(), GraphError> {
         let [Some(input), Some(scale), Some(output)] = [0, 1, 2].map(|place| call.operand(place).copied()) else {
             return Err(GraphError::no_derivative(name));
         };
@@ -70,7 +68,7 @@ struct AffineGradient(NormShape);
 
 impl AffineGradient {
     /// sum g x and sum g give sum (g' x + g x') and sum g'.
-    fn differentiate(self, pass: &mut TangentPass<'_>, name: &str, call: &Call) -> Result<(), GraphError> {
+    fn differentiate(self, pass: &mut dyn Tangents, name: &str, call: &Call) -> Result<(), GraphError> {
         let [Some(grad), Some(input), Some(scale)] = [0, 1, 2].map(|place| call.operand(place).copied()) else {
             return Err(GraphError::no_derivative(name));
         };

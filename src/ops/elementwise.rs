@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     gpu::{GpuError, Launch},
-    graph::{Binding, Call, GraphError, Kernel, LaunchContext, Record, Tangent, TangentPass},
+    graph::{Binding, Call, GraphError, Kernel, LaunchContext, Record, Tangent, Tangents},
     kernels::{Activation, Elementwise, elementwise},
 };
 
@@ -18,7 +18,7 @@ const RIGHT: usize = 2;
 pub struct ElementwiseStep(pub Elementwise);
 
 impl ElementwiseStep {
-    fn differentiate(self, pass: &mut TangentPass<'_>, name: &str, call: &Call) -> Result<(), GraphError> {
+    fn differentiate(self, pass: &mut dyn Tangents, name: &str, call: &Call) -> Result<(), GraphError> {
         match self.0 {
             Elementwise::Copy => pass.linear(name, call, &[LEFT]),
             Elementwise::Add => Self::sum_tangent(pass, name, call),
@@ -29,7 +29,7 @@ impl ElementwiseStep {
         }
     }
 
-    fn sum_tangent(pass: &mut TangentPass<'_>, name: &str, call: &Call) -> Result<(), GraphError> {
+    fn sum_tangent(pass: &mut dyn Tangents, name: &str, call: &Call) -> Result<(), GraphError> {
         let terms: Vec<_> = [LEFT, RIGHT].into_iter().filter_map(|place| pass.tangent_at(call, place)).collect();
         let result = call.operand(OUTPUT).ok_or_else(|| GraphError::no_derivative(name))?;
         if !terms.is_empty() {
@@ -42,7 +42,7 @@ impl ElementwiseStep {
     }
 
     fn activation_tangent(
-        pass: &mut TangentPass<'_>,
+        pass: &mut dyn Tangents,
         name: &str,
         call: &Call,
         activation: Activation,
@@ -60,7 +60,7 @@ impl ElementwiseStep {
 
     /// g a'(s) gives g' a'(s) + g a''(s) s'.
     fn gradient_tangent(
-        pass: &mut TangentPass<'_>,
+        pass: &mut dyn Tangents,
         name: &str,
         call: &Call,
         activation: Activation,

@@ -12,7 +12,7 @@ use crate::{
     gpu::{GpuError, Launch},
     graph::{
         Access, Backward, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, Operand,
-        ParamId, ParamInit, ParamRole, ParamSpec, Record, Saved, StatId, Tangent, TangentPass, ValueId, ValueShape,
+        ParamId, ParamInit, ParamRole, ParamSpec, Record, Saved, StatId, Tangent, Tangents, ValueId, ValueShape,
     },
     kernels::{AdapterClass, NormShape, group_normalise, group_normalise_curvature, group_normalise_gradient},
 };
@@ -113,7 +113,7 @@ impl Op for Norm {
 struct GroupNormalise(NormShape);
 
 impl GroupNormalise {
-    fn differentiate(self, pass: &mut TangentPass<'_>, name: &str, call: &Call) -> Result<(), GraphError> {
+    fn differentiate(self, pass: &mut dyn Tangents, name: &str, call: &Call) -> Result<(), GraphError> {
         let [Some(input), Some(xhat), Some(inv_std)] = [0, 1, 2].map(|place| call.operand(place).copied()) else {
             return Err(GraphError::no_derivative(name));
         };
@@ -162,7 +162,7 @@ struct GroupNormaliseGradient(NormShape);
 
 impl GroupNormaliseGradient {
     /// The derivative P(g): P(g') and, where the norm's input has a tangent, P'(g).
-    fn differentiate(self, pass: &mut TangentPass<'_>, name: &str, call: &Call) -> Result<(), GraphError> {
+    fn differentiate(self, pass: &mut dyn Tangents, name: &str, call: &Call) -> Result<(), GraphError> {
         let [Some(grad), Some(xhat), Some(inv_std), Some(output)] =
             [0, 1, 2, 3].map(|place| call.operand(place).copied())
         else {

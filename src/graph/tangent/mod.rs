@@ -10,7 +10,9 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Access, Call, GraphError, Kernel, Mode, Operand, PlanStep, Schedule, SlotId, Tangent, Tensor};
+use super::{
+    Access, Call, GraphError, Kernel, Mode, Operand, PlanStep, Schedule, SlotId, Tangent, Tangents, Target, Tensor,
+};
 
 #[cfg(test)]
 mod tests;
@@ -56,28 +58,9 @@ fn needed(steps: Vec<PlanStep>) -> Vec<PlanStep> {
     kept
 }
 
-/// Where the terms of a tangent go: the first may overwrite, the others add.
-#[derive(Clone, Copy, Debug)]
-pub struct Target(Operand);
-
-impl Target {
-    /// The result of the next term.
-    pub fn next_term(&mut self) -> Operand {
-        let term = self.0;
-        self.0.access = Access::Add;
-        term
-    }
-
-    /// What lies there, read.
-    #[must_use]
-    pub fn read(&self) -> Operand {
-        self.0.read()
-    }
-}
-
-/// The pass over a schedule's calls: what a tangent rule of its own pushes its calls on.
+/// The pass over a schedule's calls.
 #[derive(Debug)]
-pub struct TangentPass<'a> {
+struct TangentPass<'a> {
     schedule: &'a mut Schedule,
     /// Tangent of each slot; none where it is 0.
     tangents: Vec<Option<SlotId>>,
@@ -96,96 +79,22 @@ impl TangentPass<'_> {
         let tangent_name = format!("{name} tangent");
         match call.kernel.tangent() {
             Tangent::Constant => Ok(()),
-            Tangent::Linear(place) => self.linear(&tangent_name, &call, &[place]),
-            Tangent::Bilinear(places) => self.linear(&tangent_name, &call, &places),
+            Tangent::Linear(place) => self.rules().linear(&tangent_name, &call, &[place]),
+            Tangent::Bilinear(places) => self.rules().linear(&tangent_name, &call, &places),
             Tangent::Loss(kernel) => self.loss(&tangent_name, &call, kernel),
             Tangent::Own(rule) => rule(self, &tangent_name, &call),
             Tangent::Refused => Err(GraphError::NoDerivative { call: name }),
         }
     }
 
-    /// The tangent of a tensor; none where it is 0.
-    #[must_use]
-    pub fn tangent(&self, tensor: Tensor) -> Option<Operand> {
-        let tangent = match tensor {
-            Tensor::Slot(slot) => self.tangents[slot.0].map(Tensor::Slot),
-            Tensor::Weight(param) => self.weights.then_some(Tensor::Direction(param)),
-            _ => None,
-        };
-        tangent.map(|tensor| self.schedule.operand(tensor, Access::Read))
-    }
-
-    /// The tangent of a call's operand in this place.
-    #[must_use]
-    pub fn tangent_at(&self, call: &Call, place: usize) -> Option<Operand> {
-        self.tangent(call.operand(place)?.tensor)
-    }
-
-    /// A new tensor of `len` words, written.
-    pub fn words(&mut self, name: &str, len: usize) -> Operand {
-        self.tangents.push(None);
-        self.schedule.words(name, len)
-    }
-
-    /// Where the tangent of a call's result goes: the first term overwrites unless the call itself adds to what is there.
-    pub fn target(&mut self, result: &Operand) -> Target {
-        let (tensor, adds) = match result.tensor {
-            Tensor::Slot(slot) => {
-                if let Some(tangent) = self.tangents[slot.0] {
-                    (Tensor::Slot(tangent), result.adds())
-                } else {
-                    let tangent = self.words("tangent", result.len);
-                    self.tangents[slot.0] = tangent.slot();
-                    return Target(tangent);
-                }
-            }
-            Tensor::Grad(param) => (Tensor::Product(param), std::mem::replace(&mut self.written[param.0], true)),
-            other => (other, result.adds()),
-        };
-        Target(self.schedule.operand(tensor, Access::result(adds)))
-    }
-
-    /// As [`TangentPass::target`], for a result that the call overwrites whatever its access says.
-    pub fn fresh_target(&mut self, result: &Operand) -> Target {
-        self.target(&Operand { access: Access::Write, ..*result })
-    }
-
-    /// As [`TangentPass::words`], as the target of several terms.
-    pub fn new_target(&mut self, name: &str, len: usize) -> Target {
-        Target(self.words(name, len))
-    }
-
-    /// Pushes a call.
-    pub fn push(&mut self, name: &str, kernel: Arc<dyn Kernel>, operands: impl Into<Vec<Operand>>) {
-        self.schedule.push(name, Call { kernel, operands: operands.into() });
-    }
-
-    /// Pushes the call once for each of these operands that has a tangent, in its place.
-    ///
-    /// # Errors
-    /// None: it is a rule like others.
-    pub fn linear(&mut self, name: &str, call: &Call, places: &[usize]) -> Result<(), GraphError> {
-        let terms: Vec<(usize, Operand)> =
-            places.iter().filter_map(|place| Some((*place, self.tangent_at(call, *place)?))).collect();
-        if terms.is_empty() {
-            return Ok(());
-        }
-        let results = call.operands.iter().enumerate().filter(|(_, operand)| operand.access.writes());
-        let mut targets: Vec<(usize, Target)> = results.map(|(place, result)| (place, self.target(result))).collect();
-        for (place, tangent) in terms {
-            let mut operands = call.operands.clone();
-            operands[place] = tangent;
-            for (result, target) in &mut targets {
-                operands[*result] = target.next_term();
-            }
-            self.push(name, call.kernel.clone(), operands);
-        }
-        Ok(())
+    /// As rules see it.
+    fn rules(&mut self) -> &mut dyn Tangents {
+        self
     }
 
     /// The loss' own curvature; for Gauss-Newton all other curvature ends here.
     fn loss(&mut self, name: &str, call: &Call, kernel: Arc<dyn Kernel>) -> Result<(), GraphError> {
-        let missing = || GraphError::NoDerivative { call: name.to_owned() };
+        let missing = || GraphError::no_derivative(name);
         let [outputs, gradient] = [0, 1].map(|place| call.operand(place).copied().ok_or_else(missing));
         let (outputs, gradient) = (outputs?, gradient?);
         let tangent = self.tangent(outputs.tensor);
@@ -194,20 +103,53 @@ impl TangentPass<'_> {
             self.weights = false;
         }
         if let Some(tangent) = tangent {
-            let result = self.fresh_target(&gradient).next_term();
-            self.push(name, kernel, [outputs.read(), tangent, result]);
+            let result = self.rules().fresh_target(&gradient).next_term();
+            self.rules().push(name, kernel, [outputs.read(), tangent, result]);
         }
         Ok(())
     }
+}
 
-    /// Notes a tensor by another one, for the rule of a later call that knows that one alone.
-    pub fn note(&mut self, by: Tensor, noted: Operand) {
+impl Tangents for TangentPass<'_> {
+    fn tangent(&self, tensor: Tensor) -> Option<Operand> {
+        let tangent = match tensor {
+            Tensor::Slot(slot) => self.tangents[slot.0].map(Tensor::Slot),
+            Tensor::Weight(param) => self.weights.then_some(Tensor::Direction(param)),
+            _ => None,
+        };
+        tangent.map(|tensor| self.schedule.operand(tensor, Access::Read))
+    }
+
+    fn words(&mut self, name: &str, len: usize) -> Operand {
+        self.tangents.push(None);
+        self.schedule.words(name, len)
+    }
+
+    fn target(&mut self, result: &Operand) -> Target {
+        let (tensor, adds) = match result.tensor {
+            Tensor::Slot(slot) => match self.tangents[slot.0] {
+                Some(tangent) => (Tensor::Slot(tangent), result.adds()),
+                None => {
+                    let tangent = self.words("tangent", result.len);
+                    self.tangents[slot.0] = tangent.slot();
+                    return Target::new(tangent);
+                }
+            },
+            Tensor::Grad(param) => (Tensor::Product(param), std::mem::replace(&mut self.written[param.0], true)),
+            other => (other, result.adds()),
+        };
+        Target::new(self.schedule.operand(tensor, Access::result(adds)))
+    }
+
+    fn push_call(&mut self, name: &str, call: Call) {
+        self.schedule.push(name, call);
+    }
+
+    fn note(&mut self, by: Tensor, noted: Operand) {
         self.notes.push((by, noted));
     }
 
-    /// What was noted by a tensor.
-    #[must_use]
-    pub fn noted(&self, by: Tensor) -> Option<Operand> {
+    fn noted(&self, by: Tensor) -> Option<Operand> {
         self.notes.iter().find(|(tensor, _)| *tensor == by).map(|(_, noted)| *noted)
     }
 }

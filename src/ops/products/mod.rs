@@ -6,7 +6,7 @@ mod matmul;
 use std::sync::Arc;
 
 use crate::{
-    graph::{Call, GraphError, Kernel, Operand, TangentPass, Target},
+    graph::{Call, GraphError, Kernel, Operand, Tangents, Target},
     kernels::{Activation, Elementwise, Epilogue},
 };
 
@@ -30,7 +30,7 @@ pub(super) const PRE: usize = 4;
 /// [`GraphError::NoDerivative`] for an activation's derivative in the epilogue, which a backward that is differentiated does
 /// not fuse.
 fn product_tangent(
-    pass: &mut TangentPass<'_>,
+    pass: &mut dyn Tangents,
     name: &str,
     call: &Call,
     epilogue: Epilogue,
@@ -62,7 +62,7 @@ fn product_tangent(
 }
 
 /// Where the tangent of a product's sums goes: to that of the result, unless an activation comes between.
-fn sums(pass: &mut TangentPass<'_>, call: &Call, epilogue: Epilogue, c: &Operand) -> Option<Target> {
+fn sums(pass: &mut dyn Tangents, call: &Call, epilogue: Epilogue, c: &Operand) -> Option<Target> {
     match epilogue {
         Epilogue::Plain => Some(pass.target(c)),
         Epilogue::BiasActivation { activation: Activation::Identity, .. } => Some(pass.fresh_target(c)),
@@ -76,7 +76,7 @@ fn sums(pass: &mut TangentPass<'_>, call: &Call, epilogue: Epilogue, c: &Operand
 
 /// The tangent of a product's result from that of its sums.
 fn through_activation(
-    pass: &mut TangentPass<'_>,
+    pass: &mut dyn Tangents,
     name: &str,
     call: &Call,
     epilogue: Epilogue,

@@ -1,0 +1,144 @@
+//! A graph as a schedule: forward operation by operation, the loss, backward in reverse, tangents.
+
+use std::sync::Arc;
+
+use crate::gpu::Element;
+
+use super::{
+    Access, Forward, Graph, GraphError, LossFunction, Mode, Node, Saved, Schedule, SlotId, Tensor, ValueId, ValueShape,
+    backward::{BackwardPass, Flow},
+    forward::{Placed, Site},
+    tangent,
+};
+
+/// What forward leaves for backward.
+struct Forwarded {
+    /// Slot of each value.
+    values: Vec<SlotId>,
+    /// Each node's place.
+    sites: Vec<Site>,
+    /// What each node keeps.
+    saved: Vec<Saved>,
+}
+
+impl Schedule {
+    /// The calls of a batch of `batch` samples, all tensors in f32.
+    ///
+    /// # Errors
+    /// As [`Schedule::stored`].
+    pub fn new(
+        graph: &Graph,
+        batch: usize,
+        mode: Mode,
+        loss: impl Into<Arc<dyn LossFunction>>,
+    ) -> Result<Self, GraphError> {
+        Self::stored(graph, batch, mode, loss, Element::Word)
+    }
+
+    /// The calls of a batch of `batch` samples; activations and the weights that the network sees are stored as `element`,
+    /// which for derivatives along a direction has to be f32.
+    ///
+    /// # Errors
+    /// [`GraphError::NoLayers`], [`GraphError::NoBatch`], [`GraphError::Shape`] for an output that is an image or a
+    /// batch that is too large, or [`GraphError::NoDerivative`] for an operation that no derivative is known of.
+    pub fn stored(
+        graph: &Graph,
+        batch: usize,
+        mode: Mode,
+        loss: impl Into<Arc<dyn LossFunction>>,
+        element: Element,
+    ) -> Result<Self, GraphError> {
+        let mut schedule = Self::empty(graph, batch, mode, element)?;
+        let graph = &graph.fused(mode.has_tangents());
+        let forward = schedule.forward(graph)?;
+        schedule.output = forward.values[graph.output().0];
+        let outputs = schedule.operand(Tensor::Slot(schedule.output), Access::Read);
+        let gradient = schedule.push_loss(&*loss.into(), outputs);
+        if mode.has_backward() {
+            let mut pass = BackwardPass::new(&mut schedule, forward.flows(graph, mode), graph.input());
+            pass.begin(graph.output(), gradient);
+            for ((node, site), saved) in graph.nodes().iter().zip(&forward.sites).zip(&forward.saved).rev() {
+                if let Some(mut pass) = pass.at(site, saved, &node.inputs, node.output) {
+                    node.op.backward(&mut pass)?;
+                }
+            }
+        }
+        if mode.has_tangents() {
+            tangent::differentiate(&mut schedule)?;
+        }
+        Ok(schedule)
+    }
+
+    fn empty(graph: &Graph, batch: usize, mode: Mode, element: Element) -> Result<Self, GraphError> {
+        if graph.params().is_empty() {
+            return Err(GraphError::NoLayers);
+        }
+        if batch == 0 {
+            return Err(GraphError::NoBatch);
+        }
+        let ValueShape::Features(classes) = graph.shape(graph.output()) else {
+            let (operation, input) = ("the loss".to_owned(), graph.shape(graph.output()).to_string());
+            return Err(GraphError::Shape { operation, input, reason: "the model has to end in features".to_owned() });
+        };
+        Ok(Self {
+            batch,
+            input: graph.shape(graph.input()),
+            classes,
+            slots: Vec::new(),
+            steps: Vec::new(),
+            output: SlotId(0),
+            mode,
+            element,
+            param_lens: graph.params().iter().map(|param| param.shape.iter().product()).collect(),
+            stat_lens: graph.stats().iter().map(|stat| stat.channels).collect(),
+        })
+    }
+
+    fn forward(&mut self, graph: &Graph) -> Result<Forwarded, GraphError> {
+        let input = self.push_gather();
+        // A value that no operation makes (its maker was fused) keeps the input's slot: nothing reads it.
+        let mut forward = Forwarded { values: vec![input; graph.value_count()], sites: Vec::new(), saved: Vec::new() };
+        for node in graph.nodes() {
+            let output = self.activation("activation", graph.shape(node.output).words());
+            forward.values[node.output.0] = output.slot().unwrap_or(input);
+            let site = forward.site(graph, node);
+            let saved = node.op.forward(&mut Forward { schedule: self, site: &site })?;
+            forward.sites.push(site);
+            forward.saved.push(saved);
+        }
+        Ok(forward)
+    }
+}
+
+impl Forwarded {
+    fn site(&self, graph: &Graph, node: &Node) -> Site {
+        let placed = |value: ValueId| Placed { slot: self.values[value.0], shape: graph.shape(value) };
+        Site {
+            operation: node.op.name(),
+            name: module_name(graph, node),
+            inputs: node.inputs.iter().map(|input| placed(*input)).collect(),
+            output: placed(node.output),
+            params: node.params.clone(),
+            stats: node.stats.clone(),
+        }
+    }
+
+    /// What backward knows of each value: derivatives of activations go in where gradients are made in training alone, since
+    /// derivatives along a direction take them apart.
+    fn flows(&self, graph: &Graph, mode: Mode) -> Vec<Flow> {
+        let makers = graph.nodes().iter().zip(&self.saved);
+        let mut activations = vec![None; graph.value_count()];
+        for (node, saved) in makers.filter(|(node, _)| mode.trains() && graph.uses(node.output) == 1) {
+            activations[node.output.0] = saved.activation;
+        }
+        let flow = |(value, activation)| Flow::new(graph.shape(ValueId(value)), activation);
+        activations.into_iter().enumerate().map(flow).collect()
+    }
+}
+
+/// `fc1` of `fc1.weight`.
+fn module_name(graph: &Graph, node: &Node) -> String {
+    let Some(param) = node.params.first() else { return node.op.name().to_owned() };
+    let name = graph.params()[param.0].name.as_str();
+    name.rsplit_once('.').map_or(name, |(module, _)| module).to_owned()
+}

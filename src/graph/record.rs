@@ -1,0 +1,97 @@
+//! Calls bound to their views.
+
+use std::fmt;
+
+use crate::{
+    gpu::{Dispatch, Recorder},
+    kernels::{BatchNorm, BatchNormGradient, Dropout, Gather, LossKernel, MetricsSum},
+};
+
+use super::BatchInfo;
+
+/// A call bound to its views: what a step records.
+pub trait Record: fmt::Debug + Send + Sync {
+    /// Its dispatches in their order.
+    fn dispatches(&self) -> Vec<&Dispatch>;
+
+    /// Records it for a batch.
+    fn record(&self, recorder: &mut Recorder<'_>, _batch: &BatchInfo) {
+        self.dispatches().into_iter().for_each(|dispatch| recorder.run(dispatch));
+    }
+}
+
+impl Record for Dispatch {
+    fn dispatches(&self) -> Vec<&Dispatch> {
+        vec![self]
+    }
+}
+
+impl Record for Vec<Dispatch> {
+    fn dispatches(&self) -> Vec<&Dispatch> {
+        self.iter().collect()
+    }
+
+    fn record(&self, recorder: &mut Recorder<'_>, _batch: &BatchInfo) {
+        self.iter().for_each(|dispatch| recorder.run(dispatch));
+    }
+}
+
+impl Record for Gather {
+    fn dispatches(&self) -> Vec<&Dispatch> {
+        vec![self.dispatch()]
+    }
+
+    fn record(&self, recorder: &mut Recorder<'_>, batch: &BatchInfo) {
+        Self::record(self, recorder, batch.first, batch.valid, batch.epoch);
+    }
+}
+
+impl Record for LossKernel {
+    fn dispatches(&self) -> Vec<&Dispatch> {
+        vec![self.dispatch()]
+    }
+
+    fn record(&self, recorder: &mut Recorder<'_>, batch: &BatchInfo) {
+        Self::record(self, recorder, batch.first, batch.valid, batch.terms);
+    }
+}
+
+impl Record for MetricsSum {
+    fn dispatches(&self) -> Vec<&Dispatch> {
+        vec![self.dispatch()]
+    }
+
+    fn record(&self, recorder: &mut Recorder<'_>, batch: &BatchInfo) {
+        Self::record(self, recorder, batch.slot, batch.slot_adds);
+    }
+}
+
+impl Record for BatchNorm {
+    fn dispatches(&self) -> Vec<&Dispatch> {
+        Self::dispatches(self).collect()
+    }
+
+    fn record(&self, recorder: &mut Recorder<'_>, batch: &BatchInfo) {
+        Self::record(self, recorder, batch.valid, batch.stats_momentum);
+    }
+}
+
+impl Record for BatchNormGradient {
+    fn dispatches(&self) -> Vec<&Dispatch> {
+        Self::dispatches(self).collect()
+    }
+
+    fn record(&self, recorder: &mut Recorder<'_>, batch: &BatchInfo) {
+        Self::record(self, recorder, batch.valid);
+    }
+}
+
+impl Record for Dropout {
+    fn dispatches(&self) -> Vec<&Dispatch> {
+        vec![self.dispatch()]
+    }
+
+    fn record(&self, recorder: &mut Recorder<'_>, batch: &BatchInfo) {
+        Self::record(self, recorder, batch.seed, batch.step);
+    }
+}
