@@ -13,7 +13,7 @@ pub(super) fn kinks(graph: &Graph) -> Vec<String> {
     for node in graph.nodes() {
         let activation = match &node.op {
             Op::Linear { activation, .. } | Op::Conv { activation, .. } | Op::Activate(activation) => *activation,
-            Op::BatchNorm(of) => of.activation,
+            Op::BatchNorm(norm) => norm.activation,
             Op::Pool(Pool::Max { .. }) => {
                 found.insert("max pools".to_owned());
                 Activation::Identity
