@@ -242,9 +242,9 @@ mod tests {
 
     #[test]
     fn fxc_is_told_by_what_directx_12_lacks() {
-        let of_dxc = Features::IMMEDIATES | Features::SUBGROUP;
+        let with_dxc = Features::IMMEDIATES | Features::SUBGROUP;
         assert!(is_compiled_by_fxc(wgpu::Backend::Dx12, Features::IMMEDIATES));
-        assert!(!is_compiled_by_fxc(wgpu::Backend::Dx12, of_dxc));
+        assert!(!is_compiled_by_fxc(wgpu::Backend::Dx12, with_dxc));
         assert!(!is_compiled_by_fxc(wgpu::Backend::Vulkan, Features::IMMEDIATES));
     }
 }

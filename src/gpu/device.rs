@@ -251,7 +251,7 @@ impl Gpu {
         views: &[&View],
         immediates: &[u8],
     ) -> Result<Dispatch, GpuError> {
-        self.kernel_of(spec, ElementTypes::of(spec, views)?, constants)?.dispatch(self, grid, views, immediates)
+        self.kernel_of(spec, ElementTypes::new(spec, views)?, constants)?.dispatch(self, grid, views, immediates)
     }
 
     fn kernel_of(

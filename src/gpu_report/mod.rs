@@ -82,8 +82,8 @@ impl Report {
     /// Whether every test of the kernels and every comparison with the trace ran and passed, and nothing else failed.
     #[must_use]
     pub fn correct(&self) -> bool {
-        let tests = |stage: Stage| self.of_stage(stage).all(|piece| piece.status == Status::Passed);
-        let there = |stage: Stage| self.of_stage(stage).next().is_some();
+        let tests = |stage: Stage| self.pieces_of(stage).all(|piece| piece.status == Status::Passed);
+        let there = |stage: Stage| self.pieces_of(stage).next().is_some();
         let correctness = [Stage::Correctness, Stage::Trace];
         self.failures.is_empty() && correctness.into_iter().all(|stage| there(stage) && tests(stage))
     }
@@ -94,7 +94,7 @@ impl Report {
         self.stages.iter().all(|line| line.complete || line.stage == Stage::Torch)
     }
 
-    fn of_stage(&self, stage: Stage) -> impl Iterator<Item = &Piece> {
+    fn pieces_of(&self, stage: Stage) -> impl Iterator<Item = &Piece> {
         self.pieces.iter().filter(move |piece| piece.stage == stage)
     }
 
@@ -124,7 +124,7 @@ impl Report {
     }
 
     fn stage(&self, stage: Stage) -> StageLine {
-        let pieces: Vec<_> = self.of_stage(stage).collect();
+        let pieces: Vec<_> = self.pieces_of(stage).collect();
         let count = |status: Status| pieces.iter().filter(|piece| piece.status == status).count();
         let done = count(Status::Passed);
         let mut words = vec![format!("done {done} of {}", pieces.len())];
@@ -150,7 +150,7 @@ impl Report {
         }
         let told =
             reasons.into_iter().map(|(stage, why, titles)| format!("{}: {}: {why}", stage.letter(), titles.join("; ")));
-        let unreached = self.stages.iter().filter(|line| self.of_stage(line.stage).next().is_none());
+        let unreached = self.stages.iter().filter(|line| self.pieces_of(line.stage).next().is_none());
         let unreached = unreached.map(|line| {
             format!("{}: {}: not reached, the run was cut before or goes on", line.stage.letter(), line.stage.title())
         });
@@ -162,14 +162,14 @@ impl Report {
         let undone = |piece: &&Piece| piece.status != Status::Passed;
         let named = |piece: &&Piece| words.iter().all(|word| piece.title.contains(word));
         let told = |piece: &Piece| format!("not measured: {}: {}", piece.title, piece.note);
-        match self.of_stage(stage).filter(undone).find(named) {
+        match self.pieces_of(stage).filter(undone).find(named) {
             Some(piece) => told(piece),
-            None if self.of_stage(stage).next().is_none() => {
+            None if self.pieces_of(stage).next().is_none() => {
                 format!("not measured: stage {} was not reached", stage.letter())
             }
             None if self.run.toy => "not measured: a rehearsal has other shapes".to_owned(),
             None => self
-                .of_stage(stage)
+                .pieces_of(stage)
                 .find(undone)
                 .map_or("not measured: it was not among what was timed".to_owned(), told),
         }
