@@ -20,11 +20,11 @@ mod cifar;
 mod digits;
 mod error;
 mod folder;
-pub(crate) mod hostile;
 mod idx;
 mod label_noise;
 mod order;
 mod source;
+pub(crate) mod untrusted;
 
 pub use error::DataError;
 pub use label_noise::LabelNoise;

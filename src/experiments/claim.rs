@@ -48,7 +48,7 @@ pub struct Claim {
 /// The level of tests.
 const SIGNIFICANCE: f64 = 0.05;
 
-/// Times as many samples beyond which more of them are no advice.
+/// Times as many samples beyond which more of them are not advised.
 const MOST_TIMES: f64 = 1000.0;
 
 impl Claim {

@@ -65,7 +65,7 @@ impl Definition {
     /// Every experiment.
     ///
     /// # Errors
-    /// [`ExperimentError::Settings`] for a file that is no definition.
+    /// [`ExperimentError::Settings`] for a file that is not a definition.
     pub fn all() -> Result<Vec<Self>, ExperimentError> {
         FILES.iter().map(|(name, text)| Self::parse(name, text)).collect()
     }

@@ -280,7 +280,7 @@ fn comparisons(measured: &[Measurements], quantities: &[usize], bar: Bar) -> Vec
     family
 }
 
-/// Which differences are told from zero: of a family of its own, that no claim is about.
+/// Which differences are distinguishable from zero: of a family of its own, that no claim is about.
 fn statements(measured: &[Measurements]) -> Vec<String> {
     let family = comparisons(measured, &COMPARED, Bar::AtLeast(0.0));
     let count = family.len();

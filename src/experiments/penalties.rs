@@ -27,7 +27,7 @@ pub(super) struct Bars {
     pub(super) plain: f64,
 }
 
-/// Where to run, and whom to tell.
+/// Where to run, and who hears of the progress.
 pub struct Surroundings<'a> {
     /// The device.
     pub gpu: &'a Gpu,

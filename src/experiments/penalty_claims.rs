@@ -96,7 +96,7 @@ impl Judge<'_> {
             .more_by("arms.seeds", self.settings.seeds)
     }
 
-    /// The mean over the runs; above the bar and still on the way down it is no failure.
+    /// The mean over the runs; above the bar and still on the way down it is not a failure.
     fn distance(&self, id: &str, statement: &str, arm: &ArmMeasurements, (part, bar): (Part, f64)) -> Claim {
         let values: Vec<f64> = arm.distances(self.solved).iter().map(part).collect();
         let claim = self.claim(id, statement, Measured::sampled(mean(&values)), Bar::AtMost(bar));

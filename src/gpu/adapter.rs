@@ -127,7 +127,7 @@ impl AdapterSummary {
 }
 
 impl AdapterSummary {
-    /// The limits that plans are held against.
+    /// The limits that plans are checked against.
     #[must_use]
     pub fn limits(&self) -> super::Limits {
         super::Limits {

@@ -29,7 +29,7 @@ pub struct Span {
     pub ms: f64,
 }
 
-/// Times every dispatch recorded with it. Waits for the device at every submit, so it is no measure of the whole step.
+/// Times every dispatch recorded with it. Waits for the device at every submit, so it does not measure the whole step.
 #[derive(Debug)]
 pub struct Profile {
     queries: wgpu::QuerySet,

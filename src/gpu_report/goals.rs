@@ -61,7 +61,7 @@ pub enum Verdict {
 pub struct GoalLine {
     /// What is measured.
     pub goal: String,
-    /// What it is held against.
+    /// What it is compared with.
     pub bar: String,
     /// The figure, or why there is none.
     pub measured: String,
@@ -166,7 +166,7 @@ fn product(report: &Report, side: usize) -> Answer {
         Ok(Some(theirs)) => {
             Ok((format!("{ours:.0} beside {theirs:.0}: {:.2}", ours / theirs), verdict(ours >= theirs)))
         }
-        Ok(None) => Err(format!("{ours:.0}; PyTorch's rate is no number")),
+        Ok(None) => Err(format!("{ours:.0}; PyTorch's rate is not a number")),
         Err(why) => Err(format!("{ours:.0}; PyTorch: {why}")),
     }
 }

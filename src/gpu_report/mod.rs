@@ -148,22 +148,26 @@ impl Report {
                 None => reasons.push((piece.stage, piece.note.clone(), vec![&piece.title])),
             }
         }
-        let told =
+        let skipped =
             reasons.into_iter().map(|(stage, why, titles)| format!("{}: {}: {why}", stage.letter(), titles.join("; ")));
         let unreached = self.stages.iter().filter(|line| self.pieces_of(line.stage).next().is_none());
         let unreached = unreached.map(|line| {
-            format!("{}: {}: not reached, the run was cut before or goes on", line.stage.letter(), line.stage.title())
+            format!(
+                "{}: {}: not reached, the run was cut before or is still going",
+                line.stage.letter(),
+                line.stage.title()
+            )
         });
-        told.chain(unreached).collect()
+        skipped.chain(unreached).collect()
     }
 
     /// Why there is no figure of a stage: what the piece says whose title has all of `words`, else any that was not done.
     fn why_not(&self, stage: Stage, words: &[&str]) -> String {
         let undone = |piece: &&Piece| piece.status != Status::Passed;
         let named = |piece: &&Piece| words.iter().all(|word| piece.title.contains(word));
-        let told = |piece: &Piece| format!("not measured: {}: {}", piece.title, piece.note);
+        let reason = |piece: &Piece| format!("not measured: {}: {}", piece.title, piece.note);
         match self.pieces_of(stage).filter(undone).find(named) {
-            Some(piece) => told(piece),
+            Some(piece) => reason(piece),
             None if self.pieces_of(stage).next().is_none() => {
                 format!("not measured: stage {} was not reached", stage.letter())
             }
@@ -171,7 +175,7 @@ impl Report {
             None => self
                 .pieces_of(stage)
                 .find(undone)
-                .map_or("not measured: it was not among what was timed".to_owned(), told),
+                .map_or("not measured: it was not among what was timed".to_owned(), reason),
         }
     }
 }

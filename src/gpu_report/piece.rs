@@ -165,13 +165,13 @@ impl Piece {
     /// What went wrong, by name. PyTorch's failures are not the program's.
     pub(super) fn failures(&self) -> Vec<String> {
         let failed = self.tests().map_or(&[][..], |run| &run.failed);
-        let mut told: Vec<_> = failed.iter().map(|record| format!("{}: {}", record.name, record.message)).collect();
-        if self.status == Status::Failed && told.is_empty() && self.stage != Stage::Torch {
-            told.push(format!("{}: {}", self.title, self.note));
+        let mut lines: Vec<_> = failed.iter().map(|record| format!("{}: {}", record.name, record.message)).collect();
+        if self.status == Status::Failed && lines.is_empty() && self.stage != Stage::Torch {
+            lines.push(format!("{}: {}", self.title, self.note));
         } else if let (Status::Failed, Some(run)) = (self.status, self.tests()) {
             // Those that a crash took along are suspects too.
-            told.extend(run.unfinished.iter().map(|name| format!("{name}: not heard of, {}", self.note)));
+            lines.extend(run.unfinished.iter().map(|name| format!("{name}: not heard of, {}", self.note)));
         }
-        told
+        lines
     }
 }

@@ -170,7 +170,7 @@ impl Report {
         let rows = all.filter_map(|(record, operation)| {
             let (chosen, fastest) = (operation.chosen()?, operation.fastest()?);
             let ratio = chosen.median_ms / fastest.median_ms;
-            // Square products are listed in any case: they are what peers are held against.
+            // Square products are listed in any case: they are what peers are compared with.
             let square = operation.operation.starts_with("Forward m 4096, n 4096");
             (ratio > FASTER || square).then(|| {
                 vec![

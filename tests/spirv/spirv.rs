@@ -1,4 +1,4 @@
-//! Every kernel as naga writes it in SPIR-V, held against spirv-val for Vulkan 1.3: all that can be said of cooperative
+//! Every kernel as naga writes it in SPIR-V, checked against spirv-val for Vulkan 1.3: all that can be said of cooperative
 //! matrices where no adapter has them. spirv-val is compiled from its sources, because those that distributions have may
 //! be too old to know them: minutes of C++, and so a package of its own, `cargo test -p jostle-spirv`.
 #![cfg(test)]

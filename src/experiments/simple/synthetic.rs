@@ -60,7 +60,7 @@ pub struct Sparse {
 }
 
 impl Sparse {
-    /// Refuses what is no problem.
+    /// Refuses what is not a problem.
     ///
     /// # Errors
     /// [`ExperimentError::Settings`] naming the setting.
@@ -116,7 +116,7 @@ pub struct Grouped {
 }
 
 impl Grouped {
-    /// Refuses what is no problem.
+    /// Refuses what is not a problem.
     ///
     /// # Errors
     /// [`ExperimentError::Settings`] naming the setting.
@@ -189,7 +189,7 @@ pub enum Observation {
 }
 
 impl LowRank {
-    /// Refuses what is no problem.
+    /// Refuses what is not a problem.
     ///
     /// # Errors
     /// [`ExperimentError::Settings`] naming the setting.

@@ -1,4 +1,4 @@
-//! What a training run leaves, to be held against another run's.
+//! What a training run leaves, to be compared with another run's.
 
 use jostle::{
     gpu::Gpu,

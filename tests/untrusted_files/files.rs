@@ -1,4 +1,4 @@
-//! Small valid files of every format that is read: what hostile ones are made from, and the seeds of the fuzz targets.
+//! Small valid files of every format that is read: what untrusted ones are made from, and the seeds of the fuzz targets.
 
 use std::io::{Cursor, Write};
 
