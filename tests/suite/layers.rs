@@ -148,9 +148,9 @@ fn references_do_not_call_what_they_check() {
 
 #[test]
 fn this_test_sees_what_it_looks_for() {
-    let of = |text: &str| named(&code(text), "crate::").into_iter().collect::<Vec<_>>();
-    assert_eq!(of("use crate::{gpu::{Gpu, View},\n kernels::Arena, noise};"), ["gpu", "kernels", "noise"]);
-    assert_eq!(of("pub fn f(x: crate::gpu::Gpu) {} // crate::cli"), ["gpu"]);
-    assert_eq!(of("use crate::train::{self, run};"), ["train"]);
-    assert!(of("mycrate::x; $crate::y").is_empty());
+    let names = |text: &str| named(&code(text), "crate::").into_iter().collect::<Vec<_>>();
+    assert_eq!(names("use crate::{gpu::{Gpu, View},\n kernels::Arena, noise};"), ["gpu", "kernels", "noise"]);
+    assert_eq!(names("pub fn f(x: crate::gpu::Gpu) {} // crate::cli"), ["gpu"]);
+    assert_eq!(names("use crate::train::{self, run};"), ["train"]);
+    assert!(names("mycrate::x; $crate::y").is_empty());
 }

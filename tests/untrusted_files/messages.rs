@@ -103,22 +103,22 @@ fn of_tensors() {
 
 #[test]
 fn of_tensors_that_are_not_the_models() {
-    let of = |list: &[(&str, &[usize])]| files::tensors(list);
+    let holding = |list: &[(&str, &[usize])]| files::tensors(list);
     let bias: (&str, &[usize]) = ("fc1.bias", &[2]);
     let parts: [(&str, &[usize]); 3] = [("fc1.weight", &[2, 2]), ("fc2.weight", &[1, 2]), ("fc2.bias", &[1])];
     says(
         "weights",
-        &of(&parts),
+        &holding(&parts),
         "untrusted file: no tensor \"fc1.bias\", which the model needs; the file holds: fc1.weight, fc2.bias, fc2.weight",
     );
-    let wider = of(&[parts[0], parts[1], parts[2], ("fc1.bias", &[3])]);
+    let wider = holding(&[parts[0], parts[1], parts[2], ("fc1.bias", &[3])]);
     says("weights", &wider, "untrusted file: tensor \"fc1.bias\" is [3], the model expects [2]");
-    let more = of(&[parts[0], parts[1], parts[2], bias, ("\u{1b}[31mred", &[1])]);
+    let more = holding(&[parts[0], parts[1], parts[2], bias, ("\u{1b}[31mred", &[1])]);
     says("weights", &more, "untrusted file: tensor \"\\u{1b}[31mred\" has no place in the model");
     let half = files::typed_tensors(&[("fc1.bias", Dtype::F16, &[2])]);
     says("weights", &half, "untrusted file: tensor \"fc1.bias\" is F16, the model expects F32");
     // Names are printed with what a terminal would obey escaped.
-    let escape = of(&[("\u{1b}[2J", &[1])]);
+    let escape = holding(&[("\u{1b}[2J", &[1])]);
     says(
         "weights",
         &escape,

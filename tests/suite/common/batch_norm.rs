@@ -68,7 +68,7 @@ impl Found {
 impl Case {
     pub fn new([batch, pixels, channels]: [usize; 3], valid: usize) -> Self {
         let shape = BatchNormShape { batch, pixels, channels };
-        let of = |seed, scale| {
+        let images = |seed, scale| {
             let mut values = samples(seed, batch * pixels * channels, scale);
             values[valid * pixels * channels..].fill(RUBBISH);
             values
@@ -79,11 +79,11 @@ impl Case {
             valid,
             activation: Activation::Identity,
             residual: None,
-            x: of(1, 2.0),
+            x: images(1, 2.0),
             weight: positive(2),
             bias: samples(3, channels, 1.0),
             running: [samples(4, channels, 1.0), positive(5)],
-            upstream: of(6, 1.0),
+            upstream: images(6, 1.0),
             accumulate: [false; 3],
             element: Element::Word,
         }
@@ -166,9 +166,10 @@ impl Case {
         let forward = BatchNorm::new(gpu, variant, shape, &views, self.activation, EPS).unwrap();
         forward.record(&mut recorder, self.valid as u32, MOMENTUM);
 
-        let [of_x, of_residual, of_params] = self.accumulate;
-        let [grad_x, grad_residual] = [of_x, of_residual].map(|adds| Self::output(gpu, adds, shape.words(), element));
-        let [grad_weight, grad_bias] = [(); 2].map(|()| Self::output(gpu, of_params, shape.channels, Element::Word));
+        let [adds_x, adds_residual, adds_params] = self.accumulate;
+        let [grad_x, grad_residual] =
+            [adds_x, adds_residual].map(|adds| Self::output(gpu, adds, shape.words(), element));
+        let [grad_weight, grad_bias] = [(); 2].map(|()| Self::output(gpu, adds_params, shape.channels, Element::Word));
         let coefficients = poisoned(gpu, shape.coefficient_words());
         let views = BatchNormGradientViews {
             grad: &grad.view,
@@ -179,11 +180,11 @@ impl Case {
             coefficients: &coefficients.view,
             grad_weight: &grad_weight.view,
             grad_bias: &grad_bias.view,
-            grad_x: (&grad_x.view, of_x),
-            grad_residual: residual.is_some().then_some((&grad_residual.view, of_residual)),
+            grad_x: (&grad_x.view, adds_x),
+            grad_residual: residual.is_some().then_some((&grad_residual.view, adds_residual)),
         };
         if !evaluate {
-            let backward = BatchNormGradient::new(gpu, variant, shape, &views, self.activation, of_params).unwrap();
+            let backward = BatchNormGradient::new(gpu, variant, shape, &views, self.activation, adds_params).unwrap();
             backward.record(&mut recorder, self.valid as u32);
         }
         recorder.submit().unwrap();
@@ -224,10 +225,10 @@ impl Case {
         let expected = norm.backward(x, weight, &g);
         let mut bounds = norm.backward_bounds(x, weight, &upstream, depth);
         let start = self.accumulate.map(|adds| if adds { f64::from(START) } else { 0.0 });
-        let hold = |of: &str, found: &[f32], expected: &[f64], bounds: &[f64], start: f64| {
+        let hold = |quantity: &str, found: &[f32], expected: &[f64], bounds: &[f64], start: f64| {
             let expected: Vec<f64> = expected.iter().map(|e| e + start).collect();
             let bounds: Vec<f64> = bounds.iter().zip(&expected).map(|(b, e)| b + 2.0 * ROUNDOFF * e.abs()).collect();
-            assert_within(&format!("{name}: gradient of {of}"), found, &expected, &bounds);
+            assert_within(&format!("{name}: gradient of {quantity}"), found, &expected, &bounds);
         };
         self.widen(&mut bounds.x, &expected.x);
         hold("x", &found.grad_x[..used], &expected.x, &bounds.x, start[0]);
@@ -260,13 +261,13 @@ impl Case {
     /// PyTorch's rule: the mean and the unbiased variance, each moved to by the momentum.
     fn check_running(&self, name: &str, found: &[Vec<f32>; 2]) {
         let momentum = f64::from(MOMENTUM);
-        for (channel, of) in self.norm().moments(&wide(&self.x[..self.used()])).iter().enumerate() {
-            let unbiased = of.var * of.count / (of.count - 1.0).max(1.0);
+        for (channel, moments) in self.norm().moments(&wide(&self.x[..self.used()])).iter().enumerate() {
+            let unbiased = moments.var * moments.count / (moments.count - 1.0).max(1.0);
             let before = self.running.each_ref().map(|running| f64::from(running[channel]));
             let expected =
-                [before[0] + momentum * (of.mean - before[0]), before[1] + momentum * (unbiased - before[1])];
+                [before[0] + momentum * (moments.mean - before[0]), before[1] + momentum * (unbiased - before[1])];
             // The mean is off by depth roundings of the largest element, the variance by twice that times the deviation.
-            let mean = self.depth() * ROUNDOFF * of.largest;
+            let mean = self.depth() * ROUNDOFF * moments.largest;
             let bounds =
                 [mean, mean * 2.0 * unbiased.sqrt() + mean * mean].map(|b| b + 4.0 * ROUNDOFF * (1.0 + unbiased));
             let found = found.each_ref().map(|running| f64::from(running[channel]));
@@ -284,9 +285,9 @@ impl Case {
         let sums = self.sums(inputs.each_ref().map(Vec::as_slice));
         let slope = |(sum, g): (f64, &f32)| f64::from(*g) * derivative(self.activation, sum);
         let g: Vec<f64> = sums.into_iter().zip(&self.upstream).map(slope).collect();
-        let of = self.norm().backward(&inputs[0], &inputs[2], &g);
+        let gradients = self.norm().backward(&inputs[0], &inputs[2], &g);
         let residual = if self.residual.is_some() { g } else { Vec::new() };
-        for (at, expected) in [of.x, residual, of.weight, of.bias].into_iter().enumerate() {
+        for (at, expected) in [gradients.x, residual, gradients.weight, gradients.bias].into_iter().enumerate() {
             let along = |moved: &[f64]| {
                 let mut inputs = inputs.each_ref().map(Vec::as_slice);
                 inputs[at] = moved;
