@@ -11,6 +11,7 @@ mod common;
 
 mod layers;
 mod report;
+mod words;
 
 mod analysis {
     mod curvature;
