@@ -122,17 +122,26 @@ pub(super) fn declared(settings: &Settings) -> Vec<Case> {
     models.into_iter().map(|(label, (model, problem))| Case { label: label.to_owned(), model, problem }).collect()
 }
 
-/// (sigma, step size) of every point.
-fn grid(solved: &SolvedCase, settings: &Settings) -> Vec<(f64, f64)> {
+/// Where runs are made.
+struct GridPoint {
+    sigma: f64,
+    /// In the case's units.
+    step_size: f64,
+}
+
+fn grid(solved: &SolvedCase, settings: &Settings) -> Vec<GridPoint> {
     let sigma = |shrinkage: &f64| shrinkage.sqrt() * solved.units.largest_sigma;
-    let sizes = &settings.arms.step_sizes;
-    settings.shrinkages.iter().flat_map(|shrinkage| sizes.iter().map(move |size| (sigma(shrinkage), *size))).collect()
+    let row = |shrinkage| {
+        let sizes = settings.arms.step_sizes.iter();
+        sizes.map(move |size| GridPoint { sigma: sigma(shrinkage), step_size: *size })
+    };
+    settings.shrinkages.iter().flat_map(row).collect()
 }
 
 /// The convex problem of every point, with this multiple of the penalty: 1.
 pub(super) fn targets(solved: &SolvedCase, settings: &Settings, factor: f64) -> Result<Targets, ExperimentError> {
     let penalty = |sigma: f64| solved.case.model.penalty(&solved.loss, factor * sigma * sigma);
-    let target = |(sigma, _)| ConvexTarget::new(penalty(sigma), &solved.loss);
+    let target = |point: GridPoint| ConvexTarget::new(penalty(point.sigma), &solved.loss);
     let targets = grid(solved, settings).into_iter().map(target).collect::<Result<_, _>>()?;
     Ok(Targets { loss: solved.loss.clone(), targets })
 }
@@ -146,15 +155,15 @@ fn measure(
 ) -> Result<Measurements, ExperimentError> {
     let arms = &settings.arms;
     let grid = grid(solved, settings);
-    let run = |(sigma, size): &(f64, f64)| {
-        let run = RunSettings { mode: Mode::Model, sigma: *sigma, step_size: size * solved.units.step, decay: 0.0 };
+    let run = |&GridPoint { sigma, step_size }: &GridPoint| {
+        let run = RunSettings { mode: Mode::Model, sigma, step_size: step_size * solved.units.step, decay: 0.0 };
         std::iter::repeat_n(run, arms.seeds)
     };
     let runs: Vec<_> = grid.iter().flat_map(run).collect();
     let means = segments(gpu, &solved.case, &runs, arms, solved.units, FINE_PARTS, progress)?;
     let smallest = arms.step_sizes.iter().copied().fold(f64::INFINITY, f64::min);
     let mut points = Vec::with_capacity(grid.len());
-    for (index, ((sigma, step_size), target)) in grid.into_iter().zip(targets).enumerate() {
+    for (index, (GridPoint { sigma, step_size }, target)) in grid.into_iter().zip(targets).enumerate() {
         let used = (means.len() as f64 * smallest / step_size).round().max(1.0) as usize;
         let at = |end: usize| average(&means[end / 2..end], index * arms.seeds, arms.seeds);
         let round = |end: usize| Rounded::new(&at(end), &target.solution);

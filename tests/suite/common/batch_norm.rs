@@ -25,6 +25,15 @@ const START: f32 = 0.25;
 /// Rows that hold no sample; it has to reach nothing.
 const RUBBISH: f32 = 500.0;
 
+/// Which gradients add to [`START`] instead of being written anew.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Accumulate {
+    pub x: bool,
+    pub residual: bool,
+    /// Weight and bias.
+    pub params: bool,
+}
+
 /// Values channel-last, rows beyond the valid ones rubbish.
 pub struct Case {
     pub shape: BatchNormShape,
@@ -36,8 +45,7 @@ pub struct Case {
     pub bias: Vec<f32>,
     pub running: [Vec<f32>; 2],
     pub upstream: Vec<f32>,
-    /// Whether the gradients of x, of the residual, and of weight and bias add to [`START`].
-    pub accumulate: [bool; 3],
+    pub accumulate: Accumulate,
     /// How activations, their gradients, weight and bias are stored.
     pub element: Element,
 }
@@ -84,7 +92,7 @@ impl Case {
             bias: samples(3, channels, 1.0),
             running: [samples(4, channels, 1.0), positive(5)],
             upstream: images(6, 1.0),
-            accumulate: [false; 3],
+            accumulate: Accumulate::default(),
             element: Element::Word,
         }
     }
@@ -166,7 +174,7 @@ impl Case {
         let forward = BatchNorm::new(gpu, variant, shape, &views, self.activation, EPS).unwrap();
         forward.record(&mut recorder, self.valid as u32, MOMENTUM);
 
-        let [adds_x, adds_residual, adds_params] = self.accumulate;
+        let Accumulate { x: adds_x, residual: adds_residual, params: adds_params } = self.accumulate;
         let [grad_x, grad_residual] =
             [adds_x, adds_residual].map(|adds| Self::output(gpu, adds, shape.words(), element));
         let [grad_weight, grad_bias] = [(); 2].map(|()| Self::output(gpu, adds_params, shape.channels, Element::Word));
@@ -224,25 +232,25 @@ impl Case {
         let g: Vec<f64> = (0..used).map(|i| upstream[i] * derivative(self.activation, sums[i])).collect();
         let expected = norm.backward(x, weight, &g);
         let mut bounds = norm.backward_bounds(x, weight, &upstream, depth);
-        let start = self.accumulate.map(|adds| if adds { f64::from(START) } else { 0.0 });
+        let start = |adds: bool| if adds { f64::from(START) } else { 0.0 };
         let hold = |quantity: &str, found: &[f32], expected: &[f64], bounds: &[f64], start: f64| {
             let expected: Vec<f64> = expected.iter().map(|e| e + start).collect();
             let bounds: Vec<f64> = bounds.iter().zip(&expected).map(|(b, e)| b + 2.0 * ROUNDOFF * e.abs()).collect();
             assert_within(&format!("{name}: gradient of {quantity}"), found, &expected, &bounds);
         };
         self.widen(&mut bounds.x, &expected.x);
-        hold("x", &found.grad_x[..used], &expected.x, &bounds.x, start[0]);
-        hold("weight", &found.grad_weight, &expected.weight, &bounds.weight, start[2]);
-        hold("bias", &found.grad_bias, &expected.bias, &bounds.bias, start[2]);
-        let mut beyond = vec![(&found.grad_x, start[0])];
+        hold("x", &found.grad_x[..used], &expected.x, &bounds.x, start(self.accumulate.x));
+        hold("weight", &found.grad_weight, &expected.weight, &bounds.weight, start(self.accumulate.params));
+        hold("bias", &found.grad_bias, &expected.bias, &bounds.bias, start(self.accumulate.params));
+        let mut beyond = vec![(&found.grad_x, start(self.accumulate.x))];
         if self.residual.is_some() {
             // its terms, and not their sum, which is the bias' gradient
             let magnitudes = norm.magnitudes(x);
             let error = |i: usize| 2.0 * norm.errors(x, depth)[i] * upstream[i].abs() * magnitudes[i];
             let mut bounds: Vec<f64> = (0..used).map(error).collect();
             self.widen(&mut bounds, &g);
-            hold("residual", &found.grad_residual[..used], &g, &bounds, start[1]);
-            beyond.push((&found.grad_residual, start[1]));
+            hold("residual", &found.grad_residual[..used], &g, &bounds, start(self.accumulate.residual));
+            beyond.push((&found.grad_residual, start(self.accumulate.residual)));
         }
         for (gradient, start) in beyond {
             let none = gradient[used..].iter().all(|value| f64::from(*value) == start);

@@ -2,7 +2,7 @@
 
 use crate::common::{
     ROUNDOFF, assert_close,
-    batch_norm::{Case, EPS, MOMENTUM},
+    batch_norm::{Accumulate, Case, EPS, MOMENTUM},
     bits, device, elements, hash, poisoned,
     reference::activate,
     samples, wide,
@@ -30,7 +30,8 @@ fn random_batches_agree_with_f64() {
             case = case.with_residual();
         }
         case.activation = ACTIVATIONS[draw(4, 4)];
-        case.accumulate = [0, 1, 2].map(|bit| hash(seed, 5) >> bit & 1 == 1);
+        let adds = |bit: u32| hash(seed, 5) >> bit & 1 == 1;
+        case.accumulate = Accumulate { x: adds(0), residual: adds(1), params: adds(2) };
         let name = format!("{}, {valid} valid, {}, {:?}", case.shape, case.activation, case.accumulate);
         case.check_reference(&name);
         case.check(&name);
@@ -73,7 +74,7 @@ fn f16_is_read_and_written_and_summed_in_f32() {
     for element in elements(device()).filter(|element| *element == Element::Half) {
         for (shape, valid) in [([5, 7 * 7, 19], 4), ([2, 3, 70], 2), ([97, 1, 6], 97)] {
             let case = Case { activation: Activation::Relu, ..Case::new(shape, valid).with_residual() };
-            let case = Case { accumulate: [true, false, true], ..case };
+            let case = Case { accumulate: Accumulate { x: true, residual: false, params: true }, ..case };
             case.stored_as(element).check(&format!("{shape:?} in f16"));
         }
     }
