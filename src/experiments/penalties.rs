@@ -37,7 +37,7 @@ pub struct Surroundings<'a> {
     pub run: Option<PathBuf>,
     /// Folder for files beside the report's.
     pub out: PathBuf,
-    /// Told the share that is done, and of what.
+    /// Hears the share that is done, and of what.
     pub progress: &'a mut dyn FnMut(f64, &str),
 }
 

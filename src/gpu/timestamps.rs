@@ -21,7 +21,7 @@ pub struct KernelTime {
 /// A dispatch, or a pass, that was timed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Span {
-    /// The step of a plan that it belongs to, where [`super::Recorder::label_step`] told.
+    /// The step of a plan that it belongs to, where [`super::Recorder::label_step`] gave one.
     pub step: Option<usize>,
     /// Entry point; the first one's of a pass.
     pub kernel: &'static str,
