@@ -1,10 +1,10 @@
-//! Every reader of files from anywhere, on bytes from memory: what the fuzz targets call, and `tests/hostile_files/` with
+//! Every reader of files from anywhere, on bytes from memory: what the fuzz targets call, and `tests/untrusted_files/` with
 //! their corpora. A refusal is `Err` with its message; a panic is a bug.
 
 use std::{error::Error, path::Path};
 
 use crate::{
-    data::{DataSource, hostile},
+    data::{DataSource, untrusted},
     experiments::simple::{self, FileKind},
     gpu::Element,
     graph::ValueShape,
@@ -29,7 +29,7 @@ pub const ENTRIES: [(&str, Entry); 8] = [
 ];
 
 /// The file that messages name.
-const PATH: &str = "hostile file";
+const PATH: &str = "untrusted file";
 
 fn path() -> &'static Path {
     Path::new(PATH)
@@ -55,8 +55,8 @@ fn any<const N: usize>(readings: [Result<(), String>; N]) -> Result<(), String> 
 /// The reader's message.
 pub fn idx(bytes: &[u8]) -> Result<(), String> {
     let product = |dimensions: &[u32]| dimensions.iter().map(|side| *side as usize).product::<usize>();
-    let images = hostile::idx_images(path(), bytes);
-    let labels = hostile::idx_labels(path(), bytes);
+    let images = untrusted::idx_images(path(), bytes);
+    let labels = untrusted::idx_labels(path(), bytes);
     any([
         images.map(|(sides, pixels)| assert_eq!(product(&sides), pixels.len())).map_err(|error| refusal(&error)),
         labels.map(|(sides, labels)| assert_eq!(product(&sides), labels.len())).map_err(|error| refusal(&error)),
@@ -69,7 +69,7 @@ pub fn idx(bytes: &[u8]) -> Result<(), String> {
 /// The reader's message.
 pub fn cifar(bytes: &[u8]) -> Result<(), String> {
     any([(false, 10), (true, 100)].map(|(fine, classes)| {
-        let (pixels, labels) = hostile::cifar(path(), bytes, fine).map_err(|error| refusal(&error))?;
+        let (pixels, labels) = untrusted::cifar(path(), bytes, fine).map_err(|error| refusal(&error))?;
         assert_eq!(pixels.len(), labels.len() * 3 * 32 * 32);
         assert!(labels.iter().all(|label| *label < classes));
         Ok(())
@@ -82,7 +82,7 @@ pub fn cifar(bytes: &[u8]) -> Result<(), String> {
 /// The reader's message.
 pub fn image(bytes: &[u8]) -> Result<(), String> {
     any([None, Some([8, 8])].map(|size| {
-        let ([height, width], len) = hostile::image(path(), bytes, size).map_err(|error| refusal(&error))?;
+        let ([height, width], len) = untrusted::image(path(), bytes, size).map_err(|error| refusal(&error))?;
         assert!(len == height * width || len == 3 * height * width);
         assert!(size.is_none_or(|size| size == [height, width]));
         Ok(())
@@ -120,8 +120,8 @@ pub fn model(bytes: &[u8]) -> Result<(), String> {
 /// What comes before any device: the bytes of a run.
 fn planned(model: &Model) -> Result<(), String> {
     const BATCH: usize = 128;
-    let of = Footprint::new(model, BATCH, OptimizerKind::Adam, Element::Word);
-    let (footprint, _) = of.map_err(|error| error.to_string())?;
+    let footprint = Footprint::new(model, BATCH, OptimizerKind::Adam, Element::Word);
+    let (footprint, _) = footprint.map_err(|error| error.to_string())?;
     assert!(footprint.total_bytes >= model.graph.layout().parameters() as u64 * 4);
     Ok(())
 }

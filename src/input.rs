@@ -6,10 +6,10 @@ use std::{
     path::Path,
 };
 
-/// A text file of at most `most` bytes, whatever it is: a pipe that never ends is told too.
+/// A text file of at most `most` bytes, whatever it is: a pipe that never ends is refused too.
 ///
 /// # Errors
-/// Those of the system; [`ErrorKind::InvalidData`] for a larger file or bytes that are no UTF-8.
+/// Those of the system; [`ErrorKind::InvalidData`] for a larger file or bytes that are not UTF-8.
 pub(crate) fn text(path: &Path, most: u64) -> Result<String> {
     let mut bytes = Vec::new();
     File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
@@ -22,7 +22,7 @@ pub(crate) fn text(path: &Path, most: u64) -> Result<String> {
 /// Bytes as text.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidData`] naming the first byte that is no UTF-8.
+/// [`ErrorKind::InvalidData`] naming the first byte that is not UTF-8.
 pub(crate) fn utf8(bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
@@ -30,7 +30,7 @@ pub(crate) fn utf8(bytes: Vec<u8>) -> Result<String> {
     })
 }
 
-/// The bytes of a regular file: devices and pipes have no size that memory could be held against.
+/// The bytes of a regular file: devices and pipes have no size that memory could be checked against.
 ///
 /// # Errors
 /// Those of the system; [`ErrorKind::InvalidInput`] for anything but a regular file.

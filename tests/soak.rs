@@ -57,8 +57,8 @@ fn memory_stays_flat() {
         Ok(())
     };
     begin(dir.path(), &config, every(100)).run(&open, false, &mut observe, &mut finish).unwrap();
-    for (step, of) in &seen {
-        println!("step {step:>6}: host {:>11} bytes, device {:>9} bytes", of.host, of.device);
+    for (step, memory) in &seen {
+        println!("step {step:>6}: host {:>11} bytes, device {:>9} bytes", memory.host, memory.device);
     }
     let (start, end) = (seen[1].1, seen.last().unwrap().1);
     // What lies on the device at a moment is the run's buffers and at most a few readings on their way.

@@ -53,12 +53,12 @@ impl Default for TraceOptions {
 ///
 /// # Errors
 /// Those of the device.
-pub fn hessian_trace(gpu: &Gpu, of: &Subject<'_>, options: TraceOptions) -> Result<TraceEstimate, AnalysisError> {
-    let product = CurvatureProduct::new(gpu, of, options.curvature)?;
-    let spans = of.arena.layout.spans();
+pub fn hessian_trace(gpu: &Gpu, subject: &Subject<'_>, options: TraceOptions) -> Result<TraceEstimate, AnalysisError> {
+    let product = CurvatureProduct::new(gpu, subject, options.curvature)?;
+    let spans = subject.arena.layout.spans();
     let mut shares: Vec<Vec<f64>> = Vec::new();
     for probe in 0..options.probes {
-        let direction = rademacher(of, options.seed, probe);
+        let direction = rademacher(subject, options.seed, probe);
         let curved = product.apply(&direction)?;
         let share = |start: usize, len: usize| {
             direction[start..][..len].iter().zip(&curved[start..][..len]).map(|(v, c)| f64::from(*v) * c).sum()

@@ -59,7 +59,10 @@ pub fn lanczos<E>(
         largest = largest.max(norm).max(diagonal[step].abs());
     }
     let rounding = f64::from(f32::EPSILON) * largest;
-    Ok(ritz(&diagonal, &off, norm).into_iter().map(|of| Ritz { residual: of.residual + rounding, ..of }).collect())
+    Ok(ritz(&diagonal, &off, norm)
+        .into_iter()
+        .map(|pair| Ritz { residual: pair.residual + rounding, ..pair })
+        .collect())
 }
 
 /// Eigenvalues of the symmetric tridiagonal matrix; `beyond` is the element that would come next beside the diagonal.
@@ -74,12 +77,12 @@ fn ritz(diagonal: &[f64], off: &[f64], beyond: f64) -> Vec<Ritz> {
         _ => 0.0,
     });
     let eigen = SymmetricEigen::new(matrix);
-    let of = |i: usize| Ritz {
+    let pair = |i: usize| Ritz {
         value: eigen.eigenvalues[i],
         weight: eigen.eigenvectors[(0, i)].powi(2),
         residual: (beyond * eigen.eigenvectors[(n - 1, i)]).abs(),
     };
-    let mut values: Vec<Ritz> = (0..n).map(of).collect();
+    let mut values: Vec<Ritz> = (0..n).map(pair).collect();
     values.sort_by(|a, b| b.value.total_cmp(&a.value));
     values
 }

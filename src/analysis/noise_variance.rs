@@ -111,7 +111,7 @@ impl<'a> Probe<'a> {
         let parameters = self.subject.arena.layout.parameters() as f64;
         let outputs: Vec<f32> = gpu.read(&self.outputs.view())?;
         let metrics: Vec<[f32; 2]> = gpu.read(&self.metrics.view())?;
-        let losses: Vec<f64> = metrics.iter().map(|of| f64::from(of[0]) / self.subject.samples as f64).collect();
+        let losses: Vec<f64> = metrics.iter().map(|[loss, _]| f64::from(*loss) / self.subject.samples as f64).collect();
         let [loss, loss_second] = parts(&losses, 1);
         let outputs: Vec<f64> = outputs.into_iter().map(f64::from).collect();
         let [output, output_second] = parts(&outputs, self.evaluate.output().len());
@@ -147,12 +147,12 @@ impl<'a> Probe<'a> {
 fn parts(values: &[f64], len: usize) -> [f64; 2] {
     let pairs = values.len() / (2 * len.max(1));
     let variance = |part: &dyn Fn(f64, f64) -> f64| {
-        let of_one = |at: usize| {
+        let quantity_variance = |at: usize| {
             let value = |pair: usize| part(values[2 * pair * len + at], values[(2 * pair + 1) * len + at]);
             let mean = (0..pairs).map(value).sum::<f64>() / pairs as f64;
             (0..pairs).map(|pair| (value(pair) - mean).powi(2)).sum::<f64>() / (pairs as f64 - 1.0)
         };
-        (0..len).map(of_one).sum::<f64>() / len as f64
+        (0..len).map(quantity_variance).sum::<f64>() / len as f64
     };
     let odd = variance(&|a, b| (a - b) / 2.0);
     let even = variance(&|a, b| (a + b) / 2.0);

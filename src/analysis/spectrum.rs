@@ -30,16 +30,16 @@ pub struct Spectrum {
 ///
 /// # Errors
 /// Those of the device.
-pub fn spectrum(gpu: &Gpu, of: &Subject<'_>, options: SpectrumOptions) -> Result<Spectrum, AnalysisError> {
-    let product = CurvatureProduct::new(gpu, of, options.curvature)?;
-    let quadrature = |start| lanczos(&rademacher(of, options.seed, start), options.steps, |v| product.apply(v));
+pub fn spectrum(gpu: &Gpu, subject: &Subject<'_>, options: SpectrumOptions) -> Result<Spectrum, AnalysisError> {
+    let product = CurvatureProduct::new(gpu, subject, options.curvature)?;
+    let quadrature = |start| lanczos(&rademacher(subject, options.seed, start), options.steps, |v| product.apply(v));
     Ok(Spectrum { quadratures: (0..options.starts).map(quadrature).collect::<Result<_, _>>()? })
 }
 
 /// A Rademacher vector laid out as the arenas, 0 in their padding.
-pub(super) fn rademacher(of: &Subject<'_>, seed: u64, number: u32) -> Vec<f32> {
-    let mut direction = vec![0.0; of.arena.layout.words()];
-    for (tensor, span) in of.arena.layout.spans().iter().enumerate() {
+pub(super) fn rademacher(subject: &Subject<'_>, seed: u64, number: u32) -> Vec<f32> {
+    let mut direction = vec![0.0; subject.arena.layout.words()];
+    for (tensor, span) in subject.arena.layout.spans().iter().enumerate() {
         for (element, v) in direction[span.start..][..span.len].iter_mut().enumerate() {
             *v = probe(seed, number, tensor as u32, element);
         }

@@ -157,7 +157,7 @@ struct Stopwatch<'g> {
 
 impl<'g> Stopwatch<'g> {
     fn new(gpu: &'g Gpu) -> Result<Self, GpuError> {
-        let profile = gpu.has_timestamps().then(|| Profile::of_passes(gpu)).transpose()?;
+        let profile = gpu.has_timestamps().then(|| Profile::whole_passes(gpu)).transpose()?;
         Ok(Self { gpu, profile })
     }
 
@@ -290,14 +290,14 @@ mod tests {
 
     #[test]
     fn bandwidth_is_the_best_of_as_many_bytes_or_more() {
-        let of = ceilings();
-        let at = [1, 1 << 20, (1 << 20) + 1, 1 << 24, 1 << 28, 1 << 40].map(|bytes| of.bandwidth_at(bytes));
+        let ceilings = ceilings();
+        let at = [1, 1 << 20, (1 << 20) + 1, 1 << 24, 1 << 28, 1 << 40].map(|bytes| ceilings.bandwidth_at(bytes));
         assert_eq!(at, [20.0, 20.0, 10.0, 10.0, 10.0, 10.0]);
     }
 
     #[test]
     fn the_ceiling_is_the_lower_of_peak_and_intensity_times_bandwidth() {
-        let of = ceilings();
+        let ceilings = ceilings();
         // 1 GB from memory takes 100 ms, 10 GFLOP as long: intensity 10 is the ridge.
         let work = |gflops: f64| Work { flops: (gflops * 1e9) as u64, bytes: 1_000_000_000 };
         for (gflops, ms, bound) in [
@@ -306,9 +306,9 @@ mod tests {
             (10.0, 100.0, Bound::Compute),
             (30.0, 300.0, Bound::Compute),
         ] {
-            let least = of.least_ms(work(gflops));
+            let least = ceilings.least_ms(work(gflops));
             assert!((least - ms).abs() < 1e-9, "{gflops} GFLOP: {least} ms");
-            assert_eq!(of.bound(work(gflops)), bound);
+            assert_eq!(ceilings.bound(work(gflops)), bound);
             let rate = gflops / least * 1e3;
             assert!((rate - f64::min(100.0, gflops * 10.0)).abs() < 1e-9, "{gflops}: min(peak, intensity x bandwidth)");
         }

@@ -177,8 +177,23 @@ type Place = (Option<usize>, usize, &'static str);
 #[derive(Default)]
 struct Times {
     steps: usize,
-    /// Milliseconds in each step and, of what lies beside the plan, the most dispatches.
-    of: BTreeMap<Place, (Vec<f64>, u64)>,
+    by_place: BTreeMap<Place, PlaceTimes>,
+}
+
+/// What was timed at one place.
+#[derive(Default)]
+struct PlaceTimes {
+    /// In each step.
+    ms: Vec<f64>,
+    /// In a step at most: more than one only beside the plan.
+    dispatches: u64,
+}
+
+/// The dispatches of a kernel at one place.
+struct Dispatches {
+    kernel: &'static str,
+    count: u64,
+    median_ms: f64,
 }
 
 impl Times {
@@ -193,16 +208,21 @@ impl Times {
             *entry = (entry.0 + span.ms, entry.1 + 1);
         }
         for (place, (ms, count)) in step {
-            let entry = self.of.entry(place).or_default();
-            entry.0.push(ms);
-            entry.1 = entry.1.max(count);
+            let times = self.by_place.entry(place).or_default();
+            times.ms.push(ms);
+            times.dispatches = times.dispatches.max(count);
         }
     }
 
-    /// (kernel, median milliseconds, dispatches) of a step of the plan, or of what lies beside it.
-    fn of_step(&self, step: Option<usize>) -> Vec<(&'static str, f64, u64)> {
-        let places = self.of.range((step, 0, "")..).take_while(|((of, ..), _)| *of == step);
-        places.map(|((.., kernel), (ms, count))| (*kernel, quantile(&sorted(ms.clone()), 0.5), *count)).collect()
+    /// Those of a step of the plan, or of what lies beside it.
+    fn dispatches(&self, step: Option<usize>) -> Vec<Dispatches> {
+        let places = self.by_place.range((step, 0, "")..).take_while(|((number, ..), _)| *number == step);
+        let dispatches = |((.., kernel), times): (&Place, &PlaceTimes)| Dispatches {
+            kernel,
+            count: times.dispatches,
+            median_ms: quantile(&sorted(times.ms.clone()), 0.5),
+        };
+        places.map(dispatches).collect()
     }
 }
 
@@ -261,12 +281,10 @@ impl Ledger<'_> {
     }
 
     /// Enters a step of the plan; `None` if none of its dispatches was timed.
-    fn step(&mut self, step: &PlanStep, works: Vec<Work>, dispatches: &[(&'static str, f64, u64)]) -> Option<StepLine> {
-        let kernels: Vec<_> = dispatches.iter().map(|(kernel, ..)| *kernel).collect();
-        let mut parts: Vec<_> = dispatches
-            .iter()
-            .map(|(_, ms, dispatches)| Part { dispatches: *dispatches, ms: *ms, work: None })
-            .collect();
+    fn step(&mut self, step: &PlanStep, works: Vec<Work>, dispatches: &[Dispatches]) -> Option<StepLine> {
+        let kernels: Vec<_> = dispatches.iter().map(|timed| timed.kernel).collect();
+        let mut parts: Vec<_> =
+            dispatches.iter().map(|timed| Part { dispatches: timed.count, ms: timed.median_ms, work: None }).collect();
         let mut names: Vec<_> = kernels.iter().map(|kernel| (*kernel).to_owned()).collect();
         if works.len() == parts.len() {
             parts.iter_mut().zip(works).for_each(|(part, work)| part.work = Some(work));
@@ -307,14 +325,14 @@ fn lines(schedule: &Schedule, update: Work, times: &Times, ceilings: &Ceilings) 
     let mut ledger = Ledger { ceilings, sums: BTreeMap::new() };
     let mut steps = Vec::new();
     for (number, step) in schedule.steps.iter().enumerate() {
-        let dispatches = times.of_step(Some(number));
+        let dispatches = times.dispatches(Some(number));
         if !dispatches.is_empty() {
             steps.extend(ledger.step(step, schedule.work(step), &dispatches));
         }
     }
-    for (kernel, ms, dispatches) in times.of_step(None) {
+    for Dispatches { kernel, count, median_ms } in times.dispatches(None) {
         let work = kernel.starts_with("update_").then_some(update);
-        ledger.enter(kernel.to_owned(), None, Part { dispatches, ms, work });
+        ledger.enter(kernel.to_owned(), None, Part { dispatches: count, ms: median_ms, work });
     }
     (ledger.lines(), steps)
 }

@@ -155,13 +155,13 @@ impl StepBench {
         })
     }
 
-    fn kernels(&self, gpu: &Gpu, of: &mut Runner<'_>) -> Result<Option<Vec<KernelTime>>, TrainError> {
+    fn kernels(&self, gpu: &Gpu, runner: &mut Runner<'_>) -> Result<Option<Vec<KernelTime>>, TrainError> {
         if !self.profile {
             return Ok(None);
         }
         let mut profile = Profile::new(gpu)?;
         for _ in 0..self.steps {
-            of.step(Some(&mut profile))?;
+            runner.step(Some(&mut profile))?;
         }
         Ok(Some(profile.times()))
     }

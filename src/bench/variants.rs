@@ -40,7 +40,7 @@ impl Operation {
     ///
     /// # Errors
     /// As [`MatmulShape::new`].
-    pub fn of(schedule: &Schedule) -> Result<Vec<Self>, GpuError> {
+    pub fn from_schedule(schedule: &Schedule) -> Result<Vec<Self>, GpuError> {
         let mut found = Vec::new();
         for step in &schedule.steps {
             let call = &step.call;
@@ -155,11 +155,11 @@ fn matmul_candidates(
     let candidate = |variant: MatmulVariant| {
         let words = variant.scratch_words(shape);
         let scratch = gpu.buffer("scratch", words)?.part(0, words)?;
-        let of = MatmulOperands { a: &a, b: &b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
+        let operands = MatmulOperands { a: &a, b: &b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
         Ok(Candidate {
             variant: format!("{variant:?}"),
             chosen: false,
-            dispatches: matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &of)?,
+            dispatches: matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &operands)?,
             times: Vec::new(),
         })
     };
@@ -186,11 +186,11 @@ fn conv_candidates(gpu: &Gpu, element: Element, pass: ConvPass, shape: &ConvShap
         let packed = if variant.wants_packed() { shape.packed_words() } else { shape.weight_words() };
         let weights = weights.part(0, element.words(packed))?.read_as(element, packed)?;
         let b = b.as_ref().unwrap_or(&weights);
-        let of = ConvOperands { a: &a, b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
+        let operands = ConvOperands { a: &a, b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
         Ok(Candidate {
             variant: format!("{variant:?}"),
             chosen: false,
-            dispatches: conv(gpu, variant, pass, shape, Epilogue::Plain, false, &of)?,
+            dispatches: conv(gpu, variant, pass, shape, Epilogue::Plain, false, &operands)?,
             times: Vec::new(),
         })
     };

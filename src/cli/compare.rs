@@ -167,9 +167,9 @@ impl Summary<'_> {
         let measured = |column: &&Column| self.results.iter().any(|arm| !column.measured(arm).is_empty());
         let scores: Vec<&Column> = SCORES.iter().filter(measured).collect();
         let row = |arm: &ArmRuns| {
-            let cell = |column: &Column| MeanSd::of(column.measured(arm)).text(column.decimals);
-            let hessian = MeanSd::of(arm.traces.iter().map(|traces| traces.hessian.trace)).text(1);
-            let gauss_newton = MeanSd::of(arm.traces.iter().map(|traces| traces.gauss_newton.trace)).text(1);
+            let cell = |column: &Column| MeanSd::new(column.measured(arm)).text(column.decimals);
+            let hessian = MeanSd::new(arm.traces.iter().map(|traces| traces.hessian.trace)).text(1);
+            let gauss_newton = MeanSd::new(arm.traces.iter().map(|traces| traces.gauss_newton.trace)).text(1);
             let mut row = vec![arm.arm.label.clone(), arm.runs.len().to_string()];
             row.extend(scores.iter().map(|column| cell(column)));
             row.extend([hessian, gauss_newton, cell(&l2_norm), diverged(arm).to_string()]);

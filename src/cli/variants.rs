@@ -63,7 +63,7 @@ pub(super) fn of_model(
     timing: Timing,
 ) -> Result<Exit, CliError> {
     let schedule = Schedule::new(&model.graph, batch, Mode::Train, Loss::Nll)?;
-    timing.run(context, gpu, &Operation::of(&schedule)?)
+    timing.run(context, gpu, &Operation::from_schedule(&schedule)?)
 }
 
 fn print(context: &Context, report: &VariantReport) -> Result<Exit, CliError> {

@@ -85,7 +85,7 @@ pub enum DataError {
         cause: io::Error,
     },
 
-    /// A gzip stream goes on far past what a file of its size may hold.
+    /// A gzip stream continues far past what a file of its size may hold.
     #[error(
         "{path}: at offset {limit}, expected the end of a gzip stream of {stored} bytes, which may swell no further, found \
          more bytes; decompress the file if it is sound"

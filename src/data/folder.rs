@@ -56,8 +56,8 @@ pub(super) fn load(dir: &Path, size: Option<[usize; 2]>, name: &str) -> Result<S
     let images = decode(dir, train.iter().chain(&test).map(|(path, _)| path), size)?;
     let channels = if images.iter().any(|image| image.color().has_color()) { 3 } else { 1 };
     let (train_images, test_images) = images.split_at(train.len());
-    let of = |files: &Files, images: &[DynamicImage]| dataset(files, images, channels, classes.len(), name);
-    Ok(Split { train: of(&train, train_images), test: of(&test, test_images) })
+    let split_part = |files: &Files, images: &[DynamicImage]| dataset(files, images, channels, classes.len(), name);
+    Ok(Split { train: split_part(&train, train_images), test: split_part(&test, test_images) })
 }
 
 /// The folders of the two parts, where there are both.
@@ -149,7 +149,7 @@ fn decode<'a>(
 
 /// Bytes of a file; an error will show when it is read.
 fn stored(path: &Path) -> u64 {
-    path.metadata().map_or(0, |of| of.len())
+    path.metadata().map_or(0, |metadata| metadata.len())
 }
 
 /// The most bytes that a file of `stored` bytes may decode to, and that its decoder may take meanwhile.

@@ -20,11 +20,11 @@ mod cifar;
 mod digits;
 mod error;
 mod folder;
-pub(crate) mod hostile;
 mod idx;
 mod label_noise;
 mod order;
 mod source;
+pub(crate) mod untrusted;
 
 pub use error::DataError;
 pub use label_noise::LabelNoise;
@@ -187,8 +187,8 @@ impl Dataset {
         let quotas = proportional(n, &members.iter().map(Vec::len).collect::<Vec<_>>());
         let mut chosen = Vec::with_capacity(n);
         for (class, (members, quota)) in members.iter().zip(quotas).enumerate() {
-            let of_class = draw(members.len(), quota, class as u64);
-            chosen.extend(of_class.into_iter().map(|i| members[i as usize]));
+            let drawn = draw(members.len(), quota, class as u64);
+            chosen.extend(drawn.into_iter().map(|i| members[i as usize]));
         }
         chosen.sort_unstable();
         Ok(chosen)
@@ -204,11 +204,11 @@ impl Dataset {
     #[must_use]
     pub fn channel_mean_std(&self) -> Vec<(f32, f32)> {
         let plane = self.shape.height * self.shape.width;
-        let of = |channel| {
+        let moments = |channel| {
             let planes = self.pixels.chunks_exact(plane).skip(channel).step_by(self.shape.channels);
             self.moments(planes.flatten().copied())
         };
-        (0..self.shape.channels).map(of).collect()
+        (0..self.shape.channels).map(moments).collect()
     }
 
     fn moments(&self, pixels: impl Iterator<Item = u8>) -> (f32, f32) {

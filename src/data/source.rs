@@ -193,7 +193,7 @@ impl FromStr for DataSource {
     }
 }
 
-/// `DIR@HxW`, or `DIR` where what follows an `@` is no size.
+/// `DIR@HxW`, or `DIR` where what follows an `@` is not a size.
 fn sized_folder(text: &str) -> DataSource {
     let side = |text: &str| text.parse().ok().filter(|side| (1..=1 << 14).contains(side));
     let sized = text.rsplit_once('@').and_then(|(dir, size)| {

@@ -29,8 +29,8 @@ pub fn arm_figure(title: &str, arms: &[ArmRuns]) -> Figure {
         .map(|(title, y, scale, quantity)| curves(title, y, scale, arms, quantity))
         .collect();
     if arms.iter().any(|arm| !arm.traces.is_empty()) {
-        panels.push(marks("Hessian trace at the end", arms, |of| &of.hessian));
-        panels.push(marks("Gauss-Newton trace at the end", arms, |of| &of.gauss_newton));
+        panels.push(marks("Hessian trace at the end", arms, |traces| &traces.hessian));
+        panels.push(marks("Gauss-Newton trace at the end", arms, |traces| &traces.gauss_newton));
     }
     Figure {
         title: title.to_owned(),
@@ -41,10 +41,11 @@ pub fn arm_figure(title: &str, arms: &[ArmRuns]) -> Figure {
     }
 }
 
-fn curves(title: &str, y_label: &str, y_scale: AxisScale, arms: &[ArmRuns], of: Quantity) -> Panel {
+fn curves(title: &str, y_label: &str, y_scale: AxisScale, arms: &[ArmRuns], quantity: Quantity) -> Panel {
     let by_steps = arms.iter().flat_map(|arm| &arm.runs).any(|run| EpochRecord::by_steps(&run.epochs));
     let x = |record: &EpochRecord| if by_steps { record.step } else { record.epoch } as f64;
-    let curve = |epochs: &[EpochRecord]| epochs.iter().filter_map(|record| Some((x(record), of(record)?))).collect();
+    let curve =
+        |epochs: &[EpochRecord]| epochs.iter().filter_map(|record| Some((x(record), quantity(record)?))).collect();
     let series = |arm: &ArmRuns| {
         let curves: Vec<Vec<(f64, f64)>> = arm.runs.iter().map(|run| curve(&run.epochs)).collect();
         Series::banded(&arm.arm.label, band(&curves))
@@ -60,9 +61,9 @@ fn curves(title: &str, y_label: &str, y_scale: AxisScale, arms: &[ArmRuns], of: 
 }
 
 /// The trace of every run, a column of marks an arm.
-fn marks(title: &str, arms: &[ArmRuns], of: fn(&Traces) -> &TraceEstimate) -> Panel {
+fn marks(title: &str, arms: &[ArmRuns], trace: fn(&Traces) -> &TraceEstimate) -> Panel {
     let marks = |(index, arm): (usize, &ArmRuns)| {
-        let points = arm.traces.iter().map(|traces| (index as f64 + 1.0, of(traces).trace));
+        let points = arm.traces.iter().map(|traces| (index as f64 + 1.0, trace(traces).trace));
         Series { scatter: true, ..Series::line(&arm.arm.label, points) }
     };
     Panel {

@@ -48,7 +48,7 @@ pub struct Claim {
 /// The level of tests.
 const SIGNIFICANCE: f64 = 0.05;
 
-/// Times as many samples beyond which more of them are no advice.
+/// Times as many samples beyond which more of them are not advised.
 const MOST_TIMES: f64 = 1000.0;
 
 impl Claim {
@@ -132,7 +132,9 @@ impl Claim {
         if self.more.is_empty() {
             return format!("{} times as many samples would decide", short(times));
         }
-        let needed = |of: &Setting| format!("{}={} (now {})", of.key, (of.now as f64 * times).ceil().max(2.0), of.now);
+        let needed = |setting: &Setting| {
+            format!("{}={} (now {})", setting.key, (setting.now as f64 * times).ceil().max(2.0), setting.now)
+        };
         format!("about {} would decide", self.more.iter().map(needed).collect::<Vec<_>>().join(", "))
     }
 
@@ -239,9 +241,9 @@ mod tests {
         // More data: as far from the target, the interval narrower. Never from holding to something else.
         let halves = [0.4, 0.2, 0.1, 0.05, 0.025];
         let verdicts = halves.map(|half| verdict(sampled(0.04, half), stays));
-        let first = verdicts.iter().position(|of| *of == Verdict::Holds);
+        let first = verdicts.iter().position(|verdict| *verdict == Verdict::Holds);
         assert_eq!(first, Some(3));
-        assert!(verdicts[3..].iter().all(|of| *of == Verdict::Holds));
+        assert!(verdicts[3..].iter().all(|verdict| *verdict == Verdict::Holds));
     }
 
     #[test]

@@ -82,7 +82,7 @@ mod tests {
         family.extend(vec![comparison(&DOUBTFUL, Bar::AtLeast(0.0)); 4]);
         let verdicts: Vec<Verdict> = judge_family(&family).iter().map(Claim::verdict).collect();
         assert_eq!(verdicts[..2], [Verdict::Holds, Verdict::Fails]);
-        assert!(verdicts[2..].iter().all(|of| *of == Verdict::Inconclusive), "{verdicts:?}");
+        assert!(verdicts[2..].iter().all(|verdict| *verdict == Verdict::Inconclusive), "{verdicts:?}");
     }
 
     #[test]

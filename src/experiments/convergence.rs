@@ -13,7 +13,10 @@ use super::{
     Bar, Choices, Claim, Definition, ExperimentError, Measured, Outcome, Surroundings,
     convex::LeastSquares,
     outcome::short,
-    simple::{ArmSettings, Case, Grouped, LowRank, Observation, Posed, Rounded, RunSettings, Sparse, Target, segments},
+    simple::{
+        ArmSettings, Case, ConvexTarget, Grouped, LowRank, Observation, Rounded, RunSettings, SolvedCase, Sparse,
+        segments,
+    },
     statistics::{Estimate, fit},
 };
 
@@ -64,7 +67,7 @@ pub(super) struct Measurements {
 pub(super) struct Targets {
     pub(super) loss: LeastSquares,
     /// One a point.
-    pub(super) targets: Vec<Target>,
+    pub(super) targets: Vec<ConvexTarget>,
 }
 
 /// Exponents of one model: distance ~ step size^a sigma^b at the end, ~ steps^-c on the way.
@@ -78,32 +81,33 @@ struct Rates<'a> {
 }
 
 pub(super) fn run(
-    of: &Definition,
+    definition: &Definition,
     choices: &Choices,
     around: &mut Surroundings<'_>,
 ) -> Result<Outcome, ExperimentError> {
-    let settings: Settings = of.settings(choices)?;
-    settings.arms.check(&of.name)?;
-    settings.sparse.check(&of.name, &[0.0])?;
-    settings.grouped.check(&of.name)?;
-    settings.low_rank.check(&of.name)?;
+    let settings: Settings = definition.settings(choices)?;
+    settings.arms.check(&definition.name)?;
+    settings.sparse.check(&definition.name, &[0.0])?;
+    settings.grouped.check(&definition.name)?;
+    settings.low_rank.check(&definition.name)?;
     let mut measured = Vec::new();
     let mut targets = Vec::new();
     for (index, case) in declared(&settings).into_iter().enumerate() {
         let label = case.label.clone();
-        let posed = Posed::new(case, &settings.arms)?;
+        let solved = SolvedCase::new(case, &settings.arms)?;
         let progress = &mut around.progress;
-        let found = self::targets(&posed, &settings, 1.0)?;
-        let mut told = |done: f64| progress((index as f64 + done) / 3.0, &label);
-        measured.push(measure(around.gpu, &posed, &found, &settings, &mut told)?);
+        let found = self::targets(&solved, &settings, 1.0)?;
+        let mut report = |done: f64| progress((index as f64 + done) / 3.0, &label);
+        measured.push(measure(around.gpu, &solved, &found, &settings, &mut report)?);
         targets.push(found);
     }
-    let rates: Vec<Rates<'_>> = measured.iter().zip(&targets).map(|(of, targets)| rates(of, targets)).collect();
+    let rates: Vec<Rates<'_>> =
+        measured.iter().zip(&targets).map(|(measured, targets)| rates(measured, targets)).collect();
     let mut outcome = Outcome { settings: json!(settings), metrics: json!(measured), ..Outcome::default() };
     outcome.claims =
-        measured.iter().zip(&targets).flat_map(|(of, targets)| judge(of, targets, settings.bars)).collect();
+        measured.iter().zip(&targets).flat_map(|(measured, targets)| judge(measured, targets, settings.bars)).collect();
     outcome.tables = vec![table(&rates)];
-    outcome.figures = vec![("convergence".to_owned(), figure(of, &rates))];
+    outcome.figures = vec![("convergence".to_owned(), figure(definition, &rates))];
     Ok(outcome)
 }
 
@@ -118,39 +122,48 @@ pub(super) fn declared(settings: &Settings) -> Vec<Case> {
     models.into_iter().map(|(label, (model, problem))| Case { label: label.to_owned(), model, problem }).collect()
 }
 
-/// (sigma, step size) of every point.
-fn grid(posed: &Posed, settings: &Settings) -> Vec<(f64, f64)> {
-    let sigma = |shrinkage: &f64| shrinkage.sqrt() * posed.units.largest_sigma;
-    let sizes = &settings.arms.step_sizes;
-    settings.shrinkages.iter().flat_map(|of| sizes.iter().map(move |size| (sigma(of), *size))).collect()
+/// Where runs are made.
+struct GridPoint {
+    sigma: f64,
+    /// In the case's units.
+    step_size: f64,
+}
+
+fn grid(solved: &SolvedCase, settings: &Settings) -> Vec<GridPoint> {
+    let sigma = |shrinkage: &f64| shrinkage.sqrt() * solved.units.largest_sigma;
+    let row = |shrinkage| {
+        let sizes = settings.arms.step_sizes.iter();
+        sizes.map(move |size| GridPoint { sigma: sigma(shrinkage), step_size: *size })
+    };
+    settings.shrinkages.iter().flat_map(row).collect()
 }
 
 /// The convex problem of every point, with this multiple of the penalty: 1.
-pub(super) fn targets(posed: &Posed, settings: &Settings, factor: f64) -> Result<Targets, ExperimentError> {
-    let penalty = |sigma: f64| posed.case.model.penalty(&posed.loss, factor * sigma * sigma);
-    let target = |(sigma, _)| Target::new(penalty(sigma), &posed.loss);
-    let targets = grid(posed, settings).into_iter().map(target).collect::<Result<_, _>>()?;
-    Ok(Targets { loss: posed.loss.clone(), targets })
+pub(super) fn targets(solved: &SolvedCase, settings: &Settings, factor: f64) -> Result<Targets, ExperimentError> {
+    let penalty = |sigma: f64| solved.case.model.penalty(&solved.loss, factor * sigma * sigma);
+    let target = |point: GridPoint| ConvexTarget::new(penalty(point.sigma), &solved.loss);
+    let targets = grid(solved, settings).into_iter().map(target).collect::<Result<_, _>>()?;
+    Ok(Targets { loss: solved.loss.clone(), targets })
 }
 
 fn measure(
     gpu: &crate::gpu::Gpu,
-    posed: &Posed,
+    solved: &SolvedCase,
     Targets { loss, targets }: &Targets,
     settings: &Settings,
     progress: &mut dyn FnMut(f64),
 ) -> Result<Measurements, ExperimentError> {
     let arms = &settings.arms;
-    let grid = grid(posed, settings);
-    let run = |(sigma, size): &(f64, f64)| {
-        let run = RunSettings { mode: Mode::Model, sigma: *sigma, step_size: size * posed.units.step, decay: 0.0 };
+    let grid = grid(solved, settings);
+    let run = |&GridPoint { sigma, step_size }: &GridPoint| {
+        let run = RunSettings { mode: Mode::Model, sigma, step_size: step_size * solved.units.step, decay: 0.0 };
         std::iter::repeat_n(run, arms.seeds)
     };
     let runs: Vec<_> = grid.iter().flat_map(run).collect();
-    let means = segments(gpu, &posed.case, &runs, arms, posed.units, FINE_PARTS, progress)?;
+    let means = segments(gpu, &solved.case, &runs, arms, solved.units, FINE_PARTS, progress)?;
     let smallest = arms.step_sizes.iter().copied().fold(f64::INFINITY, f64::min);
     let mut points = Vec::with_capacity(grid.len());
-    for (index, ((sigma, step_size), target)) in grid.into_iter().zip(targets).enumerate() {
+    for (index, (GridPoint { sigma, step_size }, target)) in grid.into_iter().zip(targets).enumerate() {
         let used = (means.len() as f64 * smallest / step_size).round().max(1.0) as usize;
         let at = |end: usize| average(&means[end / 2..end], index * arms.seeds, arms.seeds);
         let round = |end: usize| Rounded::new(&at(end), &target.solution);
@@ -161,7 +174,7 @@ fn measure(
         let way = kept.filter(|_| step_size == smallest).map(|(_, end)| (steps(*end), round(*end))).collect();
         points.push(Point { step_size, sigma, end: round(used), way, curve });
     }
-    Ok(Measurements { model: posed.case.label.clone(), points })
+    Ok(Measurements { model: solved.case.label.clone(), points })
 }
 
 /// Parts of a run: fine enough for what is over soon.
@@ -184,12 +197,14 @@ fn average(window: &[Vec<DVector<f64>>], first: usize, seeds: usize) -> DVector<
 
 fn rates<'a>(measured: &'a Measurements, Targets { loss, targets }: &Targets) -> Rates<'a> {
     let points = &measured.points;
-    let distance = |target: &Target, theta: &Rounded| target.distance(loss, &theta.theta(target.solution.len())).theta;
-    let distances: Vec<f64> = points.iter().zip(targets).map(|(of, target)| distance(target, &of.end)).collect();
-    let rows: Vec<_> = points.iter().map(|of| vec![1.0, of.step_size.ln(), of.sigma.ln()]).collect();
-    let ends = fit(&rows, &distances.iter().map(|of| of.ln()).collect::<Vec<_>>());
+    let distance =
+        |target: &ConvexTarget, theta: &Rounded| target.distance(loss, &theta.theta(target.solution.len())).theta;
+    let distances: Vec<f64> = points.iter().zip(targets).map(|(point, target)| distance(target, &point.end)).collect();
+    let rows: Vec<_> = points.iter().map(|point| vec![1.0, point.step_size.ln(), point.sigma.ln()]).collect();
+    let ends = fit(&rows, &distances.iter().map(|distance| distance.ln()).collect::<Vec<_>>());
     // On the way: the smallest step size, one intercept a sigma.
-    let finest: Vec<(&Point, &Target)> = points.iter().zip(targets).filter(|(of, _)| !of.way.is_empty()).collect();
+    let finest: Vec<(&Point, &ConvexTarget)> =
+        points.iter().zip(targets).filter(|(point, _)| !point.way.is_empty()).collect();
     let (mut rows, mut logarithms) = (Vec::new(), Vec::new());
     for (index, (point, target)) in finest.iter().enumerate() {
         let way: Vec<_> = point.way.iter().map(|(steps, theta)| (*steps, distance(target, theta))).collect();
@@ -201,9 +216,9 @@ fn rates<'a>(measured: &'a Measurements, Targets { loss, targets }: &Targets) ->
             logarithms.push(distance.ln());
         }
     }
-    let steps = fit(&rows, &logarithms).and_then(|of| of.last().copied());
-    let of = |column: usize| ends.as_ref().and_then(|ends| ends.get(column).copied());
-    let (step_size, sigma) = (of(1), of(2));
+    let steps = fit(&rows, &logarithms).and_then(|estimates| estimates.last().copied());
+    let exponent = |column: usize| ends.as_ref().and_then(|ends| ends.get(column).copied());
+    let (step_size, sigma) = (exponent(1), exponent(2));
     Rates { measured, distances, step_size, sigma, steps }
 }
 
@@ -240,13 +255,15 @@ pub(super) fn judge(measured: &Measurements, targets: &Targets, bars: Bars) -> V
 }
 
 fn table(rates: &[Rates<'_>]) -> Table {
-    let text = |of: Option<Estimate>| {
-        of.map_or_else(
+    let text = |estimate: Option<Estimate>| {
+        estimate.map_or_else(
             || "-".to_owned(),
             |Estimate { value, interval: [low, high] }| format!("{} ({} to {})", short(value), short(low), short(high)),
         )
     };
-    let row = |of: &Rates<'_>| vec![of.measured.model.clone(), text(of.step_size), text(of.sigma), text(of.steps)];
+    let row = |rates: &Rates<'_>| {
+        vec![rates.measured.model.clone(), text(rates.step_size), text(rates.sigma), text(rates.steps)]
+    };
     let headers = ["model", "a: step size", "b: sigma", "c: steps"];
     let title = "Distance ~ step size^a sigma^b at the end, ~ steps^-c on the way: 95 % intervals";
     Table::new(title, &headers, rates.iter().map(row).collect())
@@ -255,7 +272,7 @@ fn table(rates: &[Rates<'_>]) -> Table {
 /// Where a point's line goes, given its distance.
 type Places<'a> = &'a dyn Fn(&Point, f64) -> Vec<(f64, f64)>;
 
-fn figure(of: &Definition, rates: &[Rates<'_>]) -> Figure {
+fn figure(definition: &Definition, rates: &[Rates<'_>]) -> Figure {
     let panel = |title: String, x_label: &str, series: Vec<Series>| Panel {
         title,
         x_label: x_label.to_owned(),
@@ -266,38 +283,38 @@ fn figure(of: &Definition, rates: &[Rates<'_>]) -> Figure {
         ..Panel::default()
     };
     let sigma_label = |rates: &Rates<'_>, sigma: f64| {
-        let mut sigmas: Vec<f64> = rates.measured.points.iter().map(|of| of.sigma).collect();
+        let mut sigmas: Vec<f64> = rates.measured.points.iter().map(|point| point.sigma).collect();
         sigmas.sort_by(f64::total_cmp);
         sigmas.dedup();
-        let rank = sigmas.iter().position(|of| *of == sigma).unwrap_or(0);
+        let rank = sigmas.iter().position(|other| *other == sigma).unwrap_or(0);
         ["smallest sigma", "middle sigma", "largest sigma"].get(rank).copied().unwrap_or("sigma").to_owned()
     };
     let smallest =
-        |rates: &Rates<'_>| rates.measured.points.iter().map(|of| of.step_size).fold(f64::INFINITY, f64::min);
+        |rates: &Rates<'_>| rates.measured.points.iter().map(|point| point.step_size).fold(f64::INFINITY, f64::min);
     let lines = |rates: &Rates<'_>, places: Places<'_>| -> Vec<Series> {
         let mut series: Vec<Series> = Vec::new();
         for (point, distance) in rates.measured.points.iter().zip(&rates.distances) {
             let label = sigma_label(rates, point.sigma);
             let line = Series::line(&label, places(point, *distance));
-            match series.iter_mut().find(|of| of.label == label) {
-                Some(of) => of.points.extend(line.points),
+            match series.iter_mut().find(|known| known.label == label) {
+                Some(known) => known.points.extend(line.points),
                 None => series.push(line),
             }
         }
         series
     };
-    let ends = |of: &Rates<'_>| {
-        let series = lines(of, &|point, distance| vec![(point.step_size, distance)]);
-        panel(format!("{}: at the end", of.measured.model), "step size x curvature", series)
+    let ends = |rates: &Rates<'_>| {
+        let series = lines(rates, &|point, distance| vec![(point.step_size, distance)]);
+        panel(format!("{}: at the end", rates.measured.model), "step size x curvature", series)
     };
-    let ways = |of: &Rates<'_>| {
-        let smallest = smallest(of);
+    let ways = |rates: &Rates<'_>| {
+        let smallest = smallest(rates);
         let curve = |point: &Point| if point.step_size == smallest { point.curve.clone() } else { Vec::new() };
-        let series = lines(of, &|point, _| curve(point));
-        panel(format!("{}: on the way, smallest steps", of.measured.model), "steps", series)
+        let series = lines(rates, &|point, _| curve(point));
+        panel(format!("{}: on the way, smallest steps", rates.measured.model), "steps", series)
     };
     Figure {
-        title: of.title.clone(),
+        title: definition.title.clone(),
         caption: "Relative distance of the averaged iterates' mean over the runs from the convex solution, mode model. Above: \
                   over the step size, at the same step size x steps; below: over the steps at the smallest step size."
             .to_owned(),

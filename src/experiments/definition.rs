@@ -34,7 +34,7 @@ pub struct Definition {
     /// The derivation, and what is done; paragraphs, those that are indented being formulas.
     pub about: String,
     /// The sizes in which it can be run, the first where none is asked for.
-    pub scales: Vec<Scale>,
+    pub scales: Vec<Size>,
     /// Settings of every size that does not say otherwise.
     settings: Table,
 }
@@ -51,10 +51,10 @@ pub struct Choices {
 /// A size in which an experiment can be run.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Scale {
+pub struct Size {
     /// For the command line.
     pub name: String,
-    /// Running time for people, on two cores without a GPU unless it says otherwise.
+    /// Human-readable running time, on two cores without a GPU unless it says otherwise.
     pub time: String,
     /// Settings of this size.
     #[serde(default)]
@@ -65,7 +65,7 @@ impl Definition {
     /// Every experiment.
     ///
     /// # Errors
-    /// [`ExperimentError::Settings`] for a file that is no definition.
+    /// [`ExperimentError::Settings`] for a file that is not a definition.
     pub fn all() -> Result<Vec<Self>, ExperimentError> {
         FILES.iter().map(|(name, text)| Self::parse(name, text)).collect()
     }
@@ -96,7 +96,7 @@ impl Definition {
     }
 
     /// The size of a name, the first without one.
-    fn scale(&self, name: Option<&str>) -> Result<&Scale, ExperimentError> {
+    fn scale(&self, name: Option<&str>) -> Result<&Size, ExperimentError> {
         let found = self.scales.iter().find(|scale| name.is_none_or(|name| scale.name == name));
         found.ok_or_else(|| {
             let known: Vec<_> = self.scales.iter().map(|scale| scale.name.as_str()).collect();
@@ -169,9 +169,9 @@ mod tests {
 
     #[test]
     fn a_scale_and_overrides_replace_what_they_name() {
-        let of = settings(Some("full"), &["steps=7", "name=hello", "inner.a = 5"]).unwrap();
-        assert_eq!((of.steps, of.name.as_str()), (7, "hello"));
-        assert_eq!((of.inner["a"], of.inner["b"]), (5, 3));
+        let chosen = settings(Some("full"), &["steps=7", "name=hello", "inner.a = 5"]).unwrap();
+        assert_eq!((chosen.steps, chosen.name.as_str()), (7, "hello"));
+        assert_eq!((chosen.inner["a"], chosen.inner["b"]), (5, 3));
         assert_eq!(settings(None, &[]).unwrap().inner["b"], 2);
         let error = settings(Some("huge"), &[]).unwrap_err().to_string();
         assert!(error.contains("huge") && error.contains("small, full"), "{error}");

@@ -12,7 +12,7 @@ use super::{
     generalisation, group_l1, l1, networks, nuclear,
     penalties::{Bars, CaseMeasurements},
     penalty_claims,
-    simple::{ArmSettings, Case, NOISY, Posed, SimpleModel, Target, penalty_share},
+    simple::{ArmSettings, Case, ConvexTarget, NOISY, SimpleModel, SolvedCase, penalty_share},
     smoothed_loss, width, width_claims,
 };
 
@@ -34,17 +34,17 @@ fn penalty_is_told(
     measured: &CaseMeasurements,
     case: Case,
     (arms, bars): (&ArmSettings, &Bars),
-    wrong: impl Fn(&Posed, f64) -> Penalty,
+    wrong: impl Fn(&SolvedCase, f64) -> Penalty,
 ) {
-    let mut posed = Posed::new(case, arms).unwrap();
-    let claims = penalty_claims::judge(measured, &posed, bars, arms);
+    let mut solved = SolvedCase::new(case, arms).unwrap();
+    let claims = penalty_claims::judge(measured, &solved, bars, arms);
     assert_eq!(Verdict::overall(&claims), Verdict::Holds, "{:#?}", verdicts(&claims));
     let target = |mode: Mode| {
-        let variance = penalty_share(mode) * posed.units.sigma.powi(2);
-        Target::new(wrong(&posed, variance), &posed.loss).unwrap()
+        let variance = penalty_share(mode) * solved.units.sigma.powi(2);
+        ConvexTarget::new(wrong(&solved, variance), &solved.loss).unwrap()
     };
-    posed.targets = NOISY.map(target).into();
-    let claims = penalty_claims::judge(measured, &posed, bars, arms);
+    solved.targets = NOISY.map(target).into();
+    let claims = penalty_claims::judge(measured, &solved, bars, arms);
     assert_eq!(Verdict::overall(&claims), Verdict::Fails);
     for claim in claims.iter().filter(|claim| claim.id.ends_with(".theta")) {
         assert_eq!(claim.verdict(), Verdict::Fails, "{}: {:?}", claim.id, claim.reason());
@@ -56,13 +56,14 @@ fn the_lasso_with_half_the_weights_is_refuted() {
     let settings: l1::Settings = settings("l1");
     let measured: l1::Measurements = read(include_str!("../../assets/measurements/l1.json"));
     let case = l1::declared(&settings).remove(0);
-    let posed = Posed::new(case.clone(), &settings.arms).unwrap();
-    let half = |posed: &Posed, variance: f64| posed.case.model.penalty(&posed.loss, 0.5 * variance);
+    let solved = SolvedCase::new(case.clone(), &settings.arms).unwrap();
+    let half = |solved: &SolvedCase, variance: f64| solved.case.model.penalty(&solved.loss, 0.5 * variance);
     penalty_is_told(&measured.cases[0], case, (&settings.arms, &settings.bars), half);
     let path = |factor: f64| {
-        let target =
-            |sigma: f64| Target::new(posed.case.model.penalty(&posed.loss, factor * sigma * sigma), &posed.loss);
-        l1::judge_path(&measured.path, &posed, &target, &settings.path).unwrap().verdict()
+        let target = |sigma: f64| {
+            ConvexTarget::new(solved.case.model.penalty(&solved.loss, factor * sigma * sigma), &solved.loss)
+        };
+        l1::judge_path(&measured.path, &solved, &target, &settings.path).unwrap().verdict()
     };
     assert_eq!([path(1.0), path(0.5)], [Verdict::Holds, Verdict::Fails]);
 }
@@ -72,10 +73,10 @@ fn the_group_lasso_without_the_root_of_the_size_is_refuted() {
     let settings: group_l1::Settings = settings("group-l1");
     let measured: Vec<CaseMeasurements> = read(include_str!("../../assets/measurements/group-l1.json"));
     let case = group_l1::declared(&settings).remove(0);
-    let without = |posed: &Posed, variance: f64| {
-        let SimpleModel::Group { groups } = &posed.case.model else { unreachable!("the group model") };
+    let without = |solved: &SolvedCase, variance: f64| {
+        let SimpleModel::Group { groups } = &solved.case.model else { unreachable!("the group model") };
         let block = |group: &std::ops::Range<usize>| {
-            posed.loss.hessian.view((group.start, group.start), (group.len(), group.len())).into_owned()
+            solved.loss.hessian.view((group.start, group.start), (group.len(), group.len())).into_owned()
         };
         let weighted = groups.iter().map(|group| {
             let block = block(group);
@@ -92,7 +93,7 @@ fn the_nuclear_norm_with_a_wrong_weight_is_refuted() {
     let settings: nuclear::Settings = settings("nuclear");
     let measured: Vec<CaseMeasurements> = read(include_str!("../../assets/measurements/nuclear.json"));
     let case = nuclear::declared(&settings).remove(0);
-    let wrong = |posed: &Posed, variance: f64| posed.case.model.penalty(&posed.loss, 0.7 * variance);
+    let wrong = |solved: &SolvedCase, variance: f64| solved.case.model.penalty(&solved.loss, 0.7 * variance);
     penalty_is_told(&measured[0], case, (&settings.arms, &settings.bars), wrong);
 }
 
@@ -102,8 +103,8 @@ fn convergence_to_another_point_is_refuted() {
     let measured: Vec<convergence::Measurements> = read(include_str!("../../assets/measurements/convergence.json"));
     assert_eq!(measured.len(), 3);
     for (measured, case) in measured.iter().zip(convergence::declared(&settings)) {
-        let posed = Posed::new(case, &settings.arms).unwrap();
-        let targets = |factor: f64| convergence::targets(&posed, &settings, factor).unwrap();
+        let solved = SolvedCase::new(case, &settings.arms).unwrap();
+        let targets = |factor: f64| convergence::targets(&solved, &settings, factor).unwrap();
         let claims = convergence::judge(measured, &targets(1.0), settings.bars);
         assert_eq!(Verdict::overall(&claims), Verdict::Holds, "{:#?}", verdicts(&claims));
         let claims = convergence::judge(measured, &targets(0.5), settings.bars);
@@ -158,13 +159,13 @@ fn a_net_whose_widths_are_all_refused_leaves_the_experiment_undecided() {
 fn a_trace_of_another_size_is_refuted() {
     let settings: smoothed_loss::Settings = settings("smoothed-loss");
     let measured: Vec<smoothed_loss::Measurements> = read(include_str!("../../assets/measurements/smoothed-loss.json"));
-    let smooth: Vec<_> = measured.iter().filter(|of| of.kinks.is_empty()).collect();
+    let smooth: Vec<_> = measured.iter().filter(|network| network.kinks.is_empty()).collect();
     assert_eq!(smooth.len(), 1);
-    for of in smooth {
+    for network in smooth {
         for (factor, expected) in [(1.0, Verdict::Holds), (1.25, Verdict::Fails), (0.8, Verdict::Fails)] {
-            let mut of = of.clone();
-            of.hessian.trace *= factor;
-            let claims = smoothed_loss::judge(&of, &settings.target());
+            let mut network = network.clone();
+            network.hessian.trace *= factor;
+            let claims = smoothed_loss::judge(&network, &settings.reference());
             assert_eq!(claims.len(), 3);
             for claim in claims {
                 assert_eq!(claim.verdict(), expected, "{} at {factor}: {:?}", claim.id, claim.measured);

@@ -21,24 +21,24 @@ pub(super) struct Settings {
 }
 
 pub(super) fn run(
-    of: &Definition,
+    definition: &Definition,
     choices: &Choices,
     around: &mut Surroundings<'_>,
 ) -> Result<Outcome, ExperimentError> {
-    let settings: Settings = of.settings(choices)?;
-    settings.arms.check(&of.name)?;
-    settings.problem.check(&of.name)?;
+    let settings: Settings = definition.settings(choices)?;
+    settings.arms.check(&definition.name)?;
+    settings.problem.check(&definition.name)?;
     let cases = penalties::cases(around, FileKind::Grouped, || declared(&settings))?;
-    let ran = penalties::measure(around, cases, &settings.arms, 1.0)?;
-    let mut outcome = penalties::report(&ran, &settings.bars, &settings.arms);
+    let runs = penalties::measure(around, cases, &settings.arms, 1.0)?;
+    let mut outcome = penalties::report(&runs, &settings.bars, &settings.arms);
     outcome.settings = json!(settings);
-    let panels = ran.iter().flat_map(|of| {
-        [penalty_panels::course_panel(of), penalty_panels::step_size_panel(of), penalty_panels::norms_panel(of)]
+    let panels = runs.iter().flat_map(|run| {
+        [penalty_panels::course_panel(run), penalty_panels::step_size_panel(run), penalty_panels::norms_panel(run)]
     });
     let caption = "Relative distance of the averaged iterate from the group Lasso of each mode (of mode model, for plain \
                    gradient descent); bands: from the nearest to the farthest run; step sizes compared at the same step size x steps. Last: \
                    the norm of every group, solver and averaged iterate of mode model.";
-    let figure = Figure { title: of.title.clone(), caption: caption.to_owned(), panels: panels.collect() };
+    let figure = Figure { title: definition.title.clone(), caption: caption.to_owned(), panels: panels.collect() };
     outcome.figures = vec![("group-l1".to_owned(), figure)];
     Ok(outcome)
 }

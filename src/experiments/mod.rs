@@ -36,7 +36,7 @@ mod width_training;
 
 pub use arm_figure::arm_figure;
 pub use claim::{Claim, Ruling, Setting};
-pub use definition::{Choices, Definition, Scale};
+pub use definition::{Choices, Definition, Size};
 pub use error::ExperimentError;
 pub use outcome::{Outcome, Provenance, short};
 pub use penalties::Surroundings;

@@ -111,7 +111,7 @@ impl ArmMeasurements {
 
     /// A quantity of each run; NaN where it diverged.
     fn values(&self, quantity: &Quantity) -> Vec<f64> {
-        self.runs.iter().map(|run| run.end.as_ref().map_or(f64::NAN, quantity.of)).collect()
+        self.runs.iter().map(|run| run.end.as_ref().map_or(f64::NAN, quantity.value)).collect()
     }
 
     fn diverged(&self) -> usize {
@@ -123,18 +123,18 @@ impl ArmMeasurements {
 struct Quantity {
     name: &'static str,
     decimals: usize,
-    of: fn(&End) -> f64,
+    value: fn(&End) -> f64,
 }
 
 const QUANTITIES: [Quantity; 8] = [
-    Quantity { name: "test accuracy %", decimals: 2, of: |end| 100.0 * end.test_accuracy },
-    Quantity { name: "test loss", decimals: 4, of: |end| end.test_loss },
-    Quantity { name: "train accuracy %", decimals: 2, of: |end| 100.0 * end.train_accuracy },
-    Quantity { name: "train loss", decimals: 4, of: |end| end.train_loss },
-    Quantity { name: "l1 norm", decimals: 0, of: |end| end.l1_norm },
-    Quantity { name: "l2 norm", decimals: 2, of: |end| end.l2_norm },
-    Quantity { name: "Hessian trace", decimals: 1, of: |end| end.hessian },
-    Quantity { name: "Gauss-Newton trace", decimals: 1, of: |end| end.gauss_newton },
+    Quantity { name: "test accuracy %", decimals: 2, value: |end| 100.0 * end.test_accuracy },
+    Quantity { name: "test loss", decimals: 4, value: |end| end.test_loss },
+    Quantity { name: "train accuracy %", decimals: 2, value: |end| 100.0 * end.train_accuracy },
+    Quantity { name: "train loss", decimals: 4, value: |end| end.train_loss },
+    Quantity { name: "l1 norm", decimals: 0, value: |end| end.l1_norm },
+    Quantity { name: "l2 norm", decimals: 2, value: |end| end.l2_norm },
+    Quantity { name: "Hessian trace", decimals: 1, value: |end| end.hessian },
+    Quantity { name: "Gauss-Newton trace", decimals: 1, value: |end| end.gauss_newton },
 ];
 /// The quantities that notes are about: measured, not claimed.
 const COMPARED: [usize; 2] = [0, 1];
@@ -142,11 +142,11 @@ const COMPARED: [usize; 2] = [0, 1];
 const TRACE: usize = 6;
 
 pub(super) fn run(
-    of: &Definition,
+    definition: &Definition,
     choices: &Choices,
     around: &mut Surroundings<'_>,
 ) -> Result<Outcome, ExperimentError> {
-    let settings: Settings = of.settings(choices)?;
+    let settings: Settings = definition.settings(choices)?;
     let checks = [
         (settings.models.is_empty(), "models has to name one"),
         (
@@ -157,7 +157,7 @@ pub(super) fn run(
         (settings.seeds == 0, "seeds has to be at least 1"),
         (settings.trace_probes == 0 || settings.trace_samples == 0, "traces need probes and samples"),
     ];
-    ExperimentError::unless_right(&of.name, &checks)?;
+    ExperimentError::unless_right(&definition.name, &checks)?;
     settings.train.check()?;
     let mut outcome = Outcome { settings: json!(settings), ..Outcome::default() };
     let mut measured = Vec::new();
@@ -231,27 +231,27 @@ fn trace_data(
     Ok(DeviceData::new(around.gpu, subset, samples.min(512), &normalisation)?)
 }
 
-fn ends(of: &Measurements, title: &str) -> Table {
+fn ends(measured: &Measurements, title: &str) -> Table {
     let row = |arm: &ArmMeasurements| {
-        let quantities = QUANTITIES.iter().map(|q| MeanSd::of(arm.values(q)).text(q.decimals));
+        let quantities = QUANTITIES.iter().map(|q| MeanSd::new(arm.values(q)).text(q.decimals));
         let head = [arm.noise.clone(), arm.runs.len().to_string(), arm.diverged().to_string()];
         head.into_iter().chain(quantities).collect()
     };
     let headers: Vec<&str> =
         ["noise", "seeds", "diverged"].into_iter().chain(QUANTITIES.iter().map(|q| q.name)).collect();
     let title = format!("{title}: after the last epoch, clean weights, mean ± sd over seeds");
-    Table::new(&title, &headers, of.arms.iter().map(row).collect())
+    Table::new(&title, &headers, measured.arms.iter().map(row).collect())
 }
 
 /// An arm less the first, seed by seed.
-fn paired(of: &Measurements, arm: &ArmMeasurements, quantity: &Quantity) -> Vec<f64> {
-    paired_differences(&arm.values(quantity), &of.arms[0].values(quantity))
+fn paired(measured: &Measurements, arm: &ArmMeasurements, quantity: &Quantity) -> Vec<f64> {
+    paired_differences(&arm.values(quantity), &measured.arms[0].values(quantity))
 }
 
-fn differences(of: &Measurements, title: &str) -> Table {
+fn differences(measured: &Measurements, title: &str) -> Table {
     let row = |arm: &ArmMeasurements| {
         let cell = |q: &Quantity| {
-            let Estimate { value, interval: [low, high] } = mean(&paired(of, arm, q));
+            let Estimate { value, interval: [low, high] } = mean(&paired(measured, arm, q));
             let d = q.decimals;
             format!("{value:+.d$} ({low:+.d$} to {high:+.d$})")
         };
@@ -262,25 +262,25 @@ fn differences(of: &Measurements, title: &str) -> Table {
         "{title}: difference to no noise, paired over seeds, with 95 % interval (Student's t; exploratory, each interval for \
          itself)"
     );
-    Table::new(&title, &headers, of.arms.iter().skip(1).map(row).collect())
+    Table::new(&title, &headers, measured.arms.iter().skip(1).map(row).collect())
 }
 
 /// The comparisons of all noisy arms of all networks in some quantities: one family.
 fn comparisons(measured: &[Measurements], quantities: &[usize], bar: Bar) -> Vec<Comparison> {
     let mut family = Vec::new();
-    for of in measured {
-        for arm in of.arms.iter().skip(1) {
+    for network in measured {
+        for arm in network.arms.iter().skip(1) {
             for quantity in quantities.iter().map(|index| &QUANTITIES[*index]) {
-                let id = format!("{}.{}.{}", of.model, arm.noise, quantity.name.replace(' ', "-"));
-                let statement = format!("{}, noise {} less none: {}", of.model, arm.noise, quantity.name);
-                family.push(Comparison { id, statement, differences: paired(of, arm, quantity), bar });
+                let id = format!("{}.{}.{}", network.model, arm.noise, quantity.name.replace(' ', "-"));
+                let statement = format!("{}, noise {} less none: {}", network.model, arm.noise, quantity.name);
+                family.push(Comparison { id, statement, differences: paired(network, arm, quantity), bar });
             }
         }
     }
     family
 }
 
-/// Which differences are told from zero: of a family of its own, that no claim is about.
+/// Which differences are distinguishable from zero: of a family of its own, that no claim is about.
 fn statements(measured: &[Measurements]) -> Vec<String> {
     let family = comparisons(measured, &COMPARED, Bar::AtLeast(0.0));
     let count = family.len();
@@ -303,7 +303,7 @@ fn statements(measured: &[Measurements]) -> Vec<String> {
 /// What the noise penalises is smaller with it: of all networks and noisy modes one family. A pure function.
 pub(super) fn judge(measured: &[Measurements], bar: Bar) -> Vec<Claim> {
     let family = comparisons(measured, &[TRACE], bar);
-    let arms = measured.iter().flat_map(|of| of.arms.iter().skip(1));
+    let arms = measured.iter().flat_map(|network| network.arms.iter().skip(1));
     let claim = |(claim, arm): (Claim, &ArmMeasurements)| {
         let claim = claim.essential().more_by("seeds", arm.runs.len());
         match arm.diverged() {

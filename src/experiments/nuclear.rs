@@ -27,23 +27,23 @@ const OBSERVATIONS: [(&str, Observation); 3] = [
 ];
 
 pub(super) fn run(
-    of: &Definition,
+    definition: &Definition,
     choices: &Choices,
     around: &mut Surroundings<'_>,
 ) -> Result<Outcome, ExperimentError> {
-    let settings: Settings = of.settings(choices)?;
-    settings.arms.check(&of.name)?;
-    settings.problem.check(&of.name)?;
+    let settings: Settings = definition.settings(choices)?;
+    settings.arms.check(&definition.name)?;
+    settings.problem.check(&definition.name)?;
     let cases = penalties::cases(around, FileKind::LowRank, || declared(&settings))?;
-    let ran = penalties::measure(around, cases, &settings.arms, 1.0)?;
-    let mut outcome = penalties::report(&ran, &settings.bars, &settings.arms);
+    let runs = penalties::measure(around, cases, &settings.arms, 1.0)?;
+    let mut outcome = penalties::report(&runs, &settings.bars, &settings.arms);
     outcome.settings = json!(settings);
     let rows = [penalty_panels::course_panel, penalty_panels::step_size_panel, penalty_panels::singular_values_panel];
-    let panels = rows.into_iter().flat_map(|panel| ran.iter().map(panel));
+    let panels = rows.into_iter().flat_map(|panel| runs.iter().map(panel));
     let caption = "Relative distance of the averaged iterate from the nuclear-norm problem of each mode (of mode model, for \
                    plain gradient descent); bands: from the nearest to the farthest run; step sizes compared at the same step size x steps. \
                    Below: singular values of a run of mode model over training, and the solver's.";
-    let figure = Figure { title: of.title.clone(), caption: caption.to_owned(), panels: panels.collect() };
+    let figure = Figure { title: definition.title.clone(), caption: caption.to_owned(), panels: panels.collect() };
     outcome.figures = vec![("nuclear".to_owned(), figure)];
     Ok(outcome)
 }

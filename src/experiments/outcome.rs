@@ -68,9 +68,9 @@ impl Outcome {
     ///
     /// # Errors
     /// [`ExperimentError::Io`] naming the file, [`ExperimentError::Report`] for a figure.
-    pub fn write(&self, out: &Path, of: &Definition, by: &Provenance) -> Result<(), ExperimentError> {
+    pub fn write(&self, out: &Path, definition: &Definition, by: &Provenance) -> Result<(), ExperimentError> {
         let verdict = serde_json::json!({
-            "experiment": of.name, "title": of.title, "verdict": self.verdict(), "claims": self.claims, "notes": self.notes,
+            "experiment": definition.name, "title": definition.title, "verdict": self.verdict(), "claims": self.claims, "notes": self.notes,
             "jostle": env!("CARGO_PKG_VERSION"), "provenance": by, "settings": self.settings,
         });
         write(&out.join("verdict.json"), &serde_json::to_string_pretty(&verdict)?)?;
@@ -78,8 +78,8 @@ impl Outcome {
         for (stem, figure) in &self.figures {
             figure.save(&out.join(stem))?;
         }
-        write(&out.join("report.md"), &self.markdown(of, by))?;
-        Ok(self.html(of, by).save(&out.join("report.html"))?)
+        write(&out.join("report.md"), &self.markdown(definition, by))?;
+        Ok(self.html(definition, by).save(&out.join("report.html"))?)
     }
 
     /// The verdict with the number of claims of each.
@@ -100,8 +100,9 @@ impl Outcome {
         )
     }
 
-    fn markdown(&self, of: &Definition, by: &Provenance) -> String {
-        let mut text = format!("# {}\n\n{}\n\n**{}**\n\n", of.title, plain(of.claim.trim()), self.summary());
+    fn markdown(&self, definition: &Definition, by: &Provenance) -> String {
+        let mut text =
+            format!("# {}\n\n{}\n\n**{}**\n\n", definition.title, plain(definition.claim.trim()), self.summary());
         text.push_str(&self.claims_table().to_markdown());
         for note in &self.notes {
             text.push_str(&format!("\n{}\n", plain(note)));
@@ -110,7 +111,7 @@ impl Outcome {
             text.push_str(&format!("\n![{}]({stem}.svg)\n\n{}\n", figure.title, figure.caption));
         }
         text.push_str("\n## How\n");
-        for paragraph in of.about.trim_end().split("\n\n") {
+        for paragraph in definition.about.trim_end().split("\n\n") {
             let formula = paragraph.starts_with("    ");
             text.push_str(&format!("\n{}\n", if formula { paragraph.to_owned() } else { plain(paragraph) }));
         }
@@ -121,12 +122,12 @@ impl Outcome {
         text + &format!("\n## Made by\n\n    {command}\n\non {adapter}, in {seconds:.0} s.\n")
     }
 
-    fn html(&self, of: &Definition, by: &Provenance) -> HtmlReport {
+    fn html(&self, definition: &Definition, by: &Provenance) -> HtmlReport {
         let section = |heading: &str, blocks| Section { heading: heading.to_owned(), blocks };
         let mut result = vec![Block::Paragraph(self.summary()), Block::Table(self.claims_table())];
         result.extend(self.notes.iter().cloned().map(Block::Paragraph));
         let figures = self.figures.iter().map(|(_, figure)| Block::Figure(figure.clone())).collect();
-        let about = of.about.trim_end().split("\n\n").map(|paragraph| {
+        let about = definition.about.trim_end().split("\n\n").map(|paragraph| {
             if paragraph.starts_with("    ") {
                 Block::Code(paragraph.lines().map(|line| format!("{}\n", line.trim_start())).collect())
             } else {
@@ -142,8 +143,8 @@ impl Outcome {
             Block::Code(serde_json::to_string_pretty(&self.settings).unwrap_or_default()),
         ];
         HtmlReport {
-            title: of.title.clone(),
-            lead: vec![of.claim.trim().to_owned()],
+            title: definition.title.clone(),
+            lead: vec![definition.claim.trim().to_owned()],
             sections: vec![
                 section("Verdict", result),
                 section("Figures", figures),

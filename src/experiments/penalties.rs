@@ -10,7 +10,9 @@ use crate::{gpu::Gpu, noise::Mode};
 
 use super::{
     ExperimentError, Outcome, penalty_claims,
-    simple::{Arm, ArmSettings, Case, Distance, FileKind, NOISY, Posed, Rounded, Steps, ThetaLayout, read},
+    simple::{
+        ArmIterates, ArmSettings, Case, Distance, FileKind, NOISY, Rounded, SolvedCase, Steps, ThetaLayout, read,
+    },
 };
 
 /// What distances are compared with.
@@ -25,7 +27,7 @@ pub(super) struct Bars {
     pub(super) plain: f64,
 }
 
-/// Where to run, and whom to tell.
+/// Where to run, and who hears of the progress.
 pub struct Surroundings<'a> {
     /// The device.
     pub gpu: &'a Gpu,
@@ -35,7 +37,7 @@ pub struct Surroundings<'a> {
     pub run: Option<PathBuf>,
     /// Folder for files beside the report's.
     pub out: PathBuf,
-    /// Told the share that is done, and of what.
+    /// Hears the share that is done, and of what.
     pub progress: &'a mut dyn FnMut(f64, &str),
 }
 
@@ -61,8 +63,8 @@ pub(super) struct ArmMeasurements {
 }
 
 impl ArmMeasurements {
-    fn new(arm: &Arm, posed: &Posed) -> Self {
-        let expected = posed.target(arm.mode).map_or_else(|| arm.theta(), |target| target.solution.clone());
+    fn new(arm: &ArmIterates, solved: &SolvedCase) -> Self {
+        let expected = solved.target(arm.mode).map_or_else(|| arm.theta(), |target| target.solution.clone());
         let round = |theta: &DVector<f64>| Rounded::new(theta, &expected);
         Self {
             mode: arm.mode,
@@ -74,9 +76,9 @@ impl ArmMeasurements {
     }
 
     /// How far each run ended from its mode's target.
-    pub(super) fn distances(&self, posed: &Posed) -> Vec<Distance> {
-        let coefficients = posed.case.model.coefficients();
-        self.ends.iter().map(|end| posed.distance(self.mode, &end.theta(coefficients))).collect()
+    pub(super) fn distances(&self, solved: &SolvedCase) -> Vec<Distance> {
+        let coefficients = solved.case.model.coefficients();
+        self.ends.iter().map(|end| solved.distance(self.mode, &end.theta(coefficients))).collect()
     }
 
     /// The mean over the runs.
@@ -108,8 +110,8 @@ impl CaseMeasurements {
 }
 
 /// A case that has been run.
-pub(super) struct Ran {
-    pub(super) posed: Posed,
+pub(super) struct CaseRun {
+    pub(super) solved: SolvedCase,
     pub(super) measured: CaseMeasurements,
     /// A run of mode `model` at the smallest step size, averaged over each part, to be drawn.
     pub(super) course: Vec<DVector<f64>>,
@@ -122,7 +124,7 @@ pub(super) fn cases(
     declared: impl FnOnce() -> Vec<Case>,
 ) -> Result<Vec<(Case, ThetaLayout)>, ExperimentError> {
     let Some(path) = &around.problem else {
-        return Ok(declared().into_iter().map(|case| (case.clone(), ThetaLayout::of(&case.model))).collect());
+        return Ok(declared().into_iter().map(|case| (case.clone(), ThetaLayout::new(&case.model))).collect());
     };
     let file = read(path, kind)?;
     let label = path.file_stem().map_or_else(|| "file".to_owned(), |stem| stem.to_string_lossy().into_owned());
@@ -135,27 +137,27 @@ pub(super) fn measure(
     cases: Vec<(Case, ThetaLayout)>,
     settings: &ArmSettings,
     share: f64,
-) -> Result<Vec<Ran>, ExperimentError> {
+) -> Result<Vec<CaseRun>, ExperimentError> {
     let count = cases.len();
-    let mut ran = Vec::with_capacity(count);
+    let mut runs = Vec::with_capacity(count);
     for (index, (case, layout)) in cases.into_iter().enumerate() {
         let label = case.label.clone();
-        let posed = Posed::new(case, settings)?;
+        let solved = SolvedCase::new(case, settings)?;
         let progress = &mut around.progress;
-        let arms = posed
+        let arms = solved
             .run(around.gpu, settings, &mut |done| progress(share * (index as f64 + done) / count as f64, &label))?;
         let stem = if count == 1 { "theta".to_owned() } else { format!("theta-{}", slug(&label)) };
         let finest = |mode| finest(&arms, mode);
-        write(&around.out.join(format!("{stem}.safetensors")), &posed, &layout, finest)?;
-        let measured = arms.iter().map(|arm| ArmMeasurements::new(arm, &posed)).collect();
+        write(&around.out.join(format!("{stem}.safetensors")), &solved, &layout, finest)?;
+        let measured = arms.iter().map(|arm| ArmMeasurements::new(arm, &solved)).collect();
         let course = finest(Mode::Model).map_or_else(Vec::new, |arm| arm.course.clone());
-        ran.push(Ran { measured: CaseMeasurements { case: label, arms: measured }, posed, course });
+        runs.push(CaseRun { measured: CaseMeasurements { case: label, arms: measured }, solved, course });
     }
-    Ok(ran)
+    Ok(runs)
 }
 
-fn finest(arms: &[Arm], mode: Mode) -> Option<&Arm> {
-    let size = |arm: &&Arm| match arm.steps {
+fn finest(arms: &[ArmIterates], mode: Mode) -> Option<&ArmIterates> {
+    let size = |arm: &&ArmIterates| match arm.steps {
         Steps::Constant(size) => size,
         Steps::Decaying(_) => f64::INFINITY,
     };
@@ -169,9 +171,9 @@ fn slug(label: &str) -> String {
 /// `theta` is the averaged iterate of mode `model`; `theta.MODE` of each mode, `solution.MODE` of the solver.
 fn write<'a>(
     path: &Path,
-    posed: &Posed,
+    solved: &SolvedCase,
     layout: &ThetaLayout,
-    finest: impl Fn(Mode) -> Option<&'a Arm>,
+    finest: impl Fn(Mode) -> Option<&'a ArmIterates>,
 ) -> Result<(), ExperimentError> {
     let mut named = Vec::new();
     for mode in NOISY.into_iter().chain([Mode::None]) {
@@ -180,7 +182,7 @@ fn write<'a>(
             named.push(("theta".to_owned(), arm.theta()));
         }
         named.push((format!("theta.{mode}"), arm.theta()));
-        if let Some(target) = posed.target(mode).filter(|_| mode != Mode::None) {
+        if let Some(target) = solved.target(mode).filter(|_| mode != Mode::None) {
             named.push((format!("solution.{mode}"), target.solution.clone()));
         }
     }
@@ -188,17 +190,17 @@ fn write<'a>(
 }
 
 /// Claims, notes, tables and measurements of all cases.
-pub(super) fn report(ran: &[Ran], bars: &Bars, settings: &ArmSettings) -> Outcome {
+pub(super) fn report(runs: &[CaseRun], bars: &Bars, settings: &ArmSettings) -> Outcome {
     let mut outcome = Outcome::default();
-    for of in ran {
-        outcome.claims.extend(penalty_claims::judge(&of.measured, &of.posed, bars, settings));
-        outcome.notes.extend(penalty_claims::notes(&of.posed));
-        outcome.tables.push(penalty_claims::table(of));
+    for run in runs {
+        outcome.claims.extend(penalty_claims::judge(&run.measured, &run.solved, bars, settings));
+        outcome.notes.extend(penalty_claims::notes(&run.solved));
+        outcome.tables.push(penalty_claims::table(run));
     }
     outcome.metrics = json!(
-        ran.iter()
-            .map(|of| json!({
-                "case": of.measured.case, "units": of.posed.units, "arms": of.measured.arms,
+        runs.iter()
+            .map(|run| json!({
+                "case": run.measured.case, "units": run.solved.units, "arms": run.measured.arms,
             }))
             .collect::<Vec<_>>()
     );

@@ -7,7 +7,7 @@ use super::{
     Choices, Claim, Definition, Verdict, l1,
     penalties::{ArmMeasurements, CaseMeasurements},
     penalty_claims,
-    simple::{NOISY, Posed, Rounded, Steps},
+    simple::{NOISY, Rounded, SolvedCase, Steps},
 };
 
 fn settings() -> l1::Settings {
@@ -17,8 +17,8 @@ fn settings() -> l1::Settings {
 }
 
 /// Four runs that end `end` from their mode's solution, give or take a thousandth, and were `half` away after half of the steps.
-fn arm(posed: &Posed, mode: Mode, steps: Steps, half: f64, end: f64) -> ArmMeasurements {
-    let solution = &posed.target(mode).unwrap().solution;
+fn arm(solved: &SolvedCase, mode: Mode, steps: Steps, half: f64, end: f64) -> ArmMeasurements {
+    let solution = &solved.target(mode).unwrap().solution;
     let far = |by: f64| {
         let mut theta = solution.clone();
         theta[0] += by * solution.norm();
@@ -29,8 +29,8 @@ fn arm(posed: &Posed, mode: Mode, steps: Steps, half: f64, end: f64) -> ArmMeasu
 }
 
 /// What is measured where a run of step size s ends `distance(s)` from its mode's solution, give or take a thousandth.
-fn measured(posed: &Posed, sizes: &[f64], distance: impl Fn(f64) -> f64) -> CaseMeasurements {
-    let arm = |(mode, size): (Mode, f64)| arm(posed, mode, Steps::Constant(size), distance(size), distance(size));
+fn measured(solved: &SolvedCase, sizes: &[f64], distance: impl Fn(f64) -> f64) -> CaseMeasurements {
+    let arm = |(mode, size): (Mode, f64)| arm(solved, mode, Steps::Constant(size), distance(size), distance(size));
     let places = NOISY.iter().flat_map(|mode| sizes.iter().map(|size| (*mode, *size)));
     CaseMeasurements { case: "made up".to_owned(), arms: places.map(arm).collect() }
 }
@@ -38,8 +38,8 @@ fn measured(posed: &Posed, sizes: &[f64], distance: impl Fn(f64) -> f64) -> Case
 /// The claim on mode all's distance, whose bar is 0.02, and that on its exponent.
 fn judged(sizes: &[f64], distance: impl Fn(f64) -> f64) -> [Claim; 2] {
     let settings = settings();
-    let posed = Posed::new(l1::declared(&settings).remove(0), &settings.arms).unwrap();
-    let claims = penalty_claims::judge(&measured(&posed, sizes, distance), &posed, &settings.bars, &settings.arms);
+    let solved = SolvedCase::new(l1::declared(&settings).remove(0), &settings.arms).unwrap();
+    let claims = penalty_claims::judge(&measured(&solved, sizes, distance), &solved, &settings.bars, &settings.arms);
     ["theta", "step-size"]
         .map(|id| claims.iter().find(|claim| claim.id == format!("independent.all.{id}")).unwrap().clone())
 }
@@ -70,10 +70,10 @@ fn a_distance_on_its_way_is_undecided_and_told_how_far_it_is() {
 fn decaying(steps: u64, half: f64, end: f64) -> Claim {
     let mut settings = settings();
     settings.arms.steps = steps;
-    let posed = Posed::new(l1::declared(&settings).remove(0), &settings.arms).unwrap();
-    let mut measured = measured(&posed, &SIZES, |size| 0.05 * size);
-    measured.arms.push(arm(&posed, Mode::All, Steps::Decaying(0.6), half, end));
-    let claims = penalty_claims::judge(&measured, &posed, &settings.bars, &settings.arms);
+    let solved = SolvedCase::new(l1::declared(&settings).remove(0), &settings.arms).unwrap();
+    let mut measured = measured(&solved, &SIZES, |size| 0.05 * size);
+    measured.arms.push(arm(&solved, Mode::All, Steps::Decaying(0.6), half, end));
+    let claims = penalty_claims::judge(&measured, &solved, &settings.bars, &settings.arms);
     claims.into_iter().find(|claim| claim.id == "independent.all.decaying").unwrap()
 }
 
@@ -96,10 +96,10 @@ fn decaying_steps_are_excused_by_their_own_course_alone() {
 #[test]
 fn essential_claims_without_a_run_are_undecided() {
     let settings = settings();
-    let posed = Posed::new(l1::declared(&settings).remove(0), &settings.arms).unwrap();
-    let mut measured = measured(&posed, &SIZES, |_| 0.01);
+    let solved = SolvedCase::new(l1::declared(&settings).remove(0), &settings.arms).unwrap();
+    let mut measured = measured(&solved, &SIZES, |_| 0.01);
     measured.arms.retain(|arm| arm.mode != Mode::Layer);
-    let claims = penalty_claims::judge(&measured, &posed, &settings.bars, &settings.arms);
+    let claims = penalty_claims::judge(&measured, &solved, &settings.bars, &settings.arms);
     for id in ["theta", "plain"] {
         let claim = claims.iter().find(|claim| claim.id == format!("independent.layer.{id}")).unwrap();
         assert_eq!((claim.essential, claim.verdict()), (true, Verdict::Inconclusive));
@@ -111,19 +111,19 @@ fn essential_claims_without_a_run_are_undecided() {
 #[test]
 fn plain_gradient_descent_is_compared_with_the_solution_of_the_same_mode() {
     let settings = settings();
-    let posed = Posed::new(l1::declared(&settings).remove(0), &settings.arms).unwrap();
-    let mut measured = measured(&posed, &SIZES, |_| 0.01);
-    let solution = &posed.target(Mode::Model).unwrap().solution;
+    let solved = SolvedCase::new(l1::declared(&settings).remove(0), &settings.arms).unwrap();
+    let mut measured = measured(&solved, &SIZES, |_| 0.01);
+    let solution = &solved.target(Mode::Model).unwrap().solution;
     let end = Rounded::new(solution, solution);
     let steps = Steps::Constant(0.6);
-    measured.arms.push(ArmMeasurements { ends: vec![end], ..arm(&posed, Mode::None, steps, 0.0, 0.0) });
-    let claims = penalty_claims::judge(&measured, &posed, &settings.bars, &settings.arms);
+    measured.arms.push(ArmMeasurements { ends: vec![end], ..arm(&solved, Mode::None, steps, 0.0, 0.0) });
+    let claims = penalty_claims::judge(&measured, &solved, &settings.bars, &settings.arms);
     let times = |mode: Mode| {
         let id = format!("independent.{mode}.plain");
         claims.iter().find(|claim| claim.id == id).unwrap().measured.value
     };
     // The noisy runs end 0.0115 away on average.
-    let apart = posed.distance(Mode::All, solution).theta;
+    let apart = solved.distance(Mode::All, solution).theta;
     assert!(apart > 0.01, "{apart}");
     assert!((times(Mode::All) - apart / 0.0115).abs() < 0.02 * apart / 0.0115, "{} {apart}", times(Mode::All));
     assert!(times(Mode::Model) < 0.1, "{}", times(Mode::Model));
@@ -142,15 +142,15 @@ fn one_step_size_has_no_slope_and_a_run_that_diverged_fails() {
 #[test]
 fn a_run_of_the_path_that_diverged_fails_it() {
     let settings = settings();
-    let posed = Posed::new(l1::declared(&settings).remove(0), &settings.arms).unwrap();
-    let sigma = posed.units.sigma;
-    let target = |sigma| posed.case.model.target(&posed.loss, Mode::Model, sigma);
+    let solved = SolvedCase::new(l1::declared(&settings).remove(0), &settings.arms).unwrap();
+    let sigma = solved.units.sigma;
+    let target = |sigma| solved.case.model.target(&solved.loss, Mode::Model, sigma);
     let solution = target(sigma).unwrap().solution;
     let run = |by: f64| Rounded::new(&(&solution * (1.0 + by)), &solution);
     let verdict = |last: f64| {
         let ends = [0.01, 0.011, 0.012, last].map(run).to_vec();
         let point = l1::PathPoint { sigma, ends, halfway: run(0.01) };
-        let claim = l1::judge_path(&[point], &posed, &target, &settings.path).unwrap();
+        let claim = l1::judge_path(&[point], &solved, &target, &settings.path).unwrap();
         (claim.verdict(), claim.reason())
     };
     assert_eq!(verdict(0.013), (Verdict::Holds, None));

@@ -9,20 +9,20 @@ use crate::{
 
 use super::{
     convex::singular_values,
-    penalties::{ArmMeasurements, Ran},
+    penalties::{ArmMeasurements, CaseRun},
     simple::{NOISY, SimpleModel},
     statistics::mean,
 };
 
 /// Distance over the steps, at the smallest step size.
-pub(super) fn course_panel(of: &Ran) -> Panel {
+pub(super) fn course_panel(run: &CaseRun) -> Panel {
     let modes = NOISY.into_iter().chain([Mode::None]);
     let series = modes.filter_map(|mode| {
-        let arm = of.measured.finest(mode)?;
+        let arm = run.measured.finest(mode)?;
         Some(Series::line(mode.name(), arm.curve.iter().copied()))
     });
     Panel {
-        title: format!("{}: distance over training", of.posed.case.label),
+        title: format!("{}: distance over training", run.solved.case.label),
         x_label: "steps".to_owned(),
         y_label: "relative distance in theta".to_owned(),
         x_scale: AxisScale::Log,
@@ -33,16 +33,17 @@ pub(super) fn course_panel(of: &Ran) -> Panel {
 }
 
 /// Distance over the step size.
-pub(super) fn step_size_panel(of: &Ran) -> Panel {
+pub(super) fn step_size_panel(run: &CaseRun) -> Panel {
     let point = |(size, arm): &(f64, &ArmMeasurements)| {
-        let distances: Vec<f64> = arm.distances(&of.posed).iter().map(|of| of.theta).collect();
-        let (low, high) = distances.iter().fold((f64::INFINITY, 0.0_f64), |(l, h), of| (l.min(*of), h.max(*of)));
+        let distances: Vec<f64> = arm.distances(&run.solved).iter().map(|distance| distance.theta).collect();
+        let (low, high) =
+            distances.iter().fold((f64::INFINITY, 0.0_f64), |(l, h), distance| (l.min(*distance), h.max(*distance)));
         SeriesPoint { x: *size, y: mean(&distances).value, band: Some((low, high)) }
     };
     let series =
-        NOISY.iter().map(|mode| Series::banded(mode.name(), of.measured.constant(*mode).iter().map(point).collect()));
+        NOISY.iter().map(|mode| Series::banded(mode.name(), run.measured.constant(*mode).iter().map(point).collect()));
     Panel {
-        title: format!("{}: distance over step size", of.posed.case.label),
+        title: format!("{}: distance over step size", run.solved.case.label),
         x_label: "step size x curvature".to_owned(),
         y_label: "relative distance in theta".to_owned(),
         x_scale: AxisScale::Log,
@@ -53,20 +54,20 @@ pub(super) fn step_size_panel(of: &Ran) -> Panel {
 }
 
 /// Every group's norm, by the solver and by the runs.
-pub(super) fn norms_panel(of: &Ran) -> Panel {
-    let SimpleModel::Group { groups } = &of.posed.case.model else { return Panel::default() };
+pub(super) fn norms_panel(run: &CaseRun) -> Panel {
+    let SimpleModel::Group { groups } = &run.solved.case.model else { return Panel::default() };
     let marks = |label: &str, theta: &DVector<f64>| {
         let norm = |group: &std::ops::Range<usize>| theta.rows(group.start, group.len()).norm();
         let points = groups.iter().enumerate().map(|(g, group)| (g as f64 + 1.0, norm(group)));
         Series { scatter: true, ..Series::line(label, points) }
     };
-    let solution = of.posed.target(Mode::Model).map(|target| marks("group Lasso", &target.solution));
-    let found = of
+    let solution = run.solved.target(Mode::Model).map(|target| marks("group Lasso", &target.solution));
+    let found = run
         .measured
         .finest(Mode::Model)
-        .map(|arm| marks("averaged iterate", &arm.theta(of.posed.case.model.coefficients())));
+        .map(|arm| marks("averaged iterate", &arm.theta(run.solved.case.model.coefficients())));
     Panel {
-        title: format!("{}: norms of groups", of.posed.case.label),
+        title: format!("{}: norms of groups", run.solved.case.label),
         x_label: "group".to_owned(),
         y_label: "norm of its coefficients".to_owned(),
         series: solution.into_iter().chain(found).collect(),
@@ -75,13 +76,13 @@ pub(super) fn norms_panel(of: &Ran) -> Panel {
 }
 
 /// Singular values over the training of one run of mode `model`, and those of the solution.
-pub(super) fn singular_values_panel(of: &Ran) -> Panel {
-    let SimpleModel::TwoLayer { rows, columns, .. } = of.posed.case.model else { return Panel::default() };
+pub(super) fn singular_values_panel(run: &CaseRun) -> Panel {
+    let SimpleModel::TwoLayer { rows, columns, .. } = run.solved.case.model else { return Panel::default() };
     let values = |theta: &DVector<f64>| singular_values(&DMatrix::from_column_slice(rows, columns, theta.as_slice()));
-    let Some(arm) = of.measured.finest(Mode::Model) else { return Panel::default() };
+    let Some(arm) = run.measured.finest(Mode::Model) else { return Panel::default() };
     let steps: Vec<f64> = arm.curve.iter().map(|(step, _)| *step).collect();
-    let course: Vec<Vec<f64>> = of.course.iter().map(values).collect();
-    let solution = of.posed.target(Mode::Model).map(|target| values(&target.solution)).unwrap_or_default();
+    let course: Vec<Vec<f64>> = run.course.iter().map(values).collect();
+    let solution = run.solved.target(Mode::Model).map(|target| values(&target.solution)).unwrap_or_default();
     let mut series = Vec::new();
     for k in 0..rows.min(columns) {
         series.push(Series::line("noisy run", steps.iter().zip(&course).map(|(step, values)| (*step, values[k]))));
@@ -90,7 +91,7 @@ pub(super) fn singular_values_panel(of: &Ran) -> Panel {
         }
     }
     Panel {
-        title: format!("{}: singular values", of.posed.case.label),
+        title: format!("{}: singular values", run.solved.case.label),
         x_label: "steps".to_owned(),
         y_label: "singular value of Theta".to_owned(),
         x_scale: AxisScale::Log,

@@ -47,8 +47,8 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    pub(super) fn target(&self) -> Target {
-        Target { ratio: 1.0, margin: self.margin, small: self.small }
+    pub(super) fn reference(&self) -> Reference {
+        Reference { ratio: 1.0, margin: self.margin, small: self.small }
     }
 }
 
@@ -91,23 +91,23 @@ pub(super) struct Measurements {
 }
 
 /// The trace as an estimate.
-fn trace(of: &TraceEstimate) -> Uncertain {
-    Uncertain { value: of.trace, error: of.standard_error, freedom: f64::from(of.probes) - 1.0 }
+fn trace(estimate: &TraceEstimate) -> Uncertain {
+    Uncertain { value: estimate.trace, error: estimate.standard_error, freedom: f64::from(estimate.probes) - 1.0 }
 }
 
 pub(super) fn run(
-    of: &Definition,
+    definition: &Definition,
     choices: &Choices,
     around: &mut Surroundings<'_>,
 ) -> Result<Outcome, ExperimentError> {
-    let settings: Settings = of.settings(choices)?;
+    let settings: Settings = definition.settings(choices)?;
     let [low, high] = settings.sigmas;
     let checks = [
         (!(low > 0.0 && high >= low && high.is_finite()), "sigmas have to be positive, the smaller first"),
         (settings.passes < 8 || settings.probes < 8, "passes and probes have to be at least 8, for an interval"),
         (!(settings.margin > 0.0 && settings.margin < 1.0), "margin has to be between 0 and 1"),
     ];
-    ExperimentError::unless_right(&of.name, &checks)?;
+    ExperimentError::unless_right(&definition.name, &checks)?;
     let gpu = around.gpu;
     let mut measured = Vec::new();
     let mut outcome = Outcome { settings: json!(settings), ..Outcome::default() };
@@ -131,10 +131,10 @@ pub(super) fn run(
             })?);
         }
     }
-    outcome.claims = measured.iter().flat_map(|of| judge(of, &settings.target())).collect();
-    outcome.notes.extend(measured.iter().flat_map(|of| notes(of, &settings)));
+    outcome.claims = measured.iter().flat_map(|network| judge(network, &settings.reference())).collect();
+    outcome.notes.extend(measured.iter().flat_map(|network| notes(network, &settings)));
     outcome.tables = measured.iter().map(table).collect();
-    outcome.figures = vec![("smoothed-loss".to_owned(), figure(of, &measured))];
+    outcome.figures = vec![("smoothed-loss".to_owned(), figure(definition, &measured))];
     outcome.metrics = json!(measured);
     Ok(outcome)
 }
@@ -177,10 +177,10 @@ fn measure(
     let loss = NoisyLoss::new(gpu, &subject)?;
     let mut modes = Vec::new();
     for (index, mode) in NOISY.into_iter().enumerate() {
-        let mut told = |share: f64| progress((index as f64 + share) / NOISY.len() as f64);
+        let mut report = |share: f64| progress((index as f64 + share) / NOISY.len() as f64);
         // Draws of its own for each mode.
         let seed = settings.seed + index as u64;
-        modes.push((mode, points(mode, &subject, &loss, settings, seed, &mut told)?));
+        modes.push((mode, points(mode, &subject, &loss, settings, seed, &mut report)?));
     }
     let kinks = kinks(&prepared.model.graph);
     Ok(Measurements { label: config.model.clone(), kinks, hessian, gauss_newton, modes })
@@ -215,7 +215,7 @@ fn points(
 }
 
 /// What measurements are compared with.
-pub(super) struct Target {
+pub(super) struct Reference {
     /// What the average over the prediction should be.
     pub(super) ratio: f64,
     /// How far from that counts as equal.
@@ -225,22 +225,27 @@ pub(super) struct Target {
 }
 
 /// The claims of a network. A pure function: the device is not asked again.
-pub(super) fn judge(of: &Measurements, target: &Target) -> Vec<Claim> {
-    let kinks = (!of.kinks.is_empty()).then(|| {
-        format!("{}: kinks add to the average what the Hessian, 0 at them, does not hold", of.kinks.join(" and "))
+pub(super) fn judge(measured: &Measurements, reference: &Reference) -> Vec<Claim> {
+    let kinks = (!measured.kinks.is_empty()).then(|| {
+        format!("{}: kinks add to the average what the Hessian, 0 at them, does not hold", measured.kinks.join(" and "))
     });
     let claim = |(mode, points): &(Mode, Vec<Point>)| {
         let statement =
-            format!("{}, {mode}: average over prediction, over sigmas to {}", of.label, short(target.small));
-        let bar = Bar::Within { target: target.ratio, margin: target.margin };
+            format!("{}, {mode}: average over prediction, over sigmas to {}", measured.label, short(reference.small));
+        let bar = Bar::Within { target: reference.ratio, margin: reference.margin };
         let passes = points.first().map_or(0, |point| point.passes.len());
-        Claim::new(format!("{}.{mode}", of.label), statement, ratio(points, trace(&of.hessian), target.small), bar)
-            .essential()
-            .more_by("passes", passes)
-            .more_by("probes", of.hessian.probes as usize)
-            .unless(kinks.as_deref())
+        Claim::new(
+            format!("{}.{mode}", measured.label),
+            statement,
+            ratio(points, trace(&measured.hessian), reference.small),
+            bar,
+        )
+        .essential()
+        .more_by("passes", passes)
+        .more_by("probes", measured.hessian.probes as usize)
+        .unless(kinks.as_deref())
     };
-    of.modes.iter().map(claim).collect()
+    measured.modes.iter().map(claim).collect()
 }
 
 /// The average over the noise in units of sigma^2/2, over all small sigmas, over the trace. A pass has its own noise at
@@ -252,26 +257,27 @@ fn ratio(points: &[Point], trace: Uncertain, small: f64) -> Measured {
         return Measured::nothing(format!("no sigma up to {} was measured", short(small)));
     }
     let passes = kept.iter().map(|point| point.passes.len()).min().unwrap_or(0);
-    let over_sigmas = |pass: usize| kept.iter().map(|of| of.passes[pass] / of.half).sum::<f64>() / kept.len() as f64;
+    let over_sigmas =
+        |pass: usize| kept.iter().map(|point| point.passes[pass] / point.half).sum::<f64>() / kept.len() as f64;
     let found = Uncertain::mean(&(0..passes).map(over_sigmas).collect::<Vec<_>>());
     Measured::sampled(found.over(trace).at(CONFIDENCE))
 }
 
-fn notes(of: &Measurements, settings: &Settings) -> Vec<String> {
-    let text = |of: &TraceEstimate| format!("{} ± {}", short(of.trace), short(of.standard_error));
+fn notes(measured: &Measurements, settings: &Settings) -> Vec<String> {
+    let text = |estimate: &TraceEstimate| format!("{} ± {}", short(estimate.trace), short(estimate.standard_error));
     let mut notes = vec![format!(
         "{}: trace of the Hessian {}, of its Gauss-Newton part {} (± standard error, {} probes).",
-        of.label,
-        text(&of.hessian),
-        text(&of.gauss_newton),
-        of.hessian.probes
+        measured.label,
+        text(&measured.hessian),
+        text(&measured.gauss_newton),
+        measured.hessian.probes
     )];
-    for (mode, points) in &of.modes {
-        let mut against = points.iter().map(|point| (point, point.against(trace(&of.hessian))));
+    for (mode, points) in &measured.modes {
+        let mut against = points.iter().map(|point| (point, point.against(trace(&measured.hessian))));
         if let Some((broken, by)) = against.find(|(_, by)| by.deviation.abs() > settings.breaks) {
             notes.push(format!(
                 "{}, {mode}: breaks at sigma {}, where the average is {} times the prediction.",
-                of.label,
+                measured.label,
                 short(broken.sigma),
                 short(by.excess.value / by.predicted)
             ));
@@ -280,9 +286,9 @@ fn notes(of: &Measurements, settings: &Settings) -> Vec<String> {
     notes
 }
 
-fn table(of: &Measurements) -> Table {
+fn table(measured: &Measurements) -> Table {
     let row = |mode: Mode, point: &Point| {
-        let Deviation { excess, predicted, deviation } = point.against(trace(&of.hessian));
+        let Deviation { excess, predicted, deviation } = point.against(trace(&measured.hessian));
         vec![
             mode.to_string(),
             short(point.sigma),
@@ -292,14 +298,14 @@ fn table(of: &Measurements) -> Table {
             format!("{deviation:.2}"),
         ]
     };
-    let rows = of.modes.iter().flat_map(|(mode, points)| points.iter().map(move |point| row(*mode, point)));
+    let rows = measured.modes.iter().flat_map(|(mode, points)| points.iter().map(move |point| row(*mode, point)));
     let headers = ["mode", "sigma", "E L(w + noise) - L(w)", "predicted", "ratio", "deviation / s.e."];
-    Table::new(&format!("Smoothed loss, {}", of.label), &headers, rows.collect())
+    Table::new(&format!("Smoothed loss, {}", measured.label), &headers, rows.collect())
 }
 
-fn figure(of: &Definition, measured: &[Measurements]) -> Figure {
-    let panels = measured.iter().flat_map(|of| {
-        let trace = trace(&of.hessian);
+fn figure(definition: &Definition, measured: &[Measurements]) -> Figure {
+    let panels = measured.iter().flat_map(|network| {
+        let trace = trace(&network.hessian);
         let line = |(mode, points): &(Mode, Vec<Point>), y: fn(&Point, Uncertain, f64) -> f64| {
             let at = |point: &Point| {
                 let excess = Uncertain::mean(&point.passes).at(CONFIDENCE);
@@ -309,16 +315,16 @@ fn figure(of: &Definition, measured: &[Measurements]) -> Figure {
             Series::banded(mode.name(), points.iter().map(at).collect())
         };
         let lines = |y: fn(&Point, Uncertain, f64) -> f64| -> Vec<Series> {
-            of.modes.iter().map(|mode| line(mode, y)).collect()
+            network.modes.iter().map(|mode| line(mode, y)).collect()
         };
         let mut excess = lines(|_, _, excess| if excess > 0.0 { excess } else { f64::NAN });
         let prediction = |(_, points): &(Mode, Vec<Point>)| {
             let places = points.iter().map(|point| (point.sigma, point.half * trace.value));
             Series::line("sigma^2/2 tr H (/ M)", places)
         };
-        excess.extend(of.modes.iter().map(prediction));
+        excess.extend(network.modes.iter().map(prediction));
         let panel = |title: &str, y_label: &str, y_scale, series| Panel {
-            title: format!("{}: {title}", of.label),
+            title: format!("{}: {title}", network.label),
             x_label: "sigma".to_owned(),
             y_label: y_label.to_owned(),
             x_scale: AxisScale::Log,
@@ -337,7 +343,7 @@ fn figure(of: &Definition, measured: &[Measurements]) -> Figure {
         ]
     });
     Figure {
-        title: of.title.clone(),
+        title: definition.title.clone(),
         caption: "Loss averaged over the noise less the loss at the clean weights, over the standard deviation of the noise; \
                   bands are 95 % over the draws. Modes all and layer, with M groups, add 1 / M of the penalty at the same sigma."
             .to_owned(),

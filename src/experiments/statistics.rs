@@ -164,7 +164,7 @@ pub fn fit(rows: &[Vec<f64>], y: &[f64]) -> Option<Vec<Estimate>> {
 /// t such that Student's variable is within -t and t with this probability; NaN without a degree of freedom.
 #[must_use]
 pub fn student(probability: f64, freedom: f64) -> f64 {
-    StudentsT::new(0.0, 1.0, freedom).map_or(f64::NAN, |of| of.inverse_cdf(0.5 + probability / 2.0))
+    StudentsT::new(0.0, 1.0, freedom).map_or(f64::NAN, |distribution| distribution.inverse_cdf(0.5 + probability / 2.0))
 }
 
 /// The probability that Student's variable is further from 0 than t; NaN without a degree of freedom.
@@ -172,7 +172,7 @@ fn student_tails(t: f64, freedom: f64) -> f64 {
     if t.is_nan() {
         return f64::NAN;
     }
-    StudentsT::new(0.0, 1.0, freedom).map_or(f64::NAN, |of| 2.0 * of.sf(t.abs()))
+    StudentsT::new(0.0, 1.0, freedom).map_or(f64::NAN, |distribution| 2.0 * distribution.sf(t.abs()))
 }
 
 #[cfg(test)]
@@ -208,12 +208,17 @@ mod tests {
         assert!(fit(&rows[..2], &y[..2]).is_none() && fit(&[], &[]).is_none());
         assert!(fit(&vec![vec![1.0, 1.0]; 5], &y[..5]).is_none(), "two equal columns");
         let values = [1.0, 2.0, 3.0];
-        let of = jackknife(3, |keep| {
+        let jackknifed = jackknife(3, |keep| {
             mean(&values.iter().enumerate().filter(|(i, _)| keep(*i)).map(|(_, x)| *x).collect::<Vec<_>>()).value
         });
-        assert!((of.interval[1] - mean(&values).interval[1]).abs() < 1e-12, "of a mean it is the usual interval");
-        let of = mean(&values);
-        assert!((of.value - 2.0).abs() < 1e-12 && (of.interval[1] - 2.0 - 4.303 / 3.0_f64.sqrt()).abs() < 1e-3);
+        assert!(
+            (jackknifed.interval[1] - mean(&values).interval[1]).abs() < 1e-12,
+            "of a mean it is the usual interval"
+        );
+        let estimate = mean(&values);
+        assert!(
+            (estimate.value - 2.0).abs() < 1e-12 && (estimate.interval[1] - 2.0 - 4.303 / 3.0_f64.sqrt()).abs() < 1e-3
+        );
     }
 
     /// Holm's rule by hand: the smallest times 4, the next times 3, and never less than the one before.

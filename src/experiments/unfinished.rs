@@ -8,14 +8,14 @@ use super::{
     outcome::short,
     penalties::{ArmMeasurements, CaseMeasurements},
     penalty_claims::Part,
-    simple::{ArmSettings, Posed, SimpleModel, Steps},
+    simple::{ArmSettings, SimpleModel, SolvedCase, Steps},
     statistics::mean,
 };
 
 /// An arm of a mode of a case.
 pub(super) struct OnTheWay<'a> {
-    pub(super) of: &'a CaseMeasurements,
-    pub(super) posed: &'a Posed,
+    pub(super) measured: &'a CaseMeasurements,
+    pub(super) solved: &'a SolvedCase,
     pub(super) settings: &'a ArmSettings,
     pub(super) mode: Mode,
     /// Whose distance it is.
@@ -56,7 +56,7 @@ pub(super) fn advice(way: &OnTheWay<'_>, part: Part, bar: f64) -> Option<String>
     let settings = way.settings;
     let mut text = format!("at these steps: {why}; run --set arms.steps={:.0}", (settings.steps as f64 * steps).ceil());
     if size < 1.0 {
-        let sizes: Vec<String> = settings.step_sizes.iter().map(|of| short(of * size)).collect();
+        let sizes: Vec<String> = settings.step_sizes.iter().map(|step_size| short(step_size * size)).collect();
         text.push_str(&format!(" --set 'arms.step_sizes=[{}]'", sizes.join(", ")));
     }
     Some(text)
@@ -64,10 +64,10 @@ pub(super) fn advice(way: &OnTheWay<'_>, part: Part, bar: f64) -> Option<String>
 
 /// The distance at step size 0, extrapolated from the two smallest.
 fn by_step_size(way: &OnTheWay<'_>, part: Part, bar: f64) -> Option<Advice> {
-    let arms = way.of.constant(way.mode);
+    let arms = way.measured.constant(way.mode);
     let [.., (larger, coarse), (smaller, fine)] = arms.as_slice() else { return None };
     let (theta, ratio) = (way.theta(fine), larger / smaller);
-    let mean = |arm: &ArmMeasurements| mean(&arm.distances(way.posed).iter().map(part).collect::<Vec<_>>()).value;
+    let mean = |arm: &ArmMeasurements| mean(&arm.distances(way.solved).iter().map(part).collect::<Vec<_>>()).value;
     let (far, near) = (mean(coarse), mean(fine));
     let least = way.least(part, &way.theta(coarse), &theta, 1.0 / (ratio - 1.0));
     let power = ((far / near).ln() / ratio.ln()).clamp(SLOWEST_POWER, 1.0);
@@ -79,8 +79,8 @@ fn by_step_size(way: &OnTheWay<'_>, part: Part, bar: f64) -> Option<Advice> {
 /// The distance after any number of steps, extrapolated from half of them and all.
 fn by_steps(way: &OnTheWay<'_>, part: Part, bar: f64) -> Option<Advice> {
     let arm = way.arm;
-    let (half, end) = (arm.halfway.theta(way.posed.case.model.coefficients()), way.theta(arm));
-    let distance = |theta: &DVector<f64>| part(&way.posed.distance(way.mode, theta));
+    let (half, end) = (arm.halfway.theta(way.solved.case.model.coefficients()), way.theta(arm));
+    let distance = |theta: &DVector<f64>| part(&way.solved.distance(way.mode, theta));
     let (far, near) = (distance(&half), distance(&end));
     let least = way.least(part, &half, &end, 1.0);
     let power = ((far / near).ln() / 2.0_f64.ln()).clamp(SLOWEST_POWER, 1.0);
@@ -97,15 +97,15 @@ const PLACES: usize = 20;
 
 impl OnTheWay<'_> {
     fn theta(&self, arm: &ArmMeasurements) -> DVector<f64> {
-        arm.theta(self.posed.case.model.coefficients())
+        arm.theta(self.solved.case.model.coefficients())
     }
 
-    /// How near the means over the runs come to the target if they go on in the direction from `far` to `near`, by up to
+    /// How near the means over the runs come to the target if they continue in the direction from `far` to `near`, by up to
     /// `most` times as much. What is left falls like the first power of steps or step size, or faster, so that this is as far
     /// as they can go; and towards another point than where they go they do not come near.
     fn least(&self, part: Part, far: &DVector<f64>, near: &DVector<f64>, most: f64) -> f64 {
         let at = |place: usize| near + (near - far) * (most * place as f64 / PLACES as f64);
-        (0..=PLACES).map(|place| part(&self.posed.distance(self.mode, &at(place)))).fold(f64::INFINITY, f64::min)
+        (0..=PLACES).map(|place| part(&self.solved.distance(self.mode, &at(place)))).fold(f64::INFINITY, f64::min)
     }
 }
 
@@ -117,7 +117,7 @@ fn by_rate(way: &OnTheWay<'_>) -> Option<Advice> {
         // Mean over the run: step t of T has size / sqrt(1 + (decay_to^-2 - 1) t / T).
         Steps::Decaying(size) => size * 2.0 * decay_to / (1.0 + decay_to),
     };
-    let rate = slowest_rate(way.posed, way.mode)?.max(0.0) * size * way.posed.units.step;
+    let rate = slowest_rate(way.solved, way.mode)?.max(0.0) * size * way.solved.units.step;
     let times = rate * way.settings.steps as f64 / 2.0;
     let why = format!("half of them are {} time constants of the slowest coefficients", short(times));
     (times < LEAST_TIMES).then_some(Advice { why, steps: 2.0 * LEAST_TIMES / times, size: 1.0 })
@@ -125,9 +125,9 @@ fn by_rate(way: &OnTheWay<'_>) -> Option<Advice> {
 
 /// The curvature of the loss in the factors along the slowest coefficients of the target, of those that are not small: the
 /// least eigenvalue of D^(1/2) H D^(1/2), D being what the factors of a coefficient multiply its curvature with.
-fn slowest_rate(posed: &Posed, mode: Mode) -> Option<f64> {
-    let theta = &posed.target(mode)?.solution;
-    let weights: Vec<f64> = match &posed.case.model {
+fn slowest_rate(solved: &SolvedCase, mode: Mode) -> Option<f64> {
+    let theta = &solved.target(mode)?.solution;
+    let weights: Vec<f64> = match &solved.case.model {
         SimpleModel::Diagonal { .. } => theta.iter().map(|x| 4.0 * x.abs()).collect(),
         SimpleModel::Group { groups } => {
             let weight = |group: &std::ops::Range<usize>| {
@@ -140,7 +140,7 @@ fn slowest_rate(posed: &Posed, mode: Mode) -> Option<f64> {
             let matrix = DMatrix::from_column_slice(*rows, *columns, theta.as_slice());
             let values = super::convex::singular_values(&matrix);
             let least = values.iter().copied().filter(|value| *value > SMALL * values[0]).fold(f64::INFINITY, f64::min);
-            let mean = posed.loss.hessian.trace() / posed.loss.hessian.nrows() as f64;
+            let mean = solved.loss.hessian.trace() / solved.loss.hessian.nrows() as f64;
             return Some(2.0 * least * mean);
         }
     };
@@ -148,7 +148,7 @@ fn slowest_rate(posed: &Posed, mode: Mode) -> Option<f64> {
     let support: Vec<usize> = (0..weights.len()).filter(|at| weights[*at] > SMALL * largest).collect();
     let scaled = DMatrix::from_fn(support.len(), support.len(), |i, j| {
         let (a, b) = (support[i], support[j]);
-        (weights[a] * weights[b]).sqrt() * posed.loss.hessian[(a, b)]
+        (weights[a] * weights[b]).sqrt() * solved.loss.hessian[(a, b)]
     });
     (!support.is_empty()).then(|| scaled.symmetric_eigenvalues().min())
 }

@@ -112,13 +112,13 @@ pub(super) type Quantity = fn(&BlockVariance) -> f64;
 
 impl Family {
     /// The blocks of a mode, per width.
-    pub(super) fn of(&self, mode: Mode) -> impl Iterator<Item = &Point> {
+    pub(super) fn in_mode(&self, mode: Mode) -> impl Iterator<Item = &Point> {
         self.points.iter().filter(move |point| point.mode == mode)
     }
 
     /// The log-log slope over the widths from `from` on, by jackknife over blocks.
     pub(super) fn slope(&self, mode: Mode, quantity: Quantity, from: usize) -> Measured {
-        let points: Vec<&Point> = self.of(mode).filter(|point| point.width >= from).collect();
+        let points: Vec<&Point> = self.in_mode(mode).filter(|point| point.width >= from).collect();
         if points.len() < 2 {
             return Measured::nothing(format!("{} widths have no slope", points.len()));
         }
@@ -126,7 +126,7 @@ impl Family {
         Measured::sampled(jackknife(blocks, |keep| {
             let place = |point: &&Point| {
                 let kept = point.blocks.iter().take(blocks).enumerate().filter(|(block, _)| keep(*block));
-                let values: Vec<f64> = kept.map(|(_, of)| quantity(of)).collect();
+                let values: Vec<f64> = kept.map(|(_, block)| quantity(block)).collect();
                 ((point.width as f64).ln(), mean(&values).value.ln())
             };
             line_slope(&points.iter().map(place).collect::<Vec<_>>())
@@ -135,7 +135,7 @@ impl Family {
 
     /// Whether a part of a variance is within rounding of 0 at every width.
     pub(super) fn is_rounding(&self, mode: Mode, part: Quantity, whole: Quantity) -> bool {
-        let mut blocks = self.of(mode).flat_map(|point| &point.blocks);
+        let mut blocks = self.in_mode(mode).flat_map(|point| &point.blocks);
         blocks.all(|block| part(block) <= ROUNDING * whole(block))
     }
 
@@ -159,16 +159,16 @@ fn line_slope(places: &[(f64, f64)]) -> f64 {
 const VARIANCE_SHARE: f64 = 0.7;
 
 pub(super) fn run(
-    of: &Definition,
+    definition: &Definition,
     choices: &Choices,
     around: &mut Surroundings<'_>,
 ) -> Result<Outcome, ExperimentError> {
-    let settings: Settings = of.settings(choices)?;
+    let settings: Settings = definition.settings(choices)?;
     let checks = [
         (settings.draws < 2 || settings.blocks < 2, "draws and blocks have to be at least 2"),
         (!(settings.sigma.is_finite() && settings.sigma >= 0.0), "sigma has to be 0 or more"),
     ];
-    ExperimentError::unless_right(&of.name, &checks)?;
+    ExperimentError::unless_right(&definition.name, &checks)?;
     let data = DataSource::Digits.load()?.train.subset(settings.samples, settings.seed)?;
     let mut outcome = Outcome { settings: json!(settings), ..Outcome::default() };
     let mut families = Vec::new();
@@ -193,14 +193,14 @@ pub(super) fn run(
         families.push(family);
     }
     let progress = &mut around.progress;
-    let mut told = |done: f64| progress(VARIANCE_SHARE + (1.0 - VARIANCE_SHARE) * done, "training");
-    let trained = training::run(around.gpu, &settings.training, &mut told)?;
+    let mut report = |done: f64| progress(VARIANCE_SHARE + (1.0 - VARIANCE_SHARE) * done, "training");
+    let trained = training::run(around.gpu, &settings.training, &mut report)?;
     let measured = Measurements { variances: families, training: trained };
     outcome.claims = judge(&measured, &expectations(&settings.bars), &settings.training);
     let Measurements { variances: families, training: trained } = &measured;
     outcome.tables = families.iter().map(figures::table).chain([training::table(trained)]).collect();
     outcome.figures = vec![
-        ("width".to_owned(), figures::variances(of, families, settings.sigma)),
+        ("width".to_owned(), figures::variances(definition, families, settings.sigma)),
         ("training".to_owned(), training::figure(trained, &settings.training)),
     ];
     outcome.metrics = json!(measured);
@@ -296,9 +296,9 @@ fn measure(
 
 /// What is watched, and which part of it has to explode.
 pub(super) const TOTALS: [(&str, Quantity); 3] =
-    [("output", |of| of.output), ("loss", |of| of.loss), ("gradient", |of| of.gradient)];
+    [("output", |block| block.output), ("loss", |block| block.loss), ("gradient", |block| block.gradient)];
 pub(super) const SECOND_ORDER: [(&str, Quantity); 2] =
-    [("output", |of| of.output_second), ("loss", |of| of.loss_second)];
+    [("output", |block| block.output_second), ("loss", |block| block.loss_second)];
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]

@@ -73,9 +73,13 @@ pub(super) fn expectations(bars: &Bars) -> Vec<Expectation> {
 }
 
 /// The claims. A pure function: the device is not asked again.
-pub(super) fn judge(of: &Measurements, expected: &[Expectation], training: &training::Settings) -> Vec<Claim> {
+pub(super) fn judge(
+    measurements: &Measurements,
+    expected: &[Expectation],
+    training: &training::Settings,
+) -> Vec<Claim> {
     let mut claims = Vec::new();
-    for family in &of.variances {
+    for family in &measurements.variances {
         let blocks = family.points.iter().map(|point| point.blocks.len()).max().unwrap_or(0);
         for expectation in expected {
             let Expectation { mode, id, statement, quantity, part_of, over, bar, essential } = expectation;
@@ -96,6 +100,6 @@ pub(super) fn judge(of: &Measurements, expected: &[Expectation], training: &trai
             claims.push(Claim { essential: *essential, ..claim });
         }
     }
-    claims.extend(training::judge(&of.training, training));
+    claims.extend(training::judge(&measurements.training, training));
     claims
 }

@@ -14,8 +14,8 @@ use super::{
 };
 
 fn estimates(family: &Family, mode: Mode, quantity: Quantity) -> Vec<(usize, Estimate)> {
-    let of = |blocks: &[crate::analysis::BlockVariance]| mean(&blocks.iter().map(quantity).collect::<Vec<_>>());
-    family.of(mode).map(|point| (point.width, of(&point.blocks))).collect()
+    let estimate = |blocks: &[crate::analysis::BlockVariance]| mean(&blocks.iter().map(quantity).collect::<Vec<_>>());
+    family.in_mode(mode).map(|point| (point.width, estimate(&point.blocks))).collect()
 }
 
 fn series(label: &str, family: &Family, mode: Mode, quantity: Quantity) -> Series {
@@ -27,10 +27,10 @@ fn series(label: &str, family: &Family, mode: Mode, quantity: Quantity) -> Serie
 }
 
 /// Output, loss and gradient, a row a family.
-pub(super) fn variances(of: &Definition, families: &[Family], sigma: f64) -> Figure {
+pub(super) fn variances(definition: &Definition, families: &[Family], sigma: f64) -> Figure {
     let panel = |family: &Family, (name, quantity): (&str, Quantity)| {
         let mut lines: Vec<Series> = NOISY.iter().map(|mode| series(mode.name(), family, *mode, quantity)).collect();
-        if let Some((_, second)) = SECOND_ORDER.iter().find(|(of, _)| *of == name) {
+        if let Some((_, second)) = SECOND_ORDER.iter().find(|(watched, _)| *watched == name) {
             let part = |mode: Mode| series(&format!("{mode}, second order"), family, mode, *second);
             lines.extend([Mode::Model, Mode::All].map(part));
         }
@@ -45,7 +45,7 @@ pub(super) fn variances(of: &Definition, families: &[Family], sigma: f64) -> Fig
         }
     };
     Figure {
-        title: of.title.clone(),
+        title: definition.title.clone(),
         caption: format!(
             "Variance over noise of sigma {sigma} with 95 % bands: of an output (mean over outputs and samples), of the mean \
              loss, of an element of the gradient (mean over all parameters). Second order: the part that is even in the noise."

@@ -62,10 +62,10 @@ pub(super) fn run(
         for mode in MODES {
             let ends: Vec<Option<EpochRecord>> =
                 (0..settings.seeds).map(|seed| one(gpu, settings, *width, mode, seed)).collect::<Result<_, _>>()?;
-            let losses = |of: fn(&EpochRecord) -> Option<f64>| {
-                ends.iter().map(|end| end.and_then(|end| of(&end)).unwrap_or(f64::NAN)).collect()
+            let losses = |loss: fn(&EpochRecord) -> Option<f64>| {
+                ends.iter().map(|end| end.and_then(|end| loss(&end)).unwrap_or(f64::NAN)).collect()
             };
-            let (train_loss, test_loss) = (losses(|of| of.scores.train_loss), losses(|of| of.scores.test_loss));
+            let (train_loss, test_loss) = (losses(|end| end.scores.train_loss), losses(|end| end.scores.test_loss));
             trained.push(Trained { width: *width, mode, train_loss, test_loss });
             done += *width as f64 / MODES.len() as f64;
             progress(done / total);
@@ -109,7 +109,7 @@ fn one(
 /// The losses of all runs.
 type Losses = fn(&Trained) -> &[f64];
 
-const LOSSES: [(&str, Losses); 2] = [("train", |of| &of.train_loss), ("test", |of| &of.test_loss)];
+const LOSSES: [(&str, Losses); 2] = [("train", |trained| &trained.train_loss), ("test", |trained| &trained.test_loss)];
 
 /// The claims. A pure function: the device is not asked again.
 pub(super) fn judge(trained: &[Trained], settings: &Settings) -> Vec<Claim> {
@@ -119,7 +119,7 @@ pub(super) fn judge(trained: &[Trained], settings: &Settings) -> Vec<Claim> {
     let mut claims = Vec::new();
     for (name, quantity) in LOSSES {
         let at = |width: usize, mode: Mode| {
-            let found = trained.iter().find(|of| of.width == width && of.mode == mode);
+            let found = trained.iter().find(|arm| arm.width == width && arm.mode == mode);
             found.map_or(&[][..], quantity)
         };
         let (narrow, wide) = (at(*narrowest, Mode::Layer), at(*widest, Mode::Layer));
@@ -178,11 +178,12 @@ fn quotient(over: &[f64], under: &[f64]) -> Measured {
 pub(super) fn table(trained: &[Trained]) -> Table {
     let cell = |values: &[f64]| {
         let diverged = values.iter().filter(|value| !value.is_finite()).count();
-        let of = MeanSd::of(values.iter().copied());
-        let text = format!("{} ± {}", short(of.mean), of.sd.map_or_else(|| "-".to_owned(), short));
+        let summary = MeanSd::new(values.iter().copied());
+        let text = format!("{} ± {}", short(summary.mean), summary.sd.map_or_else(|| "-".to_owned(), short));
         if diverged > 0 { format!("{diverged} of {} diverged", values.len()) } else { text }
     };
-    let row = |of: &Trained| vec![of.mode.to_string(), of.width.to_string(), cell(&of.train_loss), cell(&of.test_loss)];
+    let row =
+        |arm: &Trained| vec![arm.mode.to_string(), arm.width.to_string(), cell(&arm.train_loss), cell(&arm.test_loss)];
     let headers = ["mode", "width", "train loss", "test loss"];
     Table::new("Final losses at the clean weights, mean ± sd over runs", &headers, trained.iter().map(row).collect())
 }
@@ -190,15 +191,15 @@ pub(super) fn table(trained: &[Trained]) -> Table {
 pub(super) fn figure(trained: &[Trained], settings: &Settings) -> Figure {
     let panel = |(name, quantity): (&str, Losses)| {
         let series = MODES.map(|mode| {
-            let point = |of: &Trained| {
-                let values = quantity(of);
-                let MeanSd { mean, sd, count } = MeanSd::of(values.iter().copied());
+            let point = |arm: &Trained| {
+                let values = quantity(arm);
+                let MeanSd { mean, sd, count } = MeanSd::new(values.iter().copied());
                 // Where a run diverged the line breaks: the others' mean would show the lucky ones.
                 let y = if count == values.len() { mean } else { f64::NAN };
                 let band = sd.map(|sd| ((mean - sd).max(mean / 10.0), mean + sd));
-                SeriesPoint { x: of.width as f64, y, band: band.filter(|_| y.is_finite()) }
+                SeriesPoint { x: arm.width as f64, y, band: band.filter(|_| y.is_finite()) }
             };
-            Series::banded(mode.name(), trained.iter().filter(|of| of.mode == mode).map(point).collect())
+            Series::banded(mode.name(), trained.iter().filter(|arm| arm.mode == mode).map(point).collect())
         });
         Panel {
             title: format!("Final {name} loss"),

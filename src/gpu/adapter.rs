@@ -127,7 +127,7 @@ impl AdapterSummary {
 }
 
 impl AdapterSummary {
-    /// The limits that plans are held against.
+    /// The limits that plans are checked against.
     #[must_use]
     pub fn limits(&self) -> super::Limits {
         super::Limits {
@@ -242,9 +242,9 @@ mod tests {
 
     #[test]
     fn fxc_is_told_by_what_directx_12_lacks() {
-        let of_dxc = Features::IMMEDIATES | Features::SUBGROUP;
+        let with_dxc = Features::IMMEDIATES | Features::SUBGROUP;
         assert!(is_compiled_by_fxc(wgpu::Backend::Dx12, Features::IMMEDIATES));
-        assert!(!is_compiled_by_fxc(wgpu::Backend::Dx12, of_dxc));
+        assert!(!is_compiled_by_fxc(wgpu::Backend::Dx12, with_dxc));
         assert!(!is_compiled_by_fxc(wgpu::Backend::Vulkan, Features::IMMEDIATES));
     }
 }

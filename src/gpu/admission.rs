@@ -44,8 +44,9 @@ impl Verdicts {
 /// All that a verdict depends on besides the pipeline, in a line.
 fn identity(info: &wgpu::AdapterInfo, checks: wgpu::ShaderRuntimeChecks) -> String {
     let wgpu::AdapterInfo { name, vendor, device, driver, driver_info, backend, .. } = info;
-    let of_driver = format!("{name}, {vendor:04x}:{device:04x}, {driver} {driver_info}, {backend}");
-    format!("jostle {}, wgpu {WGPU_VERSION}, {of_driver}, {checks:?}", env!("CARGO_PKG_VERSION")).replace('\n', " ")
+    let device_and_driver = format!("{name}, {vendor:04x}:{device:04x}, {driver} {driver_info}, {backend}");
+    format!("jostle {}, wgpu {WGPU_VERSION}, {device_and_driver}, {checks:?}", env!("CARGO_PKG_VERSION"))
+        .replace('\n', " ")
 }
 
 impl Gpu {
@@ -63,7 +64,7 @@ impl Gpu {
         views: &[&View],
         test: impl FnOnce() -> Result<Result<(), String>, GpuError>,
     ) -> Result<(), GpuError> {
-        let types = ElementTypes::of(spec, views)?;
+        let types = ElementTypes::new(spec, views)?;
         let key = kernel_key(spec, types, constants);
         let verdict = Arc::clone(lock(&self.verdicts.known).entry(key).or_default());
         verdict.get_or_init(|| self.judge(spec, constants, types, test)).clone().map_err(|reason| GpuError::Refused {

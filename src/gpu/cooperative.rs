@@ -75,9 +75,9 @@ impl CooperativeMatrix {
     /// Everything that the adapter lists and wgpu can name, each once.
     pub(super) fn listed(adapter: &wgpu::Adapter) -> Vec<Self> {
         let mut listed: Vec<Self> = Vec::new();
-        for of in adapter.cooperative_matrix_properties() {
-            let sides = [of.m_size, of.n_size, of.k_size];
-            let matrix = Self { sides, operands: of.ab_type.into(), sums: of.cr_type.into() };
+        for properties in adapter.cooperative_matrix_properties() {
+            let sides = [properties.m_size, properties.n_size, properties.k_size];
+            let matrix = Self { sides, operands: properties.ab_type.into(), sums: properties.cr_type.into() };
             if !listed.contains(&matrix) {
                 listed.push(matrix);
             }

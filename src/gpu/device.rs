@@ -25,7 +25,7 @@ pub enum Family {
     Gpu,
 }
 
-/// The limits that plans are held against.
+/// The limits that plans are checked against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Limits {
     /// Largest buffer, bytes.
@@ -103,7 +103,7 @@ impl Gpu {
     /// hands them out.
     ///
     /// # Errors
-    /// As [`Gpu::new`]; a cache that cannot be read or written is no error.
+    /// As [`Gpu::new`]; a cache that cannot be read or written is not an error.
     pub fn with_cache(choice: &AdapterChoice, folder: &Path) -> Result<Self, GpuError> {
         Self::open(choice, wgpu::ShaderRuntimeChecks::unchecked(), Some(folder))
     }
@@ -251,7 +251,7 @@ impl Gpu {
         views: &[&View],
         immediates: &[u8],
     ) -> Result<Dispatch, GpuError> {
-        self.kernel_of(spec, ElementTypes::of(spec, views)?, constants)?.dispatch(self, grid, views, immediates)
+        self.kernel_of(spec, ElementTypes::new(spec, views)?, constants)?.dispatch(self, grid, views, immediates)
     }
 
     fn kernel_of(

@@ -36,10 +36,10 @@ impl ElementTypes {
     ///
     /// # Errors
     /// [`GpuError::Element`] where two views of one type differ, or f16 lies where words belong.
-    pub(super) fn of(spec: &KernelSpec, views: &[&View]) -> Result<Self, GpuError> {
+    pub(super) fn new(spec: &KernelSpec, views: &[&View]) -> Result<Self, GpuError> {
         let mut types = Self::default();
         for (access, half) in [(Access::Real, &mut types.real_is_half), (Access::Out, &mut types.out_is_half)] {
-            let mut elements = spec.bindings.iter().zip(views).filter(|((_, of), _)| *of == access);
+            let mut elements = spec.bindings.iter().zip(views).filter(|((_, declared), _)| *declared == access);
             *half = elements.any(|(_, view)| view.element() == Element::Half);
         }
         for ((binding, access), view) in spec.bindings.iter().zip(views) {
@@ -65,7 +65,7 @@ impl ElementTypes {
         let mut text = format!("{enable}{}", spec.source);
         for (access, alias, half) in [(Access::Real, "Real", self.real_is_half), (Access::Out, "Out", self.out_is_half)]
         {
-            if spec.bindings.iter().any(|(_, of)| *of == access) {
+            if spec.bindings.iter().any(|(_, declared)| *declared == access) {
                 text += &format!("\nalias {alias} = {};\n", name(half));
             }
         }

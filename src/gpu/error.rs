@@ -50,7 +50,7 @@ pub enum GpuError {
         /// What was found.
         reason: String,
     },
-    /// A buffer or binding beyond the adapter's limits, foreseen before it is allocated.
+    /// A buffer or binding beyond the adapter's limits, found before it is allocated.
     #[error("{what} needs {bytes} bytes, but this adapter allows {limit} ({limit_name})")]
     TooLarge {
         /// Which buffer or binding.

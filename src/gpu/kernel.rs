@@ -130,7 +130,7 @@ impl Kernel {
     /// [`GpuError::TooLarge`] for a binding past the adapter's limit, [`GpuError::Validation`] where wgpu refuses.
     pub fn dispatch(&self, gpu: &Gpu, grid: Grid, views: &[&View], immediates: &[u8]) -> Result<Dispatch, GpuError> {
         let spec = self.0.spec;
-        if ElementTypes::of(spec, views)? != self.0.types {
+        if ElementTypes::new(spec, views)? != self.0.types {
             let what = format!("tensors of kernel {}", spec.entry);
             return Err(GpuError::Validation { what, reason: "it was compiled for other element types".to_owned() });
         }

@@ -70,7 +70,7 @@ impl PendingRead {
     }
 }
 
-/// The first `count` values of a buffer that is no storage buffer (resolved timestamps).
+/// The first `count` values of a buffer that is not a storage buffer (resolved timestamps).
 pub(super) fn read_raw<T: bytemuck::AnyBitPattern>(
     gpu: &Gpu,
     raw: &wgpu::Buffer,

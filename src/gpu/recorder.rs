@@ -5,7 +5,7 @@ use super::{Dispatch, Gpu, GpuError, View, timestamps::Profile};
 /// Records dispatches; wgpu orders those that touch the same buffer.
 ///
 /// With a [`Profile`] every dispatch gets a pass of its own with a timestamp at each end, which costs time itself; with
-/// one of [whole passes](Profile::of_passes) the pass stays whole.
+/// one of [whole passes](Profile::whole_passes) the pass stays whole.
 pub struct Recorder<'a> {
     gpu: &'a Gpu,
     encoder: wgpu::CommandEncoder,

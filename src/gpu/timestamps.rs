@@ -21,7 +21,7 @@ pub struct KernelTime {
 /// A dispatch, or a pass, that was timed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Span {
-    /// The step of a plan that it belongs to, where [`super::Recorder::label_step`] told.
+    /// The step of a plan that it belongs to, where [`super::Recorder::label_step`] gave one.
     pub step: Option<usize>,
     /// Entry point; the first one's of a pass.
     pub kernel: &'static str,
@@ -29,7 +29,7 @@ pub struct Span {
     pub ms: f64,
 }
 
-/// Times every dispatch recorded with it. Waits for the device at every submit, so it is no measure of the whole step.
+/// Times every dispatch recorded with it. Waits for the device at every submit, so it does not measure the whole step.
 #[derive(Debug)]
 pub struct Profile {
     queries: wgpu::QuerySet,
@@ -66,7 +66,7 @@ impl Profile {
     ///
     /// # Errors
     /// As [`Profile::new`].
-    pub fn of_passes(gpu: &Gpu) -> Result<Self, GpuError> {
+    pub fn whole_passes(gpu: &Gpu) -> Result<Self, GpuError> {
         Ok(Self { each_dispatch: false, ..Self::new(gpu)? })
     }
 
@@ -118,12 +118,12 @@ impl Profile {
     /// The kernels timed so far, slowest first.
     #[must_use]
     pub fn times(&self) -> Vec<KernelTime> {
-        let of = |(kernel, (count, total_ms)): (&&str, &(u64, f64))| KernelTime {
+        let kernel_time = |(kernel, (count, total_ms)): (&&str, &(u64, f64))| KernelTime {
             kernel: (*kernel).to_owned(),
             count: *count,
             total_ms: *total_ms,
         };
-        let mut times: Vec<_> = self.totals.iter().map(of).collect();
+        let mut times: Vec<_> = self.totals.iter().map(kernel_time).collect();
         times.sort_by(|a, b| b.total_ms.total_cmp(&a.total_ms));
         times
     }

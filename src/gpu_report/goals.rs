@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    Report, Stage, Status,
+    PieceStatus, Report, Stage,
     measured::{KernelLine, Roofline, Step, Torch},
 };
 
@@ -45,7 +45,7 @@ const GOALS: [Goal; 11] = [
 /// Whether a goal is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum GoalVerdict {
     /// It is.
     Met,
     /// It is not.
@@ -61,21 +61,21 @@ pub enum Verdict {
 pub struct GoalLine {
     /// What is measured.
     pub goal: String,
-    /// What it is held against.
+    /// What it is compared with.
     pub bar: String,
     /// The figure, or why there is none.
     pub measured: String,
     /// Whether it is reached.
-    pub verdict: Verdict,
+    pub verdict: GoalVerdict,
 }
 
 /// A figure with its verdict, or why there is none.
-type Answer = Result<(String, Verdict), String>;
+type Answer = Result<(String, GoalVerdict), String>;
 
 /// Every goal with what the report has on it.
 pub(super) fn lines(report: &Report) -> Vec<GoalLine> {
     let line = |goal: &Goal| {
-        let (measured, verdict) = goal.answer(report).unwrap_or_else(|why| (why, Verdict::NotMeasured));
+        let (measured, verdict) = goal.answer(report).unwrap_or_else(|why| (why, GoalVerdict::NotMeasured));
         GoalLine { goal: goal.name(), bar: goal.bar(), measured, verdict }
     };
     GOALS.iter().map(line).collect()
@@ -127,8 +127,8 @@ fn is_model(model: &str, batch: usize) -> bool {
     (model, batch) == MODEL
 }
 
-fn verdict(met: bool) -> Verdict {
-    if met { Verdict::Met } else { Verdict::Missed }
+fn verdict(met: bool) -> GoalVerdict {
+    if met { GoalVerdict::Met } else { GoalVerdict::Missed }
 }
 
 fn step<'a>(report: &'a Report, precision: &str, fits: impl Fn(&Step) -> bool) -> Result<&'a Step, String> {
@@ -138,13 +138,13 @@ fn step<'a>(report: &'a Report, precision: &str, fits: impl Fn(&Step) -> bool) -
     found.ok_or_else(|| report.why_not(Stage::Steps, &[MODEL.0, precision]))
 }
 
-fn noise_cost(record: &Step, bar: f64) -> (String, Verdict) {
+fn noise_cost(record: &Step, bar: f64) -> (String, GoalVerdict) {
     let (cost, error) = (record.noise_cost_percent, record.noise_cost_error);
     let verdict = match () {
-        () if cost + error < bar => Verdict::Met,
-        () if cost - error >= bar => Verdict::Missed,
+        () if cost + error < bar => GoalVerdict::Met,
+        () if cost - error >= bar => GoalVerdict::Missed,
         // NaN comes here too.
-        () => Verdict::Undecided,
+        () => GoalVerdict::Undecided,
     };
     (format!("{cost:+.2} ± {error:.2} %"), verdict)
 }
@@ -166,7 +166,7 @@ fn product(report: &Report, side: usize) -> Answer {
         Ok(Some(theirs)) => {
             Ok((format!("{ours:.0} beside {theirs:.0}: {:.2}", ours / theirs), verdict(ours >= theirs)))
         }
-        Ok(None) => Err(format!("{ours:.0}; PyTorch's rate is no number")),
+        Ok(None) => Err(format!("{ours:.0}; PyTorch's rate is not a number")),
         Err(why) => Err(format!("{ours:.0}; PyTorch: {why}")),
     }
 }
@@ -216,12 +216,12 @@ fn batch_norm(report: &Report, precision: &str, times: f64) -> Answer {
 
 fn bit_equal(report: &Report) -> Answer {
     let rooms: Vec<_> = report.pieces.iter().filter(|piece| piece.title.contains("repeat")).collect();
-    let ran = rooms.iter().filter_map(|piece| piece.tests()).map(|tests| tests.ran()).sum::<usize>();
-    if ran == 0 {
+    let count = rooms.iter().filter_map(|piece| piece.tests()).map(|tests| tests.finished()).sum::<usize>();
+    if count == 0 {
         return Err(report.why_not(Stage::Correctness, &["repeat"]));
     }
-    let passed = rooms.iter().all(|piece| piece.status == Status::Passed);
-    Ok((format!("{ran} tests{}", if passed { "" } else { ", not all passed" }), verdict(passed)))
+    let passed = rooms.iter().all(|piece| piece.status == PieceStatus::Passed);
+    Ok((format!("{count} tests{}", if passed { "" } else { ", not all passed" }), verdict(passed)))
 }
 
 fn trace(report: &Report, tolerance: f64) -> Answer {
@@ -232,7 +232,7 @@ fn trace(report: &Report, tolerance: f64) -> Answer {
     else {
         return Err(report.why_not(Stage::Trace, &[]));
     };
-    let met = worst <= tolerance && pieces.iter().all(|piece| piece.status == Status::Passed);
+    let met = worst <= tolerance && pieces.iter().all(|piece| piece.status == PieceStatus::Passed);
     Ok((format!("{worst:.1e} in {} runs", losses.len()), verdict(met)))
 }
 
@@ -278,7 +278,7 @@ mod tests {
         let report = report(&[]);
         assert_eq!(report.goals.len(), GOALS.len());
         for line in &report.goals {
-            assert_eq!(line.verdict, Verdict::NotMeasured, "{line:?}");
+            assert_eq!(line.verdict, GoalVerdict::NotMeasured, "{line:?}");
             assert!(line.measured.contains("not reached"), "{line:?}");
         }
         assert!(!report.correct() && !report.complete());
@@ -286,10 +286,10 @@ mod tests {
 
     #[test]
     fn noise_is_held_against_its_bar_with_its_error() {
-        for (cost, verdict) in [(0.3, Verdict::Met), (0.45, Verdict::Undecided), (0.7, Verdict::Missed)] {
+        for (cost, verdict) in [(0.3, GoalVerdict::Met), (0.45, GoalVerdict::Undecided), (0.7, GoalVerdict::Missed)] {
             let report = report(&[("e\tstep\tresnet18 f32 layer\t0\t1", &step("layer", 19.0, cost))]);
             assert_eq!(find(&report, "noise layer, resnet18 batch 128 f32").verdict, verdict, "{cost}");
-            assert_eq!(find(&report, "noise all, resnet18 batch 128 f32").verdict, Verdict::NotMeasured);
+            assert_eq!(find(&report, "noise all, resnet18 batch 128 f32").verdict, GoalVerdict::NotMeasured);
         }
     }
 
@@ -300,10 +300,10 @@ mod tests {
         let ours = ("e\tstep\tresnet18 f32 layer\t0\t1", step("layer", 20.0, 0.3));
         let with = report(&[(ours.0, &ours.1), ("f\ttorch\tsteps\t0\t1", &lines.join("\n"))]);
         let goal = find(&with, "resnet18 batch 128 f32");
-        assert_eq!((goal.measured.as_str(), goal.verdict), ("6400 beside 5120: 1.25", Verdict::Met));
+        assert_eq!((goal.measured.as_str(), goal.verdict), ("6400 beside 5120: 1.25", GoalVerdict::Met));
         let without = report(&[(ours.0, &ours.1), ("f\ttorch\tsteps\tskipped\t0", "")]);
         let goal = find(&without, "resnet18 batch 128 f32");
-        assert_eq!(goal.verdict, Verdict::NotMeasured);
+        assert_eq!(goal.verdict, GoalVerdict::NotMeasured);
         assert!(goal.measured.starts_with("6400; PyTorch: not measured: steps: no PyTorch"), "{}", goal.measured);
     }
 
@@ -315,7 +315,7 @@ mod tests {
         let cublas = r#"{"version": "2", "adapter": "GPU", "precision": "f32", "matmul": 4096, "median_ms": 3.0, "gflops": 45000.0, "first_step_ms": 1.0}"#;
         let report = report(&[("d\tvariants\tproduct f32\t0\t1", variants), ("f\ttorch\tall\t0\t1", cublas)]);
         let goal = find(&report, "f32 product");
-        assert_eq!((goal.measured.as_str(), goal.verdict), ("34000 beside 45000: 0.76", Verdict::Missed));
+        assert_eq!((goal.measured.as_str(), goal.verdict), ("34000 beside 45000: 0.76", GoalVerdict::Missed));
     }
 
     #[test]
@@ -331,7 +331,7 @@ mod tests {
             )
         };
         // 20 dispatches take 0.04 ms.
-        for (ms, verdict) in [(0.12, Verdict::Met), (0.2, Verdict::Missed)] {
+        for (ms, verdict) in [(0.12, GoalVerdict::Met), (0.2, GoalVerdict::Missed)] {
             let report = report(&[("c\troofline\tresnet18 f32\t0\t1", &roofline(ms))]);
             assert_eq!(find(&report, "batch norm").verdict, verdict, "{}", find(&report, "batch norm").measured);
         }
@@ -346,13 +346,13 @@ mod tests {
             report(&[(&room, &text), (&trace, &text)])
         };
         let good = rooms(0, "ok");
-        assert_eq!(find(&good, "repeated").verdict, Verdict::Met);
+        assert_eq!(find(&good, "repeated").verdict, GoalVerdict::Met);
         assert_eq!(find(&good, "losses").measured, "2.0e-6 in 2 runs");
-        assert_eq!(find(&good, "losses").verdict, Verdict::Met);
+        assert_eq!(find(&good, "losses").verdict, GoalVerdict::Met);
         assert!(good.correct());
         let bad = rooms(101, "FAILED");
-        assert_eq!(find(&bad, "repeated").verdict, Verdict::Missed);
-        assert_eq!(find(&bad, "losses").verdict, Verdict::Missed);
+        assert_eq!(find(&bad, "repeated").verdict, GoalVerdict::Missed);
+        assert_eq!(find(&bad, "losses").verdict, GoalVerdict::Missed);
         assert!(!bad.correct());
     }
 }

@@ -56,7 +56,7 @@ impl TestRun {
     }
 
     /// Tests that ran to their end.
-    pub(super) fn ran(&self) -> usize {
+    pub(super) fn finished(&self) -> usize {
         self.passed.len() + self.failed.len()
     }
 }
@@ -127,7 +127,7 @@ test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 90 filtered out;
         assert_eq!(run.passed, ["kernels::conv::good", "kernels::conv::panics"]);
         assert_eq!(run.failed[0].name, "kernels::conv::wrong");
         assert_eq!(run.failed[0].message, "Block64 Forward: 3 of 12 wrong; worst is element 5");
-        assert_eq!((run.ignored, run.ran()), (1, 3));
+        assert_eq!((run.ignored, run.finished()), (1, 3));
         assert_eq!(run.unfinished, ["kernels::conv::gone"]);
         assert_eq!(run.losses_within[0], 1.2e-7);
         assert!(run.losses_within[1].is_nan());
@@ -136,7 +136,7 @@ test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 90 filtered out;
     #[test]
     fn a_process_that_died_leaves_all_its_tests_unfinished() {
         let run = TestRun::parse("running 2 tests\n", &["a::b", "a::c"]);
-        assert_eq!((run.ran(), run.unfinished.len()), (0, 2));
+        assert_eq!((run.finished(), run.unfinished.len()), (0, 2));
     }
 
     #[test]

@@ -142,11 +142,11 @@ pub struct Run {
     pub seconds: f64,
     /// Whether shapes are those of a rehearsal.
     pub toy: bool,
-    /// Whether the last stage has ended: if not, the run goes on or was cut.
+    /// Whether the last stage has ended: if not, the run is still going or was cut.
     pub finished: bool,
 }
 
-/// The names of the suite's tests, one a line; what a crash took along is told by them.
+/// The names of the suite's tests, one a line; they show which ones a crash took along.
 pub(super) const LIST: &str = "list.txt";
 
 /// The ledger.

@@ -241,7 +241,7 @@ pub struct Experiment {
 /// A claim of an experiment.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Claim {
-    /// For people.
+    /// Human-readable.
     pub statement: String,
     /// What was measured.
     pub measured: Option<f64>,

@@ -14,10 +14,10 @@ use std::{io, path::Path};
 
 use serde::Serialize;
 
-pub use goals::{GoalLine, Verdict};
+pub use goals::{GoalLine, GoalVerdict};
 pub use harness::{Failure, TestRun};
 pub use ledger::{Run, Stage};
-pub use piece::{Finding, Piece, Status};
+pub use piece::{Finding, Piece, PieceStatus};
 
 use ledger::Ledger;
 use measured::{Roofline, Step, Torch, TorchLine, Variants};
@@ -82,8 +82,8 @@ impl Report {
     /// Whether every test of the kernels and every comparison with the trace ran and passed, and nothing else failed.
     #[must_use]
     pub fn correct(&self) -> bool {
-        let tests = |stage: Stage| self.of_stage(stage).all(|piece| piece.status == Status::Passed);
-        let there = |stage: Stage| self.of_stage(stage).next().is_some();
+        let tests = |stage: Stage| self.pieces_of(stage).all(|piece| piece.status == PieceStatus::Passed);
+        let there = |stage: Stage| self.pieces_of(stage).next().is_some();
         let correctness = [Stage::Correctness, Stage::Trace];
         self.failures.is_empty() && correctness.into_iter().all(|stage| there(stage) && tests(stage))
     }
@@ -94,7 +94,7 @@ impl Report {
         self.stages.iter().all(|line| line.complete || line.stage == Stage::Torch)
     }
 
-    fn of_stage(&self, stage: Stage) -> impl Iterator<Item = &Piece> {
+    fn pieces_of(&self, stage: Stage) -> impl Iterator<Item = &Piece> {
         self.pieces.iter().filter(move |piece| piece.stage == stage)
     }
 
@@ -124,54 +124,61 @@ impl Report {
     }
 
     fn stage(&self, stage: Stage) -> StageLine {
-        let pieces: Vec<_> = self.of_stage(stage).collect();
-        let count = |status: Status| pieces.iter().filter(|piece| piece.status == status).count();
-        let done = count(Status::Passed);
+        let pieces: Vec<_> = self.pieces_of(stage).collect();
+        let count = |status: PieceStatus| pieces.iter().filter(|piece| piece.status == status).count();
+        let done = count(PieceStatus::Passed);
         let mut words = vec![format!("done {done} of {}", pieces.len())];
-        for (status, word) in [(Status::Failed, "failed"), (Status::Cut, "out of time"), (Status::Skipped, "skipped")] {
+        for (status, word) in
+            [(PieceStatus::Failed, "failed"), (PieceStatus::Cut, "out of time"), (PieceStatus::Skipped, "skipped")]
+        {
             if count(status) > 0 {
                 words.push(format!("{} {word}", count(status)));
             }
         }
         let result = if pieces.is_empty() { "not reached".to_owned() } else { words.join(", ") };
         let seconds = pieces.iter().fold(0.0, |sum, piece| sum + piece.seconds);
-        let ended = |piece: &&Piece| matches!(piece.status, Status::Passed | Status::Failed);
+        let ended = |piece: &&Piece| matches!(piece.status, PieceStatus::Passed | PieceStatus::Failed);
         StageLine { stage, result, seconds, complete: !pieces.is_empty() && pieces.iter().all(ended) }
     }
 
     /// What was skipped, was cut or was never reached, pieces of one reason together.
     fn left_out(&self) -> Vec<String> {
         let mut reasons: Vec<(Stage, String, Vec<&str>)> = Vec::new();
-        for piece in self.pieces.iter().filter(|piece| matches!(piece.status, Status::Skipped | Status::Cut)) {
+        for piece in self.pieces.iter().filter(|piece| matches!(piece.status, PieceStatus::Skipped | PieceStatus::Cut))
+        {
             match reasons.iter_mut().find(|(stage, why, _)| (*stage, &why[..]) == (piece.stage, &piece.note[..])) {
                 Some((.., titles)) => titles.push(&piece.title),
                 None => reasons.push((piece.stage, piece.note.clone(), vec![&piece.title])),
             }
         }
-        let told =
+        let skipped =
             reasons.into_iter().map(|(stage, why, titles)| format!("{}: {}: {why}", stage.letter(), titles.join("; ")));
-        let unreached = self.stages.iter().filter(|line| self.of_stage(line.stage).next().is_none());
+        let unreached = self.stages.iter().filter(|line| self.pieces_of(line.stage).next().is_none());
         let unreached = unreached.map(|line| {
-            format!("{}: {}: not reached, the run was cut before or goes on", line.stage.letter(), line.stage.title())
+            format!(
+                "{}: {}: not reached, the run was cut before or is still going",
+                line.stage.letter(),
+                line.stage.title()
+            )
         });
-        told.chain(unreached).collect()
+        skipped.chain(unreached).collect()
     }
 
     /// Why there is no figure of a stage: what the piece says whose title has all of `words`, else any that was not done.
     fn why_not(&self, stage: Stage, words: &[&str]) -> String {
-        let undone = |piece: &&Piece| piece.status != Status::Passed;
+        let undone = |piece: &&Piece| piece.status != PieceStatus::Passed;
         let named = |piece: &&Piece| words.iter().all(|word| piece.title.contains(word));
-        let told = |piece: &Piece| format!("not measured: {}: {}", piece.title, piece.note);
-        match self.of_stage(stage).filter(undone).find(named) {
-            Some(piece) => told(piece),
-            None if self.of_stage(stage).next().is_none() => {
+        let reason = |piece: &Piece| format!("not measured: {}: {}", piece.title, piece.note);
+        match self.pieces_of(stage).filter(undone).find(named) {
+            Some(piece) => reason(piece),
+            None if self.pieces_of(stage).next().is_none() => {
                 format!("not measured: stage {} was not reached", stage.letter())
             }
             None if self.run.toy => "not measured: a rehearsal has other shapes".to_owned(),
             None => self
-                .of_stage(stage)
+                .pieces_of(stage)
                 .find(undone)
-                .map_or("not measured: it was not among what was timed".to_owned(), told),
+                .map_or("not measured: it was not among what was timed".to_owned(), reason),
         }
     }
 }

@@ -18,7 +18,7 @@ const RESULTS: [i32; 2] = [5, 6];
 /// How a piece ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
+pub enum PieceStatus {
     /// In order.
     Passed,
     /// A test failed, the program crashed, or its output makes no sense.
@@ -59,7 +59,7 @@ pub struct Piece {
     /// What it is.
     pub title: String,
     /// How it ended.
-    pub status: Status,
+    pub status: PieceStatus,
     /// Why it is not in order; empty where it is.
     pub note: String,
     /// Seconds that it took.
@@ -116,7 +116,14 @@ impl Piece {
         let status = match &entry.ending {
             Ending::Skipped(reason) => {
                 let (stage, title, note) = (entry.stage, entry.title, reason.clone());
-                return Self { stage, title, status: Status::Skipped, note, seconds: 0.0, finding: Finding::Nothing };
+                return Self {
+                    stage,
+                    title,
+                    status: PieceStatus::Skipped,
+                    note,
+                    seconds: 0.0,
+                    finding: Finding::Nothing,
+                };
             }
             Ending::Exit(status) => *status,
         };
@@ -126,7 +133,7 @@ impl Piece {
         Self { stage, title, status, note, seconds, finding: finding.unwrap_or(Finding::Nothing) }
     }
 
-    fn judge(entry: &Entry, exit: i32, finding: &Result<Finding, String>) -> (Status, String) {
+    fn judge(entry: &Entry, exit: i32, finding: &Result<Finding, String>) -> (PieceStatus, String) {
         let last_words = entry.stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
         let limit = format!("stopped after {:.0} s", entry.seconds);
         let unheard = |run: &TestRun| match run.unfinished.len() {
@@ -135,22 +142,22 @@ impl Piece {
         };
         match (exit, finding) {
             (exit, Ok(Finding::Tests(run))) => match exit {
-                exit if CUT.contains(&exit) => (Status::Cut, limit + &unheard(run)),
-                0 if run.ran() == 0 => (Status::Failed, "no test ran".to_owned()),
-                0 => (Status::Passed, String::new()),
+                exit if CUT.contains(&exit) => (PieceStatus::Cut, limit + &unheard(run)),
+                0 if run.finished() == 0 => (PieceStatus::Failed, "no test ran".to_owned()),
+                0 => (PieceStatus::Passed, String::new()),
                 101 if !run.failed.is_empty() => {
-                    (Status::Failed, format!("{} failed", run.failed.len()) + &unheard(run))
+                    (PieceStatus::Failed, format!("{} failed", run.failed.len()) + &unheard(run))
                 }
-                exit => (Status::Failed, format!("{}: {last_words}", exit_words(exit)) + &unheard(run)),
+                exit => (PieceStatus::Failed, format!("{}: {last_words}", exit_words(exit)) + &unheard(run)),
             },
-            (exit, _) if CUT.contains(&exit) => (Status::Cut, limit),
+            (exit, _) if CUT.contains(&exit) => (PieceStatus::Cut, limit),
             (0, Ok(Finding::Torch(lines))) if !lines.iter().any(|line| matches!(line, TorchLine::Timed(_))) => {
-                (Status::Failed, "it timed nothing".to_owned())
+                (PieceStatus::Failed, "it timed nothing".to_owned())
             }
-            (0, Err(why)) => (Status::Failed, why.clone()),
-            (0, Ok(_)) => (Status::Passed, String::new()),
-            (exit, Ok(Finding::Experiment(_))) if RESULTS.contains(&exit) => (Status::Passed, String::new()),
-            (exit, _) => (Status::Failed, format!("{}: {last_words}", exit_words(exit))),
+            (0, Err(why)) => (PieceStatus::Failed, why.clone()),
+            (0, Ok(_)) => (PieceStatus::Passed, String::new()),
+            (exit, Ok(Finding::Experiment(_))) if RESULTS.contains(&exit) => (PieceStatus::Passed, String::new()),
+            (exit, _) => (PieceStatus::Failed, format!("{}: {last_words}", exit_words(exit))),
         }
     }
 
@@ -165,13 +172,13 @@ impl Piece {
     /// What went wrong, by name. PyTorch's failures are not the program's.
     pub(super) fn failures(&self) -> Vec<String> {
         let failed = self.tests().map_or(&[][..], |run| &run.failed);
-        let mut told: Vec<_> = failed.iter().map(|record| format!("{}: {}", record.name, record.message)).collect();
-        if self.status == Status::Failed && told.is_empty() && self.stage != Stage::Torch {
-            told.push(format!("{}: {}", self.title, self.note));
-        } else if let (Status::Failed, Some(run)) = (self.status, self.tests()) {
+        let mut lines: Vec<_> = failed.iter().map(|record| format!("{}: {}", record.name, record.message)).collect();
+        if self.status == PieceStatus::Failed && lines.is_empty() && self.stage != Stage::Torch {
+            lines.push(format!("{}: {}", self.title, self.note));
+        } else if let (PieceStatus::Failed, Some(run)) = (self.status, self.tests()) {
             // Those that a crash took along are suspects too.
-            told.extend(run.unfinished.iter().map(|name| format!("{name}: not heard of, {}", self.note)));
+            lines.extend(run.unfinished.iter().map(|name| format!("{name}: not heard of, {}", self.note)));
         }
-        told
+        lines
     }
 }

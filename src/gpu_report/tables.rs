@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::report::Table;
 
 use super::{
-    Finding, Piece, Report, Stage, Status, Verdict,
+    Finding, GoalVerdict, Piece, PieceStatus, Report, Stage,
     measured::{Adapter, Roofline, Step, Torch, TorchLine},
 };
 
@@ -87,10 +87,10 @@ impl Report {
     fn goals_table(&self) -> Table {
         let row = |line: &super::GoalLine| {
             let verdict = match line.verdict {
-                Verdict::Met => "met",
-                Verdict::Missed => "MISSED",
-                Verdict::Undecided => "undecided",
-                Verdict::NotMeasured => "-",
+                GoalVerdict::Met => "met",
+                GoalVerdict::Missed => "MISSED",
+                GoalVerdict::Undecided => "undecided",
+                GoalVerdict::NotMeasured => "-",
             };
             vec![line.goal.clone(), line.bar.clone(), line.measured.clone(), verdict.to_owned()]
         };
@@ -121,10 +121,10 @@ impl Report {
                     piece.tests().map_or("-".to_owned(), |run| record(run).to_string())
                 };
                 let result = match piece.status {
-                    Status::Passed => "passed".to_owned(),
-                    Status::Failed => format!("FAILED: {}", piece.note),
-                    Status::Cut => format!("CUT: {}", piece.note),
-                    Status::Skipped => format!("skipped: {}", piece.note),
+                    PieceStatus::Passed => "passed".to_owned(),
+                    PieceStatus::Failed => format!("FAILED: {}", piece.note),
+                    PieceStatus::Cut => format!("CUT: {}", piece.note),
+                    PieceStatus::Skipped => format!("skipped: {}", piece.note),
                 };
                 let seconds = format!("{:.1}", piece.seconds);
                 let counts = [count(|run| run.passed.len()), count(|run| run.failed.len()), count(|run| run.ignored)];
@@ -170,7 +170,7 @@ impl Report {
         let rows = all.filter_map(|(record, operation)| {
             let (chosen, fastest) = (operation.chosen()?, operation.fastest()?);
             let ratio = chosen.median_ms / fastest.median_ms;
-            // Square products are listed in any case: they are what peers are held against.
+            // Square products are listed in any case: they are what peers are compared with.
             let square = operation.operation.starts_with("Forward m 4096, n 4096");
             (ratio > FASTER || square).then(|| {
                 vec![

@@ -140,10 +140,10 @@ fn group(grouping: Grouping, tensors: &[NoiseTensor]) -> Vec<Vec<usize>> {
         Grouping::Weights => (0..tensors.len()).filter(|t| tensors[*t].is_weight).map(|t| vec![t]).collect(),
         Grouping::Module => {
             let mut groups: Vec<(usize, Vec<usize>)> = Vec::new();
-            for (tensor, of) in tensors.iter().enumerate() {
-                match groups.iter_mut().find(|(module, _)| *module == of.module) {
+            for (tensor, noisy) in tensors.iter().enumerate() {
+                match groups.iter_mut().find(|(module, _)| *module == noisy.module) {
                     Some((_, members)) => members.push(tensor),
-                    None => groups.push((of.module, vec![tensor])),
+                    None => groups.push((noisy.module, vec![tensor])),
                 }
             }
             groups.into_iter().map(|(_, members)| members).collect()

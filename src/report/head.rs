@@ -9,7 +9,7 @@ use plotters::{
 use super::{
     figure::{Figure, Look},
     font,
-    pen::{Drawn, Pen, Type},
+    pen::{Drawn, Pen, Slot, Type},
 };
 
 const TITLE_SIZE: i32 = 22;
@@ -62,7 +62,7 @@ pub(super) fn draw<B: DrawingBackend>(
     let mut top = 8 * z;
     if !figure.title.is_empty() {
         let title = Type::centred(TITLE_SIZE, FontStyle::Bold, BLACK);
-        pen.text(area, &figure.title, title, ((width / 2, 26 * z), width - 2 * MARGIN * z, false))?;
+        pen.text(area, &figure.title, title, Slot::level((width / 2, 26 * z), width - 2 * MARGIN * z))?;
         top = TITLE_HEIGHT * z;
     }
     let kind = Type { h: HPos::Left, ..Type::centred(LEGEND_SIZE, FontStyle::Normal, RGBColor(40, 40, 40)) };
@@ -75,7 +75,7 @@ pub(super) fn draw<B: DrawingBackend>(
         for (index, text) in row {
             swatch(area, figure.look(labels, labels[*index]), figure.only_marks(labels[*index]), (x, y), pen)?;
             // A nominal width is rounded down: leave the few pixels that it lacks.
-            pen.text(area, labels[*index], kind, ((x + SWATCH * z, y), (text + 4) * z, false))?;
+            pen.text(area, labels[*index], kind, Slot::level((x + SWATCH * z, y), (text + 4) * z))?;
             x += (text + SWATCH + GAP) * z;
         }
     }

@@ -9,7 +9,7 @@ use plotters::{
 use super::{
     figure::{Look, Mark},
     font,
-    pen::{Drawn, Pen, Pixel, Type},
+    pen::{Drawn, Pen, Pixel, Slot, Type},
 };
 
 const WIDTH: u32 = 1080;
@@ -75,7 +75,7 @@ pub(super) fn draw<B: DrawingBackend>(
         let half = (font::width(&text, NUMBER_SIZE * z, FontStyle::Bold) / 2 + z, NUMBER_SIZE * z / 2);
         let place = place(&taken, index, *at, half, radius(mark, z), z);
         taken.push(Box { at: place, half });
-        pen.text(area, &text, kind, ((place.0, place.1), 99 * z, false))?;
+        pen.text(area, &text, kind, Slot::level((place.0, place.1), 99 * z))?;
     }
     Ok(())
 }
@@ -119,10 +119,10 @@ pub(super) fn draw_key<B: DrawingBackend>(
     for (row, mark) in marks.iter().enumerate() {
         let y = (KEY_TOP + ROW_HEIGHT * row as i32 + ROW_HEIGHT / 2) * z;
         let number = Type { h: HPos::Right, style: FontStyle::Bold, colour: look(&mark.group).colour, ..left };
-        pen.text(area, &mark.number.to_string(), number, ((26 * z, y), 40 * z, false))?;
+        pen.text(area, &mark.number.to_string(), number, Slot::level((26 * z, y), 40 * z))?;
         let note = font::width(&mark.note, TEXT_SIZE * z, FontStyle::Normal);
-        pen.text(area, &mark.note, Type { h: HPos::Right, ..left }, ((right, y), 99 * z, false))?;
-        pen.text(area, &mark.label, left, ((36 * z, y), right - note - 46 * z, false))?;
+        pen.text(area, &mark.note, Type { h: HPos::Right, ..left }, Slot::level((right, y), 99 * z))?;
+        pen.text(area, &mark.label, left, Slot::level((36 * z, y), right - note - 46 * z))?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use super::{
     axis::Axis,
     figure::{Look, Panel, Series, SeriesPoint},
     font, marks,
-    pen::{Drawn, Pen, Pixel, Type},
+    pen::{Drawn, Pen, Pixel, Slot, Type},
 };
 
 const GRID: RGBColor = RGBColor(228, 228, 228);
@@ -81,12 +81,12 @@ fn draw_plot<B: DrawingBackend>(
     let title = Type::centred(TITLE_SIZE, FontStyle::Bold, BLACK);
     let Some((x, y)) = axes(panel) else {
         let (middle, room) = (size.0 as i32 / 2, size.0 as i32 - 40 * pen.zoom);
-        pen.text(area, &panel.title, title, ((middle, 18 * pen.zoom), room, false))?;
+        pen.text(area, &panel.title, title, Slot::level((middle, 18 * pen.zoom), room))?;
         let kind = Type::centred(NAME_SIZE, FontStyle::Normal, INK);
-        return pen.text(area, "no finite values", kind, ((middle, size.1 as i32 / 2), room, false));
+        return pen.text(area, "no finite values", kind, Slot::level((middle, size.1 as i32 / 2), room));
     };
     let frame = Frame::within(size, x, y, pen.zoom);
-    pen.text(area, &panel.title, title, ((frame.middle().0, 18 * pen.zoom), frame.right - frame.left, false))?;
+    pen.text(area, &panel.title, title, Slot::level((frame.middle().0, 18 * pen.zoom), frame.right - frame.left))?;
     draw_axes(area, panel, &frame, pen)?;
     for series in &panel.series {
         draw_band(area, panel, series, &frame, look(&series.label).colour, pen)?;
@@ -130,18 +130,18 @@ fn draw_axes<B: DrawingBackend>(area: &DrawingArea<B, Shift>, panel: &Panel, fra
     for (place, label) in &frame.x.ticks {
         let x = frame.pixel_x(*place);
         pen.line(area, &[(x, frame.top), (x, frame.bottom)], GRID, 1)?;
-        pen.text(area, label, Type { v: VPos::Top, ..tick }, ((x, frame.bottom + 7 * z), room, false))?;
+        pen.text(area, label, Type { v: VPos::Top, ..tick }, Slot::level((x, frame.bottom + 7 * z), room))?;
     }
     for (place, label) in &frame.y.ticks {
         let y = frame.pixel_y(*place);
         pen.line(area, &[(frame.left, y), (frame.right, y)], GRID, 1)?;
-        pen.text(area, label, Type { h: HPos::Right, ..tick }, ((frame.left - 7 * z, y), frame.right, false))?;
+        pen.text(area, label, Type { h: HPos::Right, ..tick }, Slot::level((frame.left - 7 * z, y), frame.right))?;
     }
     pen.line(area, &[(frame.left, frame.top), (frame.left, frame.bottom), (frame.right, frame.bottom)], INK, 1)?;
     let name = Type::centred(NAME_SIZE, FontStyle::Normal, INK);
     let (x, y) = frame.middle();
-    pen.text(area, &panel.x_label, name, ((x, frame.bottom + 40 * z), frame.right - frame.left, false))?;
-    pen.text(area, &panel.y_label, name, ((17 * z, y), frame.bottom - frame.top, true))
+    pen.text(area, &panel.x_label, name, Slot::level((x, frame.bottom + 40 * z), frame.right - frame.left))?;
+    pen.text(area, &panel.y_label, name, Slot::upright((17 * z, y), frame.bottom - frame.top))
 }
 
 /// Runs of neighbouring points that all have a place; `of` gives a point's pixels.

@@ -41,15 +41,36 @@ impl Type {
     }
 }
 
+/// Where a text goes.
+#[derive(Clone, Copy)]
+pub(super) struct Slot {
+    at: Pixel,
+    /// Pixels that it may take.
+    room: i32,
+    /// Whether it is written upwards.
+    upright: bool,
+}
+
+impl Slot {
+    pub(super) fn level(at: Pixel, room: i32) -> Self {
+        Self { at, room, upright: false }
+    }
+
+    pub(super) fn upright(at: Pixel, room: i32) -> Self {
+        Self { at, room, upright: true }
+    }
+}
+
 impl Pen {
-    /// Sets `text` at `at`, within `room` pixels; upwards if `upright`.
+    /// Sets `text` into `slot`.
     pub(super) fn text<B: DrawingBackend>(
         self,
         area: &DrawingArea<B, Shift>,
         text: &str,
         kind: Type,
-        (at, room, upright): (Pixel, i32, bool),
+        slot: Slot,
     ) -> Drawn<B> {
+        let Slot { at, room, upright } = slot;
         let (text, size) = font::fit(text, kind.size * self.zoom, kind.style, room);
         let style = (FAMILY, size, kind.style).into_text_style(area).color(&kind.colour);
         let style = style.pos(Pos::new(kind.h, kind.v));

@@ -18,7 +18,7 @@ pub struct MeanSd {
 impl MeanSd {
     /// Of the finite ones among `values`.
     #[must_use]
-    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
+    pub fn new(values: impl IntoIterator<Item = f64>) -> Self {
         let finite: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
         let count = finite.len();
         let mean = if count == 0 { f64::NAN } else { finite.iter().sum::<f64>() / count as f64 };
@@ -58,8 +58,8 @@ pub fn band(runs: &[Vec<(f64, f64)>]) -> Vec<SeriesPoint> {
         if values.iter().any(|value| !value.is_finite()) {
             return Some(SeriesPoint { x: *x, y: f64::NAN, band: None });
         }
-        let of = MeanSd::of(values);
-        Some(SeriesPoint { x: *x, y: of.mean, band: of.sd.map(|sd| (of.mean - sd, of.mean + sd)) })
+        let summary = MeanSd::new(values);
+        Some(SeriesPoint { x: *x, y: summary.mean, band: summary.sd.map(|sd| (summary.mean - sd, summary.mean + sd)) })
     };
     first.iter().filter_map(point).collect()
 }
@@ -76,12 +76,12 @@ mod tests {
 
     #[test]
     fn mean_and_sample_deviation() {
-        let of = MeanSd::of([2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0, f64::NAN]);
-        assert_eq!((of.mean, of.count), (5.0, 8));
-        assert!((of.sd.unwrap() - (32.0f64 / 7.0).sqrt()).abs() < 1e-12);
-        assert_eq!(MeanSd::of([0.25]).text(2), "0.25");
-        assert_eq!(MeanSd::of([]).text(2), "-");
-        assert_eq!(MeanSd::of([1.0, 2.0]).text(1), "1.5 ± 0.7");
+        let summary = MeanSd::new([2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0, f64::NAN]);
+        assert_eq!((summary.mean, summary.count), (5.0, 8));
+        assert!((summary.sd.unwrap() - (32.0f64 / 7.0).sqrt()).abs() < 1e-12);
+        assert_eq!(MeanSd::new([0.25]).text(2), "0.25");
+        assert_eq!(MeanSd::new([]).text(2), "-");
+        assert_eq!(MeanSd::new([1.0, 2.0]).text(1), "1.5 ± 0.7");
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl Source {
 /// The forms in which a kernel differs.
 #[must_use]
 pub fn forms(spec: &KernelSpec) -> Vec<ElementTypes> {
-    let binds = |access| spec.bindings.iter().any(|(_, of)| *of == access);
+    let binds = |access| spec.bindings.iter().any(|(_, declared)| *declared == access);
     match (binds(Access::Real), binds(Access::Out)) {
         (false, false) => vec![F32],
         (true, true) => vec![F32, F16, F16_TO_F32],

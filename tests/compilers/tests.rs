@@ -55,14 +55,15 @@ fn names_differ() {
 #[test]
 fn every_choice_is_of_an_override_and_every_bool_is_turned_over() {
     let sources = sources().unwrap();
-    let of = |entry: &str| sources.iter().find(|source| source.spec.entry == entry).unwrap().variants();
+    let variants = |entry: &str| sources.iter().find(|source| source.spec.entry == entry).unwrap().variants();
     for (name, values) in CHOICES {
-        let declares = |source: &&Source| source.variants().iter().any(|one| one.iter().any(|(of, _)| of == name));
+        let declares =
+            |source: &&Source| source.variants().iter().any(|one| one.iter().any(|(declared, _)| declared == name));
         assert!(sources.iter().any(|source| declares(&source)), "no kernel has {name} {values:?}");
     }
-    assert!(of("matmul_block").contains(&vec![("A_ALIGNED", 0.0)]));
-    assert!(of("matmul_block").contains(&vec![("A_TRANSPOSED", 1.0)]));
-    assert_eq!(of("empty"), [Overrides::new()]);
+    assert!(variants("matmul_block").contains(&vec![("A_ALIGNED", 0.0)]));
+    assert!(variants("matmul_block").contains(&vec![("A_TRANSPOSED", 1.0)]));
+    assert_eq!(variants("empty"), [Overrides::new()]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Every kernel as naga writes it in SPIR-V, held against spirv-val for Vulkan 1.3: all that can be said of cooperative
+//! Every kernel as naga writes it in SPIR-V, checked against spirv-val for Vulkan 1.3: all that can be said of cooperative
 //! matrices where no adapter has them. spirv-val is compiled from its sources, because those that distributions have may
 //! be too old to know them: minutes of C++, and so a package of its own, `cargo test -p jostle-spirv`.
 #![cfg(test)]
@@ -39,7 +39,8 @@ fn spirv(source: &Source, overrides: &Overrides<'_>, checked: bool) -> Vec<u32> 
 
 /// Those of `names` that the kernel declares, with their values.
 fn declared(source: &Source, names: &[(&'static str, f64)]) -> Overrides<'static> {
-    let declares = |name: &str| source.module.overrides.iter().any(|(_, of)| of.name.as_deref() == Some(name));
+    let declares =
+        |name: &str| source.module.overrides.iter().any(|(_, declared)| declared.name.as_deref() == Some(name));
     names.iter().copied().filter(|(name, _)| declares(name)).collect()
 }
 
@@ -86,25 +87,25 @@ fn without_stray_layouts(words: &[u32]) -> Vec<u32> {
     let all = instructions(words);
     let mut parts: HashMap<u32, &[u32]> = HashMap::new();
     let (mut with_layout, mut without) = (Vec::new(), Vec::new());
-    for (opcode, of) in &all {
+    for (opcode, operands) in &all {
         match *opcode {
-            OP_TYPE_ARRAY | OP_TYPE_RUNTIME_ARRAY => drop(parts.insert(of[0], &of[1..2])),
-            OP_TYPE_STRUCT => drop(parts.insert(of[0], &of[1..])),
-            OP_TYPE_POINTER if WORKGROUP_PRIVATE_FUNCTION.contains(&of[1]) => without.push(of[2]),
-            OP_TYPE_POINTER => with_layout.push(of[2]),
+            OP_TYPE_ARRAY | OP_TYPE_RUNTIME_ARRAY => drop(parts.insert(operands[0], &operands[1..2])),
+            OP_TYPE_STRUCT => drop(parts.insert(operands[0], &operands[1..])),
+            OP_TYPE_POINTER if WORKGROUP_PRIVATE_FUNCTION.contains(&operands[1]) => without.push(operands[2]),
+            OP_TYPE_POINTER => with_layout.push(operands[2]),
             _ => {}
         }
     }
     let (with_layout, without) = (reachable(&parts, with_layout), reachable(&parts, without));
-    let stray = |opcode: u32, of: &[u32]| {
-        let layout =
-            (opcode == OP_DECORATE && of[1] == ARRAY_STRIDE) || (opcode == OP_MEMBER_DECORATE && of[2] == OFFSET);
-        layout && without.contains(&of[0]) && !with_layout.contains(&of[0])
+    let stray = |opcode: u32, operands: &[u32]| {
+        let layout = (opcode == OP_DECORATE && operands[1] == ARRAY_STRIDE)
+            || (opcode == OP_MEMBER_DECORATE && operands[2] == OFFSET);
+        layout && without.contains(&operands[0]) && !with_layout.contains(&operands[0])
     };
     let mut kept = words[..5].to_vec();
-    for (opcode, of) in all.into_iter().filter(|(opcode, of)| !stray(*opcode, of)) {
-        kept.push((of.len() as u32 + 1) << 16 | opcode);
-        kept.extend(of);
+    for (opcode, operands) in all.into_iter().filter(|(opcode, operands)| !stray(*opcode, operands)) {
+        kept.push((operands.len() as u32 + 1) << 16 | opcode);
+        kept.extend(operands);
     }
     kept
 }
@@ -138,11 +139,11 @@ const NO_OR_YES: [f64; 2] = [0.0, 1.0];
 /// Kernels by cooperative matrices with the types that they are compiled for: those of 16 x 16 take f16 only.
 fn cooperative() -> Vec<(&'static KernelSpec, Vec<ElementTypes>)> {
     let specs = all_specs().into_iter().filter(|spec| spec.source.contains("enable wgpu_cooperative_matrix;"));
-    let of = |spec: &'static KernelSpec| {
+    let with_types = |spec: &'static KernelSpec| {
         let sixteen = spec.source.contains("coop_mat16x16");
         (spec, if sixteen { vec![F16, F16_TO_F32] } else { vec![F32, F16, F16_TO_F32] })
     };
-    specs.map(of).collect()
+    specs.map(with_types).collect()
 }
 
 /// Every epilogue; what an activation changes is checked apart.
@@ -205,7 +206,7 @@ fn cooperative_matrices_are_valid_spirv_with_every_choice() {
 
 /// The module with one operand of one instruction changed.
 fn with_operand(words: &[u32], number: usize, operand: usize, value: u32) -> Vec<u32> {
-    let before: usize = instructions(words)[..number].iter().map(|(_, of)| of.len() + 1).sum();
+    let before: usize = instructions(words)[..number].iter().map(|(_, operands)| operands.len() + 1).sum();
     let mut changed = words.to_vec();
     changed[5 + before + 1 + operand] = value;
     changed
@@ -221,7 +222,8 @@ fn broken_modules_are_refused() {
         validate(&words).unwrap();
         let all = instructions(&words);
 
-        let capability = all.iter().position(|(opcode, of)| *opcode == OP_CAPABILITY && of[0] == COOPERATIVE_MATRIX);
+        let capability =
+            all.iter().position(|(opcode, operands)| *opcode == OP_CAPABILITY && operands[0] == COOPERATIVE_MATRIX);
         let undeclared = with_operand(&words, capability.unwrap(), 0, SHADER);
         assert!(validate(&undeclared).is_err(), "{}: no capability", spec.entry);
 

@@ -1,12 +1,8 @@
 //! Dependencies point downwards: which module of the library names which other.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use crate::common::places::root;
+use crate::common::places::{root, rust_files};
 
 /// Each module with those it may name; `None` for all. Modules not listed fail the test: they have to find their place.
 const LAYERS: &[(&str, Option<&[&str]>)] = &[
@@ -46,14 +42,6 @@ const LAYERS: &[(&str, Option<&[&str]>)] = &[
 
 fn source() -> PathBuf {
     root().join("src")
-}
-
-fn rust_files(path: &Path, found: &mut Vec<PathBuf>) {
-    if path.is_dir() {
-        fs::read_dir(path).unwrap().for_each(|entry| rust_files(&entry.unwrap().path(), found));
-    } else if path.extension().is_some_and(|extension| extension == "rs") {
-        found.push(path.to_owned());
-    }
 }
 
 /// The code without its comments; `//` within a string only hides the rest of that line.
@@ -109,9 +97,7 @@ fn modules_name_only_those_below_them() {
         }
         let layer = LAYERS.iter().find(|(name, _)| *name == module);
         let (_, allowed) = layer.unwrap_or_else(|| panic!("src/{module} has no place in the layers of this test"));
-        let mut files = Vec::new();
-        rust_files(&path, &mut files);
-        for file in files {
+        for file in rust_files(&path) {
             let text = code(&fs::read_to_string(&file).unwrap());
             for name in named(&text, "crate::").into_iter().chain(named(&text, "jostle::")) {
                 let known = LAYERS.iter().any(|(layer, _)| *layer == name);
@@ -126,9 +112,7 @@ fn modules_name_only_those_below_them() {
 
 #[test]
 fn only_the_gpu_layer_names_wgpu() {
-    let mut files = Vec::new();
-    rust_files(&source(), &mut files);
-    for file in files {
+    for file in rust_files(&source()) {
         let inside = file.strip_prefix(source()).unwrap();
         let is_gpu = inside.starts_with("gpu");
         let text = code(&fs::read_to_string(&file).unwrap());
@@ -148,9 +132,9 @@ fn references_do_not_call_what_they_check() {
 
 #[test]
 fn this_test_sees_what_it_looks_for() {
-    let of = |text: &str| named(&code(text), "crate::").into_iter().collect::<Vec<_>>();
-    assert_eq!(of("use crate::{gpu::{Gpu, View},\n kernels::Arena, noise};"), ["gpu", "kernels", "noise"]);
-    assert_eq!(of("pub fn f(x: crate::gpu::Gpu) {} // crate::cli"), ["gpu"]);
-    assert_eq!(of("use crate::train::{self, run};"), ["train"]);
-    assert!(of("mycrate::x; $crate::y").is_empty());
+    let names = |text: &str| named(&code(text), "crate::").into_iter().collect::<Vec<_>>();
+    assert_eq!(names("use crate::{gpu::{Gpu, View},\n kernels::Arena, noise};"), ["gpu", "kernels", "noise"]);
+    assert_eq!(names("pub fn f(x: crate::gpu::Gpu) {} // crate::cli"), ["gpu"]);
+    assert_eq!(names("use crate::train::{self, run};"), ["train"]);
+    assert!(names("mycrate::x; $crate::y").is_empty());
 }

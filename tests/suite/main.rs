@@ -1,5 +1,5 @@
 //! The integration tests: a module a room of `src/`, one crate because one crate links once. What measures the whole
-//! process (`tests/soak.rs`, `tests/hostile_files/`) is a program of its own.
+//! process (`tests/soak.rs`, `tests/untrusted_files/`) is a program of its own.
 //!
 //!     cargo test --test suite kernels::conv     # the tests of a room or module
 //!
@@ -11,6 +11,7 @@ mod common;
 
 mod layers;
 mod report;
+mod words;
 
 mod analysis {
     mod curvature;

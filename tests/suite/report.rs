@@ -82,11 +82,11 @@ fn a_stem_keeps_its_dots_and_a_missing_folder_is_named() {
 
 #[test]
 fn svg_is_well_formed_whatever_the_labels() {
-    let mut hostile = figure();
-    hostile.title = "control \u{1} & \"quotes\" </svg>".repeat(9);
-    hostile.panels[0].title = "long ".repeat(60);
-    hostile.panels[0].series = (0..17).map(|i| Series::line(&format!("a long label <{i}>"), [(0.0, 1.0)])).collect();
-    let svg = hostile.to_svg().unwrap();
+    let mut awkward = figure();
+    awkward.title = "control \u{1} & \"quotes\" </svg>".repeat(9);
+    awkward.panels[0].title = "long ".repeat(60);
+    awkward.panels[0].series = (0..17).map(|i| Series::line(&format!("a long label <{i}>"), [(0.0, 1.0)])).collect();
+    let svg = awkward.to_svg().unwrap();
     let mut depth = 0i32;
     for tag in svg.split('<').skip(1) {
         let (tag, _) = tag.split_once('>').expect("a tag ends before the next begins");

@@ -40,7 +40,7 @@ pub fn group_lasso(
             if *curvature <= 0.0 {
                 continue;
             }
-            let rows = |of: &DVector<f64>| of.rows(group.start, group.len()).into_owned();
+            let rows = |vector: &DVector<f64>| vector.rows(group.start, group.len()).into_owned();
             let target = rows(&theta) - rows(&gradient) / *curvature;
             let change = &target * shrink(target.norm(), weight / curvature) - rows(&theta);
             if change.amax() != 0.0 {
@@ -64,10 +64,10 @@ pub fn group_lasso_violation(
     groups: &[Range<usize>],
     weights: &[f64],
 ) -> f64 {
-    let of = |(group, weight): (&Range<usize>, &f64)| {
+    let violation = |(group, weight): (&Range<usize>, &f64)| {
         let (t, g) = (theta.rows(group.start, group.len()), gradient.rows(group.start, group.len()));
         let norm = t.norm();
         if norm == 0.0 { (g.norm() - weight).max(0.0) } else { (g + t * (weight / norm)).norm() }
     };
-    groups.iter().zip(weights).map(of).fold(0.0, f64::max)
+    groups.iter().zip(weights).map(violation).fold(0.0, f64::max)
 }

@@ -42,9 +42,9 @@ pub fn lasso(problem: &LeastSquares, weights: &[f64]) -> Result<Solution<DVector
 /// Largest distance of 0 from the subdifferential: |g_i + w_i sign(theta_i)|, or (|g_i| - w_i)_+ where theta_i is 0.
 #[must_use]
 pub fn lasso_violation(theta: &DVector<f64>, gradient: &DVector<f64>, weights: &[f64]) -> f64 {
-    let of = |(i, weight): (usize, &f64)| match theta[i] {
+    let violation = |(i, weight): (usize, &f64)| match theta[i] {
         0.0 => (gradient[i].abs() - weight).max(0.0),
         x => (gradient[i] + weight * x.signum()).abs(),
     };
-    weights.iter().enumerate().map(of).fold(0.0, f64::max)
+    weights.iter().enumerate().map(violation).fold(0.0, f64::max)
 }

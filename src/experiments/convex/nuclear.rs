@@ -37,8 +37,8 @@ pub fn nuclear_sense(
 ) -> Result<Solution<DMatrix<f64>>, ConvexError> {
     expect_len("unknowns", problem.linear.len(), rows * columns)?;
     let curvature = problem.hessian.symmetric_eigenvalues().max().max(f64::MIN_POSITIVE);
-    let matrix = |of: &DVector<f64>| DMatrix::from_column_slice(rows, columns, of.as_slice());
-    let vector = |of: &DMatrix<f64>| DVector::from_column_slice(of.as_slice());
+    let matrix = |theta: &DVector<f64>| DMatrix::from_column_slice(rows, columns, theta.as_slice());
+    let vector = |theta: &DMatrix<f64>| DVector::from_column_slice(theta.as_slice());
     let scale = problem.linear.norm();
     let mut theta = DMatrix::zeros(rows, columns);
     let (mut ahead, mut momentum) = (theta.clone(), 1.0_f64);

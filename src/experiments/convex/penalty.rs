@@ -45,7 +45,7 @@ pub struct Roots {
 }
 
 impl Roots {
-    fn of(matrix: &DMatrix<f64>) -> Self {
+    fn new(matrix: &DMatrix<f64>) -> Self {
         let eigen = matrix.clone().symmetric_eigen();
         let least = RANK_TOLERANCE * eigen.eigenvalues.max();
         let with = |f: &dyn Fn(f64) -> f64| {
@@ -65,15 +65,15 @@ impl Penalty {
 
     /// sum_g weight_g |M_g^(1/2) theta_g| of (M_g, weight_g), M_g positive semi-definite.
     #[must_use]
-    pub fn group(groups: Vec<Range<usize>>, of: impl Iterator<Item = (DMatrix<f64>, f64)>) -> Self {
-        let (roots, weights) = of.map(|(matrix, weight)| (Roots::of(&matrix), weight)).unzip();
+    pub fn group(groups: Vec<Range<usize>>, weighted: impl Iterator<Item = (DMatrix<f64>, f64)>) -> Self {
+        let (roots, weights) = weighted.map(|(matrix, weight)| (Roots::new(&matrix), weight)).unzip();
         Self::Group { groups, roots, weights }
     }
 
     /// weight |rows^(1/2) Theta columns^(1/2)|_*, both matrices positive semi-definite.
     #[must_use]
     pub fn nuclear(rows: &DMatrix<f64>, columns: &DMatrix<f64>, weight: f64) -> Self {
-        Self::Nuclear { left: Roots::of(rows), right: Roots::of(columns), weight }
+        Self::Nuclear { left: Roots::new(rows), right: Roots::new(columns), weight }
     }
 
     /// Its value.
@@ -82,8 +82,9 @@ impl Penalty {
         match self {
             Self::L1 { weights } => weights.iter().zip(theta).map(|(weight, x)| weight * x.abs()).sum(),
             Self::Group { groups, roots, weights } => {
-                let norm = |group: &Range<usize>, of: &Roots| (&of.root * theta.rows(group.start, group.len())).norm();
-                groups.iter().zip(roots).zip(weights).map(|((group, of), weight)| weight * norm(group, of)).sum()
+                let norm =
+                    |group: &Range<usize>, roots: &Roots| (&roots.root * theta.rows(group.start, group.len())).norm();
+                groups.iter().zip(roots).zip(weights).map(|((group, roots), weight)| weight * norm(group, roots)).sum()
             }
             Self::Nuclear { left, right, weight } => {
                 let theta = DMatrix::from_column_slice(left.root.nrows(), right.root.nrows(), theta.as_slice());
@@ -99,10 +100,11 @@ impl Penalty {
         match self {
             Self::L1 { weights } => largest(&mut gradient.iter().zip(weights).map(|(g, weight)| g.abs() / weight)),
             Self::Group { groups, roots, weights } => {
-                let norm =
-                    |group: &Range<usize>, of: &Roots| (&of.inverse * gradient.rows(group.start, group.len())).norm();
-                let of = groups.iter().zip(roots).zip(weights);
-                largest(&mut of.map(|((group, of), weight)| norm(group, of) / weight))
+                let norm = |group: &Range<usize>, roots: &Roots| {
+                    (&roots.inverse * gradient.rows(group.start, group.len())).norm()
+                };
+                let weighted = groups.iter().zip(roots).zip(weights);
+                largest(&mut weighted.map(|((group, roots), weight)| norm(group, roots) / weight))
             }
             Self::Nuclear { left, right, weight } => {
                 let gradient = DMatrix::from_column_slice(left.root.nrows(), right.root.nrows(), gradient.as_slice());
@@ -118,8 +120,10 @@ impl Penalty {
             Self::L1 { .. } => DMatrix::identity(coefficients, coefficients),
             Self::Group { groups, roots, .. } => {
                 let mut whitening = DMatrix::zeros(coefficients, coefficients);
-                for (group, of) in groups.iter().zip(roots) {
-                    whitening.view_mut((group.start, group.start), (group.len(), group.len())).copy_from(&of.inverse);
+                for (group, roots) in groups.iter().zip(roots) {
+                    whitening
+                        .view_mut((group.start, group.start), (group.len(), group.len()))
+                        .copy_from(&roots.inverse);
                 }
                 whitening
             }

@@ -18,7 +18,7 @@ type Quantity = fn(&Tested) -> Vec<f64>;
 pub(super) fn over_widths(families: &[Family], data: &str) -> Figure {
     let panel = |family: &Family| {
         let widths = family.widths();
-        let of = |mode: Mode| {
+        let mode_lines = |mode: Mode| {
             let tested = widths.iter().filter_map(|width| Some((*width as f64, family.tested(*width, mode)?)));
             // Bars side by side, or one would hide the other.
             lines(mode, tested, |x, place| x * (0.07 * place).exp2(), Tested::accuracies)
@@ -28,7 +28,7 @@ pub(super) fn over_widths(families: &[Family], data: &str) -> Figure {
             x_label: "width".to_owned(),
             y_label: "test accuracy %".to_owned(),
             x_scale: AxisScale::Log,
-            series: MODES.into_iter().flat_map(of).collect(),
+            series: MODES.into_iter().flat_map(mode_lines).collect(),
             ..Panel::default()
         }
     };
@@ -48,7 +48,7 @@ pub(super) fn over_widths(families: &[Family], data: &str) -> Figure {
 
 /// Where mode all diverges, for a title.
 fn breaks_down(family: &Family) -> String {
-    let broken = |width: &usize| family.tested(*width, Mode::All).is_some_and(|of| of.diverged() > 0);
+    let broken = |width: &usize| family.tested(*width, Mode::All).is_some_and(|tested| tested.diverged() > 0);
     let first = family.widths().into_iter().find(broken);
     first.map_or(String::new(), |width| format!(" (all diverges at {width})"))
 }
@@ -62,9 +62,9 @@ fn lines<'a>(
     quantity: Quantity,
 ) -> [Series; 2] {
     let place = MODES.iter().position(|other| *other == mode).map_or(0.0, |at| at as f64 - 1.0);
-    let point = |(x, of): (f64, &Tested)| {
-        let MeanSd { mean, sd, count } = MeanSd::of(quantity(of));
-        let y = if count == of.test.len() { mean } else { f64::NAN };
+    let point = |(x, tested): (f64, &Tested)| {
+        let MeanSd { mean, sd, count } = MeanSd::new(quantity(tested));
+        let y = if count == tested.test.len() { mean } else { f64::NAN };
         let band = sd.map(|sd| (mean - sd, mean + sd)).filter(|_| y.is_finite());
         SeriesPoint { x: aside(x, place), y, band }
     };
@@ -76,7 +76,7 @@ fn lines<'a>(
 /// Test accuracy and loss over the share of replaced labels.
 pub(super) fn over_levels(levels: &[Level], data: &str) -> Figure {
     let panel = |(title, y_label, quantity): (&str, &str, Quantity)| {
-        let of = |mode: Mode| {
+        let mode_lines = |mode: Mode| {
             let tested = levels.iter().filter_map(|level| Some((100.0 * level.label_noise, level.tested(mode)?)));
             lines(mode, tested, |x, place| x + 0.5 * place, quantity)
         };
@@ -84,7 +84,7 @@ pub(super) fn over_levels(levels: &[Level], data: &str) -> Figure {
             title: title.to_owned(),
             x_label: "labels replaced %".to_owned(),
             y_label: y_label.to_owned(),
-            series: MODES.into_iter().flat_map(of).collect(),
+            series: MODES.into_iter().flat_map(mode_lines).collect(),
             ..Panel::default()
         }
     };
@@ -102,11 +102,11 @@ pub(super) fn over_levels(levels: &[Level], data: &str) -> Figure {
 }
 
 /// Mean and deviation, and how many runs diverged where some did.
-fn cell(of: &Tested, quantity: Quantity, decimals: usize) -> String {
-    let text = MeanSd::of(quantity(of)).text(decimals);
-    match of.diverged() {
+fn cell(tested: &Tested, quantity: Quantity, decimals: usize) -> String {
+    let text = MeanSd::new(quantity(tested)).text(decimals);
+    match tested.diverged() {
         0 => text,
-        count => format!("{text} ({count} of {} diverged)", of.test.len()),
+        count => format!("{text} ({count} of {} diverged)", tested.test.len()),
     }
 }
 
@@ -120,30 +120,30 @@ fn difference(with: Option<&Tested>, without: Option<&Tested>, quantity: Quantit
 /// Scores of the tested runs, and the validation scores that chose their sigmas.
 pub(super) fn levels_tables(levels: &[Level]) -> Vec<Table> {
     let tested = |level: &Level| -> Vec<Vec<String>> {
-        let row = |of: &Tested| {
-            let none = level.tested(Mode::None).filter(|_| of.mode != Mode::None);
+        let row = |tested: &Tested| {
+            let none = level.tested(Mode::None).filter(|_| tested.mode != Mode::None);
             vec![
                 format!("{:.0}", 100.0 * level.label_noise),
-                of.mode.to_string(),
-                of.sigma.to_string(),
-                cell(of, Tested::accuracies, 2),
-                cell(of, Tested::losses, 4),
-                difference(Some(of), none, Tested::accuracies, 2),
-                difference(Some(of), none, Tested::losses, 4),
+                tested.mode.to_string(),
+                tested.sigma.to_string(),
+                cell(tested, Tested::accuracies, 2),
+                cell(tested, Tested::losses, 4),
+                difference(Some(tested), none, Tested::accuracies, 2),
+                difference(Some(tested), none, Tested::losses, 4),
             ]
         };
         level.tested.iter().map(row).collect()
     };
     let tuned = |level: &Level| -> Vec<Vec<String>> {
-        let row = |of: &Tuned| {
-            let scores = of.validation.iter().flatten();
-            let accuracy = MeanSd::of(scores.clone().map(|score| 100.0 * score.accuracy));
-            let diverged = of.validation.iter().filter(|run| run.is_none()).count();
+        let row = |tuned: &Tuned| {
+            let scores = tuned.validation.iter().flatten();
+            let accuracy = MeanSd::new(scores.clone().map(|score| 100.0 * score.accuracy));
+            let diverged = tuned.validation.iter().filter(|run| run.is_none()).count();
             vec![
                 format!("{:.0}", 100.0 * level.label_noise),
-                of.mode.to_string(),
-                of.sigma.to_string(),
-                MeanSd::of(scores.map(|score| score.loss)).text(4),
+                tuned.mode.to_string(),
+                tuned.sigma.to_string(),
+                MeanSd::new(scores.map(|score| score.loss)).text(4),
                 accuracy.text(2),
                 diverged.to_string(),
             ]
@@ -155,21 +155,21 @@ pub(super) fn levels_tables(levels: &[Level]) -> Vec<Table> {
     let loss = format!("loss {differences}");
     let headers = ["labels replaced %", "mode", "sigma", "test accuracy %", "test loss", &accuracy, &loss];
     let title = "Over label noise: test scores, mean ± sd over seeds, and differences paired over them";
-    let of_tested = Table::new(title, &headers, levels.iter().flat_map(tested).collect());
+    let test_scores = Table::new(title, &headers, levels.iter().flat_map(tested).collect());
     let headers = ["labels replaced %", "mode", "sigma", "validation loss", "validation accuracy %", "diverged"];
     let title = "The choice of sigma: validation scores of the tuning runs, mean ± sd over their seeds";
-    vec![of_tested, Table::new(title, &headers, levels.iter().flat_map(tuned).collect())]
+    vec![test_scores, Table::new(title, &headers, levels.iter().flat_map(tuned).collect())]
 }
 
 /// Scores at each width, a row a width.
 pub(super) fn widths_table(family: &Family) -> Table {
     let row = |width: usize| {
-        let of = |mode: Mode, quantity, decimals| {
-            family.tested(width, mode).map_or("-".to_owned(), |of| cell(of, quantity, decimals))
+        let text = |mode: Mode, quantity, decimals| {
+            family.tested(width, mode).map_or("-".to_owned(), |tested| cell(tested, quantity, decimals))
         };
         let mut row = vec![width.to_string()];
-        row.extend(MODES.map(|mode| of(mode, Tested::accuracies as Quantity, 2)));
-        row.extend(MODES.map(|mode| of(mode, Tested::losses as fn(&Tested) -> Vec<f64>, 3)));
+        row.extend(MODES.map(|mode| text(mode, Tested::accuracies as Quantity, 2)));
+        row.extend(MODES.map(|mode| text(mode, Tested::losses as fn(&Tested) -> Vec<f64>, 3)));
         let [none, all, layer] = MODES.map(|mode| family.tested(width, mode));
         row.extend([none, all].map(|other| difference(layer, other, Tested::accuracies, 2)));
         row
@@ -190,15 +190,15 @@ pub(super) fn widths_table(family: &Family) -> Table {
 pub(super) fn notes(measured: &Measurements) -> Vec<String> {
     let mut notes = Vec::new();
     for family in &measured.families {
-        let told = |mode: Mode| {
-            let of = |width: usize| {
+        let note = |mode: Mode| {
+            let diverged = |width: usize| {
                 let tested = family.tested(width, mode)?;
                 (tested.diverged() > 0).then(|| format!("{} of {} at {width}", tested.diverged(), tested.test.len()))
             };
-            let broken: Vec<String> = family.widths().into_iter().filter_map(of).collect();
+            let broken: Vec<String> = family.widths().into_iter().filter_map(diverged).collect();
             (!broken.is_empty()).then(|| format!("{}: runs of {mode} diverged, {}.", family.label, broken.join(", ")))
         };
-        notes.extend(MODES.into_iter().filter_map(told));
+        notes.extend(MODES.into_iter().filter_map(note));
     }
     notes
 }

@@ -113,8 +113,8 @@ pub(super) fn choose(tuned: &[Tuned], mode: Mode) -> Option<f64> {
         let losses = losses.filter(|losses| !losses.is_empty())?;
         Some((losses.iter().sum::<f64>() / losses.len() as f64, tuned.sigma))
     };
-    let of_mode = tuned.iter().filter(|tuned| tuned.mode == mode).filter_map(loss);
-    of_mode.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))).map(|(_, sigma)| sigma)
+    let candidates = tuned.iter().filter(|tuned| tuned.mode == mode).filter_map(loss);
+    candidates.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))).map(|(_, sigma)| sigma)
 }
 
 /// That the tested runs had the sigmas that the validation scores choose.
@@ -139,7 +139,7 @@ fn blind(levels: &[Level]) -> Claim {
 /// A quantity in which layer gains on all.
 struct Gain {
     name: &'static str,
-    of: fn(&Tested) -> Vec<f64>,
+    quantity: fn(&Tested) -> Vec<f64>,
     /// Of a network that guesses, as one that diverged does.
     guess: f64,
     bar: Bar,
@@ -151,13 +151,18 @@ fn growth(families: &[Family], classes: usize, expected: &Expected) -> Vec<Claim
     let classes = classes.max(1) as f64;
     let accuracy = Gain {
         name: "accuracy",
-        of: Tested::accuracies,
+        quantity: Tested::accuracies,
         guess: 100.0 / classes,
         bar: expected.growth,
         essential: true,
     };
-    let loss =
-        Gain { name: "loss", of: Tested::losses, guess: classes.ln(), bar: expected.loss_growth, essential: false };
+    let loss = Gain {
+        name: "loss",
+        quantity: Tested::losses,
+        guess: classes.ln(),
+        bar: expected.loss_growth,
+        essential: false,
+    };
     let gains = [accuracy, loss];
     let pairs = || families.iter().flat_map(|family| gains.iter().map(move |gain| (family, gain)));
     let comparison = |(family, gain): (&Family, &Gain)| Comparison {
@@ -182,8 +187,8 @@ fn growth(families: &[Family], classes: usize, expected: &Expected) -> Vec<Claim
 /// The least squares slope of layer less all over the widths' logarithms, seed by seed.
 fn slopes(family: &Family, gain: &Gain) -> Vec<f64> {
     let values = |width: usize, mode: Mode| -> Vec<f64> {
-        let of = family.tested(width, mode).map_or(Vec::new(), gain.of);
-        of.into_iter().map(|value| if value.is_nan() { gain.guess } else { value }).collect()
+        let found = family.tested(width, mode).map_or(Vec::new(), gain.quantity);
+        found.into_iter().map(|value| if value.is_nan() { gain.guess } else { value }).collect()
     };
     let at = |width: usize| {
         let advantage = paired_differences(&values(width, Mode::Layer), &values(width, Mode::All));
@@ -200,9 +205,9 @@ fn slopes(family: &Family, gain: &Gain) -> Vec<f64> {
 /// The width from which on mode all diverges or is below none: within what was measured?
 fn no_use(family: &Family) -> Claim {
     let widths = family.widths();
-    let of = |width: usize, mode: Mode, seed: usize| family.tested(width, mode)?.test.get(seed).copied().flatten();
+    let score = |width: usize, mode: Mode, seed: usize| family.tested(width, mode)?.test.get(seed).copied().flatten();
     let useless = |width: usize, seed: usize| {
-        let (none, all) = (of(width, Mode::None, seed), of(width, Mode::All, seed));
+        let (none, all) = (score(width, Mode::None, seed), score(width, Mode::All, seed));
         all.is_none_or(|all| none.is_some_and(|none| all.accuracy < none.accuracy))
     };
     let seeds = family.points.iter().map(|point| point.tested.test.len()).min().unwrap_or(0);

@@ -92,7 +92,7 @@ pub(super) fn measure(
     Ok(Measurements { classes: bench.data.classes, levels, families })
 }
 
-/// Where runs are made, and who is told.
+/// Where runs are made, and who hears of their progress.
 struct Bench<'a> {
     gpu: &'a Gpu,
     train: &'a RunConfig,

@@ -69,12 +69,12 @@ struct Depth {
 }
 
 pub(super) fn run(
-    of: &Definition,
+    definition: &Definition,
     choices: &Choices,
     around: &mut Surroundings<'_>,
 ) -> Result<Outcome, ExperimentError> {
-    let settings: Settings = of.settings(choices)?;
-    check(of, &settings)?;
+    let settings: Settings = definition.settings(choices)?;
+    check(definition, &settings)?;
     let measured = measure::measure(around.gpu, &settings, around.progress)?;
     Ok(report(&settings, &measured))
 }
@@ -94,7 +94,7 @@ fn report(settings: &Settings, measured: &Measurements) -> Outcome {
     }
 }
 
-fn check(of: &Definition, settings: &Settings) -> Result<(), ExperimentError> {
+fn check(definition: &Definition, settings: &Settings) -> Result<(), ExperimentError> {
     let Settings { train, levels, widths } = settings;
     let share = |share: &f64| (0.0..1.0).contains(share);
     let sigma = |sigma: &f64| sigma.is_finite() && *sigma > 0.0;
@@ -114,6 +114,6 @@ fn check(of: &Definition, settings: &Settings) -> Result<(), ExperimentError> {
         (train.validation.is_some(), "train.validation is set by levels.validation"),
         (train.patience.is_some(), "train.patience would end runs at different steps"),
     ];
-    ExperimentError::unless_right(&of.name, &checks)?;
+    ExperimentError::unless_right(&definition.name, &checks)?;
     Ok(train.check()?)
 }

@@ -13,7 +13,7 @@ use crate::{
     noise::{GroupOrder, Mode},
 };
 
-use super::{BatchConfig, Distance, Regression, RunSettings, Runs, SimpleModel, Target};
+use super::{BatchConfig, ConvexTarget, Distance, Regression, RunSettings, Runs, SimpleModel};
 
 /// The modes that add noise.
 pub const NOISY: [Mode; 3] = [Mode::Model, Mode::All, Mode::Layer];
@@ -90,7 +90,7 @@ pub enum Steps {
 
 /// Runs of one mode and one course of step sizes.
 #[derive(Clone, Debug)]
-pub struct Arm {
+pub struct ArmIterates {
     /// The noise.
     pub mode: Mode,
     /// The steps.
@@ -105,7 +105,7 @@ pub struct Arm {
     pub course: Vec<DVector<f64>>,
 }
 
-impl Arm {
+impl ArmIterates {
     /// The averaged iterates' mean over the runs.
     #[must_use]
     pub fn theta(&self) -> DVector<f64> {
@@ -128,7 +128,7 @@ pub struct Units {
 
 /// A case with its targets.
 #[derive(Clone, Debug)]
-pub struct Posed {
+pub struct SolvedCase {
     /// The case.
     pub case: Case,
     /// Its loss.
@@ -136,13 +136,13 @@ pub struct Posed {
     /// Its units.
     pub units: Units,
     /// The convex problems of [`NOISY`]; empty where sigma is 0.
-    pub targets: Vec<Target>,
+    pub targets: Vec<ConvexTarget>,
 }
 
 /// Most coefficients: their Hessian is kept and decomposed on the host.
 pub const MOST_COEFFICIENTS: usize = 4096;
 
-impl Posed {
+impl SolvedCase {
     /// Solves the convex problems.
     ///
     /// # Errors
@@ -177,7 +177,7 @@ impl Posed {
 
     /// The target of a mode; that of `model` for plain gradient descent.
     #[must_use]
-    pub fn target(&self, mode: Mode) -> Option<&Target> {
+    pub fn target(&self, mode: Mode) -> Option<&ConvexTarget> {
         self.targets.get(NOISY.iter().position(|noisy| *noisy == mode).unwrap_or(0))
     }
 
@@ -209,7 +209,7 @@ impl Posed {
         gpu: &Gpu,
         settings: &ArmSettings,
         progress: &mut dyn FnMut(f64),
-    ) -> Result<Vec<Arm>, ExperimentError> {
+    ) -> Result<Vec<ArmIterates>, ExperimentError> {
         let largest = settings.step_sizes.iter().copied().fold(0.0, f64::max);
         let courses = settings.step_sizes.iter().map(|size| Steps::Constant(*size));
         let courses: Vec<Steps> = courses.chain([Steps::Decaying(largest)]).collect();
@@ -247,7 +247,7 @@ impl Posed {
         means: &[Vec<DVector<f64>>],
         runs: std::ops::Range<usize>,
         settings: &ArmSettings,
-    ) -> Arm {
+    ) -> ArmIterates {
         let smallest = settings.step_sizes.iter().copied().fold(f64::INFINITY, f64::min);
         // Step sizes are compared at the same step size times steps.
         let used = match steps {
@@ -264,7 +264,7 @@ impl Posed {
             let distances: Vec<f64> = at(end).iter().map(|theta| self.distance(mode, theta).theta).collect();
             (end as f64 * settings.steps as f64 / means.len() as f64, mean(&distances).value)
         });
-        Arm {
+        ArmIterates {
             mode,
             steps,
             ends: at(used),

@@ -34,7 +34,7 @@ pub struct ThetaLayout {
 impl ThetaLayout {
     /// The coefficients in the model's own order; those of a two-layer model as [rows, columns].
     #[must_use]
-    pub fn of(model: &SimpleModel) -> Self {
+    pub fn new(model: &SimpleModel) -> Self {
         if let SimpleModel::TwoLayer { rows, columns, .. } = model {
             let coefficients = (0..rows * columns).map(|at| at / columns + rows * (at % columns)).collect();
             return Self { shape: vec![*rows, *columns], coefficients };
@@ -114,10 +114,10 @@ impl Reader<'_> {
         Ok(labels)
     }
 
-    fn targets(&self, samples: usize, of: &str) -> Result<DVector<f64>, ExperimentError> {
+    fn targets(&self, samples: usize, tensor: &str) -> Result<DVector<f64>, ExperimentError> {
         let (_, y) = self.floats("y", 1)?;
         if y.len() != samples {
-            return Err(self.error(format!("y has {} elements, {of} has {samples} samples", y.len())));
+            return Err(self.error(format!("y has {} elements, {tensor} has {samples} samples", y.len())));
         }
         Ok(DVector::from_vec(y))
     }
@@ -157,7 +157,7 @@ pub(crate) fn parse(path: &Path, bytes: &[u8], kind: FileKind) -> Result<FilePro
         FileKind::Sparse => {
             let problem = reader.design()?;
             let model = SimpleModel::Diagonal { features: problem.x.ncols() };
-            Ok(FileProblem { layout: ThetaLayout::of(&model), model, problem })
+            Ok(FileProblem { layout: ThetaLayout::new(&model), model, problem })
         }
         FileKind::Grouped => {
             let problem = reader.design()?;
@@ -209,5 +209,5 @@ fn low_rank(reader: &Reader<'_>) -> Result<FileProblem, ExperimentError> {
         (p, q, Regression { y: reader.targets(n, "A")?, x })
     };
     let model = SimpleModel::TwoLayer { rows: p, columns: q, width: p.min(q) };
-    Ok(FileProblem { layout: ThetaLayout::of(&model), model, problem })
+    Ok(FileProblem { layout: ThetaLayout::new(&model), model, problem })
 }

@@ -8,10 +8,10 @@ mod rounded;
 mod runs;
 mod synthetic;
 
-pub use arms::{Arm, ArmSettings, Case, MOST_COEFFICIENTS, NOISY, PARTS, Posed, Steps, Units, segments};
+pub use arms::{ArmIterates, ArmSettings, Case, MOST_COEFFICIENTS, NOISY, PARTS, SolvedCase, Steps, Units, segments};
 pub(crate) use file::parse;
 pub use file::{FileKind, FileProblem, ThetaLayout, read};
-pub use model::{Distance, SimpleModel, Target, penalty_share};
+pub use model::{ConvexTarget, Distance, SimpleModel, penalty_share};
 pub use rounded::Rounded;
 pub use runs::{BatchConfig, Regression, RunSettings, Runs};
 pub use synthetic::{Grouped, LowRank, Observation, Sparse};

@@ -72,11 +72,11 @@ impl SimpleModel {
         match self {
             Self::Diagonal { .. } => 4.0 * theta.amax(),
             Self::Group { groups } => {
-                let of = |group: &Range<usize>| {
+                let curvature = |group: &Range<usize>| {
                     let root = (group.len() as f64).sqrt();
                     theta.rows(group.start, group.len()).norm() * (root + 1.0 / root)
                 };
-                groups.iter().map(of).fold(0.0, f64::max)
+                groups.iter().map(curvature).fold(0.0, f64::max)
             }
             Self::TwoLayer { rows, columns, .. } => {
                 2.0 * DMatrix::from_column_slice(*rows, *columns, theta.as_slice()).singular_values().max()
@@ -140,8 +140,8 @@ impl SimpleModel {
     ///
     /// # Errors
     /// Those of the solver.
-    pub fn target(&self, problem: &LeastSquares, mode: Mode, sigma: f64) -> Result<Target, ConvexError> {
-        Target::new(self.penalty(problem, penalty_share(mode) * sigma * sigma), problem)
+    pub fn target(&self, problem: &LeastSquares, mode: Mode, sigma: f64) -> Result<ConvexTarget, ConvexError> {
+        ConvexTarget::new(self.penalty(problem, penalty_share(mode) * sigma * sigma), problem)
     }
 }
 
@@ -154,7 +154,7 @@ fn blocks(h: &DMatrix<f64>, p: usize, q: usize) -> [DMatrix<f64>; 2] {
 
 /// Where noisy gradient descent should end.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct ConvexTarget {
     /// What the noise adds.
     pub penalty: Penalty,
     /// The minimiser of R + penalty.
@@ -175,7 +175,7 @@ pub struct Distance {
     pub objective: f64,
 }
 
-impl Target {
+impl ConvexTarget {
     /// Minimises R + penalty.
     ///
     /// # Errors

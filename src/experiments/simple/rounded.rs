@@ -35,7 +35,7 @@ impl Rounded {
     pub fn theta(&self, coefficients: usize) -> DVector<f64> {
         match &self.multiples {
             Some(multiples) if multiples.len() == coefficients => {
-                DVector::from_iterator(coefficients, multiples.iter().map(|of| f64::from(*of) * self.unit))
+                DVector::from_iterator(coefficients, multiples.iter().map(|multiple| f64::from(*multiple) * self.unit))
             }
             _ => DVector::from_element(coefficients, f64::NAN),
         }

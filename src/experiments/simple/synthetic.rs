@@ -60,7 +60,7 @@ pub struct Sparse {
 }
 
 impl Sparse {
-    /// Refuses what is no problem.
+    /// Refuses what is not a problem.
     ///
     /// # Errors
     /// [`ExperimentError::Settings`] naming the setting.
@@ -69,7 +69,10 @@ impl Sparse {
             (self.samples == 0 || self.features == 0, "problem.samples and problem.features have to be at least 1"),
             (!is_deviation(self.label_noise), "problem.label_noise has to be 0 or more"),
             (correlations.is_empty(), "correlations has to name at least one"),
-            (!correlations.iter().all(|of| of.abs() < 1.0), "correlations have to be between -1 and 1"),
+            (
+                !correlations.iter().all(|correlation| correlation.abs() < 1.0),
+                "correlations have to be between -1 and 1",
+            ),
         ];
         ExperimentError::unless_right(experiment, &checks)
     }
@@ -113,7 +116,7 @@ pub struct Grouped {
 }
 
 impl Grouped {
-    /// Refuses what is no problem.
+    /// Refuses what is not a problem.
     ///
     /// # Errors
     /// [`ExperimentError::Settings`] naming the setting.
@@ -186,7 +189,7 @@ pub enum Observation {
 }
 
 impl LowRank {
-    /// Refuses what is no problem.
+    /// Refuses what is not a problem.
     ///
     /// # Errors
     /// [`ExperimentError::Settings`] naming the setting.

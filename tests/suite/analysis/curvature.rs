@@ -44,14 +44,14 @@ impl Case<'_> {
     }
 
     fn mean_loss(&self, weights: Params<'_>) -> f64 {
-        let of = |position| {
+        let sample_loss = |position| {
             let (output, label) = (self.outputs(weights, position), self.data.sample(position).1);
             match self.loss {
                 Loss::Nll => nll(&output, label),
                 Loss::Mse => mse(&output, &one_hot(output.len(), label)),
             }
         };
-        (0..SAMPLES).map(of).sum::<f64>() / SAMPLES as f64
+        (0..SAMPLES).map(sample_loss).sum::<f64>() / SAMPLES as f64
     }
 
     /// f(w + h e) for each element e of each tensor, f giving any number of values.
@@ -62,8 +62,8 @@ impl Case<'_> {
             sides[1][tensor][element] -= STEP;
             f(&sides[0], &sides[1])
         };
-        let of = |(tensor, values): (usize, &Vec<f64>)| (0..values.len()).map(|i| at(tensor, i)).collect();
-        self.weights.iter().enumerate().map(of).collect()
+        let slopes = |(tensor, values): (usize, &Vec<f64>)| (0..values.len()).map(|i| at(tensor, i)).collect();
+        self.weights.iter().enumerate().map(slopes).collect()
     }
 
     /// H v by mixed second differences.
@@ -83,7 +83,7 @@ impl Case<'_> {
                     [STEP, -STEP].map(|by| self.outputs(&moved(&self.weights, by, &self.direction), position));
                 let t: Vec<f64> = ahead.iter().zip(&behind).map(|(a, b)| (a - b) / (2.0 * STEP)).collect();
                 match self.loss {
-                    Loss::Mse => t.iter().map(|of| 2.0 * of / t.len() as f64).collect(),
+                    Loss::Mse => t.iter().map(|slope| 2.0 * slope / t.len() as f64).collect(),
                     Loss::Nll => {
                         let p = softmax(&self.outputs(&self.weights, position));
                         let mean: f64 = p.iter().zip(&t).map(|(p, t)| p * t).sum();
@@ -93,11 +93,11 @@ impl Case<'_> {
             })
             .collect();
         self.each(|plus, minus| {
-            let of = |position: usize| -> f64 {
+            let product = |position: usize| -> f64 {
                 let (ahead, behind) = (self.outputs(plus, position), self.outputs(minus, position));
                 ahead.iter().zip(&behind).zip(&curved[position]).map(|((a, b), c)| (a - b) * c).sum()
             };
-            (0..SAMPLES).map(of).sum::<f64>() / (2.0 * STEP * SAMPLES as f64)
+            (0..SAMPLES).map(product).sum::<f64>() / (2.0 * STEP * SAMPLES as f64)
         })
     }
 }
@@ -127,13 +127,13 @@ fn with_subject<T>(graph: &Graph, case: &Case<'_>, f: impl FnOnce(&Subject<'_>) 
 fn check(name: &str, graph: &Graph, forward: Forward<'_>) {
     let gpu = device();
     for loss in [Loss::Nll, Loss::Mse] {
-        let of = |seed: u64| -> Tensors {
+        let random = |seed: u64| -> Tensors {
             let draw =
                 |(i, p): (usize, &jostle::graph::Param)| wide(&samples(seed + i as u64, p.shape.iter().product(), 0.8));
             graph.params().iter().enumerate().map(draw).collect()
         };
         let data = Data::new(graph.features(graph.output()));
-        let case = Case { data, forward, loss, weights: of(73), direction: of(173) };
+        let case = Case { data, forward, loss, weights: random(73), direction: random(173) };
         for (curvature, expected) in
             [(Curvature::Hessian, case.hessian()), (Curvature::GaussNewton, case.gauss_newton())]
         {

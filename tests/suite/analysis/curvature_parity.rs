@@ -37,8 +37,14 @@ fn fixture(name: &str) -> Fixture {
 }
 
 /// Fails unless each tensor of the product is within `tolerance` of its largest entry; gives the largest such error.
-fn check(name: &str, subject: &Subject<'_>, of: Curvature, [v, expected]: [&[Vec<f32>]; 2], tolerance: f64) -> f64 {
-    let product = CurvatureProduct::new(device(), subject, of).unwrap();
+fn check(
+    name: &str,
+    subject: &Subject<'_>,
+    curvature: Curvature,
+    [v, expected]: [&[Vec<f32>]; 2],
+    tolerance: f64,
+) -> f64 {
+    let product = CurvatureProduct::new(device(), subject, curvature).unwrap();
     let spans = subject.arena.layout.spans();
     let mut direction = vec![0.0; product.words()];
     for (span, values) in spans.iter().zip(v) {
@@ -51,7 +57,7 @@ fn check(name: &str, subject: &Subject<'_>, of: Curvature, [v, expected]: [&[Vec
         let found: Vec<f32> = found[span.start..][..span.len].iter().map(|x| *x as f32).collect();
         let size = f64::from(expected.iter().fold(0.0_f32, |m, x| m.max(x.abs())));
         assert!(size > 0.0, "{name}: nothing to see in {}", param.name);
-        assert_close(&format!("{name}, {of:?}, {}", param.name), &found, &wide(expected), tolerance * size, 0.0);
+        assert_close(&format!("{name}, {curvature:?}, {}", param.name), &found, &wide(expected), tolerance * size, 0.0);
         worst = found.iter().zip(expected).map(|(f, e)| f64::from((f - e).abs()) / size).fold(worst, f64::max);
     }
     worst
@@ -151,8 +157,8 @@ impl Network {
     /// 1 or -1 for each parameter.
     fn direction(&self) -> Vec<Vec<f32>> {
         let sign = |tensor: u64, i: u64| (hash(DIRECTION + tensor, i) % 2) as f32 * 2.0 - 1.0;
-        let of = |(tensor, len): (u64, usize)| (0..len as u64).map(|i| sign(tensor, i)).collect();
-        (0..).zip(self.arena.layout.spans().iter().map(|span| span.len)).map(of).collect()
+        let signs = |(tensor, len): (u64, usize)| (0..len as u64).map(|i| sign(tensor, i)).collect();
+        (0..).zip(self.arena.layout.spans().iter().map(|span| span.len)).map(signs).collect()
     }
 
     /// Both products for a loss, over batches of 5 and 3.

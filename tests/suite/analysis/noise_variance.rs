@@ -66,8 +66,8 @@ fn the_output_of_a_linear_network_has_the_exact_variance() {
     for mode in [Mode::Model, Mode::All, Mode::Layer] {
         with_network(config(mode), |subject, scheme, u, v, x| {
             let blocks = noise_variance(device(), subject, scheme, options).unwrap();
-            let mean = |of: fn(&jostle::analysis::BlockVariance) -> f64| {
-                blocks.iter().map(of).sum::<f64>() / blocks.len() as f64
+            let mean = |quantity: fn(&jostle::analysis::BlockVariance) -> f64| {
+                blocks.iter().map(quantity).sum::<f64>() / blocks.len() as f64
             };
             let sigma2 = 0.04;
             let [total, second] = match mode {
@@ -82,7 +82,7 @@ fn the_output_of_a_linear_network_has_the_exact_variance() {
                     .try_into()
                     .unwrap(),
             };
-            let (found, found_second) = (mean(|of| of.output), mean(|of| of.output_second));
+            let (found, found_second) = (mean(|block| block.output), mean(|block| block.output_second));
             println!("{mode}: {found:.4} for {total:.4}, second order {found_second:.5} for {second:.5}");
             // 400 draws of 50 outputs that are correlated within a sample: some 3 % of standard deviation
             assert!((found / total - 1.0).abs() < 0.06, "{mode}: {found} for {total}");
@@ -105,7 +105,7 @@ fn the_smoothed_loss_of_a_linear_network_is_exact() {
         let deviation = (excess.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 399.0).sqrt() / 20.0;
         let options = VarianceOptions { draws: 100, blocks: 4 };
         let blocks = noise_variance(device(), subject, scheme, options).unwrap();
-        let variance = blocks.iter().map(|of| of.output).sum::<f64>() / 4.0;
+        let variance = blocks.iter().map(|block| block.output).sum::<f64>() / 4.0;
         println!("{mean} ± {deviation} for {variance}");
         assert!((mean - variance).abs() < 4.0 * deviation, "{mean} ± {deviation} for {variance}");
         let mut clean = scheme.at(0, Moment::START);

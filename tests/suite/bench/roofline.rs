@@ -23,19 +23,19 @@ fn schedule(model: &str, batch: usize) -> Schedule {
 #[test]
 fn work_of_a_linear_layer_is_that_of_its_operands() {
     let schedule = schedule("mlp:12-8-10", 4);
-    let of = |name: &str| {
+    let forward_work = |name: &str| {
         let step = schedule.steps.iter().find(|step| step.name == name).unwrap_or_else(|| panic!("no step {name}"));
         let [work] = schedule.work(step)[..] else { panic!("{name} is one dispatch") };
         (work, step.call.product())
     };
     // input [4, 12], weight [8, 12], bias [8], output [4, 8]
-    let (work, product) = of("fc1 forward");
+    let (work, product) = forward_work("fc1 forward");
     assert_eq!((work.flops, product.as_deref()), (2 * 4 * 8 * 12, Some("forward")));
     assert_eq!(work.bytes, 4 * (4 * 12 + 8 * 12 + 8 + 4 * 8));
-    let (work, product) = of("fc1 weight gradient");
+    let (work, product) = forward_work("fc1 weight gradient");
     assert_eq!((work.flops, product.as_deref()), (2 * 4 * 8 * 12, Some("weight gradient")));
     assert_eq!(work.bytes, 4 * (4 * 8 + 4 * 12 + 8 * 12));
-    let (work, product) = of("fc1 bias gradient");
+    let (work, product) = forward_work("fc1 bias gradient");
     assert_eq!((work, product), (Work { flops: 4 * 8, bytes: 4 * (4 * 8 + 8) }, None));
 }
 
@@ -72,8 +72,8 @@ fn roofline(out: &Path) -> Value {
 fn the_command_reports_every_kernel_of_a_step_and_draws_them() {
     let folder = tempfile::tempdir().unwrap();
     let report = roofline(folder.path());
-    let positive = |of: &Value, key: &str| {
-        let value = of[key].as_f64().unwrap_or_else(|| panic!("{key} is {}", of[key]));
+    let positive = |report: &Value, key: &str| {
+        let value = report[key].as_f64().unwrap_or_else(|| panic!("{key} is {}", report[key]));
         assert!(value.is_finite() && value > 0.0, "{key} is {value}");
         value
     };

@@ -25,6 +25,15 @@ const START: f32 = 0.25;
 /// Rows that hold no sample; it has to reach nothing.
 const RUBBISH: f32 = 500.0;
 
+/// Which gradients add to [`START`] instead of being written anew.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Accumulate {
+    pub x: bool,
+    pub residual: bool,
+    /// Weight and bias.
+    pub params: bool,
+}
+
 /// Values channel-last, rows beyond the valid ones rubbish.
 pub struct Case {
     pub shape: BatchNormShape,
@@ -36,8 +45,7 @@ pub struct Case {
     pub bias: Vec<f32>,
     pub running: [Vec<f32>; 2],
     pub upstream: Vec<f32>,
-    /// Whether the gradients of x, of the residual, and of weight and bias add to [`START`].
-    pub accumulate: [bool; 3],
+    pub accumulate: Accumulate,
     /// How activations, their gradients, weight and bias are stored.
     pub element: Element,
 }
@@ -68,7 +76,7 @@ impl Found {
 impl Case {
     pub fn new([batch, pixels, channels]: [usize; 3], valid: usize) -> Self {
         let shape = BatchNormShape { batch, pixels, channels };
-        let of = |seed, scale| {
+        let images = |seed, scale| {
             let mut values = samples(seed, batch * pixels * channels, scale);
             values[valid * pixels * channels..].fill(RUBBISH);
             values
@@ -79,12 +87,12 @@ impl Case {
             valid,
             activation: Activation::Identity,
             residual: None,
-            x: of(1, 2.0),
+            x: images(1, 2.0),
             weight: positive(2),
             bias: samples(3, channels, 1.0),
             running: [samples(4, channels, 1.0), positive(5)],
-            upstream: of(6, 1.0),
-            accumulate: [false; 3],
+            upstream: images(6, 1.0),
+            accumulate: Accumulate::default(),
             element: Element::Word,
         }
     }
@@ -166,9 +174,10 @@ impl Case {
         let forward = BatchNorm::new(gpu, variant, shape, &views, self.activation, EPS).unwrap();
         forward.record(&mut recorder, self.valid as u32, MOMENTUM);
 
-        let [of_x, of_residual, of_params] = self.accumulate;
-        let [grad_x, grad_residual] = [of_x, of_residual].map(|adds| Self::output(gpu, adds, shape.words(), element));
-        let [grad_weight, grad_bias] = [(); 2].map(|()| Self::output(gpu, of_params, shape.channels, Element::Word));
+        let Accumulate { x: adds_x, residual: adds_residual, params: adds_params } = self.accumulate;
+        let [grad_x, grad_residual] =
+            [adds_x, adds_residual].map(|adds| Self::output(gpu, adds, shape.words(), element));
+        let [grad_weight, grad_bias] = [(); 2].map(|()| Self::output(gpu, adds_params, shape.channels, Element::Word));
         let coefficients = poisoned(gpu, shape.coefficient_words());
         let views = BatchNormGradientViews {
             grad: &grad.view,
@@ -179,11 +188,11 @@ impl Case {
             coefficients: &coefficients.view,
             grad_weight: &grad_weight.view,
             grad_bias: &grad_bias.view,
-            grad_x: (&grad_x.view, of_x),
-            grad_residual: residual.is_some().then_some((&grad_residual.view, of_residual)),
+            grad_x: (&grad_x.view, adds_x),
+            grad_residual: residual.is_some().then_some((&grad_residual.view, adds_residual)),
         };
         if !evaluate {
-            let backward = BatchNormGradient::new(gpu, variant, shape, &views, self.activation, of_params).unwrap();
+            let backward = BatchNormGradient::new(gpu, variant, shape, &views, self.activation, adds_params).unwrap();
             backward.record(&mut recorder, self.valid as u32);
         }
         recorder.submit().unwrap();
@@ -223,25 +232,25 @@ impl Case {
         let g: Vec<f64> = (0..used).map(|i| upstream[i] * derivative(self.activation, sums[i])).collect();
         let expected = norm.backward(x, weight, &g);
         let mut bounds = norm.backward_bounds(x, weight, &upstream, depth);
-        let start = self.accumulate.map(|adds| if adds { f64::from(START) } else { 0.0 });
-        let hold = |of: &str, found: &[f32], expected: &[f64], bounds: &[f64], start: f64| {
+        let start = |adds: bool| if adds { f64::from(START) } else { 0.0 };
+        let hold = |quantity: &str, found: &[f32], expected: &[f64], bounds: &[f64], start: f64| {
             let expected: Vec<f64> = expected.iter().map(|e| e + start).collect();
             let bounds: Vec<f64> = bounds.iter().zip(&expected).map(|(b, e)| b + 2.0 * ROUNDOFF * e.abs()).collect();
-            assert_within(&format!("{name}: gradient of {of}"), found, &expected, &bounds);
+            assert_within(&format!("{name}: gradient of {quantity}"), found, &expected, &bounds);
         };
         self.widen(&mut bounds.x, &expected.x);
-        hold("x", &found.grad_x[..used], &expected.x, &bounds.x, start[0]);
-        hold("weight", &found.grad_weight, &expected.weight, &bounds.weight, start[2]);
-        hold("bias", &found.grad_bias, &expected.bias, &bounds.bias, start[2]);
-        let mut beyond = vec![(&found.grad_x, start[0])];
+        hold("x", &found.grad_x[..used], &expected.x, &bounds.x, start(self.accumulate.x));
+        hold("weight", &found.grad_weight, &expected.weight, &bounds.weight, start(self.accumulate.params));
+        hold("bias", &found.grad_bias, &expected.bias, &bounds.bias, start(self.accumulate.params));
+        let mut beyond = vec![(&found.grad_x, start(self.accumulate.x))];
         if self.residual.is_some() {
             // its terms, and not their sum, which is the bias' gradient
             let magnitudes = norm.magnitudes(x);
             let error = |i: usize| 2.0 * norm.errors(x, depth)[i] * upstream[i].abs() * magnitudes[i];
             let mut bounds: Vec<f64> = (0..used).map(error).collect();
             self.widen(&mut bounds, &g);
-            hold("residual", &found.grad_residual[..used], &g, &bounds, start[1]);
-            beyond.push((&found.grad_residual, start[1]));
+            hold("residual", &found.grad_residual[..used], &g, &bounds, start(self.accumulate.residual));
+            beyond.push((&found.grad_residual, start(self.accumulate.residual)));
         }
         for (gradient, start) in beyond {
             let none = gradient[used..].iter().all(|value| f64::from(*value) == start);
@@ -260,13 +269,13 @@ impl Case {
     /// PyTorch's rule: the mean and the unbiased variance, each moved to by the momentum.
     fn check_running(&self, name: &str, found: &[Vec<f32>; 2]) {
         let momentum = f64::from(MOMENTUM);
-        for (channel, of) in self.norm().moments(&wide(&self.x[..self.used()])).iter().enumerate() {
-            let unbiased = of.var * of.count / (of.count - 1.0).max(1.0);
+        for (channel, moments) in self.norm().moments(&wide(&self.x[..self.used()])).iter().enumerate() {
+            let unbiased = moments.var * moments.count / (moments.count - 1.0).max(1.0);
             let before = self.running.each_ref().map(|running| f64::from(running[channel]));
             let expected =
-                [before[0] + momentum * (of.mean - before[0]), before[1] + momentum * (unbiased - before[1])];
+                [before[0] + momentum * (moments.mean - before[0]), before[1] + momentum * (unbiased - before[1])];
             // The mean is off by depth roundings of the largest element, the variance by twice that times the deviation.
-            let mean = self.depth() * ROUNDOFF * of.largest;
+            let mean = self.depth() * ROUNDOFF * moments.largest;
             let bounds =
                 [mean, mean * 2.0 * unbiased.sqrt() + mean * mean].map(|b| b + 4.0 * ROUNDOFF * (1.0 + unbiased));
             let found = found.each_ref().map(|running| f64::from(running[channel]));
@@ -284,9 +293,9 @@ impl Case {
         let sums = self.sums(inputs.each_ref().map(Vec::as_slice));
         let slope = |(sum, g): (f64, &f32)| f64::from(*g) * derivative(self.activation, sum);
         let g: Vec<f64> = sums.into_iter().zip(&self.upstream).map(slope).collect();
-        let of = self.norm().backward(&inputs[0], &inputs[2], &g);
+        let gradients = self.norm().backward(&inputs[0], &inputs[2], &g);
         let residual = if self.residual.is_some() { g } else { Vec::new() };
-        for (at, expected) in [of.x, residual, of.weight, of.bias].into_iter().enumerate() {
+        for (at, expected) in [gradients.x, residual, gradients.weight, gradients.bias].into_iter().enumerate() {
             let along = |moved: &[f64]| {
                 let mut inputs = inputs.each_ref().map(Vec::as_slice);
                 inputs[at] = moved;

@@ -84,8 +84,8 @@ pub fn pool_windows(pool: &Pool, [height, width]: [usize; 2]) -> Vec<(Vec<usize>
     let window = |(oy, ox, _): (usize, usize, usize)| match *pool {
         Pool::AdaptiveAverage { .. } => {
             let bin = |o: usize, input: usize, out: usize| o * input / out..((o + 1) * input).div_ceil(out);
-            let of_row = |y: usize| bin(ox, width, columns).map(move |x| y * width + x);
-            let pixels: Vec<usize> = bin(oy, height, rows).flat_map(of_row).collect();
+            let row = |y: usize| bin(ox, width, columns).map(move |x| y * width + x);
+            let pixels: Vec<usize> = bin(oy, height, rows).flat_map(row).collect();
             let count = pixels.len() as f64;
             (pixels, count)
         }
@@ -107,8 +107,8 @@ pub fn pool_windows(pool: &Pool, [height, width]: [usize; 2]) -> Vec<(Vec<usize>
 /// displaces it but another.
 pub fn largest(pixels: &[usize], value: impl Fn(usize) -> f64) -> usize {
     let larger = |best: usize, pixel: usize| {
-        let of = value(pixel);
-        if of > value(best) || of.is_nan() { pixel } else { best }
+        let candidate = value(pixel);
+        if candidate > value(best) || candidate.is_nan() { pixel } else { best }
     };
     pixels.iter().copied().fold(pixels[0], larger)
 }

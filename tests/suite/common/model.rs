@@ -31,10 +31,10 @@ pub struct Data {
 
 impl Data {
     pub fn new(classes: usize) -> Self {
-        Self::of(classes, [1, 1, FEATURES])
+        Self::shaped(classes, [1, 1, FEATURES])
     }
 
-    pub fn of(classes: usize, shape: [usize; 3]) -> Self {
+    pub fn shaped(classes: usize, shape: [usize; 3]) -> Self {
         Self {
             shape,
             bytes: (0..SAMPLES * shape.iter().product::<usize>()).map(|i| (hash(71, i as u64) % 200) as u8).collect(),

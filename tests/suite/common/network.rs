@@ -11,8 +11,8 @@ pub const SHAPES: [&[usize]; 5] = [&[17, 13], &[17], &[3, 17], &[3], &[70, 1]];
 
 /// What the noise knows of [`SHAPES`].
 pub fn tensors() -> Vec<NoiseTensor> {
-    let of = [(0, true), (0, false), (1, true), (1, false), (2, true)];
-    of.map(|(module, is_weight)| NoiseTensor { module, is_weight }).to_vec()
+    let modules = [(0, true), (0, false), (1, true), (1, false), (2, true)];
+    modules.map(|(module, is_weight)| NoiseTensor { module, is_weight }).to_vec()
 }
 
 pub fn layout() -> ArenaLayout {

@@ -31,20 +31,20 @@ impl Norm {
     pub fn moments(&self, x: &[f64]) -> Vec<Moments> {
         let mut moments = vec![Moments::default(); self.sets.iter().max().map_or(0, |set| set + 1)];
         for (x, set) in x.iter().zip(&self.sets) {
-            let of = &mut moments[*set];
-            of.count += 1.0;
-            of.mean += (x - of.mean) / of.count;
-            of.largest = of.largest.max(x.abs());
+            let moments = &mut moments[*set];
+            moments.count += 1.0;
+            moments.mean += (x - moments.mean) / moments.count;
+            moments.largest = moments.largest.max(x.abs());
         }
         for (x, set) in x.iter().zip(&self.sets) {
-            let of = &mut moments[*set];
-            of.var += (x - of.mean).powi(2) / of.count;
+            let moments = &mut moments[*set];
+            moments.var += (x - moments.mean).powi(2) / moments.count;
         }
         moments
     }
 
-    fn inv_std(&self, of: &Moments) -> f64 {
-        1.0 / (of.var + self.eps).sqrt()
+    fn inv_std(&self, moments: &Moments) -> f64 {
+        1.0 / (moments.var + self.eps).sqrt()
     }
 
     pub fn normalised(&self, x: &[f64]) -> Vec<f64> {
@@ -88,9 +88,9 @@ impl Norm {
     /// A mean is then off by `depth` roundings of the largest element, in units of the standard deviation; so is every
     /// xhat, and to first order the variance, taken about that mean, by twice as much.
     pub fn errors(&self, x: &[f64], depth: f64) -> Vec<f64> {
-        let of = |of: &Moments| 2.0 * ROUNDOFF * depth * (1.0 + of.largest * self.inv_std(of));
-        let of_set: Vec<f64> = self.moments(x).iter().map(of).collect();
-        self.sets.iter().map(|set| of_set[*set]).collect()
+        let error = |moments: &Moments| 2.0 * ROUNDOFF * depth * (1.0 + moments.largest * self.inv_std(moments));
+        let errors: Vec<f64> = self.moments(x).iter().map(error).collect();
+        self.sets.iter().map(|set| errors[*set]).collect()
     }
 
     pub fn magnitudes(&self, x: &[f64]) -> Vec<f64> {

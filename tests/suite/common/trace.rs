@@ -1,4 +1,4 @@
-//! What a training run leaves, to be held against another run's.
+//! What a training run leaves, to be compared with another run's.
 
 use jostle::{
     gpu::Gpu,
@@ -23,7 +23,7 @@ pub fn weights(trainer: &Trainer<'_>) -> Vec<u32> {
 }
 
 impl Trace {
-    pub fn of(config: &RunConfig, prepared: &Prepared) -> Self {
+    pub fn new(config: &RunConfig, prepared: &Prepared) -> Self {
         Self::on(device(), config, prepared)
     }
 

@@ -16,10 +16,10 @@ const PIXELS: usize = 3 * 32 * 32;
 
 /// Records whose pixel bytes count up from the record's number.
 fn records(labels: &[&[u8]]) -> Vec<u8> {
-    let of = |(index, label): (usize, &&[u8])| {
+    let record = |(index, label): (usize, &&[u8])| {
         label.iter().copied().chain((0..PIXELS).map(move |i| (i + index) as u8)).collect::<Vec<u8>>()
     };
-    labels.iter().enumerate().flat_map(of).collect()
+    labels.iter().enumerate().flat_map(record).collect()
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

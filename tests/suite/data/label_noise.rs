@@ -11,8 +11,8 @@ fn zeros(len: usize, classes: usize) -> Dataset {
     Dataset { name: "zeros".into(), pixels, labels, shape, classes, full_scale: 1.0, published: &[] }
 }
 
-fn replaced(of: &Dataset, share: f64, seed: u64) -> (Dataset, LabelNoise) {
-    let mut data = of.clone();
+fn replaced(clean: &Dataset, share: f64, seed: u64) -> (Dataset, LabelNoise) {
+    let mut data = clean.clone();
     let noise = data.replace_labels(share, seed);
     (data, noise)
 }

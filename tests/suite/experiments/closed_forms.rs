@@ -79,11 +79,11 @@ fn the_diagonal_model_gives_the_weighted_lasso() {
     let excess = |theta: &[f64], value: f64| value - problem.value(&DVector::from_column_slice(theta));
     for theta in [[0.7_f64, -1.2], [-0.1, 0.4], [0.0, 2.0]] {
         let penalty: f64 = (0..2).map(|i| SIGMA * SIGMA * problem.hessian[(i, i)] * theta[i].abs()).sum();
-        let of = |f: &dyn Fn(&[f64]) -> f64| excess(&theta, f(&theta)) - excess(&[0.0; 2], f(&[0.0; 2]));
-        assert!((of(&|t| smoothed(t, 0.0, &model)) - 2.0 * penalty).abs() < 1e-12, "model");
-        assert!((of(&|t| smoothed(t, 0.0, &all)) - penalty).abs() < 1e-12, "all");
+        let surplus = |f: &dyn Fn(&[f64]) -> f64| excess(&theta, f(&theta)) - excess(&[0.0; 2], f(&[0.0; 2]));
+        assert!((surplus(&|t| smoothed(t, 0.0, &model)) - 2.0 * penalty).abs() < 1e-12, "model");
+        assert!((surplus(&|t| smoothed(t, 0.0, &all)) - penalty).abs() < 1e-12, "all");
         // Noise on u alone has mean sigma^2 in u * u, that on v the opposite: the loss bends, the mean does not shift.
-        assert!((of(&|t| layer(t, 0.0)) - penalty).abs() < 1e-12, "layer");
+        assert!((surplus(&|t| layer(t, 0.0)) - penalty).abs() < 1e-12, "layer");
         assert!(
             smoothed(&theta, 0.1, &model) > smoothed(&theta, 0.0, &model),
             "the least factorisation has no surplus"
@@ -181,7 +181,7 @@ fn the_two_layer_model_gives_the_nuclear_norm() {
                 smoothed(mode, &w, p * m, &loss)
             };
             // (m / 2) tr H times the variances' product: sigma^4, (sigma^2 / 2)^2, or none where one factor is clean
-            let both = [1.0, 0.25, 0.0][NOISY.iter().position(|of| *of == mode).unwrap()];
+            let both = [1.0, 0.25, 0.0][NOISY.iter().position(|other| *other == mode).unwrap()];
             let constant = 0.5 * m as f64 * problem.hessian.trace() * both * SIGMA.powi(4);
             let expected = problem.value(&flat) + penalty_share(mode) * penalty.value(&flat) + constant;
             let found = least_over_scales(at);

@@ -36,14 +36,14 @@ fn generalisation(more: &[&str], out: &Path) -> Result<Outcome, ExperimentError>
 /// An IDX folder with some samples for training and some for testing.
 fn write_idx(folder: &Path, train: &Dataset, test: &Dataset) {
     for (name, data) in [("train", train), ("t10k", test)] {
-        let of = data.shape;
+        let shape = data.shape;
         let file = |kind: &str, sizes: &[usize], values: &[u8]| {
             let mut bytes = vec![0, 0, 8, sizes.len() as u8];
             bytes.extend(sizes.iter().flat_map(|size| (*size as u32).to_be_bytes()));
             bytes.extend(values);
             fs::write(folder.join(format!("{name}-{kind}-idx{}-ubyte", sizes.len())), bytes).unwrap();
         };
-        file("images", &[data.len(), of.height, of.width], &data.pixels);
+        file("images", &[data.len(), shape.height, shape.width], &data.pixels);
         file("labels", &[data.len()], &data.labels.iter().map(|label| *label as u8).collect::<Vec<_>>());
     }
 }
@@ -61,14 +61,18 @@ fn sigma_does_not_depend_on_the_test_set() {
         generalisation(&[&data, "widths.depths=[]"], folder.path()).unwrap().metrics
     });
     for level in 0..2 {
-        let of = |metrics: &serde_json::Value, key: &str| metrics["levels"][level][key].clone();
-        assert_eq!(of(&metrics[0], "tuned"), of(&metrics[1], "tuned"));
-        assert_eq!(of(&metrics[0], "tuned").as_array().unwrap().len(), 4);
+        let part = |metrics: &serde_json::Value, key: &str| metrics["levels"][level][key].clone();
+        assert_eq!(part(&metrics[0], "tuned"), part(&metrics[1], "tuned"));
+        assert_eq!(part(&metrics[0], "tuned").as_array().unwrap().len(), 4);
         let sigmas =
-            |metrics| of(metrics, "tested").as_array().unwrap().iter().map(|arm| arm["sigma"].clone()).collect();
+            |metrics| part(metrics, "tested").as_array().unwrap().iter().map(|arm| arm["sigma"].clone()).collect();
         let [found, expected]: [Vec<_>; 2] = [&metrics[0], &metrics[1]].map(sigmas);
         assert_eq!(found, expected);
-        assert_ne!(of(&metrics[0], "tested"), of(&metrics[1], "tested"), "the test scores are those of the test set");
+        assert_ne!(
+            part(&metrics[0], "tested"),
+            part(&metrics[1], "tested"),
+            "the test scores are those of the test set"
+        );
     }
 }
 

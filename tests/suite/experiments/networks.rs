@@ -69,7 +69,8 @@ fn each_seed_has_probes_of_its_own_and_the_modes_share_them() {
         let prepared = Prepared::load(&config).unwrap();
         let trainer = Trainer::new(device(), &config, &prepared).unwrap();
         let shared = TraceOptions { probes: 2, ..TraceOptions::default() };
-        [trainer.traces(None, 2).unwrap().hessian, trainer.hessian_trace(None, shared).unwrap()].map(|of| of.trace)
+        [trainer.traces(None, 2).unwrap().hessian, trainer.hessian_trace(None, shared).unwrap()]
+            .map(|estimate| estimate.trace)
     };
     for seed in [3, 4] {
         let [own, shared] = trace(seed, Mode::None);

@@ -32,8 +32,8 @@ fn coefficients(model: &SimpleModel, [u, v]: &[Vec<f64>; 2]) -> DVector<f64> {
     match model {
         SimpleModel::Diagonal { features } => DVector::from_fn(*features, |i, _| u[i] * u[i] - v[i] * v[i]),
         SimpleModel::Group { groups } => {
-            let of = groups.iter().enumerate().flat_map(|(g, group)| group.clone().map(move |i| u[g] * v[i]));
-            DVector::from_iterator(v.len(), of)
+            let products = groups.iter().enumerate().flat_map(|(g, group)| group.clone().map(move |i| u[g] * v[i]));
+            DVector::from_iterator(v.len(), products)
         }
         SimpleModel::TwoLayer { rows, columns, width } => {
             let (u, v) = (DMatrix::from_row_slice(*rows, *width, u), DMatrix::from_row_slice(*columns, *width, v));
@@ -60,13 +60,13 @@ fn gradient(model: &SimpleModel, problem: &LeastSquares, factors: &[Vec<f64>; 2]
 }
 
 /// The noise of a run's u and v at a step, as PAPER's table of modes has it.
-fn noise(run: usize, runs: usize, of: &RunSettings, step: u32, factors: &[Vec<f64>; 2]) -> [Vec<f64>; 2] {
+fn noise(run: usize, runs: usize, settings: &RunSettings, step: u32, factors: &[Vec<f64>; 2]) -> [Vec<f64>; 2] {
     [0, 1].map(|part: usize| {
-        let sigma = match of.mode {
+        let sigma = match settings.mode {
             Mode::None => 0.0,
-            Mode::Model => of.sigma,
-            Mode::All => of.sigma / 2.0_f64.sqrt(),
-            Mode::Layer if step as usize % 2 == part => of.sigma,
+            Mode::Model => settings.sigma,
+            Mode::All => settings.sigma / 2.0_f64.sqrt(),
+            Mode::Layer if step as usize % 2 == part => settings.sigma,
             Mode::Layer => 0.0,
         };
         let tensor = (part * runs + run) as u32;
@@ -97,20 +97,20 @@ fn steps_are_those_of_f64_with_the_same_noise() {
         let mut batch = Runs::new(device(), &model, &problem, &runs, &CONFIG).unwrap();
         let start = batch.factors().unwrap();
         let parts = [batch.advance(15).unwrap(), batch.advance(25).unwrap()];
-        for (run, of) in runs.iter().enumerate() {
+        for (run, run_settings) in runs.iter().enumerate() {
             let mut factors = start[run].clone().map(|part| wide(&part));
             let mut means = [DVector::zeros(12), DVector::zeros(12)];
             for step in 0..40_u32 {
                 let (part, steps) = if step < 15 { (0, 15.0) } else { (1, 25.0) };
                 means[part] += coefficients(&model, &factors) / steps;
-                let noisy = added(&factors, &noise(run, runs.len(), of, step, &factors), 1.0);
-                let rate = of.step_size / (1.0 + of.decay * f64::from(step)).sqrt();
+                let noisy = added(&factors, &noise(run, runs.len(), run_settings, step, &factors), 1.0);
+                let rate = run_settings.step_size / (1.0 + run_settings.decay * f64::from(step)).sqrt();
                 factors = added(&factors, &gradient(&model, &loss, &noisy), -rate);
             }
             for (found, expected) in parts.iter().zip(&means) {
                 let error = (&found[run] - expected).amax();
                 // some 20 roundings a step of values of size 1
-                assert!(error < 20.0 * 40.0 * ROUNDOFF, "{model:?}, {n} samples, {of:?}: {error}");
+                assert!(error < 20.0 * 40.0 * ROUNDOFF, "{model:?}, {n} samples, {run_settings:?}: {error}");
             }
         }
     }

@@ -114,24 +114,26 @@ fn rows(gpu: &Gpu, results: &mut Results) {
         loss.record(&mut recorder, 2, 11, LossTerms::mean_over(11));
         sum.record(&mut recorder, 1, false);
         recorder.submit().unwrap();
-        for (name, of) in [("gradient", grad), ("rows", stats), ("metrics", metrics)] {
-            results.push((format!("loss {is_nll} {class:?} {name}"), of.read(gpu)));
+        for (name, buffer) in [("gradient", grad), ("rows", stats), ("metrics", metrics)] {
+            results.push((format!("loss {is_nll} {class:?} {name}"), buffer.read(gpu)));
         }
     }
-    for (class, of) in adapter_classes().into_iter().flat_map(|class| [batch, 1100].map(|rows| (class, [rows, 7, 9]))) {
-        let input = guarded(gpu, &awkward(98, of[0] * of[2], 2.0));
-        let (sums, scratch) = (poisoned(gpu, of[1]), poisoned(gpu, column_sum_scratch_words(class, of)));
-        run(gpu, &column_sum(gpu, class, [&input.view, &sums.view, &scratch.view], of, false).unwrap());
-        results.push((format!("column sums {of:?} {class:?}"), sums.read(gpu)));
-        let shape = NormShape::new([of[0], 3, 2, 3], 1, false, 1e-5).unwrap();
+    for (class, sizes) in
+        adapter_classes().into_iter().flat_map(|class| [batch, 1100].map(|rows| (class, [rows, 7, 9])))
+    {
+        let input = guarded(gpu, &awkward(98, sizes[0] * sizes[2], 2.0));
+        let (sums, scratch) = (poisoned(gpu, sizes[1]), poisoned(gpu, column_sum_scratch_words(class, sizes)));
+        run(gpu, &column_sum(gpu, class, [&input.view, &sums.view, &scratch.view], sizes, false).unwrap());
+        results.push((format!("column sums {sizes:?} {class:?}"), sums.read(gpu)));
+        let shape = NormShape::new([sizes[0], 3, 2, 3], 1, false, 1e-5).unwrap();
         let [xhat, inv_std, scratch] =
-            [of[0] * 9, of[0], shape.gradient_scratch_words(class)].map(|count| poisoned(gpu, count));
+            [sizes[0] * 9, sizes[0], shape.gradient_scratch_words(class)].map(|count| poisoned(gpu, count));
         let [scale, shift] = [2; 2].map(|count| poisoned(gpu, count));
         let views = [&input.view, &xhat.view, &scratch.view];
         run(gpu, &[&group_normalise(gpu, class, &shape, [&input.view, &xhat.view], &inv_std.view).unwrap()]);
         run(gpu, &affine_gradient(gpu, class, &shape, views, &scale.view, Some(&shift.view), false).unwrap());
         for (name, sums) in [("normalised", xhat), ("scale", scale), ("shift", shift)] {
-            results.push((format!("{name} {of:?} {class:?}"), sums.read(gpu)));
+            results.push((format!("{name} {sizes:?} {class:?}"), sums.read(gpu)));
         }
     }
     let output = poisoned(gpu, 6 * 5);
@@ -187,7 +189,7 @@ fn arenas(gpu: &Gpu, results: &mut Results) {
 
 #[test]
 fn kernels_need_no_bounds_checks() {
-    let of = |gpu: &Gpu| {
+    let results_on = |gpu: &Gpu| {
         let mut results = Results::new();
         products(gpu, &mut results);
         convolutions(gpu, &mut results);
@@ -196,7 +198,7 @@ fn kernels_need_no_bounds_checks() {
         arenas(gpu, &mut results);
         results
     };
-    let (unchecked, checked) = (of(device()), of(checked_device()));
+    let (unchecked, checked) = (results_on(device()), results_on(checked_device()));
     assert_eq!(unchecked.len(), checked.len());
     for ((name, a), (_, b)) in unchecked.iter().zip(&checked) {
         assert_eq!(bits(a), bits(b), "{name}");

@@ -56,8 +56,8 @@ fn ulps(a: f32, b: f32) -> u32 {
 fn noise_agrees() {
     let Some(other) = other() else { return };
     for distribution in Distribution::ALL {
-        let of = |gpu: &Gpu| unit_noise(gpu, *distribution, 1 << 20);
-        let (here, there) = (of(device()), of(&other));
+        let drawn = |gpu: &Gpu| unit_noise(gpu, *distribution, 1 << 20);
+        let (here, there) = (drawn(device()), drawn(&other));
         let apart: Vec<u32> = here.iter().zip(&there).map(|(a, b)| ulps(*a, *b)).collect();
         let (differ, worst) = (apart.iter().filter(|ulps| **ulps > 0).count(), apart.iter().max().unwrap());
         let share = 100.0 * differ as f64 / apart.len() as f64;
@@ -143,8 +143,8 @@ fn apart(here: &Trace, there: &Trace) -> (f64, f64) {
     (losses_apart(&losses(here), &losses(there)), distance / squares(&mut floats(&here.weights)))
 }
 
-fn losses(of: &Trace) -> Vec<f64> {
-    of.steps.iter().map(|step| step.loss).collect()
+fn losses(trace: &Trace) -> Vec<f64> {
+    trace.steps.iter().map(|step| step.loss).collect()
 }
 
 /// Largest relative difference.
@@ -152,7 +152,7 @@ fn losses_apart(here: &[f64], there: &[f64]) -> f64 {
     assert_eq!(here.len(), there.len(), "steps");
     let apart = here.iter().zip(there).map(|(a, b)| (a - b).abs() / b.abs());
     // max() would drop a NaN
-    apart.fold(0.0, |worst, of| if of <= worst { worst } else { of })
+    apart.fold(0.0, |worst, distance| if distance <= worst { worst } else { distance })
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Case {
             name: format!("network {seed}"),
             params: Vec::new(),
             stats: graph.stats().iter().map(|stat| samples(seed, stat.channels, 0.5)).collect(),
-            data: Data::of(CLASSES, [channels, height, width]),
+            data: Data::shaped(CLASSES, [channels, height, width]),
             graph,
             batch: [1, if seed.is_multiple_of(3) { BATCH - 1 } else { BATCH }],
             loss: if seed % 4 == 1 { Loss::Mse } else { Loss::Nll },

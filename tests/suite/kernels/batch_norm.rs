@@ -2,7 +2,7 @@
 
 use crate::common::{
     ROUNDOFF, assert_close,
-    batch_norm::{Case, EPS, MOMENTUM},
+    batch_norm::{Accumulate, Case, EPS, MOMENTUM},
     bits, device, elements, hash, poisoned,
     reference::activate,
     samples, wide,
@@ -30,7 +30,8 @@ fn random_batches_agree_with_f64() {
             case = case.with_residual();
         }
         case.activation = ACTIVATIONS[draw(4, 4)];
-        case.accumulate = [0, 1, 2].map(|bit| hash(seed, 5) >> bit & 1 == 1);
+        let adds = |bit: u32| hash(seed, 5) >> bit & 1 == 1;
+        case.accumulate = Accumulate { x: adds(0), residual: adds(1), params: adds(2) };
         let name = format!("{}, {valid} valid, {}, {:?}", case.shape, case.activation, case.accumulate);
         case.check_reference(&name);
         case.check(&name);
@@ -73,7 +74,7 @@ fn f16_is_read_and_written_and_summed_in_f32() {
     for element in elements(device()).filter(|element| *element == Element::Half) {
         for (shape, valid) in [([5, 7 * 7, 19], 4), ([2, 3, 70], 2), ([97, 1, 6], 97)] {
             let case = Case { activation: Activation::Relu, ..Case::new(shape, valid).with_residual() };
-            let case = Case { accumulate: [true, false, true], ..case };
+            let case = Case { accumulate: Accumulate { x: true, residual: false, params: true }, ..case };
             case.stored_as(element).check(&format!("{shape:?} in f16"));
         }
     }
@@ -83,8 +84,8 @@ fn f16_is_read_and_written_and_summed_in_f32() {
 fn the_same_bits_twice() {
     let case = Case { activation: Activation::Tanh, ..Case::new([7, 13 * 13, 37], 6).with_residual() };
     for variant in BatchNormVariant::ALL {
-        let of = || bits(&case.run(device(), variant, false).values());
-        assert_eq!(of(), of(), "{variant:?}");
+        let results = || bits(&case.run(device(), variant, false).values());
+        assert_eq!(results(), results(), "{variant:?}");
     }
 }
 
@@ -103,7 +104,7 @@ fn no_row_is_left_out_of_millions() {
         assert!(case.shape.geometry(variant).chunks > 64, "{variant:?} takes few chunks");
         let found = case.run(device(), variant, false);
         assert_eq!(found.grad_bias, [valid as f32], "{variant:?}");
-        let [mean, var] = found.running.map(|of| of[0] / MOMENTUM);
+        let [mean, var] = found.running.map(|statistic| statistic[0] / MOMENTUM);
         // A chunk of a few thousand rows is 1e-3 of them.
         assert_close("moments of a ramp", &[mean, var], &[0.5, 1.0 / 12.0], 1e-5, 0.0);
     }
@@ -220,19 +221,22 @@ fn every_row_and_quad_is_in_one_workgroup() {
         let shape = BatchNormShape { batch: draw(0, 300), pixels: draw(1, 2000), channels: draw(2, 2100) };
         let (rows, quads) = (shape.batch * shape.pixels, shape.channels.div_ceil(4));
         for variant in BatchNormVariant::ALL {
-            let of = shape.geometry(variant);
+            let geometry = shape.geometry(variant);
             let covers = |parts: usize, each: usize, all: usize| parts * each >= all && (parts - 1) * each < all;
-            assert!(covers(of.chunks, of.rows_per_chunk(), rows), "{shape}: {of:?}");
-            assert!(covers(of.column_tiles, of.quad_lanes, quads), "{shape}: {of:?}");
-            assert!([of.quad_lanes, of.row_lanes].iter().all(|lanes| lanes.is_power_of_two()), "{shape}: {of:?}");
-            assert!(shape.partial_words() >= of.chunks * 2 * 4 * quads, "{shape}: {of:?}");
+            assert!(covers(geometry.chunks, geometry.rows_per_chunk(), rows), "{shape}: {geometry:?}");
+            assert!(covers(geometry.column_tiles, geometry.quad_lanes, quads), "{shape}: {geometry:?}");
+            assert!(
+                [geometry.quad_lanes, geometry.row_lanes].iter().all(|lanes| lanes.is_power_of_two()),
+                "{shape}: {geometry:?}"
+            );
+            assert!(shape.partial_words() >= geometry.chunks * 2 * 4 * quads, "{shape}: {geometry:?}");
         }
     }
 }
 
 #[test]
 fn software_adapters_take_chunks() {
-    let of = |class: AdapterClass| class.batch_norm_variant();
-    assert_eq!(of(AdapterClass::EightLanes), BatchNormVariant::Chunks);
-    assert_eq!(of(AdapterClass::Gpu(CoopMatrices::default())), BatchNormVariant::Tree);
+    let variant = |class: AdapterClass| class.batch_norm_variant();
+    assert_eq!(variant(AdapterClass::EightLanes), BatchNormVariant::Chunks);
+    assert_eq!(variant(AdapterClass::Gpu(CoopMatrices::default())), BatchNormVariant::Tree);
 }

@@ -164,7 +164,7 @@ impl Case {
             // A rounding of the result, and of what was saved, whose derivatives bend by less than 3.
             let saved = if matches!(epilogue, Epilogue::ActivationGradient(_)) { 3.0 } else { 0.0 };
             let added = |(sum, m): (&f64, &f64)| rounding(Element::Half, *sum) + saved * rounding(Element::Half, *m);
-            bounds.iter_mut().zip(sums.iter().zip(&magnitudes)).for_each(|(bound, of)| *bound += added(of));
+            bounds.iter_mut().zip(sums.iter().zip(&magnitudes)).for_each(|(bound, result)| *bound += added(result));
         }
         let found = self.run(gpu, variant, pass, epilogue, accumulate);
         let name = format!(

@@ -21,8 +21,8 @@ const SPLIT: [usize; 3] = [70, 36, 1100];
 /// Operands, as stored, with every tile that this adapter has for them; says so where it has none.
 fn tiles(gpu: &Gpu, test: &str) -> Vec<(Element, CoopTile)> {
     let _ = env_logger::try_init(); // RUST_LOG=jostle=debug shows every verdict
-    let of = |element| CoopTile::available(gpu, element).into_iter().map(move |tile| (element, tile));
-    let all: Vec<_> = [Element::Word, Element::Half].into_iter().flat_map(of).collect();
+    let available = |element| CoopTile::available(gpu, element).into_iter().map(move |tile| (element, tile));
+    let all: Vec<_> = [Element::Word, Element::Half].into_iter().flat_map(available).collect();
     if all.is_empty() {
         eprintln!("{test}: skipped, {} has no cooperative matrices that there are kernels for", gpu.adapter_name());
     } else {
@@ -51,7 +51,7 @@ fn computed(
 
 /// Whole numbers of which no sum rounds, whatever the order and however the hardware rounds: none may be off.
 fn assert_exact(gpu: &Gpu, test: &str, shapes: &[[usize; 3]]) {
-    for of in tiles(gpu, test) {
+    for operands in tiles(gpu, test) {
         for [m, n, k] in shapes.iter().copied() {
             let whole = |seed, count| -> Vec<f32> { samples(seed, count, 9.0).into_iter().map(f32::trunc).collect() };
             let (a, b) = (whole(1, m * k), whole(2, k * n));
@@ -65,9 +65,9 @@ fn assert_exact(gpu: &Gpu, test: &str, shapes: &[[usize; 3]]) {
                     (0..k).map(|d| a[i * a_step[0] + d * a_step[1]] * b[d * b_step[0] + j * b_step[1]]).sum()
                 };
                 let expected: Vec<f32> = (0..m * n).map(|at| sum(at / n, at % n)).collect();
-                let found = computed(gpu, of, layout, [m, n, k], [&a, &b]);
+                let found = computed(gpu, operands, layout, [m, n, k], [&a, &b]);
                 let wrong = (0..m * n).filter(|at| found[*at] != expected[*at]).count();
-                assert_eq!(wrong, 0, "{of:?} {layout:?} {m} x {n} x {k}: of {} elements", m * n);
+                assert_eq!(wrong, 0, "{operands:?} {layout:?} {m} x {n} x {k}: of {} elements", m * n);
             }
         }
     }
@@ -106,11 +106,11 @@ fn sums_are_exact_whatever_the_size_of_subgroups() {
 /// A small convolution bound with cooperative matrices.
 fn coop_conv(gpu: &Gpu, element: Element, tile: CoopTile, pass: ConvPass) -> Result<Vec<Dispatch>, GpuError> {
     let shape = ConvShape::new(1, [5, 5, 4], 4, &ConvOptions::square(3).padding(1)).unwrap();
-    let of = |count| guarded_as(gpu, &vec![0.0; count], element);
-    let (image, weight) = (of(100), of(shape.packed_words()));
+    let buffer = |count| guarded_as(gpu, &vec![0.0; count], element);
+    let (image, weight) = (buffer(100), buffer(shape.packed_words()));
     let (a, b, c) = match pass {
-        ConvPass::Forward | ConvPass::DataGradient => (&image, &weight, of(100)),
-        ConvPass::WeightGradient => (&image, &image, of(shape.weight_words())),
+        ConvPass::Forward | ConvPass::DataGradient => (&image, &weight, buffer(100)),
+        ConvPass::WeightGradient => (&image, &image, buffer(shape.weight_words())),
     };
     let operands = ConvOperands { a: &a.view, b: &b.view, aux: None, c: &c.view, pre: None, scratch: None };
     conv(gpu, ConvVariant::Coop(tile), pass, &shape, Epilogue::Plain, false, &operands)
@@ -132,8 +132,9 @@ fn wrong_sums_are_refused() {
         assert!(message.contains(gpu.adapter_name()) && message.contains("are wrong, the first at"), "{message}");
     };
     for (element, tile) in tiles(&gpu, "wrong sums") {
-        let (of, c) = (guarded_as(&gpu, &[1.0; 64], element), poisoned(&gpu, 64));
-        let operands = MatmulOperands { a: &of.view, b: &of.view, aux: None, c: &c.view, pre: None, scratch: None };
+        let (operand, c) = (guarded_as(&gpu, &[1.0; 64], element), poisoned(&gpu, 64));
+        let operands =
+            MatmulOperands { a: &operand.view, b: &operand.view, aux: None, c: &c.view, pre: None, scratch: None };
         let shape = MatmulShape::new(8, 8, 8).unwrap();
         for layout in LAYOUTS {
             let variant = MatmulVariant::Coop(tile);
@@ -149,9 +150,10 @@ fn wrong_sums_are_refused() {
 fn trained(faults: Faults, precision: Precision) -> (String, f64) {
     let gpu = faulty(faults);
     let element = if precision == Precision::F16 { Element::Half } else { Element::Word };
-    let (of, c) = (guarded_as(&gpu, &[1.0; 64], element), poisoned(&gpu, 64));
+    let (operand, c) = (guarded_as(&gpu, &[1.0; 64], element), poisoned(&gpu, 64));
     let product = with_variants(&gpu, |class| {
-        let operands = MatmulOperands { a: &of.view, b: &of.view, aux: None, c: &c.view, pre: None, scratch: None };
+        let operands =
+            MatmulOperands { a: &operand.view, b: &operand.view, aux: None, c: &c.view, pre: None, scratch: None };
         let shape = MatmulShape::new(8, 8, 8).unwrap();
         let variant = class.matmul_variant(element, shape);
         matmul(&gpu, variant, MatmulLayout::Forward, shape, Epilogue::Plain, false, &operands)
@@ -167,18 +169,19 @@ fn trained(faults: Faults, precision: Precision) -> (String, f64) {
 /// the very bits that it does without any.
 #[test]
 fn training_takes_ordinary_kernels_where_matrices_are_refused() {
-    let of = |matrices, misread| Faults { family: Some(Family::Gpu), matrices, misread, ..Faults::default() };
+    let faults = |matrices, misread| Faults { family: Some(Family::Gpu), matrices, misread, ..Faults::default() };
     let listed = device().cooperative_matrices();
-    let precision = if listed.iter().any(|of| of.operands == Scalar::F16) { Precision::F16 } else { Precision::F32 };
-    let ordinary = trained(of(Some(Vec::new()), None), precision);
+    let precision =
+        if listed.iter().any(|matrix| matrix.operands == Scalar::F16) { Precision::F16 } else { Precision::F32 };
+    let ordinary = trained(faults(Some(Vec::new()), None), precision);
     assert_eq!(ordinary.0, "matmul_block");
     if listed.is_empty() {
         let claimed = vec![CooperativeMatrix::square(8, Scalar::F32)];
-        assert_eq!(trained(of(Some(claimed), None), precision), ordinary);
+        assert_eq!(trained(faults(Some(claimed), None), precision), ordinary);
         return;
     }
-    assert_eq!(trained(of(None, Some(twice)), precision), ordinary);
-    let (kernel, loss) = trained(of(None, None), precision);
+    assert_eq!(trained(faults(None, Some(twice)), precision), ordinary);
+    let (kernel, loss) = trained(faults(None, None), precision);
     assert_eq!(kernel, "matmul_coop");
     assert!((loss - ordinary.1).abs() < 0.05 * ordinary.1, "{loss}, without matrices {}", ordinary.1);
 }
@@ -186,12 +189,12 @@ fn training_takes_ordinary_kernels_where_matrices_are_refused() {
 #[test]
 fn checks_on_and_off_give_the_same_bits() {
     let (gpu, checked) = (device(), checked_device());
-    for of in tiles(gpu, "checks on and off") {
+    for operands in tiles(gpu, "checks on and off") {
         for [m, n, k] in [[17, 31, 13], [130, 65, 36], SPLIT] {
             let (a, b) = (samples(3, m * k, 1.0), samples(4, k * n, 1.0));
             for layout in LAYOUTS {
-                let [off, on] = [gpu, checked].map(|gpu| computed(gpu, of, layout, [m, n, k], [&a, &b]));
-                assert_eq!(bits(&off), bits(&on), "{of:?} {layout:?} {m} x {n} x {k}");
+                let [off, on] = [gpu, checked].map(|gpu| computed(gpu, operands, layout, [m, n, k], [&a, &b]));
+                assert_eq!(bits(&off), bits(&on), "{operands:?} {layout:?} {m} x {n} x {k}");
             }
         }
     }
@@ -202,9 +205,10 @@ fn operands_of_another_type_are_refused() {
     let gpu = device();
     for (element, tile) in tiles(gpu, "other types") {
         let other = if element == Element::Half { Element::Word } else { Element::Half };
-        let of = guarded_as(gpu, &[1.0; 64], other);
+        let operand = guarded_as(gpu, &[1.0; 64], other);
         let c = poisoned(gpu, 64);
-        let operands = MatmulOperands { a: &of.view, b: &of.view, aux: None, c: &c.view, pre: None, scratch: None };
+        let operands =
+            MatmulOperands { a: &operand.view, b: &operand.view, aux: None, c: &c.view, pre: None, scratch: None };
         let shape = MatmulShape::new(8, 8, 8).unwrap();
         let variant = MatmulVariant::Coop(tile);
         let found = matmul(gpu, variant, MatmulLayout::Forward, shape, Epilogue::Plain, false, &operands);

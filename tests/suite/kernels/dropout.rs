@@ -123,11 +123,11 @@ fn a_model_drops_in_training_only() {
     graph.linear(value, "c", 2, Activation::Identity).unwrap();
     let dropouts = |mode: Mode| {
         let schedule = Schedule::new(&graph, 4, mode, Loss::Nll).unwrap();
-        let of = |call: &Call| {
+        let dropout = |call: &Call| {
             let DropoutMask(ops::Dropout { probability, layer }) = call.kernel_as::<DropoutMask>()?;
             Some((*layer, *probability))
         };
-        schedule.steps.iter().filter_map(|step| of(&step.call)).collect::<Vec<_>>()
+        schedule.steps.iter().filter_map(|step| dropout(&step.call)).collect::<Vec<_>>()
     };
     // forward in order, backward in reverse
     assert_eq!(dropouts(Mode::Train), [(0, 0.3), (1, 0.6), (1, 0.6), (0, 0.3)]);

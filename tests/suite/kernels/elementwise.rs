@@ -52,10 +52,12 @@ fn case(operation: Elementwise, count: usize) -> (Vec<f32>, Vec<f32>, Vec<f64>, 
 #[test]
 fn operations_match_f64() {
     let gpu = device();
-    let of = Activation::ALL.map(|kind| {
+    let activations = Activation::ALL.map(|kind| {
         [Elementwise::Activate(kind), Elementwise::ActivationGradient(kind), Elementwise::ActivationCurvature(kind)]
     });
-    for operation in of.into_iter().flatten().chain([Elementwise::Add, Elementwise::Copy, Elementwise::Multiply]) {
+    for operation in
+        activations.into_iter().flatten().chain([Elementwise::Add, Elementwise::Copy, Elementwise::Multiply])
+    {
         for count in COUNTS {
             let (left, right, mut values, mut bounds) = case(operation, count);
             for accumulate in [false, true] {

@@ -94,8 +94,8 @@ fn bytes_at_any_offset_become_scaled_rows() {
             let features: usize = sample.iter().product();
             let mut expected = vec![(0.0, 0.0); 6 * features];
             for row in 0..valid as usize {
-                let of = case.expected(case.order[first as usize + row] as usize, Source::Pixel);
-                expected[row * features..][..features].copy_from_slice(&of);
+                let sample_row = case.expected(case.order[first as usize + row] as usize, Source::Pixel);
+                expected[row * features..][..features].copy_from_slice(&sample_row);
             }
             let found = case.run(true, Augmentation::default(), [first, valid, 0]);
             check(&format!("{sample:?}, {valid} from {first}"), &found, &expected);

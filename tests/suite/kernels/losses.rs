@@ -68,7 +68,7 @@ impl Batch {
         (grad.read(gpu), stats.read(gpu))
     }
 
-    /// Holds the device against the f64 loss of each row and the gradient of their mean.
+    /// Checks the device against the f64 loss of each row and the gradient of their mean.
     fn check(
         &self,
         name: &str,
@@ -98,21 +98,22 @@ impl Batch {
 }
 
 /// Gradient of the mean over the valid rows, by central differences, each row by itself.
-fn mean_gradient(of: &Batch, row_loss: &dyn Fn(usize, &[f64]) -> f64, eps: f64) -> Vec<f64> {
-    let rows = of.rows(&wide(&of.logits));
-    let of_row = |(row, x): (usize, &Vec<f64>)| central_difference(|x| row_loss(row, x) / rows.len() as f64, x, eps);
-    rows.iter().enumerate().flat_map(of_row).collect()
+fn mean_gradient(batch: &Batch, row_loss: &dyn Fn(usize, &[f64]) -> f64, eps: f64) -> Vec<f64> {
+    let rows = batch.rows(&wide(&batch.logits));
+    let row_gradient =
+        |(row, x): (usize, &Vec<f64>)| central_difference(|x| row_loss(row, x) / rows.len() as f64, x, eps);
+    rows.iter().enumerate().flat_map(row_gradient).collect()
 }
 
 /// (softmax - one hot) / valid, in f64.
-fn nll_gradient(of: &Batch) -> Vec<f64> {
-    let rows = of.rows(&wide(&of.logits));
-    let of_row = |(row, x): (usize, &Vec<f64>)| {
-        let target = of.label(row);
+fn nll_gradient(batch: &Batch) -> Vec<f64> {
+    let rows = batch.rows(&wide(&batch.logits));
+    let row_gradient = |(row, x): (usize, &Vec<f64>)| {
+        let target = batch.label(row);
         let share = |(c, softmax): (usize, f64)| (softmax - f64::from(u8::from(c == target))) / rows.len() as f64;
         reference::softmax(x).into_iter().enumerate().map(share).collect::<Vec<_>>()
     };
-    rows.iter().enumerate().flat_map(of_row).collect()
+    rows.iter().enumerate().flat_map(row_gradient).collect()
 }
 
 /// The loss is log(sum) + (max - target): 4 ulp of each, and the relative error of a sum `chain` additions deep.
@@ -127,19 +128,19 @@ fn nll_matches_f64_and_central_differences() {
         for valid in [shape[0], shape[0] / 2] {
             // from 80 on exp overflows without the shift
             for scale in [3.0, 80.0, 1000.0] {
-                let of = Batch::new(shape, valid, samples(42, shape[0] * shape[1], scale));
-                let row_loss = |row: usize, x: &[f64]| reference::nll(x, of.label(row));
-                let gradient = nll_gradient(&of);
+                let batch = Batch::new(shape, valid, samples(42, shape[0] * shape[1], scale));
+                let row_loss = |row: usize, x: &[f64]| reference::nll(x, batch.label(row));
+                let gradient = nll_gradient(&batch);
                 // third derivatives of the loss are below 1: eps^2/6, and 1e-16 |loss| / eps of rounding
                 let tolerance = 1e-9 + 1e-10 * f64::from(scale);
-                let differences = mean_gradient(&of, &row_loss, 1e-5);
+                let differences = mean_gradient(&batch, &row_loss, 1e-5);
                 let bounds = vec![tolerance; gradient.len()];
                 assert_within_f64("central differences", &differences, &gradient, &bounds);
                 for class in classes() {
                     let chain = softmax_nll_launch(&target(class), shape, false).unwrap().chain;
                     let name = format!("nll {shape:?} {class:?}, {valid} valid, +-{scale}");
                     let kernel = |buffers: &LossBuffers<'_>| softmax_nll(gpu, class, buffers, shape);
-                    of.check(&name, kernel, row_loss, &gradient, chain, nll_error(chain));
+                    batch.check(&name, kernel, row_loss, &gradient, chain, nll_error(chain));
                 }
             }
         }
@@ -151,24 +152,24 @@ fn mse_matches_f64_and_central_differences() {
     let gpu = device();
     for shape in SHAPES {
         for valid in [shape[0], shape[0] / 2] {
-            let of = Batch::new(shape, valid, samples(43, shape[0] * shape[1], 2.0));
-            let given = samples(44, of.labels.len() * shape[1], 1.0);
+            let batch = Batch::new(shape, valid, samples(43, shape[0] * shape[1], 2.0));
+            let given = samples(44, batch.labels.len() * shape[1], 1.0);
             let view = gpu.upload("targets", &given).unwrap().view();
-            let one_hot = |row: usize| reference::one_hot(shape[1], of.label(row));
-            let from_given = |row: usize| wide(&given[of.sample(row) * shape[1]..][..shape[1]]);
+            let one_hot = |row: usize| reference::one_hot(shape[1], batch.label(row));
+            let from_given = |row: usize| wide(&given[batch.sample(row) * shape[1]..][..shape[1]]);
             let kinds: [(&str, MseTargets<'_>, Targets<'_>); 2] =
                 [("one-hot", MseTargets::OneHot, &one_hot), ("given", MseTargets::Given(&view), &from_given)];
             for (kind, targets, wanted) in kinds {
                 let row_loss = |row: usize, x: &[f64]| reference::mse(x, &wanted(row));
                 // a quadratic has no third derivative: only rounding, 1e-16/eps
-                let gradient = mean_gradient(&of, &row_loss, 1e-3);
+                let gradient = mean_gradient(&batch, &row_loss, 1e-3);
                 for class in classes() {
                     let chain = mse_launch(&target(class), shape, true, false).unwrap().chain;
                     // squares of rounded differences, summed: the sum's depth and 4 roundoffs
                     let error = |loss: f64| (chain + 4) as f64 * ROUNDOFF * loss.abs();
                     let name = format!("mse {kind} {shape:?} {class:?}, {valid} valid");
                     let kernel = |buffers: &LossBuffers<'_>| mse(gpu, class, buffers, &targets, shape);
-                    of.check(&name, kernel, row_loss, &gradient, chain, error);
+                    batch.check(&name, kernel, row_loss, &gradient, chain, error);
                 }
             }
         }
@@ -181,8 +182,8 @@ fn the_first_largest_output_is_the_prediction() {
     // each row's first largest: 1, 0, 0, 0
     for (labels, correct) in [([1, 0, 0, 0], [1.0; 4]), ([2, 1, 2, 1], [0.0; 4])] {
         let order = vec![0, 1, 2, 3];
-        let of = Batch { logits: logits.clone(), labels: labels.to_vec(), order, first: 0, valid: 4, shape: [4, 3] };
-        check_predictions(&of, &correct);
+        let batch = Batch { logits: logits.clone(), labels: labels.to_vec(), order, first: 0, valid: 4, shape: [4, 3] };
+        check_predictions(&batch, &correct);
     }
     // Equals among an invocation's classes, and among those of different invocations.
     let mut wide = samples(46, 2 * 1500, 1.0);
@@ -191,21 +192,21 @@ fn the_first_largest_output_is_the_prediction() {
     }
     for (labels, correct) in [([77, 601], [1.0; 2]), ([77 + 256, 602], [0.0; 2]), ([333 + 256, 1400], [0.0; 2])] {
         let (labels, order) = (labels.to_vec(), vec![0, 1]);
-        let of = Batch { logits: wide.clone(), labels, order, first: 0, valid: 2, shape: [2, 1500] };
-        check_predictions(&of, &correct);
+        let batch = Batch { logits: wide.clone(), labels, order, first: 0, valid: 2, shape: [2, 1500] };
+        check_predictions(&batch, &correct);
     }
 }
 
 /// Whether the predictions of both losses are counted as correct.
-fn check_predictions(of: &Batch, correct: &[f32]) {
+fn check_predictions(batch: &Batch, correct: &[f32]) {
     let gpu = device();
     for class in classes() {
-        let losses: [Plan<'_>; 2] = [&|buffers| softmax_nll(gpu, class, buffers, of.shape), &|buffers| {
-            mse(gpu, class, buffers, &MseTargets::OneHot, of.shape)
+        let losses: [Plan<'_>; 2] = [&|buffers| softmax_nll(gpu, class, buffers, batch.shape), &|buffers| {
+            mse(gpu, class, buffers, &MseTargets::OneHot, batch.shape)
         }];
         for loss in losses {
-            let found: Vec<f32> = of.run(loss).1.into_iter().skip(1).step_by(2).collect();
-            assert_eq!(found, correct, "{class:?}, labels {:?}", of.labels);
+            let found: Vec<f32> = batch.run(loss).1.into_iter().skip(1).step_by(2).collect();
+            assert_eq!(found, correct, "{class:?}, labels {:?}", batch.labels);
         }
     }
 }
@@ -219,13 +220,13 @@ fn wide_rows_are_summed_to_their_depth() {
         let [batch, width] = shape;
         let mut logits = vec![-0.7; batch * width];
         (0..batch).for_each(|row| logits[row * width + 7 * row] = 0.0);
-        let of = Batch::new(shape, batch, logits);
-        let gradient = nll_gradient(&of);
-        let row_loss = |row: usize, x: &[f64]| reference::nll(x, of.label(row));
+        let batch = Batch::new(shape, batch, logits);
+        let gradient = nll_gradient(&batch);
+        let row_loss = |row: usize, x: &[f64]| reference::nll(x, batch.label(row));
         for class in classes() {
             let chain = softmax_nll_launch(&target(class), shape, false).unwrap().chain;
             let kernel = |buffers: &LossBuffers<'_>| softmax_nll(gpu, class, buffers, shape);
-            of.check(&format!("nll {shape:?} {class:?}"), kernel, row_loss, &gradient, chain, nll_error(chain));
+            batch.check(&format!("nll {shape:?} {class:?}"), kernel, row_loss, &gradient, chain, nll_error(chain));
         }
     }
 }
@@ -248,19 +249,19 @@ fn no_invocation_walks_a_row_alone() {
 #[test]
 fn a_loss_of_nan_is_nan() {
     let gpu = device();
-    let mut of = Batch::new([2, 3], 2, samples(45, 6, 1.0));
-    of.logits[4] = f32::NAN;
+    let mut batch = Batch::new([2, 3], 2, samples(45, 6, 1.0));
+    batch.logits[4] = f32::NAN;
     for class in classes() {
-        let (_, stats) = of.run(|buffers| softmax_nll(gpu, class, buffers, [2, 3]));
+        let (_, stats) = batch.run(|buffers| softmax_nll(gpu, class, buffers, [2, 3]));
         assert!(stats[0].is_finite() && stats[2].is_nan(), "{class:?} {stats:?}");
-        let (_, stats) = of.run(|buffers| mse(gpu, class, buffers, &MseTargets::OneHot, [2, 3]));
+        let (_, stats) = batch.run(|buffers| mse(gpu, class, buffers, &MseTargets::OneHot, [2, 3]));
         assert!(stats[0].is_finite() && stats[2].is_nan(), "{class:?} {stats:?}");
     }
     // Nothing of a row that has no largest may look like a loss.
     for row in [[f32::NEG_INFINITY; 3], [f32::NAN, 0.0, 1.0], [f32::INFINITY, 0.0, 1.0]] {
-        of.logits[3..].copy_from_slice(&row);
+        batch.logits[3..].copy_from_slice(&row);
         for class in classes() {
-            let (_, stats) = of.run(|buffers| softmax_nll(gpu, class, buffers, [2, 3]));
+            let (_, stats) = batch.run(|buffers| softmax_nll(gpu, class, buffers, [2, 3]));
             assert!(stats[0].is_finite() && stats[2].is_nan(), "{row:?} {class:?} {stats:?}");
         }
     }
@@ -274,8 +275,8 @@ fn wrong_lengths_are_named() {
     for (wrong, name) in ["logits", "grad_logits", "row_stats"].into_iter().enumerate() {
         let mut lengths = right;
         lengths[wrong] -= 1;
-        let of = lengths.map(|length| poisoned(gpu, length));
-        let [logits, grad_logits, row_stats]: [&View; 3] = of.each_ref().map(|guarded| &guarded.view);
+        let guarded = lengths.map(|length| poisoned(gpu, length));
+        let [logits, grad_logits, row_stats]: [&View; 3] = guarded.each_ref().map(|guarded| &guarded.view);
         let buffers = LossBuffers { logits, labels: &index, indices: &index, grad_logits, row_stats, scaling: None };
         for found in [softmax_nll(gpu, class, &buffers, [4, 3]), mse(gpu, class, &buffers, &MseTargets::OneHot, [4, 3])]
         {
@@ -283,8 +284,8 @@ fn wrong_lengths_are_named() {
             assert!(is_named, "{name}");
         }
     }
-    let of = right.map(|length| poisoned(gpu, length));
-    let [logits, grad_logits, row_stats] = of.each_ref().map(|guarded| &guarded.view);
+    let guarded = right.map(|length| poisoned(gpu, length));
+    let [logits, grad_logits, row_stats] = guarded.each_ref().map(|guarded| &guarded.view);
     let buffers = LossBuffers { logits, labels: &index, indices: &index, grad_logits, row_stats, scaling: None };
     let short = MseTargets::Given(&index);
     let found = mse(gpu, class, &buffers, &short, [4, 3]);

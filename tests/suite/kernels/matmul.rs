@@ -104,7 +104,7 @@ struct Expected {
 
 /// `element` is how operands are stored, the result among them unless it is a gradient of the weights.
 fn expected(
-    of: &Product,
+    product: &Product,
     epilogue: Epilogue,
     [m, n, k]: [usize; 3],
     element: Element,
@@ -112,13 +112,13 @@ fn expected(
 ) -> Expected {
     // A sum of k rounded products in any order is off by at most k roundoffs of the sum of magnitudes (Higham,
     // Accuracy and Stability, 3.1); one more for the second-order terms.
-    let sum_bound = |i: usize| (k + 1) as f64 * ROUNDOFF * of.magnitudes[i];
-    let mut e = Expected { aux: None, values: of.sums.clone(), bounds: Vec::new(), pre: None };
+    let sum_bound = |i: usize| (k + 1) as f64 * ROUNDOFF * product.magnitudes[i];
+    let mut e = Expected { aux: None, values: product.sums.clone(), bounds: Vec::new(), pre: None };
     match epilogue {
         Epilogue::Plain => e.bounds = (0..m * n).map(sum_bound).collect(),
         Epilogue::BiasActivation { activation, store_pre } => {
             let bias = stored(element, &samples(3, n, 1.0));
-            let pre: Vec<f64> = (0..m * n).map(|i| of.sums[i] + f64::from(bias[i % n])).collect();
+            let pre: Vec<f64> = (0..m * n).map(|i| product.sums[i] + f64::from(bias[i % n])).collect();
             // one rounding more for the bias
             let pre_bounds: Vec<f64> = (0..m * n).map(|i| sum_bound(i) + ROUNDOFF * pre[i].abs()).collect();
             e.values = pre.iter().map(|x| activate(activation, *x)).collect();
@@ -131,10 +131,10 @@ fn expected(
         Epilogue::ActivationGradient(activation) => {
             let arguments = samples(4, m * n, 3.0);
             let slopes: Vec<f64> = arguments.iter().map(|x| derivative(activation, f64::from(*x))).collect();
-            e.values = slopes.iter().zip(&of.sums).map(|(slope, sum)| slope * sum).collect();
+            e.values = slopes.iter().zip(&product.sums).map(|(slope, sum)| slope * sum).collect();
             // slope times the sum's error, plus the slope's own: rounding of what was saved (twice over in 1 - s^2),
             // of the function and of the product, together below 8 roundoffs of 1 + |x| <= 4.
-            let slope_bound = |i: usize| 32.0 * rounding(element, 1.0) * of.sums[i].abs();
+            let slope_bound = |i: usize| 32.0 * rounding(element, 1.0) * product.sums[i].abs();
             e.bounds = (0..m * n).map(|i| 1.13 * sum_bound(i) + slope_bound(i)).collect();
             e.aux = Some(arguments.iter().map(|x| saved(activation, f64::from(*x))).collect());
         }
@@ -148,13 +148,20 @@ fn expected(
     e
 }
 
-fn check(gpu: &Gpu, variant: MatmulVariant, layout: MatmulLayout, shape: [usize; 3], element: Element, of: &Product) {
+fn check(
+    gpu: &Gpu,
+    variant: MatmulVariant,
+    layout: MatmulLayout,
+    shape: [usize; 3],
+    element: Element,
+    product: &Product,
+) {
     let [m, n, k] = shape;
-    let (a, b) = (guarded_as(gpu, &of.a, element), guarded_as(gpu, &of.b, element));
+    let (a, b) = (guarded_as(gpu, &product.a, element), guarded_as(gpu, &product.b, element));
     let result = if layout == MatmulLayout::WeightGradient { Element::Word } else { element };
     let start = stored(result, &samples(5, m * n, 2.0));
     for (epilogue, accumulate) in epilogues(variant, layout, shape, element) {
-        let mut expected = expected(of, epilogue, shape, element, accumulate.then_some(&start));
+        let mut expected = expected(product, epilogue, shape, element, accumulate.then_some(&start));
         if result == Element::Half {
             expected.bounds.iter_mut().zip(&expected.values).for_each(|(b, value)| *b += rounding(result, *value));
         }
@@ -187,9 +194,9 @@ fn check(gpu: &Gpu, variant: MatmulVariant, layout: MatmulLayout, shape: [usize;
 fn check_layout(layout: MatmulLayout) {
     let gpu = device();
     for (shape, element) in SHAPES.into_iter().flat_map(|shape| elements(gpu).map(move |element| (shape, element))) {
-        let of = product(layout, shape, element);
+        let product = product(layout, shape, element);
         for variant in MatmulVariant::available(gpu, element) {
-            check(gpu, variant, layout, shape, element, &of);
+            check(gpu, variant, layout, shape, element, &product);
         }
     }
 }
@@ -277,8 +284,8 @@ fn wrong_lengths_name_the_operand() {
             for off in [-1, 1] {
                 let mut lengths = right;
                 lengths[wrong] = lengths[wrong].checked_add_signed(off).unwrap();
-                let of = lengths.map(|length| poisoned(gpu, length));
-                let [a, b, aux, c, pre] = of.each_ref().map(|guarded| &guarded.view);
+                let buffers = lengths.map(|length| poisoned(gpu, length));
+                let [a, b, aux, c, pre] = buffers.each_ref().map(|guarded| &guarded.view);
                 let operands = MatmulOperands { a, b, aux: Some(aux), c, pre: Some(pre), scratch: None };
                 let shape = MatmulShape::new(3, 7, 5).unwrap();
                 let found = matmul(gpu, variant, MatmulLayout::Forward, shape, epilogue, false, &operands);
@@ -296,8 +303,8 @@ fn wrong_lengths_name_the_operand() {
 #[test]
 fn missing_operands_are_named() {
     let gpu = device();
-    let of = [15, 35, 21].map(|length| poisoned(gpu, length));
-    let [a, b, c] = of.each_ref().map(|guarded| &guarded.view);
+    let buffers = [15, 35, 21].map(|length| poisoned(gpu, length));
+    let [a, b, c] = buffers.each_ref().map(|guarded| &guarded.view);
     let operands = MatmulOperands { a, b, aux: None, c, pre: None, scratch: None };
     let shape = MatmulShape::new(3, 7, 5).unwrap();
     let epilogue = Epilogue::ActivationGradient(Activation::Tanh);

@@ -150,10 +150,10 @@ impl Case {
         let expected = norm.backward(&x, &w, &upstream);
         let bounds = norm.backward_bounds(&x, &w, &upstream, depth);
         let start = if accumulate { f64::from(START) } else { 0.0 };
-        let hold = |of: &str, found: &[f32], expected: &[f64], bounds: &[f64]| {
+        let hold = |quantity: &str, found: &[f32], expected: &[f64], bounds: &[f64]| {
             let expected: Vec<f64> = expected.iter().map(|e| e + start).collect();
             let bounds: Vec<f64> = bounds.iter().zip(&expected).map(|(b, e)| b + 2.0 * ROUNDOFF * e.abs()).collect();
-            assert_within(&format!("{name}: {of}"), found, &expected, &bounds);
+            assert_within(&format!("{name}: {quantity}"), found, &expected, &bounds);
         };
         let y = self.pick_up(&y.read(gpu), false);
         hold("y", &y, &norm.forward(&x, &w, &b), &norm.forward_bounds(&x, &w, &b, depth));
@@ -308,7 +308,8 @@ fn the_gradients_tangent_agrees_with_differences() {
         let expected: Vec<f64> =
             at(step).iter().zip(at(-step)).map(|(a, b)| (a - b) / (2.0 * step) + f64::from(START)).collect();
 
-        let inv_std: Vec<f32> = norm.moments(&x).iter().map(|of| (of.var + norm.eps).powf(-0.5) as f32).collect();
+        let inv_std: Vec<f32> =
+            norm.moments(&x).iter().map(|moments| (moments.var + norm.eps).powf(-0.5) as f32).collect();
         let upload = |values: &[f64]| guarded(gpu, &case.lay_out(&narrow(values)));
         let [g, xhat, x_tangent, xhat_tangent] =
             [&grad, &norm.normalised(&x), &along, &xhat_tangent].map(|values| upload(values));

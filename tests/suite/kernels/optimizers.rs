@@ -16,8 +16,8 @@ use jostle::{
 const STEPS: usize = 7;
 
 fn tensors(seed: u64, scale: f32) -> Vec<Vec<f32>> {
-    let of = |(i, shape): (usize, &&[usize])| samples(seed * 100 + i as u64, shape.iter().product(), scale);
-    SHAPES.iter().enumerate().map(of).collect()
+    let drawn = |(i, shape): (usize, &&[usize])| samples(seed * 100 + i as u64, shape.iter().product(), scale);
+    SHAPES.iter().enumerate().map(drawn).collect()
 }
 
 /// torch.optim's rules (documentation of `SGD`, `Adam` and `AdamW`) for one parameter, written as the pages have them.
@@ -30,26 +30,26 @@ struct Torch {
 }
 
 impl Torch {
-    fn step(&mut self, of: &OptimizerConfig, gamma: f64, mut theta: f64, mut g: f64) -> f64 {
+    fn step(&mut self, config: &OptimizerConfig, gamma: f64, mut theta: f64, mut g: f64) -> f64 {
         self.t += 1;
-        if of.kind == OptimizerKind::Sgd {
-            g += of.weight_decay * theta;
-            if of.momentum != 0.0 {
-                self.buffer = if self.t > 1 { of.momentum * self.buffer + (1.0 - of.dampening) * g } else { g };
-                g = if of.nesterov { g + of.momentum * self.buffer } else { self.buffer };
+        if config.kind == OptimizerKind::Sgd {
+            g += config.weight_decay * theta;
+            if config.momentum != 0.0 {
+                self.buffer = if self.t > 1 { config.momentum * self.buffer + (1.0 - config.dampening) * g } else { g };
+                g = if config.nesterov { g + config.momentum * self.buffer } else { self.buffer };
             }
             return theta - gamma * g;
         }
-        if of.kind == OptimizerKind::AdamW {
-            theta -= gamma * of.weight_decay * theta;
+        if config.kind == OptimizerKind::AdamW {
+            theta -= gamma * config.weight_decay * theta;
         } else {
-            g += of.weight_decay * theta;
+            g += config.weight_decay * theta;
         }
-        self.first = of.beta1 * self.first + (1.0 - of.beta1) * g;
-        self.second = of.beta2 * self.second + (1.0 - of.beta2) * g * g;
-        let first = self.first / (1.0 - of.beta1.powi(self.t));
-        let second = self.second / (1.0 - of.beta2.powi(self.t));
-        theta - gamma * first / (second.sqrt() + of.eps)
+        self.first = config.beta1 * self.first + (1.0 - config.beta1) * g;
+        self.second = config.beta2 * self.second + (1.0 - config.beta2) * g * g;
+        let first = self.first / (1.0 - config.beta1.powi(self.t));
+        let second = self.second / (1.0 - config.beta2.powi(self.t));
+        theta - gamma * first / (second.sqrt() + config.eps)
     }
 }
 
@@ -72,7 +72,7 @@ fn check(config: OptimizerConfig, error: f64) {
         // of different sizes, and some of them tiny or 0
         let grads: Vec<Vec<f32>> = tensors(2 + step as u64, 1.0)
             .iter()
-            .map(|of| of.iter().map(|g| if *g > 0.9 { 0.0 } else { *g }).collect())
+            .map(|grads| grads.iter().map(|g| if *g > 0.9 { 0.0 } else { *g }).collect())
             .collect();
         set(gpu, &arena, &arena.grads, &grads);
         gpu.write(&arena.weights_eff.view(), &vec![f32::NAN; arena.layout.words()]).unwrap();
@@ -147,9 +147,9 @@ fn the_rules_differ() {
         OptimizerConfig { eps: 1e-3, ..adam.clone() },
         adam,
     ];
-    let run = |of: &OptimizerConfig| {
+    let run = |config: &OptimizerConfig| {
         let mut torch = Torch::default();
-        (0..STEPS).fold(0.3, |w, step| torch.step(of, rate(step), w, 0.2 + 0.1 * step as f64))
+        (0..STEPS).fold(0.3, |w, step| torch.step(config, rate(step), w, 0.2 + 0.1 * step as f64))
     };
     for i in 0..all.len() {
         for j in 0..i {

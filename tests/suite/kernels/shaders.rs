@@ -58,8 +58,8 @@ fn every_kernel_is_valid_and_has_one_entry_point() {
         let module = parsed(spec);
         let entries: Vec<_> = module.entry_points.iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(entries, [spec.entry]);
-        let of = module.entry_points[0].workgroup_size;
-        assert!(of.iter().product::<u32>() <= 256, "{}: WebGPU grants 256 invocations a workgroup", spec.entry);
+        let workgroup = module.entry_points[0].workgroup_size;
+        assert!(workgroup.iter().product::<u32>() <= 256, "{}: WebGPU grants 256 invocations a workgroup", spec.entry);
     }
 }
 
@@ -82,14 +82,14 @@ fn bindings_are_those_of_the_specs() {
             found.push((binding.binding, name, access));
         }
         found.sort_by_key(|(binding, ..)| *binding);
-        let of = |(binding, (name, access)): (usize, &(&str, Access))| {
+        let declared = |(binding, (name, access)): (usize, &(&str, Access))| {
             let access = match access {
                 Access::Read | Access::Index => Access::Read,
                 Access::ReadWrite | Access::Real | Access::Out => Access::ReadWrite,
             };
             (binding as u32, (*name).to_owned(), access)
         };
-        let expected: Vec<_> = spec.bindings.iter().enumerate().map(of).collect();
+        let expected: Vec<_> = spec.bindings.iter().enumerate().map(declared).collect();
         assert_eq!(found, expected, "{}", spec.entry);
         // what every adapter of WebGPU's defaults grants a stage
         assert!(found.len() <= 8, "{} binds {} buffers", spec.entry, found.len());
@@ -133,8 +133,8 @@ fn integers_in_buffers_are_checked_or_argued() {
             .map(|(_, variable)| variable)
             .filter(|variable| variable.binding.is_some() && holds_integers(&module, variable.ty));
         for name in integers.filter_map(|variable| variable.name.clone()) {
-            let (_, access) = spec.bindings.iter().find(|(of, _)| *of == name).unwrap();
-            let known = argued.iter().position(|of| *of == (spec.entry, name.clone()));
+            let (_, access) = spec.bindings.iter().find(|(declared, _)| *declared == name).unwrap();
+            let known = argued.iter().position(|entry| *entry == (spec.entry, name.clone()));
             assert!(
                 *access == Access::Index || known.is_some(),
                 "{}: {name} is neither Access::Index nor argued",
@@ -248,10 +248,10 @@ fn immediates_are_as_large_as_the_specs_say() {
         let module = parsed(spec);
         let mut layouter = Layouter::default();
         layouter.update(module.to_ctx()).unwrap();
-        let of = |variable: &naga::GlobalVariable| {
+        let immediate_bytes = |variable: &naga::GlobalVariable| {
             (variable.space == AddressSpace::Immediate).then(|| layouter[variable.ty].size)
         };
-        let bytes: u32 = module.global_variables.iter().filter_map(|(_, variable)| of(variable)).sum();
+        let bytes: u32 = module.global_variables.iter().filter_map(|(_, variable)| immediate_bytes(variable)).sum();
         assert_eq!(bytes, spec.immediate_bytes, "{}", spec.entry);
         assert!(bytes <= 64, "{}: WebGPU grants 64 bytes of immediates", spec.entry);
     }

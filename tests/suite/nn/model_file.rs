@@ -80,7 +80,7 @@ fn a_file_becomes_a_model_with_named_parameters() {
 
 #[test]
 fn the_file_of_resnet20_is_resnet20() {
-    let of = |layers: &str| format!("[[layers]]\ntype = \"residual\"\n{layers}\n");
+    let residual = |layers: &str| format!("[[layers]]\ntype = \"residual\"\n{layers}\n");
     let conv = |channels: usize, stride: usize| {
         format!("{{type=\"conv\",channels={channels},kernel=3,padding=1,stride={stride},bias=false}}")
     };
@@ -94,7 +94,7 @@ fn the_file_of_resnet20_is_resnet20() {
             let main =
                 format!("layers = [{}, {bn}, {{type=\"relu\"}}, {}, {bn}]", conv(channels, stride), conv(channels, 1));
             let side = format!("shortcut = [{{type=\"conv\",channels={channels},kernel=1,stride=2,bias=false}}, {bn}]");
-            text += &of(&if stride == 2 { format!("{main}\n{side}") } else { main });
+            text += &residual(&if stride == 2 { format!("{main}\n{side}") } else { main });
             text += "[[layers]]\ntype = \"relu\"\n";
         }
     }

@@ -69,15 +69,15 @@ fn assert_mean(name: &str, found: f64, expected: f64, variance: f64, count: usiz
 fn mean_variance_skewness_and_kurtosis() {
     for distribution in [Distribution::Gaussian, Distribution::Rademacher, Distribution::Uniform] {
         let x = &draw(distribution, &[COUNT], &[(3, 5)])[0][0];
-        let of = moments(distribution);
+        let moments = moments(distribution);
         let name = distribution.name();
         assert_mean(&format!("{name} mean"), mean(x.iter().copied()), 0.0, 1.0, COUNT);
         let square = mean(x.iter().map(|x| x * x));
-        assert_mean(&format!("{name} variance"), square, 1.0, of.variance_of_square, COUNT);
+        assert_mean(&format!("{name} variance"), square, 1.0, moments.variance_of_square, COUNT);
         let cube = mean(x.iter().map(|x| x.powi(3)));
-        assert_mean(&format!("{name} skewness"), cube, 0.0, of.variance_of_cube, COUNT);
+        assert_mean(&format!("{name} skewness"), cube, 0.0, moments.variance_of_cube, COUNT);
         let fourth = mean(x.iter().map(|x| x.powi(4)));
-        assert_mean(&format!("{name} kurtosis"), fourth, of.fourth, of.variance_of_fourth, COUNT);
+        assert_mean(&format!("{name} kurtosis"), fourth, moments.fourth, moments.variance_of_fourth, COUNT);
     }
 }
 

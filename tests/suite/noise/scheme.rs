@@ -121,7 +121,8 @@ fn exported_deltas_are_what_training_adds() {
                         let name = format!("{distribution} {mode} {scale}, tensor {tensor}");
                         if clean[0][0] == 0.0 {
                             // 0 + delta is delta; -0 + 0 is 0, so signs of zeros are let go by + 0.0
-                            let [a, b] = [&found, &noisy].map(|of| of[tensor].iter().map(|x| (x + 0.0).to_bits()));
+                            let [a, b] =
+                                [&found, &noisy].map(|tensors| tensors[tensor].iter().map(|x| (x + 0.0).to_bits()));
                             assert!(a.eq(b), "{name}");
                         }
                         let sums: Vec<f64> = clean[tensor]

@@ -19,7 +19,7 @@ use jostle::{
 };
 
 fn train(config: &RunConfig) -> Trace {
-    Trace::of(config, &Prepared::load(config).unwrap())
+    Trace::new(config, &Prepared::load(config).unwrap())
 }
 
 #[test]

@@ -49,12 +49,12 @@ fn repeat(models: &[String], side: usize) {
             ..RunConfig::default()
         };
         let prepared = prepared(model, side);
-        let once = Trace::of(&config, &prepared);
+        let once = Trace::new(&config, &prepared);
         let name = format!("{model}, {precision:?}, noise {noise}");
         assert_eq!((once.steps.len() as u64, once.status), (STEPS, Status::Finished), "{name}");
         assert_ne!(once.steps[0].loss.to_bits(), once.steps[49].loss.to_bits(), "{name}: nothing was trained");
         for again in ["second", "third"] {
-            let found = Trace::of(&config, &prepared);
+            let found = Trace::new(&config, &prepared);
             let same = |a: &[u32], b: &[u32]| a.iter().zip(b).filter(|(a, b)| a != b).count();
             let (weights, stats) = (same(&once.weights, &found.weights), same(&once.stats, &found.stats));
             assert_eq!([weights, stats], [0, 0], "{name}, {again} run: weights and statistics that differ");

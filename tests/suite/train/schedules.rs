@@ -117,7 +117,7 @@ fn updates_under_a_moving_momentum_are_pytorchs() {
 
 fn trained(config: &RunConfig) -> Trace {
     config.check().unwrap();
-    Trace::of(config, &Prepared::load(config).unwrap())
+    Trace::new(config, &Prepared::load(config).unwrap())
 }
 
 /// Two and a bit epochs of 13 steps: what the loop logs, and so trains with, changes at every step.

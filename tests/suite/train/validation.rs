@@ -171,7 +171,7 @@ fn no_checkpoint_is_best_that_is_not_there() {
 
 #[test]
 fn what_is_scored_changes_nothing_of_the_course() {
-    let trained = |config: &RunConfig| Trace::of(config, &Prepared::load(config).unwrap());
+    let trained = |config: &RunConfig| Trace::new(config, &Prepared::load(config).unwrap());
     let base = RunConfig { steps: Some(20), ..config() };
     let all = trained(&base);
     for train_eval in [TrainEval::None, TrainEval::Samples(100)] {

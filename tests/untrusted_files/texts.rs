@@ -45,7 +45,7 @@ fn blocks_within_blocks_end_before_the_stack() {
 fn layers_end_before_patience() {
     let layer = "[[layers]]\ntype='relu'\n";
     let [message, _] = refusals(&layer.repeat(20_000), "20,000 layers");
-    let expected = "hostile file, layers[10000] (relu): expected at most 10000 layers in all, found more";
+    let expected = "untrusted file, layers[10000] (relu): expected at most 10000 layers in all, found more";
     assert!(message.contains(expected), "{message}");
     // Deeper than any published network: planned, not refused.
     let norms = "[[layers]]\ntype='flatten'\n".to_owned() + &"[[layers]]\ntype='batch-norm'\n".repeat(500);
@@ -113,7 +113,10 @@ fn absurd_sizes_are_refused_by_name() {
     ] {
         let [message, _] = refusals(&format!("layers = [{{type='{layer}}}]"), layer);
         let first = message.lines().next().unwrap();
-        assert!(first.starts_with("model file hostile file, layers[0] (") && first.contains(part), "{layer}: {first}");
+        assert!(
+            first.starts_with("model file untrusted file, layers[0] (") && first.contains(part),
+            "{layer}: {first}"
+        );
     }
     let [message, _] = refusals("layers = [{type='flatten'}, {type='linear', features=4000000000}]", "a wide layer");
     assert!(

@@ -55,7 +55,7 @@ fn a_gzip_bomb_that_keeps_its_promise_is_left_too() {
         let most = (64 << 20) + 128 * bytes.len();
         assert!(peak <= 4 * most, "{target}: {peak} bytes");
         let expected = format!(
-            "hostile file: at offset {most}, expected the end of a gzip stream of {} bytes, which may swell no further, \
+            "untrusted file: at offset {most}, expected the end of a gzip stream of {} bytes, which may swell no further, \
              found more bytes; decompress the file if it is sound",
             bytes.len()
         );
@@ -104,7 +104,7 @@ fn images_that_promise_the_world_cost_nothing() {
     let (message, _) = refused("image", &bytes, "a header without its pixels");
     let limit = (64 << 20) + 128 * bytes.len();
     let expected = format!(
-        "hostile file: expected an image of at most {limit} bytes in a file of {}, found a header that claims 268435456",
+        "untrusted file: expected an image of at most {limit} bytes in a file of {}, found a header that claims 268435456",
         bytes.len()
     );
     assert!(message.lines().any(|line| line == expected), "{message}");
@@ -173,7 +173,7 @@ fn a_problem_seen_whole_is_bounded_before_its_design_is_made() {
     let bytes = files::tensors(&[("Y", &[1000, 1000])]);
     let (message, peak) = refused("problem", &bytes, "a million entries");
     assert!(peak < 8 * bytes.len(), "{peak} bytes");
-    let expected = "hostile file: Y is 1000 x 1000, expected at most 4096 elements: the solver keeps their Hessian on the \
+    let expected = "untrusted file: Y is 1000 x 1000, expected at most 4096 elements: the solver keeps their Hessian on the \
                     host";
     assert!(message.lines().any(|line| line == expected), "{message}");
 }

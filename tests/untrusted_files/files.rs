@@ -1,4 +1,4 @@
-//! Small valid files of every format that is read: what hostile ones are made from, and the seeds of the fuzz targets.
+//! Small valid files of every format that is read: what untrusted ones are made from, and the seeds of the fuzz targets.
 
 use std::io::{Cursor, Write};
 
@@ -45,13 +45,13 @@ pub fn drawing() -> DynamicImage {
 }
 
 /// A safetensors file of f32 tensors, of which each element is half its number.
-pub fn tensors(of: &[(&str, &[usize])]) -> Vec<u8> {
-    typed_tensors(&of.iter().map(|(name, shape)| (*name, Dtype::F32, *shape)).collect::<Vec<_>>())
+pub fn tensors(list: &[(&str, &[usize])]) -> Vec<u8> {
+    typed_tensors(&list.iter().map(|(name, shape)| (*name, Dtype::F32, *shape)).collect::<Vec<_>>())
 }
 
 /// The same of any type; those that are not f32 are 0.
-pub fn typed_tensors(of: &[(&str, Dtype, &[usize])]) -> Vec<u8> {
-    let data: Vec<Vec<u8>> = of
+pub fn typed_tensors(list: &[(&str, Dtype, &[usize])]) -> Vec<u8> {
+    let data: Vec<Vec<u8>> = list
         .iter()
         .map(|(_, dtype, shape)| {
             let len = shape.iter().product::<usize>();
@@ -61,7 +61,7 @@ pub fn typed_tensors(of: &[(&str, Dtype, &[usize])]) -> Vec<u8> {
             }
         })
         .collect();
-    let views = of
+    let views = list
         .iter()
         .zip(&data)
         .map(|((name, dtype, shape), data)| (name.to_string(), TensorView::new(*dtype, shape.to_vec(), data).unwrap()));

@@ -59,7 +59,7 @@ fn every_corpus_is_taken_or_refused() {
     }
 }
 
-/// `cargo test --test hostile_files -- --ignored` writes the seeds that fuzzing starts from.
+/// `cargo test --test untrusted_files -- --ignored` writes the seeds that fuzzing starts from.
 #[test]
 #[ignore = "writes into fuzz/corpus"]
 fn write_the_seeds() {

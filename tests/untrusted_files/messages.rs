@@ -23,38 +23,42 @@ fn holds(target: &str, bytes: &[u8], parts: &[&str]) {
 #[test]
 fn of_images_and_labels() {
     let images = files::idx_images();
-    says("idx", &[], "hostile file: at offset 0, expected 16 bytes in all, found the end of the data");
-    says("idx", &images[..50], "hostile file: at offset 50, expected 76 bytes in all, found the end of the data");
+    says("idx", &[], "untrusted file: at offset 0, expected 16 bytes in all, found the end of the data");
+    says("idx", &images[..50], "untrusted file: at offset 50, expected 76 bytes in all, found the end of the data");
     says(
         "idx",
         &[&images, &[0][..]].concat(),
-        "hostile file: at offset 76, expected the end of the data, found more bytes",
+        "untrusted file: at offset 76, expected the end of the data, found more bytes",
     );
     let zero = files::idx(0x803, &[3, 0, 5], &[]);
-    says("idx", &zero, "hostile file: at offset 8, expected at least one row, found 0");
+    says("idx", &zero, "untrusted file: at offset 8, expected at least one row, found 0");
     let floats = files::idx(0xd03, &[1, 1, 1], &[0; 4]);
     says(
         "idx",
         &floats,
-        "hostile file: at offset 0, expected the magic number 0x00000803 of an IDX image file, found 0x00000d03, that of an \
+        "untrusted file: at offset 0, expected the magic number 0x00000803 of an IDX image file, found 0x00000d03, that of an \
          IDX file of other values than u8",
     );
     let mut damaged = files::gzip(&images);
     let last = damaged.len() - 5;
     damaged[last] ^= 1;
-    holds("idx", &damaged, &["hostile file: at offset 76, expected 76 bytes from its gzip stream, found it damaged"]);
+    holds("idx", &damaged, &["untrusted file: at offset 76, expected 76 bytes from its gzip stream, found it damaged"]);
 
-    says("cifar", &[1; 100], "hostile file: expected a whole number of records of 3073 bytes, found 100 bytes");
+    says("cifar", &[1; 100], "untrusted file: expected a whole number of records of 3073 bytes, found 100 bytes");
     let wrong = [files::cifar_record(&[3]), files::cifar_record(&[11])].concat();
-    says("cifar", &wrong, "hostile file: at offset 3073, expected a label below 10, found 11");
-    says("cifar", &files::cifar_record(&[0, 100]), "hostile file: at offset 1, expected a label below 100, found 100");
-    holds("image", b"GIF89a", &["hostile file: expected a PNG or JPEG image, found what does not decode: "]);
+    says("cifar", &wrong, "untrusted file: at offset 3073, expected a label below 10, found 11");
+    says(
+        "cifar",
+        &files::cifar_record(&[0, 100]),
+        "untrusted file: at offset 1, expected a label below 100, found 100",
+    );
+    holds("image", b"GIF89a", &["untrusted file: expected a PNG or JPEG image, found what does not decode: "]);
 }
 
 #[test]
 fn of_tensors() {
     let sound = files::weights();
-    let start = "hostile file: not a sound safetensors file: ";
+    let start = "untrusted file: not a sound safetensors file: ";
     let header = u64::from_le_bytes(*sound.first_chunk().unwrap());
     let data = 9 * 4;
     for (bytes, reason) in [
@@ -77,7 +81,7 @@ fn of_tensors() {
         ),
     ] {
         says("weights", &bytes, &format!("{start}{reason}"));
-        says("problem", &bytes, &format!("hostile file: {reason}"));
+        says("problem", &bytes, &format!("untrusted file: {reason}"));
     }
     let mut broken = sound.clone();
     broken[8] = b'[';
@@ -99,60 +103,60 @@ fn of_tensors() {
 
 #[test]
 fn of_tensors_that_are_not_the_models() {
-    let of = |list: &[(&str, &[usize])]| files::tensors(list);
+    let holding = |list: &[(&str, &[usize])]| files::tensors(list);
     let bias: (&str, &[usize]) = ("fc1.bias", &[2]);
     let parts: [(&str, &[usize]); 3] = [("fc1.weight", &[2, 2]), ("fc2.weight", &[1, 2]), ("fc2.bias", &[1])];
     says(
         "weights",
-        &of(&parts),
-        "hostile file: no tensor \"fc1.bias\", which the model needs; the file holds: fc1.weight, fc2.bias, fc2.weight",
+        &holding(&parts),
+        "untrusted file: no tensor \"fc1.bias\", which the model needs; the file holds: fc1.weight, fc2.bias, fc2.weight",
     );
-    let wider = of(&[parts[0], parts[1], parts[2], ("fc1.bias", &[3])]);
-    says("weights", &wider, "hostile file: tensor \"fc1.bias\" is [3], the model expects [2]");
-    let more = of(&[parts[0], parts[1], parts[2], bias, ("\u{1b}[31mred", &[1])]);
-    says("weights", &more, "hostile file: tensor \"\\u{1b}[31mred\" has no place in the model");
+    let wider = holding(&[parts[0], parts[1], parts[2], ("fc1.bias", &[3])]);
+    says("weights", &wider, "untrusted file: tensor \"fc1.bias\" is [3], the model expects [2]");
+    let more = holding(&[parts[0], parts[1], parts[2], bias, ("\u{1b}[31mred", &[1])]);
+    says("weights", &more, "untrusted file: tensor \"\\u{1b}[31mred\" has no place in the model");
     let half = files::typed_tensors(&[("fc1.bias", Dtype::F16, &[2])]);
-    says("weights", &half, "hostile file: tensor \"fc1.bias\" is F16, the model expects F32");
+    says("weights", &half, "untrusted file: tensor \"fc1.bias\" is F16, the model expects F32");
     // Names are printed with what a terminal would obey escaped.
-    let escape = of(&[("\u{1b}[2J", &[1])]);
+    let escape = holding(&[("\u{1b}[2J", &[1])]);
     says(
         "weights",
         &escape,
-        "hostile file: no tensor \"fc1.weight\", which the model needs; the file holds: \\u{1b}[2J",
+        "untrusted file: no tensor \"fc1.weight\", which the model needs; the file holds: \\u{1b}[2J",
     );
 }
 
 #[test]
 fn of_problems() {
     let design: (&str, &[usize]) = ("X", &[3, 4]);
-    says("problem", &files::tensors(&[design]), "hostile file: no tensor y; it holds X");
+    says("problem", &files::tensors(&[design]), "untrusted file: no tensor y; it holds X");
     let short = files::tensors(&[design, ("y", &[2])]);
-    says("problem", &short, "hostile file: y has 2 elements, X has 3 samples");
+    says("problem", &short, "untrusted file: y has 2 elements, X has 3 samples");
     let flat = files::tensors(&[("X", &[12]), ("y", &[3])]);
-    says("problem", &flat, "hostile file: X has the shape [12], expected 2 dimensions, none 0");
+    says("problem", &flat, "untrusted file: X has the shape [12], expected 2 dimensions, none 0");
     let mut endless = files::tensors(&[("Y", &[2, 2])]);
     let last = endless.len() - 4;
     endless[last..].copy_from_slice(&f32::INFINITY.to_le_bytes());
-    says("problem", &endless, "hostile file: Y: element 3 is inf");
+    says("problem", &endless, "untrusted file: Y: element 3 is inf");
     let counts = files::typed_tensors(&[("X", Dtype::I64, &[3, 4]), ("y", Dtype::F32, &[3])]);
-    says("problem", &counts, "hostile file: X is I64, expected F32 or F64");
+    says("problem", &counts, "untrusted file: X is I64, expected F32 or F64");
 }
 
 #[test]
 fn of_texts() {
-    holds("model", b"layers = [", &["model file hostile file: ", "line 1, column 11"]);
+    holds("model", b"layers = [", &["model file untrusted file: ", "line 1, column 11"]);
     holds(
         "model",
         b"depth = 3\nlayers = []",
-        &["model file hostile file: ", "line 1, column 1", "unknown field `depth`"],
+        &["model file untrusted file: ", "line 1, column 1", "unknown field `depth`"],
     );
     says(
         "model",
         b"layers = [{type='flatten'}, {type='dropout', probability=2}]",
-        "model file hostile file, layers[1] (dropout): dropout cannot take 3072 features: probability 2 is not in [0, 1)",
+        "model file untrusted file, layers[1] (dropout): dropout cannot take 3072 features: probability 2 is not in [0, 1)",
     );
-    says("model", b"layers = []", "model file hostile file: the model has no layers");
-    holds("config", b"epochs = 'many'", &["hostile file: ", "line 1, column 10", "expected u64"]);
-    holds("config", b"epoch = 3", &["hostile file: ", "line 1, column 1", "unknown field `epoch`"]);
+    says("model", b"layers = []", "model file untrusted file: the model has no layers");
+    holds("config", b"epochs = 'many'", &["untrusted file: ", "line 1, column 10", "expected u64"]);
+    holds("config", b"epoch = 3", &["untrusted file: ", "line 1, column 1", "unknown field `epoch`"]);
     says("config", b"batch = 5000000000", "batch: has to be at most 4294967295, found 5000000000");
 }
