@@ -3,6 +3,7 @@
 use crate::{
     gpu::{Element, GpuError},
     kernels::{AdapterClass, LossTangent, MatmulShape, column_sum_scratch_words},
+    names::named,
 };
 
 use super::{
@@ -13,16 +14,17 @@ use super::{
     tangent,
 };
 
-/// The loss that training minimises.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Loss {
-    /// Negative log likelihood of a softmax: `torch.nn.CrossEntropyLoss`.
-    #[default]
-    Nll,
-    /// Mean squared error against the one-hot label.
-    Mse,
-}
+named!("loss",
+    /// The loss that training minimises.
+    #[derive(Default)]
+    Loss {
+        /// Negative log likelihood of a softmax: `torch.nn.CrossEntropyLoss`.
+        #[default]
+        Nll = "nll",
+        /// Mean squared error against the one-hot label.
+        Mse = "mse",
+    }
+);
 
 impl Loss {
     /// What its tangent is of.
@@ -30,18 +32,6 @@ impl Loss {
         match self {
             Self::Nll => LossTangent::Nll,
             Self::Mse => LossTangent::Mse,
-        }
-    }
-}
-
-impl std::str::FromStr for Loss {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "nll" => Ok(Self::Nll),
-            "mse" => Ok(Self::Mse),
-            _ => Err(format!("unknown loss {text:?}, expected one of nll, mse")),
         }
     }
 }

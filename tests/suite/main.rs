@@ -23,6 +23,7 @@ mod bench {
 }
 
 mod cli {
+    mod help;
     mod hessian;
     mod options;
     mod plan;
@@ -97,6 +98,7 @@ mod train {
     mod conv_parity;
     mod faults;
     mod foreseen;
+    mod keys;
     mod mixed_precision;
     mod moving_average;
     mod old_checkpoint;
