@@ -164,7 +164,7 @@ pub struct RunConfig {
     /// Seed of initialisation, noise and shuffling
     #[arg(long, help_heading = topic::RUN, default_value_t = 0)]
     pub seed: u64,
-    /// Train on a random subset of this many samples, chosen by --subset-seed
+    /// Take a random subset of this many training samples, chosen by --subset-seed
     #[arg(long, help_heading = topic::DATA, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subset: Option<usize>,
@@ -175,7 +175,7 @@ pub struct RunConfig {
     #[arg(long, help_heading = topic::DATA, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     #[arg(default_value_t = false, action = Set)]
     pub stratified: bool,
-    /// Evaluate on a subset of this many test samples, with the proportions of their classes, chosen by --subset-seed
+    /// Take a subset of this many test samples, with the proportions of their classes, chosen by --subset-seed
     #[arg(long, help_heading = topic::DATA, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_subset: Option<usize>,
