@@ -132,8 +132,7 @@ fn planned(model: &Model) -> Result<(), String> {
 /// The reader's message.
 pub fn config(bytes: &[u8]) -> Result<(), String> {
     let text = text(bytes)?;
-    let config =
-        RunConfig::resolve_text(Some((path(), text)), &Options::default()).map_err(|error| error.to_string())?;
+    let config = RunConfig::resolve_text((path(), text), &Options::default()).map_err(|error| error.to_string())?;
     let (rate, length) = (config.learning_rate(), config.length(1));
     for step in [0, length.steps] {
         let when = length.moment(step);

@@ -4,12 +4,10 @@ mod cli;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
     quiet_device_select();
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).init();
-    match cli::run(cli::Cli::parse()) {
+    match cli::run(cli::Cli::read()) {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(error) => {
             eprintln!("error: {error}");

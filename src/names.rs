@@ -12,13 +12,14 @@ pub struct UnknownName {
     pub expected: String,
 }
 
-/// An enum of unit variants with one name each, for the command line, configuration files and messages.
+/// An enum of unit variants with one name each, for the command line, configuration files and messages. A variant may be read
+/// under further names, those of earlier versions: `Data = "data" | "true"`.
 macro_rules! named {
-    ($what:literal, $(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+    ($what:literal, $(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal $(| $old:literal)*),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         pub enum $name {
-            $($(#[$variant_doc])* #[serde(rename = $text)] $variant),+
+            $($(#[$variant_doc])* #[serde(rename = $text $(, alias = $old)*)] $variant),+
         }
 
         impl $name {
@@ -42,13 +43,14 @@ macro_rules! named {
             type Err = $crate::names::UnknownName;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                Self::ALL.iter().copied().find(|choice| choice.name() == text).ok_or_else(|| {
-                    $crate::names::UnknownName {
+                match text {
+                    $($text $(| $old)* => Ok(Self::$variant),)+
+                    _ => Err($crate::names::UnknownName {
                         what: $what,
                         found: text.to_owned(),
                         expected: Self::ALL.iter().map(|choice| choice.name()).collect::<Vec<_>>().join(", "),
-                    }
-                })
+                    }),
+                }
             }
         }
     };

@@ -6,13 +6,12 @@ use jostle::{
     bench::{MatmulBench, RooflineBench, StepBench, StepReport, bench_matmul},
     gpu::Gpu,
     nn::Model,
-    noise::Mode,
     report::Table,
-    train::{AUTO_BATCH, Options, RunConfig},
+    train::RunConfig,
 };
 
 use super::{
-    CliError, Context, Exit, model,
+    CliError, Context, Exit, keys, model,
     output::{run_folder, write_text},
     roofline,
     train::kernel_times,
@@ -22,8 +21,6 @@ use super::{
 /// Options of `jostle bench`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    #[command(flatten)]
-    options: Options,
     /// Steps timed of each kind, in alternating rounds
     #[arg(long, default_value_t = 128)]
     timed_steps: u32,
@@ -55,11 +52,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let timing =
         |config: &RunConfig| Timing { precision: config.precision, rounds: args.rounds, seconds: args.seconds };
     match args.matmul {
-        Some(sides) if args.variants => variants::of_product(context, &gpu, sides, timing(&config(args)?)),
-        Some(sides) => matmul(context, &gpu, sides, timing(&config(args)?)),
+        Some(sides) if args.variants => variants::of_product(context, &gpu, sides, timing(&config(context)?)),
+        Some(sides) => matmul(context, &gpu, sides, timing(&config(context)?)),
         None if args.variants => {
-            let config = config(args)?;
-            let model = step_model(args, &config)?;
+            let config = config(context)?;
+            let model = step_model(context, &config)?;
             variants::of_model(context, &gpu, (&model, config.batch), timing(&config))
         }
         None if args.roofline => roofline(context, &gpu, args),
@@ -84,31 +81,22 @@ fn matmul(context: &Context, gpu: &Gpu, sides: Sides, timing: Timing) -> Result<
     Ok(Exit::Done)
 }
 
-/// The step to measure: mlp1 with noise in mode `layer`, unless told otherwise.
-fn config(args: &Args) -> Result<RunConfig, CliError> {
-    let mut config = RunConfig::resolve(None, &args.options)?;
-    if args.options.noise.is_none() {
-        config.noise = Mode::Layer;
-    }
-    if args.options.model.is_none() {
-        config.model = "mlp1".to_owned();
-    }
-    if config.batch == AUTO_BATCH {
-        let advice = "`jostle train --batch auto` says the largest that fits";
-        return Err(CliError::Usage(format!("batch: found auto, bench expects a number of samples; {advice}")));
-    }
+/// The step to measure.
+fn config(context: &Context) -> Result<RunConfig, CliError> {
+    let step = RunConfig { model: keys::BENCH_MODEL.to_owned(), noise: keys::BENCH_NOISE, ..RunConfig::default() };
+    let config = step.with(&context.options)?;
+    keys::expect_batch(&config, "bench")?;
     Ok(config)
 }
 
 /// The model of that step, for the data set that is named; without one for the model's own.
-fn step_model(args: &Args, config: &RunConfig) -> Result<Model, CliError> {
-    let data = args.options.data.as_deref().map(str::parse).transpose()?;
-    Ok(model::build(&config.model, data.as_ref())?)
+fn step_model(context: &Context, config: &RunConfig) -> Result<Model, CliError> {
+    Ok(model::build(&config.model, keys::named_data(context, config)?.as_ref())?)
 }
 
 fn roofline(context: &Context, gpu: &Gpu, args: &Args) -> Result<Exit, CliError> {
-    let config = config(args)?;
-    let model = step_model(args, &config)?;
+    let config = config(context)?;
+    let model = step_model(context, &config)?;
     let bench = RooflineBench { config, model, steps: args.timed_steps, seconds: args.seconds };
     let report = bench.run(gpu)?;
     let mut text = roofline::text(&report);
@@ -123,9 +111,9 @@ fn roofline(context: &Context, gpu: &Gpu, args: &Args) -> Result<Exit, CliError>
 }
 
 fn step(context: &Context, gpu: &Gpu, args: &Args) -> Result<Exit, CliError> {
-    let config = config(args)?;
+    let config = config(context)?;
     let bench = StepBench {
-        model: step_model(args, &config)?,
+        model: step_model(context, &config)?,
         config,
         steps: args.timed_steps,
         rounds: args.rounds,

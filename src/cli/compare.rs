@@ -10,7 +10,7 @@ use jostle::{
     },
     noise::Mode,
     report::{Block, HtmlReport, MeanSd, Section, Table},
-    train::{Arm, ArmRuns, Control, EpochRecord, Event, MetricsFiles, Options, RunConfig, compare},
+    train::{Arm, ArmRuns, Control, EpochRecord, Event, MetricsFiles, RunConfig, compare},
 };
 use serde_json::json;
 
@@ -22,8 +22,6 @@ use super::{
 /// Options of `jostle compare`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    #[command(flatten)]
-    options: Options,
     /// A TOML file with the keys of `jostle train`
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
@@ -75,10 +73,7 @@ fn arms(config: &RunConfig, args: &Args) -> Vec<Arm> {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let config = RunConfig::resolve(args.config.as_deref(), &args.options)?;
-    if args.options.noise.is_some() {
-        return Err(CliError::Usage("compare takes a list of noise modes: --modes none,layer".to_owned()));
-    }
+    let config = RunConfig::resolve(args.config.as_deref(), &context.options)?;
     if args.seeds == 0 {
         return Err(CliError::Usage("--seeds: at least 1".to_owned()));
     }

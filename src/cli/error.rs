@@ -99,7 +99,9 @@ impl CliError {
     pub fn exit(&self) -> u8 {
         match self {
             Self::Usage(_)
-            | Self::Train(TrainError::Config { .. } | TrainError::Model(_))
+            | Self::Train(
+                TrainError::Config { .. } | TrainError::Model(_) | TrainError::Data(DataError::UnknownSource { .. }),
+            )
             | Self::Experiment(ExperimentError::Unknown { .. } | ExperimentError::Settings { .. }) => 2,
             Self::Train(TrainError::Gpu(
                 GpuError::NoAdapter

@@ -6,7 +6,7 @@ use jostle::{
     data::Dataset,
     kernels::Arena,
     nn::{self, NamedTensor, write_tensors},
-    train::{Evaluation, Evaluator, Options, Prepared, RunConfig},
+    train::{Evaluation, Evaluator, Prepared, RunConfig},
 };
 use serde::Serialize;
 
@@ -15,8 +15,6 @@ use super::{CliError, Context, Exit};
 /// Options of `jostle eval`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    #[command(flatten)]
-    options: Options,
     /// The run's configuration (config.toml in its folder)
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
@@ -47,7 +45,7 @@ struct Output<'a> {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let config = RunConfig::resolve(args.config.as_deref(), &args.options)?;
+    let config = RunConfig::resolve(args.config.as_deref(), &context.options)?;
     let prepared = Prepared::load(&config)?;
     let normalisation = config.normalise.moments(&prepared.split.train)?;
     let gpu = context.gpu()?;

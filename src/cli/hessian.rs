@@ -10,7 +10,7 @@ use jostle::{
     nn,
     noise::Scheme,
     report::{AxisScale, Figure, Panel, Series, Table},
-    train::{DeviceData, Options, Prepared, RunConfig},
+    train::{DeviceData, Prepared, RunConfig},
 };
 use serde::Serialize;
 
@@ -25,8 +25,6 @@ const LEAST_DENSITY: f64 = 1e-8;
 /// Options of `jostle hessian`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    #[command(flatten)]
-    options: Options,
     /// The run's configuration (config.toml in its folder)
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
@@ -74,7 +72,7 @@ struct Output<'a> {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let config = RunConfig::resolve(args.config.as_deref(), &args.options)?;
+    let config = RunConfig::resolve(args.config.as_deref(), &context.options)?;
     let prepared = Prepared::load(&config)?;
     let normalisation = config.normalise.moments(&prepared.split.train)?;
     let gpu = context.gpu()?;

@@ -9,6 +9,7 @@ mod experiment;
 mod figure;
 mod gpu_report;
 mod hessian;
+mod keys;
 mod model;
 mod noise;
 mod output;
@@ -19,9 +20,12 @@ mod variants;
 
 use std::time::Instant;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use jostle::gpu::{AdapterChoice, Gpu, GpuError, cache_folder};
+use jostle::{
+    gpu::{AdapterChoice, Gpu, GpuError, cache_folder},
+    train::Options,
+};
 
 pub use error::{CliError, Exit};
 
@@ -42,6 +46,9 @@ pub struct Cli {
     json: bool,
     #[command(subcommand)]
     command: Command,
+    /// What is given of a run's configuration.
+    #[arg(skip)]
+    options: Options,
 }
 
 #[derive(Debug, Subcommand)]
@@ -74,6 +81,8 @@ enum Command {
 struct Context {
     adapter: AdapterChoice,
     json: bool,
+    /// What is given of a run's configuration: of those keys that the subcommand takes.
+    options: Options,
     /// When the command line was read, which is when the process began.
     started: Instant,
 }
@@ -89,12 +98,33 @@ impl Context {
     }
 }
 
+impl Cli {
+    /// The commands with all of their options.
+    fn complete() -> clap::Command {
+        keys::COMMANDS
+            .iter()
+            .fold(Self::command(), |all, name| all.mut_subcommand(name, |command| command.args(keys::options(name))))
+    }
+
+    /// Reads the command line; ends the process where it asks for help or makes no sense, as clap does.
+    #[must_use]
+    pub fn read() -> Self {
+        let mut command = Self::complete();
+        let matches = command.get_matches_mut();
+        let read = Self::from_arg_matches(&matches).and_then(|cli| match matches.subcommand() {
+            Some((name, given)) => Ok(Self { options: Options::given(given, &keys::options(name))?, ..cli }),
+            None => Ok(cli),
+        });
+        read.unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+}
+
 /// Runs a parsed command line.
 ///
 /// # Errors
 /// Whatever the subcommand meets; [`CliError::exit`] gives its code.
 pub fn run(cli: Cli) -> Result<Exit, CliError> {
-    let context = Context { adapter: cli.adapter, json: cli.json, started: Instant::now() };
+    let context = Context { adapter: cli.adapter, json: cli.json, options: cli.options, started: Instant::now() };
     match cli.command {
         Command::Adapters => adapters::run(&context),
         Command::Plan(args) => plan::run(&context, &args),
@@ -111,11 +141,9 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     /// Two options of one name, say.
     #[test]
     fn the_command_line_is_consistent() {
-        super::Cli::command().debug_assert();
+        super::Cli::complete().debug_assert();
     }
 }

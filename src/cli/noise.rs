@@ -8,7 +8,7 @@ use jostle::{
     nn::{self, NamedTensor, write_tensors},
     noise::{Scale, Scheme, SigmaSchedule, deltas},
     schedule::{Moment, ScheduleUnit},
-    train::{Options, RunConfig, TrainError},
+    train::{RunConfig, TrainError},
 };
 use serde::Serialize;
 
@@ -17,8 +17,6 @@ use super::{CliError, Context, Exit, model};
 /// Options of `jostle noise`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    #[command(flatten)]
-    options: Options,
     /// A TOML file with the same keys
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
@@ -47,7 +45,7 @@ struct Output<'a> {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let config = RunConfig::resolve(args.config.as_deref(), &args.options)?;
+    let config = RunConfig::resolve(args.config.as_deref(), &context.options)?;
     let data: DataSource = config.data.parse().map_err(TrainError::from)?;
     let model = model::build(&config.model, Some(&data))?;
     if config.noise_scale == Scale::Filter && args.weights.is_none() {

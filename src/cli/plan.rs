@@ -6,32 +6,16 @@ use jostle::{
     graph::{Schedule, ValueShape},
     kernels::Target,
     nn::Model,
-    optim::{OptimizerConfig, OptimizerKind},
     report::Table,
-    train::{Footprint, Precision, TrainError},
+    train::{Footprint, RunConfig, TrainError},
 };
 use serde::Serialize;
 
-use super::{CliError, Context, Exit, model, output::human_bytes};
+use super::{CliError, Context, Exit, keys, model, output::human_bytes};
 
 /// Options of `jostle plan`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Model: mlp1, mlp2, mlp3, or widths such as mlp:784-500-10
-    #[arg(long)]
-    model: String,
-    /// Data set whose shape and classes the model takes; without it the model's own
-    #[arg(long)]
-    data: Option<DataSource>,
-    /// Samples a step
-    #[arg(long, default_value_t = 128)]
-    batch: usize,
-    /// Optimizer, for the bytes of its state: sgd, adam or adamw
-    #[arg(long, default_value_t = OptimizerKind::Sgd)]
-    optimizer: OptimizerKind,
-    /// Precision: f32, or f16 for activations and the weights that the network sees
-    #[arg(long, default_value_t = Precision::F32)]
-    precision: Precision,
     /// Plan for a described GPU instead of the adapter at hand
     #[arg(long, value_enum)]
     gpu: Option<Described>,
@@ -136,9 +120,9 @@ impl Device {
 }
 
 /// The model, built for the data set that is named, and channels, rows and columns of a sample.
-fn model_and_sample(args: &Args) -> Result<(Model, [usize; 3]), TrainError> {
-    let model = model::build(&args.model, args.data.as_ref())?;
-    let sample = match &args.data {
+fn model_and_sample(config: &RunConfig, data: Option<&DataSource>) -> Result<(Model, [usize; 3]), TrainError> {
+    let model = model::build(&config.model, data)?;
+    let sample = match data {
         Some(data) => model::target(data)?.input,
         None => model.graph.shape(model.graph.input()),
     };
@@ -151,7 +135,7 @@ fn model_and_sample(args: &Args) -> Result<(Model, [usize; 3]), TrainError> {
 
 /// Every dispatch of a training step, the update with the next noise last.
 fn lines(
-    args: &Args,
+    config: &RunConfig,
     model: &Model,
     schedule: &Schedule,
     device: &Device,
@@ -163,9 +147,9 @@ fn lines(
         let kernel = &step.call.kernel;
         lines.push(Line::new([step.name.clone(), kernel.sizes()], kernel.kind(), &planned.launch));
     }
-    let config = OptimizerConfig { kind: args.optimizer, ..OptimizerConfig::default() };
+    let optimizer = config.optimizer_config();
     let words = model.graph.layout().words();
-    for launch in config.launches(&device.target, words, args.precision.element())? {
+    for launch in optimizer.launches(&device.target, words, config.precision.element())? {
         let shape = format!("{} parameters", model.graph.layout().parameters());
         lines.push(Line::new(["update and next noise".to_owned(), shape], "update", &launch));
     }
@@ -186,11 +170,13 @@ fn memory(footprint: &Footprint) -> String {
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let device = Device::new(context, args.gpu);
-    let (model, sample) = model_and_sample(args)?;
-    let (footprint, schedule) = Footprint::new(&model, args.batch, args.optimizer, args.precision.element())?;
+    let config = RunConfig::default().with(&context.options)?;
+    let batch = keys::expect_batch(&config, "plan")?;
+    let (model, sample) = model_and_sample(&config, keys::named_data(context, &config)?.as_ref())?;
+    let (footprint, schedule) = Footprint::new(&model, batch, config.optimizer, config.precision.element())?;
     let footprint = footprint.with_scratch(schedule.scratch_words(device.target.class)?);
-    let dispatches = lines(args, &model, &schedule, &device, sample)?;
-    let title = format!("{model}, batch {}: the dispatches of one training step on {}", args.batch, device.name);
+    let dispatches = lines(&config, &model, &schedule, &device, sample)?;
+    let title = format!("{model}, batch {batch}: the dispatches of one training step on {}", device.name);
     let headers = ["#", "step", "call", "shape", "kernel", "workgroups", "threads", "chain", "Mflop", "MB"];
     let rows = dispatches.iter().enumerate().map(|(number, line)| line.row(number)).collect();
     let mut text = Table::new(&title, &headers, rows).to_text();
@@ -205,7 +191,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     });
     let output = Output {
         model: &model.description,
-        batch: args.batch,
+        batch,
         parameters: model.graph.layout().parameters(),
         target: &device.name,
         dispatches,

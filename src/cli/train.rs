@@ -11,8 +11,8 @@ use jostle::{
     nn,
     report::Table,
     train::{
-        Best, Broken, Control, EpochRecord, Event, Options, RunConfig, RunResult, Scores, Status, Supervisor,
-        SupervisorOptions, Told, TrainError, Trainer,
+        Best, Broken, Control, EpochRecord, Event, RunConfig, RunResult, Scores, Status, Supervisor, SupervisorOptions,
+        Told, TrainError, Trainer,
     },
 };
 use serde_json::json;
@@ -25,8 +25,6 @@ use super::{
 /// Options of `jostle train`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    #[command(flatten)]
-    options: Options,
     /// A TOML file with the same keys; options given here override it
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
@@ -53,7 +51,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let (mut supervisor, out) = supervisor(args)?;
+    let (mut supervisor, out) = supervisor(context, args)?;
     let interrupt = interrupt_flag();
     let bar = progress(0);
     let open = || Ok(context.gpu()?);
@@ -111,13 +109,13 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
 }
 
 /// The run of the command line, begun or gone on with, and its folder.
-fn supervisor(args: &Args) -> Result<(Supervisor, PathBuf), CliError> {
+fn supervisor(context: &Context, args: &Args) -> Result<(Supervisor, PathBuf), CliError> {
     if let Some(run) = &args.resume {
         let mut notify = |text: &str| eprintln!("{text}");
-        let supervisor = Supervisor::resume(run, &args.options, args.supervisor, args.force, &mut notify)?;
+        let supervisor = Supervisor::resume(run, &context.options, args.supervisor, args.force, &mut notify)?;
         return Ok((supervisor, run.clone()));
     }
-    let config = RunConfig::resolve(args.config.as_deref(), &args.options)?;
+    let config = RunConfig::resolve(args.config.as_deref(), &context.options)?;
     let out = run_folder(&args.out, "metrics.jsonl", args.overwrite)?;
     Ok((Supervisor::new(&out, config, args.supervisor)?, out))
 }

@@ -18,13 +18,6 @@ pub enum DataError {
         found: String,
     },
 
-    /// The text names no batch order.
-    #[error("unknown batch order `{found}`: expected shuffled or sequential")]
-    UnknownOrder {
-        /// The text given.
-        found: String,
-    },
-
     /// The folder given is none.
     #[error("{path}: expected a folder with {files}, found no such folder")]
     NoFolder {

@@ -6,47 +6,22 @@
 //! seed. `rand`'s helpers above the raw words, `seed_from_u64`, `random_range` and `shuffle`, may give other values in
 //! a later release; hence their few lines are written out here.
 
-use std::fmt;
-use std::str::FromStr;
-
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
-use super::DataError;
+use crate::names::named;
 
-/// The order in which an epoch visits the samples. Reads from and prints as `shuffled` or `sequential`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum BatchOrder {
-    /// A new random permutation each epoch.
-    #[default]
-    Shuffled,
-    /// The order of the data set, each epoch the same.
-    Sequential,
-}
-
-impl FromStr for BatchOrder {
-    type Err = DataError;
-
-    /// # Errors
-    ///
-    /// [`DataError::UnknownOrder`] for any text but `shuffled` and `sequential`.
-    fn from_str(text: &str) -> Result<Self, DataError> {
-        match text {
-            "shuffled" => Ok(Self::Shuffled),
-            "sequential" => Ok(Self::Sequential),
-            _ => Err(DataError::UnknownOrder { found: text.to_owned() }),
-        }
+named!("batch order",
+    /// The order in which an epoch visits the samples.
+    #[derive(Default)]
+    BatchOrder {
+        /// A new random permutation each epoch.
+        #[default]
+        Shuffled = "shuffled",
+        /// The order of the data set, each epoch the same.
+        Sequential = "sequential",
     }
-}
-
-impl fmt::Display for BatchOrder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Shuffled => "shuffled",
-            Self::Sequential => "sequential",
-        })
-    }
-}
+);
 
 /// The sample indices of one epoch in the order of their visit: a permutation of `0..len`.
 ///

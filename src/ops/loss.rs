@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     gpu::{GpuError, Launch},
     graph::{Binding, Call, Kernel, LaunchContext, LossFunction, Record, Tangent},
@@ -11,30 +9,20 @@ use crate::{
         AdapterClass, LossBuffers, LossTangent, MseTargets, loss_tangent, loss_tangent_launch, mse, mse_launch,
         softmax_nll, softmax_nll_launch,
     },
+    names::named,
 };
 
-/// The loss that training minimises.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Loss {
-    /// Negative log likelihood of a softmax: `torch.nn.CrossEntropyLoss`.
-    #[default]
-    Nll,
-    /// Mean squared error against the one-hot label.
-    Mse,
-}
-
-impl std::str::FromStr for Loss {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "nll" => Ok(Self::Nll),
-            "mse" => Ok(Self::Mse),
-            _ => Err(format!("unknown loss {text:?}, expected one of nll, mse")),
-        }
+named!("loss",
+    /// The loss that training minimises.
+    #[derive(Default)]
+    Loss {
+        /// Negative log likelihood of a softmax: `torch.nn.CrossEntropyLoss`.
+        #[default]
+        Nll = "nll",
+        /// Mean squared error against the one-hot label.
+        Mse = "mse",
     }
-}
+);
 
 impl From<Loss> for Arc<dyn LossFunction> {
     fn from(loss: Loss) -> Self {
@@ -44,10 +32,7 @@ impl From<Loss> for Arc<dyn LossFunction> {
 
 impl LossFunction for Loss {
     fn name(&self) -> &'static str {
-        match self {
-            Self::Nll => "nll",
-            Self::Mse => "mse",
-        }
+        (*self).name()
     }
 
     fn kernel(&self, [batch, width]: [usize; 2], scaled: bool) -> Arc<dyn Kernel> {

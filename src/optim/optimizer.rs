@@ -1,50 +1,29 @@
 //! The optimizers: their settings, their state on the device, and one fused update a step.
 
-use std::{fmt, str::FromStr};
-
 use serde::{Deserialize, Serialize};
 
 use crate::{
     gpu::{Buffer, Element, Gpu, GpuError, Launch, Recorder, WORD_BYTES, Work},
     kernels::{AdamStep, Arena, SgdStep, Target, UpdateAdam, UpdateSgd},
+    names::named,
     noise::{Distribution, StepNoise},
 };
 
 use super::StepRate;
 
-/// Which update rule.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OptimizerKind {
-    /// Stochastic gradient descent with momentum.
-    #[default]
-    Sgd,
-    /// Adam with L2 weight decay.
-    Adam,
-    /// Adam with decoupled weight decay.
-    AdamW,
-}
-
-impl fmt::Display for OptimizerKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sgd => "sgd",
-            Self::Adam => "adam",
-            Self::AdamW => "adamw",
-        })
+named!("optimizer",
+    /// Which update rule.
+    #[derive(Default)]
+    OptimizerKind {
+        /// Stochastic gradient descent with momentum.
+        #[default]
+        Sgd = "sgd",
+        /// Adam with L2 weight decay.
+        Adam = "adam",
+        /// Adam with decoupled weight decay.
+        AdamW = "adamw",
     }
-}
-
-impl FromStr for OptimizerKind {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Sgd, Self::Adam, Self::AdamW]
-            .into_iter()
-            .find(|kind| kind.to_string() == text)
-            .ok_or_else(|| format!("unknown optimizer {text:?}, expected one of sgd, adam, adamw"))
-    }
-}
+);
 
 /// Settings of the update, with PyTorch's names and defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

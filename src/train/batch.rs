@@ -27,10 +27,6 @@ pub(super) fn serialize<S: Serializer>(batch: &usize, serializer: S) -> Result<S
     written(*batch).serialize(serializer)
 }
 
-pub(super) fn serialize_option<S: Serializer>(batch: &Option<usize>, serializer: S) -> Result<S::Ok, S::Error> {
-    batch.map(written).serialize(serializer)
-}
-
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     match Written::deserialize(deserializer)? {
         Written::Number(batch) => Ok(batch),

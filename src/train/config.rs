@@ -1,12 +1,15 @@
 //! The configuration of a run: one flat set of keys, the same on the command line, in a TOML file and in the library.
+//!
+//! A key is written down once, as a field of [`RunConfig`]: its name in the library, in files and on the command line, its
+//! type, its default and its help. Which commands take it as an option is said in `cli::keys`.
 
-use std::path::{Path, PathBuf};
+use std::{path::PathBuf, sync::LazyLock};
 
+use clap::{Arg, ArgAction::Set, Args as _, Command, FromArgMatches as _};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     data::BatchOrder,
-    input,
     kernels::Augmentation,
     noise::{Distribution, GroupOrder, Grouping, Mode, Scale, SigmaSchedule},
     ops::Loss,
@@ -14,275 +17,275 @@ use crate::{
     schedule::ScheduleUnit,
 };
 
-use super::{AUTO_BATCH, EvalEvery, Normalise, OnNan, Options, Precision, TrainError, TrainEval, Validation, batch};
+use super::{EvalEvery, Normalise, OnNan, Precision, TrainEval, Validation, batch, normalise};
 
-/// The largest configuration file.
-const MAX_BYTES: u64 = 1 << 16;
-
-/// Names that keys had in earlier versions, with today's: files keep them for ever.
-const RENAMED: [(&str, &str); 1] = [("step-epochs", "milestones-every")];
-
-/// An option of the first name overrules what a file says under the second: either says how long a run or its noise is.
-const OVERRULES: [(&str, &str); 3] =
-    [("epochs", "steps"), ("noise-off-epoch", "noise-off-step"), ("noise-off-step", "noise-off-epoch")];
+/// What keys are about: the headings of a command's help.
+pub mod topic {
+    /// Which samples there are, with which labels and at which scale.
+    pub const DATA: &str = "Data";
+    /// Random changes to training images.
+    pub const AUGMENTATION: &str = "Augmentation";
+    /// The network and what it minimises.
+    pub const MODEL: &str = "Model and loss";
+    /// The noise of a step.
+    pub const NOISE: &str = "Noise";
+    /// How sigma changes over a run.
+    pub const SIGMA_SCHEDULE: &str = "Noise over the run";
+    /// The update of a step, but for its size.
+    pub const OPTIMIZER: &str = "Optimizer";
+    /// The size of a step, over a run.
+    pub const LEARNING_RATE: &str = "Learning rate";
+    /// Length, batches and beginning of a run.
+    pub const RUN: &str = "Run";
+    /// When and on what a run is scored.
+    pub const EVALUATION: &str = "Evaluation";
+}
 
 /// A resolved configuration: what was run, as saved in the run's folder.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+///
+/// Noise: `none` w; `all` w + sigma/sqrt(M) N(0, 1) on every group; `layer` w + sigma N(0, 1) on one group a step;
+/// `model` w + sigma N(0, 1) on everything. M is the number of groups.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, clap::Args)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "the keys are those of `Options`, which documents them")]
 pub struct RunConfig {
+    /// Data: digits (bundled), mnist, fashion-mnist, cifar10, cifar100, idx:DIR, cifar:DIR, folder:DIR or
+    /// folder:DIR@HxW
+    #[arg(long, help_heading = topic::DATA, value_name = "DATA", default_value = "digits")]
     pub data: String,
+    /// Model: mlp1-3, cnn1-3, resnet18/34/20/56, vgg11-bn, vgg16-bn, widths such as mlp:784-500-10, or a file
+    /// MODEL.toml
+    #[arg(long, help_heading = topic::MODEL, value_name = "MODEL", default_value = "mlp:64-256-256-10")]
     pub model: String,
+    /// Precision: f32, or f16 for activations and the weights that the network sees, with sums and master weights in
+    /// f32
+    #[arg(long, help_heading = topic::MODEL, value_name = "PRECISION", default_value_t = Precision::F32)]
     pub precision: Precision,
+    /// Loss: nll or mse
+    #[arg(long, help_heading = topic::MODEL, value_name = "LOSS", default_value_t = Loss::Nll)]
     pub loss: Loss,
+    /// Noise mode: none, all, layer or model
+    #[arg(long, help_heading = topic::NOISE, value_name = "MODE", default_value_t = Mode::None)]
     pub noise: Mode,
+    /// Standard deviation of the noise
+    #[arg(long, help_heading = topic::NOISE, default_value_t = 0.05)]
     pub sigma: f64,
+    /// Order of groups in mode layer: cyclic or random
+    #[arg(long, help_heading = topic::NOISE, value_name = "ORDER", default_value_t = GroupOrder::Cyclic)]
     pub noise_order: GroupOrder,
+    /// Unit of sigma: absolute, or filter for the norm of each filter
+    #[arg(long, help_heading = topic::NOISE, value_name = "SCALE", default_value_t = Scale::Absolute)]
     pub noise_scale: Scale,
+    /// Distribution: gaussian, rademacher or uniform, all of unit variance
+    #[arg(long, help_heading = topic::NOISE, value_name = "NAME", default_value_t = Distribution::Gaussian)]
     pub noise_distribution: Distribution,
+    /// Sigma over the run: constant, linear, cosine, step or multistep, in the unit of --schedule-unit
+    #[arg(long, help_heading = topic::SIGMA_SCHEDULE, value_name = "SCHEDULE")]
+    #[arg(default_value_t = SigmaSchedule::Constant)]
     pub noise_schedule: SigmaSchedule,
+    /// Epochs or steps between the drops of noise schedule step
+    #[arg(long, help_heading = topic::SIGMA_SCHEDULE, value_name = "N", default_value_t = 30)]
     pub noise_milestones_every: u64,
+    /// Epochs or steps at which noise schedule multistep drops, a list such as 30,60
+    #[arg(long, help_heading = topic::SIGMA_SCHEDULE, value_name = "A,B,C", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub noise_milestones: Vec<u64>,
+    /// Factor of each drop of noise schedules step and multistep
+    #[arg(long, help_heading = topic::SIGMA_SCHEDULE, value_name = "FACTOR", default_value_t = 0.1)]
     pub noise_gamma: f64,
+    /// No noise from this epoch on, counted from 0
+    #[arg(long, help_heading = topic::SIGMA_SCHEDULE, value_name = "EPOCH", conflicts_with = "noise_off_step")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noise_off_epoch: Option<u64>,
+    /// No noise from this step on, counted from 0
+    #[arg(long, help_heading = topic::SIGMA_SCHEDULE, value_name = "STEP")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noise_off_step: Option<u64>,
+    /// A group is a tensor, a module (its weight and bias), or only weights
+    #[arg(long, help_heading = topic::NOISE, value_name = "GROUPS", default_value_t = Grouping::Tensor)]
     pub groups: Grouping,
+    /// Optimizer: sgd, adam or adamw
+    #[arg(long, help_heading = topic::OPTIMIZER, value_name = "NAME", default_value_t = OptimizerKind::Sgd)]
     pub optimizer: OptimizerKind,
+    /// Learning rate
+    #[arg(long, help_heading = topic::LEARNING_RATE, default_value_t = 0.01)]
     pub lr: f64,
+    /// Learning rate over the run: constant, cosine, linear, step, multistep or one-cycle, with PyTorch's values;
+    /// one-cycle moves momentum or beta1 too
+    #[arg(long, help_heading = topic::LEARNING_RATE, value_name = "SCHEDULE")]
+    #[arg(default_value_t = LearningRateSchedule::Constant)]
     pub schedule: LearningRateSchedule,
+    /// What the schedules of learning rate and sigma count: epoch or step
+    #[arg(long, help_heading = topic::LEARNING_RATE, value_name = "UNIT", default_value_t = ScheduleUnit::Epoch)]
     pub schedule_unit: ScheduleUnit,
+    /// Epochs or steps between the drops of schedule step
+    #[arg(long, help_heading = topic::LEARNING_RATE, alias = "step-epochs", value_name = "N", default_value_t = 30)]
     #[serde(alias = "step-epochs")]
     pub milestones_every: u64,
+    /// Epochs or steps at which schedule multistep drops, a list such as 30,60,80
+    #[arg(long, help_heading = topic::LEARNING_RATE, value_name = "A,B,C", value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub milestones: Vec<u64>,
+    /// Factor of each drop of schedules step and multistep
+    #[arg(long, help_heading = topic::LEARNING_RATE, default_value_t = 0.1)]
     pub gamma: f64,
+    /// SGD: momentum; schedule one-cycle has its own
+    #[arg(long, help_heading = topic::OPTIMIZER, default_value_t = 0.9)]
     pub momentum: f64,
+    /// SGD: dampening
+    #[arg(long, help_heading = topic::OPTIMIZER, default_value_t = 0.0)]
     pub dampening: f64,
+    /// SGD: Nesterov momentum
+    #[arg(long, help_heading = topic::OPTIMIZER, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(default_value_t = false, action = Set)]
     pub nesterov: bool,
+    /// Weight decay: L2 in sgd and adam, decoupled in adamw
+    #[arg(long, help_heading = topic::OPTIMIZER, default_value = "5e-4")]
     pub weight_decay: f64,
+    /// Adam: decay of the first moment; schedule one-cycle has its own
+    #[arg(long, help_heading = topic::OPTIMIZER, default_value_t = 0.9)]
     pub beta1: f64,
+    /// Adam: decay of the second moment
+    #[arg(long, help_heading = topic::OPTIMIZER, default_value_t = 0.999)]
     pub beta2: f64,
+    /// Adam: added to the denominator
+    #[arg(long, help_heading = topic::OPTIMIZER, default_value = "1e-8")]
     pub eps: f64,
+    /// Epochs; overrides steps of the file
+    #[arg(long, help_heading = topic::RUN, conflicts_with = "steps", default_value_t = 10)]
     pub epochs: u64,
+    /// Stop after this many steps, whatever the epochs, also those of the file
+    #[arg(long, help_heading = topic::RUN)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
+    /// Samples a batch, or auto for the largest that fits
+    #[arg(long, help_heading = topic::RUN, value_parser = batch::parse, default_value = "128")]
     #[serde(with = "batch")]
     pub batch: usize,
+    /// Seed of initialisation, noise and shuffling
+    #[arg(long, help_heading = topic::RUN, default_value_t = 0)]
     pub seed: u64,
+    /// Take a random subset of this many training samples, chosen by --subset-seed
+    #[arg(long, help_heading = topic::DATA, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subset: Option<usize>,
+    /// Seed of the subset, apart from --seed so that runs share their data
+    #[arg(long, help_heading = topic::DATA, value_name = "SEED", default_value_t = 0)]
     pub subset_seed: u64,
+    /// Keep the proportions of the classes in the subset
+    #[arg(long, help_heading = topic::DATA, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(default_value_t = false, action = Set)]
     pub stratified: bool,
+    /// Take a subset of this many test samples, with the proportions of their classes, chosen by --subset-seed
+    #[arg(long, help_heading = topic::DATA, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_subset: Option<usize>,
+    /// Replace the labels of this share of the training samples by ones drawn at random from all classes
+    #[arg(long, help_heading = topic::DATA, value_name = "SHARE", default_value_t = 0.0)]
     pub label_noise: f64,
+    /// Seed of the replaced labels; that of --subset-seed where not given
+    #[arg(long, help_heading = topic::DATA, value_name = "SEED")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_noise_seed: Option<u64>,
+    /// Normalise the inputs' channels: none for [0, 1], data for the training data's mean and deviation, published for
+    /// the literature's, auto for published where there are some (CIFAR) and else none
+    #[arg(long, help_heading = topic::DATA, num_args = 0..=1, default_missing_value = "data", value_name = "HOW")]
+    #[arg(default_value_t = Normalise::Auto)]
+    #[serde(deserialize_with = "normalise::deserialize")]
     pub normalise: Normalise,
+    /// Training images are cropped at random from ones with so many pixels of padding around them
+    #[arg(long, help_heading = topic::AUGMENTATION, value_name = "PIXELS", default_value_t = 0)]
     pub crop_padding: usize,
+    /// The padding mirrors the image instead of being black
+    #[arg(long, help_heading = topic::AUGMENTATION, value_name = "BOOL", num_args = 0..=1)]
+    #[arg(default_missing_value = "true", default_value_t = false, action = Set)]
     pub crop_reflect: bool,
+    /// Mirror half of the training images left to right
+    #[arg(long, help_heading = topic::AUGMENTATION, value_name = "BOOL", num_args = 0..=1)]
+    #[arg(default_missing_value = "true", default_value_t = false, action = Set)]
     pub flip: bool,
+    /// Side of a square of each training image that is set to the mean
+    #[arg(long, help_heading = topic::AUGMENTATION, value_name = "PIXELS", default_value_t = 0)]
     pub cutout: usize,
+    /// Share of each target that is spread over all classes, in loss nll
+    #[arg(long, help_heading = topic::MODEL, value_name = "SHARE", default_value_t = 0.0)]
     pub label_smoothing: f64,
+    /// Scale gradients down to this norm over all parameters
+    #[arg(long, help_heading = topic::OPTIMIZER, value_name = "NORM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
+    /// Where the loss is NaN or infinite: stop; skip, which leaves out updates whose gradients are not finite; or
+    /// halve-sigma, which goes back to the last checkpoint with half the noise
+    #[arg(long, help_heading = topic::RUN, value_name = "WHAT", default_value_t = OnNan::Stop)]
     pub on_nan: OnNan,
+    /// Batches whose gradients make one step; more than an epoch has make it full-batch
+    #[arg(long, help_heading = topic::RUN, value_name = "BATCHES", default_value_t = 1)]
     pub accumulate: usize,
+    /// Steps over which the learning rate rises linearly from 0, whatever the schedule and its unit
+    #[arg(long, help_heading = topic::LEARNING_RATE, value_name = "STEPS", default_value_t = 0)]
     pub warmup_steps: u64,
+    /// Keep an exponential moving average of the weights with this decay, evaluate and save it
+    #[arg(long, help_heading = topic::OPTIMIZER, value_name = "DECAY")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
+    /// Evaluate at noisy weights too, the mean of so many draws as training makes them
+    #[arg(long, help_heading = topic::EVALUATION, value_name = "DRAWS", default_value_t = 0)]
     pub eval_noisy: u32,
+    /// Before each evaluation, re-estimate the running statistics of batch norms at the clean weights
+    #[arg(long, help_heading = topic::EVALUATION, value_name = "BOOL", num_args = 0..=1)]
+    #[arg(default_missing_value = "true", default_value_t = false, action = Set)]
     pub bn_recalibrate: bool,
+    /// Start from these weights
+    #[arg(long, help_heading = topic::RUN, value_name = "FILE.safetensors")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
-    pub batch_order: String,
+    /// Order of batches: shuffled or sequential
+    #[arg(long, help_heading = topic::RUN, value_name = "ORDER", default_value_t = BatchOrder::Shuffled)]
+    pub batch_order: BatchOrder,
+    /// Log every N-th step to metrics.jsonl, 0 for none
+    #[arg(long, help_heading = topic::RUN, value_name = "N", default_value_t = 10)]
     pub log_every: u64,
+    /// Keep this share of the training data, or so many samples, apart to choose by: of the subset if there is one,
+    /// each class in proportion, by --subset-seed
+    #[arg(long, help_heading = topic::DATA, value_name = "SHARE|N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
+    /// End after so many evaluations in a row without a lower validation loss
+    #[arg(long, help_heading = topic::EVALUATION, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<u64>,
+    /// Evaluate every N epochs, or every N steps (500steps), and at the end
+    #[arg(long, help_heading = topic::EVALUATION, value_name = "N|Nsteps", default_value_t = EvalEvery::default())]
     #[serde(skip_serializing_if = "EvalEvery::is_default")]
     pub eval_every: EvalEvery,
+    /// Training samples that an evaluation scores: all, none, or so many, always the same, by class
+    #[arg(long, help_heading = topic::EVALUATION, value_name = "N", default_value_t = TrainEval::All)]
     #[serde(skip_serializing_if = "TrainEval::is_default")]
     pub train_eval: TrainEval,
+    /// Score the test data at every N-th evaluation, and at the end; where not given at each, with --validation only at
+    /// the end
+    #[arg(long, help_heading = topic::EVALUATION, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_every: Option<u64>,
 }
 
 impl Default for RunConfig {
+    /// What a command line gives that says nothing.
     fn default() -> Self {
-        Self {
-            data: "digits".to_owned(),
-            model: "mlp:64-256-256-10".to_owned(),
-            precision: Precision::F32,
-            loss: Loss::Nll,
-            noise: Mode::None,
-            sigma: 0.05,
-            noise_order: GroupOrder::Cyclic,
-            noise_scale: Scale::Absolute,
-            noise_distribution: Distribution::Gaussian,
-            noise_schedule: SigmaSchedule::Constant,
-            noise_milestones_every: 30,
-            noise_milestones: Vec::new(),
-            noise_gamma: 0.1,
-            noise_off_epoch: None,
-            noise_off_step: None,
-            groups: Grouping::Tensor,
-            optimizer: OptimizerKind::Sgd,
-            lr: 0.01,
-            schedule: LearningRateSchedule::Constant,
-            schedule_unit: ScheduleUnit::Epoch,
-            milestones_every: 30,
-            milestones: Vec::new(),
-            gamma: 0.1,
-            momentum: 0.9,
-            dampening: 0.0,
-            nesterov: false,
-            weight_decay: 5e-4,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            epochs: 10,
-            steps: None,
-            batch: 128,
-            seed: 0,
-            subset: None,
-            subset_seed: 0,
-            stratified: false,
-            test_subset: None,
-            label_noise: 0.0,
-            label_noise_seed: None,
-            normalise: Normalise::Auto,
-            crop_padding: 0,
-            crop_reflect: false,
-            flip: false,
-            cutout: 0,
-            label_smoothing: 0.0,
-            clip_norm: None,
-            on_nan: OnNan::Stop,
-            accumulate: 1,
-            warmup_steps: 0,
-            ema: None,
-            eval_noisy: 0,
-            bn_recalibrate: false,
-            init: None,
-            batch_order: "shuffled".to_owned(),
-            log_every: 10,
-            validation: None,
-            patience: None,
-            eval_every: EvalEvery::default(),
-            train_eval: TrainEval::All,
-            test_every: None,
-        }
+        static DEFAULT: LazyLock<RunConfig> = LazyLock::new(|| {
+            let command = RunConfig::augment_args(Command::new("defaults").no_binary_name(true));
+            let read = command.try_get_matches_from([""; 0]).and_then(|matches| RunConfig::from_arg_matches(&matches));
+            #[expect(clippy::expect_used, reason = "the defaults are constants, which every test reads")]
+            read.expect("defaults are values of their keys")
+        });
+        DEFAULT.clone()
     }
 }
 
 impl RunConfig {
-    /// Defaults, then a TOML file, then options; checked.
-    ///
-    /// # Errors
-    /// [`TrainError::Io`] or [`TrainError::Config`] naming file or key.
-    pub fn resolve(file: Option<&Path>, options: &Options) -> Result<Self, TrainError> {
-        let Some(path) = file else { return Self::resolve_text(None, options) };
-        let text = input::text(path, MAX_BYTES).map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
-        Self::resolve_text(Some((path, &text)), options)
-    }
-
-    /// As [`RunConfig::resolve`], of the text of the file named.
-    pub(crate) fn resolve_text(file: Option<(&Path, &str)>, options: &Options) -> Result<Self, TrainError> {
-        let table = match file {
-            None => toml::Table::new(),
-            Some((path, text)) => {
-                // Parsed as a whole configuration first, so that a message points at the file's own line.
-                let key = path.display().to_string();
-                toml::from_str::<Self>(text).map_err(|error| broken(key.clone())(&error))?;
-                text.parse().map_err(|error| broken(key)(&error))?
-            }
-        };
-        Self::overlaid(table, options)
-    }
-
-    /// This one, but for the options that are given; checked.
-    ///
-    /// # Errors
-    /// [`TrainError::Config`] naming the key.
-    pub fn with(&self, options: &Options) -> Result<Self, TrainError> {
-        let table = toml::Table::try_from(self).map_err(|error| broken("configuration".to_owned())(&error))?;
-        Self::overlaid(table, options)
-    }
-
-    fn overlaid(mut table: toml::Table, options: &Options) -> Result<Self, TrainError> {
-        let given = toml::Table::try_from(options).map_err(|error| broken("options".to_owned())(&error))?;
-        for (old, new) in RENAMED {
-            if let Some(value) = table.remove(old) {
-                table.insert(new.to_owned(), value);
-            }
-        }
-        for (option, overruled) in OVERRULES {
-            if given.contains_key(option) {
-                table.remove(overruled);
-            }
-        }
-        table.extend(given);
-        let config: Self = table.try_into().map_err(|error| broken("configuration".to_owned())(&error))?;
-        config.check()?;
-        Ok(config)
-    }
-
-    /// Whether the values make sense.
-    ///
-    /// # Errors
-    /// [`TrainError::Config`] naming the key.
-    pub fn check(&self) -> Result<(), TrainError> {
-        let wrong =
-            |key: &str, reason: &str| Err(TrainError::Config { key: key.to_owned(), reason: reason.to_owned() });
-        self.check_counts()?;
-        self.check_schedules()?;
-        let positive = |value: f64| value.is_finite() && value > 0.0;
-        let unit = |value: f64| (0.0..1.0).contains(&value);
-        if !positive(self.lr) {
-            return wrong("lr", "has to be positive");
-        }
-        if !self.sigma.is_finite() || self.sigma < 0.0 {
-            return wrong("sigma", "has to be 0 or more");
-        }
-        if self.batch == 0 || self.accumulate == 0 {
-            return wrong("batch, accumulate", "have to be at least 1");
-        }
-        if ![self.gamma, self.dampening, self.eps].iter().all(|value| value.is_finite()) {
-            return wrong("gamma, dampening, eps", "have to be finite");
-        }
-        if !unit(self.momentum) || !unit(self.beta1) || !unit(self.beta2) {
-            return wrong("momentum, beta1, beta2", "have to be in [0, 1)");
-        }
-        if !self.weight_decay.is_finite() || self.weight_decay < 0.0 {
-            return wrong("weight-decay", "has to be 0 or more");
-        }
-        if self.nesterov && (self.momentum == 0.0 || self.dampening != 0.0) {
-            return wrong("nesterov", "needs momentum and no dampening, as in PyTorch");
-        }
-        if !unit(self.label_smoothing) || (self.label_smoothing > 0.0 && self.loss != Loss::Nll) {
-            return wrong("label-smoothing", "has to be in [0, 1), and 0 with any loss but nll");
-        }
-        if self.clip_norm.is_some_and(|norm| !positive(norm)) {
-            return wrong("clip-norm", "has to be positive");
-        }
-        if !unit(self.label_noise) {
-            return wrong("label-noise", &format!("has to be in [0, 1), found {}", self.label_noise));
-        }
-        if self.ema.is_some_and(|decay| !unit(decay)) {
-            return wrong("ema", "has to be in [0, 1)");
-        }
-        if self.patience.is_some() && self.validation.is_none() {
-            return wrong("patience", "needs a part of the training data to choose by: validation");
-        }
-        if self.patience == Some(0) || self.test_every == Some(0) {
-            return wrong("patience, test-every", "have to be at least 1");
-        }
-        self.batch_order().map(|_| ())
+    /// Every key as an option of the command line, with its default and its help under the heading of its [`topic`].
+    #[must_use]
+    pub fn arguments() -> Vec<Arg> {
+        Self::augment_args(Command::new("keys")).get_arguments().cloned().collect()
     }
 
     /// Whether an evaluation that is not the last of the run, counted from 1, scores the test data too.
@@ -292,28 +295,6 @@ impl RunConfig {
             Some(every) => evaluation.is_multiple_of(every),
             // The data that a run is chosen by are looked at as it goes, those that it is judged by once.
             None => self.validation.is_none(),
-        }
-    }
-
-    /// Whether counts are within what products of two, and the kernels' 32 bits, take.
-    fn check_counts(&self) -> Result<(), TrainError> {
-        const MOST: u64 = u32::MAX as u64;
-        /// Rows or columns: the kernels add them to those of an image.
-        const MOST_PIXELS: u64 = (1 << 15) - 1;
-        let counts = [
-            ("batch", if self.batch == AUTO_BATCH { 1 } else { self.batch as u64 }, MOST),
-            ("accumulate", self.accumulate as u64, MOST),
-            ("epochs", self.epochs, MOST),
-            ("steps", self.steps.unwrap_or(0), MOST),
-            ("crop-padding", self.crop_padding as u64, MOST_PIXELS),
-            ("cutout", self.cutout as u64, MOST_PIXELS),
-        ];
-        match counts.into_iter().find(|(_, found, most)| found > most) {
-            None => Ok(()),
-            Some((key, found, most)) => {
-                let reason = format!("has to be at most {most}, found {found}");
-                Err(TrainError::Config { key: key.to_owned(), reason })
-            }
         }
     }
 
@@ -343,19 +324,4 @@ impl RunConfig {
             eps: self.eps,
         }
     }
-
-    /// The order of batches.
-    ///
-    /// # Errors
-    /// [`TrainError::Config`] for an unknown name.
-    pub fn batch_order(&self) -> Result<BatchOrder, TrainError> {
-        self.batch_order
-            .parse()
-            .map_err(|error| TrainError::Config { key: "batch-order".to_owned(), reason: format!("{error}") })
-    }
-}
-
-/// An error of a TOML reader as one of the configuration.
-fn broken(key: String) -> impl FnOnce(&dyn std::fmt::Display) -> TrainError {
-    move |error| TrainError::Config { key, reason: error.to_string().trim().to_owned() }
 }

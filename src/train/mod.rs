@@ -3,6 +3,7 @@
 mod batch;
 mod best;
 mod calibrate;
+mod check;
 mod checkpoint;
 mod compare;
 mod config;
@@ -31,7 +32,7 @@ pub use best::Best;
 pub(crate) use checkpoint::parse_sums;
 pub use checkpoint::{CheckpointError, Interval, KeepOptions, Manifest, Position, newest_checkpoint};
 pub use compare::{Arm, ArmRuns, Finish, Traces, compare};
-pub use config::RunConfig;
+pub use config::{RunConfig, topic};
 pub use device_data::DeviceData;
 pub use error::TrainError;
 pub use evaluate::Evaluator;

@@ -1,29 +1,26 @@
 //! How inputs are brought to a common scale.
 
-use std::{fmt, str::FromStr};
+use serde::{Deserialize, Deserializer};
 
-use serde::{Deserialize, Serialize};
-
-use crate::data::Dataset;
+use crate::{data::Dataset, names::named};
 
 use super::TrainError;
 
-/// By which mean and standard deviation the channels of inputs are normalised.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "Given")]
-pub enum Normalise {
-    /// Those that the literature uses for the data set where there are some (CIFAR), else none.
-    #[default]
-    Auto,
-    /// None: inputs lie in [0, 1].
-    None,
-    /// Those of the training data.
-    Data,
-    /// Those that the literature uses for the data set.
-    Published,
-}
-
-const ALL: [Normalise; 4] = [Normalise::Auto, Normalise::None, Normalise::Data, Normalise::Published];
+named!("normalisation",
+    /// By which mean and standard deviation the channels of inputs are normalised.
+    #[derive(Default)]
+    Normalise {
+        /// Those that the literature uses for the data set where there are some (CIFAR), else none.
+        #[default]
+        Auto = "auto",
+        /// None: inputs lie in [0, 1].
+        None = "none" | "false",
+        /// Those of the training data.
+        Data = "data" | "true",
+        /// Those that the literature uses for the data set.
+        Published = "published",
+    }
+);
 
 /// Configurations from before there was a choice say true or false.
 #[derive(Deserialize)]
@@ -33,46 +30,11 @@ enum Given {
     Name(String),
 }
 
-impl TryFrom<Given> for Normalise {
-    type Error = String;
-
-    fn try_from(given: Given) -> Result<Self, String> {
-        match given {
-            Given::Flag(flag) => Ok(if flag { Self::Data } else { Self::None }),
-            Given::Name(name) => name.parse(),
-        }
-    }
-}
-
-impl From<Normalise> for String {
-    fn from(normalise: Normalise) -> Self {
-        normalise.to_string()
-    }
-}
-
-impl fmt::Display for Normalise {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::None => "none",
-            Self::Data => "data",
-            Self::Published => "published",
-        })
-    }
-}
-
-impl FromStr for Normalise {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "true" => Ok(Self::Data),
-            "false" => Ok(Self::None),
-            _ => ALL
-                .into_iter()
-                .find(|normalise| normalise.to_string() == text)
-                .ok_or_else(|| format!("unknown normalisation {text:?}, expected one of auto, none, data, published")),
-        }
+/// Reads the value of a file.
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Normalise, D::Error> {
+    match Given::deserialize(deserializer)? {
+        Given::Flag(flag) => Ok(if flag { Normalise::Data } else { Normalise::None }),
+        Given::Name(name) => name.parse().map_err(serde::de::Error::custom),
     }
 }
 

@@ -154,7 +154,7 @@ impl Loop<'_, '_, '_> {
     }
 
     fn begin(&mut self, epoch: u64) -> Result<(), TrainError> {
-        let order = epoch_order(self.trainer.samples(), self.config.batch_order()?, self.config.seed, epoch);
+        let order = epoch_order(self.trainer.samples(), self.config.batch_order, self.config.seed, epoch);
         Ok(self.trainer.begin_epoch(epoch, order)?)
     }
 

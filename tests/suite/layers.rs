@@ -12,10 +12,10 @@ const LAYERS: &[(&str, Option<&[&str]>)] = &[
     ("names", Some(&[])),
     ("schedule", Some(&["names"])),
     ("gpu", Some(&["digest"])),
-    ("data", Some(&[])),
+    ("data", Some(&["names"])),
     ("report", Some(&[])),
     ("kernels", Some(&["gpu"])),
-    ("graph", Some(&["kernels", "gpu"])),
+    ("graph", Some(&["names", "kernels", "gpu"])),
     ("noise", Some(&["schedule", "names", "kernels", "gpu"])),
     ("optim", Some(&["noise", "schedule", "names", "kernels", "gpu"])),
     ("nn", Some(&["graph", "noise", "kernels", "gpu", "input", "durable"])),
@@ -23,8 +23,8 @@ const LAYERS: &[(&str, Option<&[&str]>)] = &[
     (
         "train",
         Some(&[
-            "analysis", "data", "nn", "graph", "optim", "noise", "schedule", "kernels", "gpu", "input", "durable",
-            "digest",
+            "analysis", "data", "nn", "graph", "optim", "noise", "schedule", "names", "kernels", "gpu", "input",
+            "durable", "digest",
         ]),
     ),
     ("bench", Some(&["train", "analysis", "data", "nn", "graph", "optim", "noise", "schedule", "kernels", "gpu"])),

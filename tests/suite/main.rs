@@ -24,6 +24,7 @@ mod bench {
 }
 
 mod cli {
+    mod help;
     mod hessian;
     mod options;
     mod plan;
@@ -98,6 +99,7 @@ mod train {
     mod conv_parity;
     mod faults;
     mod foreseen;
+    mod keys;
     mod mixed_precision;
     mod moving_average;
     mod old_checkpoint;

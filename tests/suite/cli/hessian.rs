@@ -26,10 +26,16 @@ fn probes_have_a_seed_of_their_own_and_one_has_no_error() {
     let measure =
         |more: &[&str]| -> Value { serde_json::from_str(&succeed(&[&hessian[..], &model, more].concat())).unwrap() };
     let trace = |report: &Value| report["hessian"]["trace"].as_f64().unwrap();
-    let first = measure(&["--probes", "2", "--seed", "3"]);
+    // A run's seed is only in its file.
+    let seed = |seed: u64| {
+        let file = dir.path().join(format!("seed-{seed}.toml"));
+        std::fs::write(&file, format!("seed = {seed}")).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let first = measure(&["--probes", "2", "--config", &seed(3)]);
     assert!(first["hessian"]["standard_error"].as_f64().unwrap() > 0.0);
     // The run's seed decides on its noise alone.
-    assert_eq!(trace(&first), trace(&measure(&["--probes", "2", "--seed", "4"])));
+    assert_eq!(trace(&first), trace(&measure(&["--probes", "2", "--config", &seed(4)])));
     assert_ne!(trace(&first), trace(&measure(&["--probes", "2", "--probe-seed", "4"])));
     assert!(measure(&["--probes", "1"])["hessian"]["standard_error"].is_null());
     let text = succeed(&[&hessian[1..], &model, &["--probes", "1"]].concat());

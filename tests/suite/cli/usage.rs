@@ -22,8 +22,8 @@ fn refused(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn schedules_and_label_noise_that_make_no_sense() {
-    let cases: [(&[&str], &str); 7] = [
+fn schedules_and_data_that_make_no_sense() {
+    let cases: [(&[&str], &str); 8] = [
         (
             &["train", "--schedule", "multistep", "--milestones", "5,3"],
             "milestones: have to be at least 1 and to ascend",
@@ -32,6 +32,7 @@ fn schedules_and_label_noise_that_make_no_sense() {
         (&["train", "--schedule-unit", "step", "--steps", "0"], "schedule-unit: step needs a number of steps"),
         (&["train", "--label-noise", "1"], "label-noise: has to be in [0, 1), found 1"),
         (&["train", "--label-noise=-0.1"], "label-noise: has to be in [0, 1), found -0.1"),
+        (&["noise", "--data", "mnits", "--step", "3", "--out", "o"], "unknown data source `mnits`: expected digits"),
         (&["compare", "--label-noise", "1.5"], "label-noise: has to be in [0, 1), found 1.5"),
         (
             &[

@@ -94,7 +94,7 @@ fn sources_and_orders_read_what_they_print() {
     }
     assert_eq!(
         "random".parse::<BatchOrder>().unwrap_err().to_string(),
-        "unknown batch order `random`: expected shuffled or sequential"
+        "unknown batch order \"random\", expected one of shuffled, sequential"
     );
 }
 

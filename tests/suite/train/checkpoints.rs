@@ -237,21 +237,21 @@ fn refusal(dir: &TempDir, changes: &Options) -> String {
 fn another_run_is_refused_with_what_differs() {
     let dir = tempfile::tempdir().unwrap();
     go(&mut begin(dir.path(), &config(), every(0)), Some(5), &mut Vec::new()).unwrap();
-    let lr = Options { lr: Some(0.25), seed: Some(9), ..Options::default() };
+    let lr = Options::parse(["--lr", "0.25", "--seed", "9"]).unwrap();
     let message = refusal(&dir, &lr);
     for part in ["lr was 0.01, is 0.25", "seed was 5, is 9", "step-00000005", "--force"] {
         assert!(message.contains(part), "{message}");
     }
-    let model = Options { model: Some("mlp:64-32-10".to_owned()), ..Options::default() };
+    let model = Options::parse(["--model", "mlp:64-32-10"]).unwrap();
     let message = refusal(&dir, &model);
     assert!(message.contains("parameter 0 was fc1.weight [24, 64], is fc1.weight [32, 64]"), "{message}");
-    let data = Options { subset: Some(400), ..Options::default() };
+    let data = Options::parse(["--subset", "400"]).unwrap();
     let message = refusal(&dir, &data);
     assert!(message.contains("training data was digits with 1297 samples, is digits with 400 samples"), "{message}");
     assert!(message.contains("SHA-256 of the data"), "{message}");
 
     // What changes nothing of the course is free.
-    let free = Options { log_every: Some(3), ..Options::default() };
+    let free = Options::parse(["--log-every", "3"]).unwrap();
     let mut supervisor = Supervisor::resume(dir.path(), &free, every(0), false, &mut |_| ()).unwrap();
     go(&mut supervisor, Some(6), &mut Vec::new()).unwrap();
     drop(supervisor);

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::common::places::root;
-use clap::Parser;
 use jostle::{
+    data::BatchOrder,
     noise::{Distribution, GroupOrder, Grouping, Mode, Scale, SigmaSchedule},
     ops::Loss,
     optim::{LearningRateSchedule, OptimizerKind},
@@ -12,14 +12,8 @@ use jostle::{
     train::{Normalise, OnNan, Options, Precision, RunConfig, TrainError},
 };
 
-#[derive(clap::Parser)]
-struct Command {
-    #[command(flatten)]
-    options: Options,
-}
-
 fn options(arguments: &[&str]) -> Options {
-    Command::try_parse_from(["jostle"].iter().chain(arguments)).unwrap().options
+    Options::parse(arguments.iter().copied()).unwrap()
 }
 
 fn resolve(file: &str, arguments: &[&str]) -> Result<RunConfig, TrainError> {
@@ -120,7 +114,7 @@ fn old() -> RunConfig {
         eval_noisy: 4,
         bn_recalibrate: true,
         init: Some("first.safetensors".into()),
-        batch_order: "sequential".to_owned(),
+        batch_order: BatchOrder::Sequential,
         log_every: 5,
         ..RunConfig::default()
     }

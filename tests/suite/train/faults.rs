@@ -198,7 +198,7 @@ fn overflowing() -> RunConfig {
 fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     stopped_run(dir.path());
-    let strong = Options { sigma: Some(1e37), ..Options::default() };
+    let strong = Options::parse(["--sigma", "1e37"]).unwrap();
     let mut supervisor = Supervisor::resume(dir.path(), &strong, every(1), true, &mut |_| ()).unwrap();
     let result = go(&mut supervisor, None, &mut Vec::new()).unwrap();
     // Step 12 is that of group 0, the first weight: its noise is not that which the checkpoint holds.

@@ -106,7 +106,7 @@ fn auto_is_a_value_of_the_key_and_of_the_option() {
     let text = toml::to_string(&config).unwrap();
     assert!(text.contains("batch = \"auto\""), "{text}");
     assert_eq!(toml::from_str::<RunConfig>(&text).unwrap(), config);
-    let options = Options { batch: Some(AUTO_BATCH), ..Options::default() };
+    let options = Options::parse(["--batch", "auto"]).unwrap();
     assert_eq!(RunConfig::resolve(None, &options).unwrap().batch, AUTO_BATCH);
     let error = toml::from_str::<RunConfig>("batch = \"all\"").unwrap_err().to_string();
     assert!(error.contains("expected a number or auto"), "{error}");

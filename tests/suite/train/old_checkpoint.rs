@@ -77,7 +77,7 @@ fn its_configuration_is_read_with_the_keys_of_its_day() {
 fn another_model_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     copy(&asset("run"), dir.path());
-    let model = Options { model: Some("mlp:64-17-10".to_owned()), ..Options::default() };
+    let model = Options::parse(["--model", "mlp:64-17-10"]).unwrap();
     let mut supervisor = Supervisor::resume(dir.path(), &model, every(0), false, &mut |_| ()).unwrap();
     let message = go(&mut supervisor, None, &mut Vec::new()).unwrap_err().to_string();
     assert!(message.contains("parameter 0 was fc1.weight [16, 64], is fc1.weight [17, 64]"), "{message}");

@@ -96,7 +96,7 @@ fn another_sigma_by_force_is_that_of_the_next_step() {
     let config = RunConfig { lr: 1e-60, noise: Mode::All, ..config() };
     go(&mut begin(dir.path(), &config, every(0)), Some(5), &mut Vec::new()).unwrap();
     assert!(manifest(&checkpoints(dir.path())[0]).position.step_of_epoch > 0);
-    let stronger = Options { sigma: Some(0.5), ..Options::default() };
+    let stronger = Options::parse(["--sigma", "0.5"]).unwrap();
     let mut supervisor = Supervisor::resume(dir.path(), &stronger, every(0), true, &mut |_| ()).unwrap();
     let before = fs::read_to_string(dir.path().join("config.toml")).unwrap();
     go(&mut supervisor, None, &mut Vec::new()).unwrap();
