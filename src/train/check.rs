@@ -1,6 +1,6 @@
 //! Whether the values of a configuration make sense.
 
-use crate::graph::Loss;
+use crate::ops::Loss;
 
 use super::{AUTO_BATCH, RunConfig, TrainError};
 
