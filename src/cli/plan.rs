@@ -8,6 +8,7 @@ use jostle::{
     nn::Model,
     optim::{OptimizerConfig, OptimizerKind},
     report::Table,
+    rules::{Compiled, Fusion, Op, Program},
     train::{Footprint, Precision, TrainError},
 };
 use serde::Serialize;
@@ -178,7 +179,7 @@ fn model_and_sample(args: &Args) -> Result<(Model, [usize; 3]), TrainError> {
     Ok((model, sample))
 }
 
-/// Every dispatch of a training step, the update with the next noise last.
+/// Every dispatch of a training step, the update of the rule last.
 fn lines(
     args: &Args,
     model: &Model,
@@ -196,9 +197,20 @@ fn lines(
     let words = model.graph.layout().words();
     for launch in config.launches(&device.target, words, args.precision.element())? {
         let shape = format!("{} parameters", model.graph.layout().parameters());
-        lines.push(Line::new(["update and next noise".to_owned(), shape], "update", &launch));
+        lines.push(Line::new([update_of(&rule()), shape], "update", &launch));
     }
     Ok(lines)
+}
+
+/// The rule of a step, as it is recorded.
+fn rule() -> Compiled {
+    Compiled::new(&Program::noise(), Fusion::Fused)
+}
+
+/// What the sweep of a rule's update does.
+fn update_of(rule: &Compiled) -> String {
+    let update = rule.passes().iter().flatten().find(|op| matches!(op, Op::Update(_)));
+    update.map(Op::to_string).unwrap_or_default()
 }
 
 fn memory(footprint: &Footprint) -> String {
@@ -225,6 +237,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let mut text = Table::new(&title, &headers, rows).to_text();
     text.push_str("threads: of a workgroup; chain: rounds that one invocation does one after the other\n");
     text.push_str(&device.idle(&dispatches).unwrap_or_default());
+    text.push_str(&format!("\n{}\n", rule()));
     text.push_str(&memory(&footprint));
     let does_not_fit = device.adapter.as_ref().and_then(|adapter| footprint.excess(adapter.limits()));
     text.push_str(&match (&device.adapter, &does_not_fit) {

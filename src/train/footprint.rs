@@ -163,15 +163,22 @@ fn largest_slot(schedule: &Schedule) -> u64 {
 
 /// The batch that a run takes: that of its configuration, or with [`AUTO_BATCH`] the largest that fits; never more than there
 /// are samples. Checked before anything is allocated, against the adapter's limits and, where it is known, the memory
-/// that is free.
+/// that is free. The rule keeps so many gradients beside the arena's.
 ///
 /// # Errors
 /// [`TrainError::Memory`] with the largest batch that does fit; those of [`Footprint::of_run`].
-pub(super) fn fitting_batch(gpu: &Gpu, config: &RunConfig, prepared: &Prepared) -> Result<usize, TrainError> {
+pub(super) fn fitting_batch(
+    gpu: &Gpu,
+    config: &RunConfig,
+    prepared: &Prepared,
+    kept_gradients: usize,
+) -> Result<usize, TrainError> {
     let device = (gpu.limits(), AdapterClass::of(gpu));
     let free = gpu.free_bytes();
+    let kept_bytes = prepared.model.graph.layout().words() as u64 * WORD_BYTES;
     let excess = |batch: usize| -> Result<Option<String>, TrainError> {
-        let footprint = Footprint::of_run(config, prepared, batch, device)?;
+        let mut footprint = Footprint::of_run(config, prepared, batch, device)?;
+        (0..kept_gradients).for_each(|_| footprint.add("kept gradients", kept_bytes));
         Ok(footprint.excess(gpu.limits()).or_else(|| footprint.beyond(free)))
     };
     let wanted = config.batch.min(prepared.split.train.len());

@@ -22,21 +22,22 @@ const LAYERS: &[(&str, Option<&[&str]>)] = &[
     ("graph", Some(&["kernels", "gpu"])),
     ("noise", Some(&["schedule", "names", "kernels", "gpu"])),
     ("optim", Some(&["noise", "schedule", "names", "kernels", "gpu"])),
+    ("rules", Some(&["optim", "noise", "schedule", "kernels", "gpu"])),
     ("nn", Some(&["graph", "noise", "kernels", "gpu", "input", "durable"])),
     ("analysis", Some(&["nn", "graph", "noise", "schedule", "kernels", "gpu"])),
     (
         "train",
         Some(&[
-            "analysis", "data", "nn", "graph", "optim", "noise", "schedule", "kernels", "gpu", "input", "durable",
-            "digest",
+            "analysis", "data", "nn", "rules", "graph", "optim", "noise", "schedule", "kernels", "gpu", "input",
+            "durable", "digest",
         ]),
     ),
     ("bench", Some(&["train", "analysis", "data", "nn", "graph", "optim", "noise", "schedule", "kernels", "gpu"])),
     (
         "experiments",
         Some(&[
-            "train", "analysis", "data", "report", "nn", "graph", "optim", "noise", "schedule", "kernels", "gpu",
-            "input",
+            "train", "analysis", "data", "report", "nn", "rules", "graph", "optim", "noise", "schedule", "kernels",
+            "gpu", "input",
         ]),
     ),
     ("fuzzing", None),
