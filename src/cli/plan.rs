@@ -209,7 +209,7 @@ fn rule() -> Compiled {
 
 /// What the sweep of a rule's update does.
 fn update_of(rule: &Compiled) -> String {
-    let update = rule.passes().iter().flatten().find(|op| matches!(op, Op::Update(_)));
+    let update = rule.stages().iter().flat_map(|stage| &stage.after).find(|op| matches!(op, Op::Update(_)));
     update.map(Op::to_string).unwrap_or_default()
 }
 

@@ -65,12 +65,32 @@ pub enum Op {
     Prepare(Place),
 }
 
+/// A pass over the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// Whether it takes the gradient, or the loss alone.
+    pub backward: bool,
+    /// Whether its loss is the step's.
+    pub tells: bool,
+    /// Whether it moves running statistics of batch norms.
+    pub moves_statistics: bool,
+}
+
+/// A pass over the batch and what is recorded after it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stage {
+    /// The pass.
+    pub pass: Pass,
+    /// What follows it.
+    pub after: Vec<Op>,
+}
+
 /// A program as it is recorded: passes over the batch, and what comes after each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compiled {
     name: String,
     start: Place,
-    passes: Vec<Vec<Op>>,
+    stages: Vec<Stage>,
     kept: usize,
 }
 
@@ -84,12 +104,13 @@ impl Compiled {
             Some(Instruction::Clean) => (Place::Clean, 1),
             _ => (Place::Clean, 0),
         };
-        let mut compiler = Compiler { passes: Vec::new(), slots: BTreeMap::new(), kept: 0 };
+        let tells_loss = instructions.contains(&Instruction::Loss);
+        let mut compiler = Compiler { stages: Vec::new(), slots: BTreeMap::new(), kept: 0, tells_loss };
         for (index, instruction) in instructions.iter().enumerate().skip(first) {
             compiler.compile(*instruction, &instructions[index + 1..]);
         }
         compiler.finish(start, fusion);
-        Self { name: program.name().to_owned(), start, passes: compiler.passes, kept: compiler.kept }
+        Self { name: program.name().to_owned(), start, stages: compiler.stages, kept: compiler.kept }
     }
 
     /// Where the effective weights have to be when a step begins: where the update of the step before leaves them.
@@ -98,10 +119,16 @@ impl Compiled {
         self.start
     }
 
-    /// Per pass over the batch, forward and backward, what is recorded after it.
+    /// The passes over the batch, with what is recorded after each.
     #[must_use]
-    pub fn passes(&self) -> &[Vec<Op>] {
-        &self.passes
+    pub fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    /// Whether a pass takes the loss alone.
+    #[must_use]
+    pub fn takes_loss(&self) -> bool {
+        self.stages.iter().any(|stage| !stage.pass.backward)
     }
 
     /// Buffers for gradients beside the arena's, each as long as the weights.
@@ -117,9 +144,9 @@ impl Compiled {
         if self.start != Place::Clean {
             lines.push(format!("perturb: effective <- {}, unless the step before has", self.start));
         }
-        for ops in &self.passes {
-            lines.push("gradient at effective".to_owned());
-            lines.extend(ops.iter().map(Op::to_string));
+        for stage in &self.stages {
+            lines.push(if stage.pass.backward { "gradient at effective" } else { "loss at effective" }.to_owned());
+            lines.extend(stage.after.iter().map(Op::to_string));
         }
         lines
     }
@@ -127,16 +154,18 @@ impl Compiled {
 
 /// The state of a compilation.
 struct Compiler {
-    passes: Vec<Vec<Op>>,
+    stages: Vec<Stage>,
     /// Where the gradients lie that are still to be read.
     slots: BTreeMap<Gradients, Slot>,
     kept: usize,
+    /// Whether an instruction tells the step's loss.
+    tells_loss: bool,
 }
 
 impl Compiler {
     fn push(&mut self, op: Op) {
-        if let Some(ops) = self.passes.last_mut() {
-            ops.push(op);
+        if let Some(stage) = self.stages.last_mut() {
+            stage.after.push(op);
         }
     }
 
@@ -154,6 +183,7 @@ impl Compiler {
                 self.push(Op::Ascend { along, rho });
             }
             Instruction::Gradient { into } => self.pass(into, rest),
+            Instruction::Loss => self.look(Pass { backward: false, tells: true, moves_statistics: false }),
             Instruction::Combine { into, keep, other, add } => self.combine([into, other], [keep, add], rest),
             Instruction::Update { along } => {
                 if let Slot::Kept(kept) = self.slot(along) {
@@ -174,8 +204,13 @@ impl Compiler {
             self.push(Op::Keep(kept));
             self.slots.insert(buffer, Slot::Kept(kept));
         }
-        self.passes.push(Vec::new());
+        let first = self.stages.iter().all(|stage| !stage.pass.backward);
+        self.look(Pass { backward: true, tells: first && !self.tells_loss, moves_statistics: first });
         self.slots.insert(into, Slot::Arena);
+    }
+
+    fn look(&mut self, pass: Pass) {
+        self.stages.push(Stage { pass, after: Vec::new() });
     }
 
     /// A sum that is read from the arena is best made there: where the other gradient lies there and is not read again, it

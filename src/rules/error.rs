@@ -28,9 +28,15 @@ pub enum RuleError {
         buffer: Gradients,
     },
     /// The effective weights are moved and nothing looks at the network there.
-    #[error("line {line} moves the effective weights, and no gradient is taken there")]
+    #[error("line {line} moves the effective weights, and neither a gradient nor the loss is taken there")]
     Unseen {
         /// The line that moves them.
+        line: usize,
+    },
+    /// A second loss.
+    #[error("line {line} tells the step's loss a second time")]
+    Losses {
+        /// The line.
         line: usize,
     },
     /// A combination of a gradient with itself.

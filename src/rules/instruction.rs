@@ -47,7 +47,7 @@ impl fmt::Display for Draw {
 ///
 /// `clean` are the weights that the optimizer moves, `effective` those that the network is evaluated at; a step begins with the
 /// effective weights clean. Gradients are those of the mean loss of the step's batch, the same batch and the same masks of
-/// dropout for every instruction of a step.
+/// dropout for every gradient of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Instruction {
@@ -65,12 +65,14 @@ pub enum Instruction {
         /// The distance.
         rho: f64,
     },
-    /// into <- gradient at the effective weights. Its loss is the step's if it is the step's first gradient, which alone
-    /// moves running statistics of batch norms.
+    /// into <- gradient at the effective weights. A step's first gradient alone moves running statistics of batch norms, and
+    /// tells the step's loss where no instruction says otherwise.
     Gradient {
         /// Where it goes.
         into: Gradients,
     },
+    /// The step's loss, as it is logged, is that at the effective weights: forward alone, without dropout. At most once a step.
+    Loss,
     /// into <- keep into + add other
     Combine {
         /// What is changed.
@@ -93,7 +95,7 @@ impl Instruction {
     /// The gradients it reads.
     pub(super) fn reads(self) -> impl Iterator<Item = Gradients> {
         let pair = match self {
-            Self::Clean | Self::Perturb { .. } | Self::Gradient { .. } => [None, None],
+            Self::Clean | Self::Perturb { .. } | Self::Gradient { .. } | Self::Loss => [None, None],
             Self::Ascend { along, .. } | Self::Update { along } => [Some(along), None],
             Self::Combine { into, other, .. } => [Some(into), Some(other)],
         };
@@ -114,8 +116,8 @@ impl Instruction {
     }
 
     /// Whether it looks at the network at the effective weights.
-    pub(super) fn takes_gradient(self) -> bool {
-        matches!(self, Self::Gradient { .. })
+    pub(super) fn looks(self) -> bool {
+        matches!(self, Self::Gradient { .. } | Self::Loss)
     }
 }
 
@@ -126,6 +128,7 @@ impl fmt::Display for Instruction {
             Self::Perturb { draw } => write!(f, "perturb: effective <- clean {draw}"),
             Self::Ascend { along, rho } => write!(f, "ascend: effective <- clean + {rho} {along} / norm({along})"),
             Self::Gradient { into } => write!(f, "gradient: {into} <- gradient at effective"),
+            Self::Loss => write!(f, "loss: of the step, at effective"),
             Self::Combine { into, keep, other, add } => {
                 write!(f, "combine: {into} <- {keep} {into} + {add} {other}")
             }

@@ -58,7 +58,7 @@ enum Bound {
 
 /// A program on a device: it records everything of a step but the passes over the batch.
 ///
-/// A step is: [`Machine::begin`]; then for each pass forward and backward into the arena's gradients, and
+/// A step is: [`Machine::begin`]; then for each stage of the program its pass, backward into the arena's gradients, and
 /// [`Machine::after_pass`]; then [`Machine::end`].
 #[derive(Debug)]
 pub struct Machine {
@@ -69,7 +69,8 @@ pub struct Machine {
     clean: EffectiveWeights,
     factor: Option<GradientFactor>,
     optimizer: Optimizer,
-    passes: Vec<Vec<Bound>>,
+    /// What follows each pass.
+    after: Vec<Vec<Bound>>,
     /// Of the arena.
     blocks: u32,
     /// Whoever has a network to look at may have it evaluated, so it is a cell, as the buffer is.
@@ -101,7 +102,8 @@ impl Machine {
         let kept = || gpu.buffer("kept gradients", arena.layout.words());
         let kept = (0..compiled.kept()).map(|_| kept()).collect::<Result<Vec<_>, _>>()?;
         let bound = |op: &Op| bind(gpu, arena, &kept, *op);
-        let passes = compiled.passes().iter().map(|ops| ops.iter().map(bound).collect()).collect::<Result<_, _>>()?;
+        let stages = compiled.stages().iter().map(|stage| stage.after.iter().map(bound).collect());
+        let after = stages.collect::<Result<_, _>>()?;
         Ok(Self {
             perturb: Perturb::new(gpu, arena, distribution, scheme.scale() == Scale::Filter)?,
             clean: EffectiveWeights::new(gpu, arena, &arena.weights)?,
@@ -110,7 +112,7 @@ impl Machine {
             compiled,
             scheme,
             clock,
-            passes,
+            after,
             blocks: arena.layout.blocks(),
             effective: RefCell::default(),
         })
@@ -138,12 +140,6 @@ impl Machine {
     #[must_use]
     pub fn factor(&self) -> Option<&GradientFactor> {
         self.factor.as_ref()
-    }
-
-    /// Passes over the batch in a step.
-    #[must_use]
-    pub fn passes(&self) -> usize {
-        self.passes.len()
     }
 
     /// Another clock: that of a run which is longer or shorter.
@@ -222,7 +218,7 @@ impl Machine {
         if held { Ok(()) } else { self.put(gpu, recorder, &start) }
     }
 
-    /// Records what a step does after one of its passes, whose gradient the arena holds.
+    /// Records what a step does after one of its passes, whose gradient, if it took one, the arena holds.
     ///
     /// # Errors
     /// Those of the sweeps over the arena.
@@ -234,7 +230,7 @@ impl Machine {
         step: u64,
         rate: StepRate,
     ) -> Result<(), GpuError> {
-        for op in self.passes.get(pass).into_iter().flatten() {
+        for op in self.after.get(pass).into_iter().flatten() {
             match op {
                 Bound::Put(place) => self.put(gpu, recorder, &self.point(*place, step))?,
                 Bound::Prepare(place) => self.put(gpu, recorder, &self.point(*place, step + 1))?,

@@ -1,6 +1,7 @@
 //! What a training step is, as data.
 //!
-//! A [`Program`] is a list of [`Instruction`]s: perturb, gradient, ascend, combine, update. [`Compiled`] is what is recorded
+//! A [`Program`] is a list of [`Instruction`]s: perturb, gradient, loss, ascend, combine,
+//! update. [`Compiled`] is what is recorded
 //! of it: which gradients need a buffer of their own, and one peephole, by which the update writes the noisy weights of the
 //! next step in its own sweep. A [`Machine`] is a compiled program bound to the arenas of a network; what the effective
 //! weights hold is a type, [`Effective`], and a step that needs them elsewhere puts them there. So nobody has to know what
@@ -13,7 +14,7 @@ mod instruction;
 mod machine;
 mod program;
 
-pub use compiled::{Compiled, Fusion, Op, Place, Slot};
+pub use compiled::{Compiled, Fusion, Op, Pass, Place, Slot, Stage};
 pub use effective::Effective;
 pub use error::RuleError;
 pub use instruction::{Draw, Gradients, Instruction};

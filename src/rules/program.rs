@@ -27,7 +27,7 @@ const G: [Gradients; 2] = [Gradients(0), Gradients(1)];
 
 impl Program {
     /// Checks a list of instructions: a step ends with its one update; gradients are written before they are read, and read
-    /// after they are written; wherever the effective weights are moved to, a gradient is taken.
+    /// after they are written; wherever the effective weights are moved to, a gradient or the loss is taken.
     ///
     /// # Errors
     /// [`RuleError`] with the line that is wrong.
@@ -106,9 +106,12 @@ impl Program {
                 return Err(RuleError::Update { line: index + 1 });
             }
             self.check_gradients(index, *instruction)?;
-            let next = self.instructions[index + 1..].iter().find(|later| later.moves() || later.takes_gradient());
-            if instruction.moves() && !next.is_some_and(|later| later.takes_gradient()) {
+            let next = self.instructions[index + 1..].iter().find(|later| later.moves() || later.looks());
+            if instruction.moves() && !next.is_some_and(|later| later.looks()) {
                 return Err(RuleError::Unseen { line: index + 1 });
+            }
+            if *instruction == Instruction::Loss && self.instructions[..index].contains(&Instruction::Loss) {
+                return Err(RuleError::Losses { line: index + 1 });
             }
             check_numbers(index + 1, *instruction)?;
         }

@@ -10,7 +10,7 @@ use crate::{
     nn::{self, Model},
     noise::{NoiseScheme, Point, Scheme, StepNoise},
     optim::StepRate,
-    rules::{Compiled, Effective, Machine, Rule, Updates},
+    rules::{Compiled, Effective, Machine, Pass, Rule, Updates},
     schedule::Clock,
 };
 
@@ -38,6 +38,8 @@ pub struct Trainer<'g> {
     pub(super) loss: Loss,
     pub(super) label_smoothing: f32,
     plan: Plan,
+    /// For passes without a gradient, where the rule has some.
+    forward: Option<Plan>,
     pub(super) data: DeviceData,
     pub(super) normalisation: Vec<[f32; 2]>,
     batch: usize,
@@ -84,7 +86,8 @@ impl<'g> Trainer<'g> {
     pub fn with_rule(gpu: &'g Gpu, config: &RunConfig, prepared: &Prepared, rule: &Rule) -> Result<Self, TrainError> {
         let model = prepared.model.clone();
         let layout = model.graph.layout();
-        let batch = fitting_batch(gpu, config, prepared, rule.compiled().kept())?;
+        let compiled = rule.compiled();
+        let batch = fitting_batch(gpu, config, prepared, &compiled)?;
         let element = config.precision.element();
         config.precision.expect(gpu)?;
         let arena = Arena::stored(gpu, layout, &scales(rule, &model)?, element)?;
@@ -99,8 +102,12 @@ impl<'g> Trainer<'g> {
         let data = DeviceData::new(gpu, prepared.split.train.clone(), batch, &normalisation)?;
         let data = data.augmented(config.augmentation());
         let mode = if accumulate > 1 { PlanMode::Accumulate } else { PlanMode::Train };
-        let schedule = Schedule::stored(&model.graph, batch, mode, element)?;
-        let plan = Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view(), config.loss)?;
+        let planned = |mode| -> Result<Plan, TrainError> {
+            let schedule = Schedule::stored(&model.graph, batch, mode, element)?;
+            Ok(Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view(), config.loss)?)
+        };
+        let plan = planned(mode)?;
+        let forward = compiled.takes_loss().then(|| planned(PlanMode::Calibrate)).transpose()?;
         let skips = element == Element::Half || config.on_nan == OnNan::Skip;
         let scaled = config.clip_norm.is_some() || skips;
         let rules =
@@ -115,6 +122,7 @@ impl<'g> Trainer<'g> {
             loss: config.loss,
             label_smoothing: config.label_smoothing as f32,
             plan,
+            forward,
             batch,
             accumulate,
             average: config.ema.map(|decay| Average::new(gpu, &arena, decay)).transpose()?,
@@ -252,32 +260,34 @@ impl<'g> Trainer<'g> {
         if step.valid == 0 {
             return Ok(());
         }
-        for pass in 0..self.machine.passes() {
-            self.pass(step, pass, profile.as_deref_mut())?;
+        for stage in 0..self.rule().stages().len() {
+            self.pass(step, stage, profile.as_deref_mut())?;
         }
         self.machine.end(self.step);
         self.step += 1;
         Ok(())
     }
 
-    /// Forward and backward over the step's samples, and what the rule does after that.
-    fn pass(&mut self, step: TrainStep, pass: usize, mut profile: Option<&mut Profile>) -> Result<(), GpuError> {
+    /// A pass over the step's samples, and what the rule does after that.
+    fn pass(&mut self, step: TrainStep, stage: usize, mut profile: Option<&mut Profile>) -> Result<(), GpuError> {
         let (gpu, end) = (self.gpu, step.first + step.valid);
+        let (pass, last) = (self.rule().stages()[stage].pass, stage + 1 == self.rule().stages().len());
         for (part, start) in (step.first..end).step_by(self.batch).enumerate() {
             let samples = self.batch.min(end - start);
             let staged = self.data.stage(gpu, start, samples)?;
             let mut recorder = gpu.record_with(profile.as_deref_mut());
-            if pass == 0 && part == 0 {
+            if stage == 0 && part == 0 {
                 self.machine.begin(gpu, &mut recorder, self.step)?;
             }
-            if self.accumulate > 1 && part == 0 {
+            if self.accumulate > 1 && part == 0 && pass.backward {
                 recorder.clear(&self.arena.grads.view());
             }
             let batch = BatchInfo::new(staged, samples as u32, 0);
-            self.plan.record(&mut recorder, self.batch_info(batch, step, pass, part));
+            let plan = self.forward.as_ref().filter(|_| !pass.backward).unwrap_or(&self.plan);
+            plan.record(&mut recorder, self.batch_info(batch, step, pass, part));
             if start + samples == end {
-                self.machine.after_pass(gpu, &mut recorder, pass, self.step, step.rate)?;
-                if pass + 1 == self.machine.passes() {
+                self.machine.after_pass(gpu, &mut recorder, stage, self.step, step.rate)?;
+                if last {
                     self.record_average(&mut recorder);
                 }
             }
@@ -286,17 +296,16 @@ impl<'g> Trainer<'g> {
         Ok(())
     }
 
-    /// What a batch is told beside its samples. Every pass of a step draws the same dropout; the first alone tells its loss
-    /// and moves running statistics, which are so of the weights that the rule begins with.
-    fn batch_info(&self, batch: BatchInfo, step: TrainStep, pass: usize, part: usize) -> BatchInfo {
+    /// What a batch is told beside its samples. Every gradient of a step draws the same dropout.
+    fn batch_info(&self, batch: BatchInfo, step: TrainStep, pass: Pass, part: usize) -> BatchInfo {
         BatchInfo {
-            slot: if pass == 0 { (self.step % RING as u64) as u32 } else { RING as u32 },
+            slot: if pass.tells { (self.step % RING as u64) as u32 } else { RING as u32 },
             slot_adds: part > 0,
             terms: LossTerms { mean_over: step.valid as u32, label_smoothing: self.label_smoothing },
             epoch: self.epoch as u32,
             step: self.step * self.accumulate as u64 + part as u64,
             seed: self.seed,
-            stats_momentum: if pass == 0 { batch.stats_momentum } else { 0.0 },
+            stats_momentum: if pass.moves_statistics { batch.stats_momentum } else { 0.0 },
             ..batch
         }
     }

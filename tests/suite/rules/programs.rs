@@ -2,8 +2,8 @@
 
 use jostle::rules::{
     Compiled, Draw, Fusion, Gradients,
-    Instruction::{self, Ascend, Clean, Combine, Gradient, Perturb, Update},
-    Op, Place, Program, RuleError, Slot,
+    Instruction::{self, Ascend, Clean, Combine, Gradient, Loss, Perturb, Update},
+    Op, Pass, Place, Program, RuleError, Slot,
 };
 
 const G: Gradients = Gradients(0);
@@ -28,6 +28,7 @@ fn what_makes_no_sense_is_refused_with_its_line() {
         (vec![NOISE, STEP], RuleError::Unseen { line: 1 }),
         (vec![AT, NOISE, STEP], RuleError::Unseen { line: 2 }),
         (vec![NOISE, Clean, AT, STEP], RuleError::Unseen { line: 1 }),
+        (vec![Loss, AT, Loss, STEP], RuleError::Losses { line: 3 }),
         (vec![AT, combine(G, H), STEP], RuleError::Unwritten { line: 2, buffer: H }),
         (vec![AT, combine(G, G), STEP], RuleError::Same { line: 2, buffer: G }),
         (vec![AT, AT, STEP], RuleError::Unread { line: 1, buffer: G }),
@@ -46,7 +47,10 @@ fn what_makes_no_sense_is_refused_with_its_line() {
 fn errors_say_what_is_wrong_and_where() {
     let texts = [
         (RuleError::Unwritten { line: 2, buffer: H }, "line 2 reads g1, which nothing has written in this step"),
-        (RuleError::Unseen { line: 1 }, "line 1 moves the effective weights, and no gradient is taken there"),
+        (
+            RuleError::Unseen { line: 1 },
+            "line 1 moves the effective weights, and neither a gradient nor the loss is taken there",
+        ),
         (
             RuleError::Number { line: 1, name: "rho", value: "NaN".to_owned(), nonzero: false },
             "line 1: rho is NaN, expected a finite number",
@@ -99,7 +103,7 @@ fn the_peephole_fuses_the_update_with_the_next_perturb() {
 
 fn passes(program: &Program) -> (Vec<Vec<Op>>, usize) {
     let compiled = Compiled::new(program, Fusion::Fused);
-    (compiled.passes().to_vec(), compiled.kept())
+    (compiled.stages().iter().map(|stage| stage.after.clone()).collect(), compiled.kept())
 }
 
 #[test]
@@ -112,6 +116,21 @@ fn gradients_are_kept_only_where_another_pass_would_overwrite_them() {
     let rise = Op::Ascend { along: Slot::Arena, rho: 0.05 };
     let expected = vec![vec![rise], vec![Op::Update(Place::Clean)]];
     assert_eq!(passes(&Program::sharpness_aware(0.05).unwrap()), (expected, 0));
+}
+
+#[test]
+fn one_pass_tells_the_loss_and_one_moves_statistics() {
+    let passes = |program: &Program| -> Vec<Pass> {
+        Compiled::new(program, Fusion::Fused).stages().iter().map(|stage| stage.pass).collect()
+    };
+    let gradient = |tells, moves_statistics| Pass { backward: true, tells, moves_statistics };
+    let loss = Pass { backward: false, tells: true, moves_statistics: false };
+    assert_eq!(passes(&Program::noise()), [gradient(true, true)]);
+    assert_eq!(passes(&Program::antithetic()), [gradient(true, true), gradient(false, false)]);
+    let program = Program::new("told", vec![Loss, NOISE, AT, STEP]).unwrap();
+    assert_eq!(passes(&program), [loss, gradient(false, true)]);
+    let program = Program::new("told late", vec![NOISE, AT, Clean, Loss, STEP]).unwrap();
+    assert_eq!(passes(&program), [gradient(false, true), loss]);
 }
 
 #[test]

@@ -61,7 +61,15 @@ fn fused_and_separate_updates_leave_the_same_bits() {
 /// A tiny network in f32 whose updates are `weights -= rate grads`.
 fn tiny() -> RunConfig {
     let model = "mlp:64-12-10:tanh".to_owned();
-    RunConfig { model, noise: Mode::Model, sigma: 0.3, subset: Some(300), steps: Some(20), ..config() }
+    RunConfig {
+        model,
+        noise: Mode::Model,
+        sigma: 0.3,
+        weight_decay: 0.0,
+        subset: Some(300),
+        steps: Some(20),
+        ..config()
+    }
 }
 
 fn scheme(config: &RunConfig, prepared: &Prepared) -> Scheme {
@@ -168,6 +176,29 @@ fn a_measurement_between_steps_of_any_rule_changes_nothing() {
             weights(&trainer)
         };
         assert!(trained(true) == trained(false), "{program}");
+    }
+}
+
+/// The loss at the clean weights in place of that at the noisy ones, and nothing else changed.
+#[test]
+fn a_program_may_tell_the_loss_of_other_weights() {
+    for accumulate in [1, 2] {
+        let config = RunConfig { batch: 100 / accumulate, accumulate, ..tiny() };
+        let scheme = scheme(&config, &Prepared::load(&config).unwrap());
+        let told = |program: Program, factor: f64| {
+            let mut trainer = trainer(&config, program, Times(scheme.clone(), factor));
+            step(&mut trainer, 0.5);
+            let sums: Vec<[f32; 2]> = trainer.read_metrics().unwrap().wait(device()).unwrap();
+            (sums[0][0] / 100.0, weights(&trainer))
+        };
+        let mut instructions = vec![Instruction::Loss];
+        instructions.extend_from_slice(Program::noise().instructions());
+        let (loss, moved) = told(Program::new("clean loss", instructions).unwrap(), 1.0);
+        let (noisy_loss, expected) = told(Program::noise(), 1.0);
+        let (clean_loss, _) = told(Program::noise(), 0.0);
+        assert!(moved == expected);
+        assert_close("loss", &[loss], &[f64::from(clean_loss)], 1e-6, 1e-6);
+        assert!((loss - noisy_loss).abs() > 1e-3, "{loss} and {noisy_loss}");
     }
 }
 
