@@ -4,7 +4,7 @@
 //! The method is that of Orvieto, Raj, Kersting and Bach, *Explicit Regularization in Overparametrized Models via
 //! Noise Injection*, AISTATS 2023. Each module uses only those below it:
 //! [`train`] the loop; [`analysis`] curvature; [`nn`] models; [`graph`] operations and the compiled step;
-//! [`noise`] and [`optim`] schemes and update rules, over a run by [`schedule`]; [`kernels`] the WGSL kernels' host side;
+//! [`rules`] what a step is, as data; [`noise`] and [`optim`] schemes and update rules, over a run by [`schedule`]; [`kernels`] the WGSL kernels' host side;
 //! [`gpu`] the device. [`mod@bench`] measures steps; [`data`] and [`report`] stand beside them and know no device.
 
 pub mod analysis;
@@ -27,6 +27,7 @@ pub mod noise;
 pub mod ops;
 pub mod optim;
 pub mod report;
+pub mod rules;
 pub mod schedule;
 pub mod train;
 

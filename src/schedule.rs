@@ -47,6 +47,26 @@ impl RunLength {
     }
 }
 
+/// What tells where in a run a step stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// A run of this length.
+    Run(RunLength),
+    /// It stands at the start, whatever the step: for what has no schedule, such as a bench.
+    Stopped,
+}
+
+impl Clock {
+    /// Where a step stands, counted from 0.
+    #[must_use]
+    pub fn moment(&self, step: u64) -> Moment {
+        match self {
+            Self::Run(length) => length.moment(step),
+            Self::Stopped => Moment::START,
+        }
+    }
+}
+
 /// Where in a run a step stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {

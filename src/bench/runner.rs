@@ -8,7 +8,7 @@ use crate::{
     graph::ValueShape,
     nn::Model,
     noise::philox,
-    schedule::Moment,
+    schedule::Clock,
     train::{Prepared, RunConfig, TrainError, TrainStep, Trainer},
 };
 
@@ -49,7 +49,8 @@ impl<'g> Runner<'g> {
     /// Builds a trainer and takes its first step; gives the milliseconds of both, in which pipelines compile.
     pub(super) fn start(gpu: &'g Gpu, config: &RunConfig, prepared: &Prepared) -> Result<(Self, f64), TrainError> {
         let started = Instant::now();
-        let trainer = Trainer::new(gpu, config, prepared)?;
+        let mut trainer = Trainer::new(gpu, config, prepared)?;
+        trainer.set_clock(Clock::Stopped);
         let mut runner = Self { batch: trainer.batch(), trainer };
         runner.step(None)?;
         gpu.wait()?;
@@ -60,10 +61,9 @@ impl<'g> Runner<'g> {
     pub(super) fn step(&mut self, profile: Option<&mut Profile>) -> Result<f64, TrainError> {
         let started = Instant::now();
         let step = self.trainer.steps_done();
-        let [noise, next] = [step, step + 1].map(|step| self.trainer.scheme().at(step, Moment::START));
         let first = (step % 4) as usize * self.batch;
         let rate = self.trainer.rate(1e-3);
-        self.trainer.train_step(TrainStep { first, valid: self.batch, rate, noise: &noise, next: &next }, profile)?;
+        self.trainer.train_step(TrainStep { first, valid: self.batch, rate }, profile)?;
         Ok(started.elapsed().as_secs_f64() * 1e3)
     }
 

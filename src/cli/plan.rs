@@ -7,6 +7,7 @@ use jostle::{
     kernels::Target,
     nn::Model,
     report::Table,
+    rules::{Compiled, Fusion, Op, Program},
     train::{Footprint, RunConfig, TrainError},
 };
 use serde::Serialize;
@@ -133,7 +134,7 @@ fn model_and_sample(config: &RunConfig, data: Option<&DataSource>) -> Result<(Mo
     Ok((model, sample))
 }
 
-/// Every dispatch of a training step, the update with the next noise last.
+/// Every dispatch of a training step, the update of the rule last.
 fn lines(
     config: &RunConfig,
     model: &Model,
@@ -151,9 +152,20 @@ fn lines(
     let words = model.graph.layout().words();
     for launch in optimizer.launches(&device.target, words, config.precision.element())? {
         let shape = format!("{} parameters", model.graph.layout().parameters());
-        lines.push(Line::new(["update and next noise".to_owned(), shape], "update", &launch));
+        lines.push(Line::new([update_of(&rule()), shape], "update", &launch));
     }
     Ok(lines)
+}
+
+/// The rule of a step, as it is recorded.
+fn rule() -> Compiled {
+    Compiled::new(&Program::noise(), Fusion::Fused)
+}
+
+/// What the sweep of a rule's update does.
+fn update_of(rule: &Compiled) -> String {
+    let update = rule.stages().iter().flat_map(|stage| &stage.after).find(|op| matches!(op, Op::Update(_)));
+    update.map(Op::to_string).unwrap_or_default()
 }
 
 fn memory(footprint: &Footprint) -> String {
@@ -182,6 +194,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let mut text = Table::new(&title, &headers, rows).to_text();
     text.push_str("threads: of a workgroup; chain: rounds that one invocation does one after the other\n");
     text.push_str(&device.idle(&dispatches).unwrap_or_default());
+    text.push_str(&format!("\n{}\n", rule()));
     text.push_str(&memory(&footprint));
     let does_not_fit = device.adapter.as_ref().and_then(|adapter| footprint.excess(adapter.limits()));
     text.push_str(&match (&device.adapter, &does_not_fit) {

@@ -3,10 +3,12 @@
 mod activation;
 mod admission;
 mod arena;
+mod ascend;
 mod batch_norm;
 mod block;
 mod ceilings;
 mod column_sum;
+mod combine;
 mod conv;
 mod conv_direct;
 mod conv_shape;
@@ -46,12 +48,14 @@ mod winograd;
 
 pub use activation::Activation;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
+pub use ascend::Ascend;
 pub use batch_norm::{
     BatchNorm, BatchNormAdds, BatchNormGeometry, BatchNormGradient, BatchNormGradientViews, BatchNormShape,
     BatchNormVariant, BatchNormViews, ForwardLaunches,
 };
 pub use ceilings::{Stream, empty, peak_flops, stream};
 pub use column_sum::{column_sum, column_sum_launches, column_sum_scratch_words};
+pub use combine::Combine;
 pub(crate) use conv::conv_pack_launch;
 pub use conv::{ConvOperands, ConvVariant, conv, conv_pack};
 pub use conv_shape::{ConvOptions, ConvPass, ConvShape, padded_channels};
@@ -92,6 +96,7 @@ use crate::gpu::KernelSpec;
 #[must_use]
 pub fn all_specs() -> Vec<&'static KernelSpec> {
     vec![
+        &ascend::ASCEND,
         &batch_norm::BATCH_NORM_APPLY,
         &batch_norm::BATCH_NORM_FINISH,
         &batch_norm::BATCH_NORM_GRADIENT,
@@ -101,6 +106,7 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &ceilings::PEAK_FLOPS,
         &ceilings::STREAM,
         &column_sum::COLUMN_SUM,
+        &combine::COMBINE,
         &conv_specs::CONV_BLOCK.elements,
         &conv_specs::CONV_BLOCK.vectors,
         &conv_specs::CONV_COOP_16.elements,

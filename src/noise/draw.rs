@@ -17,6 +17,8 @@ pub enum Stream {
     Augment = 4,
     /// Probes of curvature matrices.
     Probes = 5,
+    /// Keys of a step's further draws of noise.
+    Draw = 6,
 }
 
 /// Philox4x32-10 (Salmon et al., SC 2011): 128 random bits from a counter and a key.

@@ -5,7 +5,7 @@ use crate::{
     kernels::{Arena, Perturb},
 };
 
-use super::{Scale, Scheme, StepNoise};
+use super::{NoiseScheme, Scale, StepNoise};
 
 /// The tensors that training adds to the clean weights of `arena` at a step, computed by the kernel that adds them.
 ///
@@ -14,10 +14,9 @@ use super::{Scale, Scheme, StepNoise};
 ///
 /// # Errors
 /// As [`Perturb::record`] and [`Gpu::read`].
-pub fn deltas(gpu: &Gpu, arena: &Arena, scheme: &Scheme, step: &StepNoise) -> Result<Vec<Vec<f32>>, GpuError> {
-    let config = scheme.config();
-    let filter_scaled = config.scale == Scale::Filter;
-    let perturb = Perturb::new(gpu, arena, config.distribution.code(), filter_scaled)?;
+pub fn deltas(gpu: &Gpu, arena: &Arena, scheme: &dyn NoiseScheme, step: &StepNoise) -> Result<Vec<Vec<f32>>, GpuError> {
+    let filter_scaled = scheme.scale() == Scale::Filter;
+    let perturb = Perturb::new(gpu, arena, scheme.distribution().code(), filter_scaled)?;
     // Noise on zeros is the noise itself, bit for bit; the norms are taken before the weights go.
     let kept = gpu.buffer("kept weights", arena.weights.len())?;
     let mut recorder = gpu.record();

@@ -7,10 +7,14 @@
 mod config;
 mod draw;
 mod export;
+mod noise_scheme;
+mod point;
 mod scheme;
 
 pub use crate::names::UnknownName;
 pub use config::{Distribution, GroupOrder, Grouping, Mode, NoiseConfig, Scale, SigmaSchedule};
 pub use draw::{Stream, philox, probe, unit_noise};
 pub use export::deltas;
+pub use noise_scheme::NoiseScheme;
+pub use point::Point;
 pub use scheme::{NoiseTensor, Scheme, StepNoise};

@@ -45,11 +45,59 @@ pub struct StepNoise {
 }
 
 impl StepNoise {
-    /// Standard deviation of the noise on each noisy weight; 0 where none is.
+    /// Standard deviation of the noise on each noisy weight, negative where it is mirrored; 0 where none is.
     #[must_use]
     pub fn sigma(&self) -> f64 {
         if self.ranges.iter().any(|range| range.noisy) { f64::from(self.values.sigma) } else { 0.0 }
     }
+
+    /// The block after the last, where the ranges are in order and without a gap from block 0 on.
+    #[must_use]
+    pub fn end(&self) -> Option<u32> {
+        self.ranges.iter().try_fold(0, |end, range| (range.blocks.start == end).then_some(range.blocks.end))
+    }
+
+    /// No noise on any tensor of a layout.
+    #[must_use]
+    pub fn none(layout: &ArenaLayout) -> Self {
+        let ranges = vec![NoiseRange { blocks: 0..layout.blocks(), noisy: false }];
+        Self { ranges, values: NoiseStep::default(), group: None }
+    }
+
+    /// Noise of standard deviation `sigma` on some tensors of a layout, drawn by seed and step: for schemes of one's own. A step
+    /// beyond 2^32 starts the counters anew.
+    #[must_use]
+    pub fn on_tensors(layout: &ArenaLayout, tensors: &[usize], seed: u64, step: u64, sigma: f64) -> Self {
+        Self { ranges: split(layout, tensors), values: values(seed, step, sigma), group: None }
+    }
+
+    /// The same tensors and the same strength with the numbers of draw `number` of the step.
+    ///
+    /// Draw 0 is the noise as it is. Any other has a key of its own, which Philox makes of the seed and the draw's number, so
+    /// that the draws of a step, and those of different steps and tensors, are independent of each other: what
+    /// `jax.random.fold_in` does.
+    #[must_use]
+    pub fn draw(self, number: u32) -> Self {
+        if number == 0 {
+            return self;
+        }
+        let key = [self.values.seed_low, self.values.seed_high];
+        let [seed_low, seed_high, ..] = philox([number, 0, 0, Stream::Draw as u32], key);
+        Self { values: NoiseStep { seed_low, seed_high, ..self.values }, ..self }
+    }
+
+    /// The same noise times a factor: exactly mirrored at -1.
+    #[must_use]
+    pub fn scaled(self, factor: f64) -> Self {
+        let sigma = (f64::from(self.values.sigma) * factor) as f32;
+        Self { values: NoiseStep { sigma, ..self.values }, ..self }
+    }
+}
+
+/// What the kernels need beside the ranges.
+fn values(seed: u64, step: u64, sigma: f64) -> NoiseStep {
+    let [seed_low, seed_high] = key(seed);
+    NoiseStep { seed_low, seed_high, step: step as u32, sigma: sigma as f32, ..NoiseStep::default() }
 }
 
 impl Scheme {
@@ -100,14 +148,7 @@ impl Scheme {
             Mode::None => 0.0,
             Mode::Layer | Mode::Model => scheduled,
         };
-        let key = key(self.seed);
-        let values = NoiseStep {
-            seed_low: key[0],
-            seed_high: key[1],
-            step: step as u32,
-            sigma: sigma as f32,
-            ..NoiseStep::default()
-        };
+        let values = values(self.seed, step, sigma);
         if sigma == 0.0 || count == 0 {
             return StepNoise { ranges: self.whole(false), values, group: None };
         }

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     gpu::{Buffer, Element, Gpu, GpuError, Launch, Recorder, WORD_BYTES, Work},
-    kernels::{AdamStep, Arena, SgdStep, Target, UpdateAdam, UpdateSgd},
+    kernels::{AdamStep, Arena, NoiseRange, NoiseStep, SgdStep, Target, UpdateAdam, UpdateSgd},
     names::named,
-    noise::{Distribution, StepNoise},
+    noise::{Distribution, Point},
 };
 
 use super::StepRate;
@@ -120,6 +120,8 @@ pub struct Optimizer {
     update: Update,
     state: Vec<Buffer>,
     steps: i32,
+    /// The whole arena, without noise.
+    clean: [NoiseRange; 1],
 }
 
 impl Optimizer {
@@ -137,7 +139,8 @@ impl Optimizer {
             let moments = [gpu.buffer("exp_avg", words)?, gpu.buffer("exp_avg_sq", words)?];
             (Update::Adam(UpdateAdam::new(gpu, arena, [&moments[0], &moments[1]], noise, scaled)?), moments.to_vec())
         };
-        Ok(Self { config, update, state, steps: 0 })
+        let clean = [NoiseRange { blocks: 0..arena.layout.blocks(), noisy: false }];
+        Ok(Self { config, update, state, steps: 0, clean })
     }
 
     /// Arenas of state of a kind of optimizer, each as long as the weights.
@@ -172,7 +175,8 @@ impl Optimizer {
         self.steps = i32::try_from(steps).unwrap_or(i32::MAX);
     }
 
-    /// Records `weights <- step(weights, grads)` at `rate` and `weights_eff <- weights + noise` of the next step.
+    /// Records `weights <- step(weights, grads)` at `rate`, which in the same sweep leaves `weights_eff` at a point near the new
+    /// weights.
     ///
     /// Where the rate's momentum is beta1, the bias is corrected by that of this step alone, as in PyTorch.
     ///
@@ -183,15 +187,19 @@ impl Optimizer {
         gpu: &Gpu,
         recorder: &mut Recorder<'_>,
         rate: StepRate,
-        next: &StepNoise,
+        leaves: &Point,
     ) -> Result<(), GpuError> {
         let StepRate { learning_rate, momentum } = rate;
         self.steps = self.steps.saturating_add(1);
         let of = &self.config;
+        let (ranges, noise) = match leaves {
+            Point::Clean => (&self.clean[..], NoiseStep::default()),
+            Point::Noisy(noise) => (&noise.ranges[..], noise.values),
+        };
         match &self.update {
             Update::Sgd(update) => {
                 let values = SgdStep {
-                    noise: next.values,
+                    noise,
                     learning_rate: learning_rate as f32,
                     momentum: momentum as f32,
                     one_minus_dampening: (1.0 - of.dampening) as f32,
@@ -199,12 +207,12 @@ impl Optimizer {
                     nesterov: u32::from(of.nesterov),
                     first_step: u32::from(self.steps == 1),
                 };
-                update.record(gpu, recorder, &next.ranges, values)
+                update.record(gpu, recorder, ranges, values)
             }
             Update::Adam(update) => {
                 let decoupled = of.kind == OptimizerKind::AdamW;
                 let values = AdamStep {
-                    noise: next.values,
+                    noise,
                     step_size: (learning_rate / (1.0 - momentum.powi(self.steps))) as f32,
                     one_minus_beta1: (1.0 - momentum) as f32,
                     beta2: of.beta2 as f32,
@@ -215,7 +223,7 @@ impl Optimizer {
                     bias_correction2_sqrt: (1.0 - of.beta2.powi(self.steps)).sqrt() as f32,
                     learning_rate: learning_rate as f32,
                 };
-                update.record(gpu, recorder, &next.ranges, values)
+                update.record(gpu, recorder, ranges, values)
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::{
     nn::Model,
     ops::Loss,
     optim::{Optimizer, OptimizerKind},
+    rules::{Compiled, Fusion, Program},
 };
 
 use super::{AUTO_BATCH, DeviceData, Evaluator, Prepared, RunConfig, TrainError};
@@ -18,10 +19,11 @@ const ACTIVATIONS: &str = "activations and their gradients";
 const EVALUATION: &str = "activations of evaluations";
 /// Those trained on, and each part that is scored.
 const DATA: &str = "data";
+const LOSS: &str = "activations of the rule's loss";
 const CALIBRATION: &str = "activations of batch norms' calibration";
 
 /// The arenas that a plan cuts into as many buffers as the adapter's limit makes it.
-const CUT: [&str; 3] = [ACTIVATIONS, EVALUATION, CALIBRATION];
+const CUT: [&str; 4] = [ACTIVATIONS, EVALUATION, LOSS, CALIBRATION];
 
 /// The arenas of a run and their bytes.
 #[derive(Clone, Debug, Serialize)]
@@ -48,7 +50,21 @@ impl Footprint {
         config: &RunConfig,
         prepared: &Prepared,
         batch: usize,
+        device: (Limits, AdapterClass),
+    ) -> Result<Self, TrainError> {
+        Self::of_rule(config, prepared, batch, device, &Compiled::new(&Program::noise(), Fusion::Fused))
+    }
+
+    /// As [`Footprint::of_run`], with what a rule keeps beside.
+    ///
+    /// # Errors
+    /// As [`Footprint::of_run`].
+    pub fn of_rule(
+        config: &RunConfig,
+        prepared: &Prepared,
+        batch: usize,
         (limits, class): (Limits, AdapterClass),
+        rule: &Compiled,
     ) -> Result<Self, TrainError> {
         let (model, split, element) = (&prepared.model, &prepared.split, config.precision.element());
         let (footprint, schedule) = Self::new(model, batch, config.optimizer, element)?;
@@ -57,6 +73,7 @@ impl Footprint {
         if config.ema.is_some() {
             footprint.add("moving average", arena);
         }
+        (0..rule.kept()).for_each(|_| footprint.add("kept gradients", arena));
         let mut planned = |name: &str, batch, mode| -> Result<(), TrainError> {
             let schedule = Schedule::stored(&model.graph, batch, mode, Loss::Nll, element)?;
             let words = schedule.placement(whole_bank()).words + schedule.scratch_words(class)?;
@@ -66,6 +83,9 @@ impl Footprint {
         };
         if config.bn_recalibrate && !model.graph.stats().is_empty() {
             planned(CALIBRATION, batch, Mode::Calibrate)?;
+        }
+        if rule.takes_loss() {
+            planned(LOSS, batch, Mode::Calibrate)?;
         }
         let train = config.train_eval.samples(split.train.len());
         let validation = prepared.validation.as_ref().map(Dataset::len);
@@ -168,11 +188,16 @@ fn largest_slot(schedule: &Schedule) -> u64 {
 ///
 /// # Errors
 /// [`TrainError::Memory`] with the largest batch that does fit; those of [`Footprint::of_run`].
-pub(super) fn fitting_batch(gpu: &Gpu, config: &RunConfig, prepared: &Prepared) -> Result<usize, TrainError> {
+pub(super) fn fitting_batch(
+    gpu: &Gpu,
+    config: &RunConfig,
+    prepared: &Prepared,
+    rule: &Compiled,
+) -> Result<usize, TrainError> {
     let device = (gpu.limits(), AdapterClass::of(gpu));
     let free = gpu.free_bytes();
     let excess = |batch: usize| -> Result<Option<String>, TrainError> {
-        let footprint = Footprint::of_run(config, prepared, batch, device)?;
+        let footprint = Footprint::of_rule(config, prepared, batch, device, rule)?;
         Ok(footprint.excess(gpu.limits()).or_else(|| footprint.beyond(free)))
     };
     let wanted = config.batch.min(prepared.split.train.len());

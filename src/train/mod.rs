@@ -8,7 +8,6 @@ mod checkpoint;
 mod compare;
 mod config;
 mod device_data;
-mod effective;
 mod error;
 mod evaluate;
 mod evaluation;

@@ -2,7 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{data::epoch_order, gpu::Profile, noise::StepNoise, optim::LearningRate, schedule::RunLength};
+use crate::{
+    data::epoch_order,
+    gpu::Profile,
+    optim::LearningRate,
+    schedule::{Clock, RunLength},
+};
 
 use super::{
     Best, Broken, CheckpointError, Control, EpochRecord, Event, OnNan, Position, Precision, RunConfig, RunResult,
@@ -94,6 +99,7 @@ pub(super) fn run_kept<'a, 'k>(
 ) -> Result<RunResult, TrainError> {
     let length = config.length(steps_per_epoch(trainer));
     let (total, per_epoch) = (length.steps, length.steps_per_epoch);
+    trainer.set_clock(Clock::Run(length));
     let done = trainer.steps_done();
     let mut run = Loop {
         best: keeper.as_ref().and_then(|keeper| keeper.best()),
@@ -170,8 +176,7 @@ impl Loop<'_, '_, '_> {
             let step = self.trainer.steps_done();
             let valid = batch.min(samples - first);
             let rate = self.rate.at(self.length.moment(step));
-            // The last step of an epoch writes noise that an evaluation after it overwrites: harmless.
-            let [noise, next] = [step, step + 1].map(|step| self.noise(step));
+            let noise = self.trainer.noise(step);
             let record = StepRecord {
                 step,
                 epoch,
@@ -181,8 +186,7 @@ impl Loop<'_, '_, '_> {
                 group: noise.group,
                 loss: 0.0,
             };
-            let now = TrainStep { first, valid, rate, noise: &noise, next: &next };
-            self.trainer.train_step(now, profile.as_deref_mut())?;
+            self.trainer.train_step(TrainStep { first, valid, rate }, profile.as_deref_mut())?;
             self.sent(record, valid)?;
         }
         Ok(())
@@ -251,21 +255,17 @@ impl Loop<'_, '_, '_> {
         self.diverged = self.diverged.or(record.map(|record| Diverged { record, broken }));
     }
 
-    fn noise(&self, step: u64) -> StepNoise {
-        self.trainer.scheme().at(step, self.length.moment(step))
-    }
-
     /// Writes a checkpoint of what was done so far, unless a loss of it was no finite number: the last one before that stays.
     fn save(&mut self) -> Result<(), TrainError> {
         self.drain()?;
-        let next = self.noise(self.trainer.steps_done());
+        let next = self.trainer.noise(self.trainer.steps_done());
         let epoch = self.trainer.steps_done() / self.length.steps_per_epoch;
         let Some(keeper) = self.keeper.as_mut().filter(|_| self.diverged.is_none()) else { return Ok(()) };
         let started = Instant::now();
         let step = self.trainer.steps_done();
         let step_of_epoch = step % self.length.steps_per_epoch;
         let position = Position { step, epoch, step_of_epoch, sigma: next.sigma(), group: next.group };
-        let saved = keeper.save(self.trainer, position, &next, self.best);
+        let saved = keeper.save(self.trainer, position, self.best);
         self.pace.aside += started.elapsed();
         match saved {
             Err(TrainError::Checkpoint(CheckpointError::NotFinite { tensor, .. })) => {

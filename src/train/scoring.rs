@@ -3,14 +3,14 @@
 use crate::{
     analysis::{Curvature, Subject, TraceEstimate, TraceOptions, hessian_trace},
     data::Dataset,
-    gpu::{Gpu, GpuError},
+    gpu::{Gpu, GpuError, Recorder},
     kernels::Arena,
-    noise::StepNoise,
+    noise::{Point, StepNoise},
+    rules::Effective,
 };
 
 use super::{
     DeviceData, Evaluation, Evaluator, Prepared, RunConfig, Scores, Traces, TrainError, Trainer,
-    effective::Effective,
     evaluate::{SetWeights, set},
     trainer::Average,
 };
@@ -50,7 +50,7 @@ impl Trainer<'_> {
         let Some(calibration) = &self.calibration else { return Ok(()) };
         self.now_holds(Effective::Other);
         calibration.run(self.gpu(), &self.data, self.epoch as u32)?;
-        self.now_holds(Effective::Clean);
+        self.now_holds(Effective::At(Point::Clean));
         Ok(())
     }
 
@@ -59,7 +59,7 @@ impl Trainer<'_> {
     /// # Errors
     /// Those of the device.
     pub fn scores(&self, test: bool) -> Result<Scores, GpuError> {
-        self.scores_at(test, Effective::Clean, &set(&self.clean))
+        self.scores_at_point(test, Point::Clean)
     }
 
     /// Loss and accuracy at the moving average of the weights, where it is kept, with the running statistics of the
@@ -77,7 +77,12 @@ impl Trainer<'_> {
     /// # Errors
     /// Those of the device.
     pub fn noisy_scores(&self, test: bool, noise: &StepNoise) -> Result<Scores, GpuError> {
-        self.scores_at(test, Effective::with(noise), &|recorder| self.record_noise(recorder, noise))
+        self.scores_at_point(test, noise.clone().into())
+    }
+
+    fn scores_at_point(&self, test: bool, point: Point) -> Result<Scores, GpuError> {
+        let put = |recorder: &mut Recorder<'_>| self.machine.put(self.gpu(), recorder, &point);
+        self.scores_at(test, Effective::At(point.clone()), &put)
     }
 
     /// Scores the weights that `set` leaves in `weights_eff`, which are `effective`.
@@ -103,7 +108,7 @@ impl Trainer<'_> {
     pub fn evaluate_test(&self) -> Result<Evaluation, GpuError> {
         self.now_holds(Effective::Other);
         let evaluation = self.evaluators.test.evaluate(self.gpu())?;
-        self.now_holds(Effective::Clean);
+        self.now_holds(Effective::At(Point::Clean));
         Ok(evaluation)
     }
 

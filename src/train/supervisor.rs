@@ -9,7 +9,7 @@ use std::{
 use crate::{
     durable,
     gpu::{Gpu, GpuError, Profile},
-    noise::{NoiseConfig, Scheme, StepNoise},
+    noise::{NoiseConfig, Point, Scheme},
 };
 
 use super::{
@@ -325,11 +325,11 @@ fn tell(observe: &mut Observe<'_>, notice: &str) -> Result<(), TrainError> {
     observe(Told::Notice(notice)).map(|_| ())
 }
 
-/// The noise that a configuration gives a step.
-fn noise_at(trainer: &Trainer<'_>, config: &RunConfig, step: u64) -> StepNoise {
+/// Where a step begins by a configuration.
+fn start(trainer: &Trainer<'_>, config: &RunConfig, step: u64) -> Point {
     let tensors = trainer.model.noise_tensors();
     let scheme = Scheme::new(config.noise_config(), &trainer.arena.layout, &tensors, config.seed);
-    scheme.at(step, config.length(steps_per_epoch(trainer)).moment(step))
+    scheme.at(step, config.length(steps_per_epoch(trainer)).moment(step)).into()
 }
 
 /// Puts a trainer of a configuration where a checkpoint stands.
@@ -350,11 +350,11 @@ fn restore(
         return Err(CheckpointError::Content { path: stored.path.join(checkpoint::MANIFEST), reason }.into());
     }
     // With the noise halved, or another asked for, what the checkpoint holds is not what the next step needs.
-    let [then, now] = [&manifest.config, config].map(|config| noise_at(trainer, config, position.step));
+    let [then, now] = [&manifest.config, config].map(|config| start(trainer, config, position.step));
     let kind = |config: &RunConfig| {
         let NoiseConfig { scale, distribution, groups, .. } = config.noise_config();
         (scale, distribution, groups)
     };
     let same = then == now && kind(&manifest.config) == kind(config);
-    checkpoint::restore(trainer, stored, manifest, same.then_some(&now))
+    checkpoint::restore(trainer, stored, manifest, same.then_some(now))
 }

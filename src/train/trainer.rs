@@ -1,29 +1,30 @@
 //! A network ready to train: arenas, plans, data and optimizer on one device.
 
-use std::cell::RefCell;
-
 use crate::{
     gpu::{Buffer, Element, Gpu, GpuError, PendingRead, Profile, Recorder},
     graph::{BatchInfo, Mode as PlanMode, Plan, Schedule},
     kernels::{
         AdapterClass, Arena, EffectiveWeights, FactorRules, GROWTH_INTERVAL, GradientFactor, GradientScaling,
-        LossTerms, MovingAverage, NoiseRange, Norms, Perturb,
+        LossTerms, MovingAverage, Norms,
     },
     nn::{self, Model},
-    noise::{Scale, Scheme, StepNoise},
+    noise::{NoiseScheme, Point, Scheme, StepNoise},
     ops::Loss,
-    optim::{Optimizer, StepRate},
+    optim::StepRate,
+    rules::{Compiled, Effective, Machine, Pass, Rule, Updates},
+    schedule::Clock,
 };
 
 use super::{
-    DeviceData, OnNan, Prepared, RunConfig, TrainError, calibrate::Calibration, effective::Effective,
-    footprint::fitting_batch, scoring::Evaluators,
+    DeviceData, OnNan, Prepared, RunConfig, TrainError, calibrate::Calibration, footprint::fitting_batch,
+    scoring::Evaluators,
 };
 
 /// Steps after which the loop begins to read their losses.
 pub(super) const READ_EVERY: usize = 32;
 
-/// Slots of the metrics ring: those being read, and those of the steps submitted meanwhile.
+/// Slots of the metrics ring: those being read, and those of the steps submitted meanwhile. One more takes what nobody
+/// reads, the losses of further passes.
 pub(super) const RING: usize = 2 * READ_EVERY;
 
 /// A network in training.
@@ -34,20 +35,17 @@ pub struct Trainer<'g> {
     pub model: Model,
     /// Its weights and gradients.
     pub arena: Arena,
-    scheme: Scheme,
-    pub(super) optimizer: Optimizer,
-    perturb: Perturb,
-    filter_scaled: bool,
+    pub(super) machine: Machine,
     pub(super) loss: Loss,
     pub(super) label_smoothing: f32,
     plan: Plan,
+    /// For passes without a gradient, where the rule has some.
+    forward: Option<Plan>,
     pub(super) data: DeviceData,
     pub(super) normalisation: Vec<[f32; 2]>,
     batch: usize,
     /// Batches of a step.
     accumulate: usize,
-    factor: Option<GradientFactor>,
-    pub(super) clean: EffectiveWeights,
     pub(super) average: Option<Average>,
     pub(super) calibration: Option<Calibration>,
     pub(super) evaluators: Evaluators,
@@ -56,72 +54,78 @@ pub struct Trainer<'g> {
     step: u64,
     pub(super) epoch: u64,
     seed: u64,
-    /// What the buffer of effective weights holds; whoever has a trainer to look at may have it scored, so it is a cell, as
-    /// the buffer is.
-    effective: RefCell<Effective>,
 }
 
 /// What one step trains on, and with.
 #[derive(Clone, Copy, Debug)]
-pub struct TrainStep<'a> {
+pub struct TrainStep {
     /// Position of its first sample in the epoch's order.
     pub first: usize,
     /// Its samples.
     pub valid: usize,
     /// Step size and momentum.
     pub rate: StepRate,
-    /// The noise that its gradient is taken at.
-    pub noise: &'a StepNoise,
-    /// The noise of the step after it, which its update writes in the same sweep.
-    pub next: &'a StepNoise,
 }
 
 impl<'g> Trainer<'g> {
-    /// Builds everything a run needs and initialises the weights, from the file of `init` if there is one.
+    /// Builds everything a run needs and initialises the weights, from the file of `init` if there is one. Its rule is weight
+    /// noise as configured.
     ///
     /// # Errors
     /// Those of the device, of the weights' file, of shapes; [`TrainError::Memory`] before anything is allocated.
     pub fn new(gpu: &'g Gpu, config: &RunConfig, prepared: &Prepared) -> Result<Self, TrainError> {
+        let (layout, tensors) = (prepared.model.graph.layout(), prepared.model.noise_tensors());
+        let scheme = Scheme::new(config.noise_config(), &layout, &tensors, config.seed);
+        Self::with_rule(gpu, config, prepared, &Rule::noise(scheme))
+    }
+
+    /// As [`Trainer::new`] with another rule: a program and a noise scheme, in whose place the configuration's noise counts for
+    /// nothing.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`]; [`GpuError::Length`] for a scheme that has not a scale for each tensor.
+    pub fn with_rule(gpu: &'g Gpu, config: &RunConfig, prepared: &Prepared, rule: &Rule) -> Result<Self, TrainError> {
         let model = prepared.model.clone();
         let layout = model.graph.layout();
-        let scheme = Scheme::new(config.noise_config(), &layout, &model.noise_tensors(), config.seed);
-        let batch = fitting_batch(gpu, config, prepared)?;
+        let compiled = rule.compiled();
+        let batch = fitting_batch(gpu, config, prepared, &compiled)?;
         let element = config.precision.element();
         config.precision.expect(gpu)?;
-        let arena = Arena::stored(gpu, layout, &scheme.scales(), element)?;
+        let arena = Arena::stored(gpu, layout, &scales(rule, &model)?, element)?;
         nn::initialise(gpu, &model, &arena, config.seed)?;
         if let Some(path) = &config.init {
             nn::load(gpu, &model, &arena, path)?;
         }
-        let distribution = config.noise_distribution.code();
-        let filter_scaled = config.noise_scale == Scale::Filter;
         let normalisation = config.normalise.moments(&prepared.split.train)?;
-        let metrics = gpu.buffer("metrics", RING * 2)?;
+        let metrics = gpu.buffer("metrics", (RING + 1) * 2)?;
         let samples = prepared.split.train.len();
         let accumulate = config.accumulate.min(samples.div_ceil(batch));
         let data = DeviceData::new(gpu, prepared.split.train.clone(), batch, &normalisation)?;
         let data = data.augmented(config.augmentation());
         let mode = if accumulate > 1 { PlanMode::Accumulate } else { PlanMode::Train };
-        let schedule = Schedule::stored(&model.graph, batch, mode, config.loss, element)?;
-        let plan = Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view())?;
+        let planned = |mode| -> Result<Plan, TrainError> {
+            let schedule = Schedule::stored(&model.graph, batch, mode, config.loss, element)?;
+            Ok(Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view())?)
+        };
+        let plan = planned(mode)?;
+        let forward = compiled.takes_loss().then(|| planned(PlanMode::Calibrate)).transpose()?;
         let skips = element == Element::Half || config.on_nan == OnNan::Skip;
         let scaled = config.clip_norm.is_some() || skips;
         let rules =
             FactorRules { limit: config.clip_norm.map(|norm| norm as f32), skips, growth_interval: GROWTH_INTERVAL };
-        let factor = || GradientFactor::new(gpu, &arena, rules);
+        let updates = Updates { optimizer: config.optimizer_config(), factor: scaled.then_some(rules) };
+        let steps_per_epoch = samples.div_ceil(batch * accumulate) as u64;
+        let clock = Clock::Run(config.length(steps_per_epoch));
         let calibrates = config.bn_recalibrate && !model.graph.stats().is_empty();
         Ok(Self {
             gpu,
-            optimizer: Optimizer::new(gpu, config.optimizer_config(), &arena, distribution, scaled)?,
-            perturb: Perturb::new(gpu, &arena, distribution, filter_scaled)?,
-            filter_scaled,
+            machine: Machine::new(gpu, &arena, rule, updates, clock)?,
             loss: config.loss,
             label_smoothing: config.label_smoothing as f32,
             plan,
+            forward,
             batch,
             accumulate,
-            factor: scaled.then(factor).transpose()?,
-            clean: EffectiveWeights::new(gpu, &arena, &arena.weights)?,
             average: config.ema.map(|decay| Average::new(gpu, &arena, decay)).transpose()?,
             calibration: calibrates.then(|| Calibration::new(gpu, &model, &arena, &data, batch)).transpose()?,
             data,
@@ -131,11 +135,9 @@ impl<'g> Trainer<'g> {
             step: 0,
             epoch: 0,
             seed: config.seed,
-            effective: RefCell::default(),
             normalisation,
             model,
             arena,
-            scheme,
         })
     }
 
@@ -155,30 +157,43 @@ impl<'g> Trainer<'g> {
     /// caller's to say.
     pub(super) fn set_steps_done(&mut self, step: u64, effective: Effective) {
         self.step = step;
-        self.optimizer.set_steps_done(step);
+        self.machine.set_steps_done(step);
         self.now_holds(effective);
-    }
-
-    /// Whether `weights_eff` holds the clean weights with this noise.
-    pub(super) fn holds(&self, noise: &StepNoise) -> bool {
-        self.effective.borrow().holds(noise)
     }
 
     /// What `weights_eff` was made to hold.
     pub(super) fn now_holds(&self, effective: Effective) {
-        self.effective.replace(effective);
+        self.machine.now_holds(effective);
     }
 
-    /// The noise.
+    /// The noise of every step.
     #[must_use]
-    pub fn scheme(&self) -> &Scheme {
-        &self.scheme
+    pub fn scheme(&self) -> &dyn NoiseScheme {
+        self.machine.scheme()
+    }
+
+    /// The noise of a step by the trainer's clock.
+    #[must_use]
+    pub fn noise(&self, step: u64) -> StepNoise {
+        self.machine.noise(step)
+    }
+
+    /// What a step does, as it is recorded.
+    #[must_use]
+    pub fn rule(&self) -> &Compiled {
+        self.machine.compiled()
+    }
+
+    /// Another clock for the schedule of the noise. At first it is that of a run as configured; [`run`](super::run) sets its
+    /// own.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.machine.set_clock(clock);
     }
 
     /// This learning rate with the momentum, or beta1, of the configuration: for what has no schedule.
     #[must_use]
     pub fn rate(&self, learning_rate: f64) -> StepRate {
-        self.optimizer.rate(learning_rate)
+        self.machine.optimizer().rate(learning_rate)
     }
 
     /// The seed of noise and initial weights.
@@ -202,7 +217,7 @@ impl<'g> Trainer<'g> {
     /// Arenas of optimizer state.
     #[must_use]
     pub fn optimizer_state_arenas(&self) -> usize {
-        self.optimizer.state().len()
+        self.machine.optimizer().state().len()
     }
 
     /// Training samples.
@@ -223,80 +238,85 @@ impl<'g> Trainer<'g> {
     /// `weights_eff = weights + noise`, stand-alone. A step sees to it by itself.
     ///
     /// # Errors
-    /// As [`Perturb::record`].
+    /// As [`Machine::put`].
     pub fn perturb(&self, noise: &StepNoise) -> Result<(), GpuError> {
+        let point = Point::from(noise.clone());
         self.now_holds(Effective::Other);
         let mut recorder = self.gpu.record();
-        self.record_noise(&mut recorder, noise)?;
+        self.machine.put(self.gpu, &mut recorder, &point)?;
         recorder.submit()?;
-        self.now_holds(Effective::with(noise));
+        self.now_holds(Effective::At(point));
         Ok(())
     }
 
-    /// Records `weights_eff = weights + noise`.
-    pub(super) fn record_noise(&self, recorder: &mut Recorder<'_>, noise: &StepNoise) -> Result<(), GpuError> {
-        self.perturb.record(self.gpu, recorder, &noise.ranges, noise.values)
-    }
-
-    /// Takes a whole step: forward and backward at the weights with its noise, batch by batch, then the update of the clean
-    /// ones, which writes the noisy weights of the next step too.
+    /// Takes a whole step of the rule: its passes over the step's samples, batch by batch, and what it does after each. A step
+    /// without samples is none.
     ///
-    /// Where `weights_eff` does not hold the weights with this step's noise (after an evaluation, a measurement, a resumption,
-    /// at another sigma), they are made first.
+    /// Where `weights_eff` is not what the first pass needs (after an evaluation, a measurement, a resumption, at another
+    /// sigma), it is made so first.
     ///
     /// # Errors
     /// As [`Recorder::submit`].
-    pub fn train_step(&mut self, step: TrainStep<'_>, mut profile: Option<&mut Profile>) -> Result<(), GpuError> {
-        if !self.holds(step.noise) {
-            self.perturb(step.noise)?;
+    pub fn train_step(&mut self, step: TrainStep, mut profile: Option<&mut Profile>) -> Result<(), GpuError> {
+        if step.valid == 0 {
+            return Ok(());
         }
-        self.now_holds(Effective::Other);
-        let (gpu, end) = (self.gpu, step.first + step.valid);
-        for (part, start) in (step.first..end).step_by(self.batch).enumerate() {
-            let of_part = self.batch.min(end - start);
-            let staged = self.data.stage(gpu, start, of_part)?;
-            let batch = BatchInfo {
-                slot_adds: part > 0,
-                terms: LossTerms { mean_over: step.valid as u32, label_smoothing: self.label_smoothing },
-                epoch: self.epoch as u32,
-                step: self.step * self.accumulate as u64 + part as u64,
-                seed: self.seed,
-                ..BatchInfo::new(staged, of_part as u32, (self.step % RING as u64) as u32)
-            };
-            let mut recorder = gpu.record_with(profile.as_deref_mut());
-            if self.accumulate > 1 && part == 0 {
-                recorder.clear(&self.arena.grads.view());
-            }
-            self.plan.record(&mut recorder, batch);
-            if start + of_part == end {
-                self.record_update(&mut recorder, step.rate, step.next)?;
-            }
-            recorder.submit()?;
+        for stage in 0..self.rule().stages().len() {
+            self.pass(step, stage, profile.as_deref_mut())?;
         }
+        self.machine.end(self.step);
         self.step += 1;
-        self.now_holds(Effective::with(step.next));
         Ok(())
     }
 
-    fn record_update(&mut self, recorder: &mut Recorder<'_>, rate: StepRate, next: &StepNoise) -> Result<(), GpuError> {
-        if let Some(factor) = &self.factor {
-            factor.record(recorder);
+    /// A pass over the step's samples, and what the rule does after that.
+    fn pass(&mut self, step: TrainStep, stage: usize, mut profile: Option<&mut Profile>) -> Result<(), GpuError> {
+        let (gpu, end) = (self.gpu, step.first + step.valid);
+        let (pass, last) = (self.rule().stages()[stage].pass, stage + 1 == self.rule().stages().len());
+        for (part, start) in (step.first..end).step_by(self.batch).enumerate() {
+            let samples = self.batch.min(end - start);
+            let staged = self.data.stage(gpu, start, samples)?;
+            let mut recorder = gpu.record_with(profile.as_deref_mut());
+            if stage == 0 && part == 0 {
+                self.machine.begin(gpu, &mut recorder, self.step)?;
+            }
+            if self.accumulate > 1 && part == 0 && pass.backward {
+                recorder.clear(&self.arena.grads.view());
+            }
+            let batch = BatchInfo::new(staged, samples as u32, 0);
+            let plan = self.forward.as_ref().filter(|_| !pass.backward).unwrap_or(&self.plan);
+            plan.record(&mut recorder, self.batch_info(batch, step, pass, part));
+            if start + samples == end {
+                self.machine.after_pass(gpu, &mut recorder, stage, self.step, step.rate)?;
+                if last {
+                    self.record_average(&mut recorder);
+                }
+            }
+            recorder.submit()?;
         }
-        if self.filter_scaled {
-            // Filter norms are those of the new weights, known only once all of them are written.
-            let ranges = next.ranges.iter().map(|range| NoiseRange { noisy: false, ..range.clone() }).collect();
-            let clean = StepNoise { ranges, ..next.clone() };
-            self.optimizer.record(self.gpu, recorder, rate, &clean)?;
-            self.record_noise(recorder, next)?;
-        } else {
-            self.optimizer.record(self.gpu, recorder, rate, next)?;
+        Ok(())
+    }
+
+    /// What a batch is told beside its samples. Every gradient of a step draws the same dropout.
+    fn batch_info(&self, batch: BatchInfo, step: TrainStep, pass: Pass, part: usize) -> BatchInfo {
+        BatchInfo {
+            slot: if pass.tells { (self.step % RING as u64) as u32 } else { RING as u32 },
+            slot_adds: part > 0,
+            terms: LossTerms { mean_over: step.valid as u32, label_smoothing: self.label_smoothing },
+            epoch: self.epoch as u32,
+            step: self.step * self.accumulate as u64 + part as u64,
+            seed: self.seed,
+            stats_momentum: if pass.moves_statistics { batch.stats_momentum } else { 0.0 },
+            ..batch
         }
+    }
+
+    fn record_average(&self, recorder: &mut Recorder<'_>) {
         match &self.average {
             Some(average) if self.step == 0 => average.begin(recorder, &self.arena),
             Some(average) => average.update.record(recorder),
             None => {}
         }
-        Ok(())
     }
 
     /// How gradients are scaled, and how many updates were left out so far; the loss scale is 1 in f32.
@@ -311,7 +331,7 @@ impl<'g> Trainer<'g> {
     /// Whether updates with gradients that are not finite are left out.
     #[must_use]
     pub fn skips(&self) -> bool {
-        self.factor.as_ref().is_some_and(GradientFactor::skips)
+        self.machine.factor().is_some_and(GradientFactor::skips)
     }
 
     /// Starts to read the ring of (loss, correct) sums; slot = step mod its length.
@@ -327,6 +347,15 @@ impl<'g> Trainer<'g> {
     pub fn average(&self) -> Option<&Buffer> {
         self.average.as_ref().map(|average| &average.weights)
     }
+}
+
+/// Per tensor the factor of a rule's noise.
+fn scales(rule: &Rule, model: &Model) -> Result<Vec<f32>, GpuError> {
+    let (scales, expected) = (rule.scheme.scales(), model.graph.params().len());
+    if scales.len() == expected {
+        return Ok(scales);
+    }
+    Err(GpuError::Length { kernel: "noise scheme", argument: "scales of tensors", expected, found: scales.len() })
 }
 
 /// The weights' moving average.

@@ -19,13 +19,14 @@ const LAYERS: &[(&str, Option<&[&str]>)] = &[
     ("ops", Some(&["graph", "names", "kernels", "gpu"])),
     ("noise", Some(&["schedule", "names", "kernels", "gpu"])),
     ("optim", Some(&["noise", "schedule", "names", "kernels", "gpu"])),
+    ("rules", Some(&["optim", "noise", "schedule", "kernels", "gpu"])),
     ("nn", Some(&["ops", "graph", "noise", "kernels", "gpu", "input", "durable"])),
     ("analysis", Some(&["nn", "ops", "graph", "noise", "schedule", "kernels", "gpu"])),
     (
         "train",
         Some(&[
-            "analysis", "data", "nn", "ops", "graph", "optim", "noise", "schedule", "names", "kernels", "gpu", "input",
-            "durable", "digest",
+            "analysis", "data", "nn", "ops", "rules", "graph", "optim", "noise", "schedule", "names", "kernels", "gpu",
+            "input", "durable", "digest",
         ]),
     ),
     (
@@ -35,8 +36,8 @@ const LAYERS: &[(&str, Option<&[&str]>)] = &[
     (
         "experiments",
         Some(&[
-            "train", "analysis", "data", "report", "nn", "ops", "graph", "optim", "noise", "schedule", "kernels",
-            "gpu", "input",
+            "train", "analysis", "data", "report", "nn", "ops", "rules", "graph", "optim", "noise", "schedule",
+            "kernels", "gpu", "input",
         ]),
     ),
     ("fuzzing", None),

@@ -67,6 +67,7 @@ mod graph {
 
 mod kernels {
     mod batch_norm;
+    mod combine;
     mod conv;
     mod conv_sums;
     mod cooperative;
@@ -91,6 +92,11 @@ mod nn {
 mod noise {
     mod draws;
     mod scheme;
+}
+
+mod rules {
+    mod programs;
+    mod steps;
 }
 
 mod train {

@@ -6,11 +6,11 @@ use crate::{
     gpu::{Buffer, Dispatch, Element, Gpu, GpuError, View},
     kernels::{
         Activation, Arena, ArenaLayout, Epilogue, Factored, FactoredModel, FactoredViews, MatmulLayout, MatmulOperands,
-        MatmulShape, Perturb, matmul, with_variants,
+        MatmulShape, matmul, with_variants,
     },
     noise::{Distribution, GroupOrder, Mode, NoiseConfig, Scheme, unit_noise},
-    optim::{Optimizer, OptimizerConfig},
-    schedule::Moment,
+    rules::{Machine, Rule, Updates},
+    schedule::Clock,
 };
 
 use super::SimpleModel;
@@ -59,8 +59,7 @@ const STEPS_PER_SUM: u64 = 1024;
 pub struct Runs<'g> {
     gpu: &'g Gpu,
     arena: Arena,
-    scheme: Scheme,
-    optimizer: Optimizer,
+    machine: Machine,
     factored: Factored,
     products: Vec<Dispatch>,
     sum: Buffer,
@@ -105,13 +104,9 @@ impl<'g> Runs<'g> {
         };
         let factored = Factored::new(gpu, shader, runs.len(), &views)?;
         let products = products(gpu, problem, runs.len(), &views)?;
-        let distribution = Distribution::Gaussian.code();
-        let optimizer = Optimizer::new(gpu, OptimizerConfig::default(), &arena, distribution, false)?;
-        let first = scheme.at(0, Moment::START);
-        let mut recorder = gpu.record();
-        Perturb::new(gpu, &arena, distribution, false)?.record(gpu, &mut recorder, &first.ranges, first.values)?;
-        recorder.submit()?;
-        Ok(Self { gpu, arena, scheme, optimizer, factored, products, sum, step: 0, coefficients })
+        // Nothing is scheduled here.
+        let machine = Machine::new(gpu, &arena, &Rule::noise(scheme), Updates::default(), Clock::Stopped)?;
+        Ok(Self { gpu, arena, machine, factored, products, sum, step: 0, coefficients })
     }
 
     /// Runs `steps` steps; gives the mean over them of each run's clean coefficients, before the step.
@@ -147,12 +142,14 @@ impl<'g> Runs<'g> {
     fn submit(&mut self, end: u64) -> Result<(), GpuError> {
         let mut recorder = self.gpu.record();
         while self.step < end {
+            self.machine.begin(self.gpu, &mut recorder, self.step)?;
             self.factored.predict(&mut recorder);
             self.products.iter().for_each(|product| recorder.run(product));
             self.factored.gradient(&mut recorder, self.step);
             // The gradients hold the step sizes already.
-            let next = self.scheme.at(self.step + 1, Moment::START);
-            self.optimizer.record(self.gpu, &mut recorder, self.optimizer.rate(1.0), &next)?;
+            let rate = self.machine.optimizer().rate(1.0);
+            self.machine.after_pass(self.gpu, &mut recorder, 0, self.step, rate)?;
+            self.machine.end(self.step);
             self.step += 1;
         }
         recorder.submit()

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeSet, ops::Deref, time::Instant};
 
-use crate::{
-    noise::StepNoise,
-    train::{Best, Event, MetricsFile, RunConfig, TrainError, Trainer},
-};
+use crate::train::{Best, Event, MetricsFile, RunConfig, TrainError, Trainer};
 
 use super::{CheckpointError, CheckpointFolder, Identity, Interval, KeepOptions, Manifest, Position, manifest, state};
 
@@ -66,15 +63,8 @@ impl<'a> Keeper<'a> {
         self.best
     }
 
-    /// Writes a checkpoint before a step with the noise `next`, then removes those that are neither the last few nor the
-    /// best.
-    pub fn save(
-        &mut self,
-        trainer: &Trainer<'_>,
-        position: Position,
-        next: &StepNoise,
-        best: Option<Best>,
-    ) -> Result<(), TrainError> {
+    /// Writes a checkpoint before the next step, then removes those that are neither the last few nor the best.
+    pub fn save(&mut self, trainer: &Trainer<'_>, position: Position, best: Option<Best>) -> Result<(), TrainError> {
         let step = position.step;
         if self.steps.last() == Some(&step) {
             return Ok(());
@@ -85,7 +75,7 @@ impl<'a> Keeper<'a> {
         };
         let config = toml::to_string(self.config).map_err(|error| refused(manifest::CONFIG, error.to_string()))?;
         let mut manifest = Manifest::new((self.config, &config), self.identity, position, trainer.scaling()?);
-        let mut files = state::files(trainer, next)?;
+        let mut files = state::files(trainer)?;
         files.push((manifest::CONFIG, config.into_bytes()));
         manifest.files = files.iter().map(|(name, _)| (*name).to_owned()).collect();
         self.best = best;

@@ -3,8 +3,9 @@
 use crate::{
     gpu::Element,
     nn::{self, NamedTensor, TensorFile},
-    noise::StepNoise,
-    train::{TrainError, Trainer, effective::Effective},
+    noise::Point,
+    rules::Effective,
+    train::{TrainError, Trainer},
 };
 
 use super::{CheckpointError, Manifest, Stored};
@@ -17,18 +18,18 @@ const STATE: &str = "state.safetensors";
 /// adapters, so they are there where nothing has overwritten them since.
 const EFFECTIVE: &str = "weights_eff";
 
-/// The files of a trainer's state; the weights with the noise of the step that is `next` are part of it where they are there.
+/// The files of a trainer's state; the noisy weights that the next step begins at are part of it where they are there.
 ///
 /// # Errors
 /// Those of the device, or [`CheckpointError::NotFinite`].
-pub fn files(trainer: &Trainer<'_>, next: &StepNoise) -> Result<Vec<(&'static str, Vec<u8>)>, TrainError> {
+pub fn files(trainer: &Trainer<'_>) -> Result<Vec<(&'static str, Vec<u8>)>, TrainError> {
     let (gpu, model, arena) = (trainer.gpu(), &trainer.model, &trainer.arena);
     let mut files = vec![(WEIGHTS, nn::tensors(gpu, model, arena, &arena.weights)?)];
     if let Some(average) = trainer.average() {
         files.push((AVERAGE, nn::tensors(gpu, model, arena, average)?));
     }
     let mut state = Vec::new();
-    for (role, buffer) in trainer.optimizer.named_state() {
+    for (role, buffer) in trainer.machine.optimizer().named_state() {
         for (index, param) in model.graph.params().iter().enumerate() {
             let values = gpu.read(&arena.tensor(buffer, index)?)?;
             state.push(NamedTensor { name: format!("{role}.{}", param.name), shape: param.shape.clone(), values });
@@ -40,7 +41,8 @@ pub fn files(trainer: &Trainer<'_>, next: &StepNoise) -> Result<Vec<(&'static st
         return Err(CheckpointError::NotFinite { step, tensor: tensor.name.clone() }.into());
     }
     // Noise may take weights past what is finite, while they themselves are: the next step shows what comes of it.
-    if next.sigma() != 0.0 && trainer.holds(next) {
+    let next = trainer.machine.start(step);
+    if next != Point::Clean && trainer.machine.holds(&next) {
         let words = arena.layout.words();
         let view = arena.weights_eff.view().read_as(arena.element, words)?;
         state.push(NamedTensor { name: EFFECTIVE.to_owned(), shape: vec![words], values: gpu.read_floats(&view)? });
@@ -58,7 +60,7 @@ pub fn files(trainer: &Trainer<'_>, next: &StepNoise) -> Result<Vec<(&'static st
         .collect()
 }
 
-/// Puts a trainer where a checkpoint stands; `next` is the noise of the next step if it is that of the run that wrote it.
+/// Puts a trainer where a checkpoint stands; `next` is where the next step begins if that is as in the run that wrote it.
 ///
 /// # Errors
 /// Those of the device, and [`WeightsError`](crate::nn::WeightsError) for a tensor that is not as the model's.
@@ -66,7 +68,7 @@ pub fn restore(
     trainer: &mut Trainer<'_>,
     stored: &Stored,
     manifest: &Manifest,
-    next: Option<&StepNoise>,
+    next: Option<Point>,
 ) -> Result<(), TrainError> {
     let (gpu, model, arena) = (trainer.gpu(), &trainer.model, &trainer.arena);
     // The average first: its file repeats the running statistics, which are those of the weights' file.
@@ -78,7 +80,7 @@ pub fn restore(
     nn::place(gpu, model, arena, &arena.weights, nn::parse_tensors(&path, bytes)?, &path)?;
     let (bytes, path) = stored.file(STATE)?;
     let mut file = TensorFile::new(&path, nn::parse_tensors(&path, bytes)?);
-    for (role, buffer) in trainer.optimizer.named_state() {
+    for (role, buffer) in trainer.machine.optimizer().named_state() {
         for (index, param) in model.graph.params().iter().enumerate() {
             let values = file.take(&format!("{role}.{}", param.name), &param.shape)?.values;
             gpu.write(&arena.tensor(buffer, index)?, &values)?;
@@ -94,7 +96,7 @@ pub fn restore(
             }
             _ => gpu.write(&arena.weights_eff.view(), &values)?,
         }
-        effective = Effective::with(next);
+        effective = Effective::At(next);
     }
     let step = manifest.position.step;
     gpu.write(&arena.scaling.view(), &[manifest.scaling.after(step)])?;

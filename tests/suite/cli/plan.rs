@@ -27,6 +27,7 @@ fn a_described_gpu_needs_no_adapter() {
     assert_eq!(of_kernel("batch_norm_moments"), 2 * 20, "20 batch norms, forward and backward");
     assert!(of_kernel("winograd_input") > of_kernel("winograd_weight"), "chunks are dispatches of their own");
     assert_eq!(of_kernel("update_sgd"), 1);
+    assert_eq!(dispatches.last().unwrap()["step"], "update, and perturb of the next step");
     for line in dispatches {
         assert!(line["threads"].as_u64() <= Some(256) && line["bytes"].as_u64() > Some(0), "{line}");
         assert!(line["chain"].as_u64() >= Some(1) && line["workgroups"][0].as_u64() >= Some(1), "{line}");

@@ -168,7 +168,7 @@ fn arenas(gpu: &Gpu, results: &mut Results) {
             let mut optimizer = Optimizer::new(gpu, config, &arena, distribution.code(), false).unwrap();
             let kernel = Perturb::new(gpu, &arena, distribution.code(), true).unwrap();
             let mut recorder = gpu.record();
-            optimizer.record(gpu, &mut recorder, optimizer.rate(0.1), &scheme.at(1, Moment::START)).unwrap();
+            optimizer.record(gpu, &mut recorder, optimizer.rate(0.1), &scheme.at(1, Moment::START).into()).unwrap();
             recorder.submit().unwrap();
             let name = format!("{distribution} {kind}");
             results.push((format!("{name} weights"), gpu.read(&arena.weights.view()).unwrap()));

@@ -78,7 +78,7 @@ fn check(config: OptimizerConfig, error: f64) {
         gpu.write(&arena.weights_eff.view(), &vec![f32::NAN; arena.layout.words()]).unwrap();
         let mut recorder = gpu.record();
         let next = scheme.at(step as u64 + 1, Moment::START);
-        optimizer.record(gpu, &mut recorder, optimizer.rate(rate(step)), &next).unwrap();
+        optimizer.record(gpu, &mut recorder, optimizer.rate(rate(step)), &next.into()).unwrap();
         recorder.submit().unwrap();
         let found = get(gpu, &arena, &arena.weights);
         for (tensor, weights) in expected.iter_mut().enumerate() {
@@ -190,7 +190,12 @@ fn updates_left_out_are_no_steps() {
             let mut recorder = gpu.record();
             factor.record(&mut recorder);
             optimizer
-                .record(gpu, &mut recorder, optimizer.rate(rate(step)), &scheme.at(step as u64 + 1, Moment::START))
+                .record(
+                    gpu,
+                    &mut recorder,
+                    optimizer.rate(rate(step)),
+                    &scheme.at(step as u64 + 1, Moment::START).into(),
+                )
                 .unwrap();
             recorder.submit().unwrap();
             let found = get(gpu, &arena, &arena.weights);
@@ -227,7 +232,7 @@ fn corrections_by_the_devices_count_are_the_hosts() {
             // The host counts those left out too.
             optimizer.set_steps_done(u64::from(applied_steps + skipped_steps) - 1);
             let mut recorder = gpu.record();
-            optimizer.record(gpu, &mut recorder, optimizer.rate(1.0), &scheme.at(1, Moment::START)).unwrap();
+            optimizer.record(gpu, &mut recorder, optimizer.rate(1.0), &scheme.at(1, Moment::START).into()).unwrap();
             recorder.submit().unwrap();
             get(gpu, &arena, &arena.weights)
         };

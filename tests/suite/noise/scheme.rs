@@ -164,7 +164,7 @@ fn fused_noise_is_the_standalone_noise() {
                 for step in 0..6 {
                     let next = scheme.at(step + 1, Moment::START);
                     let mut recorder = gpu.record();
-                    optimizer.record(gpu, &mut recorder, optimizer.rate(0.01), &next).unwrap();
+                    optimizer.record(gpu, &mut recorder, optimizer.rate(0.01), &next.clone().into()).unwrap();
                     recorder.submit().unwrap();
                     let fused: Vec<Vec<f32>> = get(gpu, &arena, &arena.weights_eff);
                     gpu.write(&arena.weights_eff.view(), &vec![f32::NAN; arena.layout.words()]).unwrap();
@@ -192,7 +192,7 @@ fn clean_weights_survive_any_noise_exactly() {
             for step in 0..7 {
                 let next = scheme.at(step + 1, Moment::START);
                 let mut recorder = gpu.record();
-                optimizer.record(gpu, &mut recorder, optimizer.rate(0.0), &next).unwrap();
+                optimizer.record(gpu, &mut recorder, optimizer.rate(0.0), &next.clone().into()).unwrap();
                 recorder.submit().unwrap();
                 let name = format!("{kind} {mode}, step {step}");
                 assert_eq!(all_bits(&get(gpu, &arena, &arena.weights)), all_bits(&clean), "{name}");

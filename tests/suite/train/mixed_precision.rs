@@ -98,7 +98,7 @@ fn a_factor_of_0_leaves_weights_and_state() {
             gpu.write(&arena.scaling.view(), &[GradientScaling { factor, ..GradientScaling::initial(element) }])
                 .unwrap();
             let mut recorder = gpu.record();
-            optimizer.record(gpu, &mut recorder, optimizer.rate(0.1), &scheme.at(1, Moment::START)).unwrap();
+            optimizer.record(gpu, &mut recorder, optimizer.rate(0.1), &scheme.at(1, Moment::START).into()).unwrap();
             recorder.submit().unwrap();
             let buffers: Vec<_> = [&arena.weights].into_iter().chain(optimizer.state()).collect();
             buffers.into_iter().map(|buffer| network::get(gpu, &arena, buffer)).collect::<Vec<_>>()

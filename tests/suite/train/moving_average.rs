@@ -3,7 +3,6 @@
 use crate::common::{assert_close, device, supervised::config};
 use jostle::{
     noise::Mode,
-    schedule::Moment,
     train::{Prepared, RunConfig, TrainStep, Trainer},
 };
 
@@ -21,9 +20,8 @@ fn it_begins_with_the_weights_after_the_first_step() {
     assert_eq!(read(trainer.average().unwrap()), start, "before the first step it is the weights");
     let mut after: Vec<Vec<f32>> = Vec::new();
     for step in 0..4 {
-        let [noise, next] = [step, step + 1].map(|step| trainer.scheme().at(step, Moment::START));
-        let first = step as usize * 100;
-        let step = TrainStep { first, valid: 100, rate: trainer.rate(1.0), noise: &noise, next: &next };
+        let first = step * 100;
+        let step = TrainStep { first, valid: 100, rate: trainer.rate(1.0) };
         trainer.train_step(step, None).unwrap();
         after.push(read(&trainer.arena.weights));
         let closed = |i: usize| {

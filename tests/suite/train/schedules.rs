@@ -106,7 +106,7 @@ fn updates_under_a_moving_momentum_are_pytorchs() {
             gpu.write(&view(&arena.grads), &narrow(&update.gradients)).unwrap();
             let mut recorder = gpu.record();
             let rate = rate.at(length.moment(step as u64));
-            optimizer.record(gpu, &mut recorder, rate, &scheme.at(0, Moment::START)).unwrap();
+            optimizer.record(gpu, &mut recorder, rate, &scheme.at(0, Moment::START).into()).unwrap();
             recorder.submit().unwrap();
             let found: Vec<f32> = gpu.read(&view(&arena.weights)).unwrap();
             let bound = (step + 1) as f64 * ROUNDOFF * UPDATE_ERROR;

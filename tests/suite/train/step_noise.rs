@@ -147,10 +147,8 @@ fn a_measurement_between_steps_changes_nothing() {
         let mut trainer = Trainer::new(device(), &config, &prepared).unwrap();
         trainer.begin_epoch(0, (0..trainer.samples() as u32).collect()).unwrap();
         for step in 0..4 {
-            let [noise, next] = [step, step + 1].map(|step| trainer.scheme().at(step, Moment::START));
-            let first = step as usize * 100;
-            let step =
-                jostle::train::TrainStep { first, valid: 100, rate: trainer.rate(0.1), noise: &noise, next: &next };
+            let first = step * 100;
+            let step = jostle::train::TrainStep { first, valid: 100, rate: trainer.rate(0.1) };
             trainer.train_step(step, None).unwrap();
             measure(&trainer);
         }

@@ -1,0 +1,276 @@
+//! A program bound to the arenas of a network.
+
+use std::{cell::RefCell, sync::Arc};
+
+use crate::{
+    gpu::{Buffer, Gpu, GpuError, Recorder},
+    kernels::{Arena, Ascend, Combine, EffectiveWeights, FactorRules, GradientFactor, Perturb},
+    noise::{NoiseScheme, Point, Scale, StepNoise},
+    optim::{Optimizer, OptimizerConfig, StepRate},
+    schedule::Clock,
+};
+
+use super::{Compiled, Effective, Fusion, Op, Place, Program, Slot};
+
+/// What a step does, and with which noise.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The step.
+    pub program: Program,
+    /// The noise of each step.
+    pub scheme: Arc<dyn NoiseScheme>,
+}
+
+impl Rule {
+    /// Weight noise of a scheme: [`Program::noise`].
+    #[must_use]
+    pub fn noise(scheme: impl NoiseScheme + 'static) -> Self {
+        Self { program: Program::noise(), scheme: Arc::new(scheme) }
+    }
+
+    /// As it is recorded: fused where the unit of its noise allows that.
+    #[must_use]
+    pub fn compiled(&self) -> Compiled {
+        let fusion = if self.scheme.scale() == Scale::Filter { Fusion::Separate } else { Fusion::Fused };
+        Compiled::new(&self.program, fusion)
+    }
+}
+
+/// How the clean weights are updated.
+#[derive(Clone, Debug, Default)]
+pub struct Updates {
+    /// The optimizer.
+    pub optimizer: OptimizerConfig,
+    /// What is done to gradients before it, if anything.
+    pub factor: Option<FactorRules>,
+}
+
+/// An operation with the kernels that do it.
+#[derive(Debug)]
+enum Bound {
+    Put(Place),
+    Copy { from: Buffer, to: Buffer },
+    Combine(Combine),
+    Ascend(Ascend),
+    Update(Place),
+    Prepare(Place),
+}
+
+/// A program on a device: it records everything of a step but the passes over the batch.
+///
+/// A step is: [`Machine::begin`]; then for each stage of the program its pass, backward into the arena's gradients, and
+/// [`Machine::after_pass`]; then [`Machine::end`].
+#[derive(Debug)]
+pub struct Machine {
+    compiled: Compiled,
+    scheme: Arc<dyn NoiseScheme>,
+    clock: Clock,
+    perturb: Perturb,
+    clean: EffectiveWeights,
+    factor: Option<GradientFactor>,
+    optimizer: Optimizer,
+    /// What follows each pass.
+    after: Vec<Vec<Bound>>,
+    /// Of the arena.
+    blocks: u32,
+    /// Whoever has a network to look at may have it evaluated, so it is a cell, as the buffer is.
+    effective: RefCell<Effective>,
+}
+
+impl Machine {
+    /// Binds a rule to an arena.
+    ///
+    /// # Errors
+    /// Those of the device, and where a kernel does not compile.
+    pub fn new(gpu: &Gpu, arena: &Arena, rule: &Rule, updates: Updates, clock: Clock) -> Result<Self, GpuError> {
+        Self::of_compiled(gpu, arena, (rule.compiled(), Arc::clone(&rule.scheme)), updates, clock)
+    }
+
+    /// As [`Machine::new`], of a program that is compiled already.
+    ///
+    /// # Errors
+    /// As [`Machine::new`].
+    pub fn of_compiled(
+        gpu: &Gpu,
+        arena: &Arena,
+        (compiled, scheme): (Compiled, Arc<dyn NoiseScheme>),
+        updates: Updates,
+        clock: Clock,
+    ) -> Result<Self, GpuError> {
+        let distribution = scheme.distribution().code();
+        let factor = updates.factor.map(|rules| GradientFactor::new(gpu, arena, rules)).transpose()?;
+        let kept = || gpu.buffer("kept gradients", arena.layout.words());
+        let kept = (0..compiled.kept()).map(|_| kept()).collect::<Result<Vec<_>, _>>()?;
+        let bound = |op: &Op| bind(gpu, arena, &kept, *op);
+        let stages = compiled.stages().iter().map(|stage| stage.after.iter().map(bound).collect());
+        let after = stages.collect::<Result<_, _>>()?;
+        Ok(Self {
+            perturb: Perturb::new(gpu, arena, distribution, scheme.scale() == Scale::Filter)?,
+            clean: EffectiveWeights::new(gpu, arena, &arena.weights)?,
+            optimizer: Optimizer::new(gpu, updates.optimizer, arena, distribution, factor.is_some())?,
+            factor,
+            compiled,
+            scheme,
+            clock,
+            after,
+            blocks: arena.layout.blocks(),
+            effective: RefCell::default(),
+        })
+    }
+
+    /// What it records.
+    #[must_use]
+    pub fn compiled(&self) -> &Compiled {
+        &self.compiled
+    }
+
+    /// The noise of every step.
+    #[must_use]
+    pub fn scheme(&self) -> &dyn NoiseScheme {
+        &*self.scheme
+    }
+
+    /// The optimizer with its state.
+    #[must_use]
+    pub fn optimizer(&self) -> &Optimizer {
+        &self.optimizer
+    }
+
+    /// What scales gradients before the update, where something does.
+    #[must_use]
+    pub fn factor(&self) -> Option<&GradientFactor> {
+        self.factor.as_ref()
+    }
+
+    /// Another clock: that of a run which is longer or shorter.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
+    }
+
+    /// Resumes as after so many updates.
+    pub fn set_steps_done(&mut self, steps: u64) {
+        self.optimizer.set_steps_done(steps);
+    }
+
+    /// The noise of a step, at the strength that its schedule has by the clock.
+    #[must_use]
+    pub fn noise(&self, step: u64) -> StepNoise {
+        self.scheme.at(step, self.clock.moment(step))
+    }
+
+    /// Where the first pass of a step is taken, and so where the step before leaves the effective weights.
+    #[must_use]
+    pub fn start(&self, step: u64) -> Point {
+        self.point(self.compiled.start(), step)
+    }
+
+    fn point(&self, place: Place, step: u64) -> Point {
+        match place {
+            Place::Clean => Point::Clean,
+            Place::Draw(draw) => self.noise(step).draw(draw.number).scaled(draw.factor).into(),
+        }
+    }
+
+    /// Whether `weights_eff` holds the weights at a point.
+    #[must_use]
+    pub fn holds(&self, point: &Point) -> bool {
+        self.effective.borrow().holds(point)
+    }
+
+    /// What `weights_eff` was made to hold; to be told by whoever else writes it.
+    pub fn now_holds(&self, effective: Effective) {
+        self.effective.replace(effective);
+    }
+
+    /// Records `weights_eff = weights` at a point near them; what it holds is for the caller to tell.
+    ///
+    /// # Errors
+    /// As [`Perturb::record`]; [`GpuError::Length`] for noise whose ranges are not the arena.
+    pub fn put(&self, gpu: &Gpu, recorder: &mut Recorder<'_>, point: &Point) -> Result<(), GpuError> {
+        self.check(point)?;
+        match point {
+            Point::Clean => self.clean.record(recorder),
+            Point::Noisy(noise) => self.perturb.record(gpu, recorder, &noise.ranges, noise.values)?,
+        }
+        Ok(())
+    }
+
+    /// What ranges leave out would not be updated either: a scheme of a user's own may be wrong.
+    fn check(&self, point: &Point) -> Result<(), GpuError> {
+        let Point::Noisy(noise) = point else { return Ok(()) };
+        let end = noise.end().unwrap_or(0);
+        if end == self.blocks {
+            return Ok(());
+        }
+        let (expected, found) = (self.blocks as usize, end as usize);
+        Err(GpuError::Length { kernel: "noise scheme", argument: "blocks that ranges cover", expected, found })
+    }
+
+    /// Begins a step: where `weights_eff` is not what its first pass needs (after an evaluation, a measurement, a resumption, at
+    /// another sigma), records what makes it so.
+    ///
+    /// # Errors
+    /// As [`Machine::put`].
+    pub fn begin(&self, gpu: &Gpu, recorder: &mut Recorder<'_>, step: u64) -> Result<(), GpuError> {
+        let start = self.start(step);
+        let held = self.holds(&start);
+        self.now_holds(Effective::Other);
+        if held { Ok(()) } else { self.put(gpu, recorder, &start) }
+    }
+
+    /// Records what a step does after one of its passes, whose gradient, if it took one, the arena holds.
+    ///
+    /// # Errors
+    /// Those of the sweeps over the arena.
+    pub fn after_pass(
+        &mut self,
+        gpu: &Gpu,
+        recorder: &mut Recorder<'_>,
+        pass: usize,
+        step: u64,
+        rate: StepRate,
+    ) -> Result<(), GpuError> {
+        for op in self.after.get(pass).into_iter().flatten() {
+            match op {
+                Bound::Put(place) => self.put(gpu, recorder, &self.point(*place, step))?,
+                Bound::Prepare(place) => self.put(gpu, recorder, &self.point(*place, step + 1))?,
+                Bound::Copy { from, to } => recorder.copy(&from.view(), &to.view()),
+                Bound::Combine(combine) => combine.record(recorder),
+                Bound::Ascend(ascend) => ascend.record(recorder),
+                Bound::Update(place) => {
+                    let leaves = self.point(*place, step + 1);
+                    self.check(&leaves)?;
+                    if let Some(factor) = &self.factor {
+                        factor.record(recorder);
+                    }
+                    self.optimizer.record(gpu, recorder, rate, &leaves)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a step whose last pass was recorded: `weights_eff` is where the next one begins.
+    pub fn end(&self, step: u64) {
+        self.now_holds(Effective::At(self.start(step + 1)));
+    }
+}
+
+/// The kernels of an operation.
+fn bind(gpu: &Gpu, arena: &Arena, kept: &[Buffer], op: Op) -> Result<Bound, GpuError> {
+    let buffer = |slot: Slot| match slot {
+        Slot::Arena => &arena.grads,
+        Slot::Kept(number) => &kept[number],
+    };
+    Ok(match op {
+        Op::Put(place) => Bound::Put(place),
+        Op::Keep(number) => Bound::Copy { from: arena.grads.clone(), to: kept[number].clone() },
+        Op::Restore(number) => Bound::Copy { from: kept[number].clone(), to: arena.grads.clone() },
+        Op::Combine { into, keep, other, add } => {
+            Bound::Combine(Combine::new(gpu, (buffer(into), keep), (buffer(other), add))?)
+        }
+        Op::Ascend { along, rho } => Bound::Ascend(Ascend::new(gpu, arena, buffer(along), rho)?),
+        Op::Update(place) => Bound::Update(place),
+        Op::Prepare(place) => Bound::Prepare(place),
+    })
+}

@@ -1,0 +1,89 @@
+//! Weighted sums of gradients and ascents along them against f64, over arenas of many parts of a norm.
+
+use crate::common::{ROUNDOFF, assert_within, device, elements, network, rounding, samples, wide};
+use jostle::{
+    gpu::{Element, GpuError},
+    kernels::{Arena, ArenaLayout, Ascend, Combine},
+};
+
+#[test]
+fn sums_match_f64() {
+    let gpu = device();
+    for count in [4, 256, 300, 70_000] {
+        let [sum, other] = [1, 2].map(|seed| samples(seed, count, 2.0));
+        for (keep, add) in [(0.5, 0.5), (1.0, -0.25), (0.0, 3.0), (-2.0, 0.0)] {
+            let [into, from] = [&sum, &other].map(|values| gpu.upload("gradient", values).unwrap());
+            let combine = Combine::new(gpu, (&into, keep), (&from, add)).unwrap();
+            let mut recorder = gpu.record();
+            combine.record(&mut recorder);
+            recorder.submit().unwrap();
+            let terms: Vec<[f64; 2]> =
+                wide(&sum).iter().zip(wide(&other)).map(|(sum, other)| [keep * sum, add * other]).collect();
+            let expected: Vec<f64> = terms.iter().map(|terms| terms[0] + terms[1]).collect();
+            // Two products and a sum, each rounded.
+            let bounds: Vec<f64> = terms.iter().map(|[a, b]| 2.0 * ROUNDOFF * (a.abs() + b.abs())).collect();
+            let found: Vec<f32> = gpu.read(&into.view()).unwrap();
+            assert_within(&format!("{keep} x + {add} y of {count}"), &found, &expected, &bounds);
+            assert_eq!(gpu.read::<f32>(&from.view()).unwrap(), other, "what is added stays");
+        }
+    }
+}
+
+#[test]
+fn sums_refuse_other_lengths() {
+    let gpu = device();
+    let [short, long] = [4, 8].map(|count| gpu.buffer("gradient", count).unwrap());
+    let refused = Combine::new(gpu, (&short, 1.0), (&long, 1.0));
+    assert!(matches!(refused, Err(GpuError::Length { kernel: "combine", expected: 4, found: 8, .. })), "{refused:?}");
+}
+
+/// Roundings of the norm, of the factor's two divisions and of the sum.
+const ASCENT_ERROR: f64 = 64.0;
+
+fn ascended(arena: &Arena, rho: f64) -> Vec<f32> {
+    let gpu = device();
+    let ascend = Ascend::new(gpu, arena, &arena.grads, rho).unwrap();
+    let mut recorder = gpu.record();
+    // Twice, as in two steps: the first leaves nothing behind.
+    ascend.record(&mut recorder);
+    ascend.record(&mut recorder);
+    recorder.submit().unwrap();
+    let view = arena.weights_eff.view().read_as(arena.element, arena.layout.words()).unwrap();
+    gpu.read_floats(&view).unwrap()
+}
+
+#[test]
+fn ascents_match_f64() {
+    let gpu = device();
+    let layouts = [network::layout(), ArenaLayout::new([&[300, 70][..], &[300], &[1]])];
+    for (layout, element) in layouts.iter().flat_map(|layout| elements(gpu).map(move |element| (layout, element))) {
+        let arena = Arena::stored(gpu, layout.clone(), &vec![0.0; layout.spans().len()], element).unwrap();
+        let values = |seed, scale| -> Vec<Vec<f32>> {
+            layout.spans().iter().map(|span| samples(seed + span.start as u64, span.len, scale)).collect()
+        };
+        for (size, rho) in [(1.0, 0.05), (1e-3, 2.0), (1e4, -0.5)] {
+            network::set(gpu, &arena, &arena.weights, &values(1, 0.5));
+            network::set(gpu, &arena, &arena.grads, &values(2, size));
+            let [weights, grads] =
+                [&arena.weights, &arena.grads].map(|buffer| wide(&gpu.read::<f32>(&buffer.view()).unwrap()));
+            let norm = grads.iter().map(|g| g * g).sum::<f64>().sqrt();
+            let rise: Vec<f64> = grads.iter().map(|g| rho * g / (norm + 1e-6)).collect();
+            let expected: Vec<f64> = weights.iter().zip(&rise).map(|(weight, rise)| weight + rise).collect();
+            let exact = |(expected, rise): (&f64, &f64)| {
+                let stored = if element == Element::Half { 1.01 * rounding(element, *expected) } else { 0.0 };
+                ROUNDOFF * (expected.abs() + ASCENT_ERROR * rise.abs()) + stored
+            };
+            let bounds: Vec<f64> = expected.iter().zip(&rise).map(exact).collect();
+            assert_within(&format!("{element:?}, rho {rho}"), &ascended(&arena, rho), &expected, &bounds);
+        }
+    }
+}
+
+#[test]
+fn a_gradient_of_0_leaves_the_weights() {
+    let gpu = device();
+    let arena = Arena::new(gpu, network::layout(), &[0.0; 5]).unwrap();
+    let weights = samples(3, arena.layout.words(), 1.0);
+    gpu.write(&arena.weights.view(), &weights).unwrap();
+    assert_eq!(ascended(&arena, 0.5), weights);
+}
