@@ -44,22 +44,20 @@ fn prose_end(text: &str) -> Option<usize> {
 
 /// Lines on which something is given the name `of`. A path or a field (`Class::of`, `x.of`) was named elsewhere.
 fn lines_that_name_of(text: &str) -> Vec<usize> {
-    let (mut found, mut at, mut before) = (Vec::new(), 0, ' ');
+    let (mut found, mut at) = (Vec::new(), 0);
     while let Some(c) = text[at..].chars().next() {
-        let rest = &text[at..];
+        let (before, rest) = text.split_at(at);
         if let Some(end) = prose_end(rest) {
             at += end;
-            before = ' ';
         } else if c.is_alphanumeric() || c == '_' {
             let word: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            if word == "of" && !matches!(before, '.' | ':') {
-                found.push(text[..at].matches('\n').count() + 1);
+            let is_member = before.ends_with("::") || (before.ends_with('.') && !before.ends_with(".."));
+            if word == "of" && !is_member {
+                found.push(before.matches('\n').count() + 1);
             }
             at += word.len();
-            before = ' ';
         } else {
             at += c.len_utf8();
-            before = if rest.starts_with("..") { ' ' } else { c };
         }
     }
     found
