@@ -5,6 +5,7 @@ use std::{fmt, path::Path, str::FromStr};
 use crate::{
     graph::{Graph, ParamRole},
     kernels::Activation,
+    names::UnknownName,
     noise::NoiseTensor,
 };
 
@@ -120,7 +121,9 @@ impl Model {
         }
         let rest = text.strip_prefix("mlp:").ok_or_else(|| wrong("unknown name".to_owned()))?;
         let (widths, activation) = match rest.split_once(':') {
-            Some((widths, activation)) => (widths, activation.parse().map_err(wrong)?),
+            Some((widths, activation)) => {
+                (widths, activation.parse().map_err(|error: UnknownName| wrong(error.to_string()))?)
+            }
             None => (rest, Activation::Relu),
         };
         let widths: Vec<usize> = widths

@@ -63,6 +63,7 @@ mod graph {
     mod launches;
     mod memory;
     mod random_network;
+    mod tangents;
 }
 
 mod kernels {

@@ -160,7 +160,7 @@ fn arenas(gpu: &Gpu, results: &mut Results) {
     for distribution in Distribution::ALL {
         for kind in [OptimizerKind::Sgd, OptimizerKind::AdamW] {
             let config =
-                NoiseConfig { mode: Mode::Layer, sigma: 0.1, distribution: *distribution, ..NoiseConfig::default() };
+                NoiseConfig { mode: Mode::Layer, sigma: 0.1, distribution: distribution, ..NoiseConfig::default() };
             let scheme = scheme(config, 3);
             let arena = arena(gpu, &scheme, &weights);
             set(gpu, &arena, &arena.grads, &weights);

@@ -56,16 +56,13 @@ fn ulps(a: f32, b: f32) -> u32 {
 fn noise_agrees() {
     let Some(other) = other() else { return };
     for distribution in Distribution::ALL {
-        let drawn = |gpu: &Gpu| unit_noise(gpu, *distribution, 1 << 20);
+        let drawn = |gpu: &Gpu| unit_noise(gpu, distribution, 1 << 20);
         let (here, there) = (drawn(device()), drawn(&other));
         let apart: Vec<u32> = here.iter().zip(&there).map(|(a, b)| ulps(*a, *b)).collect();
         let (differ, worst) = (apart.iter().filter(|ulps| **ulps > 0).count(), apart.iter().max().unwrap());
         let share = 100.0 * differ as f64 / apart.len() as f64;
         println!("{distribution}: {share:.2} % of {} draws differ, by {worst} ulp at most", apart.len());
-        assert!(
-            *worst <= if *distribution == Distribution::Gaussian { ULPS } else { 0 },
-            "{distribution}: {worst} ulp"
-        );
+        assert!(*worst <= if distribution == Distribution::Gaussian { ULPS } else { 0 }, "{distribution}: {worst} ulp");
     }
 }
 
@@ -158,8 +155,8 @@ fn losses_apart(here: &[f64], there: &[f64]) -> f64 {
 #[test]
 fn training_agrees() {
     let Some(other) = other() else { return };
-    for (network, noise) in NETWORKS.iter().flat_map(|network| Mode::ALL.iter().map(move |noise| (network, *noise))) {
-        let (loss, weight) = apart(&network.train(device(), noise), &network.train(&other, noise));
+    for (network, noise) in NETWORKS.iter().flat_map(|network| Mode::ALL.iter().map(move |noise| (network, noise))) {
+        let (loss, weight) = apart(&network.train(device(), *noise), &network.train(&other, *noise));
         let title = network.title;
         println!("{title}, noise {noise}: losses within {loss:.1e}, weights within {weight:.1e}");
         assert!(loss <= LOSS_TOLERANCE && weight <= WEIGHT_TOLERANCE, "{title}, noise {noise}: {loss} {weight}");
@@ -192,7 +189,7 @@ impl Committed {
     fn check(&self, network: &Network) {
         let title = network.title;
         for noise in Mode::ALL {
-            let worst = losses_apart(&losses(&network.train(device(), *noise)), self.losses(title, *noise));
+            let worst = losses_apart(&losses(&network.train(device(), noise)), self.losses(title, noise));
             println!("{title}, noise {noise}: losses within {worst:.1e} of {}", self.adapter);
             assert!(
                 worst <= LOSS_TOLERANCE,

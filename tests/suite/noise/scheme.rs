@@ -38,13 +38,12 @@ fn each_mode_adds_its_noise_to_its_groups_alone() {
     for mode in Mode::ALL {
         for groups in Grouping::ALL {
             for scale in Scale::ALL {
-                let order = if *scale == Scale::Filter { GroupOrder::Random } else { GroupOrder::Cyclic };
+                let order = if scale == Scale::Filter { GroupOrder::Random } else { GroupOrder::Cyclic };
                 let sigma = 0.125;
-                let config =
-                    NoiseConfig { mode: *mode, sigma, groups: *groups, scale: *scale, order, ..NoiseConfig::default() };
+                let config = NoiseConfig { mode, sigma, groups, scale, order, ..NoiseConfig::default() };
                 let scheme = scheme(config, SEED);
                 let arena = arena(gpu, &scheme, &clean);
-                let kernel = Perturb::new(gpu, &arena, Distribution::Gaussian.code(), *scale == Scale::Filter).unwrap();
+                let kernel = Perturb::new(gpu, &arena, Distribution::Gaussian.code(), scale == Scale::Filter).unwrap();
                 let count = scheme.groups().len();
                 for step in 0..2 * count as u64 {
                     let at = scheme.at(step, Moment::START);
@@ -61,11 +60,11 @@ fn each_mode_adds_its_noise_to_its_groups_alone() {
                             assert_eq!(bits(&found[tensor]), bits(weights), "{name}: must be clean");
                             continue;
                         }
-                        let sigma = if *mode == Mode::All { sigma / (count as f64).sqrt() } else { sigma };
+                        let sigma = if mode == Mode::All { sigma / (count as f64).sqrt() } else { sigma };
                         let unit =
                             |i| f64::from(unit_noise(Distribution::Gaussian, SEED, step as u32, tensor as u32, i));
                         let norms =
-                            if *scale == Scale::Filter { norms(tensor, weights) } else { vec![1.0; weights.len()] };
+                            if scale == Scale::Filter { norms(tensor, weights) } else { vec![1.0; weights.len()] };
                         let delta: Vec<f64> = (0..weights.len()).map(|i| sigma * norms[i] * unit(i)).collect();
                         let expected: Vec<f64> = weights.iter().zip(&delta).map(|(w, d)| f64::from(*w) + d).collect();
                         // device and host noise differ by 6 ulp, sigma, norm (16 terms) and products round: 32
@@ -101,17 +100,11 @@ fn exported_deltas_are_what_training_adds() {
     for distribution in Distribution::ALL {
         for mode in [Mode::Layer, Mode::All] {
             for scale in Scale::ALL {
-                let config = NoiseConfig {
-                    mode,
-                    sigma: 0.25,
-                    scale: *scale,
-                    distribution: *distribution,
-                    ..NoiseConfig::default()
-                };
+                let config = NoiseConfig { mode, sigma: 0.25, scale, distribution, ..NoiseConfig::default() };
                 let scheme = scheme(config, SEED);
                 for clean in [weights(0.5), weights(0.0)] {
                     let arena = arena(gpu, &scheme, &clean);
-                    let kernel = Perturb::new(gpu, &arena, distribution.code(), *scale == Scale::Filter).unwrap();
+                    let kernel = Perturb::new(gpu, &arena, distribution.code(), scale == Scale::Filter).unwrap();
                     let at = scheme.at(7, Moment::START);
                     perturb(gpu, &kernel, &at.ranges, at.values);
                     let noisy = get(gpu, &arena, &arena.weights_eff);
@@ -153,8 +146,7 @@ fn fused_noise_is_the_standalone_noise() {
     for kind in [OptimizerKind::Sgd, OptimizerKind::AdamW] {
         for distribution in Distribution::ALL {
             for mode in Mode::ALL {
-                let noise =
-                    NoiseConfig { mode: *mode, sigma: 0.25, distribution: *distribution, ..NoiseConfig::default() };
+                let noise = NoiseConfig { mode, sigma: 0.25, distribution, ..NoiseConfig::default() };
                 let scheme = scheme(noise, SEED);
                 let arena = arena(gpu, &scheme, &weights(0.5));
                 set(gpu, &arena, &arena.grads, &weights(1.0));
@@ -184,7 +176,7 @@ fn clean_weights_survive_any_noise_exactly() {
     let clean = weights(0.5);
     for kind in [OptimizerKind::Sgd, OptimizerKind::Adam, OptimizerKind::AdamW] {
         for mode in Mode::ALL {
-            let scheme = scheme(NoiseConfig { mode: *mode, sigma: 1e3, ..NoiseConfig::default() }, SEED);
+            let scheme = scheme(NoiseConfig { mode, sigma: 1e3, ..NoiseConfig::default() }, SEED);
             let arena = arena(gpu, &scheme, &clean);
             set(gpu, &arena, &arena.grads, &weights(1.0));
             let config = OptimizerConfig { kind, momentum: 0.9, weight_decay: 0.1, ..OptimizerConfig::default() };

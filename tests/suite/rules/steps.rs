@@ -51,9 +51,9 @@ fn steps(fusion: Fusion, mode: Mode, kind: OptimizerKind) -> Vec<[Vec<Vec<u32>>;
 fn fused_and_separate_updates_leave_the_same_bits() {
     for kind in [OptimizerKind::Sgd, OptimizerKind::AdamW] {
         for mode in Mode::ALL {
-            let [fused, separate] = [Fusion::Fused, Fusion::Separate].map(|fusion| steps(fusion, *mode, kind));
+            let [fused, separate] = [Fusion::Fused, Fusion::Separate].map(|fusion| steps(fusion, mode, kind));
             assert!(fused == separate, "{kind} {mode}");
-            assert_eq!(fused[0][0] == fused[0][1], *mode == Mode::None, "{kind} {mode}: noise is there where it is on");
+            assert_eq!(fused[0][0] == fused[0][1], mode == Mode::None, "{kind} {mode}: noise is there where it is on");
         }
     }
 }

@@ -59,7 +59,7 @@ fn seeds_and_noise_change_the_run() {
 fn a_run_that_learns_nothing_leaves_its_weights_exactly() {
     for noise in Mode::ALL {
         for noise_scale in Scale::ALL {
-            let config = RunConfig { noise: *noise, noise_scale: *noise_scale, lr: 0.0, steps: Some(14), ..config() };
+            let config = RunConfig { noise, noise_scale, lr: 0.0, steps: Some(14), ..config() };
             let prepared = Prepared::load(&config).unwrap();
             let mut trainer = Trainer::new(device(), &config, &prepared).unwrap();
             let (before, evaluation) = (weights(&trainer), trainer.evaluate_test().unwrap());

@@ -53,7 +53,7 @@ fn assert_rate(name: &str, found: StepRate, learning_rate: f64, momentum: f64) {
 fn every_schedule_has_pytorchs_values_by_the_step_and_by_the_epoch() {
     let cases = fixture().cases;
     for schedule in LearningRateSchedule::ALL {
-        assert!(cases.iter().any(|case| case.config.schedule == *schedule), "{schedule} is not in the fixture");
+        assert!(cases.iter().any(|case| case.config.schedule == schedule), "{schedule} is not in the fixture");
     }
     for case in &cases {
         let by_step = RunConfig { schedule_unit: ScheduleUnit::Step, steps: Some(case.total), ..case.config.clone() };

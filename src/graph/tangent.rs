@@ -14,9 +14,6 @@ use super::{
     Access, Call, GraphError, Kernel, Mode, Operand, PlanStep, Schedule, SlotId, Tangent, Tangents, Target, Tensor,
 };
 
-#[cfg(test)]
-mod tests;
-
 /// Turns the schedule of a training batch, whose backward has no fused activations, into that of a product.
 ///
 /// # Errors
