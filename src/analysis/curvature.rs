@@ -1,11 +1,12 @@
 //! Exact products of a direction with the Hessian of the mean loss, or with its Gauss-Newton part.
 
+use std::sync::Arc;
+
 use crate::{
     gpu::{Gpu, GpuError},
-    graph::{BatchInfo, DataViews, GraphError, Mode, Plan, Schedule, TangentArenas},
+    graph::{BatchInfo, DataViews, GraphError, LossFunction, Mode, Plan, Schedule, TangentArenas},
     kernels::Arena,
     nn::Model,
-    ops::Loss,
 };
 
 /// A measurement that cannot be made.
@@ -26,7 +27,7 @@ pub struct Subject<'a> {
     /// Its weights; `weights_eff` is overwritten with the clean ones.
     pub arena: &'a Arena,
     /// The loss.
-    pub loss: Loss,
+    pub loss: Arc<dyn LossFunction>,
     /// Share of each target that is spread over all classes.
     pub label_smoothing: f32,
     /// The data on the device.
@@ -83,7 +84,7 @@ impl<'a> CurvatureProduct<'a> {
         };
         let most = BATCH.min(subject.samples).min(subject.capacity);
         let batch = subject.model.graph.batch_within(most, TENSOR_WORDS);
-        let schedule = Schedule::new(&subject.model.graph, batch, mode, subject.loss)?;
+        let schedule = Schedule::new(&subject.model.graph, batch, mode, subject.loss.clone())?;
         let metrics = gpu.buffer("unread metrics", 2)?;
         let plan = Plan::with_tangents(gpu, &schedule, arena, Some(&tangents), subject.data, &metrics.view())?;
         let mut recorder = gpu.record();

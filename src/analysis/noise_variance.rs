@@ -73,7 +73,7 @@ impl<'a> Probe<'a> {
         let metrics = gpu.buffer("metrics of draws", 4 * draws)?;
         let unread = gpu.buffer("unread metrics", 2)?;
         let plan = |mode, metrics: &Buffer| -> Result<Plan, AnalysisError> {
-            let schedule = Schedule::new(graph, subject.samples, mode, subject.loss)?;
+            let schedule = Schedule::new(graph, subject.samples, mode, subject.loss.clone())?;
             Ok(Plan::new(gpu, &schedule, arena, subject.data, &metrics.view())?)
         };
         let evaluate = plan(Mode::Evaluate, &metrics)?;

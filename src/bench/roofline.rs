@@ -130,7 +130,7 @@ impl RooflineBench {
         let schedule =
             Schedule::stored(&model.graph, config.batch, PlanMode::Train, config.loss, config.precision.element())?;
         let before = Ceilings::measure(gpu)?;
-        let (mut runner, _) = Runner::start(gpu, &config, &prepared(model, config.batch))?;
+        let (mut runner, _) = Runner::start(gpu, &config, &prepared(model, config.batch, config.loss))?;
         runner.time(1)?;
         let most = self.steps as usize;
         let step_ms = quantile(&sorted(runner.repeat(most, self.seconds / 4.0, |runner| runner.time(1))?), 0.5);

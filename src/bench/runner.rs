@@ -8,6 +8,7 @@ use crate::{
     graph::ValueShape,
     nn::Model,
     noise::philox,
+    ops::Loss,
     schedule::Clock,
     train::{Prepared, RunConfig, TrainError, TrainStep, Trainer},
 };
@@ -21,7 +22,7 @@ const HOST_STEPS: usize = 20;
 const MIN_STEPS: usize = 3;
 
 /// Random samples for a model: as many as four batches.
-pub(super) fn prepared(model: &Model, batch: usize) -> Prepared {
+pub(super) fn prepared(model: &Model, batch: usize, loss: Loss) -> Prepared {
     let shape = match model.graph.shape(model.graph.input()) {
         ValueShape::Features(width) => SampleShape { channels: 1, height: 1, width },
         ValueShape::Image { channels, height, width } => SampleShape { channels, height, width },
@@ -36,7 +37,7 @@ pub(super) fn prepared(model: &Model, batch: usize) -> Prepared {
         published: &[],
     };
     let split = Split { train: data(4 * batch, 0), test: data(1, 1) };
-    Prepared { split, validation: None, model: model.clone(), label_noise: None }
+    Prepared { split, validation: None, model: model.clone(), loss: loss.into(), label_noise: None }
 }
 
 /// A network in training on samples that lie on the device.

@@ -92,7 +92,7 @@ impl StepBench {
     pub fn run(&self, gpu: &Gpu) -> Result<StepReport, TrainError> {
         let model = &self.model;
         let batch = self.config.batch;
-        let prepared = prepared(model, batch);
+        let prepared = prepared(model, batch, self.config.loss);
         let (mut noisy, first_step_ms) = Runner::start(gpu, &self.config, &prepared)?;
         let first_step_after_start_ms = self.process_start.elapsed().as_secs_f64() * 1e3;
         let clean_config = RunConfig { noise: Mode::None, ..self.config.clone() };

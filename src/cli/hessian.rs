@@ -87,7 +87,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let subject = Subject {
         model,
         arena: &arena,
-        loss: config.loss,
+        loss: config.loss.into(),
         label_smoothing: config.label_smoothing as f32,
         data: data.views(),
         samples,

@@ -162,7 +162,7 @@ fn measure(
     let subject = Subject {
         model: &prepared.model,
         arena: &arena,
-        loss: config.loss,
+        loss: config.loss.into(),
         label_smoothing: 0.0,
         data: data.views(),
         samples,

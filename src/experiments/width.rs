@@ -277,7 +277,7 @@ fn measure(
         let subject = Subject {
             model: &model,
             arena: &arena,
-            loss: Loss::Mse,
+            loss: Loss::Mse.into(),
             label_smoothing: 0.0,
             data: device.views(),
             samples,

@@ -185,9 +185,9 @@ pub type Rule<'a> = Box<dyn Fn(&mut dyn Tangents, &str, &Call) -> Result<(), Gra
 
 /// What a launch depends on beside the call.
 #[derive(Clone, Copy, Debug)]
-pub struct LaunchContext<'a> {
+pub struct LaunchContext {
     /// The adapter, or one that is only described.
-    pub target: &'a kernels::Target,
+    pub target: kernels::Target,
     /// Channels, height and width of a sample of the data set.
     pub sample: [usize; 3],
     /// How activations are stored.
@@ -210,6 +210,12 @@ pub struct Binding<'a> {
 }
 
 impl Binding<'_> {
+    /// What a launch on this device depends on.
+    #[must_use]
+    pub fn context(&self) -> LaunchContext {
+        LaunchContext { target: kernels::Target::of(self.gpu), sample: self.data.sample, element: self.element }
+    }
+
     /// The first `words` of the scratch.
     ///
     /// # Errors
@@ -275,7 +281,7 @@ pub trait Kernel: Any + fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`GpuError::Grid`] past the target's grid, [`GpuError::Shape`] for sizes past 2^32 elements.
-    fn launches(&self, call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError>;
+    fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError>;
 
     /// The call on a device.
     ///

@@ -53,9 +53,9 @@ impl Kernel for GatherBatch {
         vec![Work { flops: self.flops(call), bytes: call.traffic() + self.elements() }]
     }
 
-    fn launches(&self, _call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
+    fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
         let pixels = context.sample[1] * context.sample[2];
-        Ok(vec![Gather::launch(context.target, [self.batch, pixels], self.is_planar(), Augmentation::default())?])
+        Ok(vec![Gather::launch(&context.target, [self.batch, pixels], self.is_planar(), Augmentation::default())?])
     }
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
@@ -95,7 +95,7 @@ impl Kernel for SumMetrics {
         call.len(0) as u64
     }
 
-    fn launches(&self, _call: &Call, _context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
+    fn launches(&self, _call: &Call, _context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
         Ok(vec![MetricsSum::launch(self.batch)])
     }
 

@@ -23,7 +23,7 @@ impl Schedule {
     /// # Errors
     /// [`GpuError::Grid`] past the target's grid, [`GpuError::Shape`] for a product past 2^32 elements.
     pub fn launches(&self, target: &Target, sample: [usize; 3]) -> Result<Vec<PlannedLaunch>, GpuError> {
-        let context = LaunchContext { target, sample, element: self.element };
+        let context = LaunchContext { target: *target, sample, element: self.element };
         let mut planned = Vec::new();
         for (step, plan_step) in self.steps.iter().enumerate() {
             let launches = plan_step.call.kernel.launches(&plan_step.call, &context)?;

@@ -51,8 +51,8 @@ impl Kernel for Affine {
         2 * call.len(2) as u64
     }
 
-    fn launches(&self, call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![self.0.affine_launch(context.target, call.operand(3).is_some(), call.adds(2))?])
+    fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
+        Ok(vec![self.0.affine_launch(&context.target, call.operand(3).is_some(), call.adds(2))?])
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
@@ -110,9 +110,9 @@ impl Kernel for AffineGradient {
         Ok(self.0.gradient_scratch_words(class))
     }
 
-    fn launches(&self, call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
+    fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
         let has_shift = call.operand(3).is_some();
-        self.0.affine_gradient_launches(context.target, [has_shift, call.adds(2)], context.element)
+        self.0.affine_gradient_launches(&context.target, [has_shift, call.adds(2)], context.element)
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {

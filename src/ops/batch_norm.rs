@@ -236,9 +236,9 @@ impl Kernel for BatchNormForward {
         moments.into_iter().chain([finish, apply]).collect()
     }
 
-    fn launches(&self, _call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
+    fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
         let variant = self.by_batch.then(|| context.target.class.batch_norm_variant());
-        Ok(self.shape.forward_launches(context.target, variant, self.activation, self.residual)?.into_vec())
+        Ok(self.shape.forward_launches(&context.target, variant, self.activation, self.residual)?.into_vec())
     }
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
@@ -337,14 +337,14 @@ impl Kernel for BatchNormBackward {
         vec![moments, finish, apply]
     }
 
-    fn launches(&self, call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
+    fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
         let adds = BatchNormAdds {
             input: call.adds(Self::GRAD_INPUT),
             residual: self.residual_adds(call),
             params: call.adds(Self::GRAD_WEIGHT),
         };
         let variant = context.target.class.batch_norm_variant();
-        Ok(self.shape.gradient_launches(context.target, variant, self.activation, adds)?.into())
+        Ok(self.shape.gradient_launches(&context.target, variant, self.activation, adds)?.into())
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
@@ -397,8 +397,8 @@ impl Kernel for ChannelNormalise {
         2 * call.len(3) as u64
     }
 
-    fn launches(&self, call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![self.shape.channel_normalise_launch(context.target, self.centre, call.adds(3))?])
+    fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
+        Ok(vec![self.shape.channel_normalise_launch(&context.target, self.centre, call.adds(3))?])
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {

@@ -44,8 +44,8 @@ impl Kernel for ColumnSums {
         Ok(column_sum_scratch_words(class, self.shape()))
     }
 
-    fn launches(&self, call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
-        column_sum_launches(context.target, self.shape(), call.adds(1), context.element)
+    fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
+        column_sum_launches(&context.target, self.shape(), call.adds(1), context.element)
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {

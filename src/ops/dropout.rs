@@ -48,8 +48,8 @@ impl Kernel for DropoutMask {
         call.len(1) as u64
     }
 
-    fn launches(&self, call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![kernels::Dropout::launch(context.target, call.len(1), call.adds(1))?])
+    fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
+        Ok(vec![kernels::Dropout::launch(&context.target, call.len(1), call.adds(1))?])
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {

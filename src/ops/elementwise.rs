@@ -109,8 +109,8 @@ impl Kernel for ElementwiseStep {
         (own + u64::from(call.adds(OUTPUT))) * call.len(OUTPUT) as u64
     }
 
-    fn launches(&self, call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![self.0.launch(context.target, call.len(OUTPUT), call.adds(OUTPUT))?])
+    fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
+        Ok(vec![self.0.launch(&context.target, call.len(OUTPUT), call.adds(OUTPUT))?])
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {

@@ -52,8 +52,8 @@ impl Kernel for Rearrange {
         0
     }
 
-    fn launches(&self, call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![flatten_launch(context.target, self.shape(), self.back, call.adds(1))?])
+    fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
+        Ok(vec![flatten_launch(&context.target, self.shape(), self.back, call.adds(1))?])
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {

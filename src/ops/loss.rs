@@ -72,8 +72,8 @@ impl Kernel for LossOfBatch {
         7 * call.len(0) as u64
     }
 
-    fn launches(&self, _call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
-        let (target, shape) = (context.target, [self.batch, self.width]);
+    fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
+        let (target, shape) = (&context.target, [self.batch, self.width]);
         Ok(vec![match self.loss {
             Loss::Nll => softmax_nll_launch(target, shape, self.scaled)?,
             Loss::Mse => mse_launch(target, shape, true, self.scaled)?,
@@ -128,8 +128,8 @@ impl Kernel for LossCurvature {
         4 * call.len(2) as u64
     }
 
-    fn launches(&self, _call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![loss_tangent_launch(context.target, self.loss, [self.batch, self.width])?])
+    fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
+        Ok(vec![loss_tangent_launch(&context.target, self.loss, [self.batch, self.width])?])
     }
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {

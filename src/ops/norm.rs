@@ -146,8 +146,8 @@ impl Kernel for GroupNormalise {
         5 * call.len(1) as u64
     }
 
-    fn launches(&self, _call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![self.0.group_normalise_launch(context.target)?])
+    fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
+        Ok(vec![self.0.group_normalise_launch(&context.target)?])
     }
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
@@ -206,8 +206,8 @@ impl Kernel for GroupNormaliseGradient {
         7 * call.len(3) as u64
     }
 
-    fn launches(&self, call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![self.0.group_normalise_gradient_launch(context.target, call.adds(3))?])
+    fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
+        Ok(vec![self.0.group_normalise_gradient_launch(&context.target, call.adds(3))?])
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
@@ -239,8 +239,8 @@ impl Kernel for GroupNormaliseCurvature {
         14 * call.len(5) as u64
     }
 
-    fn launches(&self, _call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![self.0.group_normalise_curvature_launch(context.target)?])
+    fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
+        Ok(vec![self.0.group_normalise_curvature_launch(&context.target)?])
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {

@@ -52,8 +52,8 @@ impl Kernel for PoolForward {
         call.len(0) as u64
     }
 
-    fn launches(&self, call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![self.shape.pool_launch(context.target, &self.pool, call.adds(1))?])
+    fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
+        Ok(vec![self.shape.pool_launch(&context.target, &self.pool, call.adds(1))?])
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
@@ -83,8 +83,8 @@ impl Kernel for PoolSelect {
         0
     }
 
-    fn launches(&self, call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![self.0.shape.select_launch(context.target, call.adds(1))?])
+    fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
+        Ok(vec![self.0.shape.select_launch(&context.target, call.adds(1))?])
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
@@ -127,9 +127,9 @@ impl Kernel for PoolBackward {
         (1 + u64::from(self.activates())) * call.len(1) as u64
     }
 
-    fn launches(&self, call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
+    fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
         let PoolForward { pool, shape } = &self.forward;
-        Ok(vec![shape.gradient_launch(context.target, pool, self.activation, call.adds(1))?])
+        Ok(vec![shape.gradient_launch(&context.target, pool, self.activation, call.adds(1))?])
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {

@@ -1,12 +1,13 @@
 //! Loss, accuracy and outputs over a data set, at the clean weights.
 
+use std::sync::Arc;
+
 use crate::{
     data::Dataset,
     gpu::{Buffer, Gpu, GpuError, Recorder},
-    graph::{BatchInfo, Mode, Plan, Schedule},
+    graph::{BatchInfo, LossFunction, Mode, Plan, Schedule},
     kernels::{Arena, EffectiveWeights},
     nn::Model,
-    ops::Loss,
 };
 
 use super::{DeviceData, Evaluation, TrainError};
@@ -53,7 +54,7 @@ impl Evaluator {
         arena: &Arena,
         data: Dataset,
         normalisation: &[[f32; 2]],
-        loss: Loss,
+        loss: impl Into<Arc<dyn LossFunction>>,
     ) -> Result<Self, TrainError> {
         let batch = Self::batch(model, data.len());
         let data = DeviceData::new(gpu, data, batch, normalisation)?;

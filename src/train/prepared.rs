@@ -1,8 +1,10 @@
 //! Data and model of a run, before any device is involved.
 
+use std::sync::Arc;
+
 use crate::{
     data::{DataSource, Dataset, LabelNoise, Parts, SampleShape, Split},
-    graph::ValueShape,
+    graph::{LossFunction, ValueShape},
     nn::{Model, Target},
 };
 
@@ -17,6 +19,8 @@ pub struct Prepared {
     pub validation: Option<Dataset>,
     /// The model.
     pub model: Model,
+    /// The loss: the configuration's, or one of the caller's own in its place.
+    pub loss: Arc<dyn LossFunction>,
     /// What was replaced of the training labels, where the configuration says so.
     pub label_noise: Option<LabelNoise>,
 }
@@ -69,7 +73,7 @@ impl Prepared {
         }
         // Last, so that the labels of every other part are the true ones.
         let label_noise = replace_labels(config, &mut split.train);
-        Ok(Self { split, validation, model, label_noise })
+        Ok(Self { split, validation, model, loss: config.loss.into(), label_noise })
     }
 
     /// The training data in a line, such as `digits, 600 samples, 30 % of labels replaced (162 changed)`.

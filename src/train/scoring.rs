@@ -1,7 +1,7 @@
 //! What is measured of a network in training: losses, accuracies, norms, traces of curvature.
 
 use crate::{
-    analysis::{Curvature, Subject, TraceEstimate, TraceOptions, hessian_trace},
+    analysis::{Curvature, CurvatureProduct, Subject, TraceEstimate, TraceOptions, hessian_trace},
     data::Dataset,
     gpu::{Gpu, GpuError, Recorder},
     kernels::Arena,
@@ -32,7 +32,8 @@ impl Evaluators {
         prepared: &Prepared,
         normalisation: &[[f32; 2]],
     ) -> Result<Self, TrainError> {
-        let evaluator = |data: Dataset| Evaluator::new(gpu, &prepared.model, arena, data, normalisation, config.loss);
+        let evaluator =
+            |data: Dataset| Evaluator::new(gpu, &prepared.model, arena, data, normalisation, prepared.loss.clone());
         Ok(Self {
             train: config.train_eval.part(&prepared.split.train, config.subset_seed)?.map(evaluator).transpose()?,
             validation: prepared.validation.clone().map(evaluator).transpose()?,
@@ -121,25 +122,51 @@ impl Trainer<'_> {
         if let Some(data) = data.or(scored.filter(|data| data.len() == self.samples())) {
             return self.trace_over(data, options);
         }
-        let train = self.data.dataset().clone();
-        let batch = Evaluator::batch(&self.model, train.len());
-        self.trace_over(&DeviceData::new(self.gpu(), train, batch, &self.normalisation)?, options)
+        self.trace_over(&self.undisturbed_data()?, options)
     }
 
     fn trace_over(&self, data: &DeviceData, options: TraceOptions) -> Result<TraceEstimate, TrainError> {
+        self.with_subject(data, |subject| Ok(hessian_trace(self.gpu(), subject, options)?))
+    }
+
+    /// The product of the Hessian of the training loss, at the clean weights and over the data as they are, with a direction
+    /// laid out as the weights.
+    ///
+    /// # Errors
+    /// As [`Trainer::hessian_trace`]; [`GpuError::Length`] for a direction of another length.
+    pub fn hessian_product(&self, direction: &[f32]) -> Result<Vec<f64>, TrainError> {
+        let data = self.undisturbed_data()?;
+        self.with_subject(&data, |subject| {
+            Ok(CurvatureProduct::new(self.gpu(), subject, Curvature::Hessian)?.apply(direction)?)
+        })
+    }
+
+    /// The training data as they are, without augmentation.
+    fn undisturbed_data(&self) -> Result<DeviceData, TrainError> {
+        let train = self.data.dataset().clone();
+        let batch = Evaluator::batch(&self.model, train.len());
+        DeviceData::new(self.gpu(), train, batch, &self.normalisation)
+    }
+
+    /// Measures the network and its loss over `data`.
+    fn with_subject<T>(
+        &self,
+        data: &DeviceData,
+        measure: impl FnOnce(&Subject<'_>) -> Result<T, TrainError>,
+    ) -> Result<T, TrainError> {
         self.now_holds(Effective::Other);
         let arena = self.arena.in_f32(self.gpu())?;
         let subject = Subject {
             model: &self.model,
             arena: &arena,
-            loss: self.loss,
+            loss: self.loss.clone(),
             label_smoothing: self.label_smoothing,
             data: data.views(),
             samples: data.len(),
             capacity: data.capacity(),
             stage: &|first, valid| data.stage(self.gpu(), first, valid),
         };
-        Ok(hessian_trace(self.gpu(), &subject, options)?)
+        measure(&subject)
     }
 
     /// The traces of the Hessian and of its Gauss-Newton part, as [`Trainer::hessian_trace`].

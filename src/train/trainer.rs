@@ -1,15 +1,16 @@
 //! A network ready to train: arenas, plans, data and optimizer on one device.
 
+use std::sync::Arc;
+
 use crate::{
     gpu::{Buffer, Element, Gpu, GpuError, PendingRead, Profile, Recorder},
-    graph::{BatchInfo, Mode as PlanMode, Plan, Schedule},
+    graph::{BatchInfo, LossFunction, Mode as PlanMode, Plan, Schedule},
     kernels::{
         AdapterClass, Arena, EffectiveWeights, FactorRules, GROWTH_INTERVAL, GradientFactor, GradientScaling,
         LossTerms, MovingAverage, Norms,
     },
     nn::{self, Model},
     noise::{NoiseScheme, Point, Scheme, StepNoise},
-    ops::Loss,
     optim::StepRate,
     rules::{Compiled, Effective, Machine, Pass, Rule, Updates},
     schedule::Clock,
@@ -36,7 +37,7 @@ pub struct Trainer<'g> {
     /// Its weights and gradients.
     pub arena: Arena,
     pub(super) machine: Machine,
-    pub(super) loss: Loss,
+    pub(super) loss: Arc<dyn LossFunction>,
     pub(super) label_smoothing: f32,
     plan: Plan,
     /// For passes without a gradient, where the rule has some.
@@ -104,7 +105,7 @@ impl<'g> Trainer<'g> {
         let data = data.augmented(config.augmentation());
         let mode = if accumulate > 1 { PlanMode::Accumulate } else { PlanMode::Train };
         let planned = |mode| -> Result<Plan, TrainError> {
-            let schedule = Schedule::stored(&model.graph, batch, mode, config.loss, element)?;
+            let schedule = Schedule::stored(&model.graph, batch, mode, prepared.loss.clone(), element)?;
             Ok(Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view())?)
         };
         let plan = planned(mode)?;
@@ -120,7 +121,7 @@ impl<'g> Trainer<'g> {
         Ok(Self {
             gpu,
             machine: Machine::new(gpu, &arena, rule, updates, clock)?,
-            loss: config.loss,
+            loss: prepared.loss.clone(),
             label_smoothing: config.label_smoothing as f32,
             plan,
             forward,

@@ -57,9 +57,9 @@ impl Kernel for ConvProduct {
         Ok(class.conv_variant(element, &self.shape, self.pass).scratch_words(&self.shape, self.pass))
     }
 
-    fn launches(&self, call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
+    fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
         let variant = context.target.class.conv_variant(context.element, &self.shape, self.pass);
-        variant.launches(context.target, (self.pass, &self.shape), (self.epilogue, call.adds(C)), context.element)
+        variant.launches(&context.target, (self.pass, &self.shape), (self.epilogue, call.adds(C)), context.element)
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
@@ -100,8 +100,8 @@ impl Kernel for PackWeights {
         0
     }
 
-    fn launches(&self, _call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![conv_pack_launch(context.target, &self.0)?])
+    fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
+        Ok(vec![conv_pack_launch(&context.target, &self.0)?])
     }
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {

@@ -62,10 +62,10 @@ impl Kernel for MatrixProduct {
         Ok(class.matmul_variant(element, shape).scratch_words(shape))
     }
 
-    fn launches(&self, call: &Call, context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
+    fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
         let shape = self.sides()?;
         let variant = context.target.class.matmul_variant(context.element, shape);
-        variant.launches(context.target, (self.layout, shape), (self.epilogue, call.adds(C)), context.element)
+        variant.launches(&context.target, (self.layout, shape), (self.epilogue, call.adds(C)), context.element)
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {

@@ -115,7 +115,7 @@ fn with_subject<T>(graph: &Graph, case: &Case<'_>, f: impl FnOnce(&Subject<'_>) 
     f(&Subject {
         model: &model,
         arena: &arena,
-        loss: case.loss,
+        loss: case.loss.into(),
         label_smoothing: 0.0,
         data: &data,
         samples: SAMPLES,

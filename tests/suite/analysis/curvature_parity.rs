@@ -104,7 +104,7 @@ fn products_of_perceptrons_are_those_of_pytorch() {
             let subject = Subject {
                 model: &model,
                 arena: &arena,
-                loss,
+                loss: loss.into(),
                 label_smoothing: 0.0,
                 data: &data,
                 samples: SAMPLES,
@@ -167,7 +167,7 @@ impl Network {
         let subject = Subject {
             model: &self.model,
             arena: &self.arena,
-            loss,
+            loss: loss.into(),
             label_smoothing,
             data: self.data.views(),
             samples: IMAGES.1,

@@ -33,7 +33,7 @@ fn with_network<T>(config: NoiseConfig, with: impl FnOnce(&Subject<'_>, &Scheme,
     let subject = Subject {
         model: &model,
         arena: &arena,
-        loss: Loss::Mse,
+        loss: Loss::Mse.into(),
         label_smoothing: 0.0,
         data: device.views(),
         samples: SAMPLES,

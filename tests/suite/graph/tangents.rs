@@ -69,7 +69,7 @@ impl Kernel for Opaque {
         0
     }
 
-    fn launches(&self, _call: &Call, _context: &LaunchContext<'_>) -> Result<Vec<Launch>, GpuError> {
+    fn launches(&self, _call: &Call, _context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
         Ok(Vec::new())
     }
 

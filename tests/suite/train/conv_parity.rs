@@ -74,7 +74,13 @@ fn train(case: &Case, config: &RunConfig) -> Trained {
     let gpu = device();
     let samples = config.batch * config.accumulate;
     let split = Split { train: hashed_images(case.data, samples), test: hashed_images(case.data + 2, samples) };
-    let prepared = Prepared { split: split.clone(), validation: None, model: model(case.model()), label_noise: None };
+    let prepared = Prepared {
+        split: split.clone(),
+        validation: None,
+        model: model(case.model()),
+        loss: config.loss.into(),
+        label_noise: None,
+    };
     let mut trainer = Trainer::new(gpu, config, &prepared).unwrap();
     let logits = |trainer: &Trainer<'_>| {
         let scale = [[0.0, 1.0]; 3];

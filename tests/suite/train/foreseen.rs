@@ -6,6 +6,7 @@ use jostle::{
     kernels::AdapterClass,
     nn::{Model, Target},
     noise::Mode,
+    ops::Loss,
     optim::OptimizerKind,
     train::{AUTO_BATCH, Footprint, Normalise, Options, Precision, Prepared, RunConfig, TrainError, Trainer},
 };
@@ -16,7 +17,7 @@ fn prepared(model: &str, samples: usize) -> Prepared {
     let of = split.train.shape;
     let input = jostle::graph::ValueShape::Image { channels: of.channels, height: of.height, width: of.width };
     let model = Model::build(model, &Target { input, classes: 10 }).unwrap();
-    Prepared { model, split, validation: None, label_noise: None }
+    Prepared { model, split, validation: None, loss: Loss::Nll.into(), label_noise: None }
 }
 
 fn config(batch: usize) -> RunConfig {

@@ -6,6 +6,7 @@ use jostle::{
     graph::ValueShape,
     nn::{Model, Target},
     noise::Mode,
+    ops::Loss,
     optim::OptimizerKind,
     train::{Precision, Prepared, RunConfig, Status},
 };
@@ -22,7 +23,7 @@ fn prepared(model: &str, side: usize) -> Prepared {
     let input = ValueShape::Image { channels: 3, height: side, width: side };
     let split = Split { train: hashed_squares(61, SAMPLES, side), test: hashed_squares(63, BATCH, side) };
     let model = Model::build(model, &Target { input, classes: 10 }).unwrap();
-    Prepared { split, validation: None, model, label_noise: None }
+    Prepared { split, validation: None, model, loss: Loss::Nll.into(), label_noise: None }
 }
 
 /// Trains each of `models` in each precision three times, the modes of noise in turn.
