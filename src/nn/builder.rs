@@ -1,8 +1,13 @@
 //! Building a model layer by layer.
 
+use std::{collections::HashMap, sync::Arc};
+
+use toml::Table;
+
 use crate::{
-    graph::{Graph, ValueId},
-    kernels::Activation,
+    graph::{Graph, GraphError, Op, ValueId, ValueShape},
+    kernels::{Activation, ConvOptions, Pool},
+    ops::{LayerError, LayerSite, Layers},
 };
 
 use super::{Model, ModelError};
@@ -10,19 +15,35 @@ use super::{Model, ModelError};
 /// A model under construction, one layer after the other; errors wait until [`Sequential::build`].
 ///
 /// ```
-/// use jostle::nn::Sequential;
+/// use jostle::{
+///     graph::ValueShape,
+///     kernels::{ConvOptions, Pool},
+///     nn::Sequential,
+/// };
 ///
 /// # fn main() -> Result<(), jostle::nn::ModelError> {
 /// let model = Sequential::new(784).linear(500).relu().residual(|block| block.linear(500).gelu()).linear(10).build()?;
 /// assert_eq!(model.graph.params()[0].name, "fc1.weight");
 /// assert_eq!(model.graph.params()[0].shape, [500, 784]);
+///
+/// let image = ValueShape::Image { channels: 3, height: 32, width: 32 };
+/// let model = Sequential::with_input(image)
+///     .conv(16, ConvOptions::square(3).padding(1), false)
+///     .batch_norm()
+///     .relu()
+///     .pool(Pool::global())
+///     .flatten()
+///     .linear(10)
+///     .build()?;
+/// assert_eq!(model.graph.params()[1].name, "bn1.weight");
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
 pub struct Sequential {
     state: Result<(Graph, ValueId), ModelError>,
-    linears: usize,
+    /// Layers so far by what their names begin with.
+    counts: HashMap<&'static str, usize>,
     description: String,
 }
 
@@ -30,15 +51,28 @@ impl Sequential {
     /// A model of inputs with `features` features.
     #[must_use]
     pub fn new(features: usize) -> Self {
-        let state = Graph::new(features).map_err(ModelError::from);
-        Self { state, linears: 0, description: format!("custom:{features}") }
+        Self::with_input(ValueShape::Features(features))
     }
 
-    fn then(
-        mut self,
-        description: &str,
-        add: impl FnOnce(&mut Graph, ValueId) -> Result<ValueId, crate::graph::GraphError>,
-    ) -> Self {
+    /// A model of inputs of this shape.
+    #[must_use]
+    pub fn with_input(shape: ValueShape) -> Self {
+        let state = Graph::with_input(shape).map_err(ModelError::from);
+        let description = match shape {
+            ValueShape::Features(features) => format!("custom:{features}"),
+            ValueShape::Image { channels, height, width } => format!("custom:{channels}x{height}x{width}"),
+        };
+        Self { state, counts: HashMap::new(), description }
+    }
+
+    /// The name of the next layer whose names begin with `stem`.
+    fn next_name(&mut self, stem: &'static str) -> String {
+        let count = self.counts.entry(stem).or_default();
+        *count += 1;
+        format!("{stem}{count}")
+    }
+
+    fn then(mut self, description: &str, add: impl FnOnce(&mut Graph, ValueId) -> Result<ValueId, GraphError>) -> Self {
         self.description.push_str(description);
         self.state = self.state.and_then(|(mut graph, value)| {
             let value = add(&mut graph, value)?;
@@ -50,11 +84,67 @@ impl Sequential {
     /// A linear layer with bias; the n-th is called `fc{n}`.
     #[must_use]
     pub fn linear(mut self, out_features: usize) -> Self {
-        self.linears += 1;
-        let name = format!("fc{}", self.linears);
+        let name = self.next_name("fc");
         self.then(&format!("-{out_features}"), |graph, value| {
             graph.linear(value, &name, out_features, Activation::Identity)
         })
+    }
+
+    /// A convolution to `channels` channels; the n-th is called `conv{n}`.
+    #[must_use]
+    pub fn conv(mut self, channels: usize, options: ConvOptions, bias: bool) -> Self {
+        let name = self.next_name("conv");
+        self.then(&format!("-conv{channels}"), |graph, value| graph.conv(value, &name, channels, options, bias))
+    }
+
+    /// A batch norm; the n-th is called `bn{n}`.
+    #[must_use]
+    pub fn batch_norm(mut self) -> Self {
+        let name = self.next_name("bn");
+        self.then("-bn", |graph, value| graph.batch_norm(value, &name))
+    }
+
+    /// A pool.
+    #[must_use]
+    pub fn pool(self, pool: Pool) -> Self {
+        self.then("-pool", |graph, value| graph.pool(value, pool))
+    }
+
+    /// An image as a row of features, channel first.
+    #[must_use]
+    pub fn flatten(self) -> Self {
+        self.then("-flatten", Graph::flatten)
+    }
+
+    /// Random zeros in training.
+    #[must_use]
+    pub fn dropout(self, probability: f32) -> Self {
+        self.then("-dropout", |graph, value| graph.dropout(value, probability))
+    }
+
+    /// Any operation, of the engine's or of one's own; its parameters are called after `name`.
+    #[must_use]
+    pub fn op(self, op: Arc<dyn Op>, name: &str) -> Self {
+        let description = format!("-{}", op.name());
+        self.then(&description, |graph, value| graph.add_op(op, name, &[value]))
+    }
+
+    /// A layer by the name and the keys that it has in files, such as `group-norm` with `groups`; `features` of a linear layer
+    /// have to be given.
+    #[must_use]
+    pub fn layer(mut self, kind: &str, keys: Table) -> Self {
+        let found = Layers::standard().kind(kind).copied();
+        let name = found.as_ref().ok().and_then(|kind| kind.stem).map(|stem| self.next_name(stem));
+        self.description.push_str(&format!("-{kind}"));
+        self.state = self.state.and_then(|(mut graph, input)| {
+            let name = name.as_deref().unwrap_or_default();
+            let added =
+                found.and_then(|kind| (kind.add)(LayerSite { graph: &mut graph, input, name, classes: 0 }, keys));
+            let wrong =
+                |error: LayerError| ModelError::Description { text: kind.to_owned(), reason: error.to_string() };
+            Ok((added.map_err(wrong).map(|value| (graph, value)))?)
+        });
+        self
     }
 
     /// An activation.
@@ -105,7 +195,7 @@ impl Sequential {
     pub fn build(self) -> Result<Model, ModelError> {
         let (graph, _) = self.state?;
         if graph.params().is_empty() {
-            return Err(crate::graph::GraphError::NoLayers.into());
+            return Err(GraphError::NoLayers.into());
         }
         Ok(Model { description: self.description, graph })
     }

@@ -7,6 +7,7 @@ use crate::{
     kernels::Activation,
     names::UnknownName,
     noise::NoiseTensor,
+    ops::Layers,
 };
 
 use super::{
@@ -99,6 +100,14 @@ impl Model {
     /// # Errors
     /// [`ModelError`]
     pub fn build(text: &str, target: &Target) -> Result<Self, ModelError> {
+        Self::build_with(text, target, &Layers::standard())
+    }
+
+    /// As [`Model::build`], a file's layers being of these kinds.
+    ///
+    /// # Errors
+    /// [`ModelError`]
+    pub fn build_with(text: &str, target: &Target, kinds: &Layers) -> Result<Self, ModelError> {
         let wrong = |reason: String| ModelError::Description { text: text.to_owned(), reason };
         let (name, width) = text.split_once(':').map_or((text, None), |(name, width)| (name, Some(width)));
         if let Some(entry) = ZOO.iter().find(|entry| entry.name == name) {
@@ -117,7 +126,7 @@ impl Model {
             return Ok(Self { description: (*name).to_owned(), ..model });
         }
         if text.ends_with(".toml") {
-            return file::read(Path::new(text), target);
+            return file::read(Path::new(text), target, kinds);
         }
         let rest = text.strip_prefix("mlp:").ok_or_else(|| wrong("unknown name".to_owned()))?;
         let (widths, activation) = match rest.split_once(':') {

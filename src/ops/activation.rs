@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use toml::Table;
+
 use crate::{
     graph::{
         Backward, Forward, Fusion, Graph, GraphError, Inputs, Op, Operand, ParamId, ParamSpec, Saved, StatId, ValueId,
@@ -14,7 +16,10 @@ use crate::{
     kernels::{Activation, Elementwise},
 };
 
-use super::elementwise::ElementwiseStep;
+use super::{
+    elementwise::ElementwiseStep,
+    layer::{LayerError, LayerKind, LayerSite, NoKeys, keys},
+};
 
 /// An activation of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +65,20 @@ impl Op for Activate {
         }
         Ok(())
     }
+}
+
+/// The layers in files.
+pub(super) const LAYERS: &[LayerKind] = &[
+    LayerKind { name: "relu", stem: None, add: |site, table| add(site, table, Activation::Relu) },
+    LayerKind { name: "gelu", stem: None, add: |site, table| add(site, table, Activation::Gelu) },
+    LayerKind { name: "silu", stem: None, add: |site, table| add(site, table, Activation::Silu) },
+    LayerKind { name: "tanh", stem: None, add: |site, table| add(site, table, Activation::Tanh) },
+    LayerKind { name: "sigmoid", stem: None, add: |site, table| add(site, table, Activation::Sigmoid) },
+];
+
+fn add(site: LayerSite<'_>, table: Table, activation: Activation) -> Result<ValueId, LayerError> {
+    let NoKeys {} = keys(table)?;
+    Ok(site.graph.activate(site.input, activation)?)
 }
 
 impl Graph {

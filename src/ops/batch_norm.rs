@@ -18,14 +18,16 @@ use crate::{
     },
     kernels::{
         self, Activation, BatchNormAdds, BatchNormGradient, BatchNormGradientViews, BatchNormShape, BatchNormViews,
-        NormShape, batch_norm_variant, channel_normalise,
+        NormShape, batch_norm_variant,
     },
 };
 
 use super::{
     activation::activation_kinks,
     affine::{push_affine, push_affine_gradient},
+    channel_normalise::ChannelNormalise,
     flatten::Unflatten,
+    layer::{LayerKind, NoKeys, keys},
     norm::{EPS, norm_params, norm_shape},
 };
 
@@ -367,46 +369,15 @@ impl Kernel for BatchNormBackward {
     }
 }
 
-/// (input - mean) / standard deviation by running statistics; operands: input, running mean, running variance, output.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct ChannelNormalise {
-    shape: NormShape,
-    /// Whether the mean is taken off: not in derivatives.
-    centre: bool,
-}
-
-impl Kernel for ChannelNormalise {
-    fn kind(&self) -> &'static str {
-        "normalise"
-    }
-
-    fn sizes(&self) -> String {
-        format!("batch {}", self.shape.batch())
-    }
-
-    /// A fixed scale and shift, of which derivatives have the scale.
-    fn tangent(&self) -> Tangent<'_> {
-        Tangent::Own(Box::new(|pass, name, call| {
-            let mut derivative = call.clone();
-            derivative.kernel = Arc::new(Self { centre: false, ..*self });
-            pass.linear(name, &derivative, &[0])
-        }))
-    }
-
-    fn flops(&self, call: &Call) -> u64 {
-        2 * call.len(3) as u64
-    }
-
-    fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![self.shape.channel_normalise_launch(&context.target, self.centre, call.adds(3))?])
-    }
-
-    fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
-        let views = [binding.view(0)?, binding.view(3)?];
-        let stats = [binding.view(1)?, binding.view(2)?];
-        Ok(Box::new(channel_normalise(binding.gpu, &self.shape, views, stats, self.centre, call.adds(3))?))
-    }
-}
+/// The layer in files.
+pub(super) const LAYERS: &[LayerKind] = &[LayerKind {
+    name: "batch-norm",
+    stem: Some("bn"),
+    add: |site, table| {
+        let NoKeys {} = keys(table)?;
+        Ok(site.graph.batch_norm(site.input, site.name)?)
+    },
+}];
 
 impl Graph {
     /// Adds a batch norm `name` over the channels of images or the features of rows.

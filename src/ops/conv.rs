@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::{
     graph::{
         Backward, Forward, Graph, GraphError, Inputs, Kernel, Op, Operand, ParamId, ParamInit, ParamRole, ParamSpec,
@@ -17,6 +19,7 @@ use crate::{
 use super::{
     activation::{activation_kinks, gradient_before_activation, pre_activation},
     column_sum::ColumnSums,
+    layer::{LayerKind, Pair, keys, one, yes},
     pair,
     products::{ConvProduct, MatrixProduct, PackWeights, gradient_epilogue},
 };
@@ -167,6 +170,35 @@ impl Op for Conv {
 /// for backward rather than kept, which costs one sweep over the weights and saves their memory in between.
 fn packed(shape: &ConvShape, weight: Operand, pack: impl FnOnce(Arc<dyn Kernel>, Operand) -> Operand) -> Operand {
     if shape.reads_packed() { pack(Arc::new(PackWeights(*shape)), weight) } else { weight }
+}
+
+/// The layer in files.
+pub(super) const LAYERS: &[LayerKind] = &[LayerKind {
+    name: "conv",
+    stem: Some("conv"),
+    add: |site, table| {
+        let ConvKeys { channels, kernel, stride, padding, dilation, groups, bias } = keys(table)?;
+        let [kernel, stride, padding, dilation] = [kernel, stride, padding, dilation].map(Pair::get);
+        let options = ConvOptions { kernel, stride, padding, dilation, groups };
+        Ok(site.graph.conv(site.input, site.name, channels, options, bias)?)
+    },
+}];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConvKeys {
+    channels: usize,
+    kernel: Pair,
+    #[serde(default = "Pair::one")]
+    stride: Pair,
+    #[serde(default = "Pair::zero")]
+    padding: Pair,
+    #[serde(default = "Pair::one")]
+    dilation: Pair,
+    #[serde(default = "one")]
+    groups: usize,
+    #[serde(default = "yes")]
+    bias: bool,
 }
 
 impl Graph {

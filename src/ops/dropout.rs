@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::{
     gpu::{GpuError, Launch},
     graph::{
@@ -15,7 +17,10 @@ use crate::{
     kernels::{self, Elementwise},
 };
 
-use super::elementwise::ElementwiseStep;
+use super::{
+    elementwise::ElementwiseStep,
+    layer::{LayerKind, keys},
+};
 
 /// A dropout.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -101,6 +106,22 @@ impl Op for Dropout {
         }
         Ok(())
     }
+}
+
+/// The layer in files.
+pub(super) const LAYERS: &[LayerKind] = &[LayerKind {
+    name: "dropout",
+    stem: None,
+    add: |site, table| {
+        let DropoutKeys { probability } = keys(table)?;
+        Ok(site.graph.dropout(site.input, probability)?)
+    },
+}];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DropoutKeys {
+    probability: f32,
 }
 
 impl Graph {

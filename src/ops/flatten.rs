@@ -11,6 +11,8 @@ use crate::{
     kernels::{flatten, flatten_launch},
 };
 
+use super::layer::{LayerKind, NoKeys, keys};
+
 /// An image as a row of features, channel first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flatten;
@@ -139,6 +141,16 @@ impl Op for Unflatten {
         Ok(())
     }
 }
+
+/// The layer in files.
+pub(super) const LAYERS: &[LayerKind] = &[LayerKind {
+    name: "flatten",
+    stem: None,
+    add: |site, table| {
+        let NoKeys {} = keys(table)?;
+        Ok(site.graph.flatten(site.input)?)
+    },
+}];
 
 impl Graph {
     /// Adds the flattening of an image to a row, channel first; a row stays what it is.

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::{
     graph::{
         Backward, Forward, Graph, GraphError, Inputs, Op, ParamId, ParamInit, ParamRole, ParamSpec, Saved, StatId,
@@ -17,6 +19,7 @@ use crate::{
 use super::{
     activation::{activation_kinks, gradient_before_activation, pre_activation},
     column_sum::ColumnSums,
+    layer::{LayerKind, keys},
     products::{MatrixProduct, gradient_epilogue},
 };
 
@@ -105,6 +108,23 @@ impl Op for Linear {
         }
         Ok(())
     }
+}
+
+/// The layer in files.
+pub(super) const LAYERS: &[LayerKind] = &[LayerKind {
+    name: "linear",
+    stem: Some("fc"),
+    add: |site, table| {
+        let LinearKeys { features } = keys(table)?;
+        Ok(site.graph.linear(site.input, site.name, features.unwrap_or(site.classes), Activation::Identity)?)
+    },
+}];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LinearKeys {
+    /// The classes of the data if left out.
+    features: Option<usize>,
 }
 
 impl Graph {

@@ -8,6 +8,8 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::{
     gpu::{GpuError, Launch},
     graph::{
@@ -17,7 +19,10 @@ use crate::{
     kernels::{AdapterClass, NormShape, group_normalise, group_normalise_curvature, group_normalise_gradient},
 };
 
-use super::affine::{push_affine, push_affine_gradient};
+use super::{
+    affine::{push_affine, push_affine_gradient},
+    layer::{LayerKind, NoKeys, keys},
+};
 
 /// Batch norm's and the other norms' default in PyTorch.
 pub(super) const EPS: f32 = 1e-5;
@@ -251,6 +256,32 @@ impl Kernel for GroupNormaliseCurvature {
         let class = AdapterClass::of(binding.gpu);
         Ok(Box::new(group_normalise_curvature(binding.gpu, class, &self.0, views, binding.view(4)?)?))
     }
+}
+
+/// The layers in files.
+pub(super) const LAYERS: &[LayerKind] = &[
+    LayerKind {
+        name: "group-norm",
+        stem: Some("gn"),
+        add: |site, table| {
+            let GroupNormKeys { groups } = keys(table)?;
+            Ok(site.graph.group_norm(site.input, site.name, groups)?)
+        },
+    },
+    LayerKind {
+        name: "layer-norm",
+        stem: Some("ln"),
+        add: |site, table| {
+            let NoKeys {} = keys(table)?;
+            Ok(site.graph.layer_norm(site.input, site.name)?)
+        },
+    },
+];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GroupNormKeys {
+    groups: usize,
 }
 
 impl Graph {

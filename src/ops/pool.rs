@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::{
     gpu::{GpuError, Launch},
     graph::{
@@ -11,7 +13,10 @@ use crate::{
     kernels::{Activation, Pool, PoolShape, pool, pool_gradient, pool_select},
 };
 
-use super::pair;
+use super::{
+    layer::{LayerKind, NoKeys, Pair, keys, yes},
+    pair,
+};
 
 /// output = pool of the input; operands: input, output, and of a max pool where it found its values.
 #[derive(Clone, Copy, Debug)]
@@ -202,6 +207,72 @@ impl Op for Pool {
         }
         Ok(())
     }
+}
+
+/// The layers in files.
+pub(super) const LAYERS: &[LayerKind] = &[
+    LayerKind {
+        name: "max-pool",
+        stem: None,
+        add: |site, table| {
+            let MaxPoolKeys { kernel, stride, padding } = keys(table)?;
+            let (stride, padding) = (stride.unwrap_or(kernel).get(), padding.get());
+            Ok(site.graph.pool(site.input, Pool::Max { kernel: kernel.get(), stride, padding })?)
+        },
+    },
+    LayerKind {
+        name: "average-pool",
+        stem: None,
+        add: |site, table| {
+            let AveragePoolKeys { kernel, stride, padding, count_padding } = keys(table)?;
+            let (stride, padding) = (stride.unwrap_or(kernel).get(), padding.get());
+            Ok(site.graph.pool(site.input, Pool::Average { kernel: kernel.get(), stride, padding, count_padding })?)
+        },
+    },
+    LayerKind {
+        name: "adaptive-average-pool",
+        stem: None,
+        add: |site, table| {
+            let AdaptivePoolKeys { size } = keys(table)?;
+            Ok(site.graph.pool(site.input, Pool::AdaptiveAverage { output: size.get() })?)
+        },
+    },
+    LayerKind {
+        name: "global-average-pool",
+        stem: None,
+        add: |site, table| {
+            let NoKeys {} = keys(table)?;
+            Ok(site.graph.pool(site.input, Pool::global())?)
+        },
+    },
+];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MaxPoolKeys {
+    kernel: Pair,
+    /// The kernel if left out.
+    stride: Option<Pair>,
+    #[serde(default = "Pair::zero")]
+    padding: Pair,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AveragePoolKeys {
+    kernel: Pair,
+    /// The kernel if left out.
+    stride: Option<Pair>,
+    #[serde(default = "Pair::zero")]
+    padding: Pair,
+    #[serde(default = "yes")]
+    count_padding: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AdaptivePoolKeys {
+    size: Pair,
 }
 
 impl Graph {
