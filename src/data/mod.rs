@@ -71,6 +71,32 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Labelled samples in memory: `samples` [len, channels, height, width] of bytes, of which 255 means 1.0, and a class of
+    /// each sample `[len]`; there are as many classes as the largest says. Rows of features are shapes of one row.
+    ///
+    /// ```
+    /// use jostle::data::{Dataset, SampleShape};
+    ///
+    /// let shape = SampleShape { channels: 1, height: 1, width: 2 };
+    /// let data = Dataset::from_arrays("mine", vec![0, 255, 255, 0, 10, 200], vec![1, 0, 1], shape)?;
+    /// assert_eq!((data.len(), data.classes), (3, 2));
+    /// # Ok::<(), jostle::data::DataError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`DataError::PixelCount`] where samples and labels are not as many, or there are none.
+    pub fn from_arrays(name: &str, samples: Vec<u8>, labels: Vec<u32>, shape: SampleShape) -> Result<Self, DataError> {
+        let classes = labels.iter().max().map_or(0, |label| *label as usize + 1);
+        let (name, pixels) = (name.to_owned(), samples);
+        let data = Self { name, pixels, labels, shape, classes, full_scale: 255.0, published: &[] };
+        data.check()?;
+        if data.pixels.is_empty() {
+            let (name, features) = (data.name, shape.features());
+            return Err(DataError::PixelCount { name, samples: 0, features, found: 0 });
+        }
+        Ok(data)
+    }
+
     /// The number of samples.
     #[must_use]
     pub fn len(&self) -> usize {

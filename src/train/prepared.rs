@@ -32,7 +32,15 @@ impl Prepared {
     /// [`TrainError::Data`], [`TrainError::Model`], [`TrainError::Features`], [`TrainError::Classes`].
     pub fn load(config: &RunConfig) -> Result<Self, TrainError> {
         let source: DataSource = config.data.parse()?;
-        let mut split = source.load()?;
+        Self::from_split(config, source.load()?)
+    }
+
+    /// As [`Prepared::load`], of data in memory: what the configuration says of subsets, validation and label noise holds, its
+    /// `data` is not read.
+    ///
+    /// # Errors
+    /// As [`Prepared::load`].
+    pub fn from_split(config: &RunConfig, mut split: Split) -> Result<Self, TrainError> {
         if let Some(count) = config.subset {
             let seed = config.subset_seed;
             split.train = match config.stratified {
