@@ -9,6 +9,7 @@
 
 mod common;
 
+mod documents;
 mod layers;
 mod report;
 mod words;
