@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     gpu::{Dispatch, Recorder},
-    kernels::{BatchNorm, BatchNormGradient, Dropout, Gather, LossKernel, MetricsSum},
+    kernels::{Gather, MetricsSum},
 };
 
 use super::BatchInfo;
@@ -46,16 +46,6 @@ impl Record for Gather {
     }
 }
 
-impl Record for LossKernel {
-    fn dispatches(&self) -> Vec<&Dispatch> {
-        vec![self.dispatch()]
-    }
-
-    fn record(&self, recorder: &mut Recorder<'_>, batch: &BatchInfo) {
-        Self::record(self, recorder, batch.first, batch.valid, batch.terms);
-    }
-}
-
 impl Record for MetricsSum {
     fn dispatches(&self) -> Vec<&Dispatch> {
         vec![self.dispatch()]
@@ -63,35 +53,5 @@ impl Record for MetricsSum {
 
     fn record(&self, recorder: &mut Recorder<'_>, batch: &BatchInfo) {
         Self::record(self, recorder, batch.slot, batch.slot_adds);
-    }
-}
-
-impl Record for BatchNorm {
-    fn dispatches(&self) -> Vec<&Dispatch> {
-        Self::dispatches(self).collect()
-    }
-
-    fn record(&self, recorder: &mut Recorder<'_>, batch: &BatchInfo) {
-        Self::record(self, recorder, batch.valid, batch.stats_momentum);
-    }
-}
-
-impl Record for BatchNormGradient {
-    fn dispatches(&self) -> Vec<&Dispatch> {
-        Self::dispatches(self).collect()
-    }
-
-    fn record(&self, recorder: &mut Recorder<'_>, batch: &BatchInfo) {
-        Self::record(self, recorder, batch.valid);
-    }
-}
-
-impl Record for Dropout {
-    fn dispatches(&self) -> Vec<&Dispatch> {
-        vec![self.dispatch()]
-    }
-
-    fn record(&self, recorder: &mut Recorder<'_>, batch: &BatchInfo) {
-        Self::record(self, recorder, batch.seed, batch.step);
     }
 }

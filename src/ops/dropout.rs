@@ -9,10 +9,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::{
-    gpu::{GpuError, Launch},
+    gpu::{Dispatch, GpuError, Launch, Recorder},
     graph::{
-        Backward, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, ParamId, ParamSpec,
-        Record, Saved, StatId, Tangent, ValueId, ValueShape,
+        Backward, BatchInfo, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, ParamId,
+        ParamSpec, Record, Saved, StatId, Tangent, ValueId, ValueShape,
     },
     kernels::{self, Elementwise},
 };
@@ -60,6 +60,16 @@ impl Kernel for DropoutMask {
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
         let (views, Dropout { probability, layer }) = ([binding.view(0)?, binding.view(1)?], self.0);
         Ok(Box::new(kernels::Dropout::new(binding.gpu, views, layer, probability, call.adds(1))?))
+    }
+}
+
+impl Record for kernels::Dropout {
+    fn dispatches(&self) -> Vec<&Dispatch> {
+        vec![self.dispatch()]
+    }
+
+    fn record(&self, recorder: &mut Recorder<'_>, batch: &BatchInfo) {
+        Self::record(self, recorder, batch.seed, batch.step);
     }
 }
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
-    gpu::{GpuError, Launch},
-    graph::{Binding, Call, Kernel, LaunchContext, LossFunction, Record, Tangent},
+    gpu::{Dispatch, GpuError, Launch, Recorder},
+    graph::{BatchInfo, Binding, Call, Kernel, LaunchContext, LossFunction, Record, Tangent},
     kernels::{
-        AdapterClass, LossBuffers, LossTangent, MseTargets, loss_tangent, loss_tangent_launch, mse, mse_launch,
-        softmax_nll, softmax_nll_launch,
+        AdapterClass, LossBuffers, LossKernel, LossTangent, MseTargets, loss_tangent, loss_tangent_launch, mse,
+        mse_launch, softmax_nll, softmax_nll_launch,
     },
     names::named,
 };
@@ -98,6 +98,16 @@ impl Kernel for LossOfBatch {
             Loss::Nll => softmax_nll(binding.gpu, class, &buffers, shape)?,
             Loss::Mse => mse(binding.gpu, class, &buffers, &MseTargets::OneHot, shape)?,
         }))
+    }
+}
+
+impl Record for LossKernel {
+    fn dispatches(&self) -> Vec<&Dispatch> {
+        vec![self.dispatch()]
+    }
+
+    fn record(&self, recorder: &mut Recorder<'_>, batch: &BatchInfo) {
+        Self::record(self, recorder, batch.first, batch.valid, batch.terms);
     }
 }
 

@@ -6,7 +6,6 @@ mod activation;
 mod add;
 mod affine;
 mod batch_norm;
-mod channel_normalise;
 mod column_sum;
 mod conv;
 mod dropout;

@@ -28,5 +28,8 @@ fn files_that_contributors_are_sent_to_exist() {
 
 #[test]
 fn this_test_sees_what_it_looks_for() {
-    assert_eq!(paths("see `src/ops/add.rs`, `shaders/NAME.wgsl`, `Op` and `docs/no.md`"), ["src/ops/add.rs", "docs/no.md"]);
+    assert_eq!(
+        paths("see `src/ops/add.rs`, `shaders/NAME.wgsl`, `Op` and `docs/no.md`"),
+        ["src/ops/add.rs", "docs/no.md"]
+    );
 }
