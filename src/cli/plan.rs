@@ -103,7 +103,7 @@ impl Device {
         let adapter = if described.is_none() { context.adapter.find().ok() } else { None };
         match adapter {
             Some(adapter) => {
-                let target = Target::of_adapter(&adapter);
+                let target = Target::for_adapter(&adapter);
                 Self { name: adapter.name.clone(), target, adapter: Some(adapter) }
             }
             None => Self { name: "a generic GPU".to_owned(), target: Target::GENERIC, adapter: None },

@@ -194,7 +194,7 @@ pub(super) fn fitting_batch(
     prepared: &Prepared,
     rule: &Compiled,
 ) -> Result<usize, TrainError> {
-    let device = (gpu.limits(), AdapterClass::of(gpu));
+    let device = (gpu.limits(), AdapterClass::for_device(gpu));
     let free = gpu.free_bytes();
     let excess = |batch: usize| -> Result<Option<String>, TrainError> {
         let footprint = Footprint::of_rule(config, prepared, batch, device, rule)?;

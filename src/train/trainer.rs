@@ -130,7 +130,7 @@ impl<'g> Trainer<'g> {
             calibration: calibrates.then(|| Calibration::new(gpu, &model, &arena, &data, batch)).transpose()?,
             data,
             evaluators: Evaluators::new(gpu, &arena, config, prepared, &normalisation)?,
-            norms: Norms::new(gpu, AdapterClass::of(gpu), &arena.weights)?,
+            norms: Norms::new(gpu, AdapterClass::for_device(gpu), &arena.weights)?,
             metrics,
             step: 0,
             epoch: 0,

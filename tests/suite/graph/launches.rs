@@ -73,7 +73,7 @@ fn a_plan_binds_what_the_schedule_says() {
             }
             let loss = if mode == Mode::Train { Loss::Nll } else { Loss::Mse };
             let schedule = Schedule::stored(&model.graph, BATCH, mode, loss, element).unwrap();
-            let said: Vec<_> = launches(&schedule, &Target::of(gpu))
+            let said: Vec<_> = launches(&schedule, &Target::for_device(gpu))
                 .iter()
                 .map(|launch| (launch.spec.entry.to_owned(), launch.grid.0))
                 .collect();
@@ -119,7 +119,7 @@ fn workgroups_have_the_invocations_that_launches_say() {
     for model in models() {
         for mode in [Mode::Train, Mode::HessianProduct] {
             let schedule = Schedule::new(&model.graph, BATCH, mode, Loss::Nll).unwrap();
-            for target in [Target::of(device()), Target::GENERIC] {
+            for target in [Target::for_device(device()), Target::GENERIC] {
                 seen.extend(launches(&schedule, &target));
             }
         }
