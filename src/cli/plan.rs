@@ -7,7 +7,7 @@ use jostle::{
     kernels::Target,
     nn::Model,
     report::Table,
-    rules::{Compiled, Fusion, Op, Program},
+    rules::{Command, Compiled, Program, UpdateFusion},
     train::{Footprint, RunConfig, TrainError},
 };
 use serde::Serialize;
@@ -159,13 +159,14 @@ fn lines(
 
 /// The rule of a step, as it is recorded.
 fn rule() -> Compiled {
-    Compiled::new(&Program::noise(), Fusion::Fused)
+    Compiled::new(&Program::noise(), UpdateFusion::Fused)
 }
 
 /// What the sweep of a rule's update does.
 fn update_of(rule: &Compiled) -> String {
-    let update = rule.stages().iter().flat_map(|stage| &stage.after).find(|op| matches!(op, Op::Update(_)));
-    update.map(Op::to_string).unwrap_or_default()
+    let update =
+        rule.stages().iter().flat_map(|stage| &stage.after).find(|command| matches!(command, Command::Update(_)));
+    update.map(Command::to_string).unwrap_or_default()
 }
 
 fn memory(footprint: &Footprint) -> String {

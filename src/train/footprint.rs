@@ -10,7 +10,7 @@ use crate::{
     nn::Model,
     ops::Loss,
     optim::{Optimizer, OptimizerKind},
-    rules::{Compiled, Fusion, Program},
+    rules::{Compiled, Program, UpdateFusion},
 };
 
 use super::{AUTO_BATCH, DeviceData, Evaluator, Prepared, RunConfig, TrainError};
@@ -46,20 +46,20 @@ impl Footprint {
     /// # Errors
     /// [`GraphError`] for a model or batch that cannot be planned, [`GpuError::Shape`](crate::gpu::GpuError::Shape) for one
     /// past 2^32 elements.
-    pub fn of_run(
+    pub fn for_run(
         config: &RunConfig,
         prepared: &Prepared,
         batch: usize,
         device: (Limits, AdapterClass),
     ) -> Result<Self, TrainError> {
-        Self::of_rule(config, prepared, batch, device, &Compiled::new(&Program::noise(), Fusion::Fused))
+        Self::for_rule(config, prepared, batch, device, &Compiled::new(&Program::noise(), UpdateFusion::Fused))
     }
 
-    /// As [`Footprint::of_run`], with what a rule keeps beside.
+    /// As [`Footprint::for_run`], with what a rule keeps beside.
     ///
     /// # Errors
-    /// As [`Footprint::of_run`].
-    pub fn of_rule(
+    /// As [`Footprint::for_run`].
+    pub fn for_rule(
         config: &RunConfig,
         prepared: &Prepared,
         batch: usize,
@@ -187,7 +187,7 @@ fn largest_slot(schedule: &Schedule) -> u64 {
 /// that is free.
 ///
 /// # Errors
-/// [`TrainError::Memory`] with the largest batch that does fit; those of [`Footprint::of_run`].
+/// [`TrainError::Memory`] with the largest batch that does fit; those of [`Footprint::for_run`].
 pub(super) fn fitting_batch(
     gpu: &Gpu,
     config: &RunConfig,
@@ -197,7 +197,7 @@ pub(super) fn fitting_batch(
     let device = (gpu.limits(), AdapterClass::for_device(gpu));
     let free = gpu.free_bytes();
     let excess = |batch: usize| -> Result<Option<String>, TrainError> {
-        let footprint = Footprint::of_rule(config, prepared, batch, device, rule)?;
+        let footprint = Footprint::for_rule(config, prepared, batch, device, rule)?;
         Ok(footprint.excess(gpu.limits()).or_else(|| footprint.beyond(free)))
     };
     let wanted = config.batch.min(prepared.split.train.len());

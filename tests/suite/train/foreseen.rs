@@ -25,7 +25,7 @@ fn config(batch: usize) -> RunConfig {
 
 fn footprint(config: &RunConfig, prepared: &Prepared) -> Footprint {
     let gpu = device();
-    Footprint::of_run(config, prepared, config.batch, (gpu.limits(), AdapterClass::for_device(gpu))).unwrap()
+    Footprint::for_run(config, prepared, config.batch, (gpu.limits(), AdapterClass::for_device(gpu))).unwrap()
 }
 
 #[test]
