@@ -170,7 +170,7 @@ impl Optimizer {
         self.config.rate(learning_rate)
     }
 
-    /// Goes on as after so many updates.
+    /// Resumes as after so many updates.
     pub fn set_steps_done(&mut self, steps: u64) {
         self.steps = i32::try_from(steps).unwrap_or(i32::MAX);
     }
