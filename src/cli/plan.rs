@@ -152,7 +152,7 @@ fn lines(
     let words = model.graph.layout().words();
     for launch in optimizer.launches(&device.target, words, config.precision.element())? {
         let shape = format!("{} parameters", model.graph.layout().parameters());
-        lines.push(Line::new([update_of(&rule()), shape], "update", &launch));
+        lines.push(Line::new([update_text(&rule()), shape], "update", &launch));
     }
     Ok(lines)
 }
@@ -163,7 +163,7 @@ fn rule() -> Compiled {
 }
 
 /// What the sweep of a rule's update does.
-fn update_of(rule: &Compiled) -> String {
+fn update_text(rule: &Compiled) -> String {
     let update =
         rule.stages().iter().flat_map(|stage| &stage.after).find(|command| matches!(command, Command::Update(_)));
     update.map(Command::to_string).unwrap_or_default()

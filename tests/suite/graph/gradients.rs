@@ -101,14 +101,14 @@ impl Case {
     /// The mean loss at other parameters.
     fn mean_loss(&self, params: &[Vec<f64>]) -> f64 {
         let outputs = Interpreter::new(&self.graph, Setting::Training(self.dropout), params).run(&self.inputs());
-        let of = |(position, output): (usize, &Vec<f64>)| {
+        let loss = |(position, output): (usize, &Vec<f64>)| {
             let label = self.data.sample(position).1;
             match self.loss {
                 Loss::Nll => nll(output, label),
                 Loss::Mse => mse(output, &one_hot(CLASSES, label)),
             }
         };
-        self.positions().zip(&outputs).map(of).sum::<f64>() / self.batch[1] as f64
+        self.positions().zip(&outputs).map(loss).sum::<f64>() / self.batch[1] as f64
     }
 
     /// Runs a batch, after another that leaves its rubbish behind: gradients, and the loss or with it the outputs.
@@ -187,8 +187,8 @@ impl Case {
         }
         let [(exact, loss, _), (rounded, loss_f16, _)] =
             [Element::Word, Element::Half].map(|element| self.run(Mode::Train, element));
-        let of = |grads: &[Vec<f32>]| wide(&grads.concat());
-        let (exact, rounded) = (of(&exact), of(&rounded));
+        let joined = |grads: &[Vec<f32>]| wide(&grads.concat());
+        let (exact, rounded) = (joined(&exact), joined(&rounded));
         let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
         let scale = f64::from(LOSS_SCALE);
         let error =
@@ -198,7 +198,8 @@ impl Case {
     }
 
     fn check_evaluation(&self) {
-        let [params, stats] = [&self.params, &self.stats].map(|of| of.iter().map(|of| wide(of)).collect::<Vec<_>>());
+        let [params, stats] =
+            [&self.params, &self.stats].map(|tensors| tensors.iter().map(|tensor| wide(tensor)).collect::<Vec<_>>());
         let mut interpreter = Interpreter::new(&self.graph, Setting::Evaluation(&stats), &params);
         let expected = interpreter.run(&self.inputs()).concat();
         let (_, _, outputs) = self.run(Mode::Evaluate, Element::Word);
