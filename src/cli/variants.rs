@@ -3,7 +3,7 @@
 use jostle::{
     bench::{Operation, VariantReport, bench_variants},
     gpu::Gpu,
-    graph::{Mode, Schedule},
+    graph::{PlanMode, Schedule},
     nn::Model,
     ops::Loss,
     report::Table,
@@ -62,7 +62,7 @@ pub(super) fn model(
     (model, batch): (&Model, usize),
     timing: Timing,
 ) -> Result<Exit, CliError> {
-    let schedule = Schedule::new(&model.graph, batch, Mode::Train, Loss::Nll)?;
+    let schedule = Schedule::new(&model.graph, batch, PlanMode::Train, Loss::Nll)?;
     timing.run(context, gpu, &Operation::from_schedule(&schedule)?)
 }
 

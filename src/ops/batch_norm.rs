@@ -13,8 +13,8 @@ use std::sync::Arc;
 use crate::{
     gpu::{GpuError, Launch, WORD_BYTES, Work},
     graph::{
-        Access, Backward, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Mode, Op, Operand,
-        ParamId, ParamSpec, Record, Saved, StatId, StatSpec, Tangent, ValueId, ValueShape,
+        Access, Backward, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, Operand,
+        ParamId, ParamSpec, PlanMode, Record, Saved, StatId, StatSpec, Tangent, ValueId, ValueShape,
     },
     kernels::{
         self, Activation, BatchNormAdds, BatchNormGradient, BatchNormGradientViews, BatchNormShape, BatchNormViews,
@@ -128,7 +128,7 @@ impl Op for BatchNorm {
             return self.fixed_forward(pass);
         }
         let shape = Self::shape(pass.batch(), pass.input_shape(0));
-        let by_batch = pass.mode() != Mode::Evaluate;
+        let by_batch = pass.mode() != PlanMode::Evaluate;
         let partials = by_batch.then(|| pass.words("partial sums", shape.partial_words()));
         let table = pass.words("batch norm table", shape.table_words());
         let residual = (pass.inputs() > 1).then(|| pass.input(1));

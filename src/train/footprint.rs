@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     data::Dataset,
     gpu::{Element, Gpu, Limits, WORD_BYTES},
-    graph::{GraphError, Mode, Schedule, Slot, memory},
+    graph::{GraphError, PlanMode, Schedule, Slot, memory},
     kernels::AdapterClass,
     nn::Model,
     ops::Loss,
@@ -82,16 +82,16 @@ impl Footprint {
             Ok(())
         };
         if config.bn_recalibrate && !model.graph.stats().is_empty() {
-            planned(CALIBRATION, batch, Mode::Calibrate)?;
+            planned(CALIBRATION, batch, PlanMode::Calibrate)?;
         }
         if rule.takes_loss() {
-            planned(LOSS, batch, Mode::Calibrate)?;
+            planned(LOSS, batch, PlanMode::Calibrate)?;
         }
         let train = config.train_eval.samples(split.train.len());
         let validation = prepared.validation.as_ref().map(Dataset::len);
         let scored: Vec<usize> = [train, validation, Some(split.test.len())].into_iter().flatten().collect();
         for samples in &scored {
-            planned(EVALUATION, Evaluator::batch(model, *samples), Mode::Evaluate)?;
+            planned(EVALUATION, Evaluator::batch(model, *samples), PlanMode::Evaluate)?;
         }
         let mut held = |samples: usize, batch: usize| {
             footprint.add(DATA, DeviceData::bytes(limits, samples, split.train.features(), batch));
@@ -120,7 +120,7 @@ impl Footprint {
         optimizer: OptimizerKind,
         element: Element,
     ) -> Result<(Self, Schedule), GraphError> {
-        let schedule = Schedule::stored(&model.graph, batch, Mode::Train, Loss::Nll, element)?;
+        let schedule = Schedule::stored(&model.graph, batch, PlanMode::Train, Loss::Nll, element)?;
         let layout = model.graph.layout();
         let words = layout.words() as u64 * WORD_BYTES;
         let activations = schedule.placement(whole_bank()).words as u64 * WORD_BYTES;

@@ -2,7 +2,7 @@
 
 use crate::{
     gpu::{Buffer, Element, Gpu, GpuError, PendingRead, Profile, Recorder},
-    graph::{BatchInfo, Mode as PlanMode, Plan, Schedule},
+    graph::{BatchInfo, Plan, PlanMode, Schedule},
     kernels::{
         AdapterClass, Arena, EffectiveWeights, FactorRules, GROWTH_INTERVAL, GradientFactor, GradientScaling,
         LossTerms, MovingAverage, Norms,

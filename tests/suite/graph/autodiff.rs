@@ -8,7 +8,7 @@ use crate::common::{
     samples, wide,
 };
 use jostle::{
-    graph::{BatchInfo, Graph, Mode, Plan, Schedule},
+    graph::{BatchInfo, Graph, Plan, PlanMode, Schedule},
     kernels::{Activation, Arena},
     nn::Sequential,
     ops::{ElementwiseStep, Loss},
@@ -25,7 +25,7 @@ fn check(name: &str, graph: &Graph, forward: Forward<'_>, loss: Loss, [batch, fi
     set(gpu, &arena, &arena.weights_eff, &params);
     let poison: Vec<Vec<f32>> = params.iter().map(|param| vec![f32::NAN; param.len()]).collect();
     let metrics = gpu.upload("metrics", &[f32::NAN; 6]).unwrap();
-    let schedule = Schedule::new(graph, batch, Mode::Train, loss).unwrap();
+    let schedule = Schedule::new(graph, batch, PlanMode::Train, loss).unwrap();
     let plan = Plan::new(gpu, &schedule, &arena, &data.views(), &metrics.view()).unwrap();
     for (first, valid, slot) in [(0, batch, 0), (first, valid, 1)] {
         set(gpu, &arena, &arena.grads, &poison);
@@ -194,7 +194,7 @@ fn activating_a_value_leaves_the_value_alone() {
 #[test]
 fn activations_are_fused_where_nothing_else_reads() {
     let count = |model: Sequential| {
-        let schedule = Schedule::new(&model.build().unwrap().graph, 4, Mode::Train, Loss::Nll).unwrap();
+        let schedule = Schedule::new(&model.build().unwrap().graph, 4, PlanMode::Train, Loss::Nll).unwrap();
         schedule.steps.iter().filter(|step| step.call.kernel_as::<ElementwiseStep>().is_some()).count()
     };
     let plain = || Sequential::new(FEATURES).linear(6).gelu();

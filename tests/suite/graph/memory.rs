@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use crate::common::{device, images::hashed_images};
 use jostle::{
     gpu::{Element, Limits},
-    graph::{Graph, Mode, Node, Op, Plan, Schedule, ValueId, memory},
+    graph::{Graph, Node, Op, Plan, PlanMode, Schedule, ValueId, memory},
     kernels::{Activation, Arena, Pool},
     nn::{Model, Target},
     ops::{self, Loss},
@@ -99,7 +99,7 @@ impl Backward<'_> {
 
 fn check(name: &str) {
     let graph = model(name).graph;
-    let schedule = Schedule::new(&graph, BATCH, Mode::Train, Loss::Nll).unwrap();
+    let schedule = Schedule::new(&graph, BATCH, PlanMode::Train, Loss::Nll).unwrap();
     let [at_loss, most] = Backward { graph: &graph }.bounds();
     let whole = WORD * schedule.placement(usize::MAX / 64 * 64).words;
     let banked = WORD * schedule.placement(memory::bank_words(BUFFER_BYTES)).words;
@@ -123,7 +123,7 @@ fn the_arena_is_near_what_backward_needs() {
 fn no_tensor_lies_in_two_buffers() {
     for name in ["resnet18", "vgg11-bn"] {
         let model = model(name);
-        let schedule = Schedule::new(&model.graph, BATCH, Mode::Train, Loss::Nll).unwrap();
+        let schedule = Schedule::new(&model.graph, BATCH, PlanMode::Train, Loss::Nll).unwrap();
         let placement = schedule.placement(memory::bank_words(BUFFER_BYTES));
         let banks: Vec<usize> = placement.banks().collect();
         assert!(banks.len() > 1, "{name}: nothing to cut");
@@ -153,7 +153,7 @@ fn default_limits_hold_resnet18() {
 #[test]
 fn a_step_of_resnet18_is_planned() {
     let (gpu, model) = (device(), model("resnet18"));
-    let schedule = Schedule::new(&model.graph, BATCH, Mode::Train, Loss::Nll).unwrap();
+    let schedule = Schedule::new(&model.graph, BATCH, PlanMode::Train, Loss::Nll).unwrap();
     let arena = Arena::new(gpu, model.graph.layout(), &vec![0.0; model.graph.params().len()]).unwrap();
     let data = DeviceData::new(gpu, hashed_images(1, BATCH), BATCH, &[[0.0, 1.0]]).unwrap();
     let metrics = gpu.buffer("metrics", 2).unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::common::hash;
 use jostle::{
-    graph::{Call, Graph, Mode, Node, Schedule, ValueId, ValueShape},
+    graph::{Call, Graph, Node, PlanMode, Schedule, ValueId, ValueShape},
     kernels::{Activation, ConvOptions, ConvPass, Epilogue, Pool},
     ops::{self, BatchNormBackward, BatchNormForward, ConvProduct, Loss, PoolBackward},
 };
@@ -262,7 +262,7 @@ fn the_networks_hold_every_operation() {
             let Some(kind) = operation(&graph, node) else { continue };
             found.insert(kind);
         }
-        for step in Schedule::new(&graph, BATCH, Mode::Train, Loss::Nll).unwrap().steps {
+        for step in Schedule::new(&graph, BATCH, PlanMode::Train, Loss::Nll).unwrap().steps {
             let Some(fused) = fusion(&step.call) else { continue };
             found.insert(fused);
         }

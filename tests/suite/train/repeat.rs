@@ -8,7 +8,7 @@ use crate::common::{
 };
 use jostle::{
     data::{Dataset, SampleShape},
-    graph::{BatchInfo, Mode as PlanMode, Plan, Schedule},
+    graph::{BatchInfo, Plan, PlanMode, Schedule},
     kernels::{Activation, Arena},
     nn::Model,
     noise::{Mode, Scale, deltas},
