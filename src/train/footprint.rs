@@ -6,7 +6,7 @@ use crate::{
     data::Dataset,
     gpu::{Element, Gpu, Limits, WORD_BYTES},
     graph::{GraphError, PlanMode, Schedule, Slot, memory},
-    kernels::AdapterClass,
+    kernels::Target,
     nn::Model,
     ops::Loss,
     optim::{Optimizer, OptimizerKind},
@@ -46,13 +46,8 @@ impl Footprint {
     /// # Errors
     /// [`GraphError`] for a model or batch that cannot be planned, [`GpuError::Shape`](crate::gpu::GpuError::Shape) for one
     /// past 2^32 elements.
-    pub fn for_run(
-        config: &RunConfig,
-        prepared: &Prepared,
-        batch: usize,
-        device: (Limits, AdapterClass),
-    ) -> Result<Self, TrainError> {
-        Self::for_rule(config, prepared, batch, device, &Compiled::new(&Program::noise(), UpdateFusion::Fused))
+    pub fn for_run(config: &RunConfig, prepared: &Prepared, batch: usize, target: &Target) -> Result<Self, TrainError> {
+        Self::for_rule(config, prepared, batch, target, &Compiled::new(&Program::noise(), UpdateFusion::Fused))
     }
 
     /// As [`Footprint::for_run`], with what a rule keeps beside.
@@ -63,12 +58,12 @@ impl Footprint {
         config: &RunConfig,
         prepared: &Prepared,
         batch: usize,
-        (limits, class): (Limits, AdapterClass),
+        target: &Target,
         rule: &Compiled,
     ) -> Result<Self, TrainError> {
         let (model, split, element) = (&prepared.model, &prepared.split, config.precision.element());
         let (footprint, schedule) = Self::new(model, batch, config.optimizer, element)?;
-        let mut footprint = footprint.with_scratch(schedule.scratch_words(class)?);
+        let mut footprint = footprint.with_scratch(schedule.scratch_words(target.class)?);
         let arena = (model.graph.layout().words() as u64) * WORD_BYTES;
         if config.ema.is_some() {
             footprint.add("moving average", arena);
@@ -76,7 +71,7 @@ impl Footprint {
         (0..rule.kept()).for_each(|_| footprint.add("kept gradients", arena));
         let mut planned = |name: &str, batch, mode| -> Result<(), TrainError> {
             let schedule = Schedule::stored(&model.graph, batch, mode, Loss::Nll, element)?;
-            let words = schedule.placement(whole_bank()).words + schedule.scratch_words(class)?;
+            let words = schedule.placement(whole_bank()).words + schedule.scratch_words(target.class)?;
             footprint.largest_binding_bytes = footprint.largest_binding_bytes.max(largest_slot(&schedule));
             footprint.add(name, words as u64 * WORD_BYTES);
             Ok(())
@@ -94,7 +89,7 @@ impl Footprint {
             planned(EVALUATION, Evaluator::batch(model, *samples), PlanMode::Evaluate)?;
         }
         let mut held = |samples: usize, batch: usize| {
-            footprint.add(DATA, DeviceData::bytes(limits, samples, split.train.features(), batch));
+            footprint.add(DATA, DeviceData::bytes(target.limits, samples, split.train.features(), batch));
         };
         held(split.train.len(), batch);
         scored.into_iter().for_each(|samples| held(samples, Evaluator::batch(model, samples)));
@@ -194,10 +189,10 @@ pub(super) fn fitting_batch(
     prepared: &Prepared,
     rule: &Compiled,
 ) -> Result<usize, TrainError> {
-    let device = (gpu.limits(), AdapterClass::for_device(gpu));
+    let target = Target::for_device(gpu);
     let free = gpu.free_bytes();
     let excess = |batch: usize| -> Result<Option<String>, TrainError> {
-        let footprint = Footprint::for_rule(config, prepared, batch, device, rule)?;
+        let footprint = Footprint::for_rule(config, prepared, batch, &target, rule)?;
         Ok(footprint.excess(gpu.limits()).or_else(|| footprint.beyond(free)))
     };
     let wanted = config.batch.min(prepared.split.train.len());

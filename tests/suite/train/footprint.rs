@@ -3,8 +3,8 @@
 use crate::common::{device, images::hashed_images, own_device};
 use jostle::{
     data::Split,
-    kernels::AdapterClass,
-    nn::{Model, Target},
+    kernels::Target,
+    nn::{self, Model},
     noise::Mode,
     optim::OptimizerKind,
     train::{AUTO_BATCH, Footprint, Normalise, Options, Precision, Prepared, RunConfig, TrainError, Trainer},
@@ -15,7 +15,7 @@ fn prepared(model: &str, samples: usize) -> Prepared {
     let split = Split { train: hashed_images(1, samples), test: hashed_images(2, 100) };
     let shape = split.train.shape;
     let input = jostle::graph::ValueShape::Image { channels: shape.channels, height: shape.height, width: shape.width };
-    let model = Model::build(model, &Target { input, classes: 10 }).unwrap();
+    let model = Model::build(model, &nn::Target { input, classes: 10 }).unwrap();
     Prepared { model, split, validation: None, label_noise: None }
 }
 
@@ -24,8 +24,7 @@ fn config(batch: usize) -> RunConfig {
 }
 
 fn footprint(config: &RunConfig, prepared: &Prepared) -> Footprint {
-    let gpu = device();
-    Footprint::for_run(config, prepared, config.batch, (gpu.limits(), AdapterClass::for_device(gpu))).unwrap()
+    Footprint::for_run(config, prepared, config.batch, &Target::for_device(device())).unwrap()
 }
 
 #[test]
