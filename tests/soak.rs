@@ -8,7 +8,7 @@ mod common;
 use common::supervised::{begin, config, every};
 use jostle::{
     gpu::Gpu,
-    train::{Control, Event, RunConfig, RunResult, Told, Trainer},
+    train::{Control, Event, Message, RunConfig, RunResult, Trainer},
 };
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 
@@ -44,8 +44,8 @@ fn memory_stays_flat() {
         Ok(opened)
     };
     let mut seen = Vec::new();
-    let mut observe = |told: Told<'_>| {
-        if let Told::Event(Event::Progress { step, .. }) = told
+    let mut observe = |message: Message<'_>| {
+        if let Message::Event(Event::Progress { step, .. }) = message
             && step.is_multiple_of(steps / 10)
         {
             seen.push((step, memory(gpu.get().unwrap())));

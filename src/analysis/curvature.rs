@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     gpu::{Gpu, GpuError},
-    graph::{BatchInfo, DataViews, GraphError, LossFunction, Mode, Plan, Schedule, TangentArenas},
+    graph::{BatchInfo, DataViews, GraphError, LossFunction, Plan, PlanMode, Schedule, TangentArenas},
     kernels::Arena,
     nn::Model,
 };
@@ -79,8 +79,8 @@ impl<'a> CurvatureProduct<'a> {
         let tangents =
             TangentArenas { direction: gpu.buffer("direction", words)?, product: gpu.buffer("product", words)? };
         let mode = match curvature {
-            Curvature::Hessian => Mode::HessianProduct,
-            Curvature::GaussNewton => Mode::GaussNewtonProduct,
+            Curvature::Hessian => PlanMode::HessianProduct,
+            Curvature::GaussNewton => PlanMode::GaussNewtonProduct,
         };
         let most = BATCH.min(subject.samples).min(subject.capacity);
         let batch = subject.model.graph.batch_within(most, TENSOR_WORDS);

@@ -2,7 +2,7 @@
 
 use crate::{
     gpu::{Buffer, Dispatch, Gpu, GpuError},
-    graph::{BatchInfo, Mode, Plan, Schedule},
+    graph::{BatchInfo, Plan, PlanMode, Schedule},
     kernels::{AdapterClass, Elementwise, Norms, Perturb, elementwise},
     noise::{Distribution, Scheme},
     schedule::Moment,
@@ -76,7 +76,7 @@ impl<'a> Probe<'a> {
             let schedule = Schedule::new(graph, subject.samples, mode, subject.loss.clone())?;
             Ok(Plan::new(gpu, &schedule, arena, subject.data, &metrics.view())?)
         };
-        let evaluate = plan(Mode::Evaluate, &metrics)?;
+        let evaluate = plan(PlanMode::Evaluate, &metrics)?;
         let gradient_sum = gpu.buffer("sum of gradients", arena.layout.words())?;
         let unused = gpu.unused(0)?;
         let views = [&arena.grads.view(), &unused, &gradient_sum.view()];
@@ -86,10 +86,10 @@ impl<'a> Probe<'a> {
             scheme,
             perturb: Perturb::new(gpu, arena, Distribution::Gaussian.code(), false)?,
             outputs: gpu.buffer("outputs of draws", 2 * draws * evaluate.output().len())?,
-            train: plan(Mode::Train, &unread)?,
+            train: plan(PlanMode::Train, &unread)?,
             add_gradient: elementwise(gpu, Elementwise::Copy, views, true)?,
-            gradient_norm: Norms::new(gpu, AdapterClass::of(gpu), &arena.grads)?,
-            sum_norm: Norms::new(gpu, AdapterClass::of(gpu), &gradient_sum)?,
+            gradient_norm: Norms::new(gpu, AdapterClass::for_device(gpu), &arena.grads)?,
+            sum_norm: Norms::new(gpu, AdapterClass::for_device(gpu), &gradient_sum)?,
             evaluate,
             metrics,
             gradient_sum,

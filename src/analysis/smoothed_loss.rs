@@ -2,7 +2,7 @@
 
 use crate::{
     gpu::{Buffer, Gpu, GpuError},
-    graph::{BatchInfo, Mode, Plan, Schedule},
+    graph::{BatchInfo, Plan, PlanMode, Schedule},
     kernels::Perturb,
     noise::{Distribution, Scheme, StepNoise},
     schedule::Moment,
@@ -31,7 +31,7 @@ impl<'a> NoisyLoss<'a> {
     pub fn new(gpu: &'a Gpu, subject: &'a Subject<'a>) -> Result<Self, AnalysisError> {
         let batch = BATCH.min(subject.samples).min(subject.capacity);
         let metrics = gpu.buffer("metrics of batches", 2 * subject.samples.div_ceil(batch.max(1)))?;
-        let schedule = Schedule::new(&subject.model.graph, batch, Mode::Evaluate, subject.loss.clone())?;
+        let schedule = Schedule::new(&subject.model.graph, batch, PlanMode::Evaluate, subject.loss.clone())?;
         let plan = Plan::new(gpu, &schedule, subject.arena, subject.data, &metrics.view())?;
         let perturb = Perturb::new(gpu, subject.arena, Distribution::Gaussian.code(), false)?;
         Ok(Self { gpu, subject, perturb, plan, metrics, batch })

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     gpu::{Gpu, Profile, Span, Work},
-    graph::{Mode as PlanMode, PlanStep, Schedule},
+    graph::{PlanMode, PlanStep, Schedule},
     nn::Model,
     noise::Mode,
     train::{Precision, RunConfig, TrainError},

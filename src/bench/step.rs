@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     gpu::{Gpu, KernelTime, Profile},
-    graph::{Mode as PlanMode, Schedule},
+    graph::{PlanMode, Schedule},
     nn::Model,
     noise::Mode,
     train::{Precision, RunConfig, TrainError},

@@ -165,7 +165,7 @@ fn matmul_candidates(
     };
     let candidates = MatmulVariant::available(gpu, element).into_iter().map(candidate);
     let choice = |class: AdapterClass| format!("{:?}", class.matmul_variant(element, shape));
-    admitted(candidates, choice, AdapterClass::of(gpu))
+    admitted(candidates, choice, AdapterClass::for_device(gpu))
 }
 
 fn conv_candidates(gpu: &Gpu, element: Element, pass: ConvPass, shape: &ConvShape) -> Result<Vec<Candidate>, GpuError> {
@@ -198,7 +198,7 @@ fn conv_candidates(gpu: &Gpu, element: Element, pass: ConvPass, shape: &ConvShap
     let products = |variant: &ConvVariant| !variant.is_direct() || shape.groups() > 1;
     let candidates = ConvVariant::available(gpu, element, shape, pass).into_iter().filter(products).map(candidate);
     let choice = |class: AdapterClass| format!("{:?}", class.conv_variant(element, shape, pass));
-    admitted(candidates, choice, AdapterClass::of(gpu))
+    admitted(candidates, choice, AdapterClass::for_device(gpu))
 }
 
 /// Times every variant of the operations in a precision, each from submit to done, the variants taking turns for `rounds` rounds or, once

@@ -52,12 +52,12 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let timing =
         |config: &RunConfig| Timing { precision: config.precision, rounds: args.rounds, seconds: args.seconds };
     match args.matmul {
-        Some(sides) if args.variants => variants::of_product(context, &gpu, sides, timing(&config(context)?)),
+        Some(sides) if args.variants => variants::product(context, &gpu, sides, timing(&config(context)?)),
         Some(sides) => matmul(context, &gpu, sides, timing(&config(context)?)),
         None if args.variants => {
             let config = config(context)?;
             let model = step_model(context, &config)?;
-            variants::of_model(context, &gpu, (&model, config.batch), timing(&config))
+            variants::model(context, &gpu, (&model, config.batch), timing(&config))
         }
         None if args.roofline => roofline(context, &gpu, args),
         None => step(context, &gpu, args),
@@ -70,9 +70,15 @@ fn matmul(context: &Context, gpu: &Gpu, sides: Sides, timing: Timing) -> Result<
     let rows = report
         .layouts
         .iter()
-        .map(|of| {
+        .map(|layout| {
             let ms = |value: f64| format!("{value:.2}");
-            vec![of.layout.clone(), of.variant.clone(), ms(of.median_ms), ms(of.min_ms), format!("{:.1}", of.gflops)]
+            vec![
+                layout.layout.clone(),
+                layout.variant.clone(),
+                ms(layout.median_ms),
+                ms(layout.min_ms),
+                format!("{:.1}", layout.gflops),
+            ]
         })
         .collect();
     let title = format!("{sides}, {precision}, on {}", gpu.adapter_name());

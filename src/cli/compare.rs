@@ -54,8 +54,8 @@ fn arms(config: &RunConfig, args: &Args) -> Vec<Arm> {
     let lrs = if args.lrs.is_empty() { vec![config.lr] } else { args.lrs.clone() };
     let mut arms = Vec::new();
     for noise in &args.modes {
-        let of_mode = if *noise == Mode::None { &[0.0][..] } else { &sigmas };
-        for sigma in of_mode {
+        let sigmas_of_mode = if *noise == Mode::None { &[0.0][..] } else { &sigmas };
+        for sigma in sigmas_of_mode {
             for lr in &lrs {
                 let mut label = noise.to_string();
                 if sigmas.len() > 1 && *noise != Mode::None {
@@ -91,7 +91,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     };
     let results = compare(&gpu, arms, &seeds, &mut finish, &mut |arm, seed, event| {
         let name = format!("{}-seed{seed}", arm.label.replace(' ', "-").replace('σ', "sigma"));
-        let file = metrics.of(&name)?;
+        let file = metrics.file(&name)?;
         match event {
             Event::Progress { step, total } => {
                 bar.set_length(runs * total);

@@ -18,7 +18,7 @@ use jostle::{
 pub enum Exit {
     /// Done.
     Done,
-    /// The loss of some run was no finite number.
+    /// The loss of some run was not finite.
     Diverged,
     /// Ctrl-C; what was reached is saved.
     Interrupted,
@@ -68,7 +68,7 @@ pub enum CliError {
         source: std::io::Error,
     },
     /// A folder that holds a run already.
-    #[error("{} holds a run already: give another --out, or --overwrite; `jostle train --resume` goes on with one", path.display())]
+    #[error("{} holds a run already: give another --out, or --overwrite; `jostle train --resume` resumes one", path.display())]
     Occupied {
         /// The folder.
         path: PathBuf,

@@ -62,7 +62,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let data = args.data.as_ref().map(|data| format!("train.data={data:?}"));
     let scale = if args.full { definition.largest().map(str::to_owned) } else { args.scale.clone() };
     let choices = Choices { scale, overrides: data.into_iter().chain(args.set.clone()).collect() };
-    let mut told = |share: f64, what: &str| {
+    let mut report_progress = |share: f64, what: &str| {
         bar.set_position((share * TICKS as f64) as u64);
         bar.set_message(what.to_owned());
     };
@@ -71,7 +71,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         problem: args.problem.clone(),
         run: args.run.clone(),
         out: out.clone(),
-        progress: &mut told,
+        progress: &mut report_progress,
     };
     let outcome = run_experiment(&definition, &choices, &mut around)?;
     bar.finish_and_clear();
@@ -124,14 +124,16 @@ fn command(args: &Args) -> String {
 
 fn list(context: &Context) -> Result<Exit, CliError> {
     let all = Definition::all()?;
-    let scales = |of: &Definition| -> Vec<String> {
-        of.scales.iter().map(|scale| format!("{}: {}", scale.name, scale.time)).collect()
+    let scales = |definition: &Definition| -> Vec<String> {
+        definition.scales.iter().map(|scale| format!("{}: {}", scale.name, scale.time)).collect()
     };
-    let row = |of: &Definition| vec![of.name.clone(), of.title.clone(), scales(of).join("; ")];
+    let row = |definition: &Definition| {
+        vec![definition.name.clone(), definition.title.clone(), scales(definition).join("; ")]
+    };
     let table = Table::new("", &["name", "what it shows", "scales and times"], all.iter().map(row).collect());
     let value: Vec<_> = all
         .iter()
-        .map(|of| json!({ "name": of.name, "title": of.title, "claim": of.claim, "scales": scales(of) }))
+        .map(|definition| json!({ "name": definition.name, "title": definition.title, "claim": definition.claim, "scales": scales(definition) }))
         .collect();
     context.print(&value, &table.to_text())?;
     Ok(Exit::Done)

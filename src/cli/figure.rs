@@ -33,8 +33,8 @@ fn panel(title: &str, y_label: &str, y_scale: AxisScale, series: Vec<Series>) ->
 /// The loss of each logged step's batch, which shows what happens within an epoch.
 fn batches(steps: &[StepRecord]) -> Panel {
     let losses = steps.iter().map(|record| (record.step as f64, record.loss));
-    let of_batch = vec![Series::line("batch, noisy weights", losses)];
-    Panel { x_label: "step".to_owned(), ..panel("Loss of a batch", "mean loss", AxisScale::Log, of_batch) }
+    let curves = vec![Series::line("batch, noisy weights", losses)];
+    Panel { x_label: "step".to_owned(), ..panel("Loss of a batch", "mean loss", AxisScale::Log, curves) }
 }
 
 /// The curves of one run.

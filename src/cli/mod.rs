@@ -41,7 +41,7 @@ pub struct Cli {
     /// Adapter: an index of `jostle adapters`, a part of a name, or `software`
     #[arg(long, global = true, env = jostle::gpu::ADAPTER_VARIABLE, default_value = "best")]
     adapter: AdapterChoice,
-    /// Print one JSON object on stdout for programs; text for people goes to stderr
+    /// Print one JSON object on stdout for programs; human-readable text goes to stderr
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -65,7 +65,7 @@ enum Command {
     Eval(eval::Args),
     /// Measure the curvature of the loss at weights: traces, largest eigenvalues, spectral density
     Hessian(hessian::Args),
-    /// Run one of the paper's experiments and hold its claims against measurements
+    /// Run one of the paper's experiments and check its claims against measurements
     Experiment(experiment::Args),
     /// Write the noise that training adds at a step
     Noise(noise::Args),

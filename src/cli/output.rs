@@ -72,22 +72,22 @@ pub(super) fn write_text(path: &Path, text: &str) -> Result<(), CliError> {
 }
 
 /// A trace with its standard error, where it has one.
-pub(super) fn trace_text(of: &TraceEstimate, decimals: usize) -> String {
-    if !of.has_error() {
-        return format!("{:.decimals$}", of.trace);
+pub(super) fn trace_text(estimate: &TraceEstimate, decimals: usize) -> String {
+    if !estimate.has_error() {
+        return format!("{:.decimals$}", estimate.trace);
     }
-    format!("{:.decimals$} ± {:.decimals$}", of.trace, of.standard_error)
+    format!("{:.decimals$} ± {:.decimals$}", estimate.trace, estimate.standard_error)
 }
 
 /// How many probes made a trace, and what is said of its error.
-pub(super) fn error_text(of: &TraceEstimate) -> String {
-    if !of.has_error() {
+pub(super) fn error_text(estimate: &TraceEstimate) -> String {
+    if !estimate.has_error() {
         return "one probe: no standard error".to_owned();
     }
-    format!("{} probes, ± standard error", of.probes)
+    format!("{} probes, ± standard error", estimate.probes)
 }
 
-/// Bytes for people.
+/// Bytes, human-readable.
 pub(super) fn human_bytes(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut unit = "B";

@@ -7,7 +7,7 @@ use jostle::{
     kernels::Target,
     nn::Model,
     report::Table,
-    rules::{Compiled, Fusion, Op, Program},
+    rules::{Command, Compiled, Program, UpdateFusion},
     train::{Footprint, RunConfig, TrainError},
 };
 use serde::Serialize;
@@ -103,7 +103,7 @@ impl Device {
         let adapter = if described.is_none() { context.adapter.find().ok() } else { None };
         match adapter {
             Some(adapter) => {
-                let target = Target::of_adapter(&adapter);
+                let target = Target::for_adapter(&adapter);
                 Self { name: adapter.name.clone(), target, adapter: Some(adapter) }
             }
             None => Self { name: "a generic GPU".to_owned(), target: Target::GENERIC, adapter: None },
@@ -152,20 +152,21 @@ fn lines(
     let words = model.graph.layout().words();
     for launch in optimizer.launches(&device.target, words, config.precision.element())? {
         let shape = format!("{} parameters", model.graph.layout().parameters());
-        lines.push(Line::new([update_of(&rule()), shape], "update", &launch));
+        lines.push(Line::new([update_text(&rule()), shape], "update", &launch));
     }
     Ok(lines)
 }
 
 /// The rule of a step, as it is recorded.
 fn rule() -> Compiled {
-    Compiled::new(&Program::noise(), Fusion::Fused)
+    Compiled::new(&Program::noise(), UpdateFusion::Fused)
 }
 
 /// What the sweep of a rule's update does.
-fn update_of(rule: &Compiled) -> String {
-    let update = rule.stages().iter().flat_map(|stage| &stage.after).find(|op| matches!(op, Op::Update(_)));
-    update.map(Op::to_string).unwrap_or_default()
+fn update_text(rule: &Compiled) -> String {
+    let update =
+        rule.stages().iter().flat_map(|stage| &stage.after).find(|command| matches!(command, Command::Update(_)));
+    update.map(Command::to_string).unwrap_or_default()
 }
 
 fn memory(footprint: &Footprint) -> String {

@@ -24,7 +24,7 @@ fn digits(value: f64) -> String {
     format!("{value:.*}", decimals as usize)
 }
 
-/// The ceilings, the kernels and the step, for people.
+/// The ceilings, the kernels and the step, human-readable.
 pub(super) fn text(report: &RooflineReport) -> String {
     let mut text = ceilings(&report.adapter, &report.ceilings).to_text();
     text.push('\n');
@@ -42,17 +42,17 @@ pub(super) fn text(report: &RooflineReport) -> String {
     text
 }
 
-fn ceilings(adapter: &str, of: &Ceilings) -> Table {
+fn ceilings(adapter: &str, ceilings: &Ceilings) -> Table {
     let row = |name: String, value: f64| vec![name, digits(value)];
-    let mut rows = vec![row("f32 multiply-adds, GFLOP/s".to_owned(), of.f32_gflops)];
-    rows.extend(of.f16_gflops.map(|rate| row("f16 multiply-adds, GFLOP/s".to_owned(), rate)));
-    for rung in &of.bandwidth {
+    let mut rows = vec![row("f32 multiply-adds, GFLOP/s".to_owned(), ceilings.f32_gflops)];
+    rows.extend(ceilings.f16_gflops.map(|rate| row("f16 multiply-adds, GFLOP/s".to_owned(), rate)));
+    for rung in &ceilings.bandwidth {
         let name = format!("{} of operands, GB/s ({})", human_bytes(rung.bytes), rung.way);
         rows.push(row(name, rung.gigabytes_per_second));
     }
-    rows.push(row("a dispatch that does nothing, us".to_owned(), of.dispatch_us));
-    rows.push(row("a submit that does nothing, us".to_owned(), of.submit_us));
-    let clock = if of.timestamps { "timestamp queries" } else { "the clock" };
+    rows.push(row("a dispatch that does nothing, us".to_owned(), ceilings.dispatch_us));
+    rows.push(row("a submit that does nothing, us".to_owned(), ceilings.submit_us));
+    let clock = if ceilings.timestamps { "timestamp queries" } else { "the clock" };
     Table::new(&format!("Ceilings of {adapter}, by {clock}"), &["", "reached"], rows)
 }
 
@@ -60,10 +60,10 @@ fn kernels(report: &RooflineReport) -> Table {
     let headers =
         ["#", "kernel", "product", "dispatches", "ms", "%", "GFLOP/s", "GB/s", "FLOP/B", "bound", "% of ceiling"];
     let rows = report.kernels.iter().enumerate().map(|(index, line)| {
-        let against = |of: fn(&Against) -> String| line.against.as_ref().map_or("-".to_owned(), of);
+        let cell = |show: fn(&Against) -> String| line.against.as_ref().map_or("-".to_owned(), show);
         // What only moves bytes has no rate of operations.
-        let operations = |of: fn(&Against) -> f64| match &line.against {
-            Some(against) if against.work.flops > 0 => digits(of(against)),
+        let rate = |value: fn(&Against) -> f64| match &line.against {
+            Some(against) if against.work.flops > 0 => digits(value(against)),
             _ => "-".to_owned(),
         };
         vec![
@@ -73,11 +73,11 @@ fn kernels(report: &RooflineReport) -> Table {
             line.dispatches.to_string(),
             digits(line.ms),
             format!("{:.1}", 100.0 * line.share),
-            operations(|of| of.gflops),
-            against(|of| digits(of.gigabytes_per_second)),
-            operations(|of| of.intensity),
-            against(|of| of.bound.to_string()),
-            against(|of| format!("{:.1}", of.percent_of_ceiling)),
+            rate(|against| against.gflops),
+            cell(|against| digits(against.gigabytes_per_second)),
+            rate(|against| against.intensity),
+            cell(|against| against.bound.to_string()),
+            cell(|against| format!("{:.1}", against.percent_of_ceiling)),
         ]
     });
     let title = format!(
@@ -130,12 +130,14 @@ fn mark(number: usize, line: &KernelLine) -> Option<Mark> {
 }
 
 /// The rates as horizontal lines, and the bandwidths of memory and of the fastest cache as diagonals up to them.
-fn roofs(of: &Ceilings, [least, most]: [f64; 2]) -> Vec<Series> {
-    let rates: Vec<_> =
-        [Some(("f32", of.f32_gflops)), of.f16_gflops.map(|rate| ("f16", rate))].into_iter().flatten().collect();
+fn roofs(ceilings: &Ceilings, [least, most]: [f64; 2]) -> Vec<Series> {
+    let rates: Vec<_> = [Some(("f32", ceilings.f32_gflops)), ceilings.f16_gflops.map(|rate| ("f16", rate))]
+        .into_iter()
+        .flatten()
+        .collect();
     let top = rates.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
-    let memory = of.bandwidth.last();
-    let fastest = of.bandwidth.iter().max_by(|a, b| a.gigabytes_per_second.total_cmp(&b.gigabytes_per_second));
+    let memory = ceilings.bandwidth.last();
+    let fastest = ceilings.bandwidth.iter().max_by(|a, b| a.gigabytes_per_second.total_cmp(&b.gigabytes_per_second));
     let steepest = fastest.map_or(f64::INFINITY, |rung| rung.gigabytes_per_second);
     let flat = |(name, rate): &(&str, f64)| {
         let start = (rate / steepest).clamp(least, most);

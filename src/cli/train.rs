@@ -11,8 +11,8 @@ use jostle::{
     nn,
     report::Table,
     train::{
-        Best, Broken, Control, EpochRecord, Event, RunConfig, RunResult, Scores, Status, Supervisor, SupervisorOptions,
-        Told, TrainError, Trainer,
+        Best, Broken, Control, EpochRecord, Event, Message, RunConfig, RunResult, Scores, Status, Supervisor,
+        SupervisorOptions, TrainError, Trainer,
     },
 };
 use serde_json::json;
@@ -34,10 +34,10 @@ pub(super) struct Args {
     /// Write into a folder that holds a run already
     #[arg(long)]
     overwrite: bool,
-    /// Go on with the run in this folder from its last checkpoint, as if it had never stopped
+    /// Resume the run in this folder from its last checkpoint, as if it had never stopped
     #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "out", "overwrite"])]
     resume: Option<PathBuf>,
-    /// Go on though options, model or data are others than the checkpoint's; says what it ignores
+    /// Resume though options, model or data are others than the checkpoint's; says what it ignores
     #[arg(long, requires = "resume")]
     force: bool,
     #[command(flatten)]
@@ -55,15 +55,15 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let interrupt = interrupt_flag();
     let bar = progress(0);
     let open = || Ok(context.gpu()?);
-    let mut observe = |told: Told<'_>| {
-        match told {
-            Told::Notice(text) => bar.suspend(|| eprintln!("{text}")),
-            Told::Event(Event::Step(_)) => {}
-            Told::Event(Event::Progress { step, total }) => {
+    let mut observe = |message: Message<'_>| {
+        match message {
+            Message::Notice(text) => bar.suspend(|| eprintln!("{text}")),
+            Message::Event(Event::Step(_)) => {}
+            Message::Event(Event::Progress { step, total }) => {
                 bar.set_length(total);
                 bar.set_position(step);
             }
-            Told::Event(Event::Epoch(record)) => bar.suspend(|| eprintln!("{}", epoch_line(&record))),
+            Message::Event(Event::Epoch(record)) => bar.suspend(|| eprintln!("{}", epoch_line(&record))),
         }
         Ok(if interrupt.load(Ordering::SeqCst) { Control::Stop } else { Control::Continue })
     };
@@ -94,8 +94,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     };
     if exit != Exit::Done {
         let onwards = match supervisor.newest_step() {
-            Some(step) => format!("`jostle train --resume {}` goes on after step {step}", out.display()),
-            None => "there is no checkpoint to go on from".to_owned(),
+            Some(step) => format!("`jostle train --resume {}` resumes after step {step}", out.display()),
+            None => "there is no checkpoint to resume from".to_owned(),
         };
         eprintln!("{}; what was reached is saved, {onwards}", done.status);
     }
@@ -161,8 +161,8 @@ fn status_text(result: &RunResult, trainer: &Trainer<'_>) -> String {
         Status::Interrupted => "interrupted".to_owned(),
         Status::Diverged { step, group, sigma, broken } => {
             let params = trainer.model.graph.params();
-            let of_group = group.and_then(|group| trainer.scheme().groups().get(group));
-            let names = of_group.map(|tensors| tensors.iter().map(|t| params[*t].name.as_str()).collect::<Vec<_>>());
+            let tensors = group.and_then(|group| trainer.scheme().groups().get(group));
+            let names = tensors.map(|tensors| tensors.iter().map(|t| params[*t].name.as_str()).collect::<Vec<_>>());
             let noisy = names.map_or(String::new(), |names| format!(" on {}", names.join(", ")));
             let sigma = *sigma as f32;
             let what = match broken {

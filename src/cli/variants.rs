@@ -3,7 +3,7 @@
 use jostle::{
     bench::{Operation, VariantReport, bench_variants},
     gpu::Gpu,
-    graph::{Mode, Schedule},
+    graph::{PlanMode, Schedule},
     nn::Model,
     ops::Loss,
     report::Table,
@@ -51,27 +51,27 @@ impl Timing {
 }
 
 /// Every variant of a product in its three layouts.
-pub(super) fn of_product(context: &Context, gpu: &Gpu, sides: Sides, timing: Timing) -> Result<Exit, CliError> {
+pub(super) fn product(context: &Context, gpu: &Gpu, sides: Sides, timing: Timing) -> Result<Exit, CliError> {
     timing.run(context, gpu, &Operation::layouts(sides.0)?)
 }
 
 /// Every variant of every product of a model's training step.
-pub(super) fn of_model(
+pub(super) fn model(
     context: &Context,
     gpu: &Gpu,
     (model, batch): (&Model, usize),
     timing: Timing,
 ) -> Result<Exit, CliError> {
-    let schedule = Schedule::new(&model.graph, batch, Mode::Train, Loss::Nll)?;
+    let schedule = Schedule::new(&model.graph, batch, PlanMode::Train, Loss::Nll)?;
     timing.run(context, gpu, &Operation::from_schedule(&schedule)?)
 }
 
 fn print(context: &Context, report: &VariantReport) -> Result<Exit, CliError> {
-    let rows = report.operations.iter().flat_map(|of| {
-        let fastest = of.variants.iter().map(|variant| variant.median_ms).fold(f64::INFINITY, f64::min);
-        of.variants.iter().enumerate().map(move |(index, variant)| {
+    let rows = report.operations.iter().flat_map(|timed| {
+        let fastest = timed.variants.iter().map(|variant| variant.median_ms).fold(f64::INFINITY, f64::min);
+        timed.variants.iter().enumerate().map(move |(index, variant)| {
             vec![
-                if index == 0 { of.operation.clone() } else { String::new() },
+                if index == 0 { timed.operation.clone() } else { String::new() },
                 variant.variant.clone(),
                 format!("{:.3}", variant.median_ms),
                 format!("{:.3}", variant.min_ms),

@@ -204,7 +204,7 @@ fn train(
     let share_of_model = 1.0 / settings.models.len() as f64;
     compare(gpu, arms, &seeds, &mut finish, &mut |arm, seed, event| {
         let name = format!("{}-{}-seed{seed}", stem(model), arm.label);
-        let file = metrics.of(&name)?;
+        let file = metrics.file(&name)?;
         match event {
             Event::Progress { step, total } => {
                 let share = (metrics.finished() as f64 + step as f64 / total as f64) / runs;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::kernels::Activation;
 
 use super::{
-    Access, Call, GraphError, Kernel, Mode, Operand, ParamId, Saved, Schedule, SlotId, Tensor, ValueId, ValueShape,
+    Access, Call, GraphError, Kernel, Operand, ParamId, PlanMode, Saved, Schedule, SlotId, Tensor, ValueId, ValueShape,
     forward::Site,
 };
 
@@ -47,7 +47,7 @@ pub(super) struct BackwardPass<'a> {
 impl<'a> BackwardPass<'a> {
     /// A pass that begins with the gradient of a value.
     pub(super) fn new(schedule: &'a mut Schedule, flows: Vec<Flow>, input: ValueId) -> Self {
-        let written = vec![schedule.mode == Mode::Accumulate; schedule.params()];
+        let written = vec![schedule.mode == PlanMode::Accumulate; schedule.params()];
         Self { schedule, flows, input, written }
     }
 
@@ -106,7 +106,7 @@ impl Backward<'_, '_> {
 
     /// What the schedule is for.
     #[must_use]
-    pub fn mode(&self) -> Mode {
+    pub fn mode(&self) -> PlanMode {
         self.pass.schedule.mode
     }
 

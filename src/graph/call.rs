@@ -213,7 +213,7 @@ impl Binding<'_> {
     /// What a launch on this device depends on.
     #[must_use]
     pub fn context(&self) -> LaunchContext {
-        LaunchContext { target: kernels::Target::of(self.gpu), sample: self.data.sample, element: self.element }
+        LaunchContext { target: kernels::Target::for_device(self.gpu), sample: self.data.sample, element: self.element }
     }
 
     /// The first `words` of the scratch.

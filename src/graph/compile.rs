@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::gpu::Element;
 
 use super::{
-    Access, Forward, Graph, GraphError, LossFunction, Mode, Node, Saved, Schedule, SlotId, Tensor, ValueId, ValueShape,
+    Access, Forward, Graph, GraphError, LossFunction, Node, PlanMode, Saved, Schedule, SlotId, Tensor, ValueId,
+    ValueShape,
     backward::{BackwardPass, Flow},
     forward::{Placed, Site},
     tangent,
@@ -29,7 +30,7 @@ impl Schedule {
     pub fn new(
         graph: &Graph,
         batch: usize,
-        mode: Mode,
+        mode: PlanMode,
         loss: impl Into<Arc<dyn LossFunction>>,
     ) -> Result<Self, GraphError> {
         Self::stored(graph, batch, mode, loss, Element::Word)
@@ -44,7 +45,7 @@ impl Schedule {
     pub fn stored(
         graph: &Graph,
         batch: usize,
-        mode: Mode,
+        mode: PlanMode,
         loss: impl Into<Arc<dyn LossFunction>>,
         element: Element,
     ) -> Result<Self, GraphError> {
@@ -69,7 +70,7 @@ impl Schedule {
         Ok(schedule)
     }
 
-    fn empty(graph: &Graph, batch: usize, mode: Mode, element: Element) -> Result<Self, GraphError> {
+    fn empty(graph: &Graph, batch: usize, mode: PlanMode, element: Element) -> Result<Self, GraphError> {
         if graph.params().is_empty() {
             return Err(GraphError::NoLayers);
         }
@@ -125,7 +126,7 @@ impl Forwarded {
 
     /// What backward knows of each value: derivatives of activations go in where gradients are made in training alone, since
     /// derivatives along a direction take them apart.
-    fn flows(&self, graph: &Graph, mode: Mode) -> Vec<Flow> {
+    fn flows(&self, graph: &Graph, mode: PlanMode) -> Vec<Flow> {
         let makers = graph.nodes().iter().zip(&self.saved);
         let mut activations = vec![None; graph.value_count()];
         for (node, saved) in makers.filter(|(node, _)| mode.trains() && graph.uses(node.output) == 1) {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::kernels::Activation;
 
-use super::{Access, Call, GraphError, Kernel, Mode, Operand, ParamId, Schedule, SlotId, StatId, Tensor, ValueShape};
+use super::{
+    Access, Call, GraphError, Kernel, Operand, ParamId, PlanMode, Schedule, SlotId, StatId, Tensor, ValueShape,
+};
 
 /// What an operation's forward leaves for its backward beside its inputs and output.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +70,7 @@ impl Forward<'_> {
 
     /// What the schedule is for.
     #[must_use]
-    pub fn mode(&self) -> Mode {
+    pub fn mode(&self) -> PlanMode {
         self.schedule.mode
     }
 

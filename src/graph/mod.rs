@@ -42,5 +42,5 @@ pub use op::{Fusion, Inputs, Node, Op, Param, ParamInit, ParamRole, ParamSpec, S
 pub use operand::{Access, DataTensor, Operand, Slot, Tensor};
 pub use plan::{Plan, TangentArenas};
 pub use record::Record;
-pub use schedule::{Mode, Schedule};
+pub use schedule::{PlanMode, Schedule};
 pub use shape::ValueShape;

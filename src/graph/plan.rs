@@ -69,7 +69,7 @@ impl Plan {
         }
         let placement = schedule.placement(bank_words);
         let banks = placement.banks().map(|words| gpu.buffer("activations", words)).collect::<Result<_, _>>()?;
-        let scratch = gpu.buffer("scratch", schedule.scratch_words(AdapterClass::of(gpu))?)?;
+        let scratch = gpu.buffer("scratch", schedule.scratch_words(AdapterClass::for_device(gpu))?)?;
         let binder = Binder { gpu, schedule, placement, banks, scratch, arena, tangents, data, metrics };
         // Side by side: most of the time goes into compiling kernels.
         let calls = schedule.steps.par_iter().map(|step| binder.bind(&step.call)).collect::<Result<_, _>>()?;

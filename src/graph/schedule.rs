@@ -12,10 +12,10 @@ use super::{
 
 /// What the schedule is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum PlanMode {
     /// Forward, loss, backward.
     Train,
-    /// As [`Mode::Train`], the gradients of the parameters added to those that are there.
+    /// As [`PlanMode::Train`], the gradients of the parameters added to those that are there.
     Accumulate,
     /// Forward and loss, batch norms by their running statistics.
     Evaluate,
@@ -27,7 +27,7 @@ pub enum Mode {
     GaussNewtonProduct,
 }
 
-impl Mode {
+impl PlanMode {
     /// Whether it is a step of training.
     #[must_use]
     pub fn trains(self) -> bool {
@@ -60,10 +60,10 @@ pub struct Schedule {
     pub slots: Vec<Slot>,
     /// The calls in order.
     pub steps: Vec<PlanStep>,
-    /// The model's output, alive to the end in mode [`Mode::Evaluate`].
+    /// The model's output, alive to the end in mode [`PlanMode::Evaluate`].
     pub output: SlotId,
     /// What the schedule is for.
-    pub mode: Mode,
+    pub mode: PlanMode,
     /// How activations, their gradients and the weights that the network sees are stored.
     pub element: Element,
     /// Elements of each parameter.

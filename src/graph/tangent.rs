@@ -11,7 +11,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use super::{
-    Access, Call, GraphError, Kernel, Mode, Operand, PlanStep, Schedule, SlotId, Tangent, Tangents, Target, Tensor,
+    Access, Call, GraphError, Kernel, Operand, PlanMode, PlanStep, Schedule, SlotId, Tangent, Tangents, Target, Tensor,
 };
 
 /// Turns the schedule of a training batch, whose backward has no fused activations, into that of a product.
@@ -95,7 +95,7 @@ impl TangentPass<'_> {
         let [outputs, gradient] = [0, 1].map(|place| call.operand(place).copied().ok_or_else(missing));
         let (outputs, gradient) = (outputs?, gradient?);
         let tangent = self.tangent(outputs.tensor);
-        if self.schedule.mode == Mode::GaussNewtonProduct {
+        if self.schedule.mode == PlanMode::GaussNewtonProduct {
             self.tangents.fill(None);
             self.weights = false;
         }

@@ -56,7 +56,7 @@ impl Ascend {
         let scale = (rho / f64::from(LEAST)) as f32;
         let parts = arena_parts(gpu.limits(), arena.layout.words()).map(|(start, words)| {
             let values = Values { count: (words / 4) as u32, scale };
-            let launch = Target::of(gpu).launch(&ASCEND, &[], words / 4)?;
+            let launch = Target::for_device(gpu).launch(&ASCEND, &[], words / 4)?;
             let [grads, weights] = [grads, &arena.weights].map(|buffer| buffer.part(start, words));
             let views = [&grads?, &weights?, &arena.effective_part(start, words)?, &own.scaling.view()];
             gpu.bind(&launch, &views, bytemuck::bytes_of(&values))

@@ -107,9 +107,9 @@ impl Stream {
 ///
 /// # Errors
 /// [`GpuError::Length`] where a view is too short.
-pub fn stream(gpu: &Gpu, of: Stream, views: [&View; 3], bytes: u64) -> Result<(Dispatch, u64), GpuError> {
+pub fn stream(gpu: &Gpu, way: Stream, views: [&View; 3], bytes: u64) -> Result<(Dispatch, u64), GpuError> {
     let kernel = STREAM.entry;
-    let parts = of.vec4s((bytes / 16) as usize);
+    let parts = way.vec4s((bytes / 16) as usize);
     for ((argument, _), (view, vec4s)) in STREAM.bindings.iter().zip(views.iter().zip(parts)) {
         if view.len() < 4 * vec4s {
             return Err(GpuError::Length { kernel, argument, expected: 4 * vec4s, found: view.len() });
@@ -118,7 +118,7 @@ pub fn stream(gpu: &Gpu, of: Stream, views: [&View; 3], bytes: u64) -> Result<(D
     let [_, _, count] = parts;
     let values =
         StreamValues { count: index_u32(kernel, &[count, 4])? / 4, per_invocation: Stream::READS as u32, scale: 0.5 };
-    let operands = match of {
+    let operands = match way {
         Stream::Read => 0.0,
         Stream::Copy => 1.0,
         Stream::Triad => 2.0,

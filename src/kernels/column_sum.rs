@@ -113,7 +113,7 @@ pub fn column_sum(
     accumulate: bool,
 ) -> Result<Vec<Dispatch>, GpuError> {
     let [rows, columns, stride] = shape;
-    let (target, stages) = (&Target::of_class(gpu, class), stages(class, shape)?);
+    let (target, stages) = (&Target::with_class(gpu, class), stages(class, shape)?);
     input.expect_len(COLUMN_SUM.entry, "input", rows * stride)?;
     output.expect_len(COLUMN_SUM.entry, "output", columns)?;
     match stages.as_slice() {

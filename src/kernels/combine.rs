@@ -33,7 +33,7 @@ impl Combine {
         other.view().expect_len(COMBINE.entry, "other", sum.len())?;
         let dispatches = arena_parts(gpu.limits(), sum.len()).map(|(start, words)| {
             let values = Values { count: (words / 4) as u32, keep: keep as f32, add: add as f32 };
-            let launch = Target::of(gpu).launch(&COMBINE, &[], words / 4)?;
+            let launch = Target::for_device(gpu).launch(&COMBINE, &[], words / 4)?;
             gpu.bind(&launch, &[&other.part(start, words)?, &sum.part(start, words)?], bytemuck::bytes_of(&values))
         });
         dispatches.collect::<Result<_, _>>().map(Self)

@@ -172,7 +172,7 @@ impl ConvVariant {
             Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => CONV_SOFTWARE.spec(whole),
             Self::Winograd => &WINOGRAD_OUTPUT,
             Self::Direct | Self::DirectSoftware => &CONV_DIRECT,
-            Self::Coop(tile) => tile.of(CONV_COOP_8.spec(whole), CONV_COOP_16.spec(whole)),
+            Self::Coop(tile) => tile.spec(CONV_COOP_8.spec(whole), CONV_COOP_16.spec(whole)),
         }
     }
 
@@ -215,7 +215,7 @@ fn check(
     pass: ConvPass,
     shape: &ConvShape,
     epilogue: Epilogue,
-    of: &ConvOperands<'_>,
+    operands: &ConvOperands<'_>,
 ) -> Result<(), GpuError> {
     let (input, output) = (shape.image_words(shape.input), shape.image_words(shape.output));
     let weight = if variant.wants_packed() { shape.packed_words() } else { shape.weight_words() };
@@ -224,10 +224,10 @@ fn check(
         ConvPass::DataGradient => (output, weight, input),
         ConvPass::WeightGradient => (output, input, shape.weight_words()),
     };
-    of.a.expect_len(spec.entry, "a", a)?;
-    of.b.expect_len(spec.entry, "b", b)?;
-    of.c.expect_len(spec.entry, "c", c)?;
-    epilogue.check(spec, [of.aux, of.pre], [shape.out_channels(), output, input])?;
+    operands.a.expect_len(spec.entry, "a", a)?;
+    operands.b.expect_len(spec.entry, "b", b)?;
+    operands.c.expect_len(spec.entry, "c", c)?;
+    epilogue.check(spec, [operands.aux, operands.pre], [shape.out_channels(), output, input])?;
     if shape.groups > 1 && !variant.is_direct() {
         let (kernel, shape) = (spec.entry, format!("{} groups", shape.groups));
         return Err(GpuError::Shape { kernel, shape, reason: "takes one group only" });
@@ -255,20 +255,24 @@ pub fn conv(
     shape: &ConvShape,
     epilogue: Epilogue,
     accumulate: bool,
-    of: &ConvOperands<'_>,
+    operands: &ConvOperands<'_>,
 ) -> Result<Vec<Dispatch>, GpuError> {
     let spec = variant.spec(pass);
-    check(spec, variant, pass, shape, epilogue, of)?;
+    check(spec, variant, pass, shape, epilogue, operands)?;
     let ending = (epilogue, accumulate);
-    let launches = variant.launches(&Target::of(gpu), (pass, shape), ending, of.a.element())?;
+    let launches = variant.launches(&Target::for_device(gpu), (pass, shape), ending, operands.a.element())?;
     if variant == ConvVariant::Winograd {
-        return winograd::bind(gpu, (pass, shape), &launches, of);
+        return winograd::bind(gpu, (pass, shape), &launches, operands);
     }
     let sum = variant.split(pass, shape)?;
     let tiles_ending = sum.tiles_ending(ending);
-    sum.bind(gpu, &launches, [of.a, of.b, of.c], [of.aux, of.pre, of.scratch], |launch, views| {
-        bind_tiles(gpu, variant, (pass, shape), tiles_ending, launch, views)
-    })
+    sum.bind(
+        gpu,
+        &launches,
+        [operands.a, operands.b, operands.c],
+        [operands.aux, operands.pre, operands.scratch],
+        |launch, views| bind_tiles(gpu, variant, (pass, shape), tiles_ending, launch, views),
+    )
 }
 
 impl ConvVariant {
@@ -374,5 +378,5 @@ pub fn conv_pack(gpu: &Gpu, shape: &ConvShape, weight: &View, output: &View) -> 
     }
     weight.expect_len(kernel, "weight", shape.weight_words())?;
     output.expect_len(kernel, "output", shape.packed_words())?;
-    gpu.bind(&conv_pack_launch(&Target::of(gpu), shape)?, &[weight, output], bytemuck::bytes_of(shape))
+    gpu.bind(&conv_pack_launch(&Target::for_device(gpu), shape)?, &[weight, output], bytemuck::bytes_of(shape))
 }

@@ -184,7 +184,7 @@ impl ConvShape {
         self.output[2] as usize
     }
 
-    /// Kernel and stride, for people: `3 x 3` or `1 x 1, stride 2`.
+    /// Kernel and stride, human-readable: `3 x 3` or `1 x 1, stride 2`.
     #[must_use]
     pub fn window(&self) -> String {
         let ([height, width], [down, across]) = (self.kernel, self.stride);

@@ -119,7 +119,7 @@ impl CoopTile {
     }
 
     /// The kernel of a family for these matrices.
-    pub(super) fn of(self, eight: &'static KernelSpec, sixteen: &'static KernelSpec) -> &'static KernelSpec {
+    pub(super) fn spec(self, eight: &'static KernelSpec, sixteen: &'static KernelSpec) -> &'static KernelSpec {
         if self.matrix.sides[0] == 8 { eight } else { sixteen }
     }
 

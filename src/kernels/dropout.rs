@@ -73,7 +73,7 @@ impl Dropout {
             seed_low: 0,
             seed_high: 0,
         };
-        let launch = Self::launch(&Target::of(gpu), output.len(), accumulate)?;
+        let launch = Self::launch(&Target::for_device(gpu), output.len(), accumulate)?;
         Ok(Self { dispatch: gpu.bind(&launch, &[input, output], &[])?, values })
     }
 

@@ -70,6 +70,6 @@ pub fn elementwise(
     if !matches!(operation, Elementwise::Activate(_) | Elementwise::Copy) {
         right.expect_len(ELEMENTWISE.entry, "right", output.len())?;
     }
-    let launch = operation.launch(&Target::of(gpu), output.len(), accumulate)?;
+    let launch = operation.launch(&Target::for_device(gpu), output.len(), accumulate)?;
     gpu.bind(&launch, &[left, right, output], bytemuck::bytes_of(&count))
 }

@@ -23,8 +23,8 @@ const GRADIENT: [(&str, Access); 6] = [
     ("grad_v", Access::ReadWrite),
 ];
 
-const fn with_groups(of: [(&'static str, Access); 6]) -> [(&'static str, Access); 7] {
-    [of[0], of[1], of[2], of[3], of[4], of[5], ("groups", Access::Index)]
+const fn with_groups(bindings: [(&'static str, Access); 6]) -> [(&'static str, Access); 7] {
+    [bindings[0], bindings[1], bindings[2], bindings[3], bindings[4], bindings[5], ("groups", Access::Index)]
 }
 
 /// The source of a kernel with the parts that all of them share.
@@ -144,25 +144,25 @@ impl Factored {
     ///
     /// # Errors
     /// [`GpuError::Length`] where views do not fit each other; those of the device.
-    pub fn new(gpu: &Gpu, model: FactoredModel<'_>, runs: usize, of: &FactoredViews) -> Result<Self, GpuError> {
+    pub fn new(gpu: &Gpu, model: FactoredModel<'_>, runs: usize, views: &FactoredViews) -> Result<Self, GpuError> {
         let (predict, gradient) = match model {
             FactoredModel::Diagonal => (&DIAGONAL_PREDICT, &DIAGONAL_GRADIENT),
             FactoredModel::Group(_) => (&GROUP_PREDICT, &GROUP_GRADIENT),
             FactoredModel::TwoLayer { .. } => (&TWO_LAYER_PREDICT, &TWO_LAYER_GRADIENT),
         };
-        let count = of.theta.len();
+        let count = views.theta.len();
         let per_run = |len: usize| len.checked_div(runs).unwrap_or(0);
         let (rows, width) = match model {
             FactoredModel::TwoLayer { rows, width } => (rows, width),
             _ => (0, 0),
         };
-        check(predict.entry, runs, of)?;
+        check(predict.entry, runs, views)?;
         let word = |size: usize| index_u32(predict.entry, &[size]);
         let shape = FactoredShape {
             coefficients: word(per_run(count))?,
             count: word(count)?,
-            stride_u: word(per_run(of.clean[0].len()))?,
-            stride_v: word(per_run(of.clean[1].len()))?,
+            stride_u: word(per_run(views.clean[0].len()))?,
+            stride_v: word(per_run(views.clean[1].len()))?,
             rows: word(rows)?,
             width: word(width)?,
             step: 0.0,
@@ -173,7 +173,7 @@ impl Factored {
             }
             _ => count,
         };
-        let ([u_eff, v_eff], [u, v], [grad_u, grad_v]) = (&of.noisy, &of.clean, &of.grads);
+        let ([u_eff, v_eff], [u, v], [grad_u, grad_v]) = (&views.noisy, &views.clean, &views.grads);
         let groups = if let FactoredModel::Group(view) = model { Some(view) } else { None };
         let plan = |spec: &'static KernelSpec, invocations: usize, views: [&View; 6]| {
             let grid = gpu.grid_1d(spec.entry, invocations, WORKGROUP_SIZE)?;
@@ -181,8 +181,8 @@ impl Factored {
             gpu.dispatch(spec, &[WORKGROUP], grid, &views, bytemuck::bytes_of(&shape))
         };
         Ok(Self {
-            predict: plan(predict, count, [u_eff, v_eff, u, v, &of.theta, &of.sum])?,
-            gradient: plan(gradient, elements, [u_eff, v_eff, &of.slope, &of.rates, grad_u, grad_v])?,
+            predict: plan(predict, count, [u_eff, v_eff, u, v, &views.theta, &views.sum])?,
+            gradient: plan(gradient, elements, [u_eff, v_eff, &views.slope, &views.rates, grad_u, grad_v])?,
             shape,
         })
     }
@@ -199,14 +199,14 @@ impl Factored {
     }
 }
 
-fn check(kernel: &'static str, runs: usize, of: &FactoredViews) -> Result<(), GpuError> {
-    of.slope.expect_len(kernel, "slope", of.theta.len())?;
-    of.sum.expect_len(kernel, "sum", of.theta.len())?;
-    of.rates.expect_len(kernel, "rates", 2 * runs)?;
+fn check(kernel: &'static str, runs: usize, views: &FactoredViews) -> Result<(), GpuError> {
+    views.slope.expect_len(kernel, "slope", views.theta.len())?;
+    views.sum.expect_len(kernel, "sum", views.theta.len())?;
+    views.rates.expect_len(kernel, "rates", 2 * runs)?;
     for (part, argument) in ["u", "v"].into_iter().enumerate() {
-        let len = of.clean[part].len();
-        of.noisy[part].expect_len(kernel, argument, len)?;
-        of.grads[part].expect_len(kernel, argument, len)?;
+        let len = views.clean[part].len();
+        views.noisy[part].expect_len(kernel, argument, len)?;
+        views.grads[part].expect_len(kernel, argument, len)?;
     }
     Ok(())
 }

@@ -80,7 +80,7 @@ impl FilterNorms {
             let (first, last) = (&spans[0], &spans[spans.len() - 1]);
             let weights = arena.weights.part(first.start, last.start + last.len - first.start)?;
             let views = [&weights, &gpu.upload("filters", filters)?.view(), &norms.part(*start, filters.len())?];
-            let launch = launch(&Target::of_class(gpu, class), spans)?;
+            let launch = launch(&Target::with_class(gpu, class), spans)?;
             dispatches.push(gpu.bind(&launch, &views, bytemuck::bytes_of(&(filters.len() as u32)))?);
         }
         Ok(Self { by_tensor: gpu.upload("filters by tensor", &by_tensor)?, norms, dispatches })

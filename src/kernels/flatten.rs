@@ -40,7 +40,7 @@ pub fn flatten(
     let (image, rows) = if back { (output, input) } else { (input, output) };
     image.expect_len(kernel, "image", batch * pixels * stride)?;
     rows.expect_len(kernel, "rows", batch * pixels * channels)?;
-    let launch = flatten_launch(&Target::of(gpu), [batch, pixels, channels], back, accumulate)?;
+    let launch = flatten_launch(&Target::for_device(gpu), [batch, pixels, channels], back, accumulate)?;
     let immediates = [batch, pixels, channels, stride].map(|side| side as u32);
     gpu.bind(&launch, &[input, output], bytemuck::cast_slice(&immediates))
 }

@@ -143,7 +143,7 @@ impl Gather {
             seed_low: augment.seed as u32,
             seed_high: (augment.seed >> 32) as u32,
         };
-        let launch = Self::launch(&Target::of(gpu), [batch, height * width], planar, augment)?;
+        let launch = Self::launch(&Target::for_device(gpu), [batch, height * width], planar, augment)?;
         let bound = [views.pixels, views.indices, views.ids, views.normalisation, views.output];
         Ok(Self { dispatch: gpu.bind(&launch, &bound, &[])?, values })
     }

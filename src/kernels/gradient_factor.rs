@@ -95,7 +95,7 @@ impl GradientFactor {
     /// # Errors
     /// As [`Gpu::buffer`], and where a kernel does not compile.
     pub fn new(gpu: &Gpu, arena: &Arena, rules: FactorRules) -> Result<Self, GpuError> {
-        let class = AdapterClass::of(gpu);
+        let class = AdapterClass::for_device(gpu);
         let norms = Norms::new(gpu, class, &arena.grads)?;
         let partials = norms.partials();
         let values = Values {

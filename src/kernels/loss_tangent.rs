@@ -56,7 +56,7 @@ pub fn loss_tangent(
     }
     let (batch_rows, width) = (batch as u32, classes as u32);
     let values = LossValues { first: 0, valid: 0, batch: batch_rows, width, gradient_scale: 0.0, smoothing: 0.0 };
-    let launch = loss_tangent_launch(&Target::of_class(gpu, class), loss, [batch, classes])?;
+    let launch = loss_tangent_launch(&Target::with_class(gpu, class), loss, [batch, classes])?;
     let terms = if loss == LossTangent::Nll { 1.0 } else { classes as f32 };
     Ok(LossKernel { dispatch: gpu.bind(&launch, &[logits, tangent, output], &[])?, values, terms })
 }

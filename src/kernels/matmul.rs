@@ -129,7 +129,7 @@ impl MatmulVariant {
         match self {
             Self::Block128 | Self::Block64 | Self::Split => MATMUL_BLOCK.spec(whole),
             Self::Software | Self::SoftwareWide => MATMUL_SOFTWARE.spec(whole),
-            Self::Coop(tile) => tile.of(&MATMUL_COOP_8, &MATMUL_COOP_16),
+            Self::Coop(tile) => tile.spec(&MATMUL_COOP_8, &MATMUL_COOP_16),
         }
     }
 
@@ -239,12 +239,17 @@ fn grid(target: &Target, spec: &KernelSpec, [x, y, z]: [u32; 3]) -> Result<Grid,
     Ok(Grid([x, y, z]))
 }
 
-fn check(spec: &KernelSpec, shape: MatmulShape, epilogue: Epilogue, of: &MatmulOperands<'_>) -> Result<(), GpuError> {
+fn check(
+    spec: &KernelSpec,
+    shape: MatmulShape,
+    epilogue: Epilogue,
+    operands: &MatmulOperands<'_>,
+) -> Result<(), GpuError> {
     let [m, n, k] = [shape.m, shape.n, shape.k].map(|side| side as usize);
-    of.a.expect_len(spec.entry, "a", m * k)?;
-    of.b.expect_len(spec.entry, "b", k * n)?;
-    of.c.expect_len(spec.entry, "c", m * n)?;
-    epilogue.check(spec, [of.aux, of.pre], [n, m * n, m * n])
+    operands.a.expect_len(spec.entry, "a", m * k)?;
+    operands.b.expect_len(spec.entry, "b", k * n)?;
+    operands.c.expect_len(spec.entry, "c", m * n)?;
+    epilogue.check(spec, [operands.aux, operands.pre], [n, m * n, m * n])
 }
 
 /// Plans `C = epilogue(A B)` with the variant given, as one dispatch or a few; with `accumulate` it adds to what C holds.
@@ -261,16 +266,20 @@ pub fn matmul(
     shape: MatmulShape,
     epilogue: Epilogue,
     accumulate: bool,
-    of: &MatmulOperands<'_>,
+    operands: &MatmulOperands<'_>,
 ) -> Result<Vec<Dispatch>, GpuError> {
     let spec = variant.spec(shape);
-    check(spec, shape, epilogue, of)?;
+    check(spec, shape, epilogue, operands)?;
     let (sum, ending) = (variant.split(shape), (epilogue, accumulate));
     let tiles = Tiles::new(variant, (layout, shape), Depth::Parts(sum.parts), sum.tiles_ending(ending));
-    let launches = variant.launches(&Target::of(gpu), (layout, shape), ending, of.a.element())?;
-    sum.bind(gpu, &launches, [of.a, of.b, of.c], [of.aux, of.pre, of.scratch], |launch, views| {
-        tiles.bind(gpu, launch, views)
-    })
+    let launches = variant.launches(&Target::for_device(gpu), (layout, shape), ending, operands.a.element())?;
+    sum.bind(
+        gpu,
+        &launches,
+        [operands.a, operands.b, operands.c],
+        [operands.aux, operands.pre, operands.scratch],
+        |launch, views| tiles.bind(gpu, launch, views),
+    )
 }
 
 /// What [`batched_matmul`] launches.

@@ -27,7 +27,7 @@ pub(super) static MSE: KernelSpec = KernelSpec {
     immediate_bytes: size_of::<LossValues>() as u32,
 };
 
-/// What the outputs are held against.
+/// What the outputs are compared with.
 #[derive(Debug)]
 pub enum MseTargets<'a> {
     /// 1 for the label's output, 0 for the others.
@@ -65,7 +65,7 @@ pub fn mse(
             (false, *targets)
         }
     };
-    let launch = mse_launch(&Target::of_class(gpu, class), shape, one_hot, buffers.scaling.is_some())?;
+    let launch = mse_launch(&Target::with_class(gpu, class), shape, one_hot, buffers.scaling.is_some())?;
     let unused = gpu.unused(0)?;
     let scaling = buffers.scaling.unwrap_or(&unused);
     let LossBuffers { logits, labels, indices, grad_logits, row_stats, .. } = buffers;

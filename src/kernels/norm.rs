@@ -223,7 +223,7 @@ pub fn affine(
     shape.check(kernel, &[("input", input), ("output", output)], &[("scale", scale)])?;
     shift.map_or(Ok(()), |shift| shift.expect_len(kernel, "shift", shape.params()))?;
     let unused = gpu.unused(0)?;
-    let launch = shape.affine_launch(&Target::of(gpu), shift.is_some(), accumulate)?;
+    let launch = shape.affine_launch(&Target::for_device(gpu), shift.is_some(), accumulate)?;
     let views = [input, scale, shift.unwrap_or(&unused), output];
     gpu.bind(&launch, &views, bytemuck::bytes_of(shape))
 }
@@ -246,7 +246,7 @@ pub fn affine_gradient(
     let kernel = AFFINE_GRADIENT.entry;
     shape.check(kernel, &[("grad", grad), ("input", input)], &[("grad_scale", grad_scale)])?;
     grad_shift.map_or(Ok(()), |shift| shift.expect_len(kernel, "grad_shift", shape.params()))?;
-    let (target, parts) = (&Target::of_class(gpu, class), shape.gradient_parts(class));
+    let (target, parts) = (&Target::with_class(gpu, class), shape.gradient_parts(class));
     let launch = shape.gradient_launch(target, grad_shift.is_some(), accumulate)?;
     let unused = gpu.unused(0)?;
     let sums = |scale: &View, shift: Option<&View>| {
@@ -281,9 +281,9 @@ pub fn channel_normalise(
     accumulate: bool,
 ) -> Result<Dispatch, GpuError> {
     let kernel = CHANNEL_NORMALISE.entry;
-    let of = NormShape { per_pixel: 0, ..*shape };
-    of.check(kernel, &[("input", input), ("output", output)], &[("mean", mean), ("variance", variance)])?;
-    let launch = shape.channel_normalise_launch(&Target::of(gpu), centre, accumulate)?;
+    let per_channel = NormShape { per_pixel: 0, ..*shape };
+    per_channel.check(kernel, &[("input", input), ("output", output)], &[("mean", mean), ("variance", variance)])?;
+    let launch = shape.channel_normalise_launch(&Target::for_device(gpu), centre, accumulate)?;
     gpu.bind(&launch, &[input, mean, variance, output], bytemuck::bytes_of(shape))
 }
 
@@ -301,7 +301,7 @@ pub fn group_normalise(
     let kernel = GROUP_NORMALISE.entry;
     shape.check(kernel, &[("input", input), ("output", output)], &[])?;
     inv_std.expect_len(kernel, "inv_std", shape.group_count())?;
-    let launch = shape.group_normalise_launch(&Target::of_class(gpu, class))?;
+    let launch = shape.group_normalise_launch(&Target::with_class(gpu, class))?;
     gpu.bind(&launch, &[input, output, inv_std], bytemuck::bytes_of(shape))
 }
 
@@ -320,7 +320,7 @@ pub fn group_normalise_gradient(
     let kernel = GROUP_NORMALISE_GRADIENT.entry;
     shape.check(kernel, &[("grad", grad), ("xhat", xhat), ("output", output)], &[])?;
     inv_std.expect_len(kernel, "inv_std", shape.group_count())?;
-    let launch = shape.group_normalise_gradient_launch(&Target::of_class(gpu, class), accumulate)?;
+    let launch = shape.group_normalise_gradient_launch(&Target::with_class(gpu, class), accumulate)?;
     gpu.bind(&launch, &[grad, xhat, inv_std, output], bytemuck::bytes_of(shape))
 }
 
@@ -336,11 +336,11 @@ pub fn group_normalise_curvature(
     inv_std: &View,
 ) -> Result<Dispatch, GpuError> {
     let kernel = GROUP_NORMALISE_CURVATURE.entry;
-    let of = [("grad", grad), ("xhat", xhat), ("x_tangent", x_tangent), ("xhat_tangent", xhat_tangent)];
-    shape.check(kernel, &of, &[])?;
+    let named = [("grad", grad), ("xhat", xhat), ("x_tangent", x_tangent), ("xhat_tangent", xhat_tangent)];
+    shape.check(kernel, &named, &[])?;
     output.expect_len(kernel, "output", shape.words())?;
     inv_std.expect_len(kernel, "inv_std", shape.group_count())?;
-    let launch = shape.group_normalise_curvature_launch(&Target::of_class(gpu, class))?;
+    let launch = shape.group_normalise_curvature_launch(&Target::with_class(gpu, class))?;
     let views = [grad, xhat, x_tangent, xhat_tangent, inv_std, output];
     gpu.bind(&launch, &views, bytemuck::bytes_of(shape))
 }

@@ -41,7 +41,7 @@ impl Norms {
     pub fn new(gpu: &Gpu, class: AdapterClass, arena: &Buffer) -> Result<Self, GpuError> {
         let parts: Vec<_> = arena_parts(gpu.limits(), arena.len()).collect();
         let partials = gpu.buffer("norm partials", parts.len() * PARTIALS * 2)?;
-        let launch = Self::launch(&Target::of_class(gpu, class), arena.len())?;
+        let launch = Self::launch(&Target::with_class(gpu, class), arena.len())?;
         let mut dispatches = Vec::with_capacity(parts.len());
         for (part, (start, words)) in parts.into_iter().enumerate() {
             let values = [(words / 4) as u32, PARTIALS as u32];

@@ -37,7 +37,7 @@ impl Perturb {
     /// # Errors
     /// As [`Sweep::new`], and where a kernel does not compile.
     pub fn new(gpu: &Gpu, arena: &Arena, noise: u32, filter_scaled: bool) -> Result<Self, GpuError> {
-        let norms = FilterNorms::new(gpu, AdapterClass::of(gpu), arena)?;
+        let norms = FilterNorms::new(gpu, AdapterClass::for_device(gpu), arena)?;
         let tables = [&arena.blocks.view(), &norms.by_tensor.view(), &norms.norms.view()];
         let constants: [&[Constant]; 2] =
             [&[("NOISE", 0.0)], &[("NOISE", f64::from(noise)), flag("FILTER_SCALED", filter_scaled)]];

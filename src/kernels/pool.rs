@@ -230,7 +230,7 @@ pub fn pool(
     chosen: Option<&View>,
     accumulate: bool,
 ) -> Result<Dispatch, GpuError> {
-    plan_pool(gpu, &shape.pool_launch(&Target::of(gpu), kind, accumulate)?, shape, [input, output], chosen)
+    plan_pool(gpu, &shape.pool_launch(&Target::for_device(gpu), kind, accumulate)?, shape, [input, output], chosen)
 }
 
 /// Plans `output[o] (+)= input[chosen[o]]`: a max pool's derivative applied forward.
@@ -244,7 +244,7 @@ pub fn pool_select(
     chosen: &View,
     accumulate: bool,
 ) -> Result<Dispatch, GpuError> {
-    plan_pool(gpu, &shape.select_launch(&Target::of(gpu), accumulate)?, shape, [input, output], Some(chosen))
+    plan_pool(gpu, &shape.select_launch(&Target::for_device(gpu), accumulate)?, shape, [input, output], Some(chosen))
 }
 
 fn plan_pool(
@@ -287,7 +287,7 @@ pub fn pool_gradient(
     saved.map_or(Ok(()), |(_, saved)| saved.expect_len(kernel, "saved", count))?;
     let unused = [gpu.unused(0)?, gpu.unused(1)?];
     let activation = saved.map_or(Activation::Identity, |(activation, _)| activation);
-    let launch = shape.gradient_launch(&Target::of(gpu), kind, activation, accumulate)?;
+    let launch = shape.gradient_launch(&Target::for_device(gpu), kind, activation, accumulate)?;
     let saved = saved.map_or(&unused[1], |(_, saved)| saved);
     let views = [grad_output, chosen.unwrap_or(&unused[0]), saved, grad_input];
     gpu.bind(&launch, &views, bytemuck::bytes_of(shape))

@@ -24,14 +24,14 @@ pub enum AdapterClass {
 impl AdapterClass {
     /// The class of an open device.
     #[must_use]
-    pub fn of(gpu: &Gpu) -> Self {
+    pub fn for_device(gpu: &Gpu) -> Self {
         Self::new(gpu.family() == Family::Software, gpu.subgroup_sizes(), gpu.cooperative_matrices())
     }
 
     /// The class of an adapter that is not open, taking for granted that it computes right by the cooperative matrices that
     /// it lists.
     #[must_use]
-    pub fn of_adapter(adapter: &AdapterSummary) -> Self {
+    pub fn for_adapter(adapter: &AdapterSummary) -> Self {
         let has_subgroups = adapter.features.contains(&"subgroups");
         let sizes = if has_subgroups { adapter.subgroup_sizes } else { [1, 1] };
         Self::new(adapter.kind == "software", sizes, &adapter.usable_matrices)
@@ -115,7 +115,7 @@ impl AdapterClass {
 /// # Errors
 /// Those of `plan`.
 pub fn with_variants<T>(gpu: &Gpu, plan: impl Fn(AdapterClass) -> Result<T, GpuError>) -> Result<T, GpuError> {
-    let class = AdapterClass::of(gpu);
+    let class = AdapterClass::for_device(gpu);
     match plan(class) {
         Err(GpuError::Refused { .. }) => plan(class.without_matrices()),
         planned => planned,
@@ -125,19 +125,19 @@ pub fn with_variants<T>(gpu: &Gpu, plan: impl Fn(AdapterClass) -> Result<T, GpuE
 /// The variant for an adapter, the element of the operands and a shape.
 #[must_use]
 pub fn matmul_variant(gpu: &Gpu, element: Element, shape: MatmulShape) -> MatmulVariant {
-    AdapterClass::of(gpu).matmul_variant(element, shape)
+    AdapterClass::for_device(gpu).matmul_variant(element, shape)
 }
 
 /// The variant for an adapter, the element of the operands, a shape and a pass.
 #[must_use]
 pub fn conv_variant(gpu: &Gpu, element: Element, shape: &ConvShape, pass: ConvPass) -> ConvVariant {
-    AdapterClass::of(gpu).conv_variant(element, shape, pass)
+    AdapterClass::for_device(gpu).conv_variant(element, shape, pass)
 }
 
 /// The variant for an adapter's batch norms.
 #[must_use]
 pub fn batch_norm_variant(gpu: &Gpu) -> BatchNormVariant {
-    AdapterClass::of(gpu).batch_norm_variant()
+    AdapterClass::for_device(gpu).batch_norm_variant()
 }
 
 /// A row of a table: which cases it takes. The reason stands above it.
@@ -156,8 +156,8 @@ fn tiles([rows, columns]: [usize; 2], side: usize) -> usize {
     rows.div_ceil(side) * columns.div_ceil(side)
 }
 
-fn sides(of: &MatmulShape) -> [usize; 2] {
-    [of.m as usize, of.n as usize]
+fn sides(shape: &MatmulShape) -> [usize; 2] {
+    [shape.m as usize, shape.n as usize]
 }
 
 type MatmulRow = Row<MatmulShape, MatmulVariant>;
@@ -166,20 +166,20 @@ type MatmulRow = Row<MatmulShape, MatmulVariant>;
 static MATMUL_GPU: &[MatmulRow] = &[
     // 8 x 8 sums an invocation read a quarter of a word of workgroup memory for each multiply-add, half of what 4 x 4 do;
     // it pays once there is a tile for every multiprocessor.
-    Row { fits: |of| tiles(sides(of), 128) >= 128, variant: MatmulVariant::Block128 },
+    Row { fits: |shape| tiles(sides(shape), 128) >= 128, variant: MatmulVariant::Block128 },
     // Fewer tiles than multiprocessors, and depth enough for two parts of 128: weight gradients of narrow layers.
-    Row { fits: |of| tiles(sides(of), 64) < 128 && of.k >= 256, variant: MatmulVariant::Split },
+    Row { fits: |shape| tiles(sides(shape), 64) < 128 && shape.k >= 256, variant: MatmulVariant::Split },
     Row { fits: |_| true, variant: MatmulVariant::Block64 },
 ];
 
 /// Measured on llvmpipe (Mesa 22.3.6, two cores): `benches/RESULTS.md`.
 static MATMUL_EIGHT_LANES: &[MatmulRow] = &[
     // More rounds of four terms than llvmpipe runs, which leaves the rest out without a word.
-    Row { fits: |of| of.k as usize > 4 * SOFTWARE_ROUNDS, variant: MatmulVariant::Split },
+    Row { fits: |shape| shape.k as usize > 4 * SOFTWARE_ROUNDS, variant: MatmulVariant::Split },
     // 1.1 to 1.3 times as fast as 32 columns from 256^3 to 1024^3, because A is read half as often, and from there on more so;
     // with few tiles, cores would idle.
     Row {
-        fits: |of| of.n > 32 && u64::from(of.m.div_ceil(32)) * u64::from(of.n.div_ceil(64)) >= 16,
+        fits: |shape| shape.n > 32 && u64::from(shape.m.div_ceil(32)) * u64::from(shape.n.div_ceil(64)) >= 16,
         variant: MatmulVariant::SoftwareWide,
     },
     Row { fits: |_| true, variant: MatmulVariant::Software },
@@ -217,18 +217,18 @@ type ConvRow = Row<ConvCase, ConvVariant>;
 static CONV_GPU: &[ConvRow] = &[
     // Chosen by arithmetic: of a pixel and channel the transforms move 72 bytes through caches and memory where the products
     // save 10 multiply-adds for each channel of the other side; at 20 TFLOP/s and 2 TB/s they break even near 40 channels.
-    Row { fits: |of| of.winograd && of.channels >= 128, variant: ConvVariant::Winograd },
+    Row { fits: |case| case.winograd && case.channels >= 128, variant: ConvVariant::Winograd },
     // Half the reads of workgroup memory for a multiply-add, as in MATMUL_GPU, where at most a quarter more is multiplied than
     // by small tiles, and where there is a tile for every multiprocessor or sums may be split.
     Row {
-        fits: |of| {
-            let enough = of.pass == ConvPass::WeightGradient || of.tiles(128) >= 128;
-            enough && 16 * of.tiles(128) <= 5 * of.tiles(64)
+        fits: |case| {
+            let enough = case.pass == ConvPass::WeightGradient || case.tiles(128) >= 128;
+            enough && 16 * case.tiles(128) <= 5 * case.tiles(64)
         },
         variant: ConvVariant::Block128,
     },
     // Gathers whole quads where `Tile` gathers elements, but has 64 columns, half of them idle below 33.
-    Row { fits: |of| of.quads > 8, variant: ConvVariant::Block64 },
+    Row { fits: |case| case.quads > 8, variant: ConvVariant::Block64 },
     Row { fits: |_| true, variant: ConvVariant::Tile },
 ];
 
@@ -236,10 +236,10 @@ static CONV_GPU: &[ConvRow] = &[
 static CONV_EIGHT_LANES: &[ConvRow] = &[
     // 1.2 to 1.4 times as fast as the wide tile at 256 channels, 1.1 to 1.3 at 512, even at 128, slower below: the
     // transforms' loads and stores cost as much as two to three times as many multiply-adds.
-    Row { fits: |of| of.winograd && of.channels >= 256, variant: ConvVariant::Winograd },
+    Row { fits: |case| case.winograd && case.channels >= 256, variant: ConvVariant::Winograd },
     // 1.4 times as fast as the 32 columns at 16 channels, 2.0 to 2.2 at 8: no lane is without columns.
-    Row { fits: |of| of.quads <= 4 && of.pass != ConvPass::WeightGradient, variant: ConvVariant::SoftwareNarrow },
+    Row { fits: |case| case.quads <= 4 && case.pass != ConvPass::WeightGradient, variant: ConvVariant::SoftwareNarrow },
     // 1.1 to 1.3 times as fast as 32 columns: rows are read half as often. Second blocks without columns cost 1.7 times.
-    Row { fits: |of| of.quads > 8, variant: ConvVariant::SoftwareWide },
+    Row { fits: |case| case.quads > 8, variant: ConvVariant::SoftwareWide },
     Row { fits: |_| true, variant: ConvVariant::Software },
 ];

@@ -145,7 +145,7 @@ pub fn softmax_nll(
     shape: [usize; 2],
 ) -> Result<LossKernel, GpuError> {
     let values = loss_values(SOFTMAX_NLL.entry, buffers, shape)?;
-    let launch = softmax_nll_launch(&Target::of_class(gpu, class), shape, buffers.scaling.is_some())?;
+    let launch = softmax_nll_launch(&Target::with_class(gpu, class), shape, buffers.scaling.is_some())?;
     let unused = gpu.unused(0)?;
     let scaling = buffers.scaling.unwrap_or(&unused);
     let views = [buffers.logits, buffers.labels, buffers.indices, buffers.grad_logits, buffers.row_stats, scaling];

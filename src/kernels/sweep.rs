@@ -94,7 +94,7 @@ impl Sweep {
         tables: &[&View],
     ) -> Result<Self, GpuError> {
         let block = |element: usize| (element / ALIGNMENT_WORDS) as u32;
-        let launches = |constants| sweep_launches(&Target::of(gpu), spec, constants, arena.layout.words());
+        let launches = |constants| sweep_launches(&Target::for_device(gpu), spec, constants, arena.layout.words());
         let mut parts = Vec::new();
         for ((elements, clean), (_, noisy)) in launches(clean)?.into_iter().zip(launches(noisy)?) {
             let (first, len) = (elements.start, elements.len());

@@ -9,7 +9,7 @@ use super::{AdapterClass, CoopMatrices, WORKGROUP_SIZE};
 pub struct Target {
     /// Which variants.
     pub class: AdapterClass,
-    /// What grids and bindings are held against.
+    /// What grids and bindings are checked against.
     pub limits: Limits,
 }
 
@@ -31,20 +31,20 @@ impl Target {
 
     /// The target that an open device is.
     #[must_use]
-    pub fn of(gpu: &Gpu) -> Self {
-        Self { class: AdapterClass::of(gpu), limits: gpu.limits() }
+    pub fn for_device(gpu: &Gpu) -> Self {
+        Self { class: AdapterClass::for_device(gpu), limits: gpu.limits() }
     }
 
     /// An open device taken for one of another class: what tests run every class's variants by.
     #[must_use]
-    pub fn of_class(gpu: &Gpu, class: AdapterClass) -> Self {
+    pub fn with_class(gpu: &Gpu, class: AdapterClass) -> Self {
         Self { class, limits: gpu.limits() }
     }
 
     /// The target that an adapter is.
     #[must_use]
-    pub fn of_adapter(adapter: &AdapterSummary) -> Self {
-        Self { class: AdapterClass::of_adapter(adapter), limits: adapter.limits() }
+    pub fn for_adapter(adapter: &AdapterSummary) -> Self {
+        Self { class: AdapterClass::for_adapter(adapter), limits: adapter.limits() }
     }
 
     /// Workgroups of `size` for `count` elements, folded past the limit per dimension.

@@ -160,16 +160,16 @@ pub(super) fn bind(
     gpu: &Gpu,
     (pass, shape): (ConvPass, &ConvShape),
     launches: &[Launch],
-    of: &ConvOperands<'_>,
+    operands: &ConvOperands<'_>,
 ) -> Result<Vec<Dispatch>, GpuError> {
-    let (cut, target) = (Cut::new(shape, pass), Target::of(gpu));
+    let (cut, target) = (Cut::new(shape, pass), Target::for_device(gpu));
     let [weight_words, source_words, _] = cut.words();
     let unused = [gpu.unused(0)?, gpu.unused(1)?];
-    let scratch = of.scratch.unwrap_or(&unused[0]);
+    let scratch = operands.scratch.unwrap_or(&unused[0]);
     let [source_at, sums_at] = [weight_words, weight_words + source_words];
     let weights = scratch.part(0, weight_words)?;
     let [transform, rest @ ..] = launches else { return Ok(Vec::new()) };
-    let mut dispatches = vec![gpu.bind(transform, &[of.b, &weights], bytemuck::bytes_of(shape))?];
+    let mut dispatches = vec![gpu.bind(transform, &[operands.b, &weights], bytemuck::bytes_of(shape))?];
     let (steps, _) = rest.as_chunks::<3>();
     for ((first, count), [input, products, output]) in chunks(&cut).zip(steps) {
         let tiles = Tiles {
@@ -182,11 +182,11 @@ pub(super) fn bind(
         let source = scratch.part(source_at, PRODUCTS * count * cut.k)?;
         let sums = scratch.part(sums_at, PRODUCTS * count * cut.n)?;
         let tiles = bytemuck::bytes_of(&tiles);
-        dispatches.push(gpu.bind(input, &[of.a, &source], tiles)?);
+        dispatches.push(gpu.bind(input, &[operands.a, &source], tiles)?);
         let (variant, size) = product(&target, &cut, count)?;
         let views = [&source, &weights, &sums];
         dispatches.push(batched_matmul(gpu, products, variant, (layout(pass), size), PRODUCTS as u32, views)?);
-        let views = [&sums, of.aux.unwrap_or(&unused[0]), of.c, of.pre.unwrap_or(&unused[1])];
+        let views = [&sums, operands.aux.unwrap_or(&unused[0]), operands.c, operands.pre.unwrap_or(&unused[1])];
         dispatches.push(gpu.bind(output, &views, tiles)?);
     }
     Ok(dispatches)

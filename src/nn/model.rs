@@ -70,11 +70,11 @@ impl Model {
     /// What the noise has to know of each parameter.
     #[must_use]
     pub fn noise_tensors(&self) -> Vec<NoiseTensor> {
-        let of = |param: &crate::graph::Param| NoiseTensor {
+        let noise_tensor = |param: &crate::graph::Param| NoiseTensor {
             module: param.module,
             is_weight: param.role == ParamRole::Weight,
         };
-        self.graph.params().iter().map(of).collect()
+        self.graph.params().iter().map(noise_tensor).collect()
     }
 }
 

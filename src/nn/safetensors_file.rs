@@ -21,7 +21,7 @@ enum Offsets {
     Other(IgnoredAny),
 }
 
-/// The tensors of a file, whose places have been held against its length.
+/// The tensors of a file, whose places have been checked against its length.
 ///
 /// The reader would add up places of any size and say only that something is wrong; so the frame is looked at before it.
 ///

@@ -160,7 +160,7 @@ pub(crate) fn place(
     tensors: Vec<NamedTensor>,
     path: &Path,
 ) -> Result<(), WeightsError> {
-    // All of the file is held against the model before any of it is written.
+    // All of the file is checked against the model before any of it is written.
     let tensors = matched(path, model, tensors)?;
     for (tensor, place) in tensors.iter().zip(state(model, arena, buffer)) {
         let (_, _, view) = place?;

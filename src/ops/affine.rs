@@ -116,7 +116,7 @@ impl Kernel for AffineGradient {
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
-        let class = AdapterClass::of(binding.gpu);
+        let class = AdapterClass::for_device(binding.gpu);
         let scratch = binding.scratch(self.0.gradient_scratch_words(class))?;
         let views = [binding.view(0)?, binding.view(1)?, &scratch];
         let (scale, shift) = (binding.view(2)?, binding.views.get(3));

@@ -49,7 +49,7 @@ impl Kernel for ColumnSums {
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
-        let class = AdapterClass::of(binding.gpu);
+        let class = AdapterClass::for_device(binding.gpu);
         let scratch = binding.scratch(column_sum_scratch_words(class, self.shape()))?;
         let views = [binding.view(0)?, binding.view(1)?, &scratch];
         Ok(Box::new(column_sum(binding.gpu, class, views, self.shape(), call.adds(1))?))

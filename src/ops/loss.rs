@@ -93,7 +93,7 @@ impl Kernel for LossOfBatch {
             let shape = format!("{} classes for {} outputs", binding.data.classes, self.width);
             return Err(GpuError::Shape { kernel: "loss", shape, reason: "a label may have no output" });
         }
-        let (class, shape) = (AdapterClass::of(binding.gpu), [self.batch, self.width]);
+        let (class, shape) = (AdapterClass::for_device(binding.gpu), [self.batch, self.width]);
         Ok(Box::new(match self.loss {
             Loss::Nll => softmax_nll(binding.gpu, class, &buffers, shape)?,
             Loss::Mse => mse(binding.gpu, class, &buffers, &MseTargets::OneHot, shape)?,
@@ -144,6 +144,6 @@ impl Kernel for LossCurvature {
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
         let (gpu, views) = (binding.gpu, [binding.view(0)?, binding.view(1)?, binding.view(2)?]);
-        Ok(Box::new(loss_tangent(gpu, AdapterClass::of(gpu), self.loss, views, [self.batch, self.width])?))
+        Ok(Box::new(loss_tangent(gpu, AdapterClass::for_device(gpu), self.loss, views, [self.batch, self.width])?))
     }
 }

@@ -156,7 +156,7 @@ impl Kernel for GroupNormalise {
     }
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
-        let (class, views) = (AdapterClass::of(binding.gpu), [binding.view(0)?, binding.view(1)?]);
+        let (class, views) = (AdapterClass::for_device(binding.gpu), [binding.view(0)?, binding.view(1)?]);
         Ok(Box::new(group_normalise(binding.gpu, class, &self.0, views, binding.view(2)?)?))
     }
 }
@@ -216,7 +216,8 @@ impl Kernel for GroupNormaliseGradient {
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
-        let (class, views) = (AdapterClass::of(binding.gpu), [binding.view(0)?, binding.view(1)?, binding.view(3)?]);
+        let (class, views) =
+            (AdapterClass::for_device(binding.gpu), [binding.view(0)?, binding.view(1)?, binding.view(3)?]);
         Ok(Box::new(group_normalise_gradient(binding.gpu, class, &self.0, views, binding.view(2)?, call.adds(3))?))
     }
 }
@@ -253,7 +254,7 @@ impl Kernel for GroupNormaliseCurvature {
         let views = [0, 1, 2, 3, 5].map(|place| binding.view(place));
         let [grad, xhat, input_tangent, xhat_tangent, output] = views;
         let views = [grad?, xhat?, input_tangent?, xhat_tangent?, output?];
-        let class = AdapterClass::of(binding.gpu);
+        let class = AdapterClass::for_device(binding.gpu);
         Ok(Box::new(group_normalise_curvature(binding.gpu, class, &self.0, views, binding.view(4)?)?))
     }
 }

@@ -170,7 +170,7 @@ impl Optimizer {
         self.config.rate(learning_rate)
     }
 
-    /// Goes on as after so many updates.
+    /// Resumes as after so many updates.
     pub fn set_steps_done(&mut self, steps: u64) {
         self.steps = i32::try_from(steps).unwrap_or(i32::MAX);
     }
@@ -191,7 +191,7 @@ impl Optimizer {
     ) -> Result<(), GpuError> {
         let StepRate { learning_rate, momentum } = rate;
         self.steps = self.steps.saturating_add(1);
-        let of = &self.config;
+        let config = &self.config;
         let (ranges, noise) = match leaves {
             Point::Clean => (&self.clean[..], NoiseStep::default()),
             Point::Noisy(noise) => (&noise.ranges[..], noise.values),
@@ -202,25 +202,25 @@ impl Optimizer {
                     noise,
                     learning_rate: learning_rate as f32,
                     momentum: momentum as f32,
-                    one_minus_dampening: (1.0 - of.dampening) as f32,
-                    weight_decay: of.weight_decay as f32,
-                    nesterov: u32::from(of.nesterov),
+                    one_minus_dampening: (1.0 - config.dampening) as f32,
+                    weight_decay: config.weight_decay as f32,
+                    nesterov: u32::from(config.nesterov),
                     first_step: u32::from(self.steps == 1),
                 };
                 update.record(gpu, recorder, ranges, values)
             }
             Update::Adam(update) => {
-                let decoupled = of.kind == OptimizerKind::AdamW;
+                let decoupled = config.kind == OptimizerKind::AdamW;
                 let values = AdamStep {
                     noise,
                     step_size: (learning_rate / (1.0 - momentum.powi(self.steps))) as f32,
                     one_minus_beta1: (1.0 - momentum) as f32,
-                    beta2: of.beta2 as f32,
-                    one_minus_beta2: (1.0 - of.beta2) as f32,
-                    eps: of.eps as f32,
-                    weight_decay: if decoupled { 0.0 } else { of.weight_decay as f32 },
-                    decay_factor: if decoupled { (1.0 - learning_rate * of.weight_decay) as f32 } else { 1.0 },
-                    bias_correction2_sqrt: (1.0 - of.beta2.powi(self.steps)).sqrt() as f32,
+                    beta2: config.beta2 as f32,
+                    one_minus_beta2: (1.0 - config.beta2) as f32,
+                    eps: config.eps as f32,
+                    weight_decay: if decoupled { 0.0 } else { config.weight_decay as f32 },
+                    decay_factor: if decoupled { (1.0 - learning_rate * config.weight_decay) as f32 } else { 1.0 },
+                    bias_correction2_sqrt: (1.0 - config.beta2.powi(self.steps)).sqrt() as f32,
                     learning_rate: learning_rate as f32,
                 };
                 update.record(gpu, recorder, ranges, values)

@@ -6,7 +6,7 @@ use super::{Draw, Gradients, Instruction, Program, program::is_read};
 
 /// Whether an update writes the effective weights of the next step in its own sweep over memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fusion {
+pub enum UpdateFusion {
     /// It does: noise then costs arithmetic only.
     #[default]
     Fused,
@@ -34,7 +34,7 @@ pub enum Slot {
 
 /// What is recorded after a pass over the batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Op {
+pub enum Command {
     /// effective <- a place
     Put(Place),
     /// kept <- the arena's gradients
@@ -82,7 +82,7 @@ pub struct Stage {
     /// The pass.
     pub pass: Pass,
     /// What follows it.
-    pub after: Vec<Op>,
+    pub after: Vec<Command>,
 }
 
 /// A program as it is recorded: passes over the batch, and what comes after each.
@@ -97,7 +97,7 @@ pub struct Compiled {
 impl Compiled {
     /// Compiles a program.
     #[must_use]
-    pub fn new(program: &Program, fusion: Fusion) -> Self {
+    pub fn new(program: &Program, fusion: UpdateFusion) -> Self {
         let instructions = program.instructions();
         let (start, first) = match instructions.first() {
             Some(Instruction::Perturb { draw }) => (Place::Draw(*draw), 1),
@@ -146,7 +146,7 @@ impl Compiled {
         }
         for stage in &self.stages {
             lines.push(if stage.pass.backward { "gradient at effective" } else { "loss at effective" }.to_owned());
-            lines.extend(stage.after.iter().map(Op::to_string));
+            lines.extend(stage.after.iter().map(Command::to_string));
         }
         lines
     }
@@ -163,9 +163,9 @@ struct Compiler {
 }
 
 impl Compiler {
-    fn push(&mut self, op: Op) {
+    fn push(&mut self, command: Command) {
         if let Some(stage) = self.stages.last_mut() {
-            stage.after.push(op);
+            stage.after.push(command);
         }
     }
 
@@ -176,18 +176,18 @@ impl Compiler {
 
     fn compile(&mut self, instruction: Instruction, rest: &[Instruction]) {
         match instruction {
-            Instruction::Clean => self.push(Op::Put(Place::Clean)),
-            Instruction::Perturb { draw } => self.push(Op::Put(Place::Draw(draw))),
+            Instruction::Clean => self.push(Command::Put(Place::Clean)),
+            Instruction::Perturb { draw } => self.push(Command::Put(Place::Draw(draw))),
             Instruction::Ascend { along, rho } => {
                 let along = self.slot(along);
-                self.push(Op::Ascend { along, rho });
+                self.push(Command::Ascend { along, rho });
             }
             Instruction::Gradient { into } => self.pass(into, rest),
             Instruction::Loss => self.look(Pass { backward: false, tells: true, moves_statistics: false }),
             Instruction::Combine { into, keep, other, add } => self.combine([into, other], [keep, add], rest),
             Instruction::Update { along } => {
                 if let Slot::Kept(kept) = self.slot(along) {
-                    self.push(Op::Restore(kept));
+                    self.push(Command::Restore(kept));
                 }
             }
         }
@@ -201,7 +201,7 @@ impl Compiler {
             let taken = |kept: usize| self.slots.values().any(|slot| *slot == Slot::Kept(kept));
             let kept = (0..self.kept).find(|kept| !taken(*kept)).unwrap_or(self.kept);
             self.kept = self.kept.max(kept + 1);
-            self.push(Op::Keep(kept));
+            self.push(Command::Keep(kept));
             self.slots.insert(buffer, Slot::Kept(kept));
         }
         let first = self.stages.iter().all(|stage| !stage.pass.backward);
@@ -218,22 +218,22 @@ impl Compiler {
     fn combine(&mut self, [into, other]: [Gradients; 2], [keep, add]: [f64; 2], rest: &[Instruction]) {
         let [place, from] = [into, other].map(|buffer| self.slot(buffer));
         if from == Slot::Arena && !is_read(rest, other) {
-            self.push(Op::Combine { into: from, keep: add, other: place, add: keep });
+            self.push(Command::Combine { into: from, keep: add, other: place, add: keep });
             self.slots.remove(&other);
             self.slots.insert(into, Slot::Arena);
         } else {
-            self.push(Op::Combine { into: place, keep, other: from, add });
+            self.push(Command::Combine { into: place, keep, other: from, add });
         }
     }
 
     /// The update, and the peephole: where the next step begins at noisy weights, the update's sweep writes them.
-    fn finish(&mut self, start: Place, fusion: Fusion) {
+    fn finish(&mut self, start: Place, fusion: UpdateFusion) {
         match fusion {
-            Fusion::Fused => self.push(Op::Update(start)),
-            Fusion::Separate => {
-                self.push(Op::Update(Place::Clean));
+            UpdateFusion::Fused => self.push(Command::Update(start)),
+            UpdateFusion::Separate => {
+                self.push(Command::Update(Place::Clean));
                 if start != Place::Clean {
-                    self.push(Op::Prepare(start));
+                    self.push(Command::Prepare(start));
                 }
             }
         }
@@ -258,7 +258,7 @@ impl fmt::Display for Slot {
     }
 }
 
-impl fmt::Display for Op {
+impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Put(Place::Clean) => write!(f, "clean: effective <- clean"),

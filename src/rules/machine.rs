@@ -10,7 +10,7 @@ use crate::{
     schedule::Clock,
 };
 
-use super::{Compiled, Effective, Fusion, Op, Place, Program, Slot};
+use super::{Command, Compiled, Effective, Place, Program, Slot, UpdateFusion};
 
 /// What a step does, and with which noise.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ impl Rule {
     /// As it is recorded: fused where the unit of its noise allows that.
     #[must_use]
     pub fn compiled(&self) -> Compiled {
-        let fusion = if self.scheme.scale() == Scale::Filter { Fusion::Separate } else { Fusion::Fused };
+        let fusion = if self.scheme.scale() == Scale::Filter { UpdateFusion::Separate } else { UpdateFusion::Fused };
         Compiled::new(&self.program, fusion)
     }
 }
@@ -83,14 +83,14 @@ impl Machine {
     /// # Errors
     /// Those of the device, and where a kernel does not compile.
     pub fn new(gpu: &Gpu, arena: &Arena, rule: &Rule, updates: Updates, clock: Clock) -> Result<Self, GpuError> {
-        Self::of_compiled(gpu, arena, (rule.compiled(), Arc::clone(&rule.scheme)), updates, clock)
+        Self::from_compiled(gpu, arena, (rule.compiled(), Arc::clone(&rule.scheme)), updates, clock)
     }
 
     /// As [`Machine::new`], of a program that is compiled already.
     ///
     /// # Errors
     /// As [`Machine::new`].
-    pub fn of_compiled(
+    pub fn from_compiled(
         gpu: &Gpu,
         arena: &Arena,
         (compiled, scheme): (Compiled, Arc<dyn NoiseScheme>),
@@ -101,7 +101,7 @@ impl Machine {
         let factor = updates.factor.map(|rules| GradientFactor::new(gpu, arena, rules)).transpose()?;
         let kept = || gpu.buffer("kept gradients", arena.layout.words());
         let kept = (0..compiled.kept()).map(|_| kept()).collect::<Result<Vec<_>, _>>()?;
-        let bound = |op: &Op| bind(gpu, arena, &kept, *op);
+        let bound = |command: &Command| bind(gpu, arena, &kept, *command);
         let stages = compiled.stages().iter().map(|stage| stage.after.iter().map(bound).collect());
         let after = stages.collect::<Result<_, _>>()?;
         Ok(Self {
@@ -230,8 +230,8 @@ impl Machine {
         step: u64,
         rate: StepRate,
     ) -> Result<(), GpuError> {
-        for op in self.after.get(pass).into_iter().flatten() {
-            match op {
+        for command in self.after.get(pass).into_iter().flatten() {
+            match command {
                 Bound::Put(place) => self.put(gpu, recorder, &self.point(*place, step))?,
                 Bound::Prepare(place) => self.put(gpu, recorder, &self.point(*place, step + 1))?,
                 Bound::Copy { from, to } => recorder.copy(&from.view(), &to.view()),
@@ -257,20 +257,20 @@ impl Machine {
 }
 
 /// The kernels of an operation.
-fn bind(gpu: &Gpu, arena: &Arena, kept: &[Buffer], op: Op) -> Result<Bound, GpuError> {
+fn bind(gpu: &Gpu, arena: &Arena, kept: &[Buffer], command: Command) -> Result<Bound, GpuError> {
     let buffer = |slot: Slot| match slot {
         Slot::Arena => &arena.grads,
         Slot::Kept(number) => &kept[number],
     };
-    Ok(match op {
-        Op::Put(place) => Bound::Put(place),
-        Op::Keep(number) => Bound::Copy { from: arena.grads.clone(), to: kept[number].clone() },
-        Op::Restore(number) => Bound::Copy { from: kept[number].clone(), to: arena.grads.clone() },
-        Op::Combine { into, keep, other, add } => {
+    Ok(match command {
+        Command::Put(place) => Bound::Put(place),
+        Command::Keep(number) => Bound::Copy { from: arena.grads.clone(), to: kept[number].clone() },
+        Command::Restore(number) => Bound::Copy { from: kept[number].clone(), to: arena.grads.clone() },
+        Command::Combine { into, keep, other, add } => {
             Bound::Combine(Combine::new(gpu, (buffer(into), keep), (buffer(other), add))?)
         }
-        Op::Ascend { along, rho } => Bound::Ascend(Ascend::new(gpu, arena, buffer(along), rho)?),
-        Op::Update(place) => Bound::Update(place),
-        Op::Prepare(place) => Bound::Prepare(place),
+        Command::Ascend { along, rho } => Bound::Ascend(Ascend::new(gpu, arena, buffer(along), rho)?),
+        Command::Update(place) => Bound::Update(place),
+        Command::Prepare(place) => Bound::Prepare(place),
     })
 }

@@ -14,7 +14,7 @@ mod instruction;
 mod machine;
 mod program;
 
-pub use compiled::{Compiled, Fusion, Op, Pass, Place, Slot, Stage};
+pub use compiled::{Command, Compiled, Pass, Place, Slot, Stage, UpdateFusion};
 pub use effective::Effective;
 pub use error::RuleError;
 pub use instruction::{Draw, Gradients, Instruction};

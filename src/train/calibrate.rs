@@ -2,7 +2,7 @@
 
 use crate::{
     gpu::{Buffer, Gpu, GpuError},
-    graph::{BatchInfo, Mode, Plan, Schedule},
+    graph::{BatchInfo, Plan, PlanMode, Schedule},
     kernels::{Arena, EffectiveWeights},
     nn::Model,
     ops::Loss,
@@ -29,7 +29,7 @@ impl Calibration {
         data: &DeviceData,
         batch: usize,
     ) -> Result<Self, TrainError> {
-        let schedule = Schedule::stored(&model.graph, batch, Mode::Calibrate, Loss::Nll, arena.element)?;
+        let schedule = Schedule::stored(&model.graph, batch, PlanMode::Calibrate, Loss::Nll, arena.element)?;
         let metrics = gpu.buffer("unread metrics", 2)?;
         let plan = Plan::new(gpu, &schedule, arena, data.views(), &metrics.view())?;
         let clean = EffectiveWeights::new(gpu, arena, &arena.weights)?;

@@ -38,9 +38,9 @@ pub struct Traces {
 }
 
 /// Measures a trained network.
-pub type Finish<'a> = dyn FnMut(&Trainer<'_>) -> Result<Option<Traces>, TrainError> + 'a;
+pub type Measure<'a> = dyn FnMut(&Trainer<'_>) -> Result<Option<Traces>, TrainError> + 'a;
 
-/// Runs every arm with every seed. Data are loaded once per arm; `finish` may measure the trained network;
+/// Runs every arm with every seed. Data are loaded once per arm; `measure` may look at the trained network;
 /// `observe` hears of (arm, seed, event).
 ///
 /// # Errors
@@ -49,7 +49,7 @@ pub fn compare(
     gpu: &Gpu,
     arms: Vec<Arm>,
     seeds: &[u64],
-    finish: &mut Finish<'_>,
+    measure: &mut Measure<'_>,
     observe: &mut dyn FnMut(&Arm, u64, Event) -> Result<Control, TrainError>,
 ) -> Result<Vec<ArmRuns>, TrainError> {
     let mut all = Vec::with_capacity(arms.len());
@@ -61,23 +61,23 @@ pub fn compare(
         }
         let prepared = Prepared::load(&arm.config)?;
         let data = prepared.training_data();
-        let mut of = ArmRuns { arm, data, seeds: Vec::new(), runs: Vec::new(), traces: Vec::new() };
+        let mut arm_runs = ArmRuns { arm, data, seeds: Vec::new(), runs: Vec::new(), traces: Vec::new() };
         for seed in seeds {
             if stopped {
                 break;
             }
-            let config = RunConfig { seed: *seed, ..of.arm.config.clone() };
+            let config = RunConfig { seed: *seed, ..arm_runs.arm.config.clone() };
             let mut trainer = Trainer::new(gpu, &config, &prepared)?;
             let result = run(&mut trainer, &config, None, &mut |event| {
-                let control = observe(&of.arm, *seed, event)?;
+                let control = observe(&arm_runs.arm, *seed, event)?;
                 stopped |= control == Control::Stop;
                 Ok(control)
             })?;
-            of.traces.extend(finish(&trainer)?);
-            of.seeds.push(*seed);
-            of.runs.push(result);
+            arm_runs.traces.extend(measure(&trainer)?);
+            arm_runs.seeds.push(*seed);
+            arm_runs.runs.push(result);
         }
-        all.push(of);
+        all.push(arm_runs);
     }
     Ok(all)
 }

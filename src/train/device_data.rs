@@ -79,10 +79,10 @@ impl DeviceData {
         let positions: Vec<u32> = (0..held as u32).collect();
         let indices = gpu.upload("indices", &positions)?.view();
         let ids = if resident { indices.clone() } else { gpu.upload("ids", &positions)?.view() };
-        let of_channel = |channel: usize| normalisation.get(channel).or(normalisation.first()).unwrap_or(&[0.0, 1.0]);
+        let mean_and_std = |channel: usize| normalisation.get(channel).or(normalisation.first()).unwrap_or(&[0.0, 1.0]);
         let affine: Vec<[f32; 2]> = (0..data.shape.channels)
             .map(|channel| {
-                let [mean, std] = of_channel(channel);
+                let [mean, std] = mean_and_std(channel);
                 [1.0 / (data.full_scale * std), -mean / std]
             })
             .collect();

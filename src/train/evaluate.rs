@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     data::Dataset,
     gpu::{Buffer, Gpu, GpuError, Recorder},
-    graph::{BatchInfo, LossFunction, Mode, Plan, Schedule},
+    graph::{BatchInfo, LossFunction, Plan, PlanMode, Schedule},
     kernels::{Arena, EffectiveWeights},
     nn::Model,
 };
@@ -59,7 +59,7 @@ impl Evaluator {
         let batch = Self::batch(model, data.len());
         let data = DeviceData::new(gpu, data, batch, normalisation)?;
         let sums = gpu.buffer("evaluation sums", SLOTS * 2)?;
-        let schedule = Schedule::stored(&model.graph, batch, Mode::Evaluate, loss, arena.element)?;
+        let schedule = Schedule::stored(&model.graph, batch, PlanMode::Evaluate, loss, arena.element)?;
         let plan = Plan::new(gpu, &schedule, arena, data.views(), &sums.view())?;
         let clean = EffectiveWeights::new(gpu, arena, &arena.weights)?;
         Ok(Self { data, plan, batch, classes: model.classes(), sums, clean })

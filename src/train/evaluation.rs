@@ -30,7 +30,7 @@ impl Written {
     }
 
     /// A number where the text is one.
-    fn of(text: String) -> Self {
+    fn from_text(text: String) -> Self {
         match (text.parse(), text.parse()) {
             (Ok(count), _) => Self::Count(count),
             (_, Ok(share)) => Self::Share(share),
@@ -52,7 +52,7 @@ macro_rules! written {
 
         impl From<$name> for Written {
             fn from(value: $name) -> Self {
-                Self::of(value.to_string())
+                Self::from_text(value.to_string())
             }
         })+
     };

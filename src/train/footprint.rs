@@ -5,12 +5,12 @@ use serde::Serialize;
 use crate::{
     data::Dataset,
     gpu::{Element, Gpu, Limits, WORD_BYTES},
-    graph::{GraphError, Mode, Schedule, Slot, memory},
-    kernels::AdapterClass,
+    graph::{GraphError, PlanMode, Schedule, Slot, memory},
+    kernels::Target,
     nn::Model,
     ops::Loss,
     optim::{Optimizer, OptimizerKind},
-    rules::{Compiled, Fusion, Program},
+    rules::{Compiled, Program, UpdateFusion},
 };
 
 use super::{AUTO_BATCH, DeviceData, Evaluator, Prepared, RunConfig, TrainError};
@@ -46,29 +46,24 @@ impl Footprint {
     /// # Errors
     /// [`GraphError`] for a model or batch that cannot be planned, [`GpuError::Shape`](crate::gpu::GpuError::Shape) for one
     /// past 2^32 elements.
-    pub fn of_run(
-        config: &RunConfig,
-        prepared: &Prepared,
-        batch: usize,
-        device: (Limits, AdapterClass),
-    ) -> Result<Self, TrainError> {
-        Self::of_rule(config, prepared, batch, device, &Compiled::new(&Program::noise(), Fusion::Fused))
+    pub fn for_run(config: &RunConfig, prepared: &Prepared, batch: usize, target: &Target) -> Result<Self, TrainError> {
+        Self::for_rule(config, prepared, batch, target, &Compiled::new(&Program::noise(), UpdateFusion::Fused))
     }
 
-    /// As [`Footprint::of_run`], with what a rule keeps beside.
+    /// As [`Footprint::for_run`], with what a rule keeps beside.
     ///
     /// # Errors
-    /// As [`Footprint::of_run`].
-    pub fn of_rule(
+    /// As [`Footprint::for_run`].
+    pub fn for_rule(
         config: &RunConfig,
         prepared: &Prepared,
         batch: usize,
-        (limits, class): (Limits, AdapterClass),
+        target: &Target,
         rule: &Compiled,
     ) -> Result<Self, TrainError> {
         let (model, split, element) = (&prepared.model, &prepared.split, config.precision.element());
         let (footprint, schedule) = Self::new(model, batch, config.optimizer, element)?;
-        let mut footprint = footprint.with_scratch(schedule.scratch_words(class)?);
+        let mut footprint = footprint.with_scratch(schedule.scratch_words(target.class)?);
         let arena = (model.graph.layout().words() as u64) * WORD_BYTES;
         if config.ema.is_some() {
             footprint.add("moving average", arena);
@@ -76,25 +71,25 @@ impl Footprint {
         (0..rule.kept()).for_each(|_| footprint.add("kept gradients", arena));
         let mut planned = |name: &str, batch, mode| -> Result<(), TrainError> {
             let schedule = Schedule::stored(&model.graph, batch, mode, Loss::Nll, element)?;
-            let words = schedule.placement(whole_bank()).words + schedule.scratch_words(class)?;
+            let words = schedule.placement(whole_bank()).words + schedule.scratch_words(target.class)?;
             footprint.largest_binding_bytes = footprint.largest_binding_bytes.max(largest_slot(&schedule));
             footprint.add(name, words as u64 * WORD_BYTES);
             Ok(())
         };
         if config.bn_recalibrate && !model.graph.stats().is_empty() {
-            planned(CALIBRATION, batch, Mode::Calibrate)?;
+            planned(CALIBRATION, batch, PlanMode::Calibrate)?;
         }
         if rule.takes_loss() {
-            planned(LOSS, batch, Mode::Calibrate)?;
+            planned(LOSS, batch, PlanMode::Calibrate)?;
         }
         let train = config.train_eval.samples(split.train.len());
         let validation = prepared.validation.as_ref().map(Dataset::len);
         let scored: Vec<usize> = [train, validation, Some(split.test.len())].into_iter().flatten().collect();
         for samples in &scored {
-            planned(EVALUATION, Evaluator::batch(model, *samples), Mode::Evaluate)?;
+            planned(EVALUATION, Evaluator::batch(model, *samples), PlanMode::Evaluate)?;
         }
         let mut held = |samples: usize, batch: usize| {
-            footprint.add(DATA, DeviceData::bytes(limits, samples, split.train.features(), batch));
+            footprint.add(DATA, DeviceData::bytes(target.limits, samples, split.train.features(), batch));
         };
         held(split.train.len(), batch);
         scored.into_iter().for_each(|samples| held(samples, Evaluator::batch(model, samples)));
@@ -120,7 +115,7 @@ impl Footprint {
         optimizer: OptimizerKind,
         element: Element,
     ) -> Result<(Self, Schedule), GraphError> {
-        let schedule = Schedule::stored(&model.graph, batch, Mode::Train, Loss::Nll, element)?;
+        let schedule = Schedule::stored(&model.graph, batch, PlanMode::Train, Loss::Nll, element)?;
         let layout = model.graph.layout();
         let words = layout.words() as u64 * WORD_BYTES;
         let activations = schedule.placement(whole_bank()).words as u64 * WORD_BYTES;
@@ -187,17 +182,17 @@ fn largest_slot(schedule: &Schedule) -> u64 {
 /// that is free.
 ///
 /// # Errors
-/// [`TrainError::Memory`] with the largest batch that does fit; those of [`Footprint::of_run`].
+/// [`TrainError::Memory`] with the largest batch that does fit; those of [`Footprint::for_run`].
 pub(super) fn fitting_batch(
     gpu: &Gpu,
     config: &RunConfig,
     prepared: &Prepared,
     rule: &Compiled,
 ) -> Result<usize, TrainError> {
-    let device = (gpu.limits(), AdapterClass::of(gpu));
+    let target = Target::for_device(gpu);
     let free = gpu.free_bytes();
     let excess = |batch: usize| -> Result<Option<String>, TrainError> {
-        let footprint = Footprint::of_rule(config, prepared, batch, device, rule)?;
+        let footprint = Footprint::for_rule(config, prepared, batch, &target, rule)?;
         Ok(footprint.excess(gpu.limits()).or_else(|| footprint.beyond(free)))
     };
     let wanted = config.batch.min(prepared.split.train.len());

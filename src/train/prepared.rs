@@ -10,7 +10,7 @@ use crate::{
 
 use super::{RunConfig, TrainError, TrainEval, Validation};
 
-/// Data and model of a configuration, loaded and held against each other.
+/// Data and model of a configuration, loaded and checked against each other.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     /// Training (subset and validation part taken) and test data.
@@ -61,13 +61,13 @@ impl Prepared {
         let model = Model::build(&config.model, &target(&split.train.shape, split.train.classes))?;
         for data in [&split.train, &split.test] {
             if model.features() != data.features() {
-                let of = &data.shape;
+                let shape = &data.shape;
                 return Err(TrainError::Features {
                     model: model.description.clone(),
                     data: data.name.clone(),
                     expected: model.features(),
                     found: data.features(),
-                    shape: format!("{} x {} x {}", of.channels, of.height, of.width),
+                    shape: format!("{} x {} x {}", shape.channels, shape.height, shape.width),
                 });
             }
             if model.classes() < data.classes {

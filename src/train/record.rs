@@ -48,7 +48,7 @@ impl Scores {
     /// Of an evaluation of each part, where there is one.
     #[must_use]
     pub fn new(train: Option<Evaluation>, validation: Option<Evaluation>, test: Option<Evaluation>) -> Self {
-        let (loss, accuracy) = (|of: Evaluation| of.loss, |of: Evaluation| of.accuracy);
+        let (loss, accuracy) = (|part: Evaluation| part.loss, |part: Evaluation| part.accuracy);
         Self {
             train_loss: train.map(loss),
             train_accuracy: train.map(accuracy),
@@ -67,12 +67,12 @@ impl Scores {
 
     /// The mean of several over the same parts; `None` of none.
     #[must_use]
-    pub fn mean(of: &[Self]) -> Option<Self> {
+    pub fn mean(scores: &[Self]) -> Option<Self> {
         let mean = |field: fn(&Self) -> Option<f64>| {
-            let values: Option<Vec<f64>> = of.iter().map(field).collect();
+            let values: Option<Vec<f64>> = scores.iter().map(field).collect();
             values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
         };
-        (!of.is_empty()).then(|| Self {
+        (!scores.is_empty()).then(|| Self {
             train_loss: mean(|scores| scores.train_loss),
             train_accuracy: mean(|scores| scores.train_accuracy),
             validation_loss: mean(|scores| scores.validation_loss),
@@ -191,16 +191,16 @@ impl MetricsFile {
         }
     }
 
-    /// Goes on after the first `bytes` of a file; what follows them, rows of steps that are to be taken again, is cut off.
+    /// Resumes after the first `bytes` of a file; what follows them, rows of steps that are to be taken again, is cut off.
     ///
     /// # Errors
     /// [`TrainError::Io`]; [`TrainError::Metrics`] for a file that is shorter.
-    pub fn go_on(path: &Path, bytes: u64) -> Result<Self, TrainError> {
+    pub fn resume(path: &Path, bytes: u64) -> Result<Self, TrainError> {
         let io = |source| TrainError::Io { path: path.to_owned(), source };
         let mut file = File::options().write(true).open(path).map_err(io)?;
         let found = file.metadata().map_err(io)?.len();
         if found < bytes {
-            let reason = format!("holds {found} bytes, the checkpoint goes on after {bytes}");
+            let reason = format!("holds {found} bytes, the checkpoint resumes after {bytes}");
             return Err(TrainError::Metrics { path: path.to_owned(), reason });
         }
         file.set_len(bytes).and_then(|()| file.seek(std::io::SeekFrom::End(0))).map_err(io)?;
@@ -286,7 +286,7 @@ impl MetricsFiles {
     ///
     /// # Errors
     /// [`TrainError::Io`] if it cannot be made.
-    pub fn of(&mut self, name: &str) -> Result<&mut MetricsFile, TrainError> {
+    pub fn file(&mut self, name: &str) -> Result<&mut MetricsFile, TrainError> {
         let open = match self.open.take() {
             Some(open) if open.0 == name => open,
             _ => {

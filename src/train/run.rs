@@ -65,7 +65,7 @@ struct Loop<'a, 'g, 'k> {
     /// The step submitted last.
     last: Option<StepRecord>,
     stretch: Stretch,
-    /// Steps done at the evaluation before, which a run that goes on may have been through already.
+    /// Steps done at the evaluation before, which a resumed run may have been through already.
     evaluated: Option<u64>,
     best: Option<Best>,
     records: Vec<EpochRecord>,
@@ -164,7 +164,7 @@ impl Loop<'_, '_, '_> {
         Ok(self.trainer.begin_epoch(epoch, order)?)
     }
 
-    /// An epoch, or what is left of it where the trainer goes on within one.
+    /// An epoch, or what is left of it where the trainer resumes within one.
     fn epoch(&mut self, epoch: u64, mut profile: Option<&mut Profile>) -> Result<(), TrainError> {
         self.begin(epoch)?;
         let done = self.step_of_epoch();
@@ -242,7 +242,7 @@ impl Loop<'_, '_, '_> {
     fn end(&mut self) -> Result<(), TrainError> {
         let step = self.trainer.steps_done();
         self.end_epoch()?;
-        // Before an evaluation that is not due, which may estimate batch norms anew: a run that goes on has not had it.
+        // Before an evaluation that is not due, which may estimate batch norms anew: a resumed run has not had it.
         self.save()?;
         if self.evaluated != Some(step) && step > 0 && self.length.steps > 0 {
             self.evaluate(None)?;
@@ -255,7 +255,7 @@ impl Loop<'_, '_, '_> {
         self.diverged = self.diverged.or(record.map(|record| Diverged { record, broken }));
     }
 
-    /// Writes a checkpoint of what was done so far, unless a loss of it was no finite number: the last one before that stays.
+    /// Writes a checkpoint of what was done so far, unless a loss of it was not finite: the last one before that stays.
     fn save(&mut self) -> Result<(), TrainError> {
         self.drain()?;
         let next = self.trainer.noise(self.trainer.steps_done());
@@ -323,7 +323,7 @@ impl Loop<'_, '_, '_> {
         if let Some(loss) = scores.validation_loss.filter(|_| counts) {
             self.best = Best::after(self.best, step, loss);
         }
-        // A run that was stopped goes on as if it had not been: what is due is scored as it would have been.
+        // A run that was stopped resumes as if it had not been: what is due is scored as it would have been.
         let last = step >= self.length.steps || self.is_stale() || self.diverged.is_some();
         let test = last || number.map_or(self.config.validation.is_none(), |number| self.config.tests_at(number));
         if test {

@@ -1,4 +1,4 @@
-//! A run that survives: written down as it goes, and gone on with after whatever ended it.
+//! A run that survives: written down as it goes, and resumed after whatever ended it.
 
 use std::{
     cell::LazyCell,
@@ -25,7 +25,7 @@ pub enum OnDeviceLost {
     /// It ends; the last checkpoint stays.
     #[default]
     Stop,
-    /// It opens the device anew and goes on from the last checkpoint.
+    /// It opens the device anew and resumes from the last checkpoint.
     Retry,
 }
 
@@ -52,10 +52,10 @@ const METRICS: &str = "metrics.jsonl";
 /// The file in a run's folder that says what is run.
 const CONFIG: &str = "config.toml";
 
-/// What a supervisor tells as it goes.
+/// What a supervisor says as it goes.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "passed on, not kept")]
-pub enum Told<'a> {
+pub enum Message<'a> {
     /// The loop's.
     Event(Event),
     /// Something that was survived or passed over, in a sentence.
@@ -63,12 +63,12 @@ pub enum Told<'a> {
 }
 
 /// Hears of everything, and may stop the run.
-pub type Observe<'a> = dyn FnMut(Told<'_>) -> Result<Control, TrainError> + 'a;
+pub type Observe<'a> = dyn FnMut(Message<'_>) -> Result<Control, TrainError> + 'a;
 
 /// What is done with the trained network before it goes.
 pub type Finish<'a, T> = dyn FnMut(&Trainer<'_>, &RunResult, Option<Profile>) -> Result<T, TrainError> + 'a;
 
-/// A run in a folder that it holds against other processes: its configuration as it is run in `config.toml`, its metrics in
+/// A run in a folder that it keeps other processes out of: its configuration as it is run in `config.toml`, its metrics in
 /// `metrics.jsonl`, its checkpoints in `checkpoints/`.
 #[derive(Debug)]
 pub struct Supervisor {
@@ -91,7 +91,7 @@ pub struct Supervisor {
 /// How an attempt ended.
 enum Attempt<T> {
     Done(RunResult, T),
-    /// The loss was no finite number, and the noise is to be halved.
+    /// The loss was not finite, and the noise is to be halved.
     Halve {
         step: u64,
     },
@@ -105,7 +105,7 @@ impl Supervisor {
     pub fn new(run: &Path, config: RunConfig, options: SupervisorOptions) -> Result<Self, TrainError> {
         let prepared = Prepared::load(&config)?;
         let lock = RunLock::take(run)?;
-        let folder = CheckpointFolder::of(run);
+        let folder = CheckpointFolder::in_run(run);
         folder.clear()?;
         let supervisor = Self {
             run: run.to_owned(),
@@ -123,10 +123,10 @@ impl Supervisor {
         Ok(supervisor)
     }
 
-    /// Goes on with the run in a folder from its newest checkpoint that is whole, with its configuration but for the options
+    /// Resumes the run in a folder from its newest checkpoint that is whole, with its configuration but for the options
     /// given in `changes`; `notify` hears of checkpoints that are not.
     ///
-    /// With `force` it goes on though configuration, model or data are others than the checkpoint's.
+    /// With `force` it resumes though configuration, model or data are others than the checkpoint's.
     ///
     /// # Errors
     /// [`CheckpointError::None`], [`CheckpointError::Damaged`], [`CheckpointError::Locked`], those of [`Prepared::load`].
@@ -137,7 +137,7 @@ impl Supervisor {
         force: bool,
         notify: &mut dyn FnMut(&str),
     ) -> Result<Self, TrainError> {
-        let folder = CheckpointFolder::of(run);
+        let folder = CheckpointFolder::in_run(run);
         let none = || CheckpointError::None { folder: folder.root().to_owned() };
         if folder.list()?.is_empty() {
             return Err(none().into());
@@ -188,7 +188,7 @@ impl Supervisor {
     /// Runs to the end. `open` opens the device, again after it was lost; `finish` sees the trained network.
     ///
     /// # Errors
-    /// Those of the device, the files, `observe` and `finish`; [`TrainError::Stopped`] where there is a checkpoint to go on from.
+    /// Those of the device, the files, `observe` and `finish`; [`TrainError::Stopped`] where there is a checkpoint to resume from.
     pub fn run<T>(
         &mut self,
         open: &dyn Fn() -> Result<Gpu, TrainError>,
@@ -223,7 +223,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether a run goes on after an error: the device was lost, or has not come back yet.
+    /// Whether a run is tried again after an error: the device was lost, or has not come back yet.
     fn retries(&self, error: &TrainError) -> bool {
         let TrainError::Gpu(error) = error else { return false };
         let gone = matches!(error, GpuError::NoAdapter | GpuError::RequestDevice { .. }) && self.opened;
@@ -268,7 +268,7 @@ impl Supervisor {
                 self.compare(stored, manifest, &identity, observe)?;
                 self.own = true;
             }
-            tell(observe, &format!("going on after step {} from {}", manifest.position.step, stored.path.display()))?;
+            tell(observe, &format!("resuming after step {} from {}", manifest.position.step, stored.path.display()))?;
         }
         // The weights that a run began from are no longer needed, and may be gone.
         let init = self.config.init.clone().filter(|_| from.is_none());
@@ -282,14 +282,14 @@ impl Supervisor {
         let metrics = match &from {
             Some((stored, manifest)) => {
                 restore(&mut trainer, stored, manifest, &self.config)?;
-                MetricsFile::go_on(&path, manifest.metrics_bytes)?
+                MetricsFile::resume(&path, manifest.metrics_bytes)?
             }
             None => MetricsFile::create(&path)?,
         };
         let manifest = from.as_ref().map(|(_, manifest)| manifest);
         let mut keeper = Keeper::new(&self.folder, self.options.keep, (&self.config, &identity), metrics, manifest)?;
         let mut profile = profiled.then(|| Profile::new(gpu)).transpose()?;
-        let mut heard = |event| observe(Told::Event(event));
+        let mut heard = |event| observe(Message::Event(event));
         let result = run_kept(&mut trainer, &self.config, profile.as_mut(), Some(&mut keeper), &mut heard)?;
         match result.status {
             Status::Diverged { step, sigma, .. }
@@ -301,7 +301,7 @@ impl Supervisor {
         }
     }
 
-    /// Holds the checkpoint to begin from against what is at hand.
+    /// Checks the checkpoint to begin from against what is at hand.
     fn compare(
         &self,
         stored: &Stored,
@@ -309,20 +309,20 @@ impl Supervisor {
         identity: &Identity,
         observe: &mut Observe<'_>,
     ) -> Result<(), TrainError> {
-        let Differences { refused, told } = checkpoint::differences(manifest, &self.config, identity);
+        let Differences { refused, notices } = checkpoint::differences(manifest, &self.config, identity);
         if !refused.is_empty() && !self.force {
             return Err(CheckpointError::Foreign { path: stored.path.clone(), differences: refused }.into());
         }
         for difference in &refused {
             tell(observe, &format!("ignored by --force: {difference}"))?;
         }
-        told.iter().try_for_each(|notice| tell(observe, notice))
+        notices.iter().try_for_each(|notice| tell(observe, notice))
     }
 }
 
 fn tell(observe: &mut Observe<'_>, notice: &str) -> Result<(), TrainError> {
     // Whether to stop is asked again at the next step.
-    observe(Told::Notice(notice)).map(|_| ())
+    observe(Message::Notice(notice)).map(|_| ())
 }
 
 /// Where a step begins by a configuration.

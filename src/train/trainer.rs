@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     gpu::{Buffer, Element, Gpu, GpuError, PendingRead, Profile, Recorder},
-    graph::{BatchInfo, LossFunction, Mode as PlanMode, Plan, Schedule},
+    graph::{BatchInfo, LossFunction, Plan, PlanMode, Schedule},
     kernels::{
         AdapterClass, Arena, EffectiveWeights, FactorRules, GROWTH_INTERVAL, GradientFactor, GradientScaling,
         LossTerms, MovingAverage, Norms,
@@ -131,7 +131,7 @@ impl<'g> Trainer<'g> {
             calibration: calibrates.then(|| Calibration::new(gpu, &model, &arena, &data, batch)).transpose()?,
             data,
             evaluators: Evaluators::new(gpu, &arena, config, prepared, &normalisation)?,
-            norms: Norms::new(gpu, AdapterClass::of(gpu), &arena.weights)?,
+            norms: Norms::new(gpu, AdapterClass::for_device(gpu), &arena.weights)?,
             metrics,
             step: 0,
             epoch: 0,

@@ -106,7 +106,7 @@ mod train {
     mod configuration;
     mod conv_parity;
     mod faults;
-    mod foreseen;
+    mod footprint;
     mod keys;
     mod mixed_precision;
     mod moving_average;

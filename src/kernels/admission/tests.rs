@@ -1,4 +1,4 @@
-//! The trials, held against kernels whose results other tests hold against f64, and against the same with faults.
+//! The trials, checked against kernels whose results other tests check against f64, and against the same with faults.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::sync::OnceLock;

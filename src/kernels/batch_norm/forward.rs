@@ -119,7 +119,8 @@ impl BatchNorm {
         shape.check(BATCH_NORM_APPLY.entry)?;
         views.check(BATCH_NORM_APPLY.entry, shape)?;
         let by_batch = views.partials.map(|_| variant);
-        let launches = shape.forward_launches(&Target::of(gpu), by_batch, activation, views.residual.is_some())?;
+        let launches =
+            shape.forward_launches(&Target::for_device(gpu), by_batch, activation, views.residual.is_some())?;
         let unused = [gpu.unused(0)?, gpu.unused(1)?, gpu.unused(2)?];
         let partials = views.partials.unwrap_or(&unused[0]);
         let bound = [views.x, &unused[0], &unused[1], &unused[2], partials];

@@ -124,7 +124,7 @@ impl BatchNormGradient {
             residual: views.grad_residual.map(|(_, adds)| adds),
             params: accumulate,
         };
-        let [moments, finish, apply] = shape.gradient_launches(&Target::of(gpu), variant, activation, adds)?;
+        let [moments, finish, apply] = shape.gradient_launches(&Target::for_device(gpu), variant, activation, adds)?;
         let unused = [gpu.unused(0)?, gpu.unused(1)?];
         let saved = views.saved.unwrap_or(&unused[0]);
         let bound = [views.x, views.grad, saved, views.table, views.partials];

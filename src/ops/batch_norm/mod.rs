@@ -16,8 +16,8 @@ use std::sync::Arc;
 use crate::{
     gpu::GpuError,
     graph::{
-        Access, Backward, Forward, Graph, GraphError, Inputs, Mode, Op, ParamId, ParamSpec, Saved, StatId, StatSpec,
-        ValueId, ValueShape,
+        Access, Backward, Forward, Graph, GraphError, Inputs, Op, ParamId, ParamSpec, PlanMode, Saved, StatId,
+        StatSpec, ValueId, ValueShape,
     },
     kernels::{Activation, BatchNormShape, NormShape},
 };
@@ -132,7 +132,7 @@ impl Op for BatchNorm {
             return self.fixed_forward(pass);
         }
         let shape = Self::shape(pass.batch(), pass.input_shape(0));
-        let by_batch = pass.mode() != Mode::Evaluate;
+        let by_batch = pass.mode() != PlanMode::Evaluate;
         let partials = by_batch.then(|| pass.words("partial sums", shape.partial_words()));
         let table = pass.words("batch norm table", shape.table_words());
         let residual = (pass.inputs() > 1).then(|| pass.input(1));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// There is none.
-    #[error("{}: no checkpoint to go on from", folder.display())]
+    #[error("{}: no checkpoint to resume from", folder.display())]
     None {
         /// The folder that would hold it.
         folder: PathBuf,
@@ -20,7 +20,7 @@ pub enum CheckpointError {
         damages: Vec<String>,
     },
     /// One of another run.
-    #[error("{} does not go on from here: {}; --force goes on all the same", path.display(), differences.join("; "))]
+    #[error("{} does not resume from here: {}; --force resumes all the same", path.display(), differences.join("; "))]
     Foreign {
         /// The checkpoint.
         path: PathBuf,
@@ -35,7 +35,7 @@ pub enum CheckpointError {
         /// Expected and found.
         reason: String,
     },
-    /// Weights or state that are no finite numbers, which no run should go on from.
+    /// Weights or state that are not finite, which no run should resume from.
     #[error("the checkpoint of step {step} is not written: {tensor} holds numbers that are not finite")]
     NotFinite {
         /// Steps done.

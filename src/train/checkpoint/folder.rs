@@ -44,7 +44,7 @@ impl Stored {
 impl CheckpointFolder {
     /// Of the run in a folder.
     #[must_use]
-    pub fn of(run: &Path) -> Self {
+    pub fn in_run(run: &Path) -> Self {
         Self { root: run.join("checkpoints") }
     }
 
@@ -120,7 +120,7 @@ impl CheckpointFolder {
     }
 }
 
-/// Reads a checkpoint and holds every file against its checksum.
+/// Reads a checkpoint and checks every file against its checksum.
 ///
 /// # Errors
 /// What is damaged, in words.
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn checkpoints_are_listed_newest_first_and_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = CheckpointFolder::of(dir.path());
+        let folder = CheckpointFolder::in_run(dir.path());
         assert!(folder.list().unwrap().is_empty());
         for step in [5, 100_000_000, 20] {
             folder.write(step, vec![("a", b"1".to_vec())]).unwrap();

@@ -24,7 +24,7 @@ pub struct Keeper<'a> {
 }
 
 impl<'a> Keeper<'a> {
-    /// Begins, or goes on after the checkpoint of `from`.
+    /// Begins, or resumes after the checkpoint of `from`.
     pub fn new(
         folder: &'a CheckpointFolder,
         options: KeepOptions,

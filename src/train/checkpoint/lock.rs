@@ -10,7 +10,7 @@ use super::CheckpointError;
 
 const NAME: &str = "run.lock";
 
-/// Holds a run's folder against other processes, as long as it lives: the system drops the lock with the process, however
+/// Keeps other processes out of a run's folder, as long as it lives: the system drops the lock with the process, however
 /// that ends, so there are no stale ones.
 #[derive(Debug)]
 pub struct RunLock {

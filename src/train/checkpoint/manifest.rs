@@ -7,7 +7,7 @@
 //!
 //! | format | configuration | `config_sha256` | `graph_sha256` |
 //! |---|---|---|---|
-//! | 1 | the key `config` | of the configuration as its version wrote it: not held against anything | of a text that changed from version to version: not held against anything |
+//! | 1 | the key `config` | of the configuration as its version wrote it: not checked against anything | of a text that changed from version to version: not checked against anything |
 //! | 2 | the file `config.toml` | of the bytes of that file | of [`Graph::canonical_text`](crate::graph::Graph::canonical_text) |
 
 use std::{collections::BTreeSet, path::Path};
@@ -67,8 +67,8 @@ pub struct Scaling {
 }
 
 impl From<GradientScaling> for Scaling {
-    fn from(of: GradientScaling) -> Self {
-        let GradientScaling { loss_scale, factor, good_steps, skipped_steps, applied_steps: _ } = of;
+    fn from(scaling: GradientScaling) -> Self {
+        let GradientScaling { loss_scale, factor, good_steps, skipped_steps, applied_steps: _ } = scaling;
         Self { loss_scale, factor, good_steps, skipped_steps }
     }
 }
@@ -88,7 +88,7 @@ impl Scaling {
 pub struct Identity {
     /// Jostle's version: another may round otherwise.
     pub version: String,
-    /// The adapter and its driver, on which alone a run goes on bit by bit.
+    /// The adapter and its driver, on which alone a run resumes bit by bit.
     pub adapter: String,
     /// The model's description.
     pub model: String,
@@ -110,7 +110,7 @@ impl Identity {
     pub fn new(prepared: &Prepared, adapter: String) -> Self {
         let Model { description, graph } = &prepared.model;
         let split = &prepared.split;
-        let of = |data: &Dataset| (data.name.clone(), data.len());
+        let name_and_len = |data: &Dataset| (data.name.clone(), data.len());
         let mut hash = Sha256::new();
         for data in [&split.train, &split.test].into_iter().chain(&prepared.validation) {
             let SampleShape { channels, height, width } = data.shape;
@@ -126,8 +126,8 @@ impl Identity {
             model: description.clone(),
             parameters: graph.params().iter().map(|param| (param.name.clone(), param.shape.clone())).collect(),
             graph_sha256: sha256(graph.canonical_text().as_bytes()),
-            train: of(&split.train),
-            test: of(&split.test),
+            train: name_and_len(&split.train),
+            test: name_and_len(&split.test),
             data_sha256: digits(&hash.finalize()),
         }
     }
@@ -269,7 +269,7 @@ impl Manifest {
         format!("{what}: written by Jostle {}, this is {VERSION}", self.identity.version)
     }
 
-    /// As JSON for people too.
+    /// As JSON, human-readable.
     ///
     /// # Errors
     /// Those of JSON.
@@ -286,11 +286,11 @@ const FREE_KEYS: [&str; 4] = ["log-every", "on-nan", "test-every", "train-eval"]
 pub struct Differences {
     /// What makes it another run: keys of the configuration, model, data.
     pub refused: Vec<String>,
-    /// What a run goes on with all the same, in sentences.
-    pub told: Vec<String>,
+    /// What a run resumes with all the same, in sentences.
+    pub notices: Vec<String>,
 }
 
-/// Holds a checkpoint against the configuration and what is at hand.
+/// Checks a checkpoint against the configuration and what is at hand.
 pub fn differences(then: &Manifest, config: &RunConfig, now: &Identity) -> Differences {
     let mut refused = Vec::new();
     let mut differ = |what: &str, then: String, now: String| {
@@ -306,7 +306,7 @@ pub fn differences(then: &Manifest, config: &RunConfig, now: &Identity) -> Diffe
     differ("test data", samples(&then.test), samples(&now.test));
     differ("SHA-256 of the data", then.data_sha256.clone(), now.data_sha256.clone());
     for index in 0..then.parameters.len().max(now.parameters.len()) {
-        let show = |of: &Identity| match of.parameters.get(index) {
+        let show = |identity: &Identity| match identity.parameters.get(index) {
             Some((name, shape)) => format!("{name} {shape:?}"),
             None => "absent".to_owned(),
         };
@@ -315,24 +315,25 @@ pub fn differences(then: &Manifest, config: &RunConfig, now: &Identity) -> Diffe
     if then.parameters == now.parameters && format > CONFIG_WITHIN {
         differ("SHA-256 of the model's graph", then.graph_sha256.clone(), now.graph_sha256.clone());
     }
-    let mut told = Vec::new();
+    let mut notices = Vec::new();
     if format == CONFIG_WITHIN {
-        told.push(format!("a checkpoint of format {format}: its model's parameters are compared, its operations not"));
+        notices
+            .push(format!("a checkpoint of format {format}: its model's parameters are compared, its operations not"));
     }
     let versions = ("Jostle's version", &then.version, &now.version);
     for (what, then, now) in [versions, ("the adapter", &then.adapter, &now.adapter)] {
         if then != now {
-            told.push(format!("{what} was {then}, is {now}: the run goes on, but not bit for bit"));
+            notices.push(format!("{what} was {then}, is {now}: the run resumes, but not bit for bit"));
         }
     }
-    Differences { refused, told }
+    Differences { refused, notices }
 }
 
 /// Calls `differ` with each key of the configuration, its value then and its value now. Both are written by this version,
 /// whatever the keys were called and whether they were there when the older of them was.
 fn config_differences(then: &RunConfig, now: &RunConfig, differ: &mut impl FnMut(&str, String, String)) {
-    let config = |of: &RunConfig| toml::Table::try_from(of).unwrap_or_default();
-    let (then, now) = (config(then), config(now));
+    let table = |config: &RunConfig| toml::Table::try_from(config).unwrap_or_default();
+    let (then, now) = (table(then), table(now));
     let show = |value: Option<&toml::Value>| value.map_or("not set".to_owned(), ToString::to_string);
     let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
     for key in keys.into_iter().filter(|key| !FREE_KEYS.contains(&key.as_str())) {

@@ -1,4 +1,4 @@
-//! Checkpoints: all that a run needs to go on bit by bit where it was, on disk, whole or not at all.
+//! Checkpoints: all that a run needs to resume bit by bit where it was, on disk, whole or not at all.
 //!
 //! `RUN/checkpoints/step-N/` holds `weights.safetensors` (parameters and running statistics under PyTorch's names, as
 //! `jostle eval` takes them), `weights-average.safetensors` where a moving average is kept, `state.safetensors` (the
@@ -34,7 +34,7 @@ pub fn newest_checkpoint(
     run: &Path,
     notify: &mut dyn FnMut(&str),
 ) -> Result<Option<(PathBuf, Manifest)>, CheckpointError> {
-    Ok(newest(&CheckpointFolder::of(run), notify)?.map(|(stored, manifest)| (stored.path, manifest)))
+    Ok(newest(&CheckpointFolder::in_run(run), notify)?.map(|(stored, manifest)| (stored.path, manifest)))
 }
 
 /// As [`newest_checkpoint`], with its files.

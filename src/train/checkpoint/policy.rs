@@ -43,7 +43,7 @@ impl fmt::Display for Interval {
 /// The options of a run that only say how it is kept, and change nothing of its course.
 #[derive(Clone, Copy, Debug, PartialEq, clap::Args)]
 pub struct KeepOptions {
-    /// Save all that a run needs to go on every N steps, or every N minutes (10m); it is also saved at each evaluation whose
+    /// Save all that a run needs to resume, every N steps or N minutes (10m); it is also saved at each evaluation whose
     /// validation loss is the best so far, at the end, and at Ctrl-C or SIGTERM. 0: only then
     #[arg(long, value_name = "N|Nm", default_value_t = Self::default().checkpoint_every)]
     pub checkpoint_every: Interval,

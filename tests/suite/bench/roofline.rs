@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 use crate::common::places::program;
 use jostle::{
     gpu::Work,
-    graph::{Mode, Schedule},
+    graph::{PlanMode, Schedule},
     nn::Model,
     ops::Loss,
 };
@@ -17,7 +17,7 @@ const BATCH: usize = 2;
 
 fn schedule(model: &str, batch: usize) -> Schedule {
     let model: Model = model.parse().unwrap();
-    Schedule::new(&model.graph, batch, Mode::Train, Loss::Nll).unwrap()
+    Schedule::new(&model.graph, batch, PlanMode::Train, Loss::Nll).unwrap()
 }
 
 #[test]

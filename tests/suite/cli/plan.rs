@@ -23,10 +23,10 @@ fn a_described_gpu_needs_no_adapter() {
     let (status, plan, errors) = plan(&resnet);
     assert_eq!(status, Some(0), "{errors}");
     let dispatches = plan["dispatches"].as_array().unwrap();
-    let of_kernel = |kernel: &str| dispatches.iter().filter(|line| line["kernel"] == kernel).count();
-    assert_eq!(of_kernel("batch_norm_moments"), 2 * 20, "20 batch norms, forward and backward");
-    assert!(of_kernel("winograd_input") > of_kernel("winograd_weight"), "chunks are dispatches of their own");
-    assert_eq!(of_kernel("update_sgd"), 1);
+    let count = |kernel: &str| dispatches.iter().filter(|line| line["kernel"] == kernel).count();
+    assert_eq!(count("batch_norm_moments"), 2 * 20, "20 batch norms, forward and backward");
+    assert!(count("winograd_input") > count("winograd_weight"), "chunks are dispatches of their own");
+    assert_eq!(count("update_sgd"), 1);
     assert_eq!(dispatches.last().unwrap()["step"], "update, and perturb of the next step");
     for line in dispatches {
         assert!(line["threads"].as_u64() <= Some(256) && line["bytes"].as_u64() > Some(0), "{line}");

@@ -48,7 +48,9 @@ fn newest(out: &Path) -> Option<Manifest> {
 fn wait_for_step(child: &mut Child, out: &Path, step: u64) {
     let started = Instant::now();
     // Between the listing and the reading of a checkpoint the run may have removed it: then look again.
-    let reached = || newest_checkpoint(out, &mut |_| ()).ok().flatten().is_some_and(|(_, of)| of.position.step >= step);
+    let reached = || {
+        newest_checkpoint(out, &mut |_| ()).ok().flatten().is_some_and(|(_, manifest)| manifest.position.step >= step)
+    };
     while !reached() {
         assert!(child.try_wait().unwrap().is_none(), "the run ended before step {step}");
         assert!(started.elapsed() < Duration::from_secs(60), "no checkpoint of step {step} after a minute");
@@ -56,7 +58,7 @@ fn wait_for_step(child: &mut Child, out: &Path, step: u64) {
     }
 }
 
-/// Kills a run at random moments and goes on each time; what is left has to be what one run leaves. 20 kills with JOSTLE_SOAK.
+/// Kills a run at random moments and resumes it each time; what is left has to be what one run leaves. 20 kills with JOSTLE_SOAK.
 #[test]
 fn a_run_survives_kills_at_random_moments() {
     let soak = std::env::var_os("JOSTLE_SOAK").is_some();
@@ -195,6 +197,6 @@ fn a_run_without_checkpoints_says_that_there_are_none() {
     let dir = tempfile::tempdir().unwrap();
     let output = resume(dir.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("no checkpoint to go on from"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("no checkpoint to resume from"), "{}", stderr(&output));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "a folder that is no run's stays as it was");
 }

@@ -42,7 +42,7 @@ pub fn checked_device() -> &'static Gpu {
 
 /// A class of adapters for each way in which long sums are shared out; every adapter can run all of them.
 pub fn target(class: AdapterClass) -> Target {
-    Target::of_class(device(), class)
+    Target::with_class(device(), class)
 }
 
 /// The depth of a sum whose dispatches follow one upon the other: rounds and tree steps.

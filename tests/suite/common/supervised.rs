@@ -9,8 +9,8 @@ use jostle::{
     gpu::{AdapterChoice, Gpu},
     noise::Mode,
     train::{
-        Control, EpochRecord, Event, Interval, KeepOptions, Manifest, MetricsFile, Options, RunConfig, RunResult,
-        StepRecord, Supervisor, SupervisorOptions, Told, TrainError, Trainer,
+        Control, EpochRecord, Event, Interval, KeepOptions, Manifest, Message, MetricsFile, Options, RunConfig,
+        RunResult, StepRecord, Supervisor, SupervisorOptions, TrainError, Trainer,
     },
 };
 
@@ -51,12 +51,12 @@ pub fn go(
     stop_after: Option<u64>,
     notices: &mut Vec<String>,
 ) -> Result<RunResult, TrainError> {
-    let mut observe = |told: Told<'_>| {
+    let mut observe = |message: Message<'_>| {
         let mut control = Control::Continue;
-        match told {
-            Told::Notice(text) => notices.push(text.to_owned()),
-            Told::Event(Event::Progress { step, .. }) if Some(step) == stop_after => control = Control::Stop,
-            Told::Event(_) => {}
+        match message {
+            Message::Notice(text) => notices.push(text.to_owned()),
+            Message::Event(Event::Progress { step, .. }) if Some(step) == stop_after => control = Control::Stop,
+            Message::Event(_) => {}
         }
         Ok(control)
     };

@@ -8,7 +8,7 @@ use crate::common::{
     samples, wide,
 };
 use jostle::{
-    graph::{BatchInfo, Graph, Mode, Plan, Schedule},
+    graph::{BatchInfo, Graph, Plan, PlanMode, Schedule},
     kernels::{Activation, Arena},
     nn::Sequential,
     ops::{ElementwiseStep, Loss},
@@ -20,12 +20,12 @@ fn check(name: &str, graph: &Graph, forward: Forward<'_>, loss: Loss, [batch, fi
     let classes = graph.features(graph.output());
     let data = Data::new(classes);
     let arena = Arena::new(gpu, graph.layout(), &vec![1.0; graph.params().len()]).unwrap();
-    let of = |(i, p): (usize, &jostle::graph::Param)| samples(73 + i as u64, p.shape.iter().product(), 0.8);
-    let params: Vec<Vec<f32>> = graph.params().iter().enumerate().map(of).collect();
+    let values = |(i, p): (usize, &jostle::graph::Param)| samples(73 + i as u64, p.shape.iter().product(), 0.8);
+    let params: Vec<Vec<f32>> = graph.params().iter().enumerate().map(values).collect();
     set(gpu, &arena, &arena.weights_eff, &params);
     let poison: Vec<Vec<f32>> = params.iter().map(|param| vec![f32::NAN; param.len()]).collect();
     let metrics = gpu.upload("metrics", &[f32::NAN; 6]).unwrap();
-    let schedule = Schedule::new(graph, batch, Mode::Train, loss).unwrap();
+    let schedule = Schedule::new(graph, batch, PlanMode::Train, loss).unwrap();
     let plan = Plan::new(gpu, &schedule, &arena, &data.views(), &metrics.view()).unwrap();
     for (first, valid, slot) in [(0, batch, 0), (first, valid, 1)] {
         set(gpu, &arena, &arena.grads, &poison);
@@ -46,14 +46,14 @@ fn check(name: &str, graph: &Graph, forward: Forward<'_>, loss: Loss, [batch, fi
     let batch_loss = |params: Params<'_>| (first..first + valid).map(|p| sample_loss(params, p)).sum::<f64>();
     let found = get(gpu, &arena, &arena.grads);
     for tensor in 0..wide.len() {
-        let of_tensor = |x: &[f64]| {
+        let loss_at = |x: &[f64]| {
             let mut params = wide.clone();
             params[tensor] = x.to_vec();
             batch_loss(&params) / valid as f64
         };
         // Differences: eps^2 = 1e-10 times a third derivative below 100, and 1e-16/eps of rounding. Device: some 300
         // roundings between a gradient of size 1 and its result.
-        let expected = central_difference(of_tensor, &wide[tensor], 1e-5);
+        let expected = central_difference(loss_at, &wide[tensor], 1e-5);
         let size = expected.iter().fold(1.0_f64, |m, g| m.max(g.abs()));
         let name = format!("{name}, {loss:?}, {valid} of {batch}: gradient of {}", graph.params()[tensor].name);
         assert_close(&name, &found[tensor], &expected, 2e-8 + 300.0 * ROUNDOFF * size, 0.0);
@@ -194,7 +194,7 @@ fn activating_a_value_leaves_the_value_alone() {
 #[test]
 fn activations_are_fused_where_nothing_else_reads() {
     let count = |model: Sequential| {
-        let schedule = Schedule::new(&model.build().unwrap().graph, 4, Mode::Train, Loss::Nll).unwrap();
+        let schedule = Schedule::new(&model.build().unwrap().graph, 4, PlanMode::Train, Loss::Nll).unwrap();
         schedule.steps.iter().filter(|step| step.call.kernel_as::<ElementwiseStep>().is_some()).count()
     };
     let plain = || Sequential::new(FEATURES).linear(6).gelu();

@@ -12,7 +12,7 @@ use crate::common::{
 };
 use jostle::{
     gpu::Element,
-    graph::{BatchInfo, Graph, Mode, ParamInit, Plan, Schedule},
+    graph::{BatchInfo, Graph, ParamInit, Plan, PlanMode, Schedule},
     kernels::{Arena, EffectiveWeights, GradientScaling},
     ops::Loss,
 };
@@ -101,18 +101,18 @@ impl Case {
     /// The mean loss at other parameters.
     fn mean_loss(&self, params: &[Vec<f64>]) -> f64 {
         let outputs = Interpreter::new(&self.graph, Setting::Training(self.dropout), params).run(&self.inputs());
-        let of = |(position, output): (usize, &Vec<f64>)| {
+        let loss = |(position, output): (usize, &Vec<f64>)| {
             let label = self.data.sample(position).1;
             match self.loss {
                 Loss::Nll => nll(output, label),
                 Loss::Mse => mse(output, &one_hot(CLASSES, label)),
             }
         };
-        self.positions().zip(&outputs).map(of).sum::<f64>() / self.batch[1] as f64
+        self.positions().zip(&outputs).map(loss).sum::<f64>() / self.batch[1] as f64
     }
 
     /// Runs a batch, after another that leaves its rubbish behind: gradients, and the loss or with it the outputs.
-    fn run(&self, mode: Mode, element: Element) -> (Vec<Vec<f32>>, f32, Vec<f32>) {
+    fn run(&self, mode: PlanMode, element: Element) -> (Vec<Vec<f32>>, f32, Vec<f32>) {
         let gpu = device();
         let arena = Arena::stored(gpu, self.graph.layout(), &vec![1.0; self.params.len()], element).unwrap();
         set(gpu, &arena, &arena.weights, &self.params);
@@ -124,7 +124,7 @@ impl Case {
         let metrics = gpu.upload("metrics", &[f32::NAN; 4]).unwrap();
         let schedule = Schedule::stored(&self.graph, BATCH, mode, self.loss, element).unwrap();
         let plan = Plan::new(gpu, &schedule, &arena, &self.data.views(), &metrics.view()).unwrap();
-        let start = if mode == Mode::Accumulate { START } else { f32::NAN };
+        let start = if mode == PlanMode::Accumulate { START } else { f32::NAN };
         let start: Vec<Vec<f32>> = self.params.iter().map(|param| vec![start; param.len()]).collect();
         let [first, valid] = self.batch.map(|count| count as u32);
         let [seed, step] = self.dropout;
@@ -138,7 +138,7 @@ impl Case {
             recorder.submit().unwrap();
         }
         let metrics: Vec<f32> = gpu.read(&metrics.view()).unwrap();
-        let outputs: Vec<f32> = if mode == Mode::Evaluate { gpu.read(plan.output()).unwrap() } else { Vec::new() };
+        let outputs: Vec<f32> = if mode == PlanMode::Evaluate { gpu.read(plan.output()).unwrap() } else { Vec::new() };
         (get(gpu, &arena, &arena.grads), metrics[2], outputs)
     }
 
@@ -152,12 +152,12 @@ impl Case {
         (at(STEP) - at(-STEP)) / (2.0 * STEP)
     }
 
-    fn check_gradients(&self, mode: Mode) {
+    fn check_gradients(&self, mode: PlanMode) {
         let params: Vec<Vec<f64>> = self.params.iter().map(|param| wide(param)).collect();
         let (grads, loss, _) = self.run(mode, Element::Word);
         let expected = self.mean_loss(&params) * self.batch[1] as f64;
         assert_close(&format!("{}: loss", self.name), &[loss], &[expected], 0.0, 1000.0 * ROUNDOFF);
-        let start = if mode == Mode::Accumulate { f64::from(START) } else { 0.0 };
+        let start = if mode == PlanMode::Accumulate { f64::from(START) } else { 0.0 };
         for (tensor, grad) in grads.iter().enumerate() {
             let grad: Vec<f64> = grad.iter().map(|g| f64::from(*g) - start).collect();
             let size = grad.iter().fold(1.0_f64, |most, g| most.max(g.abs()));
@@ -186,9 +186,9 @@ impl Case {
             *value = half::f16::from_f32(*value).to_f32();
         }
         let [(exact, loss, _), (rounded, loss_f16, _)] =
-            [Element::Word, Element::Half].map(|element| self.run(Mode::Train, element));
-        let of = |grads: &[Vec<f32>]| wide(&grads.concat());
-        let (exact, rounded) = (of(&exact), of(&rounded));
+            [Element::Word, Element::Half].map(|element| self.run(PlanMode::Train, element));
+        let joined = |grads: &[Vec<f32>]| wide(&grads.concat());
+        let (exact, rounded) = (joined(&exact), joined(&rounded));
         let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
         let scale = f64::from(LOSS_SCALE);
         let error =
@@ -198,10 +198,11 @@ impl Case {
     }
 
     fn check_evaluation(&self) {
-        let [params, stats] = [&self.params, &self.stats].map(|of| of.iter().map(|of| wide(of)).collect::<Vec<_>>());
+        let [params, stats] =
+            [&self.params, &self.stats].map(|tensors| tensors.iter().map(|tensor| wide(tensor)).collect::<Vec<_>>());
         let mut interpreter = Interpreter::new(&self.graph, Setting::Evaluation(&stats), &params);
         let expected = interpreter.run(&self.inputs()).concat();
-        let (_, _, outputs) = self.run(Mode::Evaluate, Element::Word);
+        let (_, _, outputs) = self.run(PlanMode::Evaluate, Element::Word);
         let size = expected.iter().fold(1.0_f64, |most, y| most.max(y.abs()));
         let found = &outputs[..expected.len()];
         assert_close(&format!("{}: outputs", self.name), found, &expected, 1000.0 * ROUNDOFF * size, 0.0);
@@ -211,7 +212,7 @@ impl Case {
 #[test]
 fn gradients_agree_with_differences_of_the_loss() {
     for seed in 0..NETWORKS {
-        let mode = if seed % 4 == 3 { Mode::Accumulate } else { Mode::Train };
+        let mode = if seed % 4 == 3 { PlanMode::Accumulate } else { PlanMode::Train };
         Case::new(seed).check_gradients(mode);
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use jostle::{
     gpu::{Element, Launch},
-    graph::{Mode, Plan, PlannedLaunch, Schedule, TangentArenas},
+    graph::{Plan, PlanMode, PlannedLaunch, Schedule, TangentArenas},
     kernels::{Arena, Target},
     nn::{self, Model},
     ops::Loss,
@@ -65,15 +65,18 @@ fn bound(model: &Model, schedule: &Schedule) -> Vec<(String, [u32; 3])> {
 fn a_plan_binds_what_the_schedule_says() {
     let (gpu, mut kernels) = (device(), 0);
     for model in models() {
-        let precisions =
-            [(Mode::Train, Element::Word), (Mode::HessianProduct, Element::Word), (Mode::Train, Element::Half)];
+        let precisions = [
+            (PlanMode::Train, Element::Word),
+            (PlanMode::HessianProduct, Element::Word),
+            (PlanMode::Train, Element::Half),
+        ];
         for (mode, element) in precisions {
             if element == Element::Half && !gpu.has_f16() {
                 continue;
             }
-            let loss = if mode == Mode::Train { Loss::Nll } else { Loss::Mse };
+            let loss = if mode == PlanMode::Train { Loss::Nll } else { Loss::Mse };
             let schedule = Schedule::stored(&model.graph, BATCH, mode, loss, element).unwrap();
-            let said: Vec<_> = launches(&schedule, &Target::of(gpu))
+            let said: Vec<_> = launches(&schedule, &Target::for_device(gpu))
                 .iter()
                 .map(|launch| (launch.spec.entry.to_owned(), launch.grid.0))
                 .collect();
@@ -117,9 +120,9 @@ fn declared_threads(launch: &Launch) -> u32 {
 fn workgroups_have_the_invocations_that_launches_say() {
     let mut seen: Vec<Launch> = Vec::new();
     for model in models() {
-        for mode in [Mode::Train, Mode::HessianProduct] {
+        for mode in [PlanMode::Train, PlanMode::HessianProduct] {
             let schedule = Schedule::new(&model.graph, BATCH, mode, Loss::Nll).unwrap();
-            for target in [Target::of(device()), Target::GENERIC] {
+            for target in [Target::for_device(device()), Target::GENERIC] {
                 seen.extend(launches(&schedule, &target));
             }
         }
@@ -136,7 +139,7 @@ fn workgroups_have_the_invocations_that_launches_say() {
 #[test]
 fn batch_norm_fills_a_large_gpu() {
     let model = Model::build("resnet18", &nn::Target::default()).unwrap();
-    let schedule = Schedule::new(&model.graph, 128, Mode::Train, Loss::Nll).unwrap();
+    let schedule = Schedule::new(&model.graph, 128, PlanMode::Train, Loss::Nll).unwrap();
     let planned = schedule.launches(&Target::GENERIC, SAMPLE).unwrap();
     let norms: Vec<_> = planned.iter().filter(|planned| planned.launch.spec.entry.starts_with("batch_norm")).collect();
     assert_eq!(norms.len(), 20 * 6, "20 batch norms, three dispatches in either direction");
@@ -154,7 +157,7 @@ fn batch_norm_fills_a_large_gpu() {
 #[test]
 fn dispatches_share_out_the_work() {
     for model in models() {
-        let schedule = Schedule::new(&model.graph, BATCH, Mode::Train, Loss::Nll).unwrap();
+        let schedule = Schedule::new(&model.graph, BATCH, PlanMode::Train, Loss::Nll).unwrap();
         let planned = launches(&schedule, &Target::GENERIC);
         assert!(planned.iter().all(|launch| launch.work.bytes > 0), "{model}: a dispatch that touches nothing");
         let flops: u64 = planned.iter().map(|launch| launch.work.flops).sum();

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use crate::common::{device, images::hashed_images};
 use jostle::{
     gpu::{Element, Limits},
-    graph::{Graph, Mode, Node, Op, Plan, Schedule, ValueId, memory},
+    graph::{Graph, Node, Op, Plan, PlanMode, Schedule, ValueId, memory},
     kernels::{Activation, Arena, Pool},
     nn::{Model, Target},
     ops::{self, Loss},
@@ -99,17 +99,17 @@ impl Backward<'_> {
 
 fn check(name: &str) {
     let graph = model(name).graph;
-    let schedule = Schedule::new(&graph, BATCH, Mode::Train, Loss::Nll).unwrap();
+    let schedule = Schedule::new(&graph, BATCH, PlanMode::Train, Loss::Nll).unwrap();
     let [at_loss, most] = Backward { graph: &graph }.bounds();
     let whole = WORD * schedule.placement(usize::MAX / 64 * 64).words;
     let banked = WORD * schedule.placement(memory::bank_words(BUFFER_BYTES)).words;
     let ratio = |bytes: usize, bound: usize| bytes as f64 / bound as f64;
-    let [of_loss, of_whole, of_banked] = [ratio(whole, at_loss), ratio(whole, most), ratio(banked, most)];
+    let [loss_ratio, whole_ratio, banked_ratio] = [ratio(whole, at_loss), ratio(whole, most), ratio(banked, most)];
     println!(
-        "{name}: {at_loss} B kept at the loss, {most} B at most; arena {whole} B, {of_loss:.3} and {of_whole:.3} times"
+        "{name}: {at_loss} B kept at the loss, {most} B at most; arena {whole} B, {loss_ratio:.3} and {whole_ratio:.3} times"
     );
     assert!(at_loss <= most && most <= whole, "{name}: the bound is none");
-    assert!(of_whole <= MARGIN && of_banked <= MARGIN, "{name}: {of_whole}, in buffers {of_banked}");
+    assert!(whole_ratio <= MARGIN && banked_ratio <= MARGIN, "{name}: {whole_ratio}, in buffers {banked_ratio}");
 }
 
 #[test]
@@ -123,14 +123,14 @@ fn the_arena_is_near_what_backward_needs() {
 fn no_tensor_lies_in_two_buffers() {
     for name in ["resnet18", "vgg11-bn"] {
         let model = model(name);
-        let schedule = Schedule::new(&model.graph, BATCH, Mode::Train, Loss::Nll).unwrap();
+        let schedule = Schedule::new(&model.graph, BATCH, PlanMode::Train, Loss::Nll).unwrap();
         let placement = schedule.placement(memory::bank_words(BUFFER_BYTES));
         let banks: Vec<usize> = placement.banks().collect();
         assert!(banks.len() > 1, "{name}: nothing to cut");
         assert!(banks.iter().all(|words| (words * WORD) as u64 <= BUFFER_BYTES), "{name}: {banks:?}");
-        for (slot, of) in schedule.slots.iter().enumerate() {
+        for (slot, planned) in schedule.slots.iter().enumerate() {
             let (bank, start) = placement.place_of(slot);
-            assert!(start + of.words() <= banks[bank], "{name}: {} does not end in its buffer", of.name);
+            assert!(start + planned.words() <= banks[bank], "{name}: {} does not end in its buffer", planned.name);
         }
         assert!((model.graph.layout().words() * WORD) as u64 <= BUFFER_BYTES, "{name}: the weights");
     }
@@ -141,19 +141,19 @@ fn no_tensor_lies_in_two_buffers() {
 fn default_limits_hold_resnet18() {
     let limits =
         Limits { buffer_bytes: 256 << 20, binding_bytes: 128 << 20, workgroups: 65_535, workgroup_bytes: 16 << 10 };
-    let of = |name: &str, batch| {
+    let refusal = |name: &str, batch| {
         Footprint::new(&model(name), batch, OptimizerKind::Sgd, Element::Word).unwrap().0.excess(limits)
     };
-    assert_eq!(of("resnet18", BATCH), None);
-    assert!(of("resnet18", 1024).unwrap().contains("largest tensor"));
-    assert!(of("mlp:9000-9000-10", 1).unwrap().contains("a buffer holds"));
+    assert_eq!(refusal("resnet18", BATCH), None);
+    assert!(refusal("resnet18", 1024).unwrap().contains("largest tensor"));
+    assert!(refusal("mlp:9000-9000-10", 1).unwrap().contains("a buffer holds"));
 }
 
 /// Binds every call of a step on the device, which allocates all of its memory.
 #[test]
 fn a_step_of_resnet18_is_planned() {
     let (gpu, model) = (device(), model("resnet18"));
-    let schedule = Schedule::new(&model.graph, BATCH, Mode::Train, Loss::Nll).unwrap();
+    let schedule = Schedule::new(&model.graph, BATCH, PlanMode::Train, Loss::Nll).unwrap();
     let arena = Arena::new(gpu, model.graph.layout(), &vec![0.0; model.graph.params().len()]).unwrap();
     let data = DeviceData::new(gpu, hashed_images(1, BATCH), BATCH, &[[0.0, 1.0]]).unwrap();
     let metrics = gpu.buffer("metrics", 2).unwrap();

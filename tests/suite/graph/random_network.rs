@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::common::hash;
 use jostle::{
-    graph::{Call, Graph, Mode, Node, Schedule, ValueId, ValueShape},
+    graph::{Call, Graph, Node, PlanMode, Schedule, ValueId, ValueShape},
     kernels::{Activation, ConvOptions, ConvPass, Epilogue, Pool},
     ops::{self, BatchNormBackward, BatchNormForward, ConvProduct, Loss, PoolBackward},
 };
@@ -26,7 +26,7 @@ impl Draw {
         (hash(self.seed, 1000 + self.drawn) % count as u64) as usize
     }
 
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }
 
@@ -60,7 +60,7 @@ impl Builder {
 
     fn random_conv(&mut self, depthwise: bool) {
         let [height, width, inputs] = self.image();
-        let groups = if depthwise { inputs } else { self.draw.of(&[1, 1, 2, 3]) };
+        let groups = if depthwise { inputs } else { self.draw.pick(&[1, 1, 2, 3]) };
         let groups = if inputs.is_multiple_of(groups) { groups } else { 1 };
         let options = ConvOptions {
             kernel: self.draw.pair(1, 3),
@@ -86,7 +86,7 @@ impl Builder {
         self.value = match self.draw.below(5) {
             0 | 1 => self.graph.batch_norm(self.value, &name),
             2 => {
-                let groups = self.draw.of(&[1, 2, 3]);
+                let groups = self.draw.pick(&[1, 2, 3]);
                 self.graph.group_norm(self.value, &name, if channels.is_multiple_of(groups) { groups } else { 1 })
             }
             3 => self.graph.layer_norm(self.value, &name),
@@ -96,7 +96,7 @@ impl Builder {
     }
 
     fn activate(&mut self) {
-        let activation = self.draw.of(&Activation::ALL);
+        let activation = self.draw.pick(&Activation::ALL);
         self.value = self.graph.activate(self.value, activation).unwrap();
     }
 
@@ -124,7 +124,7 @@ impl Builder {
         }
         let sides = if self.draw.below(2) == 0 { [self.value, skip] } else { [skip, self.value] };
         self.value = self.graph.add(sides[0], sides[1]).unwrap();
-        let activation = self.draw.of(&[Activation::Relu, Activation::Relu, Activation::Gelu, Activation::Tanh]);
+        let activation = self.draw.pick(&[Activation::Relu, Activation::Relu, Activation::Gelu, Activation::Tanh]);
         self.value = self.graph.activate(self.value, activation).unwrap();
         if self.draw.below(2) == 0 {
             // Once more: its gradient comes from here before it comes from the block.
@@ -144,7 +144,7 @@ impl Builder {
     }
 
     fn dropout(&mut self) {
-        let probability = self.draw.of(&[0.1, 0.3, 0.5]);
+        let probability = self.draw.pick(&[0.1, 0.3, 0.5]);
         self.value = self.graph.dropout(self.value, probability).unwrap();
     }
 }
@@ -259,12 +259,12 @@ fn the_networks_hold_every_operation() {
     for seed in 0..NETWORKS {
         let graph = network(seed);
         for node in graph.nodes() {
-            let Some(of) = operation(&graph, node) else { continue };
-            found.insert(of);
+            let Some(kind) = operation(&graph, node) else { continue };
+            found.insert(kind);
         }
-        for step in Schedule::new(&graph, BATCH, Mode::Train, Loss::Nll).unwrap().steps {
-            let Some(of) = fusion(&step.call) else { continue };
-            found.insert(of);
+        for step in Schedule::new(&graph, BATCH, PlanMode::Train, Loss::Nll).unwrap().steps {
+            let Some(fused) = fusion(&step.call) else { continue };
+            found.insert(fused);
         }
     }
     let expected = "adaptive pool; average pool false; average pool true; batch norm with residual, identity; \
@@ -273,6 +273,6 @@ fn the_networks_hold_every_operation() {
                     conv's gradient, activation; depthwise; dropout; gelu; group norm; grouped; identity; layer norm; \
                     max pool; pool's gradient, activation; relu; residual's gradient added; sigmoid; silu; tanh; \
                     unflatten";
-    let missing: Vec<&str> = expected.split("; ").filter(|of| !found.contains(*of)).collect();
+    let missing: Vec<&str> = expected.split("; ").filter(|name| !found.contains(*name)).collect();
     assert!(missing.is_empty(), "{missing:?} of {found:?}");
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use jostle::{
     gpu::{GpuError, Launch},
     graph::{
-        Backward, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Mode, Op, ParamId,
-        ParamSpec, Record, Saved, Schedule, StatId, Tangent, ValueId, ValueShape,
+        Backward, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, ParamId, ParamSpec,
+        PlanMode, Record, Saved, Schedule, StatId, Tangent, ValueId, ValueShape,
     },
     kernels::{Activation, ConvOptions, Pool},
     ops::Loss,
@@ -40,9 +40,9 @@ fn training_has_calls_that_are_not_differentiated() {
     let cases =
         [(dropout, &["dropout", "dropout"][..]), (norm, &["bn1 forward", "bn1 backward"]), (pool, &["pool backward"])];
     for (graph, calls) in cases {
-        let training = Schedule::new(&graph, 2, Mode::Train, Loss::Nll).unwrap();
+        let training = Schedule::new(&graph, 2, PlanMode::Train, Loss::Nll).unwrap();
         assert_eq!(refused(&training), calls);
-        for mode in [Mode::HessianProduct, Mode::GaussNewtonProduct] {
+        for mode in [PlanMode::HessianProduct, PlanMode::GaussNewtonProduct] {
             Schedule::new(&graph, 2, mode, Loss::Nll).unwrap();
         }
     }
@@ -113,8 +113,8 @@ impl Op for Opaque {
 #[test]
 fn a_call_without_a_rule_is_an_error_that_names_it() {
     let graph = graph(|graph, value| graph.add_op(Arc::new(Opaque), "", &[value]).unwrap());
-    Schedule::new(&graph, 2, Mode::Train, Loss::Nll).unwrap();
-    for mode in [Mode::HessianProduct, Mode::GaussNewtonProduct] {
+    Schedule::new(&graph, 2, PlanMode::Train, Loss::Nll).unwrap();
+    for mode in [PlanMode::HessianProduct, PlanMode::GaussNewtonProduct] {
         let error = Schedule::new(&graph, 2, mode, Loss::Nll).unwrap_err();
         assert_eq!(error, GraphError::NoDerivative { call: "opaque forward".to_owned() });
     }

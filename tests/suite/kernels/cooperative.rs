@@ -239,7 +239,7 @@ fn only_listed_matrices_are_used_and_only_on_gpus() {
 
 /// A GPU with subgroups of these sizes that lists such matrices.
 fn listing(subgroup_sizes: [u32; 2], matrix: CooperativeMatrix) -> AdapterClass {
-    AdapterClass::of_adapter(&AdapterSummary {
+    AdapterClass::for_adapter(&AdapterSummary {
         index: 0,
         name: "a GPU".to_owned(),
         backend: "vulkan".to_owned(),

@@ -3,7 +3,7 @@
 use crate::common::{ROUNDOFF, assert_close, bits, device, guarded, hash, keeps, poisoned, samples};
 use jostle::{
     gpu::GpuError,
-    graph::{Call, Graph, Mode, Schedule},
+    graph::{Call, Graph, PlanMode, Schedule},
     kernels::{Activation, Dropout},
     ops::{self, DropoutMask, Loss},
 };
@@ -121,7 +121,7 @@ fn a_model_drops_in_training_only() {
         value = graph.dropout(value, probability).unwrap();
     }
     graph.linear(value, "c", 2, Activation::Identity).unwrap();
-    let dropouts = |mode: Mode| {
+    let dropouts = |mode: PlanMode| {
         let schedule = Schedule::new(&graph, 4, mode, Loss::Nll).unwrap();
         let dropout = |call: &Call| {
             let DropoutMask(ops::Dropout { probability, layer }) = call.kernel_as::<DropoutMask>()?;
@@ -130,9 +130,9 @@ fn a_model_drops_in_training_only() {
         schedule.steps.iter().filter_map(|step| dropout(&step.call)).collect::<Vec<_>>()
     };
     // forward in order, backward in reverse
-    assert_eq!(dropouts(Mode::Train), [(0, 0.3), (1, 0.6), (1, 0.6), (0, 0.3)]);
-    assert_eq!(dropouts(Mode::Accumulate), dropouts(Mode::Train));
-    for mode in [Mode::Evaluate, Mode::Calibrate, Mode::HessianProduct] {
+    assert_eq!(dropouts(PlanMode::Train), [(0, 0.3), (1, 0.6), (1, 0.6), (0, 0.3)]);
+    assert_eq!(dropouts(PlanMode::Accumulate), dropouts(PlanMode::Train));
+    for mode in [PlanMode::Evaluate, PlanMode::Calibrate, PlanMode::HessianProduct] {
         assert_eq!(dropouts(mode), [], "{mode:?}");
     }
 }

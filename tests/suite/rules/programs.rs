@@ -1,9 +1,9 @@
 //! Programs: which lists of instructions are some, what they are compiled to, and how both read.
 
 use jostle::rules::{
-    Compiled, Draw, Fusion, Gradients,
+    Command, Compiled, Draw, Gradients,
     Instruction::{self, Ascend, Clean, Combine, Gradient, Loss, Perturb, Update},
-    Op, Pass, Place, Program, RuleError, Slot,
+    Pass, Place, Program, RuleError, Slot, UpdateFusion,
 };
 
 const G: Gradients = Gradients(0);
@@ -90,19 +90,19 @@ fn a_program_reads_line_by_line() {
 #[test]
 fn the_peephole_fuses_the_update_with_the_next_perturb() {
     let [fused, separate] =
-        [Fusion::Fused, Fusion::Separate].map(|fusion| Compiled::new(&Program::noise(), fusion).lines());
+        [UpdateFusion::Fused, UpdateFusion::Separate].map(|fusion| Compiled::new(&Program::noise(), fusion).lines());
     let start = "perturb: effective <- clean + noise 0, unless the step before has";
     assert_eq!(fused, [start, "gradient at effective", "update, and perturb of the next step"]);
     assert_eq!(separate, [start, "gradient at effective", "update", "perturb of the next step"]);
     // Nothing to fuse where a step begins at the clean weights: the update leaves them there.
     let plain = Program::new("plain", vec![AT, STEP]).unwrap();
-    for fusion in [Fusion::Fused, Fusion::Separate] {
+    for fusion in [UpdateFusion::Fused, UpdateFusion::Separate] {
         assert_eq!(Compiled::new(&plain, fusion).lines(), ["gradient at effective", "update"]);
     }
 }
 
-fn passes(program: &Program) -> (Vec<Vec<Op>>, usize) {
-    let compiled = Compiled::new(program, Fusion::Fused);
+fn passes(program: &Program) -> (Vec<Vec<Command>>, usize) {
+    let compiled = Compiled::new(program, UpdateFusion::Fused);
     (compiled.stages().iter().map(|stage| stage.after.clone()).collect(), compiled.kept())
 }
 
@@ -110,18 +110,18 @@ fn passes(program: &Program) -> (Vec<Vec<Op>>, usize) {
 fn gradients_are_kept_only_where_another_pass_would_overwrite_them() {
     let (first, mirrored) = (Place::Draw(Draw::FIRST), Place::Draw(Draw::FIRST.mirrored()));
     // The sum is made in the arena, where the optimizer reads it.
-    let mean = Op::Combine { into: Slot::Arena, keep: 0.5, other: Slot::Kept(0), add: 0.5 };
-    let expected = vec![vec![Op::Put(mirrored), Op::Keep(0)], vec![mean, Op::Update(first)]];
+    let mean = Command::Combine { into: Slot::Arena, keep: 0.5, other: Slot::Kept(0), add: 0.5 };
+    let expected = vec![vec![Command::Put(mirrored), Command::Keep(0)], vec![mean, Command::Update(first)]];
     assert_eq!(passes(&Program::antithetic()), (expected, 1));
-    let rise = Op::Ascend { along: Slot::Arena, rho: 0.05 };
-    let expected = vec![vec![rise], vec![Op::Update(Place::Clean)]];
+    let rise = Command::Ascend { along: Slot::Arena, rho: 0.05 };
+    let expected = vec![vec![rise], vec![Command::Update(Place::Clean)]];
     assert_eq!(passes(&Program::sharpness_aware(0.05).unwrap()), (expected, 0));
 }
 
 #[test]
 fn one_pass_tells_the_loss_and_one_moves_statistics() {
     let passes = |program: &Program| -> Vec<Pass> {
-        Compiled::new(program, Fusion::Fused).stages().iter().map(|stage| stage.pass).collect()
+        Compiled::new(program, UpdateFusion::Fused).stages().iter().map(|stage| stage.pass).collect()
     };
     let gradient = |tells, moves_statistics| Pass { backward: true, tells, moves_statistics };
     let loss = Pass { backward: false, tells: true, moves_statistics: false };
@@ -137,24 +137,25 @@ fn one_pass_tells_the_loss_and_one_moves_statistics() {
 fn weights_of_a_sum_follow_its_gradients() {
     let sum = Combine { into: G, keep: 0.75, other: H, add: 0.25 };
     let program = Program::new("sum", vec![AT, NOISE, Gradient { into: H }, sum, STEP]).unwrap();
-    let made = Op::Combine { into: Slot::Arena, keep: 0.25, other: Slot::Kept(0), add: 0.75 };
-    let expected = vec![vec![Op::Put(Place::Draw(Draw::FIRST)), Op::Keep(0)], vec![made, Op::Update(Place::Clean)]];
+    let made = Command::Combine { into: Slot::Arena, keep: 0.25, other: Slot::Kept(0), add: 0.75 };
+    let expected =
+        vec![vec![Command::Put(Place::Draw(Draw::FIRST)), Command::Keep(0)], vec![made, Command::Update(Place::Clean)]];
     assert_eq!(passes(&program), (expected, 1));
     // What is added is read again: the sum is made where the other lies, and put back for the optimizer.
     let again = Combine { into: G, keep: 1.0, other: H, add: -2.0 };
     let program = Program::new("again", vec![AT, NOISE, Gradient { into: H }, sum, again, STEP]).unwrap();
     let (found, kept) = passes(&program);
-    let in_place = Op::Combine { into: Slot::Kept(0), keep: 0.75, other: Slot::Arena, add: 0.25 };
-    let last = Op::Combine { into: Slot::Arena, keep: -2.0, other: Slot::Kept(0), add: 1.0 };
-    assert_eq!((&found[1], kept), (&vec![in_place, last, Op::Update(Place::Clean)], 1));
+    let in_place = Command::Combine { into: Slot::Kept(0), keep: 0.75, other: Slot::Arena, add: 0.25 };
+    let last = Command::Combine { into: Slot::Arena, keep: -2.0, other: Slot::Kept(0), add: 1.0 };
+    assert_eq!((&found[1], kept), (&vec![in_place, last, Command::Update(Place::Clean)], 1));
     // The update's gradient is the one that was kept.
     let program = vec![AT, Gradient { into: H }, Ascend { along: H, rho: 1.0 }, Gradient { into: H }, combine(H, G)];
     let program = Program::new("kept", [program, vec![combine(G, H), STEP]].concat()).unwrap();
     let (found, kept) = passes(&program);
     assert_eq!(kept, 1);
-    assert_eq!(found[0], [Op::Keep(0)]);
-    let both = Op::Combine { into: Slot::Arena, keep: 0.5, other: Slot::Kept(0), add: 0.5 };
-    assert_eq!(found[2], [both, both, Op::Update(Place::Clean)]);
+    assert_eq!(found[0], [Command::Keep(0)]);
+    let both = Command::Combine { into: Slot::Arena, keep: 0.5, other: Slot::Kept(0), add: 0.5 };
+    assert_eq!(found[2], [both, both, Command::Update(Place::Clean)]);
 }
 
 #[test]
@@ -171,7 +172,7 @@ fn a_gradient_of_another_buffer_is_put_where_the_optimizer_reads_it() {
     let program = Program::new("restored", [program, vec![combine(G, H), STEP]].concat()).unwrap();
     let (found, kept) = passes(&program);
     assert_eq!(kept, 1);
-    let half = |into, other| Op::Combine { into, keep: 0.5, other, add: 0.5 };
+    let half = |into, other| Command::Combine { into, keep: 0.5, other, add: 0.5 };
     assert_eq!(found[2][0], half(Slot::Kept(0), Slot::Arena), "{found:?}");
-    assert_eq!(found[3], [half(Slot::Arena, Slot::Kept(0)), Op::Update(Place::Clean)]);
+    assert_eq!(found[3], [half(Slot::Arena, Slot::Kept(0)), Command::Update(Place::Clean)]);
 }

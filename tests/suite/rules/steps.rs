@@ -8,7 +8,7 @@ use jostle::{
     kernels::{Arena, ArenaLayout},
     noise::{Mode, NoiseConfig, NoiseScheme, Scheme, StepNoise, deltas},
     optim::{OptimizerConfig, OptimizerKind},
-    rules::{Compiled, Draw, Fusion, Gradients, Instruction, Machine, Program, Rule, Updates},
+    rules::{Compiled, Draw, Gradients, Instruction, Machine, Program, Rule, UpdateFusion, Updates},
     schedule::{Clock, Moment},
     train::{Prepared, RunConfig, TrainStep, Trainer},
 };
@@ -17,14 +17,14 @@ fn all_bits(tensors: &[Vec<f32>]) -> Vec<Vec<u32>> {
     tensors.iter().map(|tensor| bits(tensor)).collect()
 }
 
-fn machine(arena: &Arena, scheme: &Scheme, fusion: Fusion, optimizer: &OptimizerConfig) -> Machine {
+fn machine(arena: &Arena, scheme: &Scheme, fusion: UpdateFusion, optimizer: &OptimizerConfig) -> Machine {
     let compiled = Compiled::new(&Program::noise(), fusion);
     let updates = Updates { optimizer: optimizer.clone(), factor: None };
-    Machine::of_compiled(device(), arena, (compiled, Arc::new(scheme.clone())), updates, Clock::Stopped).unwrap()
+    Machine::from_compiled(device(), arena, (compiled, Arc::new(scheme.clone())), updates, Clock::Stopped).unwrap()
 }
 
 /// After each of a few steps, the clean weights and where the next step begins.
-fn steps(fusion: Fusion, mode: Mode, kind: OptimizerKind) -> Vec<[Vec<Vec<u32>>; 2]> {
+fn steps(fusion: UpdateFusion, mode: Mode, kind: OptimizerKind) -> Vec<[Vec<Vec<u32>>; 2]> {
     let gpu = device();
     let scheme = network::scheme(NoiseConfig { mode, sigma: 0.25, ..NoiseConfig::default() }, 3);
     let values = |seed| network::SHAPES.map(|shape| crate::common::samples(seed, shape.iter().product(), 0.5));
@@ -51,7 +51,8 @@ fn steps(fusion: Fusion, mode: Mode, kind: OptimizerKind) -> Vec<[Vec<Vec<u32>>;
 fn fused_and_separate_updates_leave_the_same_bits() {
     for kind in [OptimizerKind::Sgd, OptimizerKind::AdamW] {
         for mode in Mode::ALL {
-            let [fused, separate] = [Fusion::Fused, Fusion::Separate].map(|fusion| steps(fusion, mode, kind));
+            let [fused, separate] =
+                [UpdateFusion::Fused, UpdateFusion::Separate].map(|fusion| steps(fusion, mode, kind));
             assert!(fused == separate, "{kind} {mode}");
             assert_eq!(fused[0][0] == fused[0][1], mode == Mode::None, "{kind} {mode}: noise is there where it is on");
         }

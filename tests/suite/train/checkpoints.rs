@@ -18,7 +18,7 @@ use jostle::{
 };
 use tempfile::TempDir;
 
-/// Stops at each of `stops` and goes on; what is left has to be what one run leaves.
+/// Stops at each of `stops` and resumes; what is left has to be what one run leaves.
 fn assert_resumes(name: &str, config: &RunConfig, stops: &[u64]) -> Left {
     let dir = tempfile::tempdir().unwrap();
     let whole = dir.path().join("whole");
@@ -210,9 +210,9 @@ fn weights_of_a_checkpoint_are_those_of_the_run() {
         Ok(())
     };
     supervisor.run(&open, false, &mut |_| Ok(Control::Continue), &mut finish).unwrap();
-    let of = |path: &Path| fs::read(path.join("weights.safetensors")).unwrap();
+    let weights = |path: &Path| fs::read(path.join("weights.safetensors")).unwrap();
     let newest = checkpoints(dir.path()).pop().unwrap();
-    assert!(of(dir.path()) == of(&newest));
+    assert!(weights(dir.path()) == weights(&newest));
     assert_eq!(manifest(&newest).position.step, 30);
 }
 
@@ -265,7 +265,7 @@ fn another_run_is_refused_with_what_differs() {
     assert!(steps.iter().any(|record| record.lr == 0.25));
 }
 
-/// How a run goes on from a checkpoint whose files were changed, its checksums made right again: what it says, or why it
+/// How a run resumes from a checkpoint whose files were changed, its checksums made right again: what it says, or why it
 /// does not.
 fn resumed_after(edit: impl Fn(&Path)) -> Result<String, String> {
     let dir = tempfile::tempdir().unwrap();
@@ -328,7 +328,7 @@ fn a_changed_manifest_is_refused() {
     let message = with_manifest(|value| value["position"]["step_of_epoch"] = 6.into()).unwrap_err();
     assert!(message.contains("step 5 is step 6 of epoch 0, expected step 5 of epoch 0"), "{message}");
     let message = with_manifest(|value| value["metrics_bytes"] = 1_000_000.into()).unwrap_err();
-    assert!(message.contains("the checkpoint goes on after 1000000"), "{message}");
+    assert!(message.contains("the checkpoint resumes after 1000000"), "{message}");
     let message = with_manifest(|value| value["files"] = serde_json::json!(["../../etc/passwd"])).unwrap_err();
     assert!(message.contains("missing in this checkpoint"), "{message}");
 }

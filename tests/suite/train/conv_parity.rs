@@ -1,4 +1,4 @@
-//! Convolutional networks held against PyTorch in float64: names, logits, and the losses of the first five steps.
+//! Convolutional networks checked against PyTorch in float64: names, logits, and the losses of the first five steps.
 //!
 //! `scripts/make_conv_parity.py` makes the fixtures. Weights and images are drawn on both sides by the same formulas.
 
@@ -88,18 +88,18 @@ fn train(case: &Case, config: &RunConfig) -> Trained {
         let evaluator = Evaluator::new(gpu, &trainer.model, &trainer.arena, test, &scale, config.loss).unwrap();
         evaluator.outputs(gpu).unwrap().1
     };
-    let mut of = Trained { before: logits(&trainer), ..Trained::default() };
+    let mut trained = Trained { before: logits(&trainer), ..Trained::default() };
     let result = run(&mut trainer, config, None, &mut |event| {
         if let Event::Step(record) = event {
-            of.losses.push(record.loss);
+            trained.losses.push(record.loss);
         }
         Ok(Control::Continue)
     })
     .unwrap();
     let end = result.epochs.last().unwrap();
     let beside = end.noisy.iter().chain(&end.average);
-    of.noisy_and_average = beside.map(|scores| scores.train_loss.unwrap()).collect();
-    Trained { after: logits(&trainer), ..of }
+    trained.noisy_and_average = beside.map(|scores| scores.train_loss.unwrap()).collect();
+    Trained { after: logits(&trainer), ..trained }
 }
 
 #[test]

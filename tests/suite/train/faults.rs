@@ -15,8 +15,8 @@ use jostle::{
     noise::Mode,
     optim::OptimizerKind,
     train::{
-        Broken, Control, Event, MetricsFile, OnDeviceLost, OnNan, Options, RunConfig, RunResult, Status, Supervisor,
-        SupervisorOptions, Told, TrainError, Trainer, newest_checkpoint,
+        Broken, Control, Event, Message, MetricsFile, OnDeviceLost, OnNan, Options, RunConfig, RunResult, Status,
+        Supervisor, SupervisorOptions, TrainError, Trainer, newest_checkpoint,
     },
 };
 
@@ -84,7 +84,7 @@ fn a_flipped_bit_falls_back() {
     }
 }
 
-/// What goes on from the older checkpoint ends as if nothing had happened; with none left, that is said.
+/// What resumes from the older checkpoint ends as if nothing had happened; with none left, that is said.
 #[test]
 fn a_run_goes_on_from_the_checkpoint_before_a_damaged_one() {
     let dir = tempfile::tempdir().unwrap();
@@ -138,14 +138,14 @@ fn run_with_losses(
         Ok(gpu)
     };
     let mut left = losses.to_vec();
-    let mut observe = |told: Told<'_>| {
-        match told {
-            Told::Notice(text) => notices.push(text.to_owned()),
-            Told::Event(Event::Progress { step, .. }) if left.first() == Some(&step) => {
+    let mut observe = |message: Message<'_>| {
+        match message {
+            Message::Notice(text) => notices.push(text.to_owned()),
+            Message::Event(Event::Progress { step, .. }) if left.first() == Some(&step) => {
                 left.remove(0);
                 device.take().unwrap().destroy();
             }
-            Told::Event(_) => {}
+            Message::Event(_) => {}
         }
         Ok(Control::Continue)
     };

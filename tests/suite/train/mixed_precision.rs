@@ -70,13 +70,13 @@ fn clipping_takes_the_loss_scale_off_first() {
         let arena = arena(element);
         gpu.write(&arena.scaling.view(), &[GradientScaling { loss_scale, ..GradientScaling::initial(element) }])
             .unwrap();
-        let of = |limit| scaled(&arena, &factor(&arena, limit, 2000), &grads);
+        let scaled_to = |limit| scaled(&arena, &factor(&arena, limit, 2000), &grads);
         let true_norm = norm / f64::from(loss_scale);
         for share in [None, Some(2.0), Some(0.25)] {
             let limit = share.map(|share| (share * true_norm) as f32);
             let clipped = limit.map_or(1.0, |limit| (f64::from(limit) / (true_norm + 1e-6)).min(1.0));
             let expected = clipped / f64::from(loss_scale);
-            let found = of(limit).factor;
+            let found = scaled_to(limit).factor;
             assert_close(&format!("{element:?} {limit:?}"), &[found], &[expected], 0.0, 1e-5);
         }
     }
@@ -149,7 +149,7 @@ fn digits_in_f16_are_within_the_noise_of_f32() {
         return;
     }
     for (noise, clip_norm) in [(Mode::None, None), (Mode::Layer, Some(1.0))] {
-        let of = |precision: Precision| -> Vec<(f64, f64)> {
+        let scores = |precision: Precision| -> Vec<(f64, f64)> {
             let config = |seed| RunConfig {
                 model: "mlp:64-64-64-10".to_owned(),
                 epochs: 6,
@@ -163,11 +163,11 @@ fn digits_in_f16_are_within_the_noise_of_f32() {
             };
             (0..4).map(|seed| trained(&config(seed))).collect()
         };
-        let (full, half) = (of(Precision::F32), of(Precision::F16));
+        let (full, half) = (scores(Precision::F32), scores(Precision::F16));
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         for (name, pick, least) in [
-            ("accuracy", (|of: &(f64, f64)| of.0) as fn(&(f64, f64)) -> f64, 0.01),
-            ("loss", |of: &(f64, f64)| of.1, 0.01),
+            ("accuracy", (|run: &(f64, f64)| run.0) as fn(&(f64, f64)) -> f64, 0.01),
+            ("loss", |run: &(f64, f64)| run.1, 0.01),
         ] {
             let [full, half]: [Vec<f64>; 2] = [&full, &half].map(|runs| runs.iter().map(pick).collect());
             let spread = full.iter().map(|x| (x - mean(&full)).powi(2)).sum::<f64>().sqrt() / 3f64.sqrt();

@@ -1,4 +1,4 @@
-//! Training runs held against PyTorch: every step's loss and every final weight.
+//! Training runs checked against PyTorch: every step's loss and every final weight.
 //!
 //! The fixtures are made by scripts/make_parity_fixtures.py, which takes each step's noise from `jostle noise`; here the
 //! training loop draws its own. Loss per step agrees within 1e-5 relative, weights within 1e-5.

@@ -8,7 +8,7 @@ use crate::common::{
 };
 use jostle::{
     data::{Dataset, SampleShape},
-    graph::{BatchInfo, Mode as PlanMode, Plan, Schedule},
+    graph::{BatchInfo, Plan, PlanMode, Schedule},
     kernels::{Activation, Arena},
     nn::Model,
     noise::{Mode, Scale, deltas},
@@ -151,8 +151,8 @@ impl Net {
         let gpu = device();
         let model = Model::mlp(&[FEATURES, 7, 3], Activation::Gelu).unwrap();
         let arena = Arena::new(gpu, model.graph.layout(), &[1.0; 4]).unwrap();
-        let of = |(i, p): (usize, &jostle::graph::Param)| samples(83 + i as u64, p.shape.iter().product(), 0.7);
-        let params: Vec<Vec<f32>> = model.graph.params().iter().enumerate().map(of).collect();
+        let values = |(i, p): (usize, &jostle::graph::Param)| samples(83 + i as u64, p.shape.iter().product(), 0.7);
+        let params: Vec<Vec<f32>> = model.graph.params().iter().enumerate().map(values).collect();
         network::set(gpu, &arena, &arena.weights_eff, &params);
         let mut data = DeviceData::with_residency(gpu, dataset(), batch, &[[0.4, 0.3]], resident).unwrap();
         data.set_order(gpu, (0..23).map(|i| (i * 5 + 2) % 23).collect()).unwrap();
@@ -179,11 +179,11 @@ fn data_that_are_not_resident_give_the_same_bits() {
         let (resident, streamed) = (Net::new(batch, true), Net::new(batch, false));
         for first in (0..23).step_by(batch) {
             let valid = batch.min(23 - first);
-            let of = |net: &Net| {
+            let outcome = |net: &Net| {
                 let (metrics, grads) = net.batch(first, valid);
                 (bits(&metrics), bits(&grads))
             };
-            assert_eq!(of(&resident), of(&streamed), "{valid} of {batch} from {first}");
+            assert_eq!(outcome(&resident), outcome(&streamed), "{valid} of {batch} from {first}");
         }
     }
 }

@@ -66,10 +66,10 @@ fn repeat(models: &[String], side: usize) {
 
 /// The networks by name that begin so, those of any width two channels wide.
 fn family(prefix: &str) {
-    let (_, side) = FAMILIES.into_iter().find(|(of, _)| *of == prefix).unwrap();
-    let of = Model::networks().filter(|(name, _)| name.starts_with(prefix));
+    let (_, side) = FAMILIES.into_iter().find(|(name, _)| *name == prefix).unwrap();
+    let networks = Model::networks().filter(|(name, _)| name.starts_with(prefix));
     let models: Vec<String> =
-        of.map(|(name, scalable)| if scalable { format!("{name}:2") } else { name.to_owned() }).collect();
+        networks.map(|(name, scalable)| if scalable { format!("{name}:2") } else { name.to_owned() }).collect();
     repeat(&models, side);
 }
 

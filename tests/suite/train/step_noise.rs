@@ -64,7 +64,7 @@ fn noise_halved_at_a_checkpoint_within_an_epoch_is_half_of_it() {
     let mut notices = Vec::new();
     let result = go(&mut begin(dir.path(), &config, every(1)), None, &mut notices).unwrap();
     assert_eq!(result.status, Status::Finished, "{notices:?}");
-    assert!(notices.iter().any(|notice| notice.contains(&format!("going on after step {QUIET} from"))), "{notices:?}");
+    assert!(notices.iter().any(|notice| notice.contains(&format!("resuming after step {QUIET} from"))), "{notices:?}");
     let halved: Vec<&String> = notices.iter().filter(|notice| notice.contains("sigma is now")).collect();
     assert!(halved.iter().all(|notice| notice.contains(&format!("the loss of step {QUIET} "))), "{halved:?}");
     let sigma = config.sigma / f64::from(1u32 << halved.len());

@@ -28,11 +28,11 @@ fn samples(data: &Dataset) -> Vec<(Vec<u8>, u32)> {
 #[test]
 fn the_validation_part_is_taken_from_the_training_data_by_class() {
     let whole = Prepared::load(&config()).unwrap().split;
-    let of = |validation, subset_seed| {
+    let split_by = |validation, subset_seed| {
         let prepared = Prepared::load(&RunConfig { validation: Some(validation), subset_seed, ..config() }).unwrap();
         (prepared.split, prepared.validation.unwrap())
     };
-    let (split, part) = of(Validation::Share(0.2), 0);
+    let (split, part) = split_by(Validation::Share(0.2), 0);
     assert_eq!((part.len(), split.train.len()), (259, 1038));
     assert_eq!(split.test, whole.test);
     let mut both = samples(&split.train);
@@ -42,8 +42,8 @@ fn the_validation_part_is_taken_from_the_training_data_by_class() {
     for (taken, all) in part.class_counts().iter().zip(whole.train.class_counts()) {
         assert!((*taken as f64 - 0.2 * all as f64).abs() <= 1.0, "{taken} of {all}");
     }
-    assert_eq!(of(Validation::Samples(259), 0).1, part, "a number is as good as a share");
-    assert_ne!(of(Validation::Samples(259), 1).1, part, "the subset's seed decides");
+    assert_eq!(split_by(Validation::Samples(259), 0).1, part, "a number is as good as a share");
+    assert_ne!(split_by(Validation::Samples(259), 1).1, part, "the subset's seed decides");
 }
 
 #[test]
@@ -63,12 +63,13 @@ fn a_part_that_leaves_a_class_empty_is_refused() {
         TrainError::Config { key, reason } => (key, reason),
         other => panic!("{other}"),
     };
-    let of = |samples| RunConfig { subset: Some(100), validation: Some(Validation::Samples(samples)), ..config() };
+    let with_samples =
+        |samples| RunConfig { subset: Some(100), validation: Some(Validation::Samples(samples)), ..config() };
     for (samples, part) in [(5, "none of class"), (97, "to train on"), (100, "leave nothing"), (101, "leave nothing")] {
-        let (key, reason) = refusal(of(samples));
+        let (key, reason) = refusal(with_samples(samples));
         assert!(key == "validation" && reason.contains(part), "{key}: {reason}");
     }
-    assert!(refusal(of(5)).1.ends_with("to choose by"));
+    assert!(refusal(with_samples(5)).1.ends_with("to choose by"));
     let (key, reason) = refusal(RunConfig { train_eval: TrainEval::Samples(2000), ..config() });
     assert_eq!((key.as_str(), reason.as_str()), ("train-eval", "2000 samples are more than the 1297 that there are"));
 }
@@ -197,15 +198,15 @@ fn what_is_scored_changes_nothing_of_the_course() {
 
 #[test]
 fn curvature_is_of_all_training_data_whatever_is_scored() {
-    let of = |train_eval| {
+    let traces = |train_eval| {
         let config = RunConfig { train_eval, subset: Some(60), steps: Some(2), ..config() };
         let mut trainer = Trainer::new(device(), &config, &Prepared::load(&config).unwrap()).unwrap();
         run(&mut trainer, &config, None, &mut |_| Ok(Control::Continue)).unwrap();
         trainer.traces(None, 2).unwrap()
     };
-    let all = of(TrainEval::All);
-    assert_eq!(of(TrainEval::None), all);
-    assert_eq!(of(TrainEval::Samples(20)), all);
+    let all = traces(TrainEval::All);
+    assert_eq!(traces(TrainEval::None), all);
+    assert_eq!(traces(TrainEval::Samples(20)), all);
 }
 
 /// Lines as they were before there was a validation part, and as they are with parts that were not scored.

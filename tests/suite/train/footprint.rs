@@ -3,8 +3,8 @@
 use crate::common::{device, images::hashed_images, own_device};
 use jostle::{
     data::Split,
-    kernels::AdapterClass,
-    nn::{Model, Target},
+    kernels::Target,
+    nn::{self, Model},
     noise::Mode,
     ops::Loss,
     optim::OptimizerKind,
@@ -14,9 +14,9 @@ use jostle::{
 /// Images of 3 x 32 x 32 in ten classes, and a model for them.
 fn prepared(model: &str, samples: usize) -> Prepared {
     let split = Split { train: hashed_images(1, samples), test: hashed_images(2, 100) };
-    let of = split.train.shape;
-    let input = jostle::graph::ValueShape::Image { channels: of.channels, height: of.height, width: of.width };
-    let model = Model::build(model, &Target { input, classes: 10 }).unwrap();
+    let shape = split.train.shape;
+    let input = jostle::graph::ValueShape::Image { channels: shape.channels, height: shape.height, width: shape.width };
+    let model = Model::build(model, &nn::Target { input, classes: 10 }).unwrap();
     Prepared { model, split, validation: None, loss: Loss::Nll.into(), label_noise: None }
 }
 
@@ -25,12 +25,11 @@ fn config(batch: usize) -> RunConfig {
 }
 
 fn footprint(config: &RunConfig, prepared: &Prepared) -> Footprint {
-    let gpu = device();
-    Footprint::of_run(config, prepared, config.batch, (gpu.limits(), AdapterClass::of(gpu))).unwrap()
+    Footprint::for_run(config, prepared, config.batch, &Target::for_device(device())).unwrap()
 }
 
 #[test]
-fn a_run_allocates_what_was_foreseen() {
+fn a_run_allocates_its_footprint() {
     let gpu = &own_device();
     let plain = config(40);
     let all = RunConfig { ema: Some(0.9), bn_recalibrate: true, clip_norm: Some(1.0), ..plain.clone() };
@@ -51,7 +50,7 @@ fn a_run_allocates_what_was_foreseen() {
         let found = (gpu.allocated_bytes() - before) as f64;
         // Sums, indices and partial norms are not in the list: a few hundred kB of the smallest of these.
         let beyond = found / expected - 1.0;
-        assert!((-0.001..0.05).contains(&beyond), "{model}: {found} bytes, foreseen {expected} ({beyond:+.4})");
+        assert!((-0.001..0.05).contains(&beyond), "{model}: {found} bytes, expected {expected} ({beyond:+.4})");
     }
 }
 
@@ -90,12 +89,12 @@ fn auto_takes_all_samples_where_they_fit() {
 }
 
 #[test]
-fn free_memory_is_held_against_the_sum() {
-    let of = footprint(&config(40), &prepared("mlp:3072-20-10", 130));
-    assert_eq!(of.beyond(None), None);
-    assert_eq!(of.beyond(Some(of.total_bytes)), None);
-    let message = of.beyond(Some(of.total_bytes - 1)).unwrap();
-    assert!(message.contains(&of.total_bytes.to_string()), "{message}");
+fn free_memory_is_checked_against_the_sum() {
+    let footprint = footprint(&config(40), &prepared("mlp:3072-20-10", 130));
+    assert_eq!(footprint.beyond(None), None);
+    assert_eq!(footprint.beyond(Some(footprint.total_bytes)), None);
+    let message = footprint.beyond(Some(footprint.total_bytes - 1)).unwrap();
+    assert!(message.contains(&footprint.total_bytes.to_string()), "{message}");
     if device().family() == jostle::gpu::Family::Software {
         assert!(device().free_bytes().is_some_and(|free| free > 1 << 20), "{:?}", device().free_bytes());
     }
