@@ -112,7 +112,8 @@ impl Network {
         let input = ValueShape::Image { channels: 3, height: self.side, width: self.side };
         let split = Split { train: hashed_squares(65, 48, self.side), test: hashed_squares(67, 16, self.side) };
         let built = Model::build(&model, &Target { input, classes: 10 }).unwrap();
-        let prepared = Prepared { split, validation: None, model: built, label_noise: None };
+        let prepared =
+            Prepared { split, validation: None, model: built, loss: jostle::ops::Loss::Nll.into(), label_noise: None };
         let config = RunConfig {
             model,
             noise,
