@@ -9,6 +9,7 @@
 
 mod common;
 
+mod circles;
 mod layers;
 mod report;
 mod words;
