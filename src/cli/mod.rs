@@ -3,6 +3,7 @@
 mod adapters;
 mod bench;
 mod compare;
+mod context;
 mod error;
 mod eval;
 mod experiment;
@@ -22,12 +23,11 @@ use std::time::Instant;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use jostle::{
-    gpu::{AdapterChoice, Gpu, GpuError, cache_folder},
-    train::Options,
-};
+use jostle::{gpu::AdapterChoice, train::Options};
 
 pub use error::{CliError, Exit};
+
+use context::Context;
 
 /// Trains neural networks on any GPU, with noise injected into the weights, layer by layer, before every gradient.
 #[derive(Debug, Parser)]
@@ -74,28 +74,6 @@ enum Command {
     /// Make the report of scripts/gpu.sh
     #[command(hide = true)]
     GpuReport(gpu_report::Args),
-}
-
-/// What every subcommand may use.
-#[derive(Debug)]
-struct Context {
-    adapter: AdapterChoice,
-    json: bool,
-    /// What is given of a run's configuration: of those keys that the subcommand takes.
-    options: Options,
-    /// When the command line was read, which is when the process began.
-    started: Instant,
-}
-
-impl Context {
-    fn gpu(&self) -> Result<Gpu, GpuError> {
-        let gpu = match cache_folder() {
-            Some(folder) => Gpu::with_cache(&self.adapter, &folder)?,
-            None => Gpu::new(&self.adapter)?,
-        };
-        log::info!("adapter {}, {}", gpu.adapter_name(), gpu.driver());
-        Ok(gpu)
-    }
 }
 
 impl Cli {

@@ -4,6 +4,10 @@ use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
 
+/// How a data source is named.
+pub(super) const SOURCES: &str =
+    "digits, mnist, fashion-mnist, cifar10, cifar100, idx:DIR, cifar:DIR, folder:DIR or folder:DIR@HxW";
+
 /// An error of the data room. Each message is one whole sentence that names the file, the place in it, what was
 /// expected and what was found.
 ///
@@ -12,7 +16,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum DataError {
     /// The text names no data source.
-    #[error("unknown data source `{found}`: expected {}", super::DataSource::CHOICES)]
+    #[error("unknown data source `{found}`: expected {}", SOURCES)]
     UnknownSource {
         /// The text given.
         found: String,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{DataError, SampleShape, Split, cifar, digits, folder, idx};
+use super::{DataError, SampleShape, Split, cifar, digits, error::SOURCES, folder, idx};
 
 /// The environment variable with a folder of data sets, each in a folder of its name.
 const ROOT_VARIABLE: &str = "JOSTLE_DATA";
@@ -102,8 +102,7 @@ const CIFAR100: Named = Named {
 
 impl DataSource {
     /// What can be named.
-    pub const CHOICES: &'static str =
-        "digits, mnist, fashion-mnist, cifar10, cifar100, idx:DIR, cifar:DIR, folder:DIR or folder:DIR@HxW";
+    pub const CHOICES: &'static str = SOURCES;
 
     /// Shape of a sample and number of classes, where the name alone says them; the others have to be read.
     #[must_use]

@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use super::{
-    outcome::short,
+    numbers::short,
     statistics::{CONFIDENCE, bonferroni, student},
     verdict::{Bar, Evidence, Measured, Verdict},
 };
@@ -146,6 +146,27 @@ impl Claim {
             None => self.verdict().name().to_owned(),
         };
         vec![self.statement.clone(), mark.to_owned(), self.measured.text(), self.bar.text(), verdict]
+    }
+}
+
+impl Verdict {
+    /// Of an experiment: it fails if a claim fails; else it is inconclusive if an essential claim is; else it holds if
+    /// some claim does. Where none does, nothing was shown: inconclusive, or not applicable if every claim is that.
+    #[must_use]
+    pub fn overall(claims: &[Claim]) -> Self {
+        let some = |verdict: Self| claims.iter().any(|claim| claim.verdict() == verdict);
+        let undecided = |claim: &Claim| claim.essential && claim.verdict() == Self::Inconclusive;
+        if some(Self::Fails) {
+            Self::Fails
+        } else if claims.iter().any(undecided) {
+            Self::Inconclusive
+        } else if some(Self::Holds) {
+            Self::Holds
+        } else if some(Self::Inconclusive) || claims.is_empty() {
+            Self::Inconclusive
+        } else {
+            Self::DoesNotApply
+        }
     }
 }
 

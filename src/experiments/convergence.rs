@@ -12,7 +12,7 @@ use crate::{
 use super::{
     Bar, Choices, Claim, Definition, ExperimentError, Measured, Outcome, Surroundings,
     convex::LeastSquares,
-    outcome::short,
+    numbers::short,
     simple::{
         ArmSettings, Case, ConvexTarget, Grouped, LowRank, Observation, Rounded, RunSettings, SolvedCase, Sparse,
         segments,

@@ -9,11 +9,10 @@ use crate::noise::Mode;
 use super::{
     Bar, Choices, Claim, Definition, Verdict, convergence,
     convex::Penalty,
-    generalisation, group_l1, l1, networks, nuclear,
-    penalties::{Bars, CaseMeasurements},
-    penalty_claims,
+    generalisation, group_l1, l1, networks, nuclear, penalty_claims,
+    penalty_measurements::{Bars, CaseMeasurements},
     simple::{ArmSettings, Case, ConvexTarget, NOISY, SimpleModel, SolvedCase, penalty_share},
-    smoothed_loss, width, width_claims,
+    smoothed_loss, width, width_claims, width_measurements,
 };
 
 fn settings<T: DeserializeOwned>(name: &str) -> T {
@@ -115,7 +114,7 @@ fn convergence_to_another_point_is_refuted() {
 #[test]
 fn mode_all_does_not_pass_for_mode_layer() {
     let settings: width::Settings = settings("width");
-    let measured: width::Measurements = read(include_str!("../../assets/measurements/width.json"));
+    let measured: width_measurements::Measurements = read(include_str!("../../assets/measurements/width.json"));
     let expected = width_claims::expectations(&settings.bars);
     let claims = width_claims::judge(&measured, &expected, &settings.training);
     assert_eq!(Verdict::overall(&claims), Verdict::Holds, "{:#?}", verdicts(&claims));
@@ -145,7 +144,7 @@ fn mode_all_does_not_pass_for_mode_layer() {
 #[test]
 fn a_net_whose_widths_are_all_refused_leaves_the_experiment_undecided() {
     let settings: width::Settings = settings("width");
-    let mut measured: width::Measurements = read(include_str!("../../assets/measurements/width.json"));
+    let mut measured: width_measurements::Measurements = read(include_str!("../../assets/measurements/width.json"));
     measured.variances[0].points.clear();
     let claims = width_claims::judge(&measured, &width_claims::expectations(&settings.bars), &settings.training);
     assert_eq!(Verdict::overall(&claims), Verdict::Inconclusive);

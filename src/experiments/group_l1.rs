@@ -6,8 +6,8 @@ use serde_json::json;
 use crate::report::Figure;
 
 use super::{
-    Choices, Definition, ExperimentError, Outcome, Surroundings,
-    penalties::{self, Bars},
+    Choices, Definition, ExperimentError, Outcome, Surroundings, penalties,
+    penalty_measurements::Bars,
     penalty_panels,
     simple::{ArmSettings, Case, FileKind, Grouped},
 };

@@ -14,7 +14,8 @@ use crate::{
 use super::{
     Bar, Choices, Claim, Definition, ExperimentError, Outcome, Surroundings,
     convex::ConvexError,
-    penalties::{self, Bars, CaseMeasurements},
+    penalties,
+    penalty_measurements::{Bars, CaseMeasurements},
     simple::{ArmSettings, Case, ConvexTarget, FileKind, PARTS, Rounded, RunSettings, SolvedCase, Sparse, segments},
 };
 

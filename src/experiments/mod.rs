@@ -23,23 +23,28 @@ mod penalties;
 #[cfg(test)]
 mod penalty_cases;
 mod penalty_claims;
+mod penalty_measurements;
 mod penalty_panels;
 pub mod simple;
 mod smoothed_loss;
 pub mod statistics;
+mod surroundings;
 mod unfinished;
 mod verdict;
 mod width;
 mod width_claims;
 mod width_figures;
+mod width_measurements;
+mod width_net;
 mod width_training;
 
 pub use arm_figure::arm_figure;
 pub use claim::{Claim, Ruling, Setting};
 pub use definition::{Choices, Definition, Size};
 pub use error::ExperimentError;
-pub use outcome::{Outcome, Provenance, short};
-pub use penalties::Surroundings;
+pub use numbers::short;
+pub use outcome::{Outcome, Provenance};
+pub use surroundings::Surroundings;
 pub use verdict::{Bar, Evidence, Measured, Verdict};
 
 /// Runs an experiment.

@@ -8,20 +8,6 @@ use crate::report::{Block, Figure, HtmlReport, Section, Table};
 
 use super::{Claim, Definition, ExperimentError, Verdict};
 
-/// Three significant digits.
-#[must_use]
-pub fn short(value: f64) -> String {
-    if !value.is_finite() || value == 0.0 {
-        return value.to_string();
-    }
-    let decimals = 2 - value.abs().log10().floor() as i32;
-    match decimals {
-        7.. => format!("{value:.2e}"),
-        0..7 => format!("{value:.*}", decimals as usize),
-        _ => format!("{value:.0}"),
-    }
-}
-
 /// Everything an experiment found.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
@@ -163,18 +149,4 @@ fn plain(text: &str) -> String {
 
 fn write(path: &Path, text: &str) -> Result<(), ExperimentError> {
     fs::write(path, text).map_err(|source| ExperimentError::Io { path: path.to_owned(), source })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn figures_have_three_digits() {
-        let cases = [(0.0, "0"), (0.004_812, "0.00481"), (1234.5, "1234"), (12.34, "12.3"), (3.2e-7, "3.20e-7")];
-        for (value, expected) in cases {
-            assert_eq!(short(value), expected);
-        }
-        assert_eq!(short(f64::NAN), "NaN");
-    }
 }

@@ -4,9 +4,8 @@
 use crate::noise::Mode;
 
 use super::{
-    Choices, Claim, Definition, Verdict, l1,
-    penalties::{ArmMeasurements, CaseMeasurements},
-    penalty_claims,
+    Choices, Claim, Definition, Verdict, l1, penalty_claims,
+    penalty_measurements::{ArmMeasurements, CaseMeasurements},
     simple::{NOISY, Rounded, SolvedCase, Steps},
 };
 

@@ -4,15 +4,12 @@ use crate::{noise::Mode, report::Table};
 
 use super::{
     Bar, Claim, Measured, Verdict,
-    outcome::short,
-    penalties::{ArmMeasurements, Bars, CaseMeasurements, CaseRun},
+    numbers::short,
+    penalty_measurements::{ArmMeasurements, Bars, CaseMeasurements, CaseRun, Part},
     simple::{ArmSettings, Distance, NOISY, SimpleModel, SolvedCase, Steps},
     statistics::{Estimate, fit, mean},
     unfinished::{OnTheWay, advice},
 };
-
-/// A part of a distance.
-pub(super) type Part = fn(&Distance) -> f64;
 
 const THETA: Part = |distance| distance.theta;
 const OBJECTIVE: Part = |distance| distance.objective;

@@ -9,7 +9,7 @@ use crate::{
 
 use super::{
     convex::singular_values,
-    penalties::{ArmMeasurements, CaseRun},
+    penalty_measurements::{ArmMeasurements, CaseRun},
     simple::{NOISY, SimpleModel},
     statistics::mean,
 };

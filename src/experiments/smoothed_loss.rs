@@ -18,7 +18,7 @@ use crate::{
 use super::{
     Bar, Choices, Claim, Definition, ExperimentError, Measured, Outcome, Surroundings,
     kinks::kinks,
-    outcome::short,
+    numbers::short,
     simple::NOISY,
     statistics::{CONFIDENCE, Uncertain},
 };

@@ -5,9 +5,8 @@ use nalgebra::{DMatrix, DVector};
 use crate::noise::Mode;
 
 use super::{
-    outcome::short,
-    penalties::{ArmMeasurements, CaseMeasurements},
-    penalty_claims::Part,
+    numbers::short,
+    penalty_measurements::{ArmMeasurements, CaseMeasurements, Part},
     simple::{ArmSettings, SimpleModel, SolvedCase, Steps},
     statistics::mean,
 };

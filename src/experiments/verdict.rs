@@ -7,7 +7,7 @@
 
 use serde::Serialize;
 
-use super::{Claim, outcome::short, statistics::Estimate};
+use super::{numbers::short, statistics::Estimate};
 
 /// What became of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -32,25 +32,6 @@ impl Verdict {
             Self::Fails => "fails",
             Self::Inconclusive => "inconclusive",
             Self::DoesNotApply => "does not apply",
-        }
-    }
-
-    /// Of an experiment: it fails if a claim fails; else it is inconclusive if an essential claim is; else it holds if
-    /// some claim does. Where none does, nothing was shown: inconclusive, or not applicable if every claim is that.
-    #[must_use]
-    pub fn overall(claims: &[Claim]) -> Self {
-        let some = |verdict: Self| claims.iter().any(|claim| claim.verdict() == verdict);
-        let undecided = |claim: &Claim| claim.essential && claim.verdict() == Self::Inconclusive;
-        if some(Self::Fails) {
-            Self::Fails
-        } else if claims.iter().any(undecided) {
-            Self::Inconclusive
-        } else if some(Self::Holds) {
-            Self::Holds
-        } else if some(Self::Inconclusive) || claims.is_empty() {
-            Self::Inconclusive
-        } else {
-            Self::DoesNotApply
         }
     }
 }

@@ -4,68 +4,24 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    analysis::{BlockVariance, Subject, VarianceOptions, noise_variance},
+    analysis::{Subject, VarianceOptions, noise_variance},
     data::{DataSource, Dataset},
     gpu::{Gpu, WORD_BYTES},
-    graph::{Param, ParamRole},
-    kernels::{Activation, Arena, Perturb},
-    nn::Model,
-    noise::{Distribution, Grouping, Mode, NoiseConfig, Scheme},
+    kernels::Arena,
+    noise::{Grouping, Mode, NoiseConfig, Scheme},
     ops::Loss,
-    schedule::Moment,
     train::DeviceData,
 };
 
 use super::{
-    Choices, Definition, ExperimentError, Measured, Outcome, Surroundings,
+    Choices, Definition, ExperimentError, Outcome, Surroundings,
     simple::NOISY,
-    statistics::{jackknife, mean},
     width_claims::{expectations, judge},
-    width_figures as figures, width_training as training,
+    width_figures as figures,
+    width_measurements::{Bars, Family, Measurements, Point},
+    width_net::{Net, initialise},
+    width_training as training,
 };
-
-/// A family of networks over widths.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Net {
-    /// For claims and figures.
-    pub(super) label: String,
-    /// Hidden layers.
-    pub(super) hidden: usize,
-    /// Between the layers.
-    pub(super) activation: String,
-    /// Widths of the hidden layers, in order.
-    #[serde(default)]
-    pub(super) widths: Vec<usize>,
-}
-
-impl Net {
-    /// The model at a width.
-    ///
-    /// # Errors
-    /// Those of the model.
-    pub(super) fn model(&self, data: &Dataset, width: usize) -> Result<Model, ExperimentError> {
-        let activation: Activation = self.activation.parse().map_err(|reason| ExperimentError::Settings {
-            experiment: "width".to_owned(),
-            reason: format!("activation of {}: {reason}", self.label),
-        })?;
-        let hidden = std::iter::repeat_n(width, self.hidden);
-        let widths: Vec<usize> = [data.features()].into_iter().chain(hidden).chain([data.classes]).collect();
-        Ok(Model::mlp(&widths, activation).map_err(crate::train::TrainError::from)?)
-    }
-}
-
-/// What slopes are compared with.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Bars {
-    /// Least slope of what explodes.
-    pub(super) explodes: f64,
-    /// How far from 0 the slope of what stays may be.
-    pub(super) stays: f64,
-    /// Slopes of what stays are over the widths from this on: narrower networks have not settled.
-    pub(super) settled: usize,
-}
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -83,76 +39,6 @@ pub(super) struct Settings {
     nets: Vec<Net>,
     pub(super) training: training::Settings,
     pub(super) bars: Bars,
-}
-
-/// What was measured at one width in one mode.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(super) struct Point {
-    pub(super) width: usize,
-    pub(super) mode: Mode,
-    pub(super) blocks: Vec<BlockVariance>,
-}
-
-/// A family's measurements.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(super) struct Family {
-    pub(super) label: String,
-    pub(super) points: Vec<Point>,
-}
-
-/// What was measured: all that the claims need.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(super) struct Measurements {
-    pub(super) variances: Vec<Family>,
-    pub(super) training: Vec<training::Trained>,
-}
-
-/// A variance that is watched.
-pub(super) type Quantity = fn(&BlockVariance) -> f64;
-
-impl Family {
-    /// The blocks of a mode, per width.
-    pub(super) fn in_mode(&self, mode: Mode) -> impl Iterator<Item = &Point> {
-        self.points.iter().filter(move |point| point.mode == mode)
-    }
-
-    /// The log-log slope over the widths from `from` on, by jackknife over blocks.
-    pub(super) fn slope(&self, mode: Mode, quantity: Quantity, from: usize) -> Measured {
-        let points: Vec<&Point> = self.in_mode(mode).filter(|point| point.width >= from).collect();
-        if points.len() < 2 {
-            return Measured::nothing(format!("{} widths have no slope", points.len()));
-        }
-        let blocks = points.iter().map(|point| point.blocks.len()).min().unwrap_or(0);
-        Measured::sampled(jackknife(blocks, |keep| {
-            let place = |point: &&Point| {
-                let kept = point.blocks.iter().take(blocks).enumerate().filter(|(block, _)| keep(*block));
-                let values: Vec<f64> = kept.map(|(_, block)| quantity(block)).collect();
-                ((point.width as f64).ln(), mean(&values).value.ln())
-            };
-            line_slope(&points.iter().map(place).collect::<Vec<_>>())
-        }))
-    }
-
-    /// Whether a part of a variance is within rounding of 0 at every width.
-    pub(super) fn is_rounding(&self, mode: Mode, part: Quantity, whole: Quantity) -> bool {
-        let mut blocks = self.in_mode(mode).flat_map(|point| &point.blocks);
-        blocks.all(|block| part(block) <= ROUNDING * whole(block))
-    }
-
-    /// The narrowest width of the widest decade.
-    pub(super) fn decade(&self) -> usize {
-        self.points.iter().map(|point| point.width).max().unwrap_or(0).div_ceil(10)
-    }
-}
-
-/// Of f32, squared, with room for sums.
-const ROUNDING: f64 = 1e-9;
-
-fn line_slope(places: &[(f64, f64)]) -> f64 {
-    let n = places.len() as f64;
-    let (mx, my) = places.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x / n, b + y / n));
-    let covariance: f64 = places.iter().map(|(x, y)| (x - mx) * (y - my)).sum();
-    covariance / places.iter().map(|(x, _)| (x - mx).powi(2)).sum::<f64>()
 }
 
 /// Share of the work that the variances are, for the progress bar.
@@ -220,42 +106,6 @@ fn too_large(gpu: &Gpu, net: &Net, data: &Dataset, width: usize) -> Result<Optio
     }))
 }
 
-/// Weights N(0, 1/m), those of hidden layers with ReLU N(0, 2/m), m the width; biases 0.
-pub(super) fn initialise(
-    gpu: &Gpu,
-    model: &Model,
-    arena: &Arena,
-    width: usize,
-    seed: u64,
-) -> Result<(), ExperimentError> {
-    let layout = &arena.layout;
-    let scaled = arena.with_noise_scales(gpu, &standard_deviations(model, width))?;
-    let unit = NoiseConfig { mode: Mode::Model, sigma: 1.0, ..NoiseConfig::default() };
-    // Another seed than the noise's, or the first step's noise would be the weights once more.
-    let draw = Scheme::new(unit, layout, &model.noise_tensors(), !seed).at(0, Moment::START);
-    let mut recorder = gpu.record();
-    recorder.clear(&arena.weights.view());
-    let perturb = Perturb::new(gpu, &scaled, Distribution::Gaussian.code(), false)?;
-    perturb.record(gpu, &mut recorder, &draw.ranges, draw.values)?;
-    recorder.copy(&arena.weights_eff.view(), &arena.weights.view());
-    Ok(recorder.submit()?)
-}
-
-/// Of the initial weights of each tensor. Hidden layers are those between the first and the last, whatever their shapes:
-/// where the data have as many features as the network is wide, the first layer has the shape of a hidden one.
-fn standard_deviations(model: &Model, width: usize) -> Vec<f32> {
-    let params = model.graph.params();
-    let is_weight = |param: &Param| param.role == ParamRole::Weight;
-    let (first, last) = (params.iter().position(is_weight), params.iter().rposition(is_weight));
-    let relu = !model.description.ends_with(":identity");
-    let deviation = |(at, param): (usize, &Param)| match param.role {
-        ParamRole::Bias | ParamRole::Scale => 0.0,
-        ParamRole::Weight if relu && Some(at) > first && Some(at) < last => (2.0 / width as f32).sqrt(),
-        ParamRole::Weight => (1.0 / width as f32).sqrt(),
-    };
-    params.iter().enumerate().map(deviation).collect()
-}
-
 fn measure(
     gpu: &Gpu,
     net: &Net,
@@ -292,29 +142,4 @@ fn measure(
         Ok(Point { width, mode: *mode, blocks })
     };
     NOISY.iter().map(point).collect()
-}
-
-/// What is watched, and which part of it has to explode.
-pub(super) const TOTALS: [(&str, Quantity); 3] =
-    [("output", |block| block.output), ("loss", |block| block.loss), ("gradient", |block| block.gradient)];
-pub(super) const SECOND_ORDER: [(&str, Quantity); 2] =
-    [("output", |block| block.output_second), ("loss", |block| block.loss_second)];
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod tests {
-    use super::*;
-
-    /// Digits have 64 features, so that at width 64 the first layer's shape is that of a hidden one.
-    #[test]
-    fn the_first_layer_is_no_hidden_one_at_any_width() {
-        for (sizes, width) in [([64, 64, 64, 10], 64.0_f32), ([64, 32, 32, 10], 32.0)] {
-            let relu = Model::mlp(&sizes, Activation::Relu).unwrap();
-            let plain = 1.0 / width.sqrt();
-            let expected = [plain, 0.0, (2.0 / width).sqrt(), 0.0, plain, 0.0];
-            assert_eq!(standard_deviations(&relu, sizes[1]), expected);
-            let linear = Model::mlp(&sizes, Activation::Identity).unwrap();
-            assert_eq!(standard_deviations(&linear, sizes[1]), [plain, 0.0, plain, 0.0, plain, 0.0]);
-        }
-    }
 }

@@ -4,7 +4,7 @@ use crate::noise::Mode;
 
 use super::{
     Bar, Claim, Measured,
-    width::{Bars, Measurements, Quantity, SECOND_ORDER, TOTALS},
+    width_measurements::{Bars, Measurements, Quantity, SECOND_ORDER, TOTALS},
     width_training as training,
 };
 

@@ -7,10 +7,10 @@ use crate::{
 
 use super::{
     Definition,
-    outcome::short,
+    numbers::short,
     simple::NOISY,
     statistics::{Estimate, mean},
-    width::{Family, Quantity, SECOND_ORDER, TOTALS},
+    width_measurements::{Family, Quantity, SECOND_ORDER, TOTALS},
 };
 
 fn estimates(family: &Family, mode: Mode, quantity: Quantity) -> Vec<(usize, Estimate)> {

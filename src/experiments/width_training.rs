@@ -11,10 +11,10 @@ use crate::{
 };
 
 use super::{
-    Bar, Claim, ExperimentError, Measured, Verdict, numbers,
-    outcome::short,
+    Bar, Claim, ExperimentError, Measured, Verdict,
+    numbers::{self, short},
     statistics::{CONFIDENCE, Uncertain},
-    width::{Net, initialise},
+    width_net::{Net, initialise},
 };
 
 #[derive(Clone, Debug, Deserialize, Serialize)]

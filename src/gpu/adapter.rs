@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use wgpu::{Backends, DeviceType, Features};
 
-use super::{CooperativeMatrix, GpuError};
+use super::{CooperativeMatrix, GpuError, Limits};
 
 /// The environment variable that chooses an adapter where `--adapter` does not.
 pub const ADAPTER_VARIABLE: &str = "JOSTLE_ADAPTER";
@@ -129,8 +129,8 @@ impl AdapterSummary {
 impl AdapterSummary {
     /// The limits that plans are checked against.
     #[must_use]
-    pub fn limits(&self) -> super::Limits {
-        super::Limits {
+    pub fn limits(&self) -> Limits {
+        Limits {
             buffer_bytes: self.max_buffer_bytes,
             binding_bytes: self.max_binding_bytes,
             workgroups: self.max_workgroups,

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     path::Path,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -12,47 +12,13 @@ use std::{
 use wgpu::Features;
 
 use super::{
-    AdapterChoice, Buffer, CooperativeMatrix, Dispatch, Element, ElementTypes, Faults, GpuError, Grid, Kernel,
-    KernelSpec, View, WORD_BYTES, adapter, admission::Verdicts, cooperative, failure, pipeline_cache::PipelineCache,
+    AdapterChoice, Buffer, CooperativeMatrix, Element, Family, Faults, GpuError, Grid, Kernel, Limits, View,
+    WORD_BYTES, adapter, cooperative, kernel::KernelKey, lock::lock, pipeline_cache::PipelineCache, verdicts::Verdicts,
 };
-
-/// Which variants of a kernel suit the adapter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// A CPU driver: barriers and workgroup memory cost most, wide straight code is cheap.
-    Software,
-    /// A GPU: workgroup memory and many small invocations.
-    Gpu,
-}
-
-/// The limits that plans are checked against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Limits {
-    /// Largest buffer, bytes.
-    pub buffer_bytes: u64,
-    /// Largest storage binding, bytes.
-    pub binding_bytes: u64,
-    /// Workgroups per dimension of a grid.
-    pub workgroups: u32,
-    /// Memory of a workgroup, bytes.
-    pub workgroup_bytes: u32,
-}
 
 /// Bindings that one kernel may leave unused at most, each with a part of a buffer of its own: WebGPU forbids binding a part twice
 /// where it may be written.
 const UNUSED_SLOTS: usize = 3;
-
-/// The spec by its address: two specs may share an entry point.
-pub(super) type KernelKey = (usize, ElementTypes, Vec<(&'static str, u64)>);
-
-pub(super) fn kernel_key(
-    spec: &'static KernelSpec,
-    types: ElementTypes,
-    constants: &[(&'static str, f64)],
-) -> KernelKey {
-    let constants = constants.iter().map(|(name, value)| (*name, value.to_bits())).collect();
-    (std::ptr::from_ref(spec).addr(), types, constants)
-}
 
 /// An open device with its queue and every kernel compiled on it so far.
 pub struct Gpu {
@@ -66,7 +32,7 @@ pub struct Gpu {
     pub(super) faults: Faults,
     pub(super) verdicts: Verdicts,
     /// Each behind a lock of its own, so that different kernels compile side by side and none twice.
-    kernels: Mutex<HashMap<KernelKey, Arc<Mutex<Option<Kernel>>>>>,
+    pub(super) kernels: Mutex<HashMap<KernelKey, Arc<Mutex<Option<Kernel>>>>>,
     pub(super) pipeline_cache: Option<PipelineCache>,
     pub(super) failure: Arc<Mutex<Option<GpuError>>>,
     /// Why the device was lost, once it was.
@@ -135,7 +101,7 @@ impl Gpu {
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|error| GpuError::RequestDevice { adapter: info.name.clone(), reason: error.to_string() })?;
         let (failure, loss) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
-        failure::watch(&device, &failure, &loss);
+        watch(&device, &failure, &loss);
         let granted = device.limits();
         let limits = Limits {
             buffer_bytes: granted.max_buffer_size,
@@ -164,6 +130,17 @@ impl Gpu {
             unused: OnceLock::new(),
             in_flight: Mutex::default(),
         })
+    }
+
+    /// The same device with these faults, before anything is compiled on it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_faults(mut self, faults: Faults) -> Self {
+        if let Some(matrices) = &faults.matrices {
+            self.cooperative.clone_from(matrices);
+        }
+        self.faults = faults;
+        self
     }
 
     /// The adapter's name, e.g. `llvmpipe (LLVM 15.0.6, 256 bits)`.
@@ -212,12 +189,6 @@ impl Gpu {
         self.features.contains(Features::SHADER_F16)
     }
 
-    /// The WGSL of a kernel for tensors of these types.
-    pub(super) fn wgsl(&self, spec: &KernelSpec, types: ElementTypes) -> String {
-        let text = types.source(spec);
-        self.faults.misread.map_or_else(|| text.clone(), |misread| misread(&text))
-    }
-
     /// The cooperative-matrix products that there are kernels for and that this device lists; each of these kernels has yet
     /// to pass a test, [`Gpu::admit`].
     #[must_use]
@@ -229,45 +200,6 @@ impl Gpu {
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.limits
-    }
-
-    /// The kernel of `spec` with these overrides, all of its tensors f32; compiled at the first call, shared afterwards.
-    ///
-    /// # Errors
-    /// [`GpuError::Shader`] if the adapter's compiler refuses it.
-    pub fn kernel(&self, spec: &'static KernelSpec, constants: &[(&'static str, f64)]) -> Result<Kernel, GpuError> {
-        self.kernel_of(spec, ElementTypes::default(), constants)
-    }
-
-    /// The kernel of `spec` for tensors stored as those of `views`, bound to them as by [`Kernel::dispatch`].
-    ///
-    /// # Errors
-    /// As [`Gpu::kernel`] and [`Kernel::dispatch`]; [`GpuError::Element`] for views that do not go together.
-    pub fn dispatch(
-        &self,
-        spec: &'static KernelSpec,
-        constants: &[(&'static str, f64)],
-        grid: Grid,
-        views: &[&View],
-        immediates: &[u8],
-    ) -> Result<Dispatch, GpuError> {
-        self.kernel_of(spec, ElementTypes::new(spec, views)?, constants)?.dispatch(self, grid, views, immediates)
-    }
-
-    fn kernel_of(
-        &self,
-        spec: &'static KernelSpec,
-        types: ElementTypes,
-        constants: &[(&'static str, f64)],
-    ) -> Result<Kernel, GpuError> {
-        let slot = Arc::clone(lock(&self.kernels).entry(kernel_key(spec, types, constants)).or_default());
-        let mut slot = lock(&slot);
-        if let Some(kernel) = &*slot {
-            return Ok(kernel.clone());
-        }
-        let kernel = Kernel::compile(self, spec, types, constants)?;
-        *slot = Some(kernel.clone());
-        Ok(kernel)
     }
 
     /// Workgroups for `count` elements, folded past the adapter's limit per dimension.
@@ -370,7 +302,19 @@ impl Drop for Gpu {
     }
 }
 
-/// A poisoned lock only means that another thread panicked between two whole updates: the value is sound.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Keeps the first uncaptured error and a device loss where [`Gpu::check`] finds them.
+fn watch(device: &wgpu::Device, failure: &Arc<Mutex<Option<GpuError>>>, loss: &Arc<Mutex<Option<String>>>) {
+    let slot = Arc::clone(failure);
+    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+        let what = "a recorded command".to_owned();
+        let reason = error.to_string();
+        lock(&slot).get_or_insert(match error {
+            wgpu::Error::OutOfMemory { .. } => GpuError::OutOfMemory { what, reason },
+            _ => GpuError::Validation { what, reason },
+        });
+    }));
+    let slot = Arc::clone(loss);
+    device.set_device_lost_callback(move |_, reason| {
+        *lock(&slot) = Some(reason);
+    });
 }

@@ -1,106 +1,6 @@
-//! Grids, launches and planned dispatches.
+//! Planned dispatches: kernels bound to their views.
 
-use super::{Gpu, GpuError, Kernel, KernelSpec, View};
-
-/// Workgroups in x, y, z.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grid(pub [u32; 3]);
-
-impl Grid {
-    /// Workgroups in all.
-    #[must_use]
-    pub fn workgroups(self) -> u64 {
-        self.0.iter().map(|side| u64::from(*side)).product()
-    }
-
-    /// `ceil(count / size)` workgroups folded over x and y: the kernel indexes by `index_1d`.
-    ///
-    /// At most `rows - 1` workgroups are spare, so a kernel has to check its index against its count.
-    ///
-    /// # Errors
-    /// [`GpuError::Grid`] past `limit * limit` workgroups, where `limit` is the adapter's per dimension.
-    pub fn fold(kernel: &'static str, count: usize, size: usize, limit: u32) -> Result<Self, GpuError> {
-        let groups = count.div_ceil(size).max(1) as u64;
-        let rows = groups.div_ceil(u64::from(limit));
-        if rows > u64::from(limit) {
-            return Err(GpuError::Grid { kernel, groups, limit: u64::from(limit).pow(2) });
-        }
-        Ok(Self([groups.div_ceil(rows) as u32, rows as u32, 1]))
-    }
-}
-
-/// What a dispatch has to do at least: operations and bytes.
-///
-/// Products count two operations a multiply-add; other kernels those of the formula in their header, a function such as the
-/// exponential as one. Bytes are those of each operand once, of a result that is added to twice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Work {
-    /// Floating-point operations.
-    pub flops: u64,
-    /// Bytes read and written.
-    pub bytes: u64,
-}
-
-impl std::iter::Sum for Work {
-    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
-        all.fold(Self::default(), |sum, work| Self { flops: sum.flops + work.flops, bytes: sum.bytes + work.bytes })
-    }
-}
-
-/// A dispatch before any device is involved: which pipeline, and how much of it. [`Gpu::bind`] makes it one that runs.
-#[derive(Clone, Debug)]
-pub struct Launch {
-    /// The kernel.
-    pub spec: &'static KernelSpec,
-    /// Its overrides.
-    pub constants: Vec<(&'static str, f64)>,
-    /// Workgroups.
-    pub grid: Grid,
-    /// Invocations of a workgroup.
-    pub threads: u32,
-    /// Rounds of one invocation's longest loop and of what the workgroup does after it, each waiting for the one before:
-    /// what no number of multiprocessors makes shorter.
-    pub chain: usize,
-    /// Operations and bytes, where the kernel says; zero where whoever planned the call knows.
-    pub work: Work,
-}
-
-impl Launch {
-    /// A launch of `grid` workgroups of `threads` invocations without a loop.
-    #[must_use]
-    pub fn new(spec: &'static KernelSpec, constants: &[(&'static str, f64)], grid: Grid, threads: usize) -> Self {
-        let (constants, threads) = (constants.to_vec(), threads as u32);
-        Self { spec, constants, grid, threads, chain: 1, work: Work::default() }
-    }
-
-    /// The same with a chain of `rounds`.
-    #[must_use]
-    pub fn chained(self, rounds: usize) -> Self {
-        Self { chain: rounds.max(1), ..self }
-    }
-
-    /// The same with what it has to do.
-    #[must_use]
-    pub fn doing(self, work: Work) -> Self {
-        Self { work, ..self }
-    }
-
-    /// Workgroups in all.
-    #[must_use]
-    pub fn workgroups(&self) -> u64 {
-        self.grid.workgroups()
-    }
-}
-
-impl Gpu {
-    /// Compiles a launch's kernel, at its first call, and binds it to `views` (in the order of the spec).
-    ///
-    /// # Errors
-    /// As [`Gpu::dispatch`].
-    pub fn bind(&self, launch: &Launch, views: &[&View], immediates: &[u8]) -> Result<Dispatch, GpuError> {
-        self.dispatch(launch.spec, &launch.constants, launch.grid, views, immediates)
-    }
-}
+use super::{ElementTypes, Gpu, GpuError, Grid, Kernel, KernelSpec, Launch, View};
 
 /// A kernel bound to its views: made once per plan, recorded every step.
 #[derive(Clone, Debug)]
@@ -122,5 +22,73 @@ impl Dispatch {
     #[must_use]
     pub fn grid(&self) -> Grid {
         self.grid
+    }
+}
+
+impl Kernel {
+    /// Binds `views` (in the order of the spec) for a grid, with the immediates of every run.
+    ///
+    /// # Errors
+    /// [`GpuError::TooLarge`] for a binding past the adapter's limit, [`GpuError::Validation`] where wgpu refuses.
+    pub fn dispatch(&self, gpu: &Gpu, grid: Grid, views: &[&View], immediates: &[u8]) -> Result<Dispatch, GpuError> {
+        let spec = self.0.spec;
+        if ElementTypes::new(spec, views)? != self.0.types {
+            let what = format!("tensors of kernel {}", spec.entry);
+            return Err(GpuError::Validation { what, reason: "it was compiled for other element types".to_owned() });
+        }
+        let limit = gpu.limits.binding_bytes;
+        for ((name, _), view) in spec.bindings.iter().zip(views) {
+            if view.bytes() > limit {
+                return Err(GpuError::TooLarge {
+                    what: format!("kernel {}, binding {name}", spec.entry),
+                    bytes: view.bytes(),
+                    limit,
+                    limit_name: "max_storage_buffer_binding_size",
+                });
+            }
+        }
+        let entries: Vec<_> = views
+            .iter()
+            .enumerate()
+            .map(|(binding, view)| wgpu::BindGroupEntry { binding: binding as u32, resource: view.binding() })
+            .collect();
+        let (bind_group, error) = gpu.scoped(|| {
+            gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(spec.entry),
+                layout: &self.0.layout,
+                entries: &entries,
+            })
+        });
+        match error {
+            Some(error) => {
+                Err(GpuError::Validation { what: format!("bind group of {}", spec.entry), reason: error.to_string() })
+            }
+            None => Ok(Dispatch { kernel: self.clone(), bind_group, grid, immediates: immediates.to_vec() }),
+        }
+    }
+}
+
+impl Gpu {
+    /// The kernel of `spec` for tensors stored as those of `views`, bound to them as by [`Kernel::dispatch`].
+    ///
+    /// # Errors
+    /// As [`Gpu::kernel`] and [`Kernel::dispatch`]; [`GpuError::Element`] for views that do not go together.
+    pub fn dispatch(
+        &self,
+        spec: &'static KernelSpec,
+        constants: &[(&'static str, f64)],
+        grid: Grid,
+        views: &[&View],
+        immediates: &[u8],
+    ) -> Result<Dispatch, GpuError> {
+        self.kernel_of(spec, ElementTypes::new(spec, views)?, constants)?.dispatch(self, grid, views, immediates)
+    }
+
+    /// Compiles a launch's kernel, at its first call, and binds it to `views` (in the order of the spec).
+    ///
+    /// # Errors
+    /// As [`Gpu::dispatch`].
+    pub fn bind(&self, launch: &Launch, views: &[&View], immediates: &[u8]) -> Result<Dispatch, GpuError> {
+        self.dispatch(launch.spec, &launch.constants, launch.grid, views, immediates)
     }
 }

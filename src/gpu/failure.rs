@@ -1,8 +1,6 @@
 //! What wgpu reports: errors of a call, errors of what was recorded, and the loss of the device; and waiting, which tells of them.
 
-use std::sync::{Arc, Mutex};
-
-use super::{Gpu, GpuError, device::lock};
+use super::{Gpu, GpuError, lock::lock};
 
 /// Submissions under way at most.
 const MAX_IN_FLIGHT: usize = 8;
@@ -76,21 +74,4 @@ impl Gpu {
         self.check()?;
         polled.map(|_| ()).map_err(|error| GpuError::DeviceLost { reason: error.to_string() })
     }
-}
-
-/// Keeps the first uncaptured error and a device loss where [`Gpu::check`] finds them.
-pub(super) fn watch(device: &wgpu::Device, failure: &Arc<Mutex<Option<GpuError>>>, loss: &Arc<Mutex<Option<String>>>) {
-    let slot = Arc::clone(failure);
-    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-        let what = "a recorded command".to_owned();
-        let reason = error.to_string();
-        lock(&slot).get_or_insert(match error {
-            wgpu::Error::OutOfMemory { .. } => GpuError::OutOfMemory { what, reason },
-            _ => GpuError::Validation { what, reason },
-        });
-    }));
-    let slot = Arc::clone(loss);
-    device.set_device_lost_callback(move |_, reason| {
-        *lock(&slot) = Some(reason);
-    });
 }

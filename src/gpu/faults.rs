@@ -1,6 +1,6 @@
 //! What tests have a device claim or do wrong, as drivers have.
 
-use super::{CooperativeMatrix, Family, Gpu};
+use super::{CooperativeMatrix, Family};
 
 /// Faults to imitate; none by default.
 #[doc(hidden)]
@@ -14,17 +14,4 @@ pub struct Faults {
     pub matrices: Option<Vec<CooperativeMatrix>>,
     /// Understands every kernel's WGSL as this makes it.
     pub misread: Option<fn(&str) -> String>,
-}
-
-impl Gpu {
-    /// The same device with these faults, before anything is compiled on it.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn with_faults(mut self, faults: Faults) -> Self {
-        if let Some(matrices) = &faults.matrices {
-            self.cooperative.clone_from(matrices);
-        }
-        self.faults = faults;
-        self
-    }
 }

@@ -3,33 +3,44 @@
 mod adapter;
 mod admission;
 mod buffer;
+mod compile;
 mod cooperative;
 mod device;
 mod dispatch;
 mod element;
+mod element_types;
 mod error;
 mod failure;
 mod faults;
 mod kernel;
+mod launch;
+mod limits;
+mod lock;
 mod memory;
 mod pipeline_cache;
 mod readback;
 mod recorder;
+mod spec;
 mod timestamps;
+mod verdicts;
 
 pub use adapter::{ADAPTER_VARIABLE, AdapterChoice, AdapterSummary, list_adapters};
 pub use buffer::{Buffer, View};
 pub use cooperative::{CooperativeMatrix, Scalar};
-pub use device::{Family, Gpu, Limits};
-pub use dispatch::{Dispatch, Grid, Launch, Work};
-pub use element::{Element, ElementTypes};
+pub use device::Gpu;
+pub use dispatch::Dispatch;
+pub use element::Element;
+pub use element_types::ElementTypes;
 pub use error::GpuError;
 #[doc(hidden)]
 pub use faults::Faults;
-pub use kernel::{Access, Kernel, KernelSpec};
+pub use kernel::Kernel;
+pub use launch::{Grid, Launch, Work};
+pub use limits::{Family, Limits};
 pub use pipeline_cache::cache_folder;
 pub use readback::PendingRead;
 pub use recorder::Recorder;
+pub use spec::{Access, KernelSpec};
 pub use timestamps::{KernelTime, Profile, Span};
 
 /// Bytes of a word: every buffer is an array of 32-bit words (f32 or u32).

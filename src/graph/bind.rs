@@ -5,7 +5,16 @@ use crate::{
     kernels::Arena,
 };
 
-use super::{Binding, Call, DataTensor, DataViews, Record, Schedule, SlotId, TangentArenas, Tensor, memory::Placement};
+use super::{Binding, Call, DataTensor, DataViews, Record, Schedule, SlotId, Tensor, memory::Placement};
+
+/// What a product with the Hessian reads and writes, laid out as the weights.
+#[derive(Clone, Debug)]
+pub struct TangentArenas {
+    /// The direction.
+    pub direction: Buffer,
+    /// The product.
+    pub product: Buffer,
+}
 
 pub(super) struct Binder<'a> {
     pub(super) gpu: &'a Gpu,

@@ -31,6 +31,7 @@ mod tangent;
 
 pub use backward::Backward;
 pub use batch::{BatchInfo, DataViews};
+pub use bind::TangentArenas;
 pub use call::{Binding, Call, Kernel, LaunchContext, PlanStep, Rule, Tangent, Tangents, Target};
 pub use error::GraphError;
 pub use forward::{Forward, Saved};
@@ -40,7 +41,7 @@ pub use launch::PlannedLaunch;
 pub use loss::LossFunction;
 pub use op::{Fusion, Inputs, Node, Op, Param, ParamInit, ParamRole, ParamSpec, Stat, StatSpec};
 pub use operand::{Access, DataTensor, Operand, Slot, Tensor};
-pub use plan::{Plan, TangentArenas};
+pub use plan::Plan;
 pub use record::Record;
 pub use schedule::{PlanMode, Schedule};
 pub use shape::ValueShape;

@@ -5,20 +5,15 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::{
-    gpu::{Buffer, Dispatch, Gpu, GpuError, Recorder, View, WORD_BYTES},
+    gpu::{Dispatch, Gpu, GpuError, Recorder, View, WORD_BYTES},
     kernels::{AdapterClass, Arena},
 };
 
-use super::{BatchInfo, DataViews, Record, Schedule, bind::Binder, memory};
-
-/// What a product with the Hessian reads and writes, laid out as the weights.
-#[derive(Clone, Debug)]
-pub struct TangentArenas {
-    /// The direction.
-    pub direction: Buffer,
-    /// The product.
-    pub product: Buffer,
-}
+use super::{
+    BatchInfo, DataViews, Record, Schedule,
+    bind::{Binder, TangentArenas},
+    memory,
+};
 
 /// Every dispatch of a batch, bound and ready.
 #[derive(Debug)]

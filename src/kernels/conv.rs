@@ -9,11 +9,13 @@ use super::{
     conv_direct::{self, CONV_DIRECT},
     conv_shape::{ConvPass, ConvShape},
     conv_specs::{CONV_BLOCK, CONV_COOP_8, CONV_COOP_16, CONV_PACK, CONV_SOFTWARE, CONV_TILE},
+    conv_variant::{ConvOperands, ConvVariant, NARROW_QUADS},
     coop::COOP_DEPTH,
     epilogue::{Epilogue, epilogue_constants},
     flag, index_u32,
-    matmul::{SOFTWARE_LANES, SPLIT_WORKGROUPS, row_lanes},
-    split_sum::{SplitSum, parts},
+    software::{SOFTWARE_LANES, row_lanes},
+    split::{SPLIT_WORKGROUPS, parts},
+    split_sum::SplitSum,
     tree::SOFTWARE_ROUNDS,
     winograd::{self, WINOGRAD_OUTPUT},
 };
@@ -21,79 +23,7 @@ use super::{
 /// Workgroups that a weight gradient aims at on a software adapter, whose cores take one at a time: with fewer, some idle.
 const SOFTWARE_WORKGROUPS: usize = 16;
 
-/// Quads of channels that `SoftwareNarrow` takes at most.
-const NARROW_QUADS: usize = 4;
-
-/// The tensors of a pass; those without a use in the epilogue are `None`. Images are
-/// [batch, height, width, padded channels].
-#[derive(Clone, Copy, Debug)]
-pub struct ConvOperands<'a> {
-    /// Input, or gradient of the output.
-    pub a: &'a View,
-    /// Weight ([`conv_pack`]'s, or PyTorch's where it [`ConvVariant::is_direct`]); input for the weight gradient.
-    pub b: &'a View,
-    /// Bias `[out]`, or saved, shaped as the input.
-    pub aux: Option<&'a View>,
-    /// Output, gradient of the input, or gradient of the weight [out, in / groups, kernel height, kernel width].
-    pub c: &'a View,
-    /// Shaped as the output.
-    pub pre: Option<&'a View>,
-    /// Of [`ConvVariant::scratch_words`] words, f32 whatever the operands are.
-    pub scratch: Option<&'a View>,
-}
-
-/// The kernels that compute a convolution; all pass the same test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConvVariant {
-    /// 128 x 128 tiles through workgroup memory, 8 x 8 an invocation, for GPUs. One group.
-    Block128,
-    /// 64 x 64 tiles through workgroup memory, 4 x 4 an invocation, for GPUs. One group.
-    Block64,
-    /// Tiles of up to 64 columns through workgroup memory, as few as 16 with more rows instead, for GPUs. One group.
-    Tile,
-    /// 32 x 32 tiles in registers, for software adapters with subgroups of 8. One group.
-    Software,
-    /// 32 x 64 tiles in registers, for the same adapters. One group.
-    SoftwareWide,
-    /// 32 pixels by up to 16 channels of a result in registers, for the same adapters. One group; no weight gradients.
-    SoftwareNarrow,
-    /// 3 x 3 without strides, forward and data gradient, with 4 multiplications for 9, as products of the adapter's kind.
-    Winograd,
-    /// An element at a time: grouped and depthwise convolutions. Takes the weights as they are. A weight gradient's sums are
-    /// shared by a workgroup's invocations, for GPUs.
-    Direct,
-    /// The same with an invocation for each sum, for software adapters.
-    DirectSoftware,
-    /// Cooperative matrices, where the adapter lists them. One group.
-    Coop(CoopTile),
-}
-
 impl ConvVariant {
-    /// Every variant that can run a pass of this shape on this adapter for operands stored as `element`.
-    #[must_use]
-    pub fn available(gpu: &Gpu, element: Element, shape: &ConvShape, pass: ConvPass) -> Vec<Self> {
-        let mut variants =
-            vec![Self::Direct, Self::DirectSoftware, Self::Winograd, Self::Tile, Self::Block64, Self::Block128];
-        if gpu.fixed_subgroup_size() == Some(SOFTWARE_LANES) {
-            variants.extend([Self::Software, Self::SoftwareWide, Self::SoftwareNarrow]);
-        }
-        variants.extend(CoopTile::available(gpu, element).into_iter().map(Self::Coop));
-        variants.retain(|variant| variant.covers(shape, pass));
-        variants
-    }
-
-    /// Whether it reads weights as [`conv_pack`] leaves them.
-    #[must_use]
-    pub fn wants_packed(self) -> bool {
-        !self.is_direct()
-    }
-
-    /// Whether it goes by elements, not by tiles of a product, and so takes groups.
-    #[must_use]
-    pub fn is_direct(self) -> bool {
-        matches!(self, Self::Direct | Self::DirectSoftware)
-    }
-
     /// Words that a pass keeps for itself: [`ConvOperands::scratch`].
     #[must_use]
     pub fn scratch_words(self, shape: &ConvShape, pass: ConvPass) -> usize {
@@ -102,21 +32,6 @@ impl ConvVariant {
         }
         let parts = self.parts(shape, pass);
         if parts > 1 { parts * shape.weight_words() } else { 0 }
-    }
-
-    /// Whether it computes a pass of this shape, whatever the adapter.
-    pub(super) fn covers(self, shape: &ConvShape, pass: ConvPass) -> bool {
-        match self {
-            Self::Direct | Self::DirectSoftware => true,
-            Self::Block128 | Self::Block64 | Self::Tile | Self::Software | Self::SoftwareWide | Self::Coop(_) => {
-                shape.groups == 1
-            }
-            Self::SoftwareNarrow => {
-                let [_, quads, _] = shape.product(pass);
-                shape.groups == 1 && pass != ConvPass::WeightGradient && quads <= NARROW_QUADS
-            }
-            Self::Winograd => winograd::fits(shape, pass),
-        }
     }
 
     /// Rows and quads of columns of a workgroup's tile.

@@ -4,8 +4,8 @@ use crate::gpu::{GpuError, Grid, KernelSpec, Launch};
 
 use super::{
     Constant, Target, WORKGROUP_SIZE,
-    conv::ConvVariant,
     conv_shape::{ConvPass, ConvShape},
+    conv_variant::ConvVariant,
     store::BINDINGS,
     tree::Tree,
 };

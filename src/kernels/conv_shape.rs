@@ -2,7 +2,7 @@
 
 use crate::gpu::GpuError;
 
-use super::{index_u32, matmul::MatmulLayout};
+use super::{index_u32, matmul_shape::MatmulLayout};
 
 /// The largest kernel, stride, padding or dilation: their sums and those with a side stay within the kernels' 32 bits.
 const MAX_OPTION: usize = 1 << 24;

@@ -2,7 +2,10 @@
 
 use crate::gpu::{CooperativeMatrix, Element, Gpu, GpuError, KernelSpec, Scalar, View};
 
-use super::{Constant, flag, matmul::SPLIT_WORKGROUPS, split_sum::parts};
+use super::{
+    Constant, flag,
+    split::{SPLIT_WORKGROUPS, parts},
+};
 
 /// A tile that the subgroups of a workgroup compute together, a share of 4 x 2 cooperative matrices each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

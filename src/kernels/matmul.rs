@@ -9,54 +9,12 @@ use super::{
     coop::COOP_DEPTH,
     epilogue::{Epilogue, epilogue_constants},
     flag, index_u32,
+    matmul_shape::{MatmulLayout, MatmulShape},
     matmul_specs::{MATMUL_BLOCK, MATMUL_COOP_8, MATMUL_COOP_16, MATMUL_SOFTWARE},
-    split_sum::{SplitSum, parts},
+    software::{SOFTWARE_LANES, row_lanes},
+    split::{SPLIT_WORKGROUPS, parts},
+    split_sum::SplitSum,
 };
-
-/// C[m, n] = A[m, k] B[k, n]
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct MatmulShape {
-    /// Rows of C.
-    pub m: u32,
-    /// Columns of C.
-    pub n: u32,
-    /// Terms of each sum.
-    pub k: u32,
-}
-
-impl MatmulShape {
-    /// # Errors
-    /// [`GpuError::Shape`] for an empty side, or an operand past 2^32 elements.
-    pub fn new(m: usize, n: usize, k: usize) -> Result<Self, GpuError> {
-        let kernel = "matmul";
-        if m == 0 || n == 0 || k == 0 {
-            let shape = format!("m {m}, n {n}, k {k}");
-            return Err(GpuError::Shape { kernel, shape, reason: "a side is empty" });
-        }
-        for sides in [[m, n], [m, k], [k, n]] {
-            index_u32(kernel, &sides)?;
-        }
-        Ok(Self { m: m as u32, n: n as u32, k: k as u32 })
-    }
-
-    /// Multiply-adds, times two.
-    #[must_use]
-    pub fn flops(&self) -> u64 {
-        2 * u64::from(self.m) * u64::from(self.n) * u64::from(self.k)
-    }
-}
-
-/// How the operands lie, by their use in a linear layer with `weight` [out, in].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MatmulLayout {
-    /// A [m, k], B [n, k]: output = input weight'
-    Forward,
-    /// A [m, k], B [k, n]: grad_input = grad_output weight
-    DataGradient,
-    /// A [k, m], B [k, n]: grad_weight = grad_output' input
-    WeightGradient,
-}
 
 /// The tensors of a product; those without a use in the epilogue are `None`.
 #[derive(Clone, Copy, Debug)]
@@ -218,17 +176,6 @@ fn aligned(layout: MatmulLayout, MatmulShape { m, n, k }: MatmulShape) -> [bool;
     let b = if layout == MatmulLayout::Forward { k } else { n };
     [a, b].map(|extent| extent.is_multiple_of(4))
 }
-
-/// How many lanes of `shared/tile.wgsl` have rows where there are `rows` in all: as few kernels as the cases are worth.
-pub(super) fn row_lanes(rows: usize) -> f64 {
-    rows.div_ceil(4).next_power_of_two().min(SOFTWARE_LANES as usize) as f64
-}
-
-/// Lanes of a subgroup that `matmul_software` is written for.
-pub(super) const SOFTWARE_LANES: u32 = 8;
-
-/// Workgroups that a split product aims at: about two for each multiprocessor of the largest GPUs of 2026.
-pub(super) const SPLIT_WORKGROUPS: usize = 256;
 
 fn grid(target: &Target, spec: &KernelSpec, [x, y, z]: [u32; 3]) -> Result<Grid, GpuError> {
     let limit = target.limits.workgroups;

@@ -3,7 +3,7 @@
 use crate::gpu::KernelSpec;
 
 use super::{
-    matmul::MatmulShape,
+    matmul_shape::MatmulShape,
     store::{BINDINGS, ByStore},
 };
 

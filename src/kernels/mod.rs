@@ -1,6 +1,7 @@
 //! The kernels' host side: one file per WGSL file with its bindings, shape checks, variant choice and grid.
 
 mod activation;
+mod adapter_class;
 mod admission;
 mod arena;
 mod ascend;
@@ -9,10 +10,12 @@ mod block;
 mod ceilings;
 mod column_sum;
 mod combine;
+mod constants;
 mod conv;
 mod conv_direct;
 mod conv_shape;
 mod conv_specs;
+mod conv_variant;
 mod coop;
 mod dropout;
 mod effective;
@@ -23,20 +26,25 @@ mod filter_norm;
 mod flatten;
 mod gather;
 mod gradient_factor;
+mod gradient_scaling;
 mod init_uniform;
 mod loss_tangent;
 mod matmul;
+mod matmul_shape;
 mod matmul_specs;
 mod metrics;
 mod moving_average;
 mod mse;
 mod norm;
+mod norm_shape;
 mod norm_specs;
 mod norms;
 mod perturb;
 mod pool;
 mod select;
 mod softmax_nll;
+mod software;
+mod split;
 mod split_sum;
 mod store;
 mod sweep;
@@ -47,6 +55,7 @@ mod update_sgd;
 mod winograd;
 
 pub use activation::Activation;
+pub use adapter_class::AdapterClass;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
 pub use ascend::Ascend;
 pub use batch_norm::{
@@ -57,8 +66,9 @@ pub use ceilings::{Stream, empty, peak_flops, stream};
 pub use column_sum::{column_sum, column_sum_launches, column_sum_scratch_words};
 pub use combine::Combine;
 pub(crate) use conv::conv_pack_launch;
-pub use conv::{ConvOperands, ConvVariant, conv, conv_pack};
+pub use conv::{conv, conv_pack};
 pub use conv_shape::{ConvOptions, ConvPass, ConvShape, padded_channels};
+pub use conv_variant::{ConvOperands, ConvVariant};
 pub use coop::{CoopMatrices, CoopTile};
 pub use dropout::Dropout;
 pub use effective::EffectiveWeights;
@@ -69,21 +79,23 @@ pub use filter_norm::FilterNorms;
 pub use flatten::flatten;
 pub(crate) use flatten::flatten_launch;
 pub use gather::{Augmentation, Gather, GatherViews};
-pub use gradient_factor::{FactorRules, GROWTH_INTERVAL, GradientFactor, GradientScaling};
+pub use gradient_factor::{FactorRules, GROWTH_INTERVAL, GradientFactor};
+pub use gradient_scaling::GradientScaling;
 pub use init_uniform::init_uniform;
 pub use loss_tangent::{LossTangent, loss_tangent, loss_tangent_launch};
-pub use matmul::{MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, matmul};
+pub use matmul::{MatmulOperands, MatmulVariant, matmul};
+pub use matmul_shape::{MatmulLayout, MatmulShape};
 pub use metrics::MetricsSum;
 pub use moving_average::MovingAverage;
 pub use mse::{MseTargets, mse, mse_launch};
 pub use norm::{
-    NormShape, affine, affine_gradient, channel_normalise, group_normalise, group_normalise_curvature,
-    group_normalise_gradient,
+    affine, affine_gradient, channel_normalise, group_normalise, group_normalise_curvature, group_normalise_gradient,
 };
+pub use norm_shape::NormShape;
 pub use norms::{Norms, PARTIALS};
 pub use perturb::Perturb;
 pub use pool::{Pool, PoolShape, pool, pool_gradient, pool_select};
-pub use select::{AdapterClass, batch_norm_variant, conv_variant, matmul_variant, with_variants};
+pub use select::{batch_norm_variant, conv_variant, matmul_variant, with_variants};
 pub use softmax_nll::{LossBuffers, LossKernel, LossTerms, softmax_nll, softmax_nll_launch};
 pub use sweep::{NoiseRange, NoiseStep, Sweep};
 pub use target::Target;
@@ -91,6 +103,8 @@ pub use update_adam::{AdamStep, UpdateAdam};
 pub use update_sgd::{SgdStep, UpdateSgd};
 
 use crate::gpu::KernelSpec;
+
+use constants::{Constant, WORKGROUP, WORKGROUP_SIZE, arena_parts, flag, index_u32};
 
 /// Every kernel there is: for the test that holds specs against what naga reads, and for shader validation.
 #[must_use]
@@ -160,39 +174,4 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &winograd::WINOGRAD_OUTPUT,
         &winograd::WINOGRAD_WEIGHT,
     ]
-}
-
-/// Sent as the override of the elementwise kernels, so that the WGSL and the grid cannot disagree.
-const WORKGROUP_SIZE: usize = 64;
-
-/// Parts (first word, words) of an arena that each fit a binding.
-fn arena_parts(limits: crate::gpu::Limits, words: usize) -> impl Iterator<Item = (usize, usize)> {
-    // Pairs of blocks, so that parts of f16 arenas are aligned too.
-    let block = 2 * crate::gpu::ALIGNMENT_WORDS;
-    let most = (limits.binding_bytes / crate::gpu::WORD_BYTES) as usize / block * block;
-    (0..words).step_by(most.max(block)).map(move |start| (start, most.min(words - start)))
-}
-
-/// A constant for [`crate::gpu::Gpu::kernel`].
-type Constant = (&'static str, f64);
-
-/// The override that carries [`WORKGROUP_SIZE`].
-const WORKGROUP: Constant = ("WORKGROUP_SIZE", WORKGROUP_SIZE as f64);
-
-/// A flag as an override.
-fn flag(name: &'static str, on: bool) -> Constant {
-    (name, f64::from(u8::from(on)))
-}
-
-/// `product` of sizes as the u32 that a kernel indexes with.
-///
-/// # Errors
-/// [`crate::gpu::GpuError::Shape`] if it does not fit.
-fn index_u32(kernel: &'static str, sizes: &[usize]) -> Result<u32, crate::gpu::GpuError> {
-    let product = sizes.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
-    product.and_then(|product| u32::try_from(product).ok()).ok_or_else(|| crate::gpu::GpuError::Shape {
-        kernel,
-        shape: format!("{sizes:?}"),
-        reason: "more than 2^32 - 1 elements",
-    })
 }

@@ -6,7 +6,8 @@ use crate::gpu::{Dispatch, Element, Gpu, GpuError, KernelSpec, Launch, View, WOR
 use super::{
     AdapterClass, Constant, Target,
     column_sum::{sum_of_parts, sum_of_parts_launch},
-    flag, index_u32,
+    flag,
+    norm_shape::NormShape,
     norm_specs::{
         AFFINE, AFFINE_GRADIENT, CHANNEL_NORMALISE, GROUP_NORMALISE, GROUP_NORMALISE_CURVATURE,
         GROUP_NORMALISE_GRADIENT,
@@ -14,71 +15,7 @@ use super::{
     tree::Tree,
 };
 
-/// How a norm sees a value [batch, pixels, stride]: the first `channels` of `stride` are in use.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct NormShape {
-    batch: u32,
-    pixels: u32,
-    channels: u32,
-    stride: u32,
-    groups: u32,
-    per_pixel: u32,
-    eps: f32,
-    parts: u32,
-}
-
 impl NormShape {
-    /// A value [batch, pixels, stride] in `groups` groups of channels; `per_pixel` says that affine parameters are
-    /// [channels, pixels] and not `[channels]`.
-    ///
-    /// # Errors
-    /// [`GpuError::Shape`] for an empty side or groups that do not divide the channels.
-    pub fn new(
-        [batch, pixels, channels, stride]: [usize; 4],
-        groups: usize,
-        per_pixel: bool,
-        eps: f32,
-    ) -> Result<Self, GpuError> {
-        let kernel = AFFINE.entry;
-        let wrong = |reason| {
-            let shape = format!("{batch} x {pixels} x {channels} of {stride} in {groups} groups");
-            Err(GpuError::Shape { kernel, shape, reason })
-        };
-        if batch == 0 || pixels == 0 || channels == 0 || groups == 0 || stride < channels {
-            return wrong("a side is empty");
-        }
-        if !channels.is_multiple_of(groups) {
-            return wrong("groups do not divide the channels");
-        }
-        index_u32(kernel, &[batch, pixels, stride])?;
-        let [batch, pixels, channels, stride] = [batch, pixels, channels, stride].map(|side| side as u32);
-        Ok(Self {
-            batch,
-            pixels,
-            channels,
-            stride,
-            groups: groups as u32,
-            per_pixel: u32::from(per_pixel),
-            eps,
-            parts: 1,
-        })
-    }
-
-    /// Samples of the value.
-    #[must_use]
-    pub fn batch(&self) -> usize {
-        self.batch as usize
-    }
-
-    fn words(&self) -> usize {
-        self.batch as usize * self.pixels as usize * self.stride as usize
-    }
-
-    fn params(&self) -> usize {
-        self.channels as usize * if self.per_pixel == 1 { self.pixels as usize } else { 1 }
-    }
-
     /// Rows that the parameters' gradients are summed over, and elements of a row.
     fn gradient_rows(&self) -> [usize; 2] {
         let own_pixels = if self.per_pixel == 1 { self.pixels } else { 1 };

@@ -3,7 +3,7 @@
 
 use crate::gpu::{Access, KernelSpec};
 
-use super::norm::NormShape;
+use super::norm_shape::NormShape;
 
 macro_rules! norm_source {
     ($file:literal $(, $shared:literal)*) => {

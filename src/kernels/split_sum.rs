@@ -98,11 +98,3 @@ impl SplitSum {
         tree.launch(target, &SPLIT_SUM, &constants, workgroups, chain)
     }
 }
-
-/// Parts of a reduction of `depth` terms over `tiles` tiles: enough that about `workgroups` of them are there, each with at
-/// least `least` terms.
-///
-/// It depends on the shape alone, so that the order of the additions, and so every bit, is the same on every run.
-pub(super) fn parts(tiles: usize, depth: usize, workgroups: usize, least: usize) -> usize {
-    workgroups.div_ceil(tiles.max(1)).min(depth / least).max(1)
-}

@@ -5,11 +5,12 @@ use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, KernelSpec, Launch, W
 
 use super::{
     Constant, Target,
-    conv::ConvOperands,
     conv_shape::{ConvPass, ConvShape},
+    conv_variant::ConvOperands,
     epilogue::{Epilogue, epilogue_constants},
     flag, index_u32,
-    matmul::{MatmulLayout, MatmulShape, MatmulVariant, batched_launch, batched_matmul},
+    matmul::{MatmulVariant, batched_launch, batched_matmul},
+    matmul_shape::{MatmulLayout, MatmulShape},
     padded_channels,
 };
 
@@ -96,11 +97,6 @@ impl Cut {
     fn words(&self) -> [usize; 3] {
         [self.k * self.n, self.chunk * self.k, self.chunk * self.n].map(|words| PRODUCTS * words)
     }
-}
-
-/// Whether the transform covers a pass of this convolution.
-pub(super) fn fits(shape: &ConvShape, pass: ConvPass) -> bool {
-    pass != ConvPass::WeightGradient && shape.is_dense_three_by_three()
 }
 
 /// Words that a pass keeps for itself.

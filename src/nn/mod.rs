@@ -1,6 +1,7 @@
 //! Models: a builder, descriptions such as `mlp:784-500-10`, the paper's presets, initialisation, weights on disk.
 
 mod builder;
+mod description;
 mod error;
 mod file;
 mod init;

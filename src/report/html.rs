@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Figure, ReportError, Table};
+use super::{Figure, ReportError, Table, escape::escape};
 
 /// A piece of a section.
 #[derive(Clone, Debug)]
@@ -65,22 +65,6 @@ dl { display: grid; grid-template-columns: fit-content(40%) 1fr; gap: .25rem 1.4
 dt { color: var(--soft) } dd { margin: 0; overflow-wrap: anywhere; min-width: 0 }
 @media print { body { margin: 0; max-width: none } figure { width: 100%; break-inside: avoid } }
 ";
-
-/// Text safe within HTML, attributes included.
-pub(super) fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            _ => safe.push(character),
-        }
-    }
-    safe
-}
 
 impl Block {
     fn to_html(&self) -> Result<String, ReportError> {

@@ -1,7 +1,9 @@
 //! Figures (PNG and SVG), tables and a self-contained HTML report, from plain records.
 
 mod axis;
+mod draw;
 mod error;
+mod escape;
 mod figure;
 mod font;
 mod head;

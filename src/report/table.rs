@@ -1,6 +1,6 @@
 //! Tables for terminals, Markdown and HTML.
 
-use super::html::escape;
+use super::escape::escape;
 
 /// Rows under headers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]

@@ -1,8 +1,8 @@
 //! Arms (noise modes, sigmas, learning rates) over seeds.
 
-use crate::{analysis::TraceEstimate, gpu::Gpu};
+use crate::gpu::Gpu;
 
-use super::{Control, Event, OnNan, Prepared, RunConfig, RunResult, TrainError, Trainer, run};
+use super::{Control, Event, OnNan, Prepared, RunConfig, RunResult, Traces, TrainError, Trainer, run};
 
 /// One arm: a label and a configuration, whose seed is replaced by each seed in turn.
 #[derive(Clone, Debug)]
@@ -26,15 +26,6 @@ pub struct ArmRuns {
     pub runs: Vec<RunResult>,
     /// Traces at the end of each run, where they were asked for.
     pub traces: Vec<Traces>,
-}
-
-/// Traces of curvature matrices of the training loss at the clean weights.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Traces {
-    /// Of the Hessian.
-    pub hessian: TraceEstimate,
-    /// Of its Gauss-Newton part.
-    pub gauss_newton: TraceEstimate,
 }
 
 /// Measures a trained network.

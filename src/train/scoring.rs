@@ -2,44 +2,25 @@
 
 use crate::{
     analysis::{Curvature, CurvatureProduct, Subject, TraceEstimate, TraceOptions, hessian_trace},
-    data::Dataset,
-    gpu::{Gpu, GpuError, Recorder},
-    kernels::Arena,
+    gpu::{GpuError, Recorder},
     noise::{Point, StepNoise},
     rules::Effective,
 };
 
 use super::{
-    DeviceData, Evaluation, Evaluator, Prepared, RunConfig, Scores, Traces, TrainError, Trainer,
+    DeviceData, Evaluation, Evaluator, Scores, TrainError, Trainer,
     evaluate::{SetWeights, set},
+    evaluators::Evaluators,
     trainer::Average,
 };
 
-/// The parts of the data, each with the plan that scores a network on it.
-#[derive(Debug)]
-pub(super) struct Evaluators {
-    /// The training data or a part of them; `None` where they are not scored.
-    train: Option<Evaluator>,
-    validation: Option<Evaluator>,
-    test: Evaluator,
-}
-
-impl Evaluators {
-    pub(super) fn new(
-        gpu: &Gpu,
-        arena: &Arena,
-        config: &RunConfig,
-        prepared: &Prepared,
-        normalisation: &[[f32; 2]],
-    ) -> Result<Self, TrainError> {
-        let evaluator =
-            |data: Dataset| Evaluator::new(gpu, &prepared.model, arena, data, normalisation, prepared.loss.clone());
-        Ok(Self {
-            train: config.train_eval.part(&prepared.split.train, config.subset_seed)?.map(evaluator).transpose()?,
-            validation: prepared.validation.clone().map(evaluator).transpose()?,
-            test: evaluator(prepared.split.test.clone())?,
-        })
-    }
+/// Traces of curvature matrices of the training loss at the clean weights.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Traces {
+    /// Of the Hessian.
+    pub hessian: TraceEstimate,
+    /// Of its Gauss-Newton part.
+    pub gauss_newton: TraceEstimate,
 }
 
 impl Trainer<'_> {

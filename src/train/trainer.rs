@@ -17,8 +17,8 @@ use crate::{
 };
 
 use super::{
-    DeviceData, OnNan, Prepared, RunConfig, TrainError, calibrate::Calibration, footprint::fitting_batch,
-    scoring::Evaluators,
+    DeviceData, OnNan, Prepared, RunConfig, TrainError, calibrate::Calibration, evaluators::Evaluators,
+    footprint::fitting_batch,
 };
 
 /// Steps after which the loop begins to read their losses.

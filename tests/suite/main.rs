@@ -9,6 +9,7 @@
 
 mod common;
 
+mod circles;
 mod documents;
 mod layers;
 mod report;

@@ -7,8 +7,8 @@ use crate::{
 };
 
 use super::{
-    MODES,
-    measure::{Family, Level, Measurements, Tested, Tuned},
+    measurements::{Family, Level, Measurements, Tested, Tuned},
+    settings::MODES,
 };
 
 /// A quantity of each run of an arm.

@@ -10,9 +10,9 @@ use crate::{
 };
 
 use super::{
-    NOISY,
-    measure::{Family, Level, Measurements, Score, Tested, Tuned},
+    measurements::{Family, Level, Measurements, Score, Tested, Tuned},
     onset,
+    settings::NOISY,
 };
 
 /// What differences should be: the paper's signs, unless a test says otherwise.

@@ -3,70 +3,20 @@
 mod figures;
 mod judge;
 mod measure;
+mod measurements;
 mod onset;
+mod settings;
 #[cfg(test)]
 mod tests;
 
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::{noise::Mode, train::RunConfig};
+use super::{Choices, Definition, ExperimentError, Outcome, Surroundings};
 
-use super::{Choices, Definition, ExperimentError, Outcome, Surroundings, width::Net};
+use settings::{Depth, Settings};
 
 pub(super) use judge::{Expected, judge};
-pub(super) use measure::Measurements;
-
-/// The modes, the first being what the others are compared with.
-const MODES: [Mode; 3] = [Mode::None, Mode::All, Mode::Layer];
-/// Those that have a sigma.
-const NOISY: [Mode; 2] = [Mode::All, Mode::Layer];
-
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Settings {
-    /// What every run shares: keys of `jostle train`; `subset` is how many images a run trains on.
-    train: RunConfig,
-    levels: LevelSettings,
-    widths: WidthSettings,
-}
-
-/// Runs over the share of labels that are replaced.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct LevelSettings {
-    /// Shares of the labels.
-    label_noise: Vec<f64>,
-    /// Its first width is used.
-    net: Net,
-    /// What sigma is chosen among, of each noisy mode.
-    sigmas: Vec<f64>,
-    /// Images kept apart to choose by.
-    validation: usize,
-    /// Runs that a choice is made by.
-    tuning_seeds: u64,
-    /// Runs of each mode that are tested.
-    seeds: u64,
-}
-
-/// Runs over the width.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct WidthSettings {
-    /// Share of the labels that is replaced.
-    label_noise: f64,
-    /// Runs of each width and mode.
-    seeds: u64,
-    depths: Vec<Depth>,
-}
-
-/// Networks of one depth over widths, at one sigma.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct Depth {
-    sigma: f64,
-    net: Net,
-}
+pub(super) use measurements::Measurements;
 
 pub(super) fn run(
     definition: &Definition,

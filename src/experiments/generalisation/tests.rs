@@ -8,9 +8,11 @@ use crate::{
 };
 
 use super::{
-    Expected, MODES, NOISY, judge,
+    Expected, judge,
     judge::choose,
-    measure::{Family, Level, Measurements, Point, Score, Tested, Trial, Tuned},
+    measure::Trial,
+    measurements::{Family, Level, Measurements, Point, Score, Tested, Tuned},
+    settings::{MODES, NOISY},
 };
 
 /// Runs around an accuracy, a little apart.

@@ -1,55 +1,13 @@
 //! Batch norm's forward pass.
 
-use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View};
+use crate::gpu::{Dispatch, Gpu, GpuError, Recorder, View};
 
 use super::{
     super::{Activation, Target},
-    BatchNormShape, BatchNormVariant, moments_values,
+    BatchNormShape, BatchNormVariant,
+    shape::moments_values,
+    specs::{BATCH_NORM_APPLY, Finish},
 };
-
-pub(in super::super) static BATCH_NORM_FINISH: KernelSpec = KernelSpec {
-    entry: "batch_norm_finish",
-    source: concat!(
-        include_str!("../../../shaders/batch_norm_finish.wgsl"),
-        include_str!("../../../shaders/shared/moments.wgsl"),
-        include_str!("../../../shaders/shared/finite.wgsl"),
-        include_str!("../../../shaders/shared/index.wgsl"),
-    ),
-    bindings: &[
-        ("partials", Access::ReadWrite),
-        ("weight", Access::Real),
-        ("bias", Access::Real),
-        ("running_mean", Access::ReadWrite),
-        ("running_var", Access::ReadWrite),
-        ("table", Access::ReadWrite),
-    ],
-    immediate_bytes: size_of::<Finish>() as u32,
-};
-
-pub(in super::super) static BATCH_NORM_APPLY: KernelSpec = KernelSpec {
-    entry: "batch_norm_apply",
-    source: concat!(
-        include_str!("../../../shaders/batch_norm_apply.wgsl"),
-        include_str!("../../../shaders/shared/index.wgsl"),
-        include_str!("../../../shaders/shared/activation.wgsl"),
-        include_str!("../../../shaders/shared/math.wgsl"),
-    ),
-    bindings: &[("x", Access::Real), ("residual", Access::Real), ("table", Access::ReadWrite), ("y", Access::Real)],
-    immediate_bytes: 8,
-};
-
-#[repr(C)]
-#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
-struct Finish {
-    rows: u32,
-    quads: u32,
-    rows_per_chunk: u32,
-    chunks: u32,
-    filled: u32,
-    channels: u32,
-    momentum: f32,
-    eps: f32,
-}
 
 /// The tensors of the forward pass.
 #[derive(Debug)]

@@ -1,47 +1,12 @@
 //! Batch norm's backward pass.
 
-use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Recorder, View};
+use crate::gpu::{Dispatch, Gpu, GpuError, Recorder, View};
 
 use super::{
     super::{Activation, Target},
-    BatchNormAdds, BatchNormShape, BatchNormVariant, moments_values,
-};
-
-pub(in super::super) static BATCH_NORM_GRADIENT_FINISH: KernelSpec = KernelSpec {
-    entry: "batch_norm_gradient_finish",
-    source: concat!(
-        include_str!("../../../shaders/batch_norm_gradient_finish.wgsl"),
-        include_str!("../../../shaders/shared/moments.wgsl"),
-        include_str!("../../../shaders/shared/index.wgsl"),
-    ),
-    bindings: &[
-        ("partials", Access::ReadWrite),
-        ("table", Access::ReadWrite),
-        ("grad_weight", Access::ReadWrite),
-        ("grad_bias", Access::ReadWrite),
-        ("coefficients", Access::ReadWrite),
-    ],
-    immediate_bytes: 20,
-};
-
-pub(in super::super) static BATCH_NORM_GRADIENT: KernelSpec = KernelSpec {
-    entry: "batch_norm_gradient",
-    source: concat!(
-        include_str!("../../../shaders/batch_norm_gradient.wgsl"),
-        include_str!("../../../shaders/shared/index.wgsl"),
-        include_str!("../../../shaders/shared/activation.wgsl"),
-        include_str!("../../../shaders/shared/math.wgsl"),
-    ),
-    bindings: &[
-        ("grad", Access::Real),
-        ("saved", Access::Real),
-        ("x", Access::Real),
-        ("table", Access::ReadWrite),
-        ("coefficients", Access::ReadWrite),
-        ("grad_x", Access::Real),
-        ("grad_residual", Access::Real),
-    ],
-    immediate_bytes: 12,
+    BatchNormAdds, BatchNormShape, BatchNormVariant,
+    shape::moments_values,
+    specs::BATCH_NORM_GRADIENT,
 };
 
 /// The tensors of the backward pass.

@@ -4,7 +4,7 @@ use crate::gpu::{GpuError, KernelSpec, Launch};
 
 use super::{
     super::{Activation, Constant, Target, flag, index_u32, padded_channels},
-    BATCH_NORM_APPLY, BATCH_NORM_FINISH, BATCH_NORM_GRADIENT, BATCH_NORM_GRADIENT_FINISH, BATCH_NORM_MOMENTS,
+    specs::{BATCH_NORM_APPLY, BATCH_NORM_FINISH, BATCH_NORM_GRADIENT, BATCH_NORM_GRADIENT_FINISH, BATCH_NORM_MOMENTS},
 };
 
 /// Rows that an invocation of the sweeps takes: `BATCH_NORM_ROWS` in the shaders.
@@ -285,4 +285,10 @@ impl BatchNormShape {
         }
         index_u32(kernel, &[self.words()]).map(|_| ())
     }
+}
+
+/// The first step's immediates.
+pub(super) fn moments_values(shape: BatchNormShape, variant: BatchNormVariant, rows: usize) -> [u32; 4] {
+    let cut = shape.geometry(variant);
+    [rows, shape.quads(), cut.rows_per_chunk(), cut.chunks].map(|size| size as u32)
 }

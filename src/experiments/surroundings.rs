@@ -1,0 +1,19 @@
+//! What every experiment is given beside its settings.
+
+use std::path::PathBuf;
+
+use crate::gpu::Gpu;
+
+/// Where to run, and who hears of the progress.
+pub struct Surroundings<'a> {
+    /// The device.
+    pub gpu: &'a Gpu,
+    /// One's own problem.
+    pub problem: Option<PathBuf>,
+    /// Folder of a trained network.
+    pub run: Option<PathBuf>,
+    /// Folder for files beside the report's.
+    pub out: PathBuf,
+    /// Hears the share that is done, and of what.
+    pub progress: &'a mut dyn FnMut(f64, &str),
+}

@@ -1,0 +1,103 @@
+//! The kernels of batch norm: `shaders/batch_norm_*.wgsl` with the shared parts that each is made of.
+
+use crate::gpu::{Access, KernelSpec};
+
+pub(in super::super) static BATCH_NORM_MOMENTS: KernelSpec = KernelSpec {
+    entry: "batch_norm_moments",
+    source: concat!(
+        include_str!("../../../shaders/batch_norm_moments.wgsl"),
+        include_str!("../../../shaders/shared/moments.wgsl"),
+        include_str!("../../../shaders/shared/index.wgsl"),
+        include_str!("../../../shaders/shared/activation.wgsl"),
+        include_str!("../../../shaders/shared/math.wgsl"),
+    ),
+    bindings: &[
+        ("x", Access::Real),
+        ("grad", Access::Real),
+        ("saved", Access::Real),
+        ("table", Access::ReadWrite),
+        ("partials", Access::ReadWrite),
+    ],
+    immediate_bytes: 16,
+};
+
+pub(in super::super) static BATCH_NORM_FINISH: KernelSpec = KernelSpec {
+    entry: "batch_norm_finish",
+    source: concat!(
+        include_str!("../../../shaders/batch_norm_finish.wgsl"),
+        include_str!("../../../shaders/shared/moments.wgsl"),
+        include_str!("../../../shaders/shared/finite.wgsl"),
+        include_str!("../../../shaders/shared/index.wgsl"),
+    ),
+    bindings: &[
+        ("partials", Access::ReadWrite),
+        ("weight", Access::Real),
+        ("bias", Access::Real),
+        ("running_mean", Access::ReadWrite),
+        ("running_var", Access::ReadWrite),
+        ("table", Access::ReadWrite),
+    ],
+    immediate_bytes: size_of::<Finish>() as u32,
+};
+
+pub(in super::super) static BATCH_NORM_APPLY: KernelSpec = KernelSpec {
+    entry: "batch_norm_apply",
+    source: concat!(
+        include_str!("../../../shaders/batch_norm_apply.wgsl"),
+        include_str!("../../../shaders/shared/index.wgsl"),
+        include_str!("../../../shaders/shared/activation.wgsl"),
+        include_str!("../../../shaders/shared/math.wgsl"),
+    ),
+    bindings: &[("x", Access::Real), ("residual", Access::Real), ("table", Access::ReadWrite), ("y", Access::Real)],
+    immediate_bytes: 8,
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+pub(super) struct Finish {
+    pub(super) rows: u32,
+    pub(super) quads: u32,
+    pub(super) rows_per_chunk: u32,
+    pub(super) chunks: u32,
+    pub(super) filled: u32,
+    pub(super) channels: u32,
+    pub(super) momentum: f32,
+    pub(super) eps: f32,
+}
+
+pub(in super::super) static BATCH_NORM_GRADIENT_FINISH: KernelSpec = KernelSpec {
+    entry: "batch_norm_gradient_finish",
+    source: concat!(
+        include_str!("../../../shaders/batch_norm_gradient_finish.wgsl"),
+        include_str!("../../../shaders/shared/moments.wgsl"),
+        include_str!("../../../shaders/shared/index.wgsl"),
+    ),
+    bindings: &[
+        ("partials", Access::ReadWrite),
+        ("table", Access::ReadWrite),
+        ("grad_weight", Access::ReadWrite),
+        ("grad_bias", Access::ReadWrite),
+        ("coefficients", Access::ReadWrite),
+    ],
+    immediate_bytes: 20,
+};
+
+pub(in super::super) static BATCH_NORM_GRADIENT: KernelSpec = KernelSpec {
+    entry: "batch_norm_gradient",
+    source: concat!(
+        include_str!("../../../shaders/batch_norm_gradient.wgsl"),
+        include_str!("../../../shaders/shared/index.wgsl"),
+        include_str!("../../../shaders/shared/activation.wgsl"),
+        include_str!("../../../shaders/shared/math.wgsl"),
+    ),
+    bindings: &[
+        ("grad", Access::Real),
+        ("saved", Access::Real),
+        ("x", Access::Real),
+        ("table", Access::ReadWrite),
+        ("coefficients", Access::ReadWrite),
+        ("grad_x", Access::Real),
+        ("grad_residual", Access::Real),
+    ],
+    immediate_bytes: 12,
+};
