@@ -76,7 +76,8 @@ fn train(gpu: &Gpu, config: &RunConfig, prepared: &Prepared, rule: &Rule) -> Res
         match event {
             Event::Step(step) => println!("step {:3}: sigma {:.2}, loss {:.4}", step.step, step.sigma, step.loss),
             Event::Epoch(epoch) => {
-                let [train, test] = [epoch.scores.train_loss, epoch.scores.test_loss].map(|loss| loss.unwrap_or(f64::NAN));
+                let [train, test] =
+                    [epoch.scores.train_loss, epoch.scores.test_loss].map(|loss| loss.unwrap_or(f64::NAN));
                 println!("epoch {}: train loss {train:.4}, test loss {test:.4}", epoch.epoch);
             }
             Event::Progress { .. } => {}
