@@ -111,16 +111,8 @@ impl Trainer<'_> {
     fn trace_over(&self, data: &DeviceData, options: TraceOptions) -> Result<TraceEstimate, TrainError> {
         self.now_holds(Effective::Other);
         let arena = self.arena.in_f32(self.gpu())?;
-        let subject = Subject {
-            model: &self.model,
-            arena: &arena,
-            loss: self.loss,
-            label_smoothing: self.label_smoothing,
-            data: data.views(),
-            samples: data.len(),
-            capacity: data.capacity(),
-            stage: &|first, valid| data.stage(self.gpu(), first, valid),
-        };
+        let subject =
+            Subject { model: &self.model, arena: &arena, loss: self.loss, label_smoothing: self.label_smoothing, data };
         Ok(hessian_trace(self.gpu(), &subject, options)?)
     }
 
