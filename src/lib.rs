@@ -10,6 +10,7 @@
 pub mod analysis;
 pub mod bench;
 pub mod data;
+mod device_data;
 mod digest;
 mod durable;
 pub mod experiments;

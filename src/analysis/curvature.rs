@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::{
+    device_data::DeviceData,
     gpu::{Gpu, GpuError},
-    graph::{BatchInfo, DataViews, GraphError, LossFunction, Plan, PlanMode, Schedule, TangentArenas},
+    graph::{BatchInfo, GraphError, LossFunction, Plan, PlanMode, Schedule, TangentArenas},
     kernels::Arena,
     nn::Model,
 };
@@ -31,13 +32,7 @@ pub struct Subject<'a> {
     /// Share of each target that is spread over all classes.
     pub label_smoothing: f32,
     /// The data on the device.
-    pub data: &'a DataViews,
-    /// Samples.
-    pub samples: usize,
-    /// Most samples of a batch that `stage` can make ready.
-    pub capacity: usize,
-    /// Makes a batch (first, valid) ready and returns the position that kernels start from.
-    pub stage: &'a dyn Fn(usize, usize) -> Result<u32, GpuError>,
+    pub data: &'a DeviceData,
 }
 
 /// Which matrix.
@@ -82,11 +77,11 @@ impl<'a> CurvatureProduct<'a> {
             Curvature::Hessian => PlanMode::HessianProduct,
             Curvature::GaussNewton => PlanMode::GaussNewtonProduct,
         };
-        let most = BATCH.min(subject.samples).min(subject.capacity);
+        let most = BATCH.min(subject.data.len()).min(subject.data.capacity());
         let batch = subject.model.graph.batch_within(most, TENSOR_WORDS);
         let schedule = Schedule::new(&subject.model.graph, batch, mode, subject.loss.clone())?;
         let metrics = gpu.buffer("unread metrics", 2)?;
-        let plan = Plan::with_tangents(gpu, &schedule, arena, Some(&tangents), subject.data, &metrics.view())?;
+        let plan = Plan::with_tangents(gpu, &schedule, arena, Some(&tangents), subject.data.views(), &metrics.view())?;
         let mut recorder = gpu.record();
         recorder.copy(&arena.weights.view(), &arena.weights_eff.view());
         recorder.submit()?;
@@ -107,15 +102,13 @@ impl<'a> CurvatureProduct<'a> {
         let Self { gpu, subject, .. } = self;
         gpu.write(&self.tangents.direction.view(), direction)?;
         let mut sum = vec![0.0; self.words()];
-        for first in (0..subject.samples).step_by(self.batch) {
-            let valid = self.batch.min(subject.samples - first);
-            let mut recorder = gpu.record();
-            let first = (subject.stage)(first, valid)?;
-            let mut batch = BatchInfo::new(first, valid as u32, 0);
+        for batch in subject.data.batches(gpu, self.batch) {
+            let mut batch = BatchInfo { slot: 0, ..batch? };
             batch.terms.label_smoothing = subject.label_smoothing;
+            let mut recorder = gpu.record();
             self.plan.record(&mut recorder, batch);
             recorder.submit()?;
-            let share = valid as f64 / subject.samples as f64;
+            let share = f64::from(batch.valid) / subject.data.len() as f64;
             let product: Vec<f32> = gpu.read(&self.tangents.product.view())?;
             sum.iter_mut().zip(product).for_each(|(sum, p)| *sum += share * f64::from(p));
         }

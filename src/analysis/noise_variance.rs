@@ -73,8 +73,8 @@ impl<'a> Probe<'a> {
         let metrics = gpu.buffer("metrics of draws", 4 * draws)?;
         let unread = gpu.buffer("unread metrics", 2)?;
         let plan = |mode, metrics: &Buffer| -> Result<Plan, AnalysisError> {
-            let schedule = Schedule::new(graph, subject.samples, mode, subject.loss.clone())?;
-            Ok(Plan::new(gpu, &schedule, arena, subject.data, &metrics.view())?)
+            let schedule = Schedule::new(graph, subject.data.len(), mode, subject.loss.clone())?;
+            Ok(Plan::new(gpu, &schedule, arena, subject.data.views(), &metrics.view())?)
         };
         let evaluate = plan(PlanMode::Evaluate, &metrics)?;
         let gradient_sum = gpu.buffer("sum of gradients", arena.layout.words())?;
@@ -111,7 +111,8 @@ impl<'a> Probe<'a> {
         let parameters = self.subject.arena.layout.parameters() as f64;
         let outputs: Vec<f32> = gpu.read(&self.outputs.view())?;
         let metrics: Vec<[f32; 2]> = gpu.read(&self.metrics.view())?;
-        let losses: Vec<f64> = metrics.iter().map(|[loss, _]| f64::from(*loss) / self.subject.samples as f64).collect();
+        let losses: Vec<f64> =
+            metrics.iter().map(|[loss, _]| f64::from(*loss) / self.subject.data.len() as f64).collect();
         let [loss, loss_second] = parts(&losses, 1);
         let outputs: Vec<f64> = outputs.into_iter().map(f64::from).collect();
         let [output, output_second] = parts(&outputs, self.evaluate.output().len());
@@ -123,8 +124,9 @@ impl<'a> Probe<'a> {
     fn draw(&self, step: u64, slot: usize) -> Result<(), GpuError> {
         let (gpu, subject) = (self.gpu, self.subject);
         let noise = self.scheme.at(step, Moment::START);
-        let first = (subject.stage)(0, subject.samples)?;
-        let batch = |slot: usize| BatchInfo::new(first, subject.samples as u32, slot as u32);
+        let samples = subject.data.len();
+        let first = subject.data.stage(gpu, 0, samples)?;
+        let batch = |slot: usize| BatchInfo::new(first, samples as u32, slot as u32);
         let len = self.evaluate.output().len();
         for (sign, at) in [(1.0, 2 * slot + 1), (-1.0, 2 * slot)].into_iter().rev() {
             let mut recorder = gpu.record();

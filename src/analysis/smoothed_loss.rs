@@ -2,7 +2,7 @@
 
 use crate::{
     gpu::{Buffer, Gpu, GpuError},
-    graph::{BatchInfo, Plan, PlanMode, Schedule},
+    graph::{Plan, PlanMode, Schedule},
     kernels::Perturb,
     noise::{Distribution, Scheme, StepNoise},
     schedule::Moment,
@@ -29,10 +29,10 @@ impl<'a> NoisyLoss<'a> {
     /// # Errors
     /// Those of the model and the device.
     pub fn new(gpu: &'a Gpu, subject: &'a Subject<'a>) -> Result<Self, AnalysisError> {
-        let batch = BATCH.min(subject.samples).min(subject.capacity);
-        let metrics = gpu.buffer("metrics of batches", 2 * subject.samples.div_ceil(batch.max(1)))?;
+        let batch = BATCH.min(subject.data.len()).min(subject.data.capacity());
+        let metrics = gpu.buffer("metrics of batches", 2 * subject.data.len().div_ceil(batch.max(1)))?;
         let schedule = Schedule::new(&subject.model.graph, batch, PlanMode::Evaluate, subject.loss.clone())?;
-        let plan = Plan::new(gpu, &schedule, subject.arena, subject.data, &metrics.view())?;
+        let plan = Plan::new(gpu, &schedule, subject.arena, subject.data.views(), &metrics.view())?;
         let perturb = Perturb::new(gpu, subject.arena, Distribution::Gaussian.code(), false)?;
         Ok(Self { gpu, subject, perturb, plan, metrics, batch })
     }
@@ -46,15 +46,13 @@ impl<'a> NoisyLoss<'a> {
         let mut recorder = gpu.record();
         self.perturb.record(gpu, &mut recorder, &noise.ranges, noise.values)?;
         recorder.submit()?;
-        for (slot, first) in (0..subject.samples).step_by(self.batch).enumerate() {
-            let valid = self.batch.min(subject.samples - first);
+        for batch in subject.data.batches(gpu, self.batch) {
             let mut recorder = gpu.record();
-            let first = (subject.stage)(first, valid)?;
-            self.plan.record(&mut recorder, BatchInfo::new(first, valid as u32, slot as u32));
+            self.plan.record(&mut recorder, batch?);
             recorder.submit()?;
         }
         let sums: Vec<[f32; 2]> = gpu.read(&self.metrics.view())?;
-        Ok(sums.iter().map(|sum| f64::from(sum[0])).sum::<f64>() / subject.samples as f64)
+        Ok(sums.iter().map(|sum| f64::from(sum[0])).sum::<f64>() / subject.data.len() as f64)
     }
 
     /// L averaged over the noise of steps `first` .. `first` + `draws` of a scheme, less L at the clean weights: an unbiased

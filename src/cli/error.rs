@@ -10,7 +10,7 @@ use jostle::{
     graph::GraphError,
     nn::{ModelError, WeightsError},
     report::ReportError,
-    train::TrainError,
+    train::{DeviceDataError, TrainError},
 };
 
 /// How a command ended that did not fail.
@@ -92,7 +92,7 @@ macro_rules! through_train_error {
     };
 }
 
-through_train_error!(GpuError, DataError, ModelError, GraphError, WeightsError, AnalysisError);
+through_train_error!(GpuError, DataError, DeviceDataError, ModelError, GraphError, WeightsError, AnalysisError);
 
 impl CliError {
     /// The process' exit code.

@@ -83,16 +83,12 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let data = if args.test_data { prepared.split.test } else { prepared.split.train };
     let samples = data.len();
     let data = DeviceData::new(&gpu, data, samples.min(512), &normalisation)?;
-    let stage = |first: usize, valid: usize| data.stage(&gpu, first, valid);
     let subject = Subject {
         model,
         arena: &arena,
         loss: config.loss.into(),
         label_smoothing: config.label_smoothing as f32,
-        data: data.views(),
-        samples,
-        capacity: data.capacity(),
-        stage: &stage,
+        data: &data,
     };
     let seed = args.probe_seed;
     let trace = |curvature| {

@@ -3,8 +3,13 @@
 use std::path::PathBuf;
 
 use crate::{
-    analysis::AnalysisError, data::DataError, gpu::GpuError, graph::GraphError, nn::WeightsError, report::ReportError,
-    train::TrainError,
+    analysis::AnalysisError,
+    data::DataError,
+    gpu::GpuError,
+    graph::GraphError,
+    nn::WeightsError,
+    report::ReportError,
+    train::{DeviceDataError, TrainError},
 };
 
 use super::convex::ConvexError;
@@ -83,6 +88,12 @@ pub enum ExperimentError {
     /// Results that cannot be written as JSON.
     #[error("writing JSON: {0}")]
     Json(#[from] serde_json::Error),
+}
+
+impl From<DeviceDataError> for ExperimentError {
+    fn from(error: DeviceDataError) -> Self {
+        TrainError::from(error).into()
+    }
 }
 
 impl ExperimentError {

@@ -159,16 +159,8 @@ fn measure(
     let samples = train.len();
     let data = DeviceData::new(gpu, train, samples.min(512), &config.normalise.moments(&prepared.split.train)?)?;
     let arena = arena.with_noise_scales(gpu, &vec![1.0; arena.layout.spans().len()])?;
-    let subject = Subject {
-        model: &prepared.model,
-        arena: &arena,
-        loss: config.loss.into(),
-        label_smoothing: 0.0,
-        data: data.views(),
-        samples,
-        capacity: data.capacity(),
-        stage: &|first, valid| data.stage(gpu, first, valid),
-    };
+    let subject =
+        Subject { model: &prepared.model, arena: &arena, loss: config.loss.into(), label_smoothing: 0.0, data: &data };
     let estimate = |curvature| {
         let options = TraceOptions { probes: settings.probes, tolerance: 0.0, seed: !settings.seed, curvature };
         hessian_trace(gpu, &subject, options)

@@ -124,16 +124,8 @@ fn measure(
         let layout = model.graph.layout();
         let scheme = |seed| Scheme::new(noise.clone(), &layout, &model.noise_tensors(), seed);
         let arena = Arena::new(gpu, layout.clone(), &scheme(settings.seed).scales())?;
-        let subject = Subject {
-            model: &model,
-            arena: &arena,
-            loss: Loss::Mse.into(),
-            label_smoothing: 0.0,
-            data: device.views(),
-            samples,
-            capacity: device.capacity(),
-            stage: &|first, valid| device.stage(gpu, first, valid),
-        };
+        let subject =
+            Subject { model: &model, arena: &arena, loss: Loss::Mse.into(), label_smoothing: 0.0, data: &device };
         let mut blocks = Vec::with_capacity(settings.blocks);
         for block in 0..settings.blocks as u64 {
             initialise(gpu, &model, &arena, width, settings.seed + block)?;

@@ -44,13 +44,11 @@ impl Calibration {
         let mut recorder = gpu.record();
         self.clean.record(&mut recorder);
         recorder.submit()?;
-        for (index, first) in (0..data.len()).step_by(self.batch).enumerate() {
-            let valid = self.batch.min(data.len() - first);
-            let staged = data.stage(gpu, first, valid)?;
+        for (index, batch) in data.batches(gpu, self.batch).enumerate() {
             // A share of 1 / (k + 1) for batch k makes the running values the mean of all so far.
             let stats_momentum = 1.0 / (index + 1) as f32;
+            let batch = BatchInfo { epoch, stats_momentum, slot: 0, ..batch? };
             let mut recorder = gpu.record();
-            let batch = BatchInfo { epoch, stats_momentum, ..BatchInfo::new(staged, valid as u32, 0) };
             self.plan.record(&mut recorder, batch);
             recorder.submit()?;
         }

@@ -10,7 +10,7 @@ use crate::{
     nn::{ModelError, WeightsError},
 };
 
-use super::CheckpointError;
+use super::{CheckpointError, DeviceDataError};
 
 /// Errors of training; each is one sentence a person can act on.
 #[derive(Debug, thiserror::Error)]
@@ -110,4 +110,13 @@ pub enum TrainError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+impl From<DeviceDataError> for TrainError {
+    fn from(error: DeviceDataError) -> Self {
+        match error {
+            DeviceDataError::Data(error) => error.into(),
+            DeviceDataError::Gpu(error) => error.into(),
+        }
+    }
 }

@@ -115,19 +115,23 @@ impl Evaluator {
         let mut recorder = gpu.record();
         set(&mut recorder)?;
         recorder.submit()?;
-        let starts: Vec<usize> = (0..self.data.len()).step_by(self.batch).collect();
         let (mut loss, mut correct) = (0.0, 0.0);
-        for chunk in starts.chunks(SLOTS) {
-            for (slot, first) in chunk.iter().enumerate() {
-                let valid = self.batch.min(self.data.len() - first);
-                let first = self.data.stage(gpu, *first, valid)?;
+        let mut batches = self.data.batches(gpu, self.batch);
+        loop {
+            let mut filled = 0;
+            for batch in batches.by_ref().take(SLOTS) {
+                let batch = BatchInfo { slot: filled as u32, ..batch? };
                 let mut recorder = gpu.record();
-                self.plan.record(&mut recorder, BatchInfo::new(first, valid as u32, slot as u32));
+                self.plan.record(&mut recorder, batch);
                 recorder.submit()?;
-                after_batch(valid)?;
+                after_batch(batch.valid as usize)?;
+                filled += 1;
+            }
+            if filled == 0 {
+                break;
             }
             let sums: Vec<[f32; 2]> = gpu.read(&self.sums.view())?;
-            for [batch_loss, batch_correct] in &sums[..chunk.len()] {
+            for [batch_loss, batch_correct] in &sums[..filled] {
                 loss += f64::from(*batch_loss);
                 correct += f64::from(*batch_correct);
             }

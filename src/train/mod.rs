@@ -7,7 +7,6 @@ mod check;
 mod checkpoint;
 mod compare;
 mod config;
-mod device_data;
 mod error;
 mod evaluate;
 mod evaluation;
@@ -27,13 +26,14 @@ mod scoring;
 mod supervisor;
 mod trainer;
 
+pub use crate::device_data::{DeviceData, DeviceDataError};
+
 pub use batch::AUTO_BATCH;
 pub use best::Best;
 pub(crate) use checkpoint::parse_sums;
 pub use checkpoint::{CheckpointError, Interval, KeepOptions, Manifest, Position, newest_checkpoint};
 pub use compare::{Arm, ArmRuns, Measure, compare};
 pub use config::{RunConfig, topic};
-pub use device_data::DeviceData;
 pub use error::TrainError;
 pub use evaluate::Evaluator;
 pub use evaluation::{EvalEvery, TrainEval, Validation};

@@ -126,7 +126,7 @@ impl Trainer<'_> {
     fn undisturbed_data(&self) -> Result<DeviceData, TrainError> {
         let train = self.data.dataset().clone();
         let batch = Evaluator::batch(&self.model, train.len());
-        DeviceData::new(self.gpu(), train, batch, &self.normalisation)
+        Ok(DeviceData::new(self.gpu(), train, batch, &self.normalisation)?)
     }
 
     /// Measures the network and its loss over `data`.
@@ -142,10 +142,7 @@ impl Trainer<'_> {
             arena: &arena,
             loss: self.loss.clone(),
             label_smoothing: self.label_smoothing,
-            data: data.views(),
-            samples: data.len(),
-            capacity: data.capacity(),
-            stage: &|first, valid| data.stage(self.gpu(), first, valid),
+            data,
         };
         measure(&subject)
     }

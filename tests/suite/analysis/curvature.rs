@@ -9,7 +9,6 @@ use crate::common::{
 };
 use jostle::{
     analysis::{Curvature, CurvatureProduct, SpectrumOptions, Subject, TraceOptions, hessian_trace, spectrum},
-    gpu::GpuError,
     graph::Graph,
     kernels::{Activation, Arena},
     nn::{Model, Sequential},
@@ -110,18 +109,8 @@ fn with_subject<T>(graph: &Graph, case: &Case<'_>, f: impl FnOnce(&Subject<'_>) 
     set(gpu, &arena, &arena.weights, &narrow);
     gpu.write(&arena.weights_eff.view(), &vec![f32::NAN; arena.layout.words()]).unwrap();
     let model = Model { description: String::new(), graph: graph.clone() };
-    let stage = |first: usize, _valid: usize| -> Result<u32, GpuError> { Ok(first as u32) };
-    let data = case.data.views();
-    f(&Subject {
-        model: &model,
-        arena: &arena,
-        loss: case.loss.into(),
-        label_smoothing: 0.0,
-        data: &data,
-        samples: SAMPLES,
-        capacity: 4,
-        stage: &stage,
-    })
+    let data = case.data.on_device(4);
+    f(&Subject { model: &model, arena: &arena, loss: case.loss.into(), label_smoothing: 0.0, data: &data })
 }
 
 fn check(name: &str, graph: &Graph, forward: Forward<'_>) {

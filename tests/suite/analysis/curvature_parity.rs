@@ -3,12 +3,11 @@
 
 use std::collections::HashMap;
 
-use crate::common::{assert_close, device, hash, images::hashed_images, network::set, parity_file, wide, words};
+use crate::common::{assert_close, device, hash, images::hashed_images, network::set, parity_file, wide};
 use jostle::{
     analysis::{Curvature, CurvatureProduct, Subject},
-    gpu::GpuError,
-    graph::DataViews,
-    kernels::{Arena, Augmentation},
+    data::{Dataset, SampleShape},
+    kernels::Arena,
     nn::{self, Model, Target, read_tensors},
     ops::Loss,
     train::DeviceData,
@@ -69,48 +68,34 @@ fn tensors(fixture: &Fixture, case: &str, kind: &str) -> Vec<Vec<f32>> {
     (0..6).map(|i| fixture[&name(i)].clone()).collect()
 }
 
-fn views(fixture: &Fixture) -> DataViews {
-    let gpu = device();
-    let bytes: Vec<u8> = fixture["pixels"].iter().map(|x| *x as u8).collect();
+/// In batches of 10, 10 and 4: the mean is that over all samples.
+fn data(fixture: &Fixture) -> DeviceData {
     let labels: Vec<u32> = fixture["labels"].iter().map(|x| *x as u32).collect();
-    let indices: Vec<u32> = (0..SAMPLES as u32).collect();
-    let pixels = gpu.upload("pixels", &bytes).unwrap().view();
-    let indices = words(gpu, &indices);
-    let normalisation = gpu.upload("normalisation", &[1.0f32 / 255.0, 0.0]).unwrap().view();
-    DataViews {
-        pixels,
-        labels: words(gpu, &labels),
-        ids: indices.clone(),
-        indices,
+    let data = Dataset {
+        name: "fixture".to_owned(),
+        pixels: fixture["pixels"].iter().map(|x| *x as u8).collect(),
         classes: labels.iter().max().map_or(0, |label| *label as usize + 1),
-        normalisation,
-        sample: [1, 1, 12],
-        augment: Augmentation::default(),
-    }
+        labels,
+        shape: SampleShape { channels: 1, height: 1, width: 12 },
+        full_scale: 255.0,
+        published: &[],
+    };
+    assert_eq!(data.len(), SAMPLES);
+    DeviceData::with_residency(device(), data, 10, &[[0.0, 1.0]], false).unwrap()
 }
 
 #[test]
 fn products_of_perceptrons_are_those_of_pytorch() {
     let (gpu, fixture) = (device(), fixture("curvature.safetensors"));
-    let data = views(&fixture);
-    let stage = |first: usize, _valid: usize| -> Result<u32, GpuError> { Ok(first as u32) };
+    let data = data(&fixture);
     for activation in ["tanh", "sigmoid", "gelu", "relu"] {
         for (name, loss) in [("nll", Loss::Nll), ("mse", Loss::Mse)] {
             let case = format!("{activation}-{name}");
             let model: Model = format!("{MODEL}:{activation}").parse().unwrap();
             let arena = Arena::new(gpu, model.graph.layout(), &[1.0; 6]).unwrap();
             set(gpu, &arena, &arena.weights, &tensors(&fixture, &case, ""));
-            // Batches of 10, 10 and 4: the mean is that over all samples.
-            let subject = Subject {
-                model: &model,
-                arena: &arena,
-                loss: loss.into(),
-                label_smoothing: 0.0,
-                data: &data,
-                samples: SAMPLES,
-                capacity: 10,
-                stage: &stage,
-            };
+            let subject =
+                Subject { model: &model, arena: &arena, loss: loss.into(), label_smoothing: 0.0, data: &data };
             let direction = tensors(&fixture, &case, "direction.");
             for (curvature, kind) in [(Curvature::Hessian, "hessian."), (Curvature::GaussNewton, "gauss_newton.")] {
                 let expected = tensors(&fixture, &case, kind);
@@ -137,7 +122,7 @@ impl Network {
         let arena = Arena::new(gpu, model.graph.layout(), &vec![0.0; model.graph.params().len()]).unwrap();
         nn::load(gpu, &model, &arena, &parity_file(&format!("{name}.safetensors"))).unwrap();
         let images = hashed_images(IMAGES.0, IMAGES.1);
-        let data = DeviceData::new(gpu, images, IMAGES.1, &[[0.0, 1.0]]).unwrap();
+        let data = DeviceData::with_residency(gpu, images, 5, &[[0.0, 1.0]], false).unwrap();
         Self { model, arena, data, fixture: fixture("curvature_conv.safetensors"), name }
     }
 
@@ -163,17 +148,8 @@ impl Network {
 
     /// Both products for a loss, over batches of 5 and 3.
     fn check(&self, case: &str, loss: Loss, label_smoothing: f32) {
-        let stage = |first: usize, valid: usize| self.data.stage(device(), first, valid);
-        let subject = Subject {
-            model: &self.model,
-            arena: &self.arena,
-            loss: loss.into(),
-            label_smoothing,
-            data: self.data.views(),
-            samples: IMAGES.1,
-            capacity: 5,
-            stage: &stage,
-        };
+        let subject =
+            Subject { model: &self.model, arena: &self.arena, loss: loss.into(), label_smoothing, data: &self.data };
         for (curvature, kind) in [(Curvature::Hessian, "hessian"), (Curvature::GaussNewton, "gauss_newton")] {
             let name = format!("{}-{case}", self.name);
             let expected = self.split(&self.fixture[&format!("{name}/{kind}")]);

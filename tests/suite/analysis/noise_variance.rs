@@ -30,16 +30,7 @@ fn with_network<T>(config: NoiseConfig, with: impl FnOnce(&Subject<'_>, &Scheme,
     });
     let x: Vec<f64> = data.pixels.iter().map(|pixel| f64::from(*pixel) / 16.0).collect();
     let device = DeviceData::new(gpu, data, SAMPLES, &[[0.0, 1.0]]).unwrap();
-    let subject = Subject {
-        model: &model,
-        arena: &arena,
-        loss: Loss::Mse.into(),
-        label_smoothing: 0.0,
-        data: device.views(),
-        samples: SAMPLES,
-        capacity: device.capacity(),
-        stage: &|first, valid| device.stage(gpu, first, valid),
-    };
+    let subject = Subject { model: &model, arena: &arena, loss: Loss::Mse.into(), label_smoothing: 0.0, data: &device };
     with(&subject, &scheme, &u, &v, &x)
 }
 

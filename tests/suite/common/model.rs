@@ -1,8 +1,10 @@
 //! A small data set, and models written out by hand in f64.
 
 use jostle::{
+    data::{Dataset, SampleShape},
     graph::DataViews,
     kernels::{Activation, Augmentation},
+    train::DeviceData,
 };
 
 use super::{
@@ -55,6 +57,26 @@ impl Data {
         let (labels, ids) = (view(&self.labels), indices.clone());
         let classes = self.labels.iter().max().map_or(0, |label| *label as usize + 1);
         DataViews { pixels, labels, ids, indices, classes, normalisation, sample, augment }
+    }
+
+    /// The same on the device, `batch` samples at a time.
+    pub fn on_device(&self, batch: usize) -> DeviceData {
+        let gpu = device();
+        let [channels, height, width] = self.shape;
+        let data = Dataset {
+            name: "made up".to_owned(),
+            pixels: self.bytes.clone(),
+            labels: self.labels.clone(),
+            shape: SampleShape { channels, height, width },
+            classes: self.labels.iter().max().map_or(0, |label| *label as usize + 1),
+            full_scale: 1.0,
+            published: &[],
+        };
+        // input = (byte - mean) / deviation: exact, both being powers of two and halves.
+        let moments = [-SHIFT / SCALE, 1.0 / SCALE];
+        let mut data = DeviceData::with_residency(gpu, data, batch, &[moments], false).unwrap();
+        data.set_order(gpu, self.order.clone()).unwrap();
+        data
     }
 
     /// (input, label) at a position of the order.

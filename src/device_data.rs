@@ -1,13 +1,22 @@
 //! A data set on the device: resident where it fits, else a batch at a time.
 
 use crate::{
-    data::Dataset,
+    data::{DataError, Dataset},
     gpu::{Buffer, Gpu, GpuError, Limits, WORD_BYTES},
-    graph::DataViews,
+    graph::{BatchInfo, DataViews},
     kernels::Augmentation,
 };
 
-use super::TrainError;
+/// A data set that cannot be brought to the device.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceDataError {
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The device.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+}
 
 /// A data set with the buffers that kernels read it from.
 #[derive(Debug)]
@@ -42,7 +51,7 @@ impl DeviceData {
     ///
     /// # Errors
     /// As [`Gpu::buffer`] and [`Dataset::check`].
-    pub fn new(gpu: &Gpu, data: Dataset, batch: usize, normalisation: &[[f32; 2]]) -> Result<Self, TrainError> {
+    pub fn new(gpu: &Gpu, data: Dataset, batch: usize, normalisation: &[[f32; 2]]) -> Result<Self, DeviceDataError> {
         let resident = is_resident(gpu.limits(), data.pixels.len());
         Self::with_residency(gpu, data, batch, normalisation, resident)
     }
@@ -66,7 +75,7 @@ impl DeviceData {
         batch: usize,
         normalisation: &[[f32; 2]],
         resident: bool,
-    ) -> Result<Self, TrainError> {
+    ) -> Result<Self, DeviceDataError> {
         data.check()?;
         let held = if resident { data.len() } else { batch };
         let order: Vec<u32> = (0..data.len() as u32).collect();
@@ -153,6 +162,22 @@ impl DeviceData {
         }
         self.order = order;
         Ok(())
+    }
+
+    /// All samples in their order, in batches of `size`, the last with what is left: each is made ready when its turn comes,
+    /// and has its number as its slot.
+    ///
+    /// # Errors
+    /// As [`DeviceData::stage`].
+    pub fn batches<'a>(
+        &'a self,
+        gpu: &'a Gpu,
+        size: usize,
+    ) -> impl Iterator<Item = Result<BatchInfo, GpuError>> + use<'a> {
+        (0..self.len()).step_by(size).enumerate().map(move |(index, first)| {
+            let valid = size.min(self.len() - first);
+            Ok(BatchInfo::new(self.stage(gpu, first, valid)?, valid as u32, index as u32))
+        })
     }
 
     /// Makes the batch of `valid` samples from position `first` ready; returns the position that kernels start from.
