@@ -1,11 +1,9 @@
-//! Layers by name: what files, and builders that go by names, make operations from.
+//! What a kind of layer has to say of itself so that files, and builders that go by names, can make operations from it.
 
 use serde::{Deserialize, de::DeserializeOwned};
 use toml::Table;
 
 use crate::graph::{Graph, GraphError, ValueId};
-
-use super::{activation, batch_norm, conv, dropout, flatten, linear, norm, pool};
 
 /// A layer that cannot be added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,48 +46,6 @@ pub struct LayerKind {
     pub stem: Option<&'static str>,
     /// Adds it, with the keys beside `type` and `name`.
     pub add: fn(LayerSite<'_>, Table) -> Result<ValueId, LayerError>,
-}
-
-/// The kinds of layers there are.
-#[derive(Clone, Debug)]
-pub struct Layers(Vec<LayerKind>);
-
-impl Layers {
-    /// The engine's own.
-    #[must_use]
-    pub fn standard() -> Self {
-        let operations = [
-            linear::LAYERS,
-            conv::LAYERS,
-            batch_norm::LAYERS,
-            norm::LAYERS,
-            pool::LAYERS,
-            flatten::LAYERS,
-            dropout::LAYERS,
-            activation::LAYERS,
-        ];
-        Self(operations.concat())
-    }
-
-    /// These and one more, which takes the place of one of the same name.
-    #[must_use]
-    pub fn with(mut self, kind: LayerKind) -> Self {
-        self.0.retain(|other| other.name != kind.name);
-        self.0.push(kind);
-        self
-    }
-
-    /// The kind of a name.
-    ///
-    /// # Errors
-    /// [`LayerError::Kind`] naming those there are.
-    pub fn kind(&self, name: &str) -> Result<&LayerKind, LayerError> {
-        let unknown = || {
-            let names: Vec<_> = self.0.iter().map(|kind| kind.name).collect();
-            LayerError::Kind { found: name.to_owned(), expected: names.join(", ") }
-        };
-        self.0.iter().find(|kind| kind.name == name).ok_or_else(unknown)
-    }
 }
 
 /// A layer's keys; those that it does not know are refused.

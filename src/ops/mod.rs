@@ -17,6 +17,7 @@ mod loss;
 mod norm;
 mod pool;
 mod products;
+mod registry;
 
 pub use activation::Activate;
 pub use add::Add;
@@ -26,12 +27,13 @@ pub use conv::Conv;
 pub use dropout::{Dropout, DropoutMask};
 pub use elementwise::ElementwiseStep;
 pub use flatten::{Flatten, Unflatten};
-pub use layer::{LayerError, LayerKind, LayerSite, Layers, Pair, keys};
+pub use layer::{LayerError, LayerKind, LayerSite, Pair, keys};
 pub use linear::Linear;
 pub use loss::Loss;
 pub use norm::Norm;
 pub use pool::{PoolBackward, PoolForward};
 pub use products::{ConvProduct, MatrixProduct, PackWeights};
+pub use registry::Layers;
 
 /// Height and width in a canonical text.
 fn pair([rows, columns]: [usize; 2]) -> String {
