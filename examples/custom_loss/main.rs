@@ -57,7 +57,8 @@ fn check_and_train() -> Result<(), Box<dyn Error>> {
     let gpu = Gpu::new(&AdapterChoice::from_environment())?;
     let [lost, expected] = first_order(&gpu)?;
     println!("a step lowers the loss by {lost:.5}, to first order {expected:.5}, on {}", gpu.adapter_name());
-    if !((lost - expected).abs() <= 0.05 * expected) {
+    let apart = (lost - expected).abs();
+    if apart.is_nan() || apart > 0.05 * expected {
         return Err("the gradient is not that of the loss".into());
     }
     let config = config();

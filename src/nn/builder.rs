@@ -142,7 +142,7 @@ impl Sequential {
                 found.and_then(|kind| (kind.add)(LayerSite { graph: &mut graph, input, name, classes: 0 }, keys));
             let wrong =
                 |error: LayerError| ModelError::Description { text: kind.to_owned(), reason: error.to_string() };
-            Ok((added.map_err(wrong).map(|value| (graph, value)))?)
+            added.map_err(wrong).map(|value| (graph, value))
         });
         self
     }

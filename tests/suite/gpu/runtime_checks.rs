@@ -159,8 +159,7 @@ fn arenas(gpu: &Gpu, results: &mut Results) {
     let weights: Vec<Vec<f32>> = SHAPES.iter().map(|shape| samples(95, shape.iter().product(), 0.5)).collect();
     for distribution in Distribution::ALL {
         for kind in [OptimizerKind::Sgd, OptimizerKind::AdamW] {
-            let config =
-                NoiseConfig { mode: Mode::Layer, sigma: 0.1, distribution: distribution, ..NoiseConfig::default() };
+            let config = NoiseConfig { mode: Mode::Layer, sigma: 0.1, distribution, ..NoiseConfig::default() };
             let scheme = scheme(config, 3);
             let arena = arena(gpu, &scheme, &weights);
             set(gpu, &arena, &arena.grads, &weights);
