@@ -6,7 +6,7 @@ use crate::{
     kernels::{AdapterClass, column_sum, column_sum_launches, column_sum_scratch_words},
 };
 
-/// output[c] (+)= sum of input[r, c] over the rows r; operands: input [rows, stride], output `[columns]`.
+/// `output[c] (+)= sum of input[r, c]` over the rows r; operands: input [rows, stride], output `[columns]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ColumnSums {
     /// Rows.
