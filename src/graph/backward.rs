@@ -162,14 +162,7 @@ impl Backward<'_, '_> {
     /// [`GraphError::NoDerivative`] where it left nothing.
     pub fn saved(&self, place: usize) -> Result<Operand, GraphError> {
         let slot = self.saved.slots.get(place);
-        slot.map(|slot| self.read(*slot))
-            .ok_or_else(|| GraphError::NoDerivative { call: format!("{} forward", self.name()) })
-    }
-
-    /// How many tensors forward left.
-    #[must_use]
-    pub fn saved_count(&self) -> usize {
-        self.saved.slots.len()
+        slot.map(|slot| self.read(*slot)).ok_or_else(|| GraphError::no_derivative(&format!("{} forward", self.name())))
     }
 
     /// The activation that forward applied, with what its derivative takes, where no reader has taken the derivative along.
@@ -183,12 +176,6 @@ impl Backward<'_, '_> {
     #[must_use]
     pub fn param(&self, place: usize) -> Operand {
         self.pass.schedule.operand(Tensor::Weight(self.site.params[place]), Access::Read)
-    }
-
-    /// Whether the operation has a parameter in this place.
-    #[must_use]
-    pub fn has_param(&self, place: usize) -> bool {
-        place < self.site.params.len()
     }
 
     /// A tensor of running statistics, read.

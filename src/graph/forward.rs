@@ -19,10 +19,10 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// These tensors, no activation.
+    /// These tensors, which lie in the activation arena; no activation.
     #[must_use]
-    pub fn slots(slots: impl Into<Vec<SlotId>>) -> Self {
-        Self { slots: slots.into(), activation: None }
+    pub fn tensors(tensors: impl IntoIterator<Item = Operand>) -> Self {
+        Self { slots: tensors.into_iter().filter_map(|tensor| tensor.slot()).collect(), activation: None }
     }
 }
 
@@ -114,12 +114,6 @@ impl Forward<'_> {
     #[must_use]
     pub fn param(&self, place: usize) -> Operand {
         self.schedule.operand(Tensor::Weight(self.site.params[place]), Access::Read)
-    }
-
-    /// Whether the operation has a parameter in this place.
-    #[must_use]
-    pub fn has_param(&self, place: usize) -> bool {
-        place < self.site.params.len()
     }
 
     /// A tensor of running statistics.

@@ -130,9 +130,14 @@ impl Operand {
         self.access == Access::Add
     }
 
+    /// Its bytes, once.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.element.words(self.len) as u64 * WORD_BYTES
+    }
+
     /// Bytes read and written.
     pub(super) fn traffic(&self) -> u64 {
-        let passes = if self.adds() { 2 } else { 1 };
-        passes * self.element.words(self.len) as u64 * WORD_BYTES
+        if self.adds() { 2 * self.bytes() } else { self.bytes() }
     }
 }

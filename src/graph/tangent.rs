@@ -41,14 +41,13 @@ fn needed(steps: Vec<PlanStep>) -> Vec<PlanStep> {
         if !operands.iter().any(|operand| operand.access.writes() && is_needed(operand)) {
             continue;
         }
-        let slots = |written: bool| {
-            let matching = operands.iter().filter(move |operand| (operand.access == Access::Write) == written);
-            matching.filter_map(Operand::slot)
-        };
-        slots(true).for_each(|slot| {
+        // What is overwritten is not needed from before, what is read or added to is.
+        let (overwritten, read): (Vec<&Operand>, Vec<_>) =
+            operands.iter().partition(|operand| operand.access == Access::Write);
+        for slot in overwritten.iter().filter_map(|operand| operand.slot()) {
             alive.remove(&slot);
-        });
-        alive.extend(slots(false));
+        }
+        alive.extend(read.iter().filter_map(|operand| operand.slot()));
         kept.push(step);
     }
     kept.reverse();

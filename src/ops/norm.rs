@@ -13,8 +13,8 @@ use serde::Deserialize;
 use crate::{
     gpu::{GpuError, Launch},
     graph::{
-        Access, Backward, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, Operand,
-        ParamId, ParamInit, ParamRole, ParamSpec, Record, Saved, StatId, Tangent, Tangents, ValueId, ValueShape,
+        Access, Backward, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, ParamId,
+        ParamInit, ParamRole, ParamSpec, Record, Saved, StatId, Tangent, Tangents, ValueId, ValueShape,
     },
     kernels::{AdapterClass, NormShape, group_normalise, group_normalise_curvature, group_normalise_gradient},
 };
@@ -99,7 +99,7 @@ impl Op for Norm {
         let operands = [pass.input(0), xhat, inv_std];
         pass.push(&format!("{} normalise", pass.name()), Arc::new(GroupNormalise(shape)), operands);
         push_affine(pass, shape, xhat);
-        Ok(Saved::slots([xhat, inv_std].iter().filter_map(Operand::slot).collect::<Vec<_>>()))
+        Ok(Saved::tensors([xhat, inv_std]))
     }
 
     fn backward(&self, pass: &mut Backward<'_, '_>) -> Result<(), GraphError> {

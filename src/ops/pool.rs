@@ -190,7 +190,7 @@ impl Op for Pool {
         let operands = [pass.input(0), pass.output()].into_iter().chain(chosen);
         let operands: Vec<_> = operands.collect();
         pass.push("pool forward", Arc::new(PoolForward { pool: *self, shape }), operands);
-        Ok(Saved::slots(chosen.and_then(|chosen| chosen.slot()).into_iter().collect::<Vec<_>>()))
+        Ok(Saved::tensors(chosen))
     }
 
     fn backward(&self, pass: &mut Backward<'_, '_>) -> Result<(), GraphError> {

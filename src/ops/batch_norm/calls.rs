@@ -1,7 +1,7 @@
 //! Batch norm by the batch's statistics, or by the running ones where nothing is differentiated, as calls.
 
 use crate::{
-    gpu::{Dispatch, GpuError, Launch, Recorder, WORD_BYTES, Work},
+    gpu::{Dispatch, GpuError, Launch, Recorder, Work},
     graph::{BatchInfo, Binding, Call, Kernel, LaunchContext, Operand, Record, Tangent},
     kernels::{
         Activation, BatchNorm, BatchNormAdds, BatchNormGradient, BatchNormGradientViews, BatchNormShape,
@@ -36,8 +36,7 @@ impl BatchNormForward {
 }
 
 fn bytes<'a>(operands: impl IntoIterator<Item = Option<&'a Operand>>) -> u64 {
-    let words = |operand: &Operand| operand.element.words(operand.len) as u64;
-    operands.into_iter().flatten().map(words).sum::<u64>() * WORD_BYTES
+    operands.into_iter().flatten().map(Operand::bytes).sum()
 }
 
 impl Kernel for BatchNormForward {

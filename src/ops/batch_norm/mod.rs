@@ -66,7 +66,7 @@ impl BatchNorm {
         let kernel = ChannelNormalise { shape, centre: true };
         pass.push(&format!("{} normalise", pass.name()), Arc::new(kernel), operands);
         push_affine(pass, shape, xhat);
-        Ok(Saved::slots(xhat.slot().into_iter().collect::<Vec<_>>()))
+        Ok(Saved::tensors([xhat]))
     }
 
     fn fixed_backward(&self, pass: &mut Backward<'_, '_>) -> Result<(), GraphError> {
@@ -149,7 +149,7 @@ impl Op for BatchNorm {
         let operands = [pass.input(0), pass.param(WEIGHT), pass.param(BIAS), stats[0], stats[1], table, pass.output()];
         let operands: Vec<_> = operands.into_iter().chain(residual).chain(partials).collect();
         pass.push(&format!("{} forward", pass.name()), Arc::new(kernel), operands);
-        Ok(Saved::slots(table.slot().into_iter().collect::<Vec<_>>()))
+        Ok(Saved::tensors([table]))
     }
 
     fn backward(&self, pass: &mut Backward<'_, '_>) -> Result<(), GraphError> {

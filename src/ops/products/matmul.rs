@@ -39,6 +39,9 @@ impl Kernel for MatrixProduct {
     }
 
     fn tangent(&self) -> Tangent<'_> {
+        if self.epilogue == Epilogue::Plain {
+            return Tangent::Bilinear([B, A]);
+        }
         Tangent::Own(Box::new(|pass, name, call| {
             product_tangent(pass, name, call, self.epilogue, &|epilogue| Arc::new(Self { epilogue, ..*self }))
         }))

@@ -23,8 +23,8 @@ pub(super) const C: usize = 2;
 pub(super) const AUX: usize = 3;
 pub(super) const PRE: usize = 4;
 
-/// C = A B gives the tangents A' B + A B' (a prime for a tangent), then the epilogue's derivative; `kernel` is the product
-/// with another epilogue.
+/// The tangent of a product with an epilogue; one without is bilinear. C = A B gives the tangents A' B + A B' (a prime for a
+/// tangent), then the epilogue's derivative; `kernel` is the product with another epilogue.
 ///
 /// # Errors
 /// [`GraphError::NoDerivative`] for an activation's derivative in the epilogue, which a backward that is differentiated does
@@ -64,13 +64,12 @@ fn product_tangent(
 /// Where the tangent of a product's sums goes: to that of the result, unless an activation comes between.
 fn sums(pass: &mut dyn Tangents, call: &Call, epilogue: Epilogue, c: &Operand) -> Option<Target> {
     match epilogue {
-        Epilogue::Plain => Some(pass.target(c)),
         Epilogue::BiasActivation { activation: Activation::Identity, .. } => Some(pass.fresh_target(c)),
         Epilogue::BiasActivation { .. } => Some(match call.operand(PRE) {
             Some(pre) => pass.fresh_target(pre),
             None => pass.new_target("sums tangent", c.len),
         }),
-        Epilogue::ActivationGradient(_) => None,
+        Epilogue::Plain | Epilogue::ActivationGradient(_) => None,
     }
 }
 
