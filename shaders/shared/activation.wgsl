@@ -16,7 +16,7 @@ const ACTIVATION_INV_SQRT_2PI: f32 = 0.39894228040143268;
 
 fn activation_forward(kind: u32, x: f32) -> f32 {
     if kind == ACTIVATION_RELU {
-        return select(x, 0.0, x <= 0.0); // not max, which may drop NaN
+        return select(select(x, 0.0, x <= 0.0), x, math_is_nan(x));
     } else if kind == ACTIVATION_GELU {
         return 0.5 * x * (1.0 + math_erf(x * ACTIVATION_SQRT_HALF));
     } else if kind == ACTIVATION_TANH {

@@ -1,12 +1,17 @@
 // exp, log, tanh, erf from + - * / and bits, to a few ulp in f32 on every adapter: WGSL bounds its own only loosely
 // (log to 2^-21 absolute near 1, tanh through sinh/cosh), and software adapters use the room.
 //
-// NaN gives NaN (min, max and clamp may drop it, so ranges are cut by comparisons): a diverged run has to show.
+// NaN gives NaN: a diverged run has to show. NaN is known by its bits alone: min, max and clamp may drop it, and drivers make
+// them of a comparison and a select (NVIDIA's does).
 //
 // Source    exp, log, tanh: Moshier's Cephes (expf, logf, tanhf). erf: N. Juffa's published single-precision fit.
 
 const MATH_LN2_HIGH: f32 = 0.693359375; // ln 2 in two parts, so that n * high is exact
 const MATH_LN2_LOW: f32 = -2.12194440e-4;
+
+fn math_is_nan(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7FFFFFFFu) > 0x7F800000u;
+}
 
 // exp(x); 0 below -87.3, the largest finite value's neighbourhood above 88.
 fn math_exp(x: f32) -> f32 {
@@ -24,7 +29,7 @@ fn math_exp(x: f32) -> f32 {
     let half = i32(n) >> 1u;
     let rest = i32(n) - half;
     let scaled = value * bitcast<f32>(u32(half + 127) << 23u) * bitcast<f32>(u32(rest + 127) << 23u);
-    return select(scaled, 0.0, x < -87.3);
+    return select(select(scaled, 0.0, x < -87.3), x, math_is_nan(x));
 }
 
 // log(x) for a normal positive x; infinity and NaN give themselves.
@@ -58,7 +63,7 @@ fn math_tanh(x: f32) -> f32 {
     p = p * z - 3.33332819422e-1;
     let near = x + x * (z * p);
     let far = 1.0 - 2.0 / (math_exp(2.0 * select(magnitude, 10.0, magnitude > 10.0)) + 1.0);
-    return select(select(far, -far, x < 0.0), near, magnitude < 0.625);
+    return select(select(select(far, -far, x < 0.0), near, magnitude < 0.625), x, math_is_nan(x));
 }
 
 fn math_erf(x: f32) -> f32 {
@@ -79,5 +84,5 @@ fn math_erf(x: f32) -> f32 {
     near = near * s + 1.28379166e-1;
     near = near * t + t;
     let value = select(near, far, t > 0.927734375);
-    return select(value, -value, x < 0.0);
+    return select(select(value, -value, x < 0.0), x, math_is_nan(x));
 }
