@@ -181,7 +181,7 @@ fn conv_candidates(gpu: &Gpu, element: Element, pass: ConvPass, shape: &ConvShap
     let b = b.map(|count| filled(gpu, element, count)).transpose()?;
     let (a, c) = (filled(gpu, element, a)?, filled(gpu, result, c)?);
     let candidate = |variant: ConvVariant| {
-        let words = variant.scratch_words(shape, pass);
+        let words = variant.scratch_words(AdapterClass::for_device(gpu), shape, pass);
         let scratch = gpu.buffer("scratch", words)?.part(0, words)?;
         let packed = if variant.wants_packed() { shape.packed_words() } else { shape.weight_words() };
         let weights = weights.part(0, element.words(packed))?.read_as(element, packed)?;

@@ -3,7 +3,7 @@
 use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, View, WORD_BYTES};
 
 use super::{
-    Constant, CoopTile, Target,
+    AdapterClass, Constant, CoopTile, Target,
     admission::{Pipeline, conv_trial},
     block::{BLOCK_THREADS, block_constants, block_depth},
     conv_direct::{self, CONV_DIRECT},
@@ -26,9 +26,9 @@ const SOFTWARE_WORKGROUPS: usize = 16;
 impl ConvVariant {
     /// Words that a pass keeps for itself: [`ConvOperands::scratch`].
     #[must_use]
-    pub fn scratch_words(self, shape: &ConvShape, pass: ConvPass) -> usize {
+    pub fn scratch_words(self, class: AdapterClass, shape: &ConvShape, pass: ConvPass) -> usize {
         if self == Self::Winograd {
-            return winograd::scratch_words(shape, pass);
+            return winograd::scratch_words(class, shape, pass);
         }
         let parts = self.parts(shape, pass);
         if parts > 1 { parts * shape.weight_words() } else { 0 }

@@ -4,7 +4,7 @@
 use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, KernelSpec, Launch, WORD_BYTES, Work};
 
 use super::{
-    Constant, Target,
+    AdapterClass, Constant, Target,
     conv_shape::{ConvPass, ConvShape},
     conv_variant::ConvOperands,
     epilogue::{Epilogue, epilogue_constants},
@@ -54,9 +54,15 @@ pub(super) static WINOGRAD_OUTPUT: KernelSpec = KernelSpec {
 /// Elements of a transformed tile, and so products.
 const PRODUCTS: usize = 16;
 
-/// Words of transformed tiles and of their products at a time: 16 MiB, which caches hold that are large, and enough tiles
-/// for a large GPU.
-const CHUNK_WORDS: usize = 1 << 22;
+/// Words of transformed tiles and of their products at a time: 16 MiB on software adapters, which the caches of processors
+/// hold, and on GPUs 128 MiB, no part of which is past the binding that WebGPU grants everywhere: a chunk of 16 MiB has one
+/// workgroup for each multiprocessor of an H200, and its three dispatches start and drain for nothing more.
+fn chunk_words(class: AdapterClass) -> usize {
+    match class {
+        AdapterClass::Gpu(_) => 1 << 25,
+        AdapterClass::EightLanes => 1 << 22,
+    }
+}
 
 /// Tiles of a chunk are a multiple of this, a row of the products' own tiles.
 const CHUNK_TILES: usize = 64;
@@ -83,12 +89,12 @@ struct Cut {
 }
 
 impl Cut {
-    fn new(shape: &ConvShape, pass: ConvPass) -> Self {
+    fn new(class: AdapterClass, shape: &ConvShape, pass: ConvPass) -> Self {
         let [input, output] = [shape.input(), shape.output()];
         let (source, result) = if pass == ConvPass::Forward { (input, output) } else { (output, input) };
         let [k, n] = [source[2], result[2]].map(padded_channels);
         let tiles = shape.batch() * result[0].div_ceil(2) * result[1].div_ceil(2);
-        let most = (CHUNK_WORDS / (PRODUCTS * (k + n))).max(CHUNK_TILES);
+        let most = (chunk_words(class) / (PRODUCTS * (k + n))).max(CHUNK_TILES);
         let chunk = tiles.div_ceil(tiles.div_ceil(most)).next_multiple_of(CHUNK_TILES).min(tiles);
         Self { k, n, tiles, chunk }
     }
@@ -100,8 +106,8 @@ impl Cut {
 }
 
 /// Words that a pass keeps for itself.
-pub(super) fn scratch_words(shape: &ConvShape, pass: ConvPass) -> usize {
-    Cut::new(shape, pass).words().iter().sum()
+pub(super) fn scratch_words(class: AdapterClass, shape: &ConvShape, pass: ConvPass) -> usize {
+    Cut::new(class, shape, pass).words().iter().sum()
 }
 
 /// Tiles of each chunk that they are worked on in: first and count.
@@ -129,7 +135,7 @@ pub(super) fn launches(
     (epilogue, accumulate): (Epilogue, bool),
     element: Element,
 ) -> Result<Vec<Launch>, GpuError> {
-    let cut = Cut::new(shape, pass);
+    let cut = Cut::new(target.class, shape, pass);
     let code = ("PASS", f64::from(u8::from(pass == ConvPass::DataGradient)));
     let mut finish: Vec<Constant> = vec![code, flag("ACCUMULATE", accumulate)];
     finish.extend(epilogue_constants(epilogue));
@@ -158,7 +164,8 @@ pub(super) fn bind(
     launches: &[Launch],
     operands: &ConvOperands<'_>,
 ) -> Result<Vec<Dispatch>, GpuError> {
-    let (cut, target) = (Cut::new(shape, pass), Target::for_device(gpu));
+    let target = Target::for_device(gpu);
+    let cut = Cut::new(target.class, shape, pass);
     let [weight_words, source_words, _] = cut.words();
     let unused = [gpu.unused(0)?, gpu.unused(1)?];
     let scratch = operands.scratch.unwrap_or(&unused[0]);

@@ -57,7 +57,7 @@ impl Kernel for ConvProduct {
     }
 
     fn scratch_words(&self, class: AdapterClass, element: Element) -> Result<usize, GpuError> {
-        Ok(class.conv_variant(element, &self.shape, self.pass).scratch_words(&self.shape, self.pass))
+        Ok(class.conv_variant(element, &self.shape, self.pass).scratch_words(class, &self.shape, self.pass))
     }
 
     fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
@@ -74,7 +74,7 @@ impl Kernel for ConvProduct {
                 aux: binding.views.get(AUX),
                 c: binding.view(C)?,
                 pre: binding.views.get(PRE),
-                scratch: Some(&binding.scratch(variant.scratch_words(&self.shape, self.pass))?),
+                scratch: Some(&binding.scratch(variant.scratch_words(class, &self.shape, self.pass))?),
             };
             conv(binding.gpu, variant, self.pass, &self.shape, self.epilogue, call.adds(C), &operands)
         })?;

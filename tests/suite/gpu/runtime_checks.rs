@@ -8,9 +8,9 @@ use crate::common::{
 use jostle::{
     gpu::{Element, Gpu},
     kernels::{
-        Activation, Augmentation, BatchNormVariant, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant,
-        Elementwise, Epilogue, Gather, GatherViews, LossBuffers, LossTerms, MatmulLayout, MatmulOperands, MatmulShape,
-        MatmulVariant, MetricsSum, MseTargets, NormShape, Norms, Perturb, affine_gradient, column_sum,
+        Activation, AdapterClass, Augmentation, BatchNormVariant, ConvOperands, ConvOptions, ConvPass, ConvShape,
+        ConvVariant, Elementwise, Epilogue, Gather, GatherViews, LossBuffers, LossTerms, MatmulLayout, MatmulOperands,
+        MatmulShape, MatmulVariant, MetricsSum, MseTargets, NormShape, Norms, Perturb, affine_gradient, column_sum,
         column_sum_scratch_words, conv, conv_pack, elementwise, group_normalise, init_uniform, matmul, mse,
         softmax_nll,
     },
@@ -67,7 +67,10 @@ fn convolutions(gpu: &Gpu, results: &mut Results) {
                     ConvPass::DataGradient => (&y, weights, x.view.len()),
                     ConvPass::WeightGradient => (&y, &x, shape.weight_words()),
                 };
-                let (c, scratch) = (poisoned(gpu, like), poisoned(gpu, variant.scratch_words(&shape, pass)));
+                let (c, scratch) = (
+                    poisoned(gpu, like),
+                    poisoned(gpu, variant.scratch_words(AdapterClass::for_device(gpu), &shape, pass)),
+                );
                 let (a, b) = (&a.view, &b.view);
                 let operands = ConvOperands { a, b, aux: None, c: &c.view, pre: None, scratch: Some(&scratch.view) };
                 run(gpu, &conv(gpu, variant, pass, &shape, Epilogue::Plain, false, &operands).unwrap());

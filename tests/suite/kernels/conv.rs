@@ -10,8 +10,8 @@ use crate::common::{
 use jostle::{
     gpu::{Element, Gpu, GpuError, Grid},
     kernels::{
-        Activation, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, Epilogue, MatmulOperands, MatmulShape,
-        MatmulVariant, all_specs, conv, conv_pack, matmul, padded_channels,
+        Activation, AdapterClass, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, Epilogue,
+        MatmulOperands, MatmulShape, MatmulVariant, all_specs, conv, conv_pack, matmul, padded_channels,
     },
 };
 
@@ -125,7 +125,7 @@ impl Case {
             Epilogue::BiasActivation { store_pre, .. } => (Some(&bias.view), store_pre.then_some(&pre.view)),
             Epilogue::ActivationGradient(_) => (Some(&saved.view), None),
         };
-        let scratch = poisoned(gpu, variant.scratch_words(&shape, pass));
+        let scratch = poisoned(gpu, variant.scratch_words(AdapterClass::for_device(gpu), &shape, pass));
         let operands = ConvOperands { a: &a.view, b: &b.view, aux, c: &c.view, pre, scratch: Some(&scratch.view) };
         run(gpu, &conv(gpu, variant, pass, &shape, epilogue, accumulate, &operands).unwrap());
         scratch.read(gpu);

@@ -284,7 +284,7 @@ fn tensor_cores_take_every_pass_and_split_the_weight_gradients() {
                 "{shape}, {pass:?}"
             );
             let weights = 9 * channels * channels;
-            let parts = variant.scratch_words(&shape, pass) / weights;
+            let parts = variant.scratch_words(class, &shape, pass) / weights;
             let few_tiles = pass == ConvPass::WeightGradient && channels <= 256;
             assert_eq!(parts > 1, few_tiles, "{shape}, {pass:?}: {parts} parts");
         }

@@ -82,7 +82,8 @@ fn operations_match_f64() {
 #[test]
 fn relu_has_slope_0_at_0_as_in_pytorch() {
     let gpu = device();
-    let (left, right, output) = (guarded(gpu, &[3.0; 3]), guarded(gpu, &[0.0, -0.0, f32::MIN_POSITIVE]), poisoned(gpu, 3));
+    let (left, right, output) =
+        (guarded(gpu, &[3.0; 3]), guarded(gpu, &[0.0, -0.0, f32::MIN_POSITIVE]), poisoned(gpu, 3));
     let operation = Elementwise::ActivationGradient(Activation::Relu);
     run(gpu, &[&elementwise(gpu, operation, [&left.view, &right.view, &output.view], false).unwrap()]);
     assert_eq!(output.read(gpu), [0.0, 0.0, 3.0]);
