@@ -291,7 +291,7 @@ fn winograd_agrees_with_the_definition() {
         (2, [7, 7, 33], 35, 2),
         (1, [4, 9, 8], 4, 4), // padding past the kernel: 2 - padding is below 0
         (5, [31, 33, 3], 8, 1),
-        (2, [256, 258, 4], 4, 1), // more tiles than a chunk
+        (2, [256, 258, 4], 4, 1), // more tiles than a chunk of a software adapter
     ];
     for (batch, input, outputs, padding) in shapes {
         for case in cases(gpu, Case::new(batch, input, outputs, ConvOptions::square(3).padding(padding))) {
