@@ -18,6 +18,7 @@ use super::{
     split_sum::SplitSum,
     tree::SOFTWARE_ROUNDS,
     winograd::{self, WINOGRAD_OUTPUT},
+    winograd_gradient,
 };
 
 /// Workgroups that a weight gradient aims at on a software adapter, whose cores take one at a time: with fewer, some idle.
@@ -28,7 +29,10 @@ impl ConvVariant {
     #[must_use]
     pub fn scratch_words(self, class: AdapterClass, shape: &ConvShape, pass: ConvPass) -> usize {
         if self == Self::Winograd {
-            return winograd::scratch_words(class, shape, pass);
+            return match pass {
+                ConvPass::WeightGradient => winograd_gradient::scratch_words(class, shape),
+                _ => winograd::scratch_words(class, shape, pass),
+            };
         }
         let parts = self.parts(shape, pass);
         if parts > 1 { parts * shape.weight_words() } else { 0 }
@@ -177,7 +181,10 @@ pub fn conv(
     let ending = (epilogue, accumulate);
     let launches = variant.launches(&Target::for_device(gpu), (pass, shape), ending, operands.a.element())?;
     if variant == ConvVariant::Winograd {
-        return winograd::bind(gpu, (pass, shape), &launches, operands);
+        return match pass {
+            ConvPass::WeightGradient => winograd_gradient::bind(gpu, shape, &launches, operands),
+            _ => winograd::bind(gpu, (pass, shape), &launches, operands),
+        };
     }
     let sum = variant.split(pass, shape)?;
     let tiles_ending = sum.tiles_ending(ending);
@@ -221,7 +228,10 @@ impl ConvVariant {
         element: Element,
     ) -> Result<Vec<Launch>, GpuError> {
         if self == Self::Winograd {
-            return winograd::launches(target, (pass, shape), ending, element);
+            return match pass {
+                ConvPass::WeightGradient => winograd_gradient::launches(target, shape, ending.1, element),
+                _ => winograd::launches(target, (pass, shape), ending, element),
+            };
         }
         let sum = self.split(pass, shape)?;
         let tiles = self.tiles_launch(target, (pass, shape), sum, sum.tiles_ending(ending))?;

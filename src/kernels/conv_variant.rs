@@ -44,7 +44,7 @@ pub enum ConvVariant {
     SoftwareWide,
     /// 32 pixels by up to 16 channels of a result in registers, for the same adapters. One group; no weight gradients.
     SoftwareNarrow,
-    /// 3 x 3 without strides, forward and data gradient, with 4 multiplications for 9, as products of the adapter's kind.
+    /// 3 x 3 without strides, with 4 multiplications for 9, as products of the adapter's kind.
     Winograd,
     /// An element at a time: grouped and depthwise convolutions. Takes the weights as they are. A weight gradient's sums are
     /// shared by a workgroup's invocations, for GPUs.
@@ -92,7 +92,7 @@ impl ConvVariant {
                 let [_, quads, _] = shape.product(pass);
                 shape.groups == 1 && pass != ConvPass::WeightGradient && quads <= NARROW_QUADS
             }
-            Self::Winograd => pass != ConvPass::WeightGradient && shape.is_dense_three_by_three(),
+            Self::Winograd => shape.is_dense_three_by_three(),
         }
     }
 }

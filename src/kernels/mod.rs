@@ -53,6 +53,7 @@ mod tree;
 mod update_adam;
 mod update_sgd;
 mod winograd;
+mod winograd_gradient;
 
 pub use activation::Activation;
 pub use adapter_class::AdapterClass;
@@ -170,8 +171,10 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &split_sum::SPLIT_SUM,
         &update_adam::UPDATE_ADAM,
         &update_sgd::UPDATE_SGD,
+        &winograd_gradient::WINOGRAD_GRADIENT,
         &winograd::WINOGRAD_INPUT,
         &winograd::WINOGRAD_OUTPUT,
         &winograd::WINOGRAD_WEIGHT,
+        &winograd_gradient::WINOGRAD_WEIGHT_GRADIENT,
     ]
 }

@@ -13,13 +13,18 @@ use super::{
 };
 
 impl AdapterClass {
-    /// The variant for a batch of products, `shape` being that of them all, one below the other: one that splits nothing.
-    #[must_use]
-    pub(super) fn batched_variant(self, shape: MatmulShape) -> MatmulVariant {
-        match self.plain_matmul_variant(shape) {
+    /// The variant for `batch` products of one shape: one that splits nothing, chosen as for one product of all their rows, but
+    /// not by tiles that a product fills to less than half.
+    ///
+    /// # Errors
+    /// As [`MatmulShape::new`].
+    pub(super) fn batched_variant(self, shape: MatmulShape, batch: usize) -> Result<MatmulVariant, GpuError> {
+        let [m, n, k] = [shape.m, shape.n, shape.k].map(|side| side as usize);
+        Ok(match self.plain_matmul_variant(MatmulShape::new(batch * m, n, k)?) {
             MatmulVariant::Split => MatmulVariant::Block64,
+            MatmulVariant::Block128 if m.min(n) <= 64 => MatmulVariant::Block64,
             variant => variant,
-        }
+        })
     }
 
     /// The variant for a matrix product of operands stored as `element`.
@@ -175,6 +180,11 @@ static CONV_GPU: &[ConvRow] = &[
     // Chosen by arithmetic: of a pixel and channel the transforms move 72 bytes through caches and memory where the products
     // save 10 multiply-adds for each channel of the other side; at 20 TFLOP/s and 2 TB/s they break even near 40 channels.
     Row { fits: |case| case.winograd && case.channels >= 128, variant: ConvVariant::Winograd },
+    // Both operands of a weight gradient are transformed once for all taps, and no tile of its products has idle columns.
+    Row {
+        fits: |case| case.winograd && case.pass == ConvPass::WeightGradient && case.channels >= 64,
+        variant: ConvVariant::Winograd,
+    },
     // Half the reads of workgroup memory for a multiply-add, as in MATMUL_GPU, where at most a quarter more is multiplied than
     // by small tiles, and where there is a tile for every multiprocessor or sums may be split.
     Row {
@@ -192,8 +202,11 @@ static CONV_GPU: &[ConvRow] = &[
 /// Measured on llvmpipe (Mesa 22.3.6, two cores): `benches/RESULTS.md`.
 static CONV_EIGHT_LANES: &[ConvRow] = &[
     // 1.2 to 1.4 times as fast as the wide tile at 256 channels, 1.1 to 1.3 at 512, even at 128, slower below: the
-    // transforms' loads and stores cost as much as two to three times as many multiply-adds.
-    Row { fits: |case| case.winograd && case.channels >= 256, variant: ConvVariant::Winograd },
+    // transforms' loads and stores cost as much as two to three times as many multiply-adds. Weight gradients not measured.
+    Row {
+        fits: |case| case.winograd && case.pass != ConvPass::WeightGradient && case.channels >= 256,
+        variant: ConvVariant::Winograd,
+    },
     // 1.4 times as fast as the 32 columns at 16 channels, 2.0 to 2.2 at 8: no lane is without columns.
     Row { fits: |case| case.quads <= 4 && case.pass != ConvPass::WeightGradient, variant: ConvVariant::SoftwareNarrow },
     // 1.1 to 1.3 times as fast as 32 columns: rows are read half as often. Second blocks without columns cost 1.7 times.

@@ -52,7 +52,7 @@ pub(super) static WINOGRAD_OUTPUT: KernelSpec = KernelSpec {
 };
 
 /// Elements of a transformed tile, and so products.
-const PRODUCTS: usize = 16;
+pub(super) const PRODUCTS: usize = 16;
 
 /// Words of transformed tiles and of their products at a time: 16 MiB on software adapters, which the caches of processors
 /// hold, and on GPUs 128 MiB, no part of which is past the binding that WebGPU grants everywhere: a chunk of 16 MiB has one
@@ -71,12 +71,35 @@ const CHUNK_TILES: usize = 64;
 /// immediates that WebGPU grants.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
-struct Tiles {
+pub(super) struct Tiles {
     input: [u32; 3],
     output: [u32; 3],
     padding: [u32; 2],
     first: u32,
     count: u32,
+}
+
+impl Tiles {
+    pub(super) fn new(shape: &ConvShape, first: usize, count: usize) -> Result<Self, GpuError> {
+        Ok(Self {
+            input: shape.input,
+            output: shape.output,
+            padding: shape.padding,
+            first: index_u32(WINOGRAD_INPUT.entry, &[first])?,
+            count: index_u32(WINOGRAD_INPUT.entry, &[count])?,
+        })
+    }
+}
+
+/// Tiles of 2 x 2 pixels of images [height, width, ...].
+pub(super) fn tiles_of(batch: usize, [height, width, _]: [usize; 3]) -> usize {
+    batch * height.div_ceil(2) * width.div_ceil(2)
+}
+
+/// How many of so many tiles are worked on at a time, `channels` being those of both operands that are made of them.
+pub(super) fn chunk_tiles(class: AdapterClass, channels: usize, tiles: usize) -> usize {
+    let most = (chunk_words(class) / (PRODUCTS * channels)).max(CHUNK_TILES);
+    tiles.div_ceil(tiles.div_ceil(most)).next_multiple_of(CHUNK_TILES).min(tiles)
 }
 
 /// The products of a pass: k source channels, n result channels, `tiles` rows of which `chunk` are worked on at a time.
@@ -93,10 +116,8 @@ impl Cut {
         let [input, output] = [shape.input(), shape.output()];
         let (source, result) = if pass == ConvPass::Forward { (input, output) } else { (output, input) };
         let [k, n] = [source[2], result[2]].map(padded_channels);
-        let tiles = shape.batch() * result[0].div_ceil(2) * result[1].div_ceil(2);
-        let most = (chunk_words(class) / (PRODUCTS * (k + n))).max(CHUNK_TILES);
-        let chunk = tiles.div_ceil(tiles.div_ceil(most)).next_multiple_of(CHUNK_TILES).min(tiles);
-        Self { k, n, tiles, chunk }
+        let tiles = tiles_of(shape.batch(), result);
+        Self { k, n, tiles, chunk: chunk_tiles(class, k + n, tiles) }
     }
 
     /// Words of U, V and M.
@@ -123,8 +144,16 @@ fn layout(pass: ConvPass) -> MatmulLayout {
 
 /// The variant for the 16 products of `count` tiles each, and their size.
 fn product(target: &Target, cut: &Cut, count: usize) -> Result<(MatmulVariant, MatmulShape), GpuError> {
-    let all = MatmulShape::new(PRODUCTS * count, cut.n, cut.k)?;
-    Ok((target.class.batched_variant(all), MatmulShape::new(count, cut.n, cut.k)?))
+    let one = MatmulShape::new(count, cut.n, cut.k)?;
+    Ok((target.class.batched_variant(one, PRODUCTS)?, one))
+}
+
+/// The transform of so many channels of tiles, of all their channels together; `code` is the kernel's PASS.
+pub(super) fn input_launch(target: &Target, code: f64, source: usize, element: Element) -> Result<Launch, GpuError> {
+    let input = target.launch(&WINOGRAD_INPUT, &[("PASS", code)], source / 4)?;
+    // Additions of F(2 x 2, 3 x 3): 32 a tile.
+    let bytes = (element.words(4 * source) + PRODUCTS * source) as u64 * WORD_BYTES;
+    Ok(input.doing(Work { flops: 32 * source as u64, bytes }))
 }
 
 /// What a pass launches for images stored as `element`: the weights' transform, then of each chunk the transform, the products
@@ -136,19 +165,19 @@ pub(super) fn launches(
     element: Element,
 ) -> Result<Vec<Launch>, GpuError> {
     let cut = Cut::new(target.class, shape, pass);
-    let code = ("PASS", f64::from(u8::from(pass == ConvPass::DataGradient)));
+    let pass_code = f64::from(u8::from(pass == ConvPass::DataGradient));
+    let code = ("PASS", pass_code);
     let mut finish: Vec<Constant> = vec![code, flag("ACCUMULATE", accumulate)];
     finish.extend(epilogue_constants(epilogue));
     let (weights, results) = (cut.k * cut.n, if accumulate { 2 } else { 1 });
     let bytes = |images: usize, words: usize| (element.words(images) + words) as u64 * WORD_BYTES;
-    // Additions of F(2 x 2, 3 x 3): 28 to transform a filter, 32 a tile, 24 a tile back.
+    // Additions of F(2 x 2, 3 x 3): 28 to transform a filter, 24 a tile back.
     let work = |tiles: usize, additions: usize, bytes| Work { flops: (tiles * additions) as u64, bytes };
     let transform = target.launch(&WINOGRAD_WEIGHT, &[code], weights / 4)?;
     let mut launches = vec![transform.doing(work(weights, 28, bytes(9 * weights, PRODUCTS * weights)))];
     for (_, count) in chunks(&cut) {
         let [source, result] = [cut.k, cut.n].map(|channels| count * channels);
-        let input = target.launch(&WINOGRAD_INPUT, &[code], source / 4)?;
-        launches.push(input.doing(work(source, 32, bytes(4 * source, PRODUCTS * source))));
+        launches.push(input_launch(target, pass_code, source, element)?);
         let (variant, size) = product(target, &cut, count)?;
         launches.push(batched_launch(target, variant, (layout(pass), size), PRODUCTS as u32)?);
         let output = target.launch(&WINOGRAD_OUTPUT, &finish, result / 4)?;
@@ -175,13 +204,7 @@ pub(super) fn bind(
     let mut dispatches = vec![gpu.bind(transform, &[operands.b, &weights], bytemuck::bytes_of(shape))?];
     let (steps, _) = rest.as_chunks::<3>();
     for ((first, count), [input, products, output]) in chunks(&cut).zip(steps) {
-        let tiles = Tiles {
-            input: shape.input,
-            output: shape.output,
-            padding: shape.padding,
-            first: index_u32(WINOGRAD_INPUT.entry, &[first])?,
-            count: index_u32(WINOGRAD_INPUT.entry, &[count])?,
-        };
+        let tiles = Tiles::new(shape, first, count)?;
         let source = scratch.part(source_at, PRODUCTS * count * cut.k)?;
         let sums = scratch.part(sums_at, PRODUCTS * count * cut.n)?;
         let tiles = bytemuck::bytes_of(&tiles);

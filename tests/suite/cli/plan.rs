@@ -25,7 +25,8 @@ fn a_described_gpu_needs_no_adapter() {
     let dispatches = plan["dispatches"].as_array().unwrap();
     let count = |kernel: &str| dispatches.iter().filter(|line| line["kernel"] == kernel).count();
     assert_eq!(count("batch_norm_moments"), 2 * 20, "20 batch norms, forward and backward");
-    assert_eq!(count("winograd_input"), count("winograd_weight"), "a pass at this batch is one chunk");
+    let passes = count("winograd_weight") + count("winograd_weight_gradient");
+    assert!(count("winograd_input") >= passes, "each pass transforms its images");
     assert_eq!(count("update_sgd"), 1);
     assert_eq!(dispatches.last().unwrap()["step"], "update, and perturb of the next step");
     for line in dispatches {

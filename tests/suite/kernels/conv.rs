@@ -295,7 +295,7 @@ fn winograd_agrees_with_the_definition() {
     ];
     for (batch, input, outputs, padding) in shapes {
         for case in cases(gpu, Case::new(batch, input, outputs, ConvOptions::square(3).padding(padding))) {
-            for pass in [ConvPass::Forward, ConvPass::DataGradient] {
+            for pass in PASSES {
                 assert!(
                     ConvVariant::available(gpu, case.element, &case.shape(), pass).contains(&ConvVariant::Winograd)
                 );
@@ -303,10 +303,12 @@ fn winograd_agrees_with_the_definition() {
             }
         }
     }
-    let shape = Case::new(1, [5, 5, 4], 4, ConvOptions::square(3)).shape();
-    assert!(
-        !ConvVariant::available(gpu, Element::Word, &shape, ConvPass::WeightGradient).contains(&ConvVariant::Winograd)
-    );
+    let case = Case::new(3, [9, 10, 6], 5, ConvOptions::square(3).padding(1));
+    case.check(gpu, ConvVariant::Winograd, ConvPass::WeightGradient, Epilogue::Plain, true);
+    let strided = Case::new(1, [5, 5, 4], 4, ConvOptions { stride: [2, 1], ..ConvOptions::square(3) }).shape();
+    for pass in PASSES {
+        assert!(!ConvVariant::available(gpu, Element::Word, &strided, pass).contains(&ConvVariant::Winograd));
+    }
 }
 
 #[test]
