@@ -2,8 +2,8 @@
 //!
 //!     cargo run --example own_data
 //!
-//! Samples are bytes [len, channels, height, width], here one row of two; rows of a table scaled to 0 to 255 do as well. What a
-//! configuration says of subsets, validation and label noise holds for them as for any other data.
+//! Samples are numbers [len, channels, height, width], here one row of two, or bytes. What a configuration says of subsets,
+//! validation, normalisation and label noise holds for them as for any other data.
 
 use std::{error::Error, process::ExitCode};
 
@@ -25,8 +25,7 @@ fn spirals(count: usize, offset: f64) -> Result<Dataset, DataError> {
             let along = (i as f64 + offset) / count as f64;
             let angle = 4.0 * along + std::f64::consts::TAU * f64::from(arm) / f64::from(ARMS);
             let radius = 0.1 + 0.9 * along;
-            let byte = |coordinate: f64| (127.5 * (1.0 + radius * coordinate)).round() as u8;
-            samples.extend([byte(angle.cos()), byte(angle.sin())]);
+            samples.extend([angle.cos(), angle.sin()].map(|coordinate| (radius * coordinate) as f32));
             labels.push(arm);
         }
     }

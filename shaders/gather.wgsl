@@ -1,22 +1,23 @@
-// A batch from the resident bytes: gathered, augmented and normalised in one go.
+// A batch from the resident samples: gathered, augmented and normalised in one go.
 //
-//   output[row, y, x, c] = byte of channel c at the source of (y, x) * normalisation[c].x + normalisation[c].y
+//   output[row, y, x, c] = value of channel c at the source of (y, x) * normalisation[c].x + normalisation[c].y
 //   rows >= valid are 0, and so are padding channels and what cutout cuts
 //
 // Augmentation of sample id in an epoch, by bits of Philox(counter (id, epoch, k, NOISE_STREAM_AUGMENT), key = seed):
 //   crop     source = (y, x) + offset - crop_padding, offset uniform in [0, 2 crop_padding] (k = 0: words 0 and 1); outside lies
-//            byte 0, or with REFLECT the image mirrored at its edge pixels
+//            0, or with REFLECT the image mirrored at its edge pixels
 //   flip     x mirrored before that where the top bit of word 2 (k = 0) is set
 //   cutout   a square of side cutout_size around a uniform pixel (k = 1: words 0 and 1), cut at the edges, is 0
 //
-// Shapes    pixels: [samples, channels, height, width] bytes, four to a word; indices, ids: [positions], a sample's place in
-//           `pixels` and its number in the data set; normalisation: [channels];
+// Shapes    samples: [samples, channels, height, width], bytes four to a word or, with NUMBERS, f32; indices, ids: [positions], a sample's place in
+//           `samples` and its number in the data set; normalisation: [channels];
 //           output: [batch, height, width, stride], or with PLANAR [batch, channels * height * width], as the bytes lie.
 // Dispatch  grid_1d(batch * height * width, WORKGROUP_SIZE), folded; one pixel an invocation.
 // Source    torchvision's RandomCrop(padding) and RandomHorizontalFlip; DeVries & Taylor, "Cutout", 2017.
 
 override WORKGROUP_SIZE: u32 = 64u;
 override PLANAR: bool = false;
+override NUMBERS: bool = false;
 override AUGMENT: bool = false;
 override REFLECT: bool = false;
 
@@ -37,7 +38,7 @@ struct Batch {
 }
 
 var<immediate> values: Batch;
-@group(0) @binding(0) var<storage, read> pixels: array<u32>;
+@group(0) @binding(0) var<storage, read> samples: array<u32>;
 @group(0) @binding(1) var<storage, read> indices: array<u32>;
 @group(0) @binding(2) var<storage, read> ids: array<u32>;
 @group(0) @binding(3) var<storage, read> normalisation: array<vec2<f32>>;
@@ -89,12 +90,16 @@ fn origin(id: u32, y: u32, x: u32) -> Origin {
 
 fn value_at(sample: u32, channel: u32, source: Origin) -> f32 {
     if !source.kept { return 0.0; }
-    var byte = 0u;
+    var value = 0.0;
     if source.inside {
         let at = ((sample * values.channels + channel) * values.height + source.y) * values.width + source.x;
-        byte = (pixels[at / 4u] >> (8u * (at % 4u))) & 255u;
+        if NUMBERS {
+            value = bitcast<f32>(samples[at]);
+        } else {
+            value = f32((samples[at / 4u] >> (8u * (at % 4u))) & 255u);
+        }
     }
-    return f32(byte) * normalisation[channel].x + normalisation[channel].y;
+    return value * normalisation[channel].x + normalisation[channel].y;
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)

@@ -24,24 +24,13 @@ pub struct DeviceData {
     data: Dataset,
     views: DataViews,
     order: Vec<u32>,
-    /// Whether the pixel buffer holds all samples, or a batch at a time.
+    /// Whether the samples' buffer holds all of them, or a batch at a time.
     resident: bool,
 }
 
-/// Whether so many bytes of pixels fit one binding.
-fn is_resident(limits: Limits, pixels: usize) -> bool {
-    pixels as u64 <= limits.binding_bytes
-}
-
-fn pack(bytes: &[u8]) -> Vec<u32> {
-    bytes
-        .chunks(4)
-        .map(|chunk| {
-            let mut word = [0; 4];
-            word[..chunk.len()].copy_from_slice(chunk);
-            u32::from_le_bytes(word)
-        })
-        .collect()
+/// Whether so many bytes of samples fit one binding.
+fn is_resident(limits: Limits, bytes: usize) -> bool {
+    bytes as u64 <= limits.binding_bytes
 }
 
 impl DeviceData {
@@ -52,17 +41,17 @@ impl DeviceData {
     /// # Errors
     /// As [`Gpu::buffer`] and [`Dataset::check`].
     pub fn new(gpu: &Gpu, data: Dataset, batch: usize, normalisation: &[[f32; 2]]) -> Result<Self, DeviceDataError> {
-        let resident = is_resident(gpu.limits(), data.pixels.len());
+        let resident = is_resident(gpu.limits(), data.samples.as_bytes().len());
         Self::with_residency(gpu, data, batch, normalisation, resident)
     }
 
-    /// Bytes that [`DeviceData::new`] takes on a device of these limits for so many samples of so many features: pixels, and
+    /// Bytes that [`DeviceData::new`] takes on a device of these limits for so many samples of so many bytes: these, and
     /// label, index and id of each sample.
     #[must_use]
-    pub fn bytes(limits: Limits, samples: usize, features: usize, batch: usize) -> u64 {
-        let resident = is_resident(limits, samples * features);
+    pub fn bytes(limits: Limits, samples: usize, sample_bytes: usize, batch: usize) -> u64 {
+        let resident = is_resident(limits, samples * sample_bytes);
         let (held, words) = if resident { (samples, 2) } else { (batch, 3) };
-        (held * features) as u64 + (held * words) as u64 * WORD_BYTES
+        (held * sample_bytes) as u64 + (held * words) as u64 * WORD_BYTES
     }
 
     /// As [`DeviceData::new`], resident or not as told.
@@ -79,11 +68,11 @@ impl DeviceData {
         data.check()?;
         let held = if resident { data.len() } else { batch };
         let order: Vec<u32> = (0..data.len() as u32).collect();
-        let (pixels, labels): (Buffer, Buffer) = if resident {
-            (gpu.upload("pixels", &pack(&data.pixels))?, gpu.upload("labels", &data.labels)?)
+        let (samples, labels): (Buffer, Buffer) = if resident {
+            (gpu.upload("samples", &data.samples.to_words())?, gpu.upload("labels", &data.labels)?)
         } else {
-            let words = (held * data.features()).div_ceil(4);
-            (gpu.buffer("batch pixels", words)?, gpu.buffer("batch labels", held)?)
+            let words = (held * data.sample_bytes()).div_ceil(4);
+            (gpu.buffer("batch samples", words)?, gpu.buffer("batch labels", held)?)
         };
         let positions: Vec<u32> = (0..held as u32).collect();
         let indices = gpu.upload("indices", &positions)?.view();
@@ -96,7 +85,8 @@ impl DeviceData {
             })
             .collect();
         let views = DataViews {
-            pixels: pixels.view(),
+            samples: samples.view(),
+            sample_type: data.samples.kind(),
             labels: labels.view(),
             indices,
             ids,
@@ -193,17 +183,11 @@ impl DeviceData {
         if self.resident {
             return Ok(first as u32);
         }
-        let features = self.data.features();
-        let mut pixels = Vec::with_capacity(valid * features);
-        let mut labels = Vec::with_capacity(valid);
-        for index in &self.order[first..first + valid] {
-            let start = *index as usize * features;
-            pixels.extend_from_slice(&self.data.pixels[start..start + features]);
-            labels.push(self.data.labels[*index as usize]);
-        }
-        gpu.write(&self.views.pixels, &pack(&pixels))?;
+        let order = &self.order[first..first + valid];
+        let (samples, labels) = self.data.gathered(order.iter().map(|index| *index as usize));
+        gpu.write(&self.views.samples, &samples.to_words())?;
         gpu.write(&self.views.labels, &labels)?;
-        gpu.write(&self.views.ids, &self.order[first..first + valid])?;
+        gpu.write(&self.views.ids, order)?;
         Ok(0)
     }
 }

@@ -29,7 +29,10 @@ pub(super) fn prepared(model: &Model, batch: usize, loss: Loss) -> Prepared {
     };
     let data = |len: usize, stream: u32| Dataset {
         name: "random".to_owned(),
-        pixels: (0..len * model.features()).map(|i| philox([i as u32, 0, 0, stream], [1, 2])[0] as u8).collect(),
+        samples: (0..len * model.features())
+            .map(|i| philox([i as u32, 0, 0, stream], [1, 2])[0] as u8)
+            .collect::<Vec<_>>()
+            .into(),
         labels: (0..len).map(|i| philox([i as u32, 1, 0, stream], [1, 2])[0] % model.classes() as u32).collect(),
         shape,
         classes: model.classes(),

@@ -72,7 +72,7 @@ fn read_part(paths: &[PathBuf], kind: &Kind, name: &str) -> Result<Dataset, Data
     }
     Ok(Dataset {
         name: name.to_owned(),
-        pixels,
+        samples: pixels.into(),
         labels,
         shape: SHAPE,
         classes: kind.classes,

@@ -69,7 +69,15 @@ fn parse(csv: &str) -> Result<Dataset, DataError> {
         return Err(damaged(labels.len() + 1, "1797 lines in all", &labels.len().to_string()));
     }
     let name = "digits".to_owned();
-    Ok(Dataset { name, pixels, labels, shape: SHAPE, classes: CLASSES, full_scale: FULL_SCALE.into(), published: &[] })
+    Ok(Dataset {
+        name,
+        samples: pixels.into(),
+        labels,
+        shape: SHAPE,
+        classes: CLASSES,
+        full_scale: FULL_SCALE.into(),
+        published: &[],
+    })
 }
 
 fn number(field: &str, max: u8, line: usize) -> Result<u8, DataError> {

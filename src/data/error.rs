@@ -218,6 +218,17 @@ pub enum DataError {
         found: usize,
     },
 
+    /// A value in memory is no number, or an infinite one.
+    #[error("{name}: at value {value} of sample {sample}, expected a finite number, found none")]
+    NotFinite {
+        /// The data set.
+        name: String,
+        /// The sample.
+        sample: usize,
+        /// The value's place in its sample.
+        value: usize,
+    },
+
     /// A label in memory is not below the number of classes.
     #[error("{name}: at sample {sample}, expected a label below {classes}, found {found}")]
     SampleLabel {

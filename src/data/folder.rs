@@ -222,7 +222,7 @@ fn dataset(files: &Files, images: &[DynamicImage], channels: usize, classes: usi
     };
     Dataset {
         name: name.to_owned(),
-        pixels: images.par_iter().map(planes).collect::<Vec<_>>().concat(),
+        samples: images.par_iter().map(planes).collect::<Vec<_>>().concat().into(),
         labels: files.iter().map(|(_, class)| *class).collect(),
         shape: SampleShape { channels, height, width },
         classes,

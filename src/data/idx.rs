@@ -70,7 +70,7 @@ fn read_part(images: &Path, labels: &Path, name: &str) -> Result<Dataset, DataEr
     let labels: Vec<u32> = classes.into_iter().map(u32::from).collect();
     Ok(Dataset {
         name: name.to_owned(),
-        pixels,
+        samples: pixels.into(),
         classes: labels.iter().max().map_or(0, |&highest| highest as usize + 1),
         labels,
         shape: SampleShape { channels: 1, height: height as usize, width: width as usize },

@@ -2,7 +2,8 @@
 //!
 //! [`DataSource`] names a data set and loads it as a [`Split`] of two [`Dataset`]s, [`epoch_order`] says in which order
 //! an epoch visits the samples. Pixels stay the bytes of the file; [`Dataset::full_scale`] tells what a byte means, so
-//! that the device can scale them where it needs them and the host holds a quarter of the memory.
+//! that the device can scale them where it needs them and the host holds a quarter of the memory. Data of one's own may be
+//! numbers instead: [`Samples`].
 //!
 //! ```
 //! use jostle::data::{BatchOrder, DataSource, epoch_order};
@@ -23,12 +24,14 @@ mod folder;
 mod idx;
 mod label_noise;
 mod order;
+mod samples;
 mod source;
 pub(crate) mod untrusted;
 
 pub use error::DataError;
 pub use label_noise::LabelNoise;
 pub use order::{BatchOrder, epoch_order};
+pub use samples::{SampleType, Samples};
 pub use source::DataSource;
 
 /// The shape of one sample: planes of rows of pixels, row-major, channel first.
@@ -55,15 +58,15 @@ impl SampleShape {
 pub struct Dataset {
     /// The data set's name, as [`DataSource`] prints it.
     pub name: String,
-    /// `[len, channels * height * width]`, row-major: raw values from 0 to `full_scale`.
-    pub pixels: Vec<u8>,
+    /// `[len, channels * height * width]`, row-major: raw values, bytes from 0 to `full_scale`.
+    pub samples: Samples,
     /// `[len]`: the class of each sample, below `classes`.
     pub labels: Vec<u32>,
     /// The shape of one sample.
     pub shape: SampleShape,
     /// The number of classes.
     pub classes: usize,
-    /// The raw value that means 1.0: 255 for images, 16 for the digits.
+    /// The raw value that means 1.0: 255 for images, 16 for the digits, 1 for numbers.
     pub full_scale: f32,
     /// Mean and standard deviation of each channel, scaled to 0 to 1, by which the literature normalises this data set;
     /// empty where there are none.
@@ -71,26 +74,35 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Labelled samples in memory: `samples` [len, channels, height, width] of bytes, of which 255 means 1.0, and a class of
-    /// each sample `[len]`; there are as many classes as the largest says. Rows of features are shapes of one row.
+    /// Labelled samples in memory: `samples` [len, channels, height, width] of bytes, of which 255 means 1.0, or of f32, which
+    /// stand as they are, and a class of each sample `[len]`; there are as many classes as the largest says. Rows of features
+    /// are shapes of one row.
     ///
     /// ```
     /// use jostle::data::{Dataset, SampleShape};
     ///
     /// let shape = SampleShape { channels: 1, height: 1, width: 2 };
-    /// let data = Dataset::from_arrays("mine", vec![0, 255, 255, 0, 10, 200], vec![1, 0, 1], shape)?;
-    /// assert_eq!((data.len(), data.classes), (3, 2));
+    /// let bytes = Dataset::from_arrays("mine", vec![0u8, 255, 255, 0, 10, 200], vec![1, 0, 1], shape)?;
+    /// assert_eq!((bytes.len(), bytes.classes), (3, 2));
+    /// let numbers = Dataset::from_arrays("mine", vec![0.5f32, -1.5, 20.0, 0.0], vec![1, 0], shape)?;
+    /// assert_eq!(numbers.mean_std().0, 4.75);
     /// # Ok::<(), jostle::data::DataError>(())
     /// ```
     ///
     /// # Errors
-    /// [`DataError::PixelCount`] where samples and labels are not as many, or there are none.
-    pub fn from_arrays(name: &str, samples: Vec<u8>, labels: Vec<u32>, shape: SampleShape) -> Result<Self, DataError> {
+    /// [`DataError::PixelCount`] where samples and labels are not as many, or there are none; [`DataError::NotFinite`].
+    pub fn from_arrays(
+        name: &str,
+        samples: impl Into<Samples>,
+        labels: Vec<u32>,
+        shape: SampleShape,
+    ) -> Result<Self, DataError> {
         let classes = labels.iter().max().map_or(0, |label| *label as usize + 1);
-        let (name, pixels) = (name.to_owned(), samples);
-        let data = Self { name, pixels, labels, shape, classes, full_scale: 255.0, published: &[] };
+        let (name, samples) = (name.to_owned(), samples.into());
+        let full_scale = if samples.kind() == SampleType::U8 { 255.0 } else { 1.0 };
+        let data = Self { name, samples, labels, shape, classes, full_scale, published: &[] };
         data.check()?;
-        if data.pixels.is_empty() {
+        if data.samples.is_empty() {
             let (name, features) = (data.name, shape.features());
             return Err(DataError::PixelCount { name, samples: 0, features, found: 0 });
         }
@@ -115,17 +127,28 @@ impl Dataset {
         self.shape.features()
     }
 
-    /// Holds the parts against each other: every sample has its pixels, every label is below [`classes`](Self::classes).
+    /// Bytes of one sample.
+    #[must_use]
+    pub fn sample_bytes(&self) -> usize {
+        self.features() * self.samples.kind().bytes()
+    }
+
+    /// Holds the parts against each other: every sample has its values, all finite, every label is below
+    /// [`classes`](Self::classes).
     /// Readers see to both; a data set put together by hand passes here before it reaches a device.
     ///
     /// # Errors
     ///
-    /// [`DataError::PixelCount`] or [`DataError::SampleLabel`].
+    /// [`DataError::PixelCount`], [`DataError::NotFinite`] or [`DataError::SampleLabel`].
     pub fn check(&self) -> Result<(), DataError> {
         let expected = self.features().checked_mul(self.len());
-        if expected != Some(self.pixels.len()) {
+        if expected != Some(self.samples.len()) {
             let (name, samples, features) = (self.name.clone(), self.len(), self.features());
-            return Err(DataError::PixelCount { name, samples, features, found: self.pixels.len() });
+            return Err(DataError::PixelCount { name, samples, features, found: self.samples.len() });
+        }
+        if let Some(at) = self.samples.first_not_finite() {
+            let (name, sample, value) = (self.name.clone(), at / self.features(), at % self.features());
+            return Err(DataError::NotFinite { name, sample, value });
         }
         match self.labels.iter().position(|label| *label as usize >= self.classes) {
             Some(sample) => {
@@ -136,13 +159,31 @@ impl Dataset {
         }
     }
 
-    /// The pixels `[features]` and the label of sample `i`, or `None` where there are not so many.
+    /// Where the values of sample `i` stand among all.
+    fn place(&self, i: usize) -> std::ops::Range<usize> {
+        i * self.features()..(i + 1) * self.features()
+    }
+
+    /// The values of sample `i`, as bytes in memory, and its label, or `None` where there are not so many.
     #[must_use]
     pub fn sample(&self, i: usize) -> Option<(&[u8], u32)> {
         let label = *self.labels.get(i)?;
-        let start = i.checked_mul(self.features())?;
-        let pixels = self.pixels.get(start..start.checked_add(self.features())?)?;
-        Some((pixels, label))
+        let start = i.checked_mul(self.sample_bytes())?;
+        let bytes = self.samples.as_bytes().get(start..start.checked_add(self.sample_bytes())?)?;
+        Some((bytes, label))
+    }
+
+    /// The values of these samples, one after the other, and their labels; samples that there are not are left out.
+    pub(crate) fn gathered(&self, indices: impl Iterator<Item = usize>) -> (Samples, Vec<u32>) {
+        let (mut samples, mut labels) = (self.samples.none_like(), Vec::new());
+        for i in indices {
+            if let Some(label) = self.labels.get(i)
+                && samples.extend(&self.samples, self.place(i))
+            {
+                labels.push(*label);
+            }
+        }
+        (samples, labels)
     }
 
     /// `n` random samples, none twice, in the order they have here, with the same name and number of classes.
@@ -220,44 +261,55 @@ impl Dataset {
         Ok(chosen)
     }
 
-    /// Mean and population standard deviation of all values, scaled to 0 to 1; NaN where there are none.
+    /// Mean and population standard deviation of all values, bytes scaled to 0 to 1; NaN where there are none.
     #[must_use]
     pub fn mean_std(&self) -> (f32, f32) {
-        self.moments(self.pixels.iter().copied())
+        self.moments(0..self.samples.len())
     }
 
     /// As [`mean_std`](Self::mean_std), for each channel.
     #[must_use]
     pub fn channel_mean_std(&self) -> Vec<(f32, f32)> {
         let plane = self.shape.height * self.shape.width;
-        let moments = |channel| {
-            let planes = self.pixels.chunks_exact(plane).skip(channel).step_by(self.shape.channels);
-            self.moments(planes.flatten().copied())
-        };
-        (0..self.shape.channels).map(moments).collect()
+        let (features, channels) = (self.features(), self.shape.channels);
+        let planes = |channel| (0..self.len()).map(move |sample| sample * features + channel * plane);
+        (0..channels).map(|channel| self.moments(planes(channel).flat_map(|start| start..start + plane))).collect()
     }
 
-    fn moments(&self, pixels: impl Iterator<Item = u8>) -> (f32, f32) {
-        // Integer sums are exact, so the result does not depend on the order of the samples.
-        let (count, sum, squares) = pixels.fold((0u64, 0u64, 0u64), |(count, sum, squares), pixel| {
-            let pixel = u64::from(pixel);
-            (count + 1, sum + pixel, squares + pixel * pixel)
-        });
+    /// Of the values at these places.
+    fn moments(&self, places: impl Iterator<Item = usize> + Clone) -> (f32, f32) {
+        let (mean, deviation) = match &self.samples {
+            Samples::U8(values) => exact_moments(places.map(|i| values[i])),
+            Samples::F32(values) => moments(places.map(|i| f64::from(values[i]))),
+        };
         let scale = f64::from(self.full_scale);
-        let spread = u128::from(squares) * u128::from(count) - u128::from(sum) * u128::from(sum);
-        let count = count as f64;
-        ((sum as f64 / count / scale) as f32, ((spread as f64).sqrt() / count / scale) as f32)
+        ((mean / scale) as f32, (deviation / scale) as f32)
     }
 
     /// The samples of these indices, in their order.
     fn select(&self, indices: impl Iterator<Item = usize>) -> Self {
-        let mut selected = Self { pixels: Vec::new(), labels: Vec::new(), name: self.name.clone(), ..*self };
-        for (pixels, label) in indices.filter_map(|i| self.sample(i)) {
-            selected.pixels.extend_from_slice(pixels);
-            selected.labels.push(label);
-        }
-        selected
+        let (samples, labels) = self.gathered(indices);
+        Self { samples, labels, name: self.name.clone(), ..*self }
     }
+}
+
+/// Mean and standard deviation. Integer sums are exact, so the result does not depend on the order of the samples.
+fn exact_moments(bytes: impl Iterator<Item = u8>) -> (f64, f64) {
+    let (count, sum, squares) = bytes.fold((0u64, 0u64, 0u64), |(count, sum, squares), byte| {
+        let byte = u64::from(byte);
+        (count + 1, sum + byte, squares + byte * byte)
+    });
+    let spread = u128::from(squares) * u128::from(count) - u128::from(sum) * u128::from(sum);
+    let count = count as f64;
+    (sum as f64 / count, (spread as f64).sqrt() / count)
+}
+
+/// Mean and standard deviation of numbers, in two passes in f64.
+fn moments(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
+    let (count, sum) = values.clone().fold((0.0, 0.0), |(count, sum), value| (count + 1.0, sum + value));
+    let mean = sum / count;
+    let squares: f64 = values.map(|value| (value - mean).powi(2)).sum();
+    (mean, (squares / count).sqrt())
 }
 
 /// `n` shared out in proportion to `counts`, by the largest remainders; never more than a count.

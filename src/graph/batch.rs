@@ -1,6 +1,7 @@
 //! What a batch is taken from, and what changes from one to the next.
 
 use crate::{
+    data::SampleType,
     gpu::View,
     kernels::{Augmentation, LossTerms},
 };
@@ -8,17 +9,19 @@ use crate::{
 /// A data set on the device.
 #[derive(Clone, Debug)]
 pub struct DataViews {
-    /// [samples, channels, height, width] bytes, four to a word
-    pub pixels: View,
+    /// [samples, channels, height, width], bytes four to a word, or f32
+    pub samples: View,
+    /// How their values are stored.
+    pub sample_type: SampleType,
     /// `[samples]`, class indices
     pub labels: View,
-    /// `[positions]`, the order in which batches take samples from `pixels` and `labels`
+    /// `[positions]`, the order in which batches take samples from `samples` and `labels`
     pub indices: View,
     /// `[positions]`, the number in the data set of each position's sample; augmentation goes by it
     pub ids: View,
     /// Labels are below this.
     pub classes: usize,
-    /// [channels, 2]: input = byte * scale + shift
+    /// [channels, 2]: input = value * scale + shift
     pub normalisation: View,
     /// Channels, height and width of a sample.
     pub sample: [usize; 3],

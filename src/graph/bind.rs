@@ -58,7 +58,7 @@ impl Binder<'_> {
 
     fn data_view(&self, tensor: DataTensor) -> &View {
         match tensor {
-            DataTensor::Pixels => &self.data.pixels,
+            DataTensor::Samples => &self.data.samples,
             DataTensor::Labels => &self.data.labels,
             DataTensor::Indices => &self.data.indices,
             DataTensor::Ids => &self.data.ids,

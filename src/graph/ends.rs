@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    data::SampleType,
     gpu::{GpuError, Launch, Work},
     kernels::{Augmentation, Gather, GatherViews, MetricsSum},
 };
@@ -12,7 +13,7 @@ use super::{
     ValueShape,
 };
 
-/// The batch from the data set; operands: pixels, indices, ids, normalisation, output.
+/// The batch from the data set; operands: samples, indices, ids, normalisation, output.
 #[derive(Clone, Copy, Debug)]
 struct GatherBatch {
     batch: usize,
@@ -55,19 +56,25 @@ impl Kernel for GatherBatch {
 
     fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
         let pixels = context.sample[1] * context.sample[2];
-        Ok(vec![Gather::launch(&context.target, [self.batch, pixels], self.is_planar(), Augmentation::default())?])
+        Ok(vec![Gather::launch(
+            &context.target,
+            [self.batch, pixels],
+            (SampleType::default(), self.is_planar()),
+            Augmentation::default(),
+        )?])
     }
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
         let views = GatherViews {
-            pixels: binding.view(0)?,
+            samples: binding.view(0)?,
             indices: binding.view(1)?,
             ids: binding.view(2)?,
             normalisation: binding.view(3)?,
             output: binding.view(4)?,
         };
         let data = binding.data;
-        Ok(Box::new(Gather::new(binding.gpu, &views, self.batch, data.sample, self.is_planar(), data.augment)?))
+        let kind = (data.sample_type, self.is_planar());
+        Ok(Box::new(Gather::new(binding.gpu, &views, self.batch, data.sample, kind, data.augment)?))
     }
 }
 
@@ -108,7 +115,7 @@ impl Schedule {
     /// Pushes the gather of the batch; the slot of the model's input.
     pub(super) fn push_gather(&mut self) -> SlotId {
         let input = self.slot("input", self.batch * self.input.words(), self.element);
-        let data = [DataTensor::Pixels, DataTensor::Indices, DataTensor::Ids, DataTensor::Normalisation];
+        let data = [DataTensor::Samples, DataTensor::Indices, DataTensor::Ids, DataTensor::Normalisation];
         let mut operands = data.map(|tensor| self.operand(Tensor::Data(tensor), Access::Read)).to_vec();
         operands.push(self.operand(Tensor::Slot(input), Access::Write));
         let kernel = Arc::new(GatherBatch { batch: self.batch, input: self.input });

@@ -27,7 +27,7 @@ impl Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DataTensor {
     /// [samples, channels, height, width] bytes, four to a word
-    Pixels,
+    Samples,
     /// `[samples]`, class indices
     Labels,
     /// `[positions]`, where in pixels and labels each position of the epoch lies

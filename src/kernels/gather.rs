@@ -2,6 +2,8 @@
 
 use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, Recorder, View};
 
+use crate::data::SampleType;
+
 use super::{Target, flag, index_u32, padded_channels};
 
 pub(super) static GATHER: KernelSpec = KernelSpec {
@@ -13,7 +15,7 @@ pub(super) static GATHER: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/philox.wgsl"),
     ),
     bindings: &[
-        ("pixels", Access::Read),
+        ("samples", Access::Read),
         ("indices", Access::Index),
         ("ids", Access::Read),
         ("normalisation", Access::Read),
@@ -66,13 +68,13 @@ struct GatherValues {
 /// What a gather reads and writes.
 #[derive(Debug)]
 pub struct GatherViews<'a> {
-    /// [samples, channels, height, width] bytes, four to a word
-    pub pixels: &'a View,
-    /// `[positions]`, the place in `pixels` of each position of the epoch
+    /// [samples, channels, height, width], bytes four to a word, or f32
+    pub samples: &'a View,
+    /// `[positions]`, the place in `samples` of each position of the epoch
     pub indices: &'a View,
     /// `[positions]`, the number in the data set of each position
     pub ids: &'a View,
-    /// [channels, 2]: input = byte * scale + shift
+    /// [channels, 2]: input = value * scale + shift
     pub normalisation: &'a View,
     /// [batch, height, width, padded channels], or [batch, channels * height * width] where planar
     pub output: &'a View,
@@ -95,15 +97,19 @@ impl Gather {
     pub(crate) fn launch(
         target: &Target,
         [batch, pixels]: [usize; 2],
-        planar: bool,
+        (kind, planar): (SampleType, bool),
         augment: Augmentation,
     ) -> Result<Launch, GpuError> {
-        let constants =
-            [flag("PLANAR", planar), flag("AUGMENT", augment.is_active()), flag("REFLECT", augment.reflect)];
+        let constants = [
+            flag("PLANAR", planar),
+            flag("NUMBERS", kind == SampleType::F32),
+            flag("AUGMENT", augment.is_active()),
+            flag("REFLECT", augment.reflect),
+        ];
         target.launch(&GATHER, &constants, batch * pixels)
     }
 
-    /// Plans a gather of samples [channels, height, width]; `planar` keeps their order of elements, else they become
+    /// Plans a gather of samples [channels, height, width] of a kind; `planar` keeps their order of elements, else they become
     /// channel-last images.
     ///
     /// # Errors
@@ -113,7 +119,7 @@ impl Gather {
         views: &GatherViews<'_>,
         batch: usize,
         sample: [usize; 3],
-        planar: bool,
+        (kind, planar): (SampleType, bool),
         augment: Augmentation,
     ) -> Result<Self, GpuError> {
         let kernel = GATHER.entry;
@@ -122,7 +128,7 @@ impl Gather {
         let per_sample = height * width * if planar { channels } else { stride };
         views.output.expect_len(kernel, "output", batch * per_sample)?;
         views.normalisation.expect_len(kernel, "normalisation", 2 * channels)?;
-        index_u32(kernel, &[views.pixels.len(), 4])?;
+        index_u32(kernel, &[views.samples.len(), 4 / kind.bytes()])?;
         index_u32(kernel, &[batch, per_sample])?;
         if augment.crop_padding >= 1 << 15 || augment.reflect && augment.crop_padding >= height.min(width) {
             let shape = format!("{height} x {width} padded by {}", augment.crop_padding);
@@ -143,8 +149,8 @@ impl Gather {
             seed_low: augment.seed as u32,
             seed_high: (augment.seed >> 32) as u32,
         };
-        let launch = Self::launch(&Target::for_device(gpu), [batch, height * width], planar, augment)?;
-        let bound = [views.pixels, views.indices, views.ids, views.normalisation, views.output];
+        let launch = Self::launch(&Target::for_device(gpu), [batch, height * width], (kind, planar), augment)?;
+        let bound = [views.samples, views.indices, views.ids, views.normalisation, views.output];
         Ok(Self { dispatch: gpu.bind(&launch, &bound, &[])?, values })
     }
 

@@ -89,7 +89,7 @@ impl Footprint {
             planned(EVALUATION, Evaluator::batch(model, *samples), PlanMode::Evaluate)?;
         }
         let mut held = |samples: usize, batch: usize| {
-            footprint.add(DATA, DeviceData::bytes(target.limits, samples, split.train.features(), batch));
+            footprint.add(DATA, DeviceData::bytes(target.limits, samples, split.train.sample_bytes(), batch));
         };
         held(split.train.len(), batch);
         scored.into_iter().for_each(|samples| held(samples, Evaluator::batch(model, samples)));

@@ -180,7 +180,7 @@ fn a_tuning_run_is_not_given_the_test_set() {
     let apart = open.validation.unwrap();
     assert_eq!((open.split.train.len(), apart.len(), open.split.test.len()), (60, 40, 500));
     assert_eq!(blind.split.train.labels, open.split.train.labels);
-    assert_eq!((&blind.split.test.pixels, &blind.split.test.labels), (&apart.pixels, &apart.labels));
+    assert_eq!((&blind.split.test.samples, &blind.split.test.labels), (&apart.samples, &apart.labels));
     assert!(blind.validation.is_none());
     // The labels kept apart are the true ones: drawn again without label noise they are the same.
     let clean = Trial::new(&train, 0.0, Some(40), 5).unwrap().data;

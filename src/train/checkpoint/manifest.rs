@@ -117,7 +117,7 @@ impl Identity {
             // As format 1 had it.
             let shape = format!("SampleShape {{ channels: {channels}, height: {height}, width: {width} }}");
             hash.update(format!("{shape} {} {};", data.classes, data.len()));
-            hash.update(&data.pixels);
+            hash.update(data.samples.as_bytes());
             hash.update(bytemuck::cast_slice(&data.labels));
         }
         Self {

@@ -73,7 +73,7 @@ fn data(fixture: &Fixture) -> DeviceData {
     let labels: Vec<u32> = fixture["labels"].iter().map(|x| *x as u32).collect();
     let data = Dataset {
         name: "fixture".to_owned(),
-        pixels: fixture["pixels"].iter().map(|x| *x as u8).collect(),
+        samples: fixture["pixels"].iter().map(|x| *x as u8).collect::<Vec<_>>().into(),
         classes: labels.iter().max().map_or(0, |label| *label as usize + 1),
         labels,
         shape: SampleShape { channels: 1, height: 1, width: 12 },

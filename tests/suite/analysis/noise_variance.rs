@@ -28,7 +28,7 @@ fn with_network<T>(config: NoiseConfig, with: impl FnOnce(&Subject<'_>, &Scheme,
         gpu.write(&arena.tensor(&arena.weights, tensor).unwrap(), &values).unwrap();
         wide(&values)
     });
-    let x: Vec<f64> = data.pixels.iter().map(|pixel| f64::from(*pixel) / 16.0).collect();
+    let x: Vec<f64> = data.samples.as_bytes().iter().map(|pixel| f64::from(*pixel) / 16.0).collect();
     let device = DeviceData::new(gpu, data, SAMPLES, &[[0.0, 1.0]]).unwrap();
     let subject = Subject { model: &model, arena: &arena, loss: Loss::Mse.into(), label_smoothing: 0.0, data: &device };
     with(&subject, &scheme, &u, &v, &x)

@@ -18,7 +18,7 @@ pub fn hashed_squares(seed: u64, count: usize, side: usize) -> Dataset {
     let shape = SampleShape { channels: 3, height: side, width: side };
     Dataset {
         name: "hash".to_owned(),
-        pixels: (0..count * shape.features()).map(|i| (hash(seed, i as u64) % 256) as u8).collect(),
+        samples: (0..count * shape.features()).map(|i| (hash(seed, i as u64) % 256) as u8).collect::<Vec<_>>().into(),
         labels: (0..count).map(|i| (hash(seed + 1, i as u64) % 10) as u32).collect(),
         shape,
         classes: 10,

@@ -1,7 +1,7 @@
 //! A small data set, and models written out by hand in f64.
 
 use jostle::{
-    data::{Dataset, SampleShape},
+    data::{Dataset, SampleShape, SampleType},
     graph::DataViews,
     kernels::{Activation, Augmentation},
     train::DeviceData,
@@ -56,7 +56,17 @@ impl Data {
         let (sample, augment) = (self.shape, Augmentation::default());
         let (labels, ids) = (view(&self.labels), indices.clone());
         let classes = self.labels.iter().max().map_or(0, |label| *label as usize + 1);
-        DataViews { pixels, labels, ids, indices, classes, normalisation, sample, augment }
+        DataViews {
+            samples: pixels,
+            sample_type: SampleType::U8,
+            labels,
+            ids,
+            indices,
+            classes,
+            normalisation,
+            sample,
+            augment,
+        }
     }
 
     /// The same on the device, `batch` samples at a time.
@@ -65,7 +75,7 @@ impl Data {
         let [channels, height, width] = self.shape;
         let data = Dataset {
             name: "made up".to_owned(),
-            pixels: self.bytes.clone(),
+            samples: self.bytes.clone().into(),
             labels: self.labels.clone(),
             shape: SampleShape { channels, height, width },
             classes: self.labels.iter().max().map_or(0, |label| *label as usize + 1),

@@ -80,7 +80,7 @@ fn idx_round_trip_plain_gzip_and_dotted() {
     let split = folder.load().unwrap();
     assert_eq!(split.train.name, format!("idx:{}", folder.0.path().display()));
     assert_eq!(split.train.shape, SampleShape { channels: 1, height: 4, width: 5 });
-    assert_eq!(split.train.pixels, images(3, 4, 5)[16..]);
+    assert_eq!(split.train.samples.as_bytes(), &images(3, 4, 5)[16..]);
     assert_eq!(
         (split.train.labels.as_slice(), split.test.labels.as_slice()),
         ([2, 0, 1].as_slice(), [6, 1].as_slice())
@@ -255,7 +255,7 @@ proptest! {
         bytes[at] ^= flip;
         folder.put(TRAIN_IMAGES, &bytes);
         if let Ok(split) = folder.load() {
-            prop_assert_eq!(split.train.pixels.len(), split.train.len() * split.train.features());
+            prop_assert_eq!(split.train.samples.len(), split.train.len() * split.train.features());
         }
     }
 }

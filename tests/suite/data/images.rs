@@ -193,7 +193,7 @@ fn stratified_subsets_keep_the_proportions() {
         }
     }
     assert_eq!(digits.stratified_subset(100, 3).unwrap(), digits.stratified_subset(100, 3).unwrap());
-    assert_ne!(digits.stratified_subset(100, 3).unwrap().pixels, digits.stratified_subset(100, 4).unwrap().pixels);
+    assert_ne!(digits.stratified_subset(100, 3).unwrap().samples, digits.stratified_subset(100, 4).unwrap().samples);
     assert!(digits.stratified_subset(0, 1).is_err() && digits.stratified_subset(digits.len() + 1, 1).is_err());
 }
 

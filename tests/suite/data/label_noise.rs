@@ -8,7 +8,7 @@ use jostle::{
 fn zeros(len: usize, classes: usize) -> Dataset {
     let shape = SampleShape { channels: 1, height: 1, width: 1 };
     let (pixels, labels) = (vec![7; len], vec![0; len]);
-    Dataset { name: "zeros".into(), pixels, labels, shape, classes, full_scale: 1.0, published: &[] }
+    Dataset { name: "zeros".into(), samples: pixels.into(), labels, shape, classes, full_scale: 1.0, published: &[] }
 }
 
 fn replaced(clean: &Dataset, share: f64, seed: u64) -> (Dataset, LabelNoise) {
@@ -29,7 +29,7 @@ fn labels_are_drawn_uniformly_from_all_classes() {
     assert_eq!(noise.drawn, 6000);
     assert_eq!(noise.changed, differing(&clean, &noisy).len());
     noisy.check().unwrap();
-    assert_eq!(noisy.pixels, clean.pixels);
+    assert_eq!(noisy.samples, clean.samples);
     // 600 of each class are drawn, standard deviation sqrt(6000 * 0.09) = 23: five of them. Class 0 keeps the others.
     for class in 1..10 {
         let count = noisy.labels.iter().filter(|label| **label == class).count();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use jostle::data::{BatchOrder, DataError, DataSource, Dataset, SampleShape, Split, epoch_order};
+use jostle::data::{BatchOrder, DataError, DataSource, Dataset, SampleShape, Samples, Split, epoch_order};
 use proptest::prelude::*;
 
 fn class_counts(set: &Dataset) -> Vec<usize> {
@@ -21,8 +21,8 @@ fn digits_have_the_documented_shape_and_balance() {
         assert_eq!(part.name, "digits");
         assert_eq!(part.shape, SampleShape { channels: 1, height: 8, width: 8 });
         assert_eq!((part.features(), part.classes, part.full_scale), (64, 10, 16.0));
-        assert_eq!(part.pixels.len(), part.len() * 64);
-        assert_eq!(part.pixels.iter().max(), Some(&16));
+        assert_eq!(part.samples.len(), part.len() * 64);
+        assert_eq!(part.samples.as_u8().unwrap().iter().max(), Some(&16));
     }
     assert_eq!(class_counts(&test), [50; 10]);
     assert_eq!(class_counts(&train), [128, 132, 127, 133, 131, 132, 131, 129, 124, 130]);
@@ -39,7 +39,7 @@ fn digits_split_never_changes() {
 
     let crc = |part: &Dataset| {
         let mut crc = flate2::Crc::new();
-        crc.update(&part.pixels);
+        crc.update(part.samples.as_bytes());
         crc.update(&part.labels.iter().map(|&label| label as u8).collect::<Vec<_>>());
         crc.sum()
     };
@@ -51,8 +51,16 @@ fn digits_split_never_changes() {
 fn mean_std_is_that_of_the_population_in_units_of_full_scale() {
     let shape = SampleShape { channels: 1, height: 1, width: 2 };
     let set = |pixels, full_scale| {
-        Dataset { name: "two".into(), pixels, labels: vec![0, 1], shape, classes: 2, full_scale, published: &[] }
-            .mean_std()
+        Dataset {
+            name: "two".into(),
+            samples: Samples::U8(pixels),
+            labels: vec![0, 1],
+            shape,
+            classes: 2,
+            full_scale,
+            published: &[],
+        }
+        .mean_std()
     };
     assert_near(set(vec![0, 255, 0, 255], 255.0), (0.5, 0.5));
     assert_near(set(vec![1, 2, 3, 4], 10.0), (0.25, 0.111_803));
@@ -100,7 +108,7 @@ fn sources_and_orders_read_what_they_print() {
 
 /// Each training digit is different, so its pixels tell which sample it is.
 fn identities(set: &Dataset) -> BTreeSet<&[u8]> {
-    set.pixels.chunks_exact(set.features()).collect()
+    set.samples.as_u8().unwrap().chunks_exact(set.features()).collect()
 }
 
 #[test]
@@ -109,7 +117,7 @@ fn subsets_are_deterministic_nested_and_without_replacement() {
     let subset = train.subset(100, 1).unwrap();
     assert_eq!(subset, train.subset(100, 1).unwrap());
     assert_ne!(subset, train.subset(100, 2).unwrap());
-    assert_eq!((subset.len(), subset.pixels.len(), subset.classes), (100, 6400, 10));
+    assert_eq!((subset.len(), subset.samples.len(), subset.classes), (100, 6400, 10));
     assert_eq!((subset.name.as_str(), subset.full_scale), ("digits", 16.0));
     assert_eq!(train.subset(train.len(), 9).unwrap(), train);
 
@@ -122,7 +130,7 @@ fn subsets_are_deterministic_nested_and_without_replacement() {
 fn subset_choice_never_changes() {
     let numbered = Dataset {
         name: "numbers".into(),
-        pixels: vec![0; 1797],
+        samples: vec![0u8; 1797].into(),
         labels: (0..1797).collect(),
         shape: SampleShape { channels: 1, height: 1, width: 1 },
         classes: 1797,

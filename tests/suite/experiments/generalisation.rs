@@ -43,7 +43,7 @@ fn write_idx(folder: &Path, train: &Dataset, test: &Dataset) {
             bytes.extend(values);
             fs::write(folder.join(format!("{name}-{kind}-idx{}-ubyte", sizes.len())), bytes).unwrap();
         };
-        file("images", &[data.len(), shape.height, shape.width], &data.pixels);
+        file("images", &[data.len(), shape.height, shape.width], data.samples.as_bytes());
         file("labels", &[data.len()], &data.labels.iter().map(|label| *label as u8).collect::<Vec<_>>());
     }
 }

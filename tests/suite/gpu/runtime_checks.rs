@@ -6,6 +6,7 @@ use crate::common::{
     poisoned, run, samples, words,
 };
 use jostle::{
+    data::SampleType,
     gpu::{Element, Gpu},
     kernels::{
         Activation, AdapterClass, Augmentation, BatchNormVariant, ConvOperands, ConvOptions, ConvPass, ConvShape,
@@ -144,8 +145,8 @@ fn rows(gpu: &Gpu, results: &mut Results) {
     let normalisation = gpu.upload("normalisation", &[0.1f32, -1.0]).unwrap().view();
     let (ids, output_view) = (&indices, &output.view);
     let views =
-        GatherViews { pixels: &bytes, indices: &indices, ids, normalisation: &normalisation, output: output_view };
-    let gather = Gather::new(gpu, &views, 6, [1, 1, 5], true, Augmentation::default()).unwrap();
+        GatherViews { samples: &bytes, indices: &indices, ids, normalisation: &normalisation, output: output_view };
+    let gather = Gather::new(gpu, &views, 6, [1, 1, 5], (SampleType::U8, true), Augmentation::default()).unwrap();
     let mut recorder = gpu.record();
     gather.record(&mut recorder, 9, 4, 0);
     recorder.submit().unwrap();

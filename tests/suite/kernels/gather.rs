@@ -1,7 +1,8 @@
-//! A batch from the resident bytes, and uniform initialisation.
+//! A batch from the resident samples, and uniform initialisation.
 
-use crate::common::{ROUNDOFF, assert_within, device, hash, poisoned, run, words};
+use crate::common::{ROUNDOFF, assert_within, bits, device, hash, poisoned, run, words};
 use jostle::{
+    data::SampleType,
     gpu::GpuError,
     kernels::{Augmentation, Gather, GatherViews, init_uniform, padded_channels},
 };
@@ -32,20 +33,37 @@ impl Case {
         }
     }
 
-    fn run(&self, planar: bool, augment: Augmentation, [first, valid, epoch]: [u32; 3]) -> Vec<f32> {
+    fn run(&self, planar: bool, augment: Augmentation, batch: [u32; 3]) -> Vec<f32> {
+        let bytes = self.run_as(SampleType::U8, planar, augment, batch);
+        let numbers = self.run_as(SampleType::F32, planar, augment, batch);
+        assert_eq!(bits(&bytes), bits(&numbers), "the same values as bytes and as numbers");
+        bytes
+    }
+
+    fn run_as(
+        &self,
+        kind: SampleType,
+        planar: bool,
+        augment: Augmentation,
+        [first, valid, epoch]: [u32; 3],
+    ) -> Vec<f32> {
         let gpu = device();
         let [channels, height, width] = self.sample;
         let stride = if planar { channels } else { padded_channels(channels) };
         let output = poisoned(gpu, self.batch * height * width * stride);
         let indices = words(gpu, &self.order);
+        let held = match kind {
+            SampleType::U8 => packed(&self.bytes),
+            SampleType::F32 => self.bytes.iter().map(|byte| f32::from(*byte).to_bits()).collect(),
+        };
         let views = GatherViews {
-            pixels: &words(gpu, &packed(&self.bytes)),
+            samples: &words(gpu, &held),
             indices: &indices,
             ids: &indices,
             normalisation: &gpu.upload("normalisation", &SCALES[..channels]).unwrap().view(),
             output: &output.view,
         };
-        let gather = Gather::new(gpu, &views, self.batch, self.sample, planar, augment).unwrap();
+        let gather = Gather::new(gpu, &views, self.batch, self.sample, (kind, planar), augment).unwrap();
         let mut recorder = gpu.record();
         gather.record(&mut recorder, first, valid, epoch);
         recorder.submit().unwrap();
@@ -185,8 +203,8 @@ fn a_wrong_output_length_is_refused() {
     let (view, output) = (words(gpu, &[0; 8]), poisoned(gpu, 5));
     let normalisation = words(gpu, &[0; 2]);
     let views =
-        GatherViews { pixels: &view, indices: &view, ids: &view, normalisation: &normalisation, output: &output.view };
-    let found = Gather::new(gpu, &views, 2, [1, 1, 3], true, Augmentation::default());
+        GatherViews { samples: &view, indices: &view, ids: &view, normalisation: &normalisation, output: &output.view };
+    let found = Gather::new(gpu, &views, 2, [1, 1, 3], (SampleType::U8, true), Augmentation::default());
     assert!(matches!(found, Err(GpuError::Length { argument: "output", expected: 6, found: 5, .. })));
 }
 

@@ -129,7 +129,7 @@ const FEATURES: usize = 5;
 fn dataset() -> Dataset {
     Dataset {
         name: "test".to_owned(),
-        pixels: (0..23 * FEATURES).map(|i| hash(81, i as u64) as u8).collect(),
+        samples: (0..23 * FEATURES).map(|i| hash(81, i as u64) as u8).collect::<Vec<_>>().into(),
         labels: (0..23).map(|i| (hash(82, i) % 3) as u32).collect(),
         shape: SampleShape { channels: 1, height: 1, width: FEATURES },
         classes: 3,
@@ -148,13 +148,17 @@ struct Net {
 
 impl Net {
     fn new(batch: usize, resident: bool) -> Self {
+        Self::with_data(dataset(), batch, resident)
+    }
+
+    fn with_data(data: Dataset, batch: usize, resident: bool) -> Self {
         let gpu = device();
         let model = Model::mlp(&[FEATURES, 7, 3], Activation::Gelu).unwrap();
         let arena = Arena::new(gpu, model.graph.layout(), &[1.0; 4]).unwrap();
         let values = |(i, p): (usize, &jostle::graph::Param)| samples(83 + i as u64, p.shape.iter().product(), 0.7);
         let params: Vec<Vec<f32>> = model.graph.params().iter().enumerate().map(values).collect();
         network::set(gpu, &arena, &arena.weights_eff, &params);
-        let mut data = DeviceData::with_residency(gpu, dataset(), batch, &[[0.4, 0.3]], resident).unwrap();
+        let mut data = DeviceData::with_residency(gpu, data, batch, &[[0.4, 0.3]], resident).unwrap();
         data.set_order(gpu, (0..23).map(|i| (i * 5 + 2) % 23).collect()).unwrap();
         let schedule = Schedule::new(&model.graph, batch, PlanMode::Train, Loss::Nll).unwrap();
         let metrics = gpu.upload("metrics", &[f32::NAN; 2]).unwrap();
@@ -188,6 +192,29 @@ fn data_that_are_not_resident_give_the_same_bits() {
     }
 }
 
+/// The same values as bytes and as numbers of which 255 means 1.0.
+#[test]
+fn numbers_give_the_bits_of_the_bytes_that_they_are() {
+    let numbers = |value: &u8| f32::from(*value);
+    let values: Vec<f32> = dataset().samples.as_u8().unwrap().iter().map(numbers).collect();
+    let data = Dataset { samples: values.into(), ..dataset() };
+    assert_eq!(data.mean_std(), dataset().mean_std());
+    for resident in [true, false] {
+        let (bytes, numbers) = (Net::new(7, resident), Net::with_data(data.clone(), 7, resident));
+        let outcome = |net: &Net| {
+            let (metrics, grads) = net.batch(14, 7);
+            (bits(&metrics), bits(&grads))
+        };
+        assert_eq!(outcome(&bytes), outcome(&numbers), "resident {resident}");
+    }
+    let scaled = |values: Vec<f32>| Dataset::from_arrays("mine", values, vec![1, 0], dataset().shape);
+    let mut values = vec![0.5; 2 * FEATURES];
+    assert_eq!(scaled(values.clone()).unwrap().full_scale, 1.0);
+    values[FEATURES + 3] = f32::NAN;
+    let error = scaled(values).unwrap_err().to_string();
+    assert_eq!(error, "mine: at value 3 of sample 1, expected a finite number, found none");
+}
+
 #[test]
 fn data_that_would_lead_kernels_astray_are_refused() {
     let gpu = device();
@@ -199,7 +226,7 @@ fn data_that_would_lead_kernels_astray_are_refused() {
     wrong.labels[17] = 3;
     assert_eq!(refusal(wrong), "test: at sample 17, expected a label below 3, found 3");
     let mut short = dataset();
-    short.pixels.pop();
+    short.samples = short.samples.as_u8().unwrap()[1..].to_vec().into();
     assert_eq!(refusal(short), "test: expected 23 samples of 5 pixels each, found 114 pixels");
     for resident in [true, false] {
         let mut data = DeviceData::with_residency(gpu, dataset(), 4, &[], resident).unwrap();
