@@ -394,7 +394,7 @@ stage b 150 && correctness
 stage c 75 && rooflines
 stage d 75 && variants
 stage e 100 && steps
+stage g 30 && trace # seconds: before what takes a minute and needs a CUDA device
 stage f 75 && torch
-stage g 30 && trace
 stage h "$budget" && experiment
 finish
