@@ -123,13 +123,13 @@ fn store_rows(row: u32, phase: vec2<u32>, column: u32, part: u32, thread: u32, r
 fn conv_block(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
 ) {
     let rows_of = conv_rows(values, PASS, workgroup, grid);
     let phase = rows_of.phase;
     let row_0 = rows_of.tile * 4u * block_quads();
     let column_0 = workgroup.y * 4u * block_quads();
-    let thread = local.y * BLOCK_SIDE + local.x;
+    let cell = block_cell(thread);
     let depths = conv_gather_depths(workgroup, grid, BLOCK_DEPTH, phase);
     let pixel_grid = vec4<i32>(conv_gather_grid());
     let loader = block_loader(thread);
@@ -152,14 +152,14 @@ fn conv_block(
         }
         if loader.x == 0u { carried = fetch_a(lines); }
         if loader.x == 1u { carried = fetch_b(lines); }
-        block_multiply(&sums, current, local.xy);
+        block_multiply(&sums, current, cell);
         current = 1u - current;
         block_put(current, vec2<bool>(is_across(0u), is_across(1u)), loader, carried);
         workgroupBarrier();
         depth = next;
     }
-    let row = row_0 + 4u * local.y;
-    let column = column_0 / 4u + local.x;
+    let row = row_0 + 4u * cell.y;
+    let column = column_0 / 4u + cell.x;
     store_rows(row, phase, column, workgroup.z, thread, mat4x4<f32>(sums[0], sums[2], sums[4], sums[6]));
     if BLOCK_HALVES > 1u {
         let right = column + BLOCK_SIDE;

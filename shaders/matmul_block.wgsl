@@ -14,7 +14,7 @@
 //
 // The tiles are those of shared/block.wgsl.
 // Global reads are vec4s where the contiguous extent is a multiple of 4: 4 BLOCK_DEPTH bytes along depth, whole 32-byte
-// sectors, 256 or 512 bytes across it. Stores: 16 neighbours write 256 contiguous bytes of a row, as whole vec4s where n is a
+// sectors, 256 or 512 bytes across it. Stores: 8 neighbours write 128 contiguous bytes of a row, as whole vec4s where n is a
 // multiple of 4 (shared/store_4.wgsl) and else as elements (shared/store_1.wgsl).
 // Every operand is read_write because A, B and C may lie in one arena buffer.
 
@@ -132,11 +132,11 @@ fn store_block(row: u32, column: u32, start: u32, thread: u32, block: mat4x4<f32
 fn matmul_block(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
 ) {
     let row = workgroup.y * 64u * BLOCK_HALVES;
     let column = workgroup.x * 64u * BLOCK_HALVES;
-    let thread = local.y * BLOCK_SIDE + local.x;
+    let cell = block_cell(thread);
     var first = 0u;
     var end = values.k;
     var batch = 0u;
@@ -159,12 +159,12 @@ fn matmul_block(
         // Past the end these are zeros, or the next part's, which nobody multiplies.
         if loader.x == 0u { lines = fetch_a(row, depth + BLOCK_DEPTH, loader.y, batch); }
         if loader.x == 1u { lines = fetch_b(column, depth + BLOCK_DEPTH, loader.y, batch); }
-        block_multiply(&sums, current, local.xy);
+        block_multiply(&sums, current, cell);
         current = 1u - current;
         block_put(current, vec2<bool>(A_TRANSPOSED, !B_TRANSPOSED), loader, lines);
         workgroupBarrier();
     }
-    let at = vec2<u32>(row + 4u * local.y, column + 4u * local.x);
+    let at = vec2<u32>(row + 4u * cell.y, column + 4u * cell.x);
     let start = workgroup.z * values.m * values.n;
     store_block(at.x, at.y, start, thread, mat4x4<f32>(sums[0], sums[2], sums[4], sums[6]));
     if BLOCK_HALVES > 1u {

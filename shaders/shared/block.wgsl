@@ -12,7 +12,7 @@
 //
 // Two tiles of both operands take 1 KiB BLOCK_HALVES BLOCK_DEPTH, at most 32 KiB, which is what most adapters grant, so bank
 // conflicts are avoided by a swizzle, not by padding. 8 neighbours move 8 vec4s at a time, which are all 32 banks:
-//   - reads: neighbours read neighbouring vec4s of B, and all one vec4 of A;
+//   - reads: neighbours read neighbouring vec4s of either operand (block_cell);
 //   - writes of lines across the depth: neighbours write neighbouring vec4s;
 //   - writes of lines along it: 8 neighbours hold DEPTH / 4 quads of depths of 32 / DEPTH quads of lines, and the swizzle puts
 //     these lines of each quad of depths into another part of the banks.
@@ -33,6 +33,15 @@ override BLOCK_CELLS: u32 = 4u * BLOCK_OPERAND;
 // Two tiles of A, then two of B, each depth-first, [depth][side], as vec4s along the side. In the end finished sums on
 // their way through the epilogue: an invocation reads back only what it wrote.
 var<workgroup> block_tiles: array<vec4<f32>, BLOCK_CELLS>;
+
+// Column and row of an invocation among the 16 x 16 of a workgroup: 32 neighbours are 4 rows of 8, and read 4 + 8 vec4s of the
+// tiles where 2 rows of 16 would read 2 + 16. On an H200 products take 3 per cent less.
+fn block_cell(thread: u32) -> vec2<u32> {
+    let neighbour = thread % 32u;
+    let group = thread / 32u;
+    let row = neighbour % 2u + neighbour / 16u * 2u;
+    return vec2<u32>(group % 2u * 8u + neighbour / 2u % 8u, group / 2u * 4u + row);
+}
 
 // Two vec4s (one for each half of the columns) for each of 8 rows.
 alias BlockSums = array<vec4<f32>, 16>;
@@ -121,10 +130,10 @@ fn block_add_depth(sums: ptr<function, BlockSums>, row_at: u32, column_at: u32) 
     if BLOCK_HALVES > 1u { block_add_rows(sums, 8u, block_tiles[row_at + BLOCK_SIDE], left, right); }
 }
 
-fn block_multiply(sums: ptr<function, BlockSums>, current: u32, local: vec2<u32>) {
+fn block_multiply(sums: ptr<function, BlockSums>, current: u32, cell: vec2<u32>) {
     for (var depth = 0u; depth < BLOCK_DEPTH; depth += 4u) {
-        let row_at = current * BLOCK_OPERAND + block_place(depth, local.y);
-        let column_at = (2u + current) * BLOCK_OPERAND + block_place(depth, local.x);
+        let row_at = current * BLOCK_OPERAND + block_place(depth, cell.y);
+        let column_at = (2u + current) * BLOCK_OPERAND + block_place(depth, cell.x);
         let next = block_quads();
         block_add_depth(sums, row_at, column_at);
         block_add_depth(sums, row_at + next, column_at + next);

@@ -5,11 +5,11 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::{
-    gpu::{Buffer, Dispatch, Element, Family, Gpu, GpuError, Profile, Recorder, Work},
+    gpu::{Buffer, Dispatch, Element, Family, Gpu, GpuError, Work},
     kernels::{Stream, empty, peak_flops, stream},
 };
 
-use super::{quantile, sorted};
+use super::{quantile, sorted, stopwatch::Stopwatch};
 
 /// Tensors from what the nearest cache holds to more than the largest holds; bytes of all operands together.
 const WORKING_SETS: [u64; 6] = [256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 384 << 20];
@@ -94,7 +94,7 @@ impl Ceilings {
             bandwidth: bandwidth(&mut watch)?,
             dispatch_us: dispatch_us(&mut watch)?,
             submit_us: submit_us(gpu)?,
-            timestamps: watch.profile.is_some(),
+            timestamps: watch.has_timestamps(),
         })
     }
 
@@ -149,52 +149,23 @@ impl Ceilings {
     }
 }
 
-/// Times passes: by the device's timestamps, or by the clock where there are none.
-struct Stopwatch<'g> {
-    gpu: &'g Gpu,
-    profile: Option<Profile>,
-}
-
-impl<'g> Stopwatch<'g> {
-    fn new(gpu: &'g Gpu) -> Result<Self, GpuError> {
-        let profile = gpu.has_timestamps().then(|| Profile::whole_passes(gpu)).transpose()?;
-        Ok(Self { gpu, profile })
+/// The least milliseconds of one of `dispatch`, run as often in a pass as makes it long enough.
+fn least_ms(watch: &mut Stopwatch<'_>, dispatch: &Dispatch) -> Result<f64, GpuError> {
+    let dispatches = std::slice::from_ref(dispatch);
+    let mut times = 1;
+    let mut best = watch.repeated(dispatches, times)?;
+    while best * f64::from(times) < LONG_ENOUGH_MS && times < 1 << 12 {
+        times *= 2;
+        best = best.min(watch.repeated(dispatches, times)?);
     }
-
-    /// Milliseconds of what `record` records in one pass.
-    fn ms(&mut self, record: impl Fn(&mut Recorder<'_>)) -> Result<f64, GpuError> {
-        self.gpu.wait()?;
-        let started = Instant::now();
-        let mut recorder = self.gpu.record_with(self.profile.as_mut());
-        record(&mut recorder);
-        recorder.submit()?;
-        self.gpu.wait()?;
-        let by_clock = started.elapsed().as_secs_f64() * 1e3;
-        let by_device = self.profile.as_ref().map(|profile| profile.last().iter().map(|span| span.ms).sum::<f64>());
-        Ok(by_device.unwrap_or(by_clock))
-    }
-
-    /// The least milliseconds of one of `dispatch`, run as often in a pass as makes it long enough.
-    fn least_ms(&mut self, dispatch: &Dispatch) -> Result<f64, GpuError> {
-        let mut times = 1;
-        let mut best = self.repeated(dispatch, times)?;
-        while best * f64::from(times) < LONG_ENOUGH_MS && times < 1 << 12 {
-            times *= 2;
-            best = best.min(self.repeated(dispatch, times)?);
+    let started = Instant::now();
+    for repetition in 0..REPETITIONS {
+        if repetition >= 3 && started.elapsed().as_secs_f64() > SECONDS {
+            break;
         }
-        let started = Instant::now();
-        for repetition in 0..REPETITIONS {
-            if repetition >= 3 && started.elapsed().as_secs_f64() > SECONDS {
-                break;
-            }
-            best = best.min(self.repeated(dispatch, times)?);
-        }
-        Ok(best)
+        best = best.min(watch.repeated(dispatches, times)?);
     }
-
-    fn repeated(&mut self, dispatch: &Dispatch, times: u32) -> Result<f64, GpuError> {
-        self.ms(|recorder| (0..times).for_each(|_| recorder.run(dispatch))).map(|ms| ms / f64::from(times))
-    }
+    Ok(best)
 }
 
 /// 10^9 operations a second on elements of a kind.
@@ -207,9 +178,9 @@ fn flops(watch: &mut Stopwatch<'_>, element: Element) -> Result<f64, GpuError> {
         // Rounds enough that the launch does not weigh.
         let ms = loop {
             let (dispatch, operations) = peak_flops(watch.gpu, &output, rounds, fused)?;
-            let ms = watch.repeated(&dispatch, 1)?;
+            let ms = watch.repeated(std::slice::from_ref(&dispatch), 1)?;
             if ms > LONG_ENOUGH_MS || rounds > 1 << 20 {
-                break watch.least_ms(&dispatch)? / operations as f64;
+                break least_ms(watch, &dispatch)? / operations as f64;
             }
             rounds *= 2;
         };
@@ -235,7 +206,7 @@ fn bandwidth(watch: &mut Stopwatch<'_>) -> Result<Vec<Bandwidth>, GpuError> {
         let mut rung: Option<Bandwidth> = None;
         for way in Stream::ALL {
             let Ok((dispatch, moved)) = stream(watch.gpu, way, [&a, &b, &output], bytes) else { continue };
-            let gigabytes_per_second = moved as f64 / watch.least_ms(&dispatch)? * 1e-6;
+            let gigabytes_per_second = moved as f64 / least_ms(watch, &dispatch)? * 1e-6;
             if rung.is_none_or(|best| gigabytes_per_second > best.gigabytes_per_second) {
                 rung = Some(Bandwidth { bytes, gigabytes_per_second, way });
             }
@@ -250,7 +221,7 @@ fn dispatch_us(watch: &mut Stopwatch<'_>) -> Result<f64, GpuError> {
     let dispatch = empty(watch.gpu, &output)?;
     let mut best = f64::INFINITY;
     for _ in 0..=REPETITIONS {
-        best = best.min(watch.repeated(&dispatch, EMPTY_DISPATCHES as u32)?);
+        best = best.min(watch.repeated(std::slice::from_ref(&dispatch), EMPTY_DISPATCHES as u32)?);
     }
     Ok(1e3 * best)
 }

@@ -8,7 +8,10 @@ use crate::{
     train::Precision,
 };
 
-use super::{filled, quantile, sorted, timed};
+use super::{
+    filled, quantile, sorted,
+    stopwatch::{Contender, Stopwatch},
+};
 
 /// What to time.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +54,7 @@ pub struct MatmulReport {
     pub layouts: Vec<LayoutReport>,
 }
 
-/// Times the product, from submit to done, the layouts taking turns.
+/// Times the product, by the device's timestamps where it has them, after a warm-up, the layouts taking turns.
 ///
 /// # Errors
 /// Those of the device; [`GpuError::MissingFeature`] for f16 on an adapter without.
@@ -62,7 +65,7 @@ pub fn bench_matmul(gpu: &Gpu, bench: &MatmulBench) -> Result<MatmulReport, GpuE
     let element = bench.precision.element();
     let (a, b) = (filled(gpu, element, m * k)?, filled(gpu, element, k * n)?);
     let layouts = [MatmulLayout::Forward, MatmulLayout::DataGradient, MatmulLayout::WeightGradient];
-    let mut dispatches = Vec::new();
+    let mut products = Vec::new();
     for layout in layouts {
         let result = if layout == MatmulLayout::WeightGradient { Element::Word } else { element };
         let c = filled(gpu, result, m * n)?;
@@ -73,20 +76,18 @@ pub fn bench_matmul(gpu: &Gpu, bench: &MatmulBench) -> Result<MatmulReport, GpuE
             let product = matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &operands)?;
             Ok((variant, product))
         })?;
-        dispatches.push(((layout, variant), product, Vec::new()));
+        products.push(((layout, variant), Contender::new(product)));
     }
-    for round in 0..=bench.rounds {
-        for (_, product, times) in &mut dispatches {
-            let ms = timed(gpu, product)?;
-            if round > 0 {
-                times.push(ms);
-            }
-        }
+    let mut watch = Stopwatch::new(gpu)?;
+    let mut contenders: Vec<_> = products.iter_mut().map(|(_, product)| product).collect();
+    watch.warm_up(&mut contenders)?;
+    for _ in 0..bench.rounds {
+        contenders.iter_mut().try_for_each(|contender| watch.round(contender))?;
     }
-    let layouts: Vec<_> = dispatches
+    let layouts: Vec<_> = products
         .into_iter()
-        .map(|((layout, variant), _, times)| {
-            let times = sorted(times);
+        .map(|((layout, variant), product)| {
+            let times = sorted(product.times);
             let median_ms = quantile(&times, 0.5);
             LayoutReport {
                 layout: format!("{layout:?}"),

@@ -5,6 +5,7 @@ mod matmul;
 mod roofline;
 mod runner;
 mod step;
+mod stopwatch;
 mod variants;
 
 pub use ceilings::{Bandwidth, Bound, Ceilings};
@@ -13,21 +14,9 @@ pub use roofline::{Against, KernelLine, RooflineBench, RooflineReport, StepLine}
 pub use step::{StepBench, StepReport};
 pub use variants::{Operation, OperationReport, VariantReport, VariantTime, bench_variants};
 
-use std::time::Instant;
-
 use half::f16;
 
-use crate::gpu::{Dispatch, Element, Gpu, GpuError, View};
-
-/// Milliseconds from submit to done of dispatches in order.
-fn timed(gpu: &Gpu, dispatches: &[Dispatch]) -> Result<f64, GpuError> {
-    let started = Instant::now();
-    let mut recorder = gpu.record();
-    dispatches.iter().for_each(|dispatch| recorder.run(dispatch));
-    recorder.submit()?;
-    gpu.wait()?;
-    Ok(started.elapsed().as_secs_f64() * 1e3)
-}
+use crate::gpu::{Element, Gpu, GpuError, View};
 
 /// The value below which a share `q` of the sorted sample lies.
 fn quantile(sorted: &[f64], q: f64) -> f64 {

@@ -131,7 +131,7 @@ impl RooflineBench {
             Schedule::stored(&model.graph, config.batch, PlanMode::Train, config.loss, config.precision.element())?;
         let before = Ceilings::measure(gpu)?;
         let (mut runner, _) = Runner::start(gpu, &config, &prepared(model, config.batch, config.loss))?;
-        runner.time(1)?;
+        runner.warm_up()?;
         let most = self.steps as usize;
         let step_ms = quantile(&sorted(runner.repeat(most, self.seconds / 4.0, |runner| runner.time(1))?), 0.5);
         let host_ms = runner.host_ms(self.seconds / 10.0)?;
@@ -159,8 +159,9 @@ impl RooflineBench {
 
     fn profile(&self, gpu: &Gpu, runner: &mut Runner<'_>) -> Result<Times, TrainError> {
         let mut profile = Profile::new(gpu)?;
+        runner.warm_up()?;
         let steps = runner.repeat(self.steps as usize, self.seconds / 2.0, |runner| {
-            runner.step(Some(&mut profile))?;
+            runner.timed_step(&mut profile)?;
             Ok(profile.last().to_vec())
         })?;
         let mut times = Times::default();

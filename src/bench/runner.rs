@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::{
     data::{Dataset, SampleShape, Split},
-    gpu::{Gpu, Profile},
+    gpu::{Family, Gpu, Profile},
     graph::ValueShape,
     nn::Model,
     noise::philox,
@@ -13,7 +13,7 @@ use crate::{
     train::{Prepared, RunConfig, TrainError, TrainStep, Trainer},
 };
 
-use super::{quantile, sorted};
+use super::{quantile, sorted, stopwatch::warm_up};
 
 /// Steps over which the host's time is a median, if they do not take too long.
 const HOST_STEPS: usize = 20;
@@ -80,6 +80,21 @@ impl<'g> Runner<'g> {
         }
         self.trainer.gpu().wait()?;
         Ok(started.elapsed().as_secs_f64() * 1e3 / f64::from(count))
+    }
+
+    /// Takes steps until a GPU's clock has risen; one on a software adapter.
+    pub(super) fn warm_up(&mut self) -> Result<(), TrainError> {
+        let gpu = self.trainer.gpu();
+        warm_up(gpu, || self.time(1))
+    }
+
+    /// Takes a step in which every kernel is timed. On a GPU it follows one on which the device is busy while the host records
+    /// the timed one: with pauses between such steps the clock would fall.
+    pub(super) fn timed_step(&mut self, profile: &mut Profile) -> Result<(), TrainError> {
+        if self.trainer.gpu().family() != Family::Software {
+            self.step(None)?;
+        }
+        self.step(Some(profile)).map(|_| ())
     }
 
     /// Milliseconds of recording and submitting a step, the device idle before each: the median of a few steps, of which

@@ -161,7 +161,7 @@ impl StepBench {
         }
         let mut profile = Profile::new(gpu)?;
         for _ in 0..self.steps {
-            runner.step(Some(&mut profile))?;
+            runner.timed_step(&mut profile)?;
         }
         Ok(Some(profile.times()))
     }

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::{
-    gpu::{Dispatch, Element, Gpu, GpuError},
+    gpu::{Element, Gpu, GpuError},
     graph::Schedule,
     kernels::{
         AdapterClass, ConvOperands, ConvPass, ConvShape, ConvVariant, Epilogue, MatmulLayout, MatmulOperands,
@@ -14,7 +14,10 @@ use crate::{
     train::Precision,
 };
 
-use super::{filled, quantile, sorted, timed};
+use super::{
+    filled, quantile, sorted,
+    stopwatch::{Contender, Stopwatch},
+};
 
 /// A product that has several variants.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -122,8 +125,7 @@ pub struct VariantReport {
 struct Candidate {
     variant: String,
     chosen: bool,
-    dispatches: Vec<Dispatch>,
-    times: Vec<f64>,
+    timed: Contender,
 }
 
 /// Those that the device computes right, with the one marked that a step would take.
@@ -159,8 +161,7 @@ fn matmul_candidates(
         Ok(Candidate {
             variant: format!("{variant:?}"),
             chosen: false,
-            dispatches: matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &operands)?,
-            times: Vec::new(),
+            timed: Contender::new(matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &operands)?),
         })
     };
     let candidates = MatmulVariant::available(gpu, element).into_iter().map(candidate);
@@ -190,8 +191,7 @@ fn conv_candidates(gpu: &Gpu, element: Element, pass: ConvPass, shape: &ConvShap
         Ok(Candidate {
             variant: format!("{variant:?}"),
             chosen: false,
-            dispatches: conv(gpu, variant, pass, shape, Epilogue::Plain, false, &operands)?,
-            times: Vec::new(),
+            timed: Contender::new(conv(gpu, variant, pass, shape, Epilogue::Plain, false, &operands)?),
         })
     };
     // An element at a time is for what no product fits; where one does, it only takes long.
@@ -201,8 +201,9 @@ fn conv_candidates(gpu: &Gpu, element: Element, pass: ConvPass, shape: &ConvShap
     admitted(candidates, choice, AdapterClass::for_device(gpu))
 }
 
-/// Times every variant of the operations in a precision, each from submit to done, the variants taking turns for `rounds` rounds or, once
-/// each has had one, until an operation has taken `seconds`.
+/// Times every variant of the operations in a precision, by the device's timestamps where it has them, after a warm-up. The
+/// variants take turns for `rounds` rounds or, once each has had one, until an operation's rounds have taken `seconds`; on a
+/// GPU a round repeats a variant for some milliseconds.
 ///
 /// # Errors
 /// Those of the device.
@@ -214,24 +215,21 @@ pub fn bench_variants(
     seconds: f64,
 ) -> Result<VariantReport, GpuError> {
     precision.expect(gpu)?;
+    let mut watch = Stopwatch::new(gpu)?;
     let mut reports = Vec::new();
     for operation in operations {
         let mut candidates = operation.candidates(gpu, precision.element())?;
+        let mut contenders: Vec<_> = candidates.iter_mut().map(|candidate| &mut candidate.timed).collect();
+        watch.warm_up(&mut contenders)?;
         let started = std::time::Instant::now();
-        // The first run of each compiles and warms up, and counts for nothing.
-        for candidate in &candidates {
-            timed(gpu, &candidate.dispatches)?;
-        }
         for round in 0..rounds.max(1) {
             if round > 0 && started.elapsed().as_secs_f64() > seconds {
                 break;
             }
-            for candidate in &mut candidates {
-                candidate.times.push(timed(gpu, &candidate.dispatches)?);
-            }
+            contenders.iter_mut().try_for_each(|contender| watch.round(contender))?;
         }
         let variants = candidates.into_iter().map(|candidate| {
-            let times = sorted(candidate.times);
+            let times = sorted(candidate.timed.times);
             let median_ms = quantile(&times, 0.5);
             VariantTime {
                 variant: candidate.variant,

@@ -14,7 +14,7 @@ use super::{
     epilogue::{Epilogue, epilogue_constants},
     flag, index_u32,
     software::{SOFTWARE_LANES, row_lanes},
-    split::{SPLIT_WORKGROUPS, parts},
+    split::{SPLIT_WORKGROUPS, WAVES_64, WAVES_128, parts},
     split_sum::SplitSum,
     tree::SOFTWARE_ROUNDS,
     winograd::{self, WINOGRAD_OUTPUT},
@@ -23,6 +23,9 @@ use super::{
 
 /// Workgroups that a weight gradient aims at on a software adapter, whose cores take one at a time: with fewer, some idle.
 const SOFTWARE_WORKGROUPS: usize = 16;
+
+/// Pixels of each part of a weight gradient's sums: with fewer a part's sums take longer than its terms.
+const PART_PIXELS: usize = 256;
 
 impl ConvVariant {
     /// Words that a pass keeps for itself: [`ConvOperands::scratch`].
@@ -67,19 +70,21 @@ impl ConvVariant {
         let [rows_per_tile, quads_per_tile] = self.tile(shape, pass);
         let tiles = rows.div_ceil(rows_per_tile) * quads.div_ceil(quads_per_tile);
         let workgroups = match self {
-            Self::Block128 | Self::Block64 | Self::Tile => SPLIT_WORKGROUPS,
+            Self::Block128 => return WAVES_128.parts(tiles, shape.out_pixels(), PART_PIXELS),
+            Self::Block64 => return WAVES_64.parts(tiles, shape.out_pixels(), PART_PIXELS),
+            Self::Tile => SPLIT_WORKGROUPS,
             Self::Software | Self::SoftwareWide => {
                 // A round a line of pixels, and one for each four of them.
                 let lines = shape.batch() * shape.output()[0];
                 let rounds = lines * (1 + shape.output()[1].div_ceil(4));
                 let least = rounds.div_ceil(SOFTWARE_ROUNDS / 2);
-                return parts(tiles, shape.out_pixels(), SOFTWARE_WORKGROUPS, 256).max(least);
+                return parts(tiles, shape.out_pixels(), SOFTWARE_WORKGROUPS, PART_PIXELS).max(least);
             }
             Self::SoftwareNarrow | Self::Winograd => 1,
             Self::Direct | Self::DirectSoftware => return conv_direct::parts(self, shape),
             Self::Coop(_) => return CoopTile::parts(tiles, shape.out_pixels()),
         };
-        parts(tiles, shape.out_pixels(), workgroups, 256)
+        parts(tiles, shape.out_pixels(), workgroups, PART_PIXELS)
     }
 
     fn spec(self, pass: ConvPass) -> &'static KernelSpec {

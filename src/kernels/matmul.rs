@@ -12,7 +12,7 @@ use super::{
     matmul_shape::{MatmulLayout, MatmulShape},
     matmul_specs::{MATMUL_BLOCK, MATMUL_COOP_8, MATMUL_COOP_16, MATMUL_SOFTWARE},
     software::{SOFTWARE_LANES, row_lanes},
-    split::{SPLIT_WORKGROUPS, parts},
+    split::{SPLIT_WORKGROUPS, WAVES_128, parts},
     split_sum::SplitSum,
 };
 
@@ -41,20 +41,25 @@ pub enum MatmulVariant {
     /// 64 x 64 tiles through workgroup memory, 4 x 4 an invocation, for GPUs.
     Block64,
     /// As `Block64`, parts of each sum taken by workgroups of their own and added up by a second dispatch.
-    Split,
+    Split64,
+    /// The same as `Block128`, with fewer parts.
+    Split128,
     /// 32 x 32 tiles in registers, for software adapters with subgroups of 8.
     Software,
     /// 32 x 64 tiles in registers, for the same adapters and products that overflow their caches.
     SoftwareWide,
-    /// Cooperative matrices, where the adapter lists them; splits long sums as `Split` does.
+    /// Cooperative matrices, where the adapter lists them; splits long sums as `Split64` does.
     Coop(CoopTile),
 }
+
+/// Terms of each part of `Split128`: below that the other tiles' sums are split further.
+pub(super) const SPLIT128_TERMS: usize = 256;
 
 impl MatmulVariant {
     /// Every variant that can run on this adapter for operands stored as `element`.
     #[must_use]
     pub fn available(gpu: &Gpu, element: Element) -> Vec<Self> {
-        let mut variants = vec![Self::Block128, Self::Block64, Self::Split];
+        let mut variants = vec![Self::Block128, Self::Block64, Self::Split64, Self::Split128];
         if gpu.fixed_subgroup_size() == Some(SOFTWARE_LANES) {
             variants.extend([Self::Software, Self::SoftwareWide]);
         }
@@ -76,7 +81,8 @@ impl MatmulVariant {
         match self {
             // 64 terms are four tiles' depths: below that a part spends more on its own start and on its sums' way through
             // memory than on terms.
-            Self::Split => parts(tiles, depth, SPLIT_WORKGROUPS, 64),
+            Self::Split64 => parts(tiles, depth, SPLIT_WORKGROUPS, 64),
+            Self::Split128 => WAVES_128.parts(tiles, depth, SPLIT128_TERMS),
             Self::Coop(_) => CoopTile::parts(tiles, depth),
             _ => 1,
         }
@@ -85,7 +91,7 @@ impl MatmulVariant {
     fn spec(self, shape: MatmulShape) -> &'static KernelSpec {
         let whole = shape.n.is_multiple_of(4);
         match self {
-            Self::Block128 | Self::Block64 | Self::Split => MATMUL_BLOCK.spec(whole),
+            Self::Block128 | Self::Block64 | Self::Split64 | Self::Split128 => MATMUL_BLOCK.spec(whole),
             Self::Software | Self::SoftwareWide => MATMUL_SOFTWARE.spec(whole),
             Self::Coop(tile) => tile.spec(&MATMUL_COOP_8, &MATMUL_COOP_16),
         }
@@ -94,8 +100,8 @@ impl MatmulVariant {
     /// Workgroups in x and y.
     fn workgroups(self, MatmulShape { m, n, .. }: MatmulShape) -> [u32; 2] {
         match self {
-            Self::Block128 => [n.div_ceil(128), m.div_ceil(128)],
-            Self::Block64 | Self::Split => [n.div_ceil(64), m.div_ceil(64)],
+            Self::Block128 | Self::Split128 => [n.div_ceil(128), m.div_ceil(128)],
+            Self::Block64 | Self::Split64 => [n.div_ceil(64), m.div_ceil(64)],
             Self::Software => [m.div_ceil(32), n.div_ceil(32)],
             Self::SoftwareWide => [m.div_ceil(32), n.div_ceil(64)],
             Self::Coop(tile) => {
@@ -111,8 +117,8 @@ impl MatmulVariant {
         let [a_aligned, b_aligned] = aligned(layout, MatmulShape { m, n, k });
         let aligned = [flag("A_ALIGNED", a_aligned), flag("B_ALIGNED", b_aligned)];
         let size = match self {
-            Self::Block128 => block_constants(target, 2),
-            Self::Block64 | Self::Split => block_constants(target, 1),
+            Self::Block128 | Self::Split128 => block_constants(target, 2),
+            Self::Block64 | Self::Split64 => block_constants(target, 1),
             Self::Software => vec![("COLUMN_BLOCKS", 1.0), ("ROW_LANES", row_lanes(m as usize))],
             Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(m as usize))],
             Self::Coop(tile) => {
@@ -128,7 +134,7 @@ impl MatmulVariant {
     /// Invocations of a workgroup.
     fn threads(self) -> usize {
         match self {
-            Self::Block128 | Self::Block64 | Self::Split => BLOCK_THREADS,
+            Self::Block128 | Self::Block64 | Self::Split64 | Self::Split128 => BLOCK_THREADS,
             Self::Software | Self::SoftwareWide => SOFTWARE_LANES as usize,
             Self::Coop(tile) => tile.threads(),
         }
@@ -137,8 +143,8 @@ impl MatmulVariant {
     /// Terms of each sum that a round of the kernel's loop takes.
     fn terms_per_round(self, target: &Target) -> u32 {
         match self {
-            Self::Block128 => block_depth(target, 2),
-            Self::Block64 | Self::Split => block_depth(target, 1),
+            Self::Block128 | Self::Split128 => block_depth(target, 2),
+            Self::Block64 | Self::Split64 => block_depth(target, 1),
             Self::Software | Self::SoftwareWide => SOFTWARE_TERMS,
             Self::Coop(_) => COOP_DEPTH,
         }

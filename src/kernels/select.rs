@@ -7,23 +7,25 @@ use super::{
     AdapterClass, BatchNormVariant,
     conv_shape::{ConvPass, ConvShape},
     conv_variant::ConvVariant,
-    matmul::MatmulVariant,
+    matmul::{MatmulVariant, SPLIT128_TERMS},
     matmul_shape::MatmulShape,
+    split::{MULTIPROCESSORS, waves},
     tree::SOFTWARE_ROUNDS,
 };
 
 impl AdapterClass {
-    /// The variant for `batch` products of one shape: one that splits nothing, chosen as for one product of all their rows, but
-    /// not by tiles that a product fills to less than half.
+    /// The variant for `batch` products of one shape: one that splits nothing.
     ///
     /// # Errors
     /// As [`MatmulShape::new`].
     pub(super) fn batched_variant(self, shape: MatmulShape, batch: usize) -> Result<MatmulVariant, GpuError> {
         let [m, n, k] = [shape.m, shape.n, shape.k].map(|side| side as usize);
-        Ok(match self.plain_matmul_variant(MatmulShape::new(batch * m, n, k)?) {
-            MatmulVariant::Split => MatmulVariant::Block64,
-            MatmulVariant::Block128 if m.min(n) <= 64 => MatmulVariant::Block64,
-            variant => variant,
+        Ok(match self {
+            Self::Gpu(_) if fills_128([m, n]) && batch * tiles([m, n], 128) >= MULTIPROCESSORS => {
+                MatmulVariant::Block128
+            }
+            Self::Gpu(_) => MatmulVariant::Block64,
+            Self::EightLanes => self.plain_matmul_variant(MatmulShape::new(batch * m, n, k)?),
         })
     }
 
@@ -124,20 +126,47 @@ fn sides(shape: &MatmulShape) -> [usize; 2] {
 
 type MatmulRow = Row<MatmulShape, MatmulVariant>;
 
-/// Not measured on any GPU yet: chosen by how many multiprocessors the tiles keep busy, 128 standing for a large GPU.
+/// Whether tiles of 128 multiply at most a quarter more than those of 64, which is about what they gain by reading workgroup
+/// memory half as often for a multiply-add.
+fn fills_128(sides: [usize; 2]) -> bool {
+    16 * tiles(sides, 128) <= 5 * tiles(sides, 64)
+}
+
+/// Whether so many workgroups keep most multiprocessors busy to the end: the last of a few waves may be nearly empty.
+fn fills_waves(workgroups: usize) -> bool {
+    4 * workgroups >= 3 * MULTIPROCESSORS * waves(workgroups)
+}
+
+/// Measured on an H200 (132 multiprocessors; driver 580.159.04, 2026-11-26).
 static MATMUL_GPU: &[MatmulRow] = &[
-    // 8 x 8 sums an invocation read a quarter of a word of workgroup memory for each multiply-add, half of what 4 x 4 do;
-    // it pays once there is a tile for every multiprocessor.
-    Row { fits: |shape| tiles(sides(shape), 128) >= 128, variant: MatmulVariant::Block128 },
-    // Fewer tiles than multiprocessors, and depth enough for two parts of 128: weight gradients of narrow layers.
-    Row { fits: |shape| tiles(sides(shape), 64) < 128 && shape.k >= 256, variant: MatmulVariant::Split },
+    // 128 x 5000, 5000 terms: 0.21 ms where whole sums take 0.6 by either tile, and parts of 64 x 64 tiles 0.33. Below so many
+    // terms and tiles there would be too few parts.
+    Row {
+        fits: |shape| {
+            let count = tiles(sides(shape), 128);
+            let parts = shape.k as usize / SPLIT128_TERMS;
+            fills_128(sides(shape))
+                && parts >= 2
+                && count < 2 * MULTIPROCESSORS
+                && 4 * count * parts >= 3 * MULTIPROCESSORS
+        },
+        variant: MatmulVariant::Split128,
+    },
+    // 4096^3: 3.9 ms where 64 x 64 tiles take 4.9. 5000 x 784, 128 terms, where 280 tiles are two waves and a few: 0.103 and
+    // 0.093, some 0.05 of it the submit.
+    Row {
+        fits: |shape| fills_128(sides(shape)) && fills_waves(tiles(sides(shape), 128)),
+        variant: MatmulVariant::Block128,
+    },
+    // Fewer tiles than multiprocessors, and depth enough for parts: 128 x 10, 5000 terms: 0.085 ms for 0.342.
+    Row { fits: |shape| tiles(sides(shape), 64) < 128 && shape.k >= 256, variant: MatmulVariant::Split64 },
     Row { fits: |_| true, variant: MatmulVariant::Block64 },
 ];
 
 /// Measured on llvmpipe (Mesa 22.3.6, two cores): `benches/RESULTS.md`.
 static MATMUL_EIGHT_LANES: &[MatmulRow] = &[
     // More rounds of four terms than llvmpipe runs, which leaves the rest out without a word.
-    Row { fits: |shape| shape.k as usize > 4 * SOFTWARE_ROUNDS, variant: MatmulVariant::Split },
+    Row { fits: |shape| shape.k as usize > 4 * SOFTWARE_ROUNDS, variant: MatmulVariant::Split64 },
     // 1.1 to 1.3 times as fast as 32 columns from 256^3 to 1024^3, because A is read half as often, and from there on more so;
     // with few tiles, cores would idle.
     Row {
@@ -156,6 +185,8 @@ struct ConvCase {
     quads: usize,
     /// The smaller of the channels on both sides.
     channels: usize,
+    /// Of which each has taps of its own: a data gradient's with strides, whose tiles take unequal times.
+    phases: usize,
     winograd: bool,
 }
 
@@ -164,33 +195,34 @@ impl ConvCase {
         let [rows, quads, phases] = shape.product(pass);
         let channels = shape.input()[2].min(shape.output()[2]);
         let winograd = ConvVariant::Winograd.covers(shape, pass);
-        Self { pass, rows: rows * phases, quads, channels, winograd }
+        Self { pass, rows: rows * phases, quads, channels, phases, winograd }
     }
 
-    /// Tiles of `side` x `side`.
-    fn tiles(&self, side: usize) -> usize {
-        tiles([self.rows, 4 * self.quads], side)
+    fn sides(&self) -> [usize; 2] {
+        [self.rows, 4 * self.quads]
     }
 }
 
 type ConvRow = Row<ConvCase, ConvVariant>;
 
-/// Not measured on any GPU yet.
+/// Measured on an H200 (132 multiprocessors; driver 580.159.04, 2026-11-26), batch 128.
 static CONV_GPU: &[ConvRow] = &[
-    // Chosen by arithmetic: of a pixel and channel the transforms move 72 bytes through caches and memory where the products
-    // save 10 multiply-adds for each channel of the other side; at 20 TFLOP/s and 2 TB/s they break even near 40 channels.
+    // Milliseconds of a forward pass and those of the next best: 0.34 for 0.40 at 128 channels of 16 x 16, 0.32 for 0.41 at 256
+    // of 8 x 8, 0.32 for 0.49 at 512 of 4 x 4; but 0.60 for 0.46 at 64 of 32 x 32.
     Row { fits: |case| case.winograd && case.channels >= 128, variant: ConvVariant::Winograd },
     // Both operands of a weight gradient are transformed once for all taps, and no tile of its products has idle columns.
     Row {
         fits: |case| case.winograd && case.pass == ConvPass::WeightGradient && case.channels >= 64,
         variant: ConvVariant::Winograd,
     },
-    // Half the reads of workgroup memory for a multiply-add, as in MATMUL_GPU, where at most a quarter more is multiplied than
-    // by small tiles, and where there is a tile for every multiprocessor or sums may be split.
+    // 0.26 ms for 0.29 where layers go from 64 to 128 or from 128 to 256 channels, 0.40 for 0.30 from 256 to 512, with 64 tiles.
+    // Strided data gradients want tiles enough for the long ones to be spread: 0.36 for 0.39 with 256, 0.42 for 0.39 with 128.
+    // Weight gradients, whose parts fill waves with either tile, take the same time by either, and small tiles pad less.
     Row {
         fits: |case| {
-            let enough = case.pass == ConvPass::WeightGradient || case.tiles(128) >= 128;
-            enough && 16 * case.tiles(128) <= 5 * case.tiles(64)
+            let count = tiles(case.sides(), 128);
+            let spread = case.phases == 1 || count > MULTIPROCESSORS;
+            case.pass != ConvPass::WeightGradient && fills_128(case.sides()) && fills_waves(count) && spread
         },
         variant: ConvVariant::Block128,
     },

@@ -10,3 +10,77 @@ pub(super) const SPLIT_WORKGROUPS: usize = 256;
 pub(super) fn parts(tiles: usize, depth: usize, workgroups: usize, least: usize) -> usize {
     workgroups.div_ceil(tiles.max(1)).min(depth / least).max(1)
 }
+
+/// Multiprocessors of the GPU that the tables of `select` were measured on.
+pub(super) const MULTIPROCESSORS: usize = 132;
+
+/// Terms that tiles hold at once, whose multiples parts are.
+const PART_STEP: usize = 16;
+
+/// Terms in whose time a part's sums go through memory and are added to the others'.
+const PART_TERMS: usize = 64;
+
+/// What register-blocked tiles want of their parts.
+pub(super) struct Waves {
+    /// Workgroups that a multiprocessor must hold to be busy: with fewer it takes as long.
+    pub(super) busy: usize,
+    /// Workgroups for each multiprocessor at most, by which partial sums stay below 36 MB.
+    pub(super) most: usize,
+}
+
+/// 64 x 64 tiles.
+pub(super) const WAVES_64: Waves = Waves { busy: 2, most: 16 };
+
+/// 128 x 128 tiles: one for each multiprocessor reach the rate that three reach.
+pub(super) const WAVES_128: Waves = Waves { busy: 1, most: 4 };
+
+impl Waves {
+    /// Parts of sums of `depth` terms over `tiles` tiles, each of at least `least` terms, that are done soonest if every
+    /// multiprocessor takes its workgroups in as long as one after the other. By that rule an H200's times for weight gradients
+    /// of 64 x 64 tiles differ by 10 per cent at most where they are not launches: 288 workgroups take as long as 396 would.
+    ///
+    /// It depends on the shape alone, as [`parts`] does.
+    pub(super) fn parts(&self, tiles: usize, depth: usize, least: usize) -> usize {
+        let most = (depth / least).min(self.most * MULTIPROCESSORS / tiles.max(1)).max(1);
+        let time = |parts: &usize| {
+            let terms = depth.div_ceil(PART_STEP).div_ceil(*parts) * PART_STEP;
+            let own = if *parts > 1 { PART_TERMS } else { 0 };
+            waves(tiles * parts).max(self.busy) * (terms + own)
+        };
+        (1..=most).min_by_key(time).unwrap_or(1)
+    }
+}
+
+/// Workgroups that the busiest multiprocessor takes of so many.
+pub(super) fn waves(workgroups: usize) -> usize {
+    workgroups.div_ceil(MULTIPROCESSORS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_fill_the_last_wave() {
+        // 40 tiles: 120 workgroups, where 160 would take twice as long.
+        assert_eq!(WAVES_128.parts(40, 5000, 256), 3);
+        assert_eq!(WAVES_128.parts(40, 784, 256), 3);
+        // 36 tiles: 396 workgroups, three waves to the last multiprocessor, where 288 take as long.
+        assert_eq!(WAVES_64.parts(36, 32768, 256), 11);
+        // As many tiles as multiprocessors need no parts.
+        assert_eq!(WAVES_128.parts(132, 1 << 20, 256), 1);
+    }
+
+    #[test]
+    fn parts_are_long_and_their_sums_bounded() {
+        for waves in [WAVES_64, WAVES_128] {
+            for tiles in [0, 1, 7, 36, 131, 133, 576, 5000] {
+                for depth in [1, 255, 512, 5000, 1 << 17] {
+                    let parts = waves.parts(tiles, depth, 256);
+                    assert!(parts >= 1 && (parts == 1 || parts * 256 <= depth), "{tiles} {depth}: {parts}");
+                    assert!(parts == 1 || tiles * parts <= waves.most * MULTIPROCESSORS, "{tiles} {depth}: {parts}");
+                }
+            }
+        }
+    }
+}

@@ -21,7 +21,7 @@ const SHAPES: [[usize; 3]; 10] = [
     [17, 32, 13],
     [64, 64, 16],
     [65, 63, 17],
-    [128, 10, 500],
+    [128, 10, 516],
     [129, 257, 65],
     [260, 132, 24],
     [5, 64 * 65 + 1, 3],
@@ -29,7 +29,7 @@ const SHAPES: [[usize; 3]; 10] = [
 ];
 
 /// One of them whose sums are long enough to be taken in parts, with an epilogue in the kernel that adds these up.
-const IN_PARTS: [usize; 3] = [128, 10, 500];
+const IN_PARTS: [usize; 3] = [128, 10, 516];
 
 /// The shape at which every epilogue is tried: its rows are no whole vec4s.
 const ALL_EPILOGUES: [usize; 3] = [65, 63, 17];
@@ -53,8 +53,8 @@ fn epilogues(
     let mut all = vec![by_number[number % by_number.len()]];
     let every = match variant {
         MatmulVariant::Block64 | MatmulVariant::Software | MatmulVariant::Coop(_) => shape == ALL_EPILOGUES,
-        MatmulVariant::Split => shape == IN_PARTS,
-        MatmulVariant::Block128 | MatmulVariant::SoftwareWide => false,
+        MatmulVariant::Split64 => shape == IN_PARTS,
+        MatmulVariant::Block128 | MatmulVariant::Split128 | MatmulVariant::SoftwareWide => false,
     };
     if layout == MatmulLayout::Forward && every && element == Element::Word {
         all.extend(by_number);
@@ -319,13 +319,13 @@ fn a_split_product_names_its_scratch() {
     let gpu = device();
     let [a, b, c] = [3 * 500, 5 * 500, 15].map(|length| poisoned(gpu, length));
     let shape = MatmulShape::new(3, 5, 500).unwrap();
-    let words = MatmulVariant::Split.scratch_words(shape);
+    let words = MatmulVariant::Split64.scratch_words(shape);
     assert!(words >= 2 * 15 && words.is_multiple_of(15), "{words}");
     let short = poisoned(gpu, words - 1);
     for (scratch, length) in [(None, None), (Some(&short.view), Some(words - 1))] {
         let operands = MatmulOperands { a: &a.view, b: &b.view, aux: None, c: &c.view, pre: None, scratch };
         let product =
-            matmul(gpu, MatmulVariant::Split, MatmulLayout::Forward, shape, Epilogue::Plain, false, &operands);
+            matmul(gpu, MatmulVariant::Split64, MatmulLayout::Forward, shape, Epilogue::Plain, false, &operands);
         match product.unwrap_err() {
             GpuError::Length { argument: "scratch", expected, found, .. } => {
                 assert_eq!(expected, words);
