@@ -57,8 +57,10 @@ fn convolutions(gpu: &Gpu, results: &mut Results) {
         let [x, y] = shape.words().map(|words| guarded(gpu, &samples(96, words, 1.0)));
         let weight = guarded(gpu, &samples(97, shape.weight_words(), 0.5));
         let packed = poisoned(gpu, shape.packed_words());
-        run(gpu, &[conv_pack(gpu, &shape, &weight.view, &packed.view).unwrap()]);
-        results.push((format!("packed {outputs}"), packed.read(gpu)));
+        for class in adapter_classes() {
+            run(gpu, &[conv_pack(gpu, class, &shape, &weight.view, &packed.view).unwrap()]);
+            results.push((format!("packed {outputs} {class:?}"), packed.read(gpu)));
+        }
         for pass in [ConvPass::Forward, ConvPass::DataGradient, ConvPass::WeightGradient] {
             for variant in ConvVariant::available(gpu, Element::Word, &shape, pass) {
                 let weights = if variant.wants_packed() { &packed } else { &weight };
