@@ -10,8 +10,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use jostle::{
     gpu::{AdapterChoice, Dispatch, Element, Gpu, Recorder},
     kernels::{
-        Arena, ArenaLayout, Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, NoiseRange, NoiseStep,
-        SgdStep, UpdateSgd, matmul,
+        AdapterClass, Arena, ArenaLayout, Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant,
+        NoiseRange, NoiseStep, SgdStep, UpdateSgd, matmul,
     },
 };
 
@@ -73,7 +73,7 @@ fn update(criterion: &mut Criterion) {
     let arena = Arena::new(&gpu, layout, &[1.0]).unwrap();
     let velocity = gpu.buffer("velocity", words).unwrap();
     let gaussian = jostle::noise::Distribution::Gaussian.code();
-    let kernel = UpdateSgd::new(&gpu, &arena, &velocity, gaussian, false).unwrap();
+    let kernel = UpdateSgd::new(&gpu, AdapterClass::for_device(&gpu), &arena, &velocity, gaussian, false).unwrap();
     let mut group = criterion.benchmark_group("sgd update of 2^20 weights");
     group.throughput(Throughput::Bytes(words as u64 * 4 * 6));
     for noisy in [false, true] {

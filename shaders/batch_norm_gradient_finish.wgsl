@@ -27,13 +27,17 @@ var<immediate> values: Finish;
 
 var<workgroup> totals: array<vec4<f32>, 2>;
 
+// Of chunks `lane`, `lane + LANES`, ..., two of them read at once, as in batch_norm_finish.wgsl.
 fn lane_sums(quad: u32, lane: u32) -> Moments {
     var sums = Moments();
     if quad >= values.quads { return sums; }
-    for (var chunk = lane; chunk < values.filled; chunk += LANES) {
+    for (var chunk = lane; chunk < values.filled; chunk += 2u * LANES) {
         let at = 2u * (quad * values.chunks + chunk);
-        sums.first += partials[at];
-        sums.second += partials[at + 1u];
+        let next = 2u * (quad * values.chunks + min(chunk + LANES, values.filled - 1u));
+        let one = array<vec4<f32>, 2>(partials[at], partials[at + 1u]);
+        let other = array<vec4<f32>, 2>(partials[next], partials[next + 1u]);
+        sums = Moments(sums.first + one[0], sums.second + one[1], 0.0);
+        if chunk + LANES < values.filled { sums = Moments(sums.first + other[0], sums.second + other[1], 0.0); }
     }
     return sums;
 }
@@ -45,22 +49,31 @@ fn batch_norm_gradient_finish(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let quad = index_1d(workgroup, grid, 1u);
+    let channel = 4u * quad + lane;
+    let padded = 4u * values.quads;
+    // Read before the barriers, so that nothing waits for it after them: (inv_std, scale), (sum, products).
+    var factors = vec2<f32>();
+    var before = vec2<f32>();
+    if lane < 4u && quad < values.quads {
+        factors = vec2<f32>(table[padded + channel], table[2u * padded + channel]);
+        if ACCUMULATE && channel < values.channels {
+            before = vec2<f32>(grad_bias[channel], grad_weight[channel]);
+        }
+    }
     let all = moments_over_rows(false, lane_sums(quad, lane), lane, LANES, 1u);
     if lane == 0u { totals = array<vec4<f32>, 2>(all.first, all.second); }
     workgroupBarrier();
     if quad >= values.quads || lane >= 4u { return; }
-    let channel = 4u * quad + lane;
-    let padded = 4u * values.quads;
-    let inv_std = table[padded + channel];
-    let scale = table[2u * padded + channel] / f32(values.rows);
+    let inv_std = factors.x;
+    let scale = factors.y / f32(values.rows);
     var sum = totals[0][lane];
     var products = totals[1][lane] * inv_std;
     coefficients[channel] = scale * sum;
     coefficients[padded + channel] = scale * inv_std * products;
     if channel >= values.channels { return; }
     if ACCUMULATE {
-        sum += grad_bias[channel];
-        products += grad_weight[channel];
+        sum += before.x;
+        products += before.y;
     }
     grad_bias[channel] = sum;
     grad_weight[channel] = products;

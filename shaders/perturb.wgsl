@@ -7,10 +7,12 @@
 //
 // Shapes    weights, weights_eff: the arena in vec4s; blocks: one entry per 64 elements of the arena;
 //           filters: per tensor (first filter, elements per filter, 0, 0); norms: [filters].
-// Dispatch  grid_1d(count of octets / 2, WORKGROUP_SIZE), folded, two octets an invocation.
+// Dispatch  grid_1d(count of octets, WORKGROUP_SIZE), folded, an octet's worth an invocation with SPREAD, else two octets
+//           (shared/sweep.wgsl).
 
 override WORKGROUP_SIZE: u32 = 64u;
 override NOISE: u32 = 0u;
+override SPREAD: bool = false;
 override FILTER_SCALED: bool = false;
 
 var<immediate> values: NoiseStep;
@@ -25,7 +27,10 @@ fn norm_of(range: vec4<u32>, element: u32) -> f32 {
     return norms[min(range.x + element / range.y, arrayLength(&norms) - 1u)];
 }
 
-fn norms_of(range: vec4<u32>, element: u32) -> vec4<f32> {
+// The norms of the filters that hold vec4 number `at`, in the block with the entry `block`.
+fn norms_of(at: u32, block: vec4<u32>) -> vec4<f32> {
+    let range = filters[block.x];
+    let element = 8u * block.y + 4u * (at & 15u);
     return vec4<f32>(
         norm_of(range, element),
         norm_of(range, element + 1u),
@@ -34,35 +39,34 @@ fn norms_of(range: vec4<u32>, element: u32) -> vec4<f32> {
     );
 }
 
-// The noisy weights of octet number `i`, whose block's entry is `block`.
-fn perturb_octet(i: u32, block: vec4<u32>) {
-    var noisy = mat2x4<f32>(weights[2u * i], weights[2u * i + 1u]);
+// The entry of the block that holds vec4 number `at` of a pair.
+fn block_of(pair: SweepPair, at: u32) -> vec4<u32> {
+    if SPREAD { return blocks[values.block_base + at / 16u]; }
+    return pair.block;
+}
+
+fn add_noise(pair: SweepPair, local: u32) {
+    var noisy = mat2x4<f32>(weights[pair.at.x], weights[pair.at.y]);
     if NOISE != NOISE_NONE {
-        let delta = noise_delta(NOISE, values, block, i);
+        let delta = sweep_noise(values, pair, local);
         if FILTER_SCALED {
-            let range = filters[block.x];
-            let element = 8u * (block.y + (i & 7u));
-            noisy[0] += delta[0] * norms_of(range, element);
-            noisy[1] += delta[1] * norms_of(range, element + 4u);
+            noisy[0] += delta[0] * norms_of(pair.at.x, block_of(pair, pair.at.x));
+            noisy[1] += delta[1] * norms_of(pair.at.y, block_of(pair, pair.at.y));
         } else {
             noisy += delta;
         }
     }
-    weights_eff[2u * i] = vec4<Real>(noisy[0]);
-    weights_eff[2u * i + 1u] = vec4<Real>(noisy[1]);
+    if pair.inside.x { weights_eff[pair.at.x] = vec4<Real>(noisy[0]); }
+    if pair.inside.y { weights_eff[pair.at.y] = vec4<Real>(noisy[1]); }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn perturb(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let offset = NOISE_OCTETS * index_1d(invocation, grid, WORKGROUP_SIZE);
-    if offset >= values.count {
-        return;
-    }
-    let i = values.first + offset;
-    var block = vec4<u32>();
-    if NOISE != NOISE_NONE {
-        block = blocks[values.block_base + i / 8u];
-    }
-    perturb_octet(i, block);
-    perturb_octet(i + 1u, block);
+fn perturb(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let pair = sweep_pair(values, index_1d(workgroup, grid, 1u), local);
+    add_noise(pair, local);
+    if !SPREAD { add_noise(sweep_next(pair), local); }
 }

@@ -11,11 +11,13 @@
 // Units     grads is d(mean loss)/d(weights); step_size = learning_rate / (1 - beta1^t), t counted from 1, and
 //           bias_correction2_sqrt = sqrt(1 - beta2^t). Where updates were left out (SCALED) t counts those that were not,
 //           which only the device knows; both are then computed here.
-// Dispatch  grid_1d(count of octets / 2, WORKGROUP_SIZE), folded, two octets an invocation; NOISE = 0 leaves the noise out of the code altogether.
+// Dispatch  grid_1d(count of octets, WORKGROUP_SIZE), folded, an octet's worth an invocation with SPREAD, else two octets
+//           (shared/sweep.wgsl); NOISE = 0 leaves the noise out of the code altogether.
 // Source    torch.optim.Adam and AdamW (Kingma & Ba 2015; Loshchilov & Hutter 2019).
 
 override WORKGROUP_SIZE: u32 = 64u;
 override NOISE: u32 = 0u;
+override SPREAD: bool = false;
 // Gradients are multiplied by scaling.factor; 0 leaves the weights and the state as they are.
 override SCALED: bool = false;
 
@@ -67,48 +69,61 @@ fn correction() -> Correction {
     return Correction(values.step_size, values.bias_correction2_sqrt);
 }
 
-// The clean update of vec4 number `i`; returns the new weights.
-fn update(i: u32, factor: f32, by: Correction) -> vec4<f32> {
-    let weight = weights[i];
-    if SCALED && factor == 0.0 { return weight; }
-    var gradient = grads[i];
-    if SCALED { gradient *= factor; }
-    gradient += values.weight_decay * weight;
-    let first = exp_avg[i];
-    let mean = first + values.one_minus_beta1 * (gradient - first);
-    let square = values.beta2 * exp_avg_sq[i] + values.one_minus_beta2 * gradient * gradient;
-    exp_avg[i] = mean;
-    exp_avg_sq[i] = square;
-    let denominator = sqrt(square) / by.root + values.eps;
-    let next = weight * values.decay_factor - by.step_size * (mean / denominator);
-    weights[i] = next;
-    return next;
+// A vec4 of the weights, before and after.
+struct State {
+    weight: vec4<f32>,
+    exp_avg: vec4<f32>,
+    exp_avg_sq: vec4<f32>,
+    gradient: vec4<f32>,
 }
 
-// The update of octet number `i`, whose block's entry is `block`.
-fn update_octet(i: u32, block: vec4<u32>, factor: f32, by: Correction) {
-    var next = mat2x4<f32>(update(2u * i, factor, by), update(2u * i + 1u, factor, by));
+fn load(i: u32) -> State {
+    return State(weights[i], exp_avg[i], exp_avg_sq[i], grads[i]);
+}
+
+// The clean update.
+fn advanced(before: State, factor: f32, by: Correction) -> State {
+    if SCALED && factor == 0.0 { return before; }
+    var gradient = before.gradient;
+    if SCALED { gradient *= factor; }
+    gradient += values.weight_decay * before.weight;
+    let mean = before.exp_avg + values.one_minus_beta1 * (gradient - before.exp_avg);
+    let square = values.beta2 * before.exp_avg_sq + values.one_minus_beta2 * gradient * gradient;
+    let denominator = sqrt(square) / by.root + values.eps;
+    let weight = before.weight * values.decay_factor - by.step_size * (mean / denominator);
+    return State(weight, mean, square, gradient);
+}
+
+// `noisy` is what the network sees.
+fn store(i: u32, after: State, noisy: vec4<f32>) {
+    exp_avg[i] = after.exp_avg;
+    exp_avg_sq[i] = after.exp_avg_sq;
+    weights[i] = after.weight;
+    weights_eff[i] = vec4<Real>(noisy);
+}
+
+// All is read before anything is written: for all that a compiler knows, writes might change what is read.
+fn update(pair: SweepPair, factor: f32, by: Correction, local: u32) {
+    let before = array<State, 2>(load(pair.at.x), load(pair.at.y));
+    let after = array<State, 2>(advanced(before[0], factor, by), advanced(before[1], factor, by));
+    var noisy = mat2x4<f32>(after[0].weight, after[1].weight);
     if NOISE != NOISE_NONE {
-        next += noise_delta(NOISE, values.noise, block, i);
+        noisy += sweep_noise(values.noise, pair, local);
     }
-    weights_eff[2u * i] = vec4<Real>(next[0]);
-    weights_eff[2u * i + 1u] = vec4<Real>(next[1]);
+    if pair.inside.x { store(pair.at.x, after[0], noisy[0]); }
+    if pair.inside.y { store(pair.at.y, after[1], noisy[1]); }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn update_adam(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let offset = NOISE_OCTETS * index_1d(invocation, grid, WORKGROUP_SIZE);
-    if offset >= values.noise.count {
-        return;
-    }
-    let i = values.noise.first + offset;
-    var block = vec4<u32>();
-    if NOISE != NOISE_NONE {
-        block = blocks[values.noise.block_base + i / 8u];
-    }
+fn update_adam(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
     var factor = 1.0;
     if SCALED { factor = scaling.factor; }
     let by = correction();
-    update_octet(i, block, factor, by);
-    update_octet(i + 1u, block, factor, by);
+    let pair = sweep_pair(values.noise, index_1d(workgroup, grid, 1u), local);
+    update(pair, factor, by, local);
+    if !SPREAD { update(sweep_next(pair), factor, by, local); }
 }

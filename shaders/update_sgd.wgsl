@@ -8,11 +8,13 @@
 //
 // Shapes    grads, velocity, weights, weights_eff: the arena in vec4s; blocks: one entry per 64 elements of the arena.
 // Units     grads is d(mean loss)/d(weights); learning_rate and weight_decay are per step.
-// Dispatch  grid_1d(count of octets / 2, WORKGROUP_SIZE), folded, two octets an invocation; NOISE = 0 leaves the noise out of the code altogether.
+// Dispatch  grid_1d(count of octets, WORKGROUP_SIZE), folded, an octet's worth an invocation with SPREAD, else two octets
+//           (shared/sweep.wgsl); NOISE = 0 leaves the noise out of the code altogether.
 // Source    torch.optim.SGD's update rule (momentum after Sutskever et al., ICML 2013).
 
 override WORKGROUP_SIZE: u32 = 64u;
 override NOISE: u32 = 0u;
+override SPREAD: bool = false;
 // Gradients are multiplied by scaling.factor; 0 leaves the weights and the state as they are.
 override SCALED: bool = false;
 
@@ -39,47 +41,62 @@ fn is_first() -> bool {
     return values.first_step == 1u || (SCALED && scaling.skipped_steps != 0u && scaling.applied_steps == 1u);
 }
 
-// The clean update of vec4 number `i`; returns the new weights.
-fn update(i: u32, factor: f32) -> vec4<f32> {
-    let weight = weights[i];
-    if SCALED && factor == 0.0 { return weight; }
-    var gradient = grads[i];
-    if SCALED { gradient *= factor; }
-    var direction = gradient + values.weight_decay * weight;
-    if values.momentum != 0.0 {
-        let decayed = values.momentum * velocity[i] + values.one_minus_dampening * direction;
-        let v = select(decayed, direction, is_first());
-        velocity[i] = v;
-        direction = select(v, direction + values.momentum * v, values.nesterov == 1u);
-    }
-    let next = weight - values.learning_rate * direction;
-    weights[i] = next;
-    return next;
+// A vec4 of the weights, before and after.
+struct State {
+    weight: vec4<f32>,
+    velocity: vec4<f32>,
+    gradient: vec4<f32>,
 }
 
-// The update of octet number `i`, whose block's entry is `block`.
-fn update_octet(i: u32, block: vec4<u32>, factor: f32) {
-    var next = mat2x4<f32>(update(2u * i, factor), update(2u * i + 1u, factor));
-    if NOISE != NOISE_NONE {
-        next += noise_delta(NOISE, values.noise, block, i);
+fn load(i: u32) -> State {
+    var velocity_before = vec4<f32>();
+    if values.momentum != 0.0 { velocity_before = velocity[i]; }
+    return State(weights[i], velocity_before, grads[i]);
+}
+
+// The clean update.
+fn advanced(before: State, factor: f32) -> State {
+    if SCALED && factor == 0.0 { return before; }
+    var gradient = before.gradient;
+    if SCALED { gradient *= factor; }
+    var direction = gradient + values.weight_decay * before.weight;
+    var v = before.velocity;
+    if values.momentum != 0.0 {
+        let decayed = values.momentum * v + values.one_minus_dampening * direction;
+        v = select(decayed, direction, is_first());
+        direction = select(v, direction + values.momentum * v, values.nesterov == 1u);
     }
-    weights_eff[2u * i] = vec4<Real>(next[0]);
-    weights_eff[2u * i + 1u] = vec4<Real>(next[1]);
+    return State(before.weight - values.learning_rate * direction, v, gradient);
+}
+
+// `noisy` is what the network sees.
+fn store(i: u32, after: State, noisy: vec4<f32>) {
+    if values.momentum != 0.0 { velocity[i] = after.velocity; }
+    weights[i] = after.weight;
+    weights_eff[i] = vec4<Real>(noisy);
+}
+
+// All is read before anything is written: for all that a compiler knows, writes might change what is read.
+fn update(pair: SweepPair, factor: f32, local: u32) {
+    let before = array<State, 2>(load(pair.at.x), load(pair.at.y));
+    let after = array<State, 2>(advanced(before[0], factor), advanced(before[1], factor));
+    var noisy = mat2x4<f32>(after[0].weight, after[1].weight);
+    if NOISE != NOISE_NONE {
+        noisy += sweep_noise(values.noise, pair, local);
+    }
+    if pair.inside.x { store(pair.at.x, after[0], noisy[0]); }
+    if pair.inside.y { store(pair.at.y, after[1], noisy[1]); }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
-fn update_sgd(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let offset = NOISE_OCTETS * index_1d(invocation, grid, WORKGROUP_SIZE);
-    if offset >= values.noise.count {
-        return;
-    }
-    let i = values.noise.first + offset;
-    var block = vec4<u32>();
-    if NOISE != NOISE_NONE {
-        block = blocks[values.noise.block_base + i / 8u];
-    }
+fn update_sgd(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
     var factor = 1.0;
     if SCALED { factor = scaling.factor; }
-    update_octet(i, block, factor);
-    update_octet(i + 1u, block, factor);
+    let pair = sweep_pair(values.noise, index_1d(workgroup, grid, 1u), local);
+    update(pair, factor, local);
+    if !SPREAD { update(sweep_next(pair), factor, local); }
 }

@@ -11,9 +11,6 @@
 // Eight from one Philox call because noise must cost next to nothing where arithmetic is dear (software adapters).
 // src/noise/draw.rs is the same arithmetic on the host.
 
-// Octets that an invocation takes, all of one block: they share the load of its entry.
-const NOISE_OCTETS: u32 = 2u;
-
 const NOISE_NONE: u32 = 0u;
 const NOISE_GAUSSIAN: u32 = 1u;
 const NOISE_RADEMACHER: u32 = 2u;
@@ -29,7 +26,7 @@ const NOISE_SQRT3_2_POW_MINUS_16: f32 = 2.6428997e-5;
 const NOISE_QUARTER_TURN_1024TH: f32 = 1.5339808e-3; // (pi / 2) / 1024
 
 // What a step tells the kernels that add noise. `first` and `count` are in octets (8 elements) of the bound part of the
-// arena, whose first 64-element block is number `block_base` of the whole arena; an invocation takes NOISE_OCTETS.
+// arena, whose first 64-element block is number `block_base` of the whole arena.
 struct NoiseStep {
     first: u32,
     count: u32,

@@ -84,7 +84,7 @@ impl<'a> Probe<'a> {
             gpu,
             subject,
             scheme,
-            perturb: Perturb::new(gpu, arena, Distribution::Gaussian.code(), false)?,
+            perturb: Perturb::new(gpu, AdapterClass::for_device(gpu), arena, Distribution::Gaussian.code(), false)?,
             outputs: gpu.buffer("outputs of draws", 2 * draws * evaluate.output().len())?,
             train: plan(PlanMode::Train, &unread)?,
             add_gradient: elementwise(gpu, Elementwise::Copy, views, true)?,

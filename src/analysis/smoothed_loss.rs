@@ -3,7 +3,7 @@
 use crate::{
     gpu::{Buffer, Gpu, GpuError},
     graph::{Plan, PlanMode, Schedule},
-    kernels::Perturb,
+    kernels::{AdapterClass, Perturb},
     noise::{Distribution, Scheme, StepNoise},
     schedule::Moment,
 };
@@ -33,7 +33,8 @@ impl<'a> NoisyLoss<'a> {
         let metrics = gpu.buffer("metrics of batches", 2 * subject.data.len().div_ceil(batch.max(1)))?;
         let schedule = Schedule::new(&subject.model.graph, batch, PlanMode::Evaluate, subject.loss.clone())?;
         let plan = Plan::new(gpu, &schedule, subject.arena, subject.data.views(), &metrics.view())?;
-        let perturb = Perturb::new(gpu, subject.arena, Distribution::Gaussian.code(), false)?;
+        let perturb =
+            Perturb::new(gpu, AdapterClass::for_device(gpu), subject.arena, Distribution::Gaussian.code(), false)?;
         Ok(Self { gpu, subject, perturb, plan, metrics, batch })
     }
 

@@ -8,7 +8,7 @@ use super::{
     block::{BLOCK_THREADS, block_constants, block_depth},
     conv_direct::{self, CONV_DIRECT},
     conv_shape::{ConvPass, ConvShape},
-    conv_specs::{CONV_BLOCK, CONV_COOP_8, CONV_COOP_16, CONV_PACK, CONV_SOFTWARE, CONV_TILE},
+    conv_specs::{CONV_BLOCK, CONV_COOP_8, CONV_COOP_16, CONV_SOFTWARE, CONV_TILE},
     conv_variant::{ConvOperands, ConvVariant, NARROW_QUADS},
     coop::COOP_DEPTH,
     epilogue::{Epilogue, epilogue_constants},
@@ -287,26 +287,4 @@ fn bind_tiles(
         pipeline.admit(gpu, || conv_trial(tile.sides(), pass, (epilogue, accumulate)))?;
     }
     gpu.bind(launch, &views, bytemuck::bytes_of(shape))
-}
-
-/// What [`conv_pack`] launches.
-pub(crate) fn conv_pack_launch(target: &Target, shape: &ConvShape) -> Result<Launch, GpuError> {
-    target.launch(&CONV_PACK, &[], shape.packed_words() / 4)
-}
-
-/// Plans the packing of a weight [out, in, kernel height, kernel width] for [`conv`].
-///
-/// Shapes: `output` [taps, padded in, padded out].
-///
-/// # Errors
-/// [`GpuError::Length`] for lengths that do not fit, [`GpuError::Shape`] for more than one group.
-pub fn conv_pack(gpu: &Gpu, shape: &ConvShape, weight: &View, output: &View) -> Result<Dispatch, GpuError> {
-    let kernel = CONV_PACK.entry;
-    if shape.groups > 1 {
-        let shape = format!("{} groups", shape.groups);
-        return Err(GpuError::Shape { kernel, shape, reason: "takes one group only" });
-    }
-    weight.expect_len(kernel, "weight", shape.weight_words())?;
-    output.expect_len(kernel, "output", shape.packed_words())?;
-    gpu.bind(&conv_pack_launch(&Target::for_device(gpu), shape)?, &[weight, output], bytemuck::bytes_of(shape))
 }

@@ -11,6 +11,7 @@ pub(super) static PERTURB: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/index.wgsl"),
         include_str!("../../shaders/shared/noise.wgsl"),
         include_str!("../../shaders/shared/philox.wgsl"),
+        include_str!("../../shaders/shared/sweep.wgsl"),
     ),
     bindings: &[
         ("weights", Access::Read),
@@ -36,12 +37,18 @@ impl Perturb {
     ///
     /// # Errors
     /// As [`Sweep::new`], and where a kernel does not compile.
-    pub fn new(gpu: &Gpu, arena: &Arena, noise: u32, filter_scaled: bool) -> Result<Self, GpuError> {
-        let norms = FilterNorms::new(gpu, AdapterClass::for_device(gpu), arena)?;
+    pub fn new(
+        gpu: &Gpu,
+        class: AdapterClass,
+        arena: &Arena,
+        noise: u32,
+        filter_scaled: bool,
+    ) -> Result<Self, GpuError> {
+        let norms = FilterNorms::new(gpu, class, arena)?;
         let tables = [&arena.blocks.view(), &norms.by_tensor.view(), &norms.norms.view()];
         let constants: [&[Constant]; 2] =
             [&[("NOISE", 0.0)], &[("NOISE", f64::from(noise)), flag("FILTER_SCALED", filter_scaled)]];
-        let sweep = Sweep::new(gpu, &PERTURB, constants, &[&arena.weights], arena, &tables)?;
+        let sweep = Sweep::new(gpu, class, &PERTURB, constants, &[&arena.weights], arena, &tables)?;
         Ok(Self { sweep, norms, filter_scaled })
     }
 

@@ -3,7 +3,7 @@
 use crate::gpu::{Access, Buffer, Gpu, GpuError, KernelSpec, Launch, Recorder};
 
 use super::{
-    Arena, NoiseRange, NoiseStep, Sweep, Target,
+    AdapterClass, Arena, NoiseRange, NoiseStep, Sweep, Target,
     sweep::{sweep_launches, update_constants},
 };
 
@@ -15,6 +15,7 @@ pub(super) static UPDATE_ADAM: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/noise.wgsl"),
         include_str!("../../shaders/shared/philox.wgsl"),
         include_str!("../../shaders/shared/scaling.wgsl"),
+        include_str!("../../shaders/shared/sweep.wgsl"),
     ),
     bindings: &[
         ("grads", Access::Read),
@@ -64,10 +65,17 @@ impl UpdateAdam {
     ///
     /// # Errors
     /// As [`Sweep::new`], and where the kernel does not compile.
-    pub fn new(gpu: &Gpu, arena: &Arena, moments: [&Buffer; 2], noise: u32, scaled: bool) -> Result<Self, GpuError> {
+    pub fn new(
+        gpu: &Gpu,
+        class: AdapterClass,
+        arena: &Arena,
+        moments: [&Buffer; 2],
+        noise: u32,
+        scaled: bool,
+    ) -> Result<Self, GpuError> {
         let arenas = [&arena.grads, moments[0], moments[1], &arena.weights];
         let constants = [&update_constants(0, scaled)[..], &update_constants(noise, scaled)];
-        Sweep::new(gpu, &UPDATE_ADAM, constants, &arenas, arena, &[&arena.blocks.view(), &arena.scaling.view()])
+        Sweep::new(gpu, class, &UPDATE_ADAM, constants, &arenas, arena, &[&arena.blocks.view(), &arena.scaling.view()])
             .map(Self)
     }
 

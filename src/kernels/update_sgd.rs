@@ -3,7 +3,7 @@
 use crate::gpu::{Access, Buffer, Gpu, GpuError, KernelSpec, Launch, Recorder};
 
 use super::{
-    Arena, NoiseRange, NoiseStep, Sweep, Target,
+    AdapterClass, Arena, NoiseRange, NoiseStep, Sweep, Target,
     sweep::{sweep_launches, update_constants},
 };
 
@@ -15,6 +15,7 @@ pub(super) static UPDATE_SGD: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/noise.wgsl"),
         include_str!("../../shaders/shared/philox.wgsl"),
         include_str!("../../shaders/shared/scaling.wgsl"),
+        include_str!("../../shaders/shared/sweep.wgsl"),
     ),
     bindings: &[
         ("grads", Access::Read),
@@ -57,10 +58,17 @@ impl UpdateSgd {
     ///
     /// # Errors
     /// As [`Sweep::new`], and where the kernel does not compile.
-    pub fn new(gpu: &Gpu, arena: &Arena, velocity: &Buffer, noise: u32, scaled: bool) -> Result<Self, GpuError> {
+    pub fn new(
+        gpu: &Gpu,
+        class: AdapterClass,
+        arena: &Arena,
+        velocity: &Buffer,
+        noise: u32,
+        scaled: bool,
+    ) -> Result<Self, GpuError> {
         let arenas = [&arena.grads, velocity, &arena.weights];
         let constants = [&update_constants(0, scaled)[..], &update_constants(noise, scaled)];
-        Sweep::new(gpu, &UPDATE_SGD, constants, &arenas, arena, &[&arena.blocks.view(), &arena.scaling.view()])
+        Sweep::new(gpu, class, &UPDATE_SGD, constants, &arenas, arena, &[&arena.blocks.view(), &arena.scaling.view()])
             .map(Self)
     }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     gpu::{Buffer, Element, Gpu, GpuError, Launch, Recorder, WORD_BYTES, Work},
-    kernels::{AdamStep, Arena, NoiseRange, NoiseStep, SgdStep, Target, UpdateAdam, UpdateSgd},
+    kernels::{AdamStep, AdapterClass, Arena, NoiseRange, NoiseStep, SgdStep, Target, UpdateAdam, UpdateSgd},
     names::named,
     noise::{Distribution, Point},
 };
@@ -130,14 +130,24 @@ impl Optimizer {
     ///
     /// # Errors
     /// As [`UpdateSgd::new`] and [`UpdateAdam::new`].
-    pub fn new(gpu: &Gpu, config: OptimizerConfig, arena: &Arena, noise: u32, scaled: bool) -> Result<Self, GpuError> {
+    pub fn new(
+        gpu: &Gpu,
+        class: AdapterClass,
+        config: OptimizerConfig,
+        arena: &Arena,
+        noise: u32,
+        scaled: bool,
+    ) -> Result<Self, GpuError> {
         let words = arena.layout.words();
         let (update, state) = if config.kind == OptimizerKind::Sgd {
             let velocity = gpu.buffer("velocity", words)?;
-            (Update::Sgd(UpdateSgd::new(gpu, arena, &velocity, noise, scaled)?), vec![velocity])
+            (Update::Sgd(UpdateSgd::new(gpu, class, arena, &velocity, noise, scaled)?), vec![velocity])
         } else {
             let moments = [gpu.buffer("exp_avg", words)?, gpu.buffer("exp_avg_sq", words)?];
-            (Update::Adam(UpdateAdam::new(gpu, arena, [&moments[0], &moments[1]], noise, scaled)?), moments.to_vec())
+            (
+                Update::Adam(UpdateAdam::new(gpu, class, arena, [&moments[0], &moments[1]], noise, scaled)?),
+                moments.to_vec(),
+            )
         };
         let clean = [NoiseRange { blocks: 0..arena.layout.blocks(), noisy: false }];
         Ok(Self { config, update, state, steps: 0, clean })

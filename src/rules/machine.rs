@@ -4,7 +4,7 @@ use std::{cell::RefCell, sync::Arc};
 
 use crate::{
     gpu::{Buffer, Gpu, GpuError, Recorder},
-    kernels::{Arena, Ascend, Combine, EffectiveWeights, FactorRules, GradientFactor, Perturb},
+    kernels::{AdapterClass, Arena, Ascend, Combine, EffectiveWeights, FactorRules, GradientFactor, Perturb},
     noise::{NoiseScheme, Point, Scale, StepNoise},
     optim::{Optimizer, OptimizerConfig, StepRate},
     schedule::Clock,
@@ -97,7 +97,7 @@ impl Machine {
         updates: Updates,
         clock: Clock,
     ) -> Result<Self, GpuError> {
-        let distribution = scheme.distribution().code();
+        let (class, distribution) = (AdapterClass::for_device(gpu), scheme.distribution().code());
         let factor = updates.factor.map(|rules| GradientFactor::new(gpu, arena, rules)).transpose()?;
         let kept = || gpu.buffer("kept gradients", arena.layout.words());
         let kept = (0..compiled.kept()).map(|_| kept()).collect::<Result<Vec<_>, _>>()?;
@@ -105,9 +105,9 @@ impl Machine {
         let stages = compiled.stages().iter().map(|stage| stage.after.iter().map(bound).collect());
         let after = stages.collect::<Result<_, _>>()?;
         Ok(Self {
-            perturb: Perturb::new(gpu, arena, distribution, scheme.scale() == Scale::Filter)?,
+            perturb: Perturb::new(gpu, class, arena, distribution, scheme.scale() == Scale::Filter)?,
             clean: EffectiveWeights::new(gpu, arena, &arena.weights)?,
-            optimizer: Optimizer::new(gpu, updates.optimizer, arena, distribution, factor.is_some())?,
+            optimizer: Optimizer::new(gpu, class, updates.optimizer, arena, distribution, factor.is_some())?,
             factor,
             compiled,
             scheme,

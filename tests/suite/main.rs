@@ -72,6 +72,7 @@ mod kernels {
     mod batch_norm;
     mod combine;
     mod conv;
+    mod conv_pack;
     mod conv_sums;
     mod cooperative;
     mod dropout;

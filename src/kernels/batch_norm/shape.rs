@@ -37,7 +37,7 @@ struct Cut {
     fewest_rows: usize,
     /// Steps that none takes more of.
     longest_chain: usize,
-    /// Invocations that combine a quad's chunks.
+    /// Invocations that combine a quad's chunks at most: a chunk each, where there are fewer of those.
     finish_lanes: usize,
 }
 
@@ -55,7 +55,7 @@ impl BatchNormVariant {
                 workgroups: 264,
                 fewest_rows: 2,
                 longest_chain: 64,
-                finish_lanes: 64,
+                finish_lanes: 256,
             },
             // One row of invocations has nothing to combine, and so no barrier; a finish needs one for each channel of a quad.
             Self::Chunks => Cut {
@@ -189,15 +189,18 @@ impl BatchNormShape {
         Ok(Launch::new(&BATCH_NORM_MOMENTS, &constants, grid, threads).chained(chain))
     }
 
-    /// What a finish launches: a workgroup a quad, of as many invocations as the kernel's LANES.
+    /// What a finish launches: a workgroup a quad, of as many invocations as the kernel's LANES; with no `variant` there are no
+    /// chunks to combine.
     fn finish_launch(
         &self,
         target: &Target,
         spec: &'static KernelSpec,
         constant: Constant,
-        (lanes, chunks): (usize, usize),
+        variant: Option<BatchNormVariant>,
     ) -> Result<Launch, GpuError> {
         let grid = target.grid_1d(spec, self.quads(), 1)?;
+        let (chunks, most) = variant.map_or((1, QUAD), |v| (self.geometry(v).chunks, v.cut().finish_lanes));
+        let lanes = chunks.next_power_of_two().clamp(QUAD, most);
         let chain = chunks.div_ceil(lanes) + lanes.ilog2() as usize;
         Ok(Launch::new(spec, &[("LANES", lanes as f64), constant], grid, lanes).chained(chain))
     }
@@ -224,9 +227,8 @@ impl BatchNormShape {
         has_residual: bool,
     ) -> Result<ForwardLaunches, GpuError> {
         let moments = variant.map(|variant| self.moments_launch(target, variant, None)).transpose()?;
-        let partials = |variant: BatchNormVariant| (variant.cut().finish_lanes, self.geometry(variant).chunks);
         let evaluates = flag("EVALUATE", variant.is_none());
-        let finish = self.finish_launch(target, &BATCH_NORM_FINISH, evaluates, variant.map_or((QUAD, 1), partials))?;
+        let finish = self.finish_launch(target, &BATCH_NORM_FINISH, evaluates, variant)?;
         let constants = [flag("RESIDUAL", has_residual), ("ACTIVATION", f64::from(activation.code()))];
         let apply = self.sweep_launch(target, &BATCH_NORM_APPLY, &constants)?;
         Ok(ForwardLaunches { moments, finish, apply })
@@ -244,9 +246,8 @@ impl BatchNormShape {
         adds: BatchNormAdds,
     ) -> Result<[Launch; 3], GpuError> {
         let moments = self.moments_launch(target, variant, Some(activation))?;
-        let partials = (variant.cut().finish_lanes, self.geometry(variant).chunks);
         let accumulates = flag("ACCUMULATE", adds.params);
-        let finish = self.finish_launch(target, &BATCH_NORM_GRADIENT_FINISH, accumulates, partials)?;
+        let finish = self.finish_launch(target, &BATCH_NORM_GRADIENT_FINISH, accumulates, Some(variant))?;
         let residual = adds.residual.map_or(0.0, |adds| if adds { 2.0 } else { 1.0 });
         let constants =
             [("ACTIVATION", f64::from(activation.code())), ("RESIDUAL", residual), flag("ACCUMULATE", adds.input)];

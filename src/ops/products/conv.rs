@@ -108,6 +108,7 @@ impl Kernel for PackWeights {
     }
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
-        Ok(Box::new(conv_pack(binding.gpu, &self.0, binding.view(0)?, binding.view(1)?)?))
+        let class = AdapterClass::for_device(binding.gpu);
+        Ok(Box::new(conv_pack(binding.gpu, class, &self.0, binding.view(0)?, binding.view(1)?)?))
     }
 }

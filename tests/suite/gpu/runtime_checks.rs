@@ -58,8 +58,10 @@ fn convolutions(gpu: &Gpu, results: &mut Results) {
         let [x, y] = shape.words().map(|words| guarded(gpu, &samples(96, words, 1.0)));
         let weight = guarded(gpu, &samples(97, shape.weight_words(), 0.5));
         let packed = poisoned(gpu, shape.packed_words());
-        run(gpu, &[conv_pack(gpu, &shape, &weight.view, &packed.view).unwrap()]);
-        results.push((format!("packed {outputs}"), packed.read(gpu)));
+        for class in adapter_classes() {
+            run(gpu, &[conv_pack(gpu, class, &shape, &weight.view, &packed.view).unwrap()]);
+            results.push((format!("packed {outputs} {class:?}"), packed.read(gpu)));
+        }
         for pass in [ConvPass::Forward, ConvPass::DataGradient, ConvPass::WeightGradient] {
             for variant in ConvVariant::available(gpu, Element::Word, &shape, pass) {
                 let weights = if variant.wants_packed() { &packed } else { &weight };
@@ -162,27 +164,27 @@ fn rows(gpu: &Gpu, results: &mut Results) {
 fn arenas(gpu: &Gpu, results: &mut Results) {
     let weights: Vec<Vec<f32>> = SHAPES.iter().map(|shape| samples(95, shape.iter().product(), 0.5)).collect();
     for distribution in Distribution::ALL {
-        for kind in [OptimizerKind::Sgd, OptimizerKind::AdamW] {
+        for (kind, class) in
+            [OptimizerKind::Sgd, OptimizerKind::AdamW].into_iter().flat_map(|kind| adapter_classes().map(|c| (kind, c)))
+        {
             let config = NoiseConfig { mode: Mode::Layer, sigma: 0.1, distribution, ..NoiseConfig::default() };
             let scheme = scheme(config, 3);
             let arena = arena(gpu, &scheme, &weights);
             set(gpu, &arena, &arena.grads, &weights);
             let config = OptimizerConfig { kind, momentum: 0.9, ..OptimizerConfig::default() };
-            let mut optimizer = Optimizer::new(gpu, config, &arena, distribution.code(), false).unwrap();
-            let kernel = Perturb::new(gpu, &arena, distribution.code(), true).unwrap();
+            let mut optimizer = Optimizer::new(gpu, class, config, &arena, distribution.code(), false).unwrap();
+            let kernel = Perturb::new(gpu, class, &arena, distribution.code(), true).unwrap();
             let mut recorder = gpu.record();
             optimizer.record(gpu, &mut recorder, optimizer.rate(0.1), &scheme.at(1, Moment::START).into()).unwrap();
             recorder.submit().unwrap();
-            let name = format!("{distribution} {kind}");
+            let name = format!("{distribution} {kind} {class:?}");
             results.push((format!("{name} weights"), gpu.read(&arena.weights.view()).unwrap()));
             results.push((format!("{name} noisy"), gpu.read(&arena.weights_eff.view()).unwrap()));
             let at = scheme.at(2, Moment::START);
             crate::common::network::perturb(gpu, &kernel, &at.ranges, at.values);
             results.push((format!("{name} filter"), gpu.read(&arena.weights_eff.view()).unwrap()));
-            for class in adapter_classes() {
-                let (l1, l2) = Norms::new(gpu, class, &arena.weights).unwrap().read(gpu).unwrap();
-                results.push((format!("{name} norms {class:?}"), vec![l1 as f32, l2 as f32]));
-            }
+            let (l1, l2) = Norms::new(gpu, class, &arena.weights).unwrap().read(gpu).unwrap();
+            results.push((format!("{name} norms"), vec![l1 as f32, l2 as f32]));
         }
     }
     let drawn = poisoned(gpu, 131);

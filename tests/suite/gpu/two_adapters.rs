@@ -12,7 +12,7 @@ use jostle::{
     data::Split,
     gpu::{AdapterChoice, Gpu},
     graph::ValueShape,
-    kernels::{Arena, ArenaLayout, NoiseRange, NoiseStep, Perturb},
+    kernels::{AdapterClass, Arena, ArenaLayout, NoiseRange, NoiseStep, Perturb},
     nn::{Model, Target},
     noise::{Distribution, Mode},
     train::{Prepared, RunConfig},
@@ -42,7 +42,7 @@ fn unit_noise(gpu: &Gpu, distribution: Distribution, count: usize) -> Vec<f32> {
     let layout = ArenaLayout::new([[count].as_slice()]);
     let whole = [NoiseRange { blocks: 0..layout.blocks(), noisy: true }];
     let arena = Arena::new(gpu, layout, &[1.0]).unwrap();
-    let kernel = Perturb::new(gpu, &arena, distribution.code(), false).unwrap();
+    let kernel = Perturb::new(gpu, AdapterClass::for_device(gpu), &arena, distribution.code(), false).unwrap();
     perturb(gpu, &kernel, &whole, NoiseStep { seed_low: 41, step: 3, sigma: 1.0, ..NoiseStep::default() });
     gpu.read(&arena.tensor(&arena.weights_eff, 0).unwrap()).unwrap()
 }

@@ -108,7 +108,7 @@ impl Case {
         let packed = if self.options.groups == 1 { shape.packed_words() } else { 1 };
         let packed = poisoned_as(gpu, packed, self.element);
         if variant.wants_packed() {
-            run(gpu, &[&conv_pack(gpu, &shape, &weight.view, &packed.view).unwrap()]);
+            run(gpu, &[&conv_pack(gpu, AdapterClass::for_device(gpu), &shape, &weight.view, &packed.view).unwrap()]);
         }
         let weights = if variant.wants_packed() { &packed } else { &weight };
         let (a, b, like, channels) = match pass {
@@ -256,7 +256,7 @@ fn tiles_of_either_depth_give_the_same_bits() {
     let shape = case.shape();
     let (x, dy) = (guarded(gpu, &padded(&case.x, 12)), guarded(gpu, &padded(&case.dy, 140)));
     let (weight, packed) = (guarded(gpu, &case.weight), poisoned(gpu, shape.packed_words()));
-    run(gpu, &[conv_pack(gpu, &shape, &weight.view, &packed.view).unwrap()]);
+    run(gpu, &[conv_pack(gpu, AdapterClass::for_device(gpu), &shape, &weight.view, &packed.view).unwrap()]);
     let unused = [0, 1].map(|slot| gpu.unused(slot).unwrap());
     // One row tile each but the weight gradient's; column tiles of 128; four phases of a data gradient.
     let passes = [

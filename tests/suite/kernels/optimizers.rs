@@ -1,14 +1,18 @@
 //! SGD, Adam and AdamW over several steps against PyTorch's rules in f64, on tensors of odd sizes.
 
+use std::ops::Range;
+
 use crate::common::{
-    ROUNDOFF, assert_close, assert_within, bits, device,
-    network::{SHAPES, arena, get, padding, scheme, set},
+    ROUNDOFF, assert_close, assert_within, bits, classes, device,
+    network::{SHAPES, arena, get, padding, perturb, scheme, set},
     samples, wide,
 };
 use jostle::{
-    gpu::Element,
-    kernels::{FactorRules, GradientFactor, GradientScaling},
-    noise::{Mode, NoiseConfig},
+    gpu::{Buffer, Element},
+    kernels::{
+        AdapterClass, Arena, ArenaLayout, FactorRules, GradientFactor, GradientScaling, NoiseRange, NoiseStep, Perturb,
+    },
+    noise::{Distribution, Mode, NoiseConfig, StepNoise},
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
     schedule::Moment,
 };
@@ -59,12 +63,16 @@ fn rate(step: usize) -> f64 {
 
 /// Runs the device and the reference side by side. `error` is the bound of one step's error in units of the roundoff
 /// and of the largest step or weight.
-fn check(config: OptimizerConfig, error: f64) {
+fn check(config: &OptimizerConfig, error: f64) {
+    classes().into_iter().for_each(|class| check_class(class, config, error));
+}
+
+fn check_class(class: AdapterClass, config: &OptimizerConfig, error: f64) {
     let gpu = device();
     let scheme = scheme(NoiseConfig { mode: Mode::None, ..NoiseConfig::default() }, 1);
     let start = tensors(1, 0.5);
     let arena = arena(gpu, &scheme, &start);
-    let mut optimizer = Optimizer::new(gpu, config.clone(), &arena, 1, false).unwrap();
+    let mut optimizer = Optimizer::new(gpu, class, config.clone(), &arena, 1, false).unwrap();
     let mut expected: Vec<Vec<f64>> = start.iter().map(|tensor| wide(tensor)).collect();
     let mut torch: Vec<Vec<Torch>> =
         start.iter().map(|tensor| tensor.iter().map(|_| Torch::default()).collect()).collect();
@@ -83,10 +91,15 @@ fn check(config: OptimizerConfig, error: f64) {
         let found = get(gpu, &arena, &arena.weights);
         for (tensor, weights) in expected.iter_mut().enumerate() {
             for (i, weight) in weights.iter_mut().enumerate() {
-                *weight = torch[tensor][i].step(&config, rate(step), *weight, f64::from(grads[tensor][i]));
+                *weight = torch[tensor][i].step(config, rate(step), *weight, f64::from(grads[tensor][i]));
             }
             let bounds: Vec<f64> = weights.iter().map(|w| (step + 1) as f64 * ROUNDOFF * (w.abs() + error)).collect();
-            assert_within(&format!("{config:?}, step {step}, tensor {tensor}"), &found[tensor], weights, &bounds);
+            assert_within(
+                &format!("{class:?} {config:?}, step {step}, tensor {tensor}"),
+                &found[tensor],
+                weights,
+                &bounds,
+            );
         }
         let effective = get(gpu, &arena, &arena.weights_eff);
         assert!(found.iter().zip(&effective).all(|(w, e)| bits(w) == bits(e)), "without noise they are the weights");
@@ -106,10 +119,10 @@ fn sgd_follows_pytorch() {
     for momentum in [0.0, 0.9] {
         for weight_decay in [0.0, 0.1] {
             let plain = OptimizerConfig { momentum, weight_decay, ..OptimizerConfig::default() };
-            check(plain.clone(), SGD_ERROR);
+            check(&plain, SGD_ERROR);
             if momentum != 0.0 {
-                check(OptimizerConfig { nesterov: true, ..plain.clone() }, SGD_ERROR);
-                check(OptimizerConfig { dampening: 0.3, ..plain }, SGD_ERROR);
+                check(&OptimizerConfig { nesterov: true, ..plain.clone() }, SGD_ERROR);
+                check(&OptimizerConfig { dampening: 0.3, ..plain }, SGD_ERROR);
             }
         }
     }
@@ -125,9 +138,9 @@ fn adam_follows_pytorch() {
     for kind in [OptimizerKind::Adam, OptimizerKind::AdamW] {
         for weight_decay in [0.0, 0.1] {
             let plain = OptimizerConfig { kind, weight_decay, ..OptimizerConfig::default() };
-            check(plain.clone(), ADAM_ERROR);
-            check(OptimizerConfig { beta1: 0.5, beta2: 0.9, eps: 1e-3, ..plain.clone() }, ADAM_ERROR);
-            check(OptimizerConfig { beta1: 0.0, ..plain }, ADAM_ERROR);
+            check(&plain, ADAM_ERROR);
+            check(&OptimizerConfig { beta1: 0.5, beta2: 0.9, eps: 1e-3, ..plain.clone() }, ADAM_ERROR);
+            check(&OptimizerConfig { beta1: 0.0, ..plain }, ADAM_ERROR);
         }
     }
 }
@@ -165,6 +178,10 @@ const BROKEN: [usize; 3] = [0, 1, 4];
 /// not been, so that Adam's t and SGD's first velocity wait for the first update that is made.
 #[test]
 fn updates_left_out_are_no_steps() {
+    classes().into_iter().for_each(leaves_updates_out);
+}
+
+fn leaves_updates_out(class: AdapterClass) {
     let gpu = device();
     let base = OptimizerConfig { momentum: 0.9, dampening: 0.3, weight_decay: 0.1, ..OptimizerConfig::default() };
     for (kind, error) in
@@ -176,7 +193,7 @@ fn updates_left_out_are_no_steps() {
         let arena = arena(gpu, &scheme, &start);
         let rules = FactorRules { limit: None, skips: true, growth_interval: 2000 };
         let factor = GradientFactor::new(gpu, &arena, rules).unwrap();
-        let mut optimizer = Optimizer::new(gpu, config.clone(), &arena, 1, true).unwrap();
+        let mut optimizer = Optimizer::new(gpu, class, config.clone(), &arena, 1, true).unwrap();
         let mut expected: Vec<Vec<f64>> = start.iter().map(|tensor| wide(tensor)).collect();
         let mut torch: Vec<Vec<Torch>> =
             start.iter().map(|tensor| tensor.iter().map(|_| Torch::default()).collect()).collect();
@@ -222,10 +239,11 @@ fn corrections_by_the_devices_count_are_the_hosts() {
     let gpu = device();
     let config = OptimizerConfig { kind: OptimizerKind::Adam, ..OptimizerConfig::default() };
     let scheme = scheme(NoiseConfig { mode: Mode::None, ..NoiseConfig::default() }, 1);
+    let class = AdapterClass::for_device(gpu);
     for applied_steps in [1, 2, 3, 10, 1000, 54_321, 100_000_000] {
         let updated = |skipped_steps: u32| {
             let arena = arena(gpu, &scheme, &tensors(1, 0.5));
-            let mut optimizer = Optimizer::new(gpu, config.clone(), &arena, 1, true).unwrap();
+            let mut optimizer = Optimizer::new(gpu, class, config.clone(), &arena, 1, true).unwrap();
             set(gpu, &arena, &arena.grads, &tensors(2, 1.0));
             let state = GradientScaling { skipped_steps, applied_steps, ..GradientScaling::initial(Element::Word) };
             gpu.write(&arena.scaling.view(), &[state]).unwrap();
@@ -238,6 +256,68 @@ fn corrections_by_the_devices_count_are_the_hosts() {
         };
         for (found, expected) in updated(7).iter().zip(&updated(0)) {
             assert_close(&format!("{applied_steps} updates"), found, &wide(expected), 1e-6, 2e-6);
+        }
+    }
+}
+
+/// More than a workgroup of each variant, and ends within one.
+const SIZES: [usize; 3] = [5000, 3000, 70];
+
+/// Of an arena of these.
+const BLOCKS: u32 = 130;
+
+/// What an update with noise on `noisy` of the arena's blocks leaves: weights and state, and what the network sees.
+fn updated(class: AdapterClass, kind: OptimizerKind, noisy: Range<u32>) -> [Vec<Vec<f32>>; 2] {
+    let gpu = device();
+    let layout = ArenaLayout::new(SIZES.each_ref().map(std::slice::from_ref));
+    let words = layout.words();
+    assert_eq!(layout.blocks(), BLOCKS);
+    let arena = Arena::new(gpu, layout, &[1.0, 0.5, 2.0]).unwrap();
+    let config = OptimizerConfig { kind, momentum: 0.9, weight_decay: 0.1, ..OptimizerConfig::default() };
+    let code = Distribution::Gaussian.code();
+    let mut optimizer = Optimizer::new(gpu, class, config, &arena, code, false).unwrap();
+    gpu.write(&arena.weights.view(), &samples(5, words, 0.5)).unwrap();
+    let ranges = [(0..noisy.start, false), (noisy.clone(), true), (noisy.end..BLOCKS, false)];
+    let ranges = ranges.map(|(blocks, noisy)| NoiseRange { blocks, noisy }).to_vec();
+    let values = NoiseStep { seed_low: 7, seed_high: 8, step: 9, sigma: 0.25, ..NoiseStep::default() };
+    for step in 0..3 {
+        gpu.write(&arena.grads.view(), &samples(6 + step, words, 1.0)).unwrap();
+        let mut recorder = gpu.record();
+        let next = StepNoise { ranges: ranges.clone(), values, group: None };
+        optimizer.record(gpu, &mut recorder, optimizer.rate(0.05), &next.into()).unwrap();
+        recorder.submit().unwrap();
+    }
+    let read = |buffer: &Buffer| gpu.read::<f32>(&buffer.view()).unwrap();
+    let kept = [&arena.weights].into_iter().chain(optimizer.state()).map(read).collect();
+    let fused = read(&arena.weights_eff);
+    gpu.write(&arena.weights_eff.view(), &vec![f32::NAN; words]).unwrap();
+    perturb(gpu, &Perturb::new(gpu, class, &arena, code, false).unwrap(), &ranges, values);
+    [kept, vec![fused, read(&arena.weights_eff)]]
+}
+
+/// However a class shares out the weights, noise on any of them changes what the network sees and nothing that is kept, and is
+/// that of the kernel by itself.
+#[test]
+fn noise_changes_nothing_that_is_kept() {
+    for kind in [OptimizerKind::Sgd, OptimizerKind::AdamW] {
+        let reference = updated(AdapterClass::EightLanes, kind, 0..0);
+        for class in classes() {
+            for noisy in [0..0, 0..BLOCKS, 1..BLOCKS - 1, 3..4, 33..100] {
+                let [kept, seen] = updated(class, kind, noisy.clone());
+                let name = format!("{kind} {class:?}, noise on {noisy:?}");
+                assert_eq!(bits(&seen[0]), bits(&seen[1]), "{name}: not as the kernel by itself");
+                let moved = |block: u32| {
+                    let range = 64 * block as usize..64 * (block as usize + 1);
+                    kept[0][range.clone()] != seen[0][range]
+                };
+                assert!((0..BLOCKS).all(|block| moved(block) == noisy.contains(&block)), "{name}: noise elsewhere");
+                let clean = updated(class, kind, 0..0);
+                for ((found, clean), other) in kept.iter().zip(&clean[0]).zip(&reference[0]) {
+                    assert_eq!(bits(found), bits(clean), "{name}: the update is another one");
+                    // Classes differ where a compiler contracts a * b + c in one kernel only.
+                    assert_close(&name, found, &wide(other), 1e-6, 1e-6);
+                }
+            }
         }
     }
 }

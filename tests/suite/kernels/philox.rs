@@ -1,9 +1,9 @@
 //! Random bits against the published answers, device mathematics and noise against f64 and the host.
 
-use crate::common::{assert_close, device, hash, poisoned, reference::erf, run, words};
+use crate::common::{assert_close, classes, device, hash, poisoned, reference::erf, run, words};
 use jostle::{
     gpu::{Access, Gpu, KernelSpec},
-    kernels::{Arena, ArenaLayout, NoiseRange, NoiseStep, Perturb},
+    kernels::{AdapterClass, Arena, ArenaLayout, NoiseRange, NoiseStep, Perturb},
     noise::{Distribution, Stream, philox, unit_noise},
 };
 
@@ -158,14 +158,14 @@ fn erf_matches_f64() {
 const SEED: u64 = 0x0123_4567_89AB_CDEF;
 const STEP: u32 = 77;
 
-/// Unit noise of two tensors as the device adds it to zeros.
-fn device_noise(distribution: Distribution, counts: [usize; 2]) -> [Vec<f32>; 2] {
+/// Unit noise of two tensors as the device adds it to zeros by the variant for a class of adapters.
+fn device_noise(class: AdapterClass, distribution: Distribution, counts: [usize; 2]) -> [Vec<f32>; 2] {
     let gpu = device();
     let shapes = counts.map(|count| [count]);
     let layout = ArenaLayout::new(shapes.iter().map(<[usize; 1]>::as_slice));
     let blocks = layout.blocks();
     let arena = Arena::new(gpu, layout, &[1.0; 2]).unwrap();
-    let perturb = Perturb::new(gpu, &arena, distribution.code(), false).unwrap();
+    let perturb = Perturb::new(gpu, class, &arena, distribution.code(), false).unwrap();
     let [seed_low, seed_high] = [SEED as u32, (SEED >> 32) as u32];
     let values = NoiseStep { seed_low, seed_high, step: STEP, sigma: 1.0, ..NoiseStep::default() };
     let mut recorder = gpu.record();
@@ -218,22 +218,24 @@ fn every_gaussian_is_within_four_ulp_of_the_exact_one() {
 #[test]
 fn gaussian_noise_is_box_muller() {
     let counts = [100_003, 515];
-    for (tensor, found) in device_noise(Distribution::Gaussian, counts).into_iter().enumerate() {
-        let expected: Vec<f64> = (0..counts[tensor]).map(|element| gaussian(tensor as u32, element)).collect();
-        assert_close("gaussian", &found, &expected, 0.0, ULPS * f64::from(f32::EPSILON));
+    for class in classes() {
+        for (tensor, found) in device_noise(class, Distribution::Gaussian, counts).into_iter().enumerate() {
+            let expected: Vec<f64> = (0..counts[tensor]).map(|element| gaussian(tensor as u32, element)).collect();
+            assert_close(&format!("gaussian {class:?}"), &found, &expected, 0.0, ULPS * f64::from(f32::EPSILON));
+        }
     }
 }
 
 #[test]
 fn host_and_device_noise_agree() {
     let counts = [10_001, 515];
-    for distribution in [Distribution::Gaussian, Distribution::Rademacher, Distribution::Uniform] {
-        for (tensor, found) in device_noise(distribution, counts).into_iter().enumerate() {
+    for (class, distribution) in classes().into_iter().flat_map(|class| Distribution::ALL.map(|d| (class, d))) {
+        for (tensor, found) in device_noise(class, distribution, counts).into_iter().enumerate() {
             let host = |element| f64::from(unit_noise(distribution, SEED, STEP, tensor as u32, element));
             let expected: Vec<f64> = (0..counts[tensor]).map(host).collect();
             // exact but for a contracted a * b + c in the Gaussian's polynomials: a few ulp
             let ulps = if distribution == Distribution::Gaussian { ULPS } else { 0.0 };
-            assert_close(distribution.name(), &found, &expected, 0.0, ulps * f64::from(f32::EPSILON));
+            assert_close(&format!("{distribution} {class:?}"), &found, &expected, 0.0, ulps * f64::from(f32::EPSILON));
         }
     }
 }

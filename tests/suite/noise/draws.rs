@@ -7,7 +7,7 @@ use crate::common::{
     wide,
 };
 use jostle::{
-    kernels::{Arena, ArenaLayout, NoiseRange, NoiseStep, Perturb},
+    kernels::{AdapterClass, Arena, ArenaLayout, NoiseRange, NoiseStep, Perturb},
     noise::Distribution,
 };
 
@@ -20,7 +20,7 @@ fn draw(distribution: Distribution, counts: &[usize], at: &[(u64, u32)]) -> Vec<
     let layout = ArenaLayout::new(shapes.iter().map(<[usize; 1]>::as_slice));
     let whole = [NoiseRange { blocks: 0..layout.blocks(), noisy: true }];
     let arena = Arena::new(gpu, layout, &vec![1.0; counts.len()]).unwrap();
-    let kernel = Perturb::new(gpu, &arena, distribution.code(), false).unwrap();
+    let kernel = Perturb::new(gpu, AdapterClass::for_device(gpu), &arena, distribution.code(), false).unwrap();
     let tensors = |(seed, step): &(u64, u32)| {
         let [seed_low, seed_high] = [*seed as u32, (*seed >> 32) as u32];
         let values = NoiseStep { seed_low, seed_high, step: *step, sigma: 1.0, ..NoiseStep::default() };

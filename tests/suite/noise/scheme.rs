@@ -1,12 +1,12 @@
 //! Which weights are noisy, how strong, and that the clean ones come back exactly.
 
 use crate::common::{
-    ROUNDOFF, assert_within, bits, device,
+    ROUNDOFF, assert_within, bits, classes, device,
     network::{SHAPES, arena, get, perturb, scheme, set},
     samples,
 };
 use jostle::{
-    kernels::Perturb,
+    kernels::{AdapterClass, Perturb},
     noise::{Distribution, GroupOrder, Grouping, Mode, NoiseConfig, Scale, deltas, unit_noise},
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
     schedule::Moment,
@@ -33,6 +33,10 @@ fn norms(tensor: usize, values: &[f32]) -> Vec<f64> {
 /// Holds the noisy weights of every mode, order, grouping and scale against f64 and the host's unit noise.
 #[test]
 fn each_mode_adds_its_noise_to_its_groups_alone() {
+    classes().into_iter().for_each(check_modes);
+}
+
+fn check_modes(class: AdapterClass) {
     let gpu = device();
     let clean = weights(0.5);
     for mode in Mode::ALL {
@@ -43,14 +47,15 @@ fn each_mode_adds_its_noise_to_its_groups_alone() {
                 let config = NoiseConfig { mode, sigma, groups, scale, order, ..NoiseConfig::default() };
                 let scheme = scheme(config, SEED);
                 let arena = arena(gpu, &scheme, &clean);
-                let kernel = Perturb::new(gpu, &arena, Distribution::Gaussian.code(), scale == Scale::Filter).unwrap();
+                let kernel =
+                    Perturb::new(gpu, class, &arena, Distribution::Gaussian.code(), scale == Scale::Filter).unwrap();
                 let count = scheme.groups().len();
                 for step in 0..2 * count as u64 {
                     let at = scheme.at(step, Moment::START);
                     perturb(gpu, &kernel, &at.ranges, at.values);
                     let found = get(gpu, &arena, &arena.weights_eff);
                     for (tensor, weights) in clean.iter().enumerate() {
-                        let name = format!("{mode} {groups} {scale}, step {step}, tensor {tensor}");
+                        let name = format!("{class:?} {mode} {groups} {scale}, step {step}, tensor {tensor}");
                         let noisy = match mode {
                             Mode::None => false,
                             Mode::Layer => scheme.groups()[at.group.unwrap()].contains(&tensor),
@@ -97,6 +102,7 @@ fn layer_takes_every_group_in_turn() {
 #[test]
 fn exported_deltas_are_what_training_adds() {
     let gpu = device();
+    let class = AdapterClass::for_device(gpu);
     for distribution in Distribution::ALL {
         for mode in [Mode::Layer, Mode::All] {
             for scale in Scale::ALL {
@@ -104,7 +110,7 @@ fn exported_deltas_are_what_training_adds() {
                 let scheme = scheme(config, SEED);
                 for clean in [weights(0.5), weights(0.0)] {
                     let arena = arena(gpu, &scheme, &clean);
-                    let kernel = Perturb::new(gpu, &arena, distribution.code(), scale == Scale::Filter).unwrap();
+                    let kernel = Perturb::new(gpu, class, &arena, distribution.code(), scale == Scale::Filter).unwrap();
                     let at = scheme.at(7, Moment::START);
                     perturb(gpu, &kernel, &at.ranges, at.values);
                     let noisy = get(gpu, &arena, &arena.weights_eff);
@@ -143,7 +149,8 @@ fn exported_deltas_are_what_training_adds() {
 #[test]
 fn fused_noise_is_the_standalone_noise() {
     let gpu = device();
-    for kind in [OptimizerKind::Sgd, OptimizerKind::AdamW] {
+    let kinds = [OptimizerKind::Sgd, OptimizerKind::AdamW];
+    for (kind, class) in kinds.into_iter().flat_map(|kind| classes().map(|class| (kind, class))) {
         for distribution in Distribution::ALL {
             for mode in Mode::ALL {
                 let noise = NoiseConfig { mode, sigma: 0.25, distribution, ..NoiseConfig::default() };
@@ -151,8 +158,8 @@ fn fused_noise_is_the_standalone_noise() {
                 let arena = arena(gpu, &scheme, &weights(0.5));
                 set(gpu, &arena, &arena.grads, &weights(1.0));
                 let config = OptimizerConfig { kind, momentum: 0.9, weight_decay: 0.01, ..OptimizerConfig::default() };
-                let mut optimizer = Optimizer::new(gpu, config, &arena, distribution.code(), false).unwrap();
-                let kernel = Perturb::new(gpu, &arena, distribution.code(), false).unwrap();
+                let mut optimizer = Optimizer::new(gpu, class, config, &arena, distribution.code(), false).unwrap();
+                let kernel = Perturb::new(gpu, class, &arena, distribution.code(), false).unwrap();
                 for step in 0..6 {
                     let next = scheme.at(step + 1, Moment::START);
                     let mut recorder = gpu.record();
@@ -162,7 +169,11 @@ fn fused_noise_is_the_standalone_noise() {
                     gpu.write(&arena.weights_eff.view(), &vec![f32::NAN; arena.layout.words()]).unwrap();
                     perturb(gpu, &kernel, &next.ranges, next.values);
                     let alone = get(gpu, &arena, &arena.weights_eff);
-                    assert_eq!(all_bits(&fused), all_bits(&alone), "{kind} {distribution} {mode}, step {step}");
+                    assert_eq!(
+                        all_bits(&fused),
+                        all_bits(&alone),
+                        "{kind} {class:?} {distribution} {mode}, step {step}"
+                    );
                 }
             }
         }
@@ -174,19 +185,21 @@ fn fused_noise_is_the_standalone_noise() {
 fn clean_weights_survive_any_noise_exactly() {
     let gpu = device();
     let clean = weights(0.5);
-    for kind in [OptimizerKind::Sgd, OptimizerKind::Adam, OptimizerKind::AdamW] {
+    let kinds = [OptimizerKind::Sgd, OptimizerKind::Adam, OptimizerKind::AdamW];
+    for (kind, class) in kinds.into_iter().flat_map(|kind| classes().map(|class| (kind, class))) {
         for mode in Mode::ALL {
             let scheme = scheme(NoiseConfig { mode, sigma: 1e3, ..NoiseConfig::default() }, SEED);
             let arena = arena(gpu, &scheme, &clean);
             set(gpu, &arena, &arena.grads, &weights(1.0));
             let config = OptimizerConfig { kind, momentum: 0.9, weight_decay: 0.1, ..OptimizerConfig::default() };
-            let mut optimizer = Optimizer::new(gpu, config, &arena, Distribution::Gaussian.code(), false).unwrap();
+            let mut optimizer =
+                Optimizer::new(gpu, class, config, &arena, Distribution::Gaussian.code(), false).unwrap();
             for step in 0..7 {
                 let next = scheme.at(step + 1, Moment::START);
                 let mut recorder = gpu.record();
                 optimizer.record(gpu, &mut recorder, optimizer.rate(0.0), &next.clone().into()).unwrap();
                 recorder.submit().unwrap();
-                let name = format!("{kind} {mode}, step {step}");
+                let name = format!("{kind} {class:?} {mode}, step {step}");
                 assert_eq!(all_bits(&get(gpu, &arena, &arena.weights)), all_bits(&clean), "{name}");
                 let noisy = get(gpu, &arena, &arena.weights_eff);
                 for (tensor, values) in noisy.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! f16 activations and effective weights: the loss scale, the cast of the weights, and whole runs against f32.
 
-use crate::common::{assert_close, device, elements, network, samples, stored};
+use crate::common::{assert_close, classes, device, elements, network, samples, stored};
 use jostle::{
     gpu::Element,
     kernels::{Arena, EffectiveWeights, FactorRules, GradientFactor, GradientScaling},
@@ -85,13 +85,15 @@ fn clipping_takes_the_loss_scale_off_first() {
 #[test]
 fn a_factor_of_0_leaves_weights_and_state() {
     let gpu = device();
-    for (kind, element) in
-        [OptimizerKind::Sgd, OptimizerKind::AdamW].into_iter().flat_map(|kind| elements(gpu).map(move |e| (kind, e)))
+    let kinds = [OptimizerKind::Sgd, OptimizerKind::AdamW];
+    for (kind, element, class) in kinds
+        .into_iter()
+        .flat_map(|kind| elements(gpu).flat_map(move |element| classes().map(|class| (kind, element, class))))
     {
         let arena = arena(element);
         let scheme = network::scheme(NoiseConfig { mode: Mode::All, sigma: 0.1, ..NoiseConfig::default() }, 1);
         let config = OptimizerConfig { kind, momentum: 0.9, weight_decay: 0.1, ..OptimizerConfig::default() };
-        let mut optimizer = Optimizer::new(gpu, config, &arena, 1, true).unwrap();
+        let mut optimizer = Optimizer::new(gpu, class, config, &arena, 1, true).unwrap();
         network::set(gpu, &arena, &arena.weights, &tensors(3, 1.0));
         network::set(gpu, &arena, &arena.grads, &tensors(4, 1.0));
         let step = |optimizer: &mut Optimizer, factor: f32| {
@@ -105,8 +107,8 @@ fn a_factor_of_0_leaves_weights_and_state() {
         };
         let first = step(&mut optimizer, 1.0);
         let skipped = step(&mut optimizer, 0.0);
-        assert_eq!(first, skipped, "{kind} {element:?}");
-        assert_ne!(first, step(&mut optimizer, 0.5), "{kind} {element:?}");
+        assert_eq!(first, skipped, "{kind} {element:?} {class:?}");
+        assert_ne!(first, step(&mut optimizer, 0.5), "{kind} {element:?} {class:?}");
         // Noise is there whether or not the step counted, rounded once.
         let noisy = gpu.read_floats(&arena.effective(0).unwrap()).unwrap();
         assert!(noisy.iter().all(|x| x.is_finite()));

@@ -4,7 +4,7 @@
 
 use crate::common::{ROUNDOFF, assert_within, device, parity_file, supervised::config, trace::Trace};
 use jostle::{
-    kernels::{Arena, ArenaLayout},
+    kernels::{AdapterClass, Arena, ArenaLayout},
     noise::{Mode, NoiseConfig, NoiseTensor, Scheme, SigmaSchedule},
     optim::{LearningRateSchedule, Optimizer, OptimizerKind, StepRate},
     schedule::{Moment, ScheduleUnit},
@@ -100,7 +100,8 @@ fn updates_under_a_moving_momentum_are_pytorchs() {
         let narrow = |values: &[f64]| values.iter().map(|value| *value as f32).collect::<Vec<_>>();
         let view = |buffer| arena.tensor(buffer, 0).unwrap();
         gpu.write(&view(&arena.weights), &narrow(&initial)).unwrap();
-        let mut optimizer = Optimizer::new(gpu, config.optimizer_config(), &arena, 1, false).unwrap();
+        let mut optimizer =
+            Optimizer::new(gpu, AdapterClass::for_device(gpu), config.optimizer_config(), &arena, 1, false).unwrap();
         let (rate, length) = (config.learning_rate(), config.length(1));
         for (step, update) in case.updates.iter().enumerate() {
             gpu.write(&view(&arena.grads), &narrow(&update.gradients)).unwrap();
