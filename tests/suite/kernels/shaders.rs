@@ -99,7 +99,7 @@ fn bindings_are_those_of_the_specs() {
 /// Integers in buffers that kernels without bounds checks read, each with why they cannot lead it astray.
 const ARGUED_INTEGERS: [(&str, &str, &str); 10] = [
     ("mse", "labels", "compared with the number of an output"),
-    ("gather", "pixels", "bytes of images: values"),
+    ("gather", "samples", "bytes or bits of numbers: values"),
     ("gather", "ids", "counters of Philox"),
     ("perturb", "blocks", "written by Arena: a tensor's number, which `filters` has a row for, and counters of Philox"),
     ("perturb", "filters", "written by Arena; what they lead to is cut to `norms`"),
