@@ -5,13 +5,17 @@
 //
 // Shapes    A: [m, k], or [k, m] with COOP_A_ACROSS; B: [k, n], with COOP_B_ACROSS, or [n, k]; C: [m, n]; row-major.
 //           aux: bias [n] (EPILOGUE 1) or what forward saved [m, n] (EPILOGUE 2); pre: [m, n] with STORE_PRE.
-//           Any sizes; edge tiles load zeros and store nothing outside. A and B are bound as whole vec4s.
+//           Any sizes. A and B are bound as whole vec4s of 32 bits.
 // Epilogue  as in matmul_block.wgsl; parts take none.
 // Dispatch  [ceil(n / COOP_TILE_COLUMNS), ceil(m / COOP_TILE_ROWS), parts] workgroups of COOP_THREADS.
+//
+// No load of the loop asks for an edge: past the last row or column it takes the last one again, of whose sums nothing is
+// stored, and the tile that the end of the sum cuts off, of which the rest has to be zero, comes first, before the loop.
+// Stores are whole vec4s where n is a multiple of 4 (shared/store_4.wgsl) and else elements (shared/store_1.wgsl).
 // Every operand is read_write because A, B and C may lie in one arena buffer.
 enable wgpu_cooperative_matrix;
 
-// The contiguous extent of the operand is a multiple of 4, so that quads line up.
+// The contiguous extent of the operand is a multiple of 8, so that octets line up.
 override A_ALIGNED: bool = false;
 override B_ALIGNED: bool = false;
 override EPILOGUE: u32 = 0u;
@@ -26,59 +30,141 @@ struct Product {
 }
 
 var<immediate> values: Product;
-@group(0) @binding(0) var<storage, read_write> a: array<vec4<Real>>;
-@group(0) @binding(1) var<storage, read_write> b: array<vec4<Real>>;
+@group(0) @binding(0) var<storage, read_write> a: array<CoopStored>;
+@group(0) @binding(1) var<storage, read_write> b: array<CoopStored>;
 @group(0) @binding(2) var<storage, read_write> aux: array<Real>;
-@group(0) @binding(3) var<storage, read_write> c: array<Out>;
-@group(0) @binding(4) var<storage, read_write> pre: array<Real>;
+@group(0) @binding(3) var<storage, read_write> c: array<StoreOut>;
+@group(0) @binding(4) var<storage, read_write> pre: array<StoreReal>;
 
-fn a_element(at: u32, there: bool) -> Real {
-    if there { return a[at / 4u][at % 4u]; }
-    return Real(0.0);
+// Where octets lie that an invocation brings of an operand's tile, `side` being the operand's rows or columns, `tile` the
+// tile's, and the tile beginning at `corner` (side, depth). Past the operand's edges the last ones again.
+fn places(loader: vec2<u32>, side: u32, tile: u32, corner: vec2<u32>, across: bool) -> vec4<u32> {
+    let line = coop_lines_from(0u, loader, tile, across);
+    if across {
+        return min(corner.y + line, vec4<u32>(values.k - 1u)) * (side / 8u) + min(corner.x / 8u + loader.y, side / 8u - 1u);
+    }
+    return min(corner.x + line, vec4<u32>(side - 1u)) * (values.k / 8u) + min(corner.y / 8u + loader.y, values.k / 8u - 1u);
 }
 
-fn b_element(at: u32, there: bool) -> Real {
-    if there { return b[at / 4u][at % 4u]; }
-    return Real(0.0);
+// Octets from one depth to the next that is a multiple of 8, of which `depth` is so many further.
+fn way(depth: u32, side: u32, across: bool) -> u32 {
+    if across { return depth * (side / 8u); }
+    return depth / 8u;
 }
 
-// Elements first .. first + 3 of a line of A as it lies in memory; zero outside.
-fn a_quad(line: u32, first: u32) -> vec4<Real> {
+fn a_element(at: u32, there: bool) -> CoopElement {
+    if there { return coop_element_a(at); }
+    return CoopElement();
+}
+
+// Elements `first` .. `first` + 7 of a line of A as it lies in memory; zeros outside.
+fn a_octet(line: u32, first: u32) -> CoopOctet {
     let lines = select(values.m, values.k, COOP_A_ACROSS);
     let width = select(values.k, values.m, COOP_A_ACROSS);
-    if line >= lines || first >= width { return vec4<Real>(); }
+    if line >= lines || first >= width { return CoopOctet(); }
     let at = line * width + first;
-    if A_ALIGNED { return a[at / 4u]; }
-    return vec4<Real>(a_element(at, true), a_element(at + 1u, first + 1u < width),
-                      a_element(at + 2u, first + 2u < width), a_element(at + 3u, first + 3u < width));
+    if A_ALIGNED { return coop_octet_a(at / 8u); }
+    let left = width - first;
+    return CoopOctet(coop_quad(a_element(at, true), a_element(at + 1u, left > 1u),
+                               a_element(at + 2u, left > 2u), a_element(at + 3u, left > 3u)),
+                     coop_quad(a_element(at + 4u, left > 4u), a_element(at + 5u, left > 5u),
+                               a_element(at + 6u, left > 6u), a_element(at + 7u, left > 7u)));
 }
 
-fn b_quad(line: u32, first: u32) -> vec4<Real> {
+// Octets from number `first` on of any tile, that which begins at `corner` (side, depth).
+fn any_a(first: u32, loader: vec2<u32>, corner: vec2<u32>) -> CoopCarried {
+    let start = select(corner, corner.yx, COOP_A_ACROSS);
+    let line = start.x + coop_lines_from(first, loader, COOP_TILE_ROWS, COOP_A_ACROSS);
+    let octet = start.y + 8u * loader.y;
+    var carried: CoopCarried;
+    carried.v0 = a_octet(line.x, octet);
+    if coop_brings(1u, COOP_TILE_ROWS) { carried.v1 = a_octet(line.y, octet); }
+    if coop_brings(2u, COOP_TILE_ROWS) { carried.v2 = a_octet(line.z, octet); }
+    if coop_brings(3u, COOP_TILE_ROWS) { carried.v3 = a_octet(line.w, octet); }
+    return carried;
+}
+
+fn fetch_a(at: vec4<u32>) -> CoopCarried {
+    var carried: CoopCarried;
+    carried.v0 = coop_octet_a(at.x);
+    if coop_brings(1u, COOP_TILE_ROWS) { carried.v1 = coop_octet_a(at.y); }
+    if coop_brings(2u, COOP_TILE_ROWS) { carried.v2 = coop_octet_a(at.z); }
+    if coop_brings(3u, COOP_TILE_ROWS) { carried.v3 = coop_octet_a(at.w); }
+    return carried;
+}
+
+fn b_element(at: u32, there: bool) -> CoopElement {
+    if there { return coop_element_b(at); }
+    return CoopElement();
+}
+
+// Elements `first` .. `first` + 7 of a line of B as it lies in memory; zeros outside.
+fn b_octet(line: u32, first: u32) -> CoopOctet {
     let lines = select(values.n, values.k, COOP_B_ACROSS);
     let width = select(values.k, values.n, COOP_B_ACROSS);
-    if line >= lines || first >= width { return vec4<Real>(); }
+    if line >= lines || first >= width { return CoopOctet(); }
     let at = line * width + first;
-    if B_ALIGNED { return b[at / 4u]; }
-    return vec4<Real>(b_element(at, true), b_element(at + 1u, first + 1u < width),
-                      b_element(at + 2u, first + 2u < width), b_element(at + 3u, first + 3u < width));
+    if B_ALIGNED { return coop_octet_b(at / 8u); }
+    let left = width - first;
+    return CoopOctet(coop_quad(b_element(at, true), b_element(at + 1u, left > 1u),
+                               b_element(at + 2u, left > 2u), b_element(at + 3u, left > 3u)),
+                     coop_quad(b_element(at + 4u, left > 4u), b_element(at + 5u, left > 5u),
+                               b_element(at + 6u, left > 6u), b_element(at + 7u, left > 7u)));
 }
 
-// Fills both tiles with the COOP_DEPTH terms from depth_0 on.
-fn stage(thread: u32, row_0: u32, column_0: u32, depth_0: u32) {
-    let a_0 = select(vec2<u32>(row_0, depth_0), vec2<u32>(depth_0, row_0), COOP_A_ACROSS);
-    for (var i = thread; i < coop_quads(COOP_TILE_ROWS); i += COOP_THREADS) {
-        let slot = coop_slot(i, COOP_TILE_ROWS, COOP_A_ACROSS);
-        coop_put_a(slot, a_quad(a_0.x + slot.x, a_0.y + 4u * slot.y));
+// Octets from number `first` on of any tile, that which begins at `corner` (side, depth).
+fn any_b(first: u32, loader: vec2<u32>, corner: vec2<u32>) -> CoopCarried {
+    let start = select(corner, corner.yx, COOP_B_ACROSS);
+    let line = start.x + coop_lines_from(first, loader, COOP_TILE_COLUMNS, COOP_B_ACROSS);
+    let octet = start.y + 8u * loader.y;
+    var carried: CoopCarried;
+    carried.v0 = b_octet(line.x, octet);
+    if coop_brings(1u, COOP_TILE_COLUMNS) { carried.v1 = b_octet(line.y, octet); }
+    if coop_brings(2u, COOP_TILE_COLUMNS) { carried.v2 = b_octet(line.z, octet); }
+    if coop_brings(3u, COOP_TILE_COLUMNS) { carried.v3 = b_octet(line.w, octet); }
+    return carried;
+}
+
+fn fetch_b(at: vec4<u32>) -> CoopCarried {
+    var carried: CoopCarried;
+    carried.v0 = coop_octet_b(at.x);
+    if coop_brings(1u, COOP_TILE_COLUMNS) { carried.v1 = coop_octet_b(at.y); }
+    if coop_brings(2u, COOP_TILE_COLUMNS) { carried.v2 = coop_octet_b(at.z); }
+    if coop_brings(3u, COOP_TILE_COLUMNS) { carried.v3 = coop_octet_b(at.w); }
+    return carried;
+}
+
+// Puts the octets that are too many to be carried into the tiles.
+fn put_rest(loader_a: vec2<u32>, loader_b: vec2<u32>, corner: vec2<u32>, depth: u32) {
+    for (var first = 4u; coop_brings(first, COOP_TILE_ROWS); first += 4u) {
+        coop_put_a(first, loader_a, any_a(first, loader_a, vec2<u32>(corner.x, depth)));
     }
-    let b_0 = select(vec2<u32>(column_0, depth_0), vec2<u32>(depth_0, column_0), COOP_B_ACROSS);
-    for (var i = thread; i < coop_quads(COOP_TILE_COLUMNS); i += COOP_THREADS) {
-        let slot = coop_slot(i, COOP_TILE_COLUMNS, COOP_B_ACROSS);
-        coop_put_b(slot, b_quad(b_0.x + slot.x, b_0.y + 4u * slot.y));
+    for (var first = 4u; coop_brings(first, COOP_TILE_COLUMNS); first += 4u) {
+        coop_put_b(first, loader_b, any_b(first, loader_b, vec2<u32>(corner.y, depth)));
     }
 }
 
-fn store(start: u32, row: u32, column: u32, sum: f32) {
-    if row < values.m && column < values.n { epilogue_store(start + row * values.n + column, column, sum); }
+// The bias of four columns, or what was saved for four elements: the first `count`, and the last of these again.
+fn aux_quad(at: u32, count: u32) -> vec4<f32> {
+    let i = at + min(vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(count - 1u));
+    return vec4<f32>(vec4<Real>(aux[i.x], aux[i.y], aux[i.z], aux[i.w]));
+}
+
+// Up to four elements of a row, nothing outside of C.
+fn store(start: u32, row: u32, column: u32, sums: vec4<f32>) {
+    if row >= values.m || column >= values.n { return; }
+    let at = start + row * values.n + column;
+    let count = values.n - column;
+    var value = sums;
+    if EPILOGUE == 1u {
+        value += aux_quad(column, count);
+        if STORE_PRE { store_pre(at, count, value); }
+        value = activation_forward_vec4(ACTIVATION, value);
+    } else if EPILOGUE == 2u {
+        value *= activation_gradient_vec4(ACTIVATION, aux_quad(at, count));
+    }
+    if ACCUMULATE { value += store_held(at, count); }
+    store_c(at, count, value);
 }
 
 @compute @workgroup_size(COOP_THREADS)
@@ -89,25 +175,49 @@ fn matmul_coop(
     @builtin(subgroup_id) subgroup: u32,
     @builtin(num_subgroups) subgroups: u32,
 ) {
-    let row_0 = workgroup.y * COOP_TILE_ROWS;
-    let column_0 = workgroup.x * COOP_TILE_COLUMNS;
+    let corner = vec2<u32>(workgroup.y * COOP_TILE_ROWS, workgroup.x * COOP_TILE_COLUMNS);
+    let loader_a = coop_loader(thread, COOP_TILE_ROWS, COOP_A_ACROSS);
+    let loader_b = coop_loader(thread, COOP_TILE_COLUMNS, COOP_B_ACROSS);
     let part = part_of_sum(workgroup.z, grid.z, values.k, COOP_DEPTH);
-    let start = workgroup.z * values.m * values.n;
+    let terms = part.y - part.x;
+    let cut = part.y - terms % COOP_DEPTH; // where the tile begins that the end cuts off
+    let last = part.x + max(terms / COOP_DEPTH, 1u) * COOP_DEPTH - COOP_DEPTH; // of the whole ones
+    let places_a = places(loader_a, values.m, COOP_TILE_ROWS, vec2<u32>(corner.x, part.x), COOP_A_ACROSS);
+    let places_b = places(loader_b, values.n, COOP_TILE_COLUMNS, vec2<u32>(corner.y, part.x), COOP_B_ACROSS);
     for (var first = 0u; first < COOP_SHARES; first += subgroups) {
         let share = coop_share(first, subgroup);
+        var depth = select(part.x, cut, cut < part.y);
+        var next = select(part.x + COOP_DEPTH, part.x, cut < part.y);
+        var carried_a = any_a(0u, loader_a, vec2<u32>(corner.x, depth));
+        var carried_b = any_b(0u, loader_b, vec2<u32>(corner.y, depth));
         var sums: CoopSums;
-        for (var depth_0 = part.x; depth_0 < part.y; depth_0 += COOP_DEPTH) {
-            stage(thread, row_0, column_0, depth_0);
+        for (var term = 0u; term < terms; term += COOP_DEPTH) {
+            coop_put_a(0u, loader_a, carried_a);
+            coop_put_b(0u, loader_b, carried_b);
+            put_rest(loader_a, loader_b, corner, depth);
             workgroupBarrier();
+            // After the last tile this one again, for nobody: not to ask is faster.
+            depth = min(next, last);
+            next += COOP_DEPTH;
+            if A_ALIGNED {
+                carried_a = fetch_a(places_a + way(depth - part.x, values.m, COOP_A_ACROSS));
+            } else {
+                carried_a = any_a(0u, loader_a, vec2<u32>(corner.x, depth));
+            }
+            if B_ALIGNED {
+                carried_b = fetch_b(places_b + way(depth - part.x, values.n, COOP_B_ACROSS));
+            } else {
+                carried_b = any_b(0u, loader_b, vec2<u32>(corner.y, depth));
+            }
             coop_multiply(share, &sums);
             workgroupBarrier();
         }
-        for (var fragment = 0u; fragment < COOP_FRAGMENTS; fragment++) {
-            coop_spill(first, subgroup, fragment, &sums);
+        for (var pair = 0u; pair < COOP_PAIRS; pair++) {
+            coop_spill(first, subgroup, pair, &sums);
             workgroupBarrier();
             for (var i = thread; i < coop_spilt(first, subgroups); i += COOP_THREADS) {
-                let at = coop_place(first, fragment, i);
-                store(start, row_0 + at.x, column_0 + at.y, coop_c[i]);
+                let at = corner + coop_place(first, pair, i);
+                store(workgroup.z * values.m * values.n, at.x, at.y, coop_found(i));
             }
             workgroupBarrier();
         }

@@ -111,7 +111,10 @@ impl ConvVariant {
             Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(rows))],
             Self::SoftwareNarrow => vec![("NARROW_QUADS", quads as f64)],
             Self::Direct | Self::DirectSoftware => Vec::new(),
-            Self::Coop(tile) => tile.constants(pass == ConvPass::WeightGradient, pass != ConvPass::DataGradient),
+            Self::Coop(tile) => {
+                let across = [pass == ConvPass::WeightGradient, pass != ConvPass::DataGradient];
+                [tile.constants(across[0], across[1]), vec![flag("WHOLE", CoopTile::is_whole(shape, pass))]].concat()
+            }
             Self::Winograd => Vec::new(),
         }
     }
@@ -284,7 +287,8 @@ fn bind_tiles(
     if let ConvVariant::Coop(tile) = variant {
         tile.expect(gpu, launch.spec, views[0])?;
         let pipeline = Pipeline { spec: launch.spec, constants: &launch.constants, views, epilogue, accumulate };
-        pipeline.admit(gpu, || conv_trial(tile.sides(), pass, (epilogue, accumulate)))?;
+        let whole = CoopTile::is_whole(shape, pass);
+        pipeline.admit(gpu, || conv_trial(tile.sides(), pass, whole, (epilogue, accumulate)))?;
     }
     gpu.bind(launch, &views, bytemuck::bytes_of(shape))
 }

@@ -3,31 +3,53 @@
 use crate::gpu::{CooperativeMatrix, Element, Gpu, GpuError, KernelSpec, Scalar, View};
 
 use super::{
-    Constant, flag,
-    split::{SPLIT_WORKGROUPS, parts},
+    Constant,
+    conv_shape::{ConvPass, ConvShape, padded_channels},
+    flag,
 };
 
-/// A tile that the subgroups of a workgroup compute together, a share of 4 x 2 cooperative matrices each.
+/// A tile that the subgroups of a workgroup compute together, 2 x 2 shares of cooperative matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoopTile {
     matrix: CooperativeMatrix,
     /// Invocations of a workgroup.
     threads: u32,
-    /// 2 x 4 shares rather than 1 x 2.
-    large: bool,
+    /// Rows and columns of matrices in a share.
+    share: [u32; 2],
 }
 
-/// Tiles of a product that keep a GPU busy: with fewer, processors would idle. An estimate, 128 standing for a large GPU.
+/// Shares of the large tile, of the narrow and the wide one, and of the small one; of matrices of 16 x 16 they make tiles of 128
+/// x 128, 128 x 64, 64 x 128 and 64 x 64.
+const SHARES: [[u32; 2]; 4] = [[4, 4], [4, 2], [2, 4], [2, 2]];
+
+/// Rows and columns of shares in a tile; `COOP_ROWS` and `COOP_COLUMNS` in `shaders/shared/coop.wgsl`.
+const SHARES_ALONG: u32 = 2;
+
+/// Tiles of a product that keep a GPU busy: with fewer, processors would idle. An H100 or H200 has 132 multiprocessors.
 const ENOUGH_TILES: usize = 128;
+
+/// Workgroups that may run at the same time on such a GPU, two on each multiprocessor: what parts of sums are cut for.
+const RESIDENT: usize = 264;
 
 /// Terms that a part of a sum has at least: so many that a tile reads twice as many bytes as its sums take. Not measured.
 const LEAST_TERMS: usize = 256;
 
+/// A side of a product (rows, columns, terms) below which most of a tile would be multiplied for nothing. On an H200, products
+/// with a side of 10 took 1.1 to 1.3 times as long as by ordinary kernels.
+const LEAST_SIDE: usize = 16;
+
 /// Terms that a tile holds; `COOP_DEPTH` in `shaders/shared/coop.wgsl`.
 pub(super) const COOP_DEPTH: u32 = 32;
 
+/// Elements that the kernels read at once.
+pub(super) const COOP_OCTET: u32 = 8;
+
 /// Invocations of a workgroup that WebGPU grants everywhere.
 const INVOCATIONS: u32 = 256;
+
+/// What the kernels want invocations to be a multiple of: octets of a line of the largest tile, so that each invocation brings
+/// the same octet of several lines.
+const OCTETS_OF_A_LINE: u32 = 16;
 
 /// The size that subgroups are expected to have where the driver may choose it: what Apple's GPUs have and RDNA prefers.
 const USUAL_LANES: u32 = 32;
@@ -51,24 +73,31 @@ impl CoopMatrices {
         Self { word: first(Element::Word), half: first(Element::Half), subgroup_sizes }
     }
 
-    /// The tile for a product of `rows` x `columns`, `splits` being the number of terms of each sum where sums may be split;
-    /// `None` where there are no such matrices.
-    pub(super) fn tile(self, element: Element, [rows, columns]: [usize; 2], splits: Option<usize>) -> Option<CoopTile> {
+    /// The tile for a product of `rows` x `columns` sums of `depth` terms, which may be split or not; `None` where there are no
+    /// such matrices, and for products that are too small in one direction.
+    pub(super) fn tile(
+        self,
+        element: Element,
+        [rows, columns, depth]: [usize; 3],
+        splits: bool,
+    ) -> Option<CoopTile> {
         let matrix = if element == Element::Half { self.half } else { self.word }?;
-        let tiles = CoopTile::both(matrix, self.subgroup_sizes);
+        if rows.min(columns).min(depth) < LEAST_SIDE {
+            return None;
+        }
+        let tiles = CoopTile::all(matrix, self.subgroup_sizes);
         let whole = |tile: &CoopTile| {
             let [tile_rows, tile_columns] = tile.sides();
             rows.next_multiple_of(tile_rows) * columns.next_multiple_of(tile_columns)
         };
-        let small = whole(tiles.first()?);
-        let fits = |tile: &CoopTile| {
-            let [tile_rows, tile_columns] = tile.sides();
-            let count = whole(tile) / (tile_rows * tile_columns);
-            let workgroups = count * splits.map_or(1, |depth| CoopTile::parts(count, depth));
-            // A quarter is about what the large tile is estimated to gain by reading its operands half as often.
-            !tile.large || (workgroups >= ENOUGH_TILES && 4 * whole(tile) <= 5 * small)
+        let small = tiles.last()?;
+        let fits = |tile: &&CoopTile| {
+            let count = whole(tile) / tile.sides().iter().product::<usize>();
+            let workgroups = if splits { count * CoopTile::parts(count, depth) } else { count };
+            // A quarter is about what larger tiles are estimated to gain by reading their operands less often.
+            workgroups >= ENOUGH_TILES && 4 * whole(tile) <= 5 * whole(small)
         };
-        tiles.iter().rfind(|tile| fits(tile)).copied()
+        tiles.iter().find(fits).or(Some(small)).copied()
     }
 }
 
@@ -77,43 +106,49 @@ fn operands_of(element: Element) -> Scalar {
     if element == Element::Half { Scalar::F16 } else { Scalar::F32 }
 }
 
-/// Rows and columns of a tile's shares.
-fn shares(large: bool) -> [u32; 2] {
-    if large { [2, 4] } else { [1, 2] }
-}
-
 impl CoopTile {
     /// Every tile that this device computes from operands stored as `element`, none where it has no such matrices.
     #[must_use]
     pub fn available(gpu: &Gpu, element: Element) -> Vec<Self> {
         let operands = operands_of(element);
         let matrices = gpu.cooperative_matrices().iter().filter(|matrix| matrix.operands == operands);
-        matrices.flat_map(|matrix| Self::both(*matrix, gpu.subgroup_sizes())).collect()
+        matrices.flat_map(|matrix| Self::all(*matrix, gpu.subgroup_sizes())).collect()
     }
 
-    /// The small tile and the large one, as far as they make workgroups that are granted.
+    /// The tiles from the large one to the small one, none where their workgroups are not granted.
     ///
     /// A workgroup has a subgroup for each share if subgroups have the usual size, and a multiple of the largest size of
     /// invocations, as Vulkan asks; the kernels are right whatever the size turns out to be.
-    fn both(matrix: CooperativeMatrix, [least, most]: [u32; 2]) -> Vec<Self> {
+    fn all(matrix: CooperativeMatrix, [least, most]: [u32; 2]) -> Vec<Self> {
         let lanes = USUAL_LANES.max(least).min(most);
-        let tile = |large: bool| {
-            let shares: u32 = shares(large).iter().product();
-            let threads = (shares * lanes).checked_next_multiple_of(most)?;
-            (threads <= INVOCATIONS).then_some(Self { matrix, threads, large })
-        };
-        [false, true].into_iter().filter_map(tile).collect()
+        let threads = SHARES_ALONG.pow(2) * lanes;
+        let threads = threads.checked_next_multiple_of(most.max(OCTETS_OF_A_LINE));
+        let Some(threads) = threads.filter(|threads| *threads <= INVOCATIONS) else { return Vec::new() };
+        SHARES.map(|share| Self { matrix, threads, share }).to_vec()
     }
 
-    /// Into how many parts sums of `depth` terms are cut where there are `tiles` of them.
+    /// Into how many parts sums of `depth` terms are cut where there are `tiles` of them: as many as run at the same time.
+    ///
+    /// It depends on the shape alone, so that the order of the additions, and so every bit, is the same on every run.
     pub(super) fn parts(tiles: usize, depth: usize) -> usize {
-        if tiles < ENOUGH_TILES { parts(tiles, depth, SPLIT_WORKGROUPS, LEAST_TERMS) } else { 1 }
+        (RESIDENT / tiles.max(1)).min(depth / LEAST_TERMS).max(1)
+    }
+
+    /// Whether octets of a convolution's operands line up and each tile of terms has one tap: `WHOLE` in
+    /// `shaders/conv_coop.wgsl`.
+    pub(super) fn is_whole(shape: &ConvShape, pass: ConvPass) -> bool {
+        let [[.., inputs], [.., outputs]] = [shape.input(), shape.output()];
+        let whole = |channels, of: u32| padded_channels(channels).is_multiple_of(of as usize);
+        match pass {
+            ConvPass::Forward => whole(inputs, COOP_DEPTH) && whole(outputs, COOP_OCTET),
+            ConvPass::DataGradient => whole(outputs, COOP_DEPTH),
+            ConvPass::WeightGradient => whole(inputs, COOP_OCTET) && whole(outputs, COOP_OCTET),
+        }
     }
 
     /// Rows and columns of the tile.
     pub(super) fn sides(self) -> [usize; 2] {
-        let [rows, columns] = shares(self.large);
-        [4 * rows, 2 * columns].map(|fragments| (fragments * self.matrix.sides[0]) as usize)
+        self.share.map(|matrices| (SHARES_ALONG * matrices * self.matrix.sides[0]) as usize)
     }
 
     /// Invocations of a workgroup.
@@ -128,11 +163,11 @@ impl CoopTile {
 
     /// The overrides of `shared/coop.wgsl`; "across" says that an operand's lines run along the tile's side.
     pub(super) fn constants(self, a_across: bool, b_across: bool) -> Vec<Constant> {
-        let [rows, columns] = shares(self.large);
+        let [rows, columns] = self.share;
         vec![
             ("COOP_THREADS", f64::from(self.threads)),
-            ("COOP_ROWS", f64::from(rows)),
-            ("COOP_COLUMNS", f64::from(columns)),
+            ("COOP_SHARE_ROWS", f64::from(rows)),
+            ("COOP_SHARE_COLUMNS", f64::from(columns)),
             flag("COOP_A_ACROSS", a_across),
             flag("COOP_B_ACROSS", b_across),
         ]

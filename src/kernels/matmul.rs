@@ -6,7 +6,7 @@ use super::{
     Constant, CoopTile, Target,
     admission::{Pipeline, matmul_trial},
     block::{BLOCK_THREADS, block_constants, block_depth},
-    coop::COOP_DEPTH,
+    coop::{COOP_DEPTH, COOP_OCTET},
     epilogue::{Epilogue, epilogue_constants},
     flag, index_u32,
     matmul_shape::{MatmulLayout, MatmulShape},
@@ -93,7 +93,7 @@ impl MatmulVariant {
         match self {
             Self::Block128 | Self::Block64 | Self::Split64 | Self::Split128 => MATMUL_BLOCK.spec(whole),
             Self::Software | Self::SoftwareWide => MATMUL_SOFTWARE.spec(whole),
-            Self::Coop(tile) => tile.spec(&MATMUL_COOP_8, &MATMUL_COOP_16),
+            Self::Coop(tile) => tile.spec(MATMUL_COOP_8.spec(whole), MATMUL_COOP_16.spec(whole)),
         }
     }
 
@@ -114,7 +114,7 @@ impl MatmulVariant {
     /// Overrides that follow from variant, layout and shape.
     fn constants(self, target: &Target, layout: MatmulLayout, MatmulShape { m, n, k }: MatmulShape) -> Vec<Constant> {
         let (a_transposed, b_transposed) = (layout == MatmulLayout::WeightGradient, layout == MatmulLayout::Forward);
-        let [a_aligned, b_aligned] = aligned(layout, MatmulShape { m, n, k });
+        let [a_aligned, b_aligned] = self.aligned(layout, MatmulShape { m, n, k });
         let aligned = [flag("A_ALIGNED", a_aligned), flag("B_ALIGNED", b_aligned)];
         let size = match self {
             Self::Block128 | Self::Split128 => block_constants(target, 2),
@@ -131,6 +131,14 @@ impl MatmulVariant {
 }
 
 impl MatmulVariant {
+    /// Whether the contiguous extents of A and B are multiples of what is read at once.
+    fn aligned(self, layout: MatmulLayout, MatmulShape { m, n, k }: MatmulShape) -> [bool; 2] {
+        let a = if layout == MatmulLayout::WeightGradient { m } else { k };
+        let b = if layout == MatmulLayout::Forward { k } else { n };
+        let at_once = if matches!(self, Self::Coop(_)) { COOP_OCTET } else { 4 };
+        [a, b].map(|extent| extent.is_multiple_of(at_once))
+    }
+
     /// Invocations of a workgroup.
     fn threads(self) -> usize {
         match self {
@@ -175,13 +183,6 @@ impl MatmulVariant {
 
 /// Terms that a round of `matmul_software`'s loop takes; its `DEPTH_STEP`.
 const SOFTWARE_TERMS: u32 = 4;
-
-/// Whether the contiguous extents of A and B are multiples of 4.
-fn aligned(layout: MatmulLayout, MatmulShape { m, n, k }: MatmulShape) -> [bool; 2] {
-    let a = if layout == MatmulLayout::WeightGradient { m } else { k };
-    let b = if layout == MatmulLayout::Forward { k } else { n };
-    [a, b].map(|extent| extent.is_multiple_of(4))
-}
 
 fn grid(target: &Target, spec: &KernelSpec, [x, y, z]: [u32; 3]) -> Result<Grid, GpuError> {
     let limit = target.limits.workgroups;
@@ -333,8 +334,9 @@ impl Tiles {
             tile.expect(gpu, launch.spec, views[0])?;
             let (spec, constants) = (launch.spec, &launch.constants);
             let pipeline = Pipeline { spec, constants, views, epilogue, accumulate };
-            let aligned = aligned(layout, shape);
-            pipeline.admit(gpu, || matmul_trial(tile.sides(), layout, aligned, (epilogue, accumulate)))?;
+            let (aligned, whole) = (variant.aligned(layout, shape), shape.n.is_multiple_of(4));
+            let ending = (epilogue, accumulate);
+            pipeline.admit(gpu, || matmul_trial(tile.sides(), layout, (aligned, whole), ending))?;
         }
         gpu.bind(launch, &views, bytemuck::bytes_of(&shape))
     }

@@ -53,7 +53,7 @@ pub(super) static MATMUL_SOFTWARE: ByStore = ByStore {
 };
 
 macro_rules! matmul_coop {
-    ($matrices:literal) => {
+    ($matrices:literal, $store:literal) => {
         KernelSpec {
             entry: "matmul_coop",
             source: concat!(
@@ -61,7 +61,7 @@ macro_rules! matmul_coop {
                 include_str!($matrices),
                 include_str!("../../shaders/shared/coop.wgsl"),
                 include_str!("../../shaders/shared/part.wgsl"),
-                include_str!("../../shaders/shared/epilogue.wgsl"),
+                include_str!($store),
                 include_str!("../../shaders/shared/activation.wgsl"),
                 include_str!("../../shaders/shared/math.wgsl"),
             ),
@@ -71,5 +71,12 @@ macro_rules! matmul_coop {
     };
 }
 
-pub(super) static MATMUL_COOP_8: KernelSpec = matmul_coop!("../../shaders/shared/coop_8.wgsl");
-pub(super) static MATMUL_COOP_16: KernelSpec = matmul_coop!("../../shaders/shared/coop_16.wgsl");
+pub(super) static MATMUL_COOP_8: ByStore = ByStore {
+    vectors: matmul_coop!("../../shaders/shared/coop_8.wgsl", "../../shaders/shared/store_4.wgsl"),
+    elements: matmul_coop!("../../shaders/shared/coop_8.wgsl", "../../shaders/shared/store_1.wgsl"),
+};
+
+pub(super) static MATMUL_COOP_16: ByStore = ByStore {
+    vectors: matmul_coop!("../../shaders/shared/coop_16.wgsl", "../../shaders/shared/store_4.wgsl"),
+    elements: matmul_coop!("../../shaders/shared/coop_16.wgsl", "../../shaders/shared/store_1.wgsl"),
+};

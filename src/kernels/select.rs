@@ -33,7 +33,7 @@ impl AdapterClass {
     #[must_use]
     pub fn matmul_variant(self, element: Element, shape: MatmulShape) -> MatmulVariant {
         let [m, n, k] = [shape.m, shape.n, shape.k].map(|side| side as usize);
-        let tile = self.coop().tile(element, [m, n], Some(k));
+        let tile = self.coop().tile(element, [m, n, k], true);
         tile.map_or_else(|| self.plain_matmul_variant(shape), MatmulVariant::Coop)
     }
 
@@ -45,8 +45,8 @@ impl AdapterClass {
             return if self == Self::EightLanes { ConvVariant::DirectSoftware } else { ConvVariant::Direct };
         }
         let [rows, quads, phases] = shape.product(pass);
-        let splits = (pass == ConvPass::WeightGradient).then(|| shape.out_pixels());
-        if let Some(tile) = self.coop().tile(element, [rows * phases, 4 * quads], splits) {
+        let sides = [rows * phases, 4 * quads, shape.terms(pass)];
+        if let Some(tile) = self.coop().tile(element, sides, pass == ConvPass::WeightGradient) {
             return ConvVariant::Coop(tile);
         }
         let case = ConvCase::new(shape, pass);

@@ -14,21 +14,23 @@ const BATCH: usize = 2;
 const WIDTH: usize = 6;
 
 /// A pass of a convolution whose product has tiles of `sides`: more than one in each direction, edges that fill none, padding
-/// on every side and, behind the last channel, padding channels.
+/// on every side and, behind the last channel, padding channels; `whole` where octets line up and a tile of terms has one tap.
 pub(in crate::kernels) fn conv_trial(
     sides: [usize; 2],
     pass: ConvPass,
+    whole: bool,
     (epilogue, accumulate): (Epilogue, bool),
 ) -> Result<Trial, GpuError> {
     let taps: usize = KERNEL.iter().product();
     let [rows, columns] = sides;
     // Lines of the output; the input has STRIDE[0] for each, but one for the padding.
     let lines_for = |pixels: usize, width: usize| (pixels + 10).div_ceil(BATCH * width);
-    let (lines, inputs, outputs) = match pass {
-        ConvPass::Forward => (lines_for(rows, WIDTH + 1), 10, columns + 6),
+    let (lines, inputs, outputs) = match (pass, whole) {
+        (ConvPass::Forward, _) => (lines_for(rows, WIDTH + 1), if whole { 64 } else { 10 }, columns + 6),
         // 34 channels, 36 with padding, let whole taps be left out that a phase does not reach.
-        ConvPass::DataGradient => (lines_for(rows, WIDTH) + 1, columns + 6, 34),
-        ConvPass::WeightGradient => (8, columns / taps + 9, rows + 6),
+        (ConvPass::DataGradient, _) => (lines_for(rows, WIDTH) + 1, columns + 6, if whole { 64 } else { 34 }),
+        (ConvPass::WeightGradient, true) => (8, columns / taps + 7, rows + 6),
+        (ConvPass::WeightGradient, false) => (8, columns / taps + 9, rows + 6),
     };
     let options = ConvOptions { stride: STRIDE, padding: [1; 2], kernel: KERNEL, ..ConvOptions::square(2) };
     let shape = ConvShape::new(BATCH, [STRIDE[0] * (lines - 1), WIDTH, inputs], outputs, &options)?;

@@ -7,19 +7,25 @@ use super::{
     Trial, from_eighths, from_sums, operand,
 };
 
-/// A product of tiles of `sides`, whose operands' contiguous extents are multiples of 4 or not, as `aligned` says of A and B.
+/// A product of tiles of `sides`, whose operands' contiguous extents are multiples of 8 or odd, as `aligned` says of A and B, and
+/// whose rows are `whole` vec4s or not.
 pub(in crate::kernels) fn matmul_trial(
     sides: [usize; 2],
     layout: MatmulLayout,
-    aligned: [bool; 2],
+    (aligned, whole): ([bool; 2], bool),
     (epilogue, accumulate): (Epilogue, bool),
 ) -> Result<Trial, GpuError> {
     let (a_transposed, b_transposed) = (layout == MatmulLayout::WeightGradient, layout == MatmulLayout::Forward);
-    let [a_odd, b_odd] = aligned.map(|aligned| usize::from(!aligned));
+    let a_odd = usize::from(!aligned[0]);
     // One tile and part of another; depth for four rounds, the last not whole.
-    let m = sides[0] + 12 + if a_transposed { a_odd } else { 1 };
-    let n = sides[1] + 8 + if b_transposed { 1 } else { b_odd };
-    let k = 100 + if a_transposed { 1 } else { a_odd };
+    let m = sides[0] + 8 + if a_transposed { a_odd } else { 1 };
+    let n = sides[1] + 8;
+    let n = match (b_transposed, aligned[1], whole) {
+        (false, true, _) => n,
+        (_, _, true) => n + 4,
+        (_, _, false) => n + 1,
+    };
+    let k = 104 + if a_transposed { 1 } else { a_odd };
     let (a, b) = (operand(1, m * k), operand(2, k * n));
     let mut sums = vec![0; m * n];
     for (a, sums) in a.chunks(k).zip(sums.chunks_mut(n)) {

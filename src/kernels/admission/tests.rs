@@ -76,13 +76,13 @@ fn admit_matmul(
         flag("A_ALIGNED", aligned),
         flag("B_ALIGNED", aligned),
     ];
-    admit(gpu, &MATMUL_BLOCK.elements, &own, ending, types, || matmul_trial(SIDES, layout, [aligned; 2], ending))
+    admit(gpu, &MATMUL_BLOCK.elements, &own, ending, types, || matmul_trial(SIDES, layout, ([aligned; 2], false), ending))
 }
 
-fn admit_conv(gpu: &Gpu, pass: ConvPass, ending: (Epilogue, bool), types: [Element; 2]) -> Result<(), GpuError> {
+fn admit_conv(gpu: &Gpu, (pass, whole): (ConvPass, bool), ending: (Epilogue, bool), types: [Element; 2]) -> Result<(), GpuError> {
     let own = [("BLOCK_HALVES", 1.0), ("PASS", f64::from(pass.code()))];
     let spec = CONV_BLOCK.spec(pass != ConvPass::WeightGradient);
-    admit(gpu, spec, &own, ending, types, || conv_trial(SIDES, pass, ending))
+    admit(gpu, spec, &own, ending, types, || conv_trial(SIDES, pass, whole, ending))
 }
 
 #[test]
@@ -108,12 +108,13 @@ fn right_convolutions_are_admitted() {
     for types in elements(gpu) {
         for pass in PASSES {
             for accumulate in [false, true] {
-                admit_conv(gpu, pass, (Epilogue::Plain, accumulate), types).unwrap();
+                admit_conv(gpu, (pass, accumulate), (Epilogue::Plain, accumulate), types).unwrap();
             }
         }
         let bias = Epilogue::BiasActivation { activation: Activation::Gelu, store_pre: true };
-        admit_conv(gpu, ConvPass::Forward, (bias, false), types).unwrap();
-        admit_conv(gpu, ConvPass::DataGradient, (Epilogue::ActivationGradient(Activation::Tanh), true), types).unwrap();
+        admit_conv(gpu, (ConvPass::Forward, false), (bias, false), types).unwrap();
+        let gradient = (Epilogue::ActivationGradient(Activation::Tanh), true);
+        admit_conv(gpu, (ConvPass::DataGradient, true), gradient, types).unwrap();
     }
 }
 
@@ -158,7 +159,7 @@ fn wrong_convolutions_are_refused() {
     for misread in faults {
         let gpu = open().with_faults(Faults { misread: Some(misread), ..Faults::default() });
         for pass in PASSES {
-            refused(admit_conv(&gpu, pass, (Epilogue::Plain, false), [Element::Word; 2]), "are wrong");
+            refused(admit_conv(&gpu, (pass, true), (Epilogue::Plain, false), [Element::Word; 2]), "are wrong");
         }
     }
 }
@@ -169,7 +170,7 @@ fn a_lost_device_is_a_refusal() {
     let ending = (Epilogue::Plain, false);
     let found = admit(&gpu, &MATMUL_BLOCK.elements, &UNALIGNED, ending, [Element::Word; 2], || {
         gpu.raw_device().destroy();
-        matmul_trial(SIDES, MatmulLayout::DataGradient, [false; 2], ending)
+        matmul_trial(SIDES, MatmulLayout::DataGradient, ([false; 2], false), ending)
     });
     refused(found, "");
     assert!(gpu.lost().is_some());
@@ -197,7 +198,7 @@ fn verdicts_outlive_the_process_and_belong_to_the_text() {
         let ending = (Epilogue::Plain, false);
         admit(&gpu, &MATMUL_BLOCK.elements, &UNALIGNED, ending, [Element::Word; 2], || {
             trials.set(trials.get() + 1);
-            matmul_trial(SIDES, MatmulLayout::DataGradient, [false; 2], ending)
+            matmul_trial(SIDES, MatmulLayout::DataGradient, ([false; 2], false), ending)
         })
     };
     let trials = std::cell::Cell::new(0);

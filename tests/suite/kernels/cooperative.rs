@@ -75,7 +75,8 @@ fn assert_exact(gpu: &Gpu, test: &str, shapes: &[[usize; 3]]) {
 
 #[test]
 fn sums_of_whole_numbers_are_exact() {
-    let shapes = [[1, 1, 1], [40, 24, 33], [129, 200, 70], [260, 136, 128], SPLIT];
+    // One; less than a tile, and more of each, odd; whole octets, with and without an end that is cut off; in parts.
+    let shapes = [[1, 1, 1], [40, 24, 33], [129, 200, 70], [136, 72, 8], [264, 136, 128], [72, 200, 104], SPLIT];
     assert_exact(device(), "exact sums", &shapes);
 }
 
@@ -150,11 +151,11 @@ fn wrong_sums_are_refused() {
 fn trained(faults: Faults, precision: Precision) -> (String, f64) {
     let gpu = faulty(faults);
     let element = if precision == Precision::F16 { Element::Half } else { Element::Word };
-    let (operand, c) = (guarded_as(&gpu, &[1.0; 64], element), poisoned(&gpu, 64));
+    let (operand, c) = (guarded_as(&gpu, &[1.0; 256], element), poisoned(&gpu, 256));
     let product = with_variants(&gpu, |class| {
         let operands =
             MatmulOperands { a: &operand.view, b: &operand.view, aux: None, c: &c.view, pre: None, scratch: None };
-        let shape = MatmulShape::new(8, 8, 8).unwrap();
+        let shape = MatmulShape::new(16, 16, 16).unwrap();
         let variant = class.matmul_variant(element, shape);
         matmul(&gpu, variant, MatmulLayout::Forward, shape, Epilogue::Plain, false, &operands)
     });
@@ -288,5 +289,15 @@ fn tensor_cores_take_every_pass_and_split_the_weight_gradients() {
             let few_tiles = pass == ConvPass::WeightGradient && channels <= 256;
             assert_eq!(parts > 1, few_tiles, "{shape}, {pass:?}: {parts} parts");
         }
+    }
+}
+
+#[test]
+fn products_narrower_than_a_matrix_take_ordinary_kernels() {
+    let class = listing([32; 2], CooperativeMatrix::square(16, Scalar::F16));
+    for [m, n, k] in [[128, 10, 512], [10, 512, 128], [128, 512, 10]] {
+        let shape = MatmulShape::new(m, n, k).unwrap();
+        let variant = class.matmul_variant(Element::Half, shape);
+        assert_eq!(variant, class.without_matrices().matmul_variant(Element::Half, shape));
     }
 }
