@@ -55,8 +55,8 @@ fn lines_where(at: vec4<u32>, there: vec4<bool>) -> Lines {
     return Lines(select(vec4<u32>(), at, there), bits.x | bits.y | bits.z | bits.w);
 }
 
-fn gathered(pixels: ConvPixels, term: vec4<i32>) -> Lines {
-    let found = conv_pixels_source(pixels, term);
+fn gathered(pixels: Pixels, term: vec4<i32>) -> Lines {
+    let found = pixels_source(pixels, term);
     return lines_where(bitcast<vec4<u32>>(found), found >= vec4<i32>());
 }
 
@@ -76,11 +76,11 @@ fn out_pixels() -> u32 {
 }
 
 // The pixels of A's rows, or of B's lines from depth_0 on, for octets from number `first` on.
-fn pixels_of(first: u32, task: Task, depth_0: u32) -> ConvPixels {
+fn pixels_of(first: u32, task: Task, depth_0: u32) -> Pixels {
     if PASS == CONV_WEIGHT_GRADIENT {
-        return conv_pixels_at(depth_0 + coop_lines_from(first, task.b, COOP_TILE_COLUMNS, COOP_B_ACROSS));
+        return pixels_at(depth_0 + coop_lines_from(first, task.b, COOP_TILE_COLUMNS, COOP_B_ACROSS));
     }
-    return conv_pixels_at(task.row_0 + coop_lines_from(first, task.a, COOP_TILE_ROWS, COOP_A_ACROSS));
+    return pixels_at(task.row_0 + coop_lines_from(first, task.a, COOP_TILE_ROWS, COOP_A_ACROSS));
 }
 
 // The terms of an octet of A in the tile from depth_0 on, or of B in every tile.
@@ -147,12 +147,12 @@ fn octets_b(at: vec4<u32>, there: u32) -> CoopCarried {
 }
 
 // Octets from number `first` on of any tile, the one from depth_0 on; `pixels` and `terms` are its pixels_of and terms_of.
-fn any_a(first: u32, task: Task, depth_0: u32, pixels: ConvPixels, terms: Terms) -> CoopCarried {
+fn any_a(first: u32, task: Task, depth_0: u32, pixels: Pixels, terms: Terms) -> CoopCarried {
     if PASS != CONV_WEIGHT_GRADIENT { return quads_a(gathered(pixels, terms.first), gathered(pixels, terms.second)); }
     return quads_a(plain_quads(0u, first, task, depth_0, terms.first), plain_quads(1u, first, task, depth_0, terms.second));
 }
 
-fn any_b(first: u32, task: Task, depth_0: u32, pixels: ConvPixels, terms: Terms) -> CoopCarried {
+fn any_b(first: u32, task: Task, depth_0: u32, pixels: Pixels, terms: Terms) -> CoopCarried {
     if PASS == CONV_WEIGHT_GRADIENT { return quads_b(gathered(pixels, terms.first), gathered(pixels, terms.second)); }
     return quads_b(plain_quads(0u, first, task, depth_0, terms.first), plain_quads(1u, first, task, depth_0, terms.second));
 }
@@ -194,7 +194,7 @@ fn tap_next(tap: vec3<u32>) -> vec3<u32> {
 // The first tile of the first tap from `tap` on that reaches the phase; past the last, none.
 fn walk_from(tap: vec3<u32>, phase: vec2<u32>) -> Walk {
     var reached = tap;
-    while reached.y < values.kernel_height && conv_pixels_tap(reached.xy, phase).x == CONV_GATHER_UNREACHED {
+    while reached.y < values.kernel_height && pixels_tap(reached.xy, phase).x == CONV_GATHER_UNREACHED {
         reached = tap_next(reached);
     }
     if reached.y >= values.kernel_height { return Walk(); }
@@ -225,7 +225,7 @@ fn walk_next(walk: Walk, task: Task) -> Walk {
 // What the loop's loads go by.
 struct Source {
     depth: u32,
-    pixels: ConvPixels,
+    pixels: Pixels,
     terms: Terms,
     // With WHOLE: octets of A and of B, and how much further those of this tile are.
     a: Lines,
@@ -234,8 +234,8 @@ struct Source {
 }
 
 // A's octets of a tap's first terms.
-fn tap_a(task: Task, tap: vec3<u32>, pixels: ConvPixels) -> Lines {
-    let offset = conv_pixels_tap(tap.xy, task.phase);
+fn tap_a(task: Task, tap: vec3<u32>, pixels: Pixels) -> Lines {
+    let offset = pixels_tap(tap.xy, task.phase);
     let lines = gathered(pixels, vec4<i32>(offset, i32(2u * task.a.y), 0));
     return Lines(lines.at / 2u, lines.there);
 }
@@ -281,11 +281,11 @@ fn source_start(task: Task, walk: Walk) -> Source {
 }
 
 // Of the tile behind `walk`, `next` being there.
-fn source_next(source: Source, walk: Walk, next: Walk, task: Task, step: ConvPixelsStep) -> Source {
+fn source_next(source: Source, walk: Walk, next: Walk, task: Task, step: PixelsStep) -> Source {
     var moved = source;
     moved.depth = next.depth;
     if PASS == CONV_WEIGHT_GRADIENT {
-        if walk.depth != task.cut { moved.pixels = conv_pixels_next(source.pixels, step); }
+        if walk.depth != task.cut { moved.pixels = pixels_next(source.pixels, step); }
     } else if WHOLE {
         if next.tap.z != walk.tap.z { moved.a = tap_a(task, next.tap, source.pixels); }
     } else {
@@ -323,7 +323,7 @@ fn conv_coop(
                     depths.x, depths.y, depths.y - (depths.y - depths.x) % COOP_DEPTH,
                     coop_loader(thread, COOP_TILE_ROWS, COOP_A_ACROSS),
                     coop_loader(thread, COOP_TILE_COLUMNS, COOP_B_ACROSS));
-    let step = conv_pixels_step(COOP_DEPTH);
+    let step = pixels_step(COOP_DEPTH);
     for (var first = 0u; first < COOP_SHARES; first += subgroups) {
         let share = coop_share(first, subgroup);
         var walk = walk_start(task);

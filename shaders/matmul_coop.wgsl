@@ -36,52 +36,30 @@ var<immediate> values: Product;
 @group(0) @binding(3) var<storage, read_write> c: array<StoreOut>;
 @group(0) @binding(4) var<storage, read_write> pre: array<StoreReal>;
 
-// Where octets lie that an invocation brings of an operand's tile, `side` being the operand's rows or columns, `tile` the
-// tile's, and the tile beginning at `corner` (side, depth). Past the operand's edges the last ones again.
-fn places(loader: vec2<u32>, side: u32, tile: u32, corner: vec2<u32>, across: bool) -> vec4<u32> {
-    let line = coop_lines_from(0u, loader, tile, across);
+// Where an invocation's octets lie from number `first` on, of an operand with `side` rows or columns and of its tile with `tile`
+// of them that begins at `corner` (side, depth). Past the operand's edges the last ones again.
+fn places(first: u32, loader: vec2<u32>, side: u32, tile: u32, corner: vec2<u32>, across: bool) -> vec4<u32> {
+    let line = coop_lines_from(first, loader, tile, across);
     if across {
         return min(corner.y + line, vec4<u32>(values.k - 1u)) * (side / 8u) + min(corner.x / 8u + loader.y, side / 8u - 1u);
     }
     return min(corner.x + line, vec4<u32>(side - 1u)) * (values.k / 8u) + min(corner.y / 8u + loader.y, values.k / 8u - 1u);
 }
 
+// Which of them are terms of the sum (CoopCarried).
+fn there(first: u32, loader: vec2<u32>, tile: u32, depth: u32, across: bool) -> u32 {
+    if across {
+        let before = depth + coop_lines_from(first, loader, tile, across) < vec4<u32>(values.k);
+        let bits = select(vec4<u32>(), vec4<u32>(0x11u, 0x22u, 0x44u, 0x88u), before);
+        return bits.x | bits.y | bits.z | bits.w;
+    }
+    return select(0u, COOP_ALL_THERE, depth + 8u * loader.y < values.k);
+}
+
 // Octets from one depth to the next that is a multiple of 8, of which `depth` is so many further.
 fn way(depth: u32, side: u32, across: bool) -> u32 {
     if across { return depth * (side / 8u); }
     return depth / 8u;
-}
-
-fn a_element(at: u32, there: bool) -> CoopElement {
-    if there { return coop_element_a(at); }
-    return CoopElement();
-}
-
-// Elements `first` .. `first` + 7 of a line of A as it lies in memory; zeros outside.
-fn a_octet(line: u32, first: u32) -> CoopOctet {
-    let lines = select(values.m, values.k, COOP_A_ACROSS);
-    let width = select(values.k, values.m, COOP_A_ACROSS);
-    if line >= lines || first >= width { return CoopOctet(); }
-    let at = line * width + first;
-    if A_ALIGNED { return coop_octet_a(at / 8u); }
-    let left = width - first;
-    return CoopOctet(coop_quad(a_element(at, true), a_element(at + 1u, left > 1u),
-                               a_element(at + 2u, left > 2u), a_element(at + 3u, left > 3u)),
-                     coop_quad(a_element(at + 4u, left > 4u), a_element(at + 5u, left > 5u),
-                               a_element(at + 6u, left > 6u), a_element(at + 7u, left > 7u)));
-}
-
-// Octets from number `first` on of any tile, that which begins at `corner` (side, depth).
-fn any_a(first: u32, loader: vec2<u32>, corner: vec2<u32>) -> CoopCarried {
-    let start = select(corner, corner.yx, COOP_A_ACROSS);
-    let line = start.x + coop_lines_from(first, loader, COOP_TILE_ROWS, COOP_A_ACROSS);
-    let octet = start.y + 8u * loader.y;
-    var carried: CoopCarried;
-    carried.v0 = a_octet(line.x, octet);
-    if coop_brings(1u, COOP_TILE_ROWS) { carried.v1 = a_octet(line.y, octet); }
-    if coop_brings(2u, COOP_TILE_ROWS) { carried.v2 = a_octet(line.z, octet); }
-    if coop_brings(3u, COOP_TILE_ROWS) { carried.v3 = a_octet(line.w, octet); }
-    return carried;
 }
 
 fn fetch_a(at: vec4<u32>) -> CoopCarried {
@@ -93,35 +71,38 @@ fn fetch_a(at: vec4<u32>) -> CoopCarried {
     return carried;
 }
 
-fn b_element(at: u32, there: bool) -> CoopElement {
-    if there { return coop_element_b(at); }
+fn a_element(at: u32, there: bool) -> CoopElement {
+    if there { return coop_element_a(at); }
     return CoopElement();
 }
 
-// Elements `first` .. `first` + 7 of a line of B as it lies in memory; zeros outside.
-fn b_octet(line: u32, first: u32) -> CoopOctet {
-    let lines = select(values.n, values.k, COOP_B_ACROSS);
-    let width = select(values.k, values.n, COOP_B_ACROSS);
-    if line >= lines || first >= width { return CoopOctet(); }
+// Elements `first` .. `first` + 7 of a line of A as it lies in memory; zeros outside.
+fn a_octet(line: u32, first: u32) -> CoopOctet {
+    let width = select(values.k, values.m, COOP_A_ACROSS);
+    let lines = select(values.m, values.k, COOP_A_ACROSS);
     let at = line * width + first;
-    if B_ALIGNED { return coop_octet_b(at / 8u); }
-    let left = width - first;
-    return CoopOctet(coop_quad(b_element(at, true), b_element(at + 1u, left > 1u),
-                               b_element(at + 2u, left > 2u), b_element(at + 3u, left > 3u)),
-                     coop_quad(b_element(at + 4u, left > 4u), b_element(at + 5u, left > 5u),
-                               b_element(at + 6u, left > 6u), b_element(at + 7u, left > 7u)));
+    let left = select(0u, width - first, line < lines && first < width);
+    return CoopOctet(coop_quad(a_element(at, left > 0u), a_element(at + 1u, left > 1u),
+                               a_element(at + 2u, left > 2u), a_element(at + 3u, left > 3u)),
+                     coop_quad(a_element(at + 4u, left > 4u), a_element(at + 5u, left > 5u),
+                               a_element(at + 6u, left > 6u), a_element(at + 7u, left > 7u)));
 }
 
 // Octets from number `first` on of any tile, that which begins at `corner` (side, depth).
-fn any_b(first: u32, loader: vec2<u32>, corner: vec2<u32>) -> CoopCarried {
-    let start = select(corner, corner.yx, COOP_B_ACROSS);
-    let line = start.x + coop_lines_from(first, loader, COOP_TILE_COLUMNS, COOP_B_ACROSS);
+fn any_a(first: u32, loader: vec2<u32>, corner: vec2<u32>) -> CoopCarried {
+    if A_ALIGNED {
+        var found = fetch_a(places(first, loader, values.m, COOP_TILE_ROWS, corner, COOP_A_ACROSS));
+        found.there = there(first, loader, COOP_TILE_ROWS, corner.y, COOP_A_ACROSS);
+        return coop_masked(found);
+    }
+    let start = select(corner, corner.yx, COOP_A_ACROSS);
+    let line = start.x + coop_lines_from(first, loader, COOP_TILE_ROWS, COOP_A_ACROSS);
     let octet = start.y + 8u * loader.y;
     var carried: CoopCarried;
-    carried.v0 = b_octet(line.x, octet);
-    if coop_brings(1u, COOP_TILE_COLUMNS) { carried.v1 = b_octet(line.y, octet); }
-    if coop_brings(2u, COOP_TILE_COLUMNS) { carried.v2 = b_octet(line.z, octet); }
-    if coop_brings(3u, COOP_TILE_COLUMNS) { carried.v3 = b_octet(line.w, octet); }
+    carried.v0 = a_octet(line.x, octet);
+    if coop_brings(1u, COOP_TILE_ROWS) { carried.v1 = a_octet(line.y, octet); }
+    if coop_brings(2u, COOP_TILE_ROWS) { carried.v2 = a_octet(line.z, octet); }
+    if coop_brings(3u, COOP_TILE_ROWS) { carried.v3 = a_octet(line.w, octet); }
     return carried;
 }
 
@@ -131,6 +112,41 @@ fn fetch_b(at: vec4<u32>) -> CoopCarried {
     if coop_brings(1u, COOP_TILE_COLUMNS) { carried.v1 = coop_octet_b(at.y); }
     if coop_brings(2u, COOP_TILE_COLUMNS) { carried.v2 = coop_octet_b(at.z); }
     if coop_brings(3u, COOP_TILE_COLUMNS) { carried.v3 = coop_octet_b(at.w); }
+    return carried;
+}
+
+fn b_element(at: u32, there: bool) -> CoopElement {
+    if there { return coop_element_b(at); }
+    return CoopElement();
+}
+
+// Elements `first` .. `first` + 7 of a line of B as it lies in memory; zeros outside.
+fn b_octet(line: u32, first: u32) -> CoopOctet {
+    let width = select(values.k, values.n, COOP_B_ACROSS);
+    let lines = select(values.n, values.k, COOP_B_ACROSS);
+    let at = line * width + first;
+    let left = select(0u, width - first, line < lines && first < width);
+    return CoopOctet(coop_quad(b_element(at, left > 0u), b_element(at + 1u, left > 1u),
+                               b_element(at + 2u, left > 2u), b_element(at + 3u, left > 3u)),
+                     coop_quad(b_element(at + 4u, left > 4u), b_element(at + 5u, left > 5u),
+                               b_element(at + 6u, left > 6u), b_element(at + 7u, left > 7u)));
+}
+
+// Octets from number `first` on of any tile, that which begins at `corner` (side, depth).
+fn any_b(first: u32, loader: vec2<u32>, corner: vec2<u32>) -> CoopCarried {
+    if B_ALIGNED {
+        var found = fetch_b(places(first, loader, values.n, COOP_TILE_COLUMNS, corner, COOP_B_ACROSS));
+        found.there = there(first, loader, COOP_TILE_COLUMNS, corner.y, COOP_B_ACROSS);
+        return coop_masked(found);
+    }
+    let start = select(corner, corner.yx, COOP_B_ACROSS);
+    let line = start.x + coop_lines_from(first, loader, COOP_TILE_COLUMNS, COOP_B_ACROSS);
+    let octet = start.y + 8u * loader.y;
+    var carried: CoopCarried;
+    carried.v0 = b_octet(line.x, octet);
+    if coop_brings(1u, COOP_TILE_COLUMNS) { carried.v1 = b_octet(line.y, octet); }
+    if coop_brings(2u, COOP_TILE_COLUMNS) { carried.v2 = b_octet(line.z, octet); }
+    if coop_brings(3u, COOP_TILE_COLUMNS) { carried.v3 = b_octet(line.w, octet); }
     return carried;
 }
 
@@ -182,8 +198,8 @@ fn matmul_coop(
     let terms = part.y - part.x;
     let cut = part.y - terms % COOP_DEPTH; // where the tile begins that the end cuts off
     let last = part.x + max(terms / COOP_DEPTH, 1u) * COOP_DEPTH - COOP_DEPTH; // of the whole ones
-    let places_a = places(loader_a, values.m, COOP_TILE_ROWS, vec2<u32>(corner.x, part.x), COOP_A_ACROSS);
-    let places_b = places(loader_b, values.n, COOP_TILE_COLUMNS, vec2<u32>(corner.y, part.x), COOP_B_ACROSS);
+    let places_a = places(0u, loader_a, values.m, COOP_TILE_ROWS, vec2<u32>(corner.x, part.x), COOP_A_ACROSS);
+    let places_b = places(0u, loader_b, values.n, COOP_TILE_COLUMNS, vec2<u32>(corner.y, part.x), COOP_B_ACROSS);
     for (var first = 0u; first < COOP_SHARES; first += subgroups) {
         let share = coop_share(first, subgroup);
         var depth = select(part.x, cut, cut < part.y);

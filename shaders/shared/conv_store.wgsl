@@ -55,15 +55,18 @@ fn conv_store(row: u32, phase: vec2<u32>, column: u32, part: u32, sums: vec4<f32
         }
     } else {
         let columns = conv_quads(values.in_channels);
-        let width = conv_phase_width(values);
-        let height = conv_phase_height(values);
-        let line = row / width;
-        let n = line / height;
-        let y = (line - n * height) * values.stride_height + phase.y;
-        let x = (row - line * width) * values.stride_width + phase.x;
-        if n < values.batch && y < values.in_height && x < values.in_width && column < columns {
-            let pixel = (n * values.in_height + y) * values.in_width + x;
-            conv_store_pixel(pixel * columns + column, sums, conv_store_bias(column));
+        var pixel = row;
+        var there = row < values.batch * values.in_height * values.in_width;
+        if values.stride_height * values.stride_width > 1u { // else there is one phase, whose pixels lie one after the other
+            let width = conv_phase_width(values);
+            let height = conv_phase_height(values);
+            let line = row / width;
+            let n = line / height;
+            let y = (line - n * height) * values.stride_height + phase.y;
+            let x = (row - line * width) * values.stride_width + phase.x;
+            there = n < values.batch && y < values.in_height && x < values.in_width;
+            pixel = (n * values.in_height + y) * values.in_width + x;
         }
+        if there && column < columns { conv_store_pixel(pixel * columns + column, sums, conv_store_bias(column)); }
     }
 }

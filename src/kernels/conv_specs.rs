@@ -93,7 +93,7 @@ macro_rules! conv_coop {
                 include_str!("../../shaders/shared/part.wgsl"),
                 include_str!("../../shaders/shared/conv.wgsl"),
                 include_str!("../../shaders/shared/conv_gather.wgsl"),
-                include_str!("../../shaders/shared/conv_pixels.wgsl"),
+                include_str!("../../shaders/shared/pixels.wgsl"),
                 include_str!("../../shaders/shared/conv_store.wgsl"),
                 include_str!($store),
                 include_str!("../../shaders/shared/activation.wgsl"),

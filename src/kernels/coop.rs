@@ -75,12 +75,7 @@ impl CoopMatrices {
 
     /// The tile for a product of `rows` x `columns` sums of `depth` terms, which may be split or not; `None` where there are no
     /// such matrices, and for products that are too small in one direction.
-    pub(super) fn tile(
-        self,
-        element: Element,
-        [rows, columns, depth]: [usize; 3],
-        splits: bool,
-    ) -> Option<CoopTile> {
+    pub(super) fn tile(self, element: Element, [rows, columns, depth]: [usize; 3], splits: bool) -> Option<CoopTile> {
         let matrix = if element == Element::Half { self.half } else { self.word }?;
         if rows.min(columns).min(depth) < LEAST_SIDE {
             return None;
@@ -138,7 +133,7 @@ impl CoopTile {
     /// `shaders/conv_coop.wgsl`.
     pub(super) fn is_whole(shape: &ConvShape, pass: ConvPass) -> bool {
         let [[.., inputs], [.., outputs]] = [shape.input(), shape.output()];
-        let whole = |channels, of: u32| padded_channels(channels).is_multiple_of(of as usize);
+        let whole = |channels, unit: u32| padded_channels(channels).is_multiple_of(unit as usize);
         match pass {
             ConvPass::Forward => whole(inputs, COOP_DEPTH) && whole(outputs, COOP_OCTET),
             ConvPass::DataGradient => whole(outputs, COOP_DEPTH),

@@ -154,21 +154,65 @@ const EPILOGUES: &[&[(&str, f64)]] = &[
     &[("EPILOGUE", 2.0), ("ACTIVATION", 2.0)],
 ];
 
-/// Layouts of a matrix product, with operands that line up and that do not; passes of a convolution.
+/// Layouts of a matrix product, with operands that line up and that do not; passes of a convolution, as by octets and by quads.
 const LAYOUTS: &[&[(&str, f64)]] = &[
-    &[("PASS", 0.0), ("COOP_A_ACROSS", 0.0), ("COOP_B_ACROSS", 1.0), ("A_ALIGNED", 0.0), ("B_ALIGNED", 1.0)],
-    &[("PASS", 1.0), ("COOP_A_ACROSS", 0.0), ("COOP_B_ACROSS", 0.0), ("A_ALIGNED", 1.0), ("B_ALIGNED", 0.0)],
-    &[("PASS", 2.0), ("COOP_A_ACROSS", 1.0), ("COOP_B_ACROSS", 1.0), ("A_ALIGNED", 0.0), ("B_ALIGNED", 0.0)],
-    &[("PASS", 2.0), ("COOP_A_ACROSS", 1.0), ("COOP_B_ACROSS", 1.0), ("A_ALIGNED", 1.0), ("B_ALIGNED", 1.0)],
+    &[
+        ("PASS", 0.0),
+        ("COOP_A_ACROSS", 0.0),
+        ("COOP_B_ACROSS", 1.0),
+        ("A_ALIGNED", 0.0),
+        ("B_ALIGNED", 1.0),
+        ("WHOLE", 0.0),
+    ],
+    &[
+        ("PASS", 0.0),
+        ("COOP_A_ACROSS", 0.0),
+        ("COOP_B_ACROSS", 1.0),
+        ("A_ALIGNED", 1.0),
+        ("B_ALIGNED", 1.0),
+        ("WHOLE", 1.0),
+    ],
+    &[
+        ("PASS", 1.0),
+        ("COOP_A_ACROSS", 0.0),
+        ("COOP_B_ACROSS", 0.0),
+        ("A_ALIGNED", 1.0),
+        ("B_ALIGNED", 0.0),
+        ("WHOLE", 0.0),
+    ],
+    &[
+        ("PASS", 1.0),
+        ("COOP_A_ACROSS", 0.0),
+        ("COOP_B_ACROSS", 0.0),
+        ("A_ALIGNED", 1.0),
+        ("B_ALIGNED", 1.0),
+        ("WHOLE", 1.0),
+    ],
+    &[
+        ("PASS", 2.0),
+        ("COOP_A_ACROSS", 1.0),
+        ("COOP_B_ACROSS", 1.0),
+        ("A_ALIGNED", 0.0),
+        ("B_ALIGNED", 0.0),
+        ("WHOLE", 0.0),
+    ],
+    &[
+        ("PASS", 2.0),
+        ("COOP_A_ACROSS", 1.0),
+        ("COOP_B_ACROSS", 1.0),
+        ("A_ALIGNED", 1.0),
+        ("B_ALIGNED", 1.0),
+        ("WHOLE", 1.0),
+    ],
 ];
 
-/// Small and large tiles, for subgroups of the sizes that adapters have.
+/// Every tile, for subgroups of the sizes that adapters have.
 const TILES: &[&[(&str, f64)]] = &[
-    &[("COOP_ROWS", 1.0), ("COOP_COLUMNS", 2.0), ("COOP_THREADS", 16.0)],
-    &[("COOP_ROWS", 2.0), ("COOP_COLUMNS", 4.0), ("COOP_THREADS", 64.0)],
-    &[("COOP_ROWS", 1.0), ("COOP_COLUMNS", 2.0), ("COOP_THREADS", 64.0)],
-    &[("COOP_ROWS", 2.0), ("COOP_COLUMNS", 4.0), ("COOP_THREADS", 256.0)],
-    &[("COOP_ROWS", 1.0), ("COOP_COLUMNS", 2.0), ("COOP_THREADS", 128.0)],
+    &[("COOP_SHARE_ROWS", 4.0), ("COOP_SHARE_COLUMNS", 4.0), ("COOP_THREADS", 128.0)],
+    &[("COOP_SHARE_ROWS", 4.0), ("COOP_SHARE_COLUMNS", 2.0), ("COOP_THREADS", 128.0)],
+    &[("COOP_SHARE_ROWS", 2.0), ("COOP_SHARE_COLUMNS", 4.0), ("COOP_THREADS", 32.0)],
+    &[("COOP_SHARE_ROWS", 2.0), ("COOP_SHARE_COLUMNS", 2.0), ("COOP_THREADS", 128.0)],
+    &[("COOP_SHARE_ROWS", 2.0), ("COOP_SHARE_COLUMNS", 2.0), ("COOP_THREADS", 256.0)],
 ];
 
 #[test]
@@ -200,8 +244,8 @@ fn cooperative_matrices_are_valid_spirv_with_every_choice() {
             }
         }
     }
-    // matrix product, and convolution twice, by how results are stored; 8 x 8 for three pairs of types, 16 x 16 for two
-    assert_eq!(checked, 3 * 5 * LAYOUTS.len() * TILES.len() * EPILOGUES.len() * 2);
+    // matrix product and convolution, by how results are stored; 8 x 8 for three pairs of types, 16 x 16 for two
+    assert_eq!(checked, 4 * 5 * LAYOUTS.len() * TILES.len() * EPILOGUES.len() * 2);
 }
 
 /// The module with one operand of one instruction changed.

@@ -76,10 +76,17 @@ fn admit_matmul(
         flag("A_ALIGNED", aligned),
         flag("B_ALIGNED", aligned),
     ];
-    admit(gpu, &MATMUL_BLOCK.elements, &own, ending, types, || matmul_trial(SIDES, layout, ([aligned; 2], false), ending))
+    admit(gpu, &MATMUL_BLOCK.elements, &own, ending, types, || {
+        matmul_trial(SIDES, layout, ([aligned; 2], false), ending)
+    })
 }
 
-fn admit_conv(gpu: &Gpu, (pass, whole): (ConvPass, bool), ending: (Epilogue, bool), types: [Element; 2]) -> Result<(), GpuError> {
+fn admit_conv(
+    gpu: &Gpu,
+    (pass, whole): (ConvPass, bool),
+    ending: (Epilogue, bool),
+    types: [Element; 2],
+) -> Result<(), GpuError> {
     let own = [("BLOCK_HALVES", 1.0), ("PASS", f64::from(pass.code()))];
     let spec = CONV_BLOCK.spec(pass != ConvPass::WeightGradient);
     admit(gpu, spec, &own, ending, types, || conv_trial(SIDES, pass, whole, ending))

@@ -1,6 +1,7 @@
 //! Cooperative matrices where the adapter lists them: exact sums, the same bits with checks on, and who may use them.
 //! `kernels::matmul` and `kernels::conv` hold the same variants against f64 with every layout, pass and epilogue.
 
+use super::conv::{Case, cases};
 use crate::common::{bits, checked_device, device, guarded_as, poisoned, run, samples};
 use jostle::{
     gpu::{AdapterChoice, AdapterSummary, CooperativeMatrix, Dispatch, Element, Family, Faults, Gpu, GpuError, Scalar},
@@ -99,6 +100,30 @@ fn sums_are_exact_whatever_the_size_of_subgroups() {
         for (element, tile) in tiles(&gpu, "other sizes") {
             for pass in PASSES {
                 coop_conv(&gpu, element, tile, pass).unwrap();
+            }
+        }
+    }
+}
+
+/// Channels of which a tile of terms has one tap, and octets line up: more taps and tiles than one, strides and dilations, phases
+/// that no tap reaches; lines and images of less than a tile's pixels and of more, with an end that is cut off, and in parts.
+#[test]
+fn convolutions_by_whole_octets_agree_with_the_definition() {
+    let gpu = device();
+    let three = ConvOptions::square(3).padding(1);
+    let uneven = ConvOptions { stride: [1, 2], dilation: [2, 1], ..three };
+    let all = [
+        Case::new(3, [5, 3, 64], 72, three),
+        Case::new(2, [11, 9, 32], 64, three.stride(2)),
+        Case::new(1, [37, 3, 40], 32, uneven),
+        Case::new(5, [6, 7, 64], 96, ConvOptions::square(1).stride(2)),
+        Case::new(3, [16, 17, 8], 16, three),
+    ];
+    let all: Vec<_> = all.into_iter().flat_map(|case| cases(gpu, case)).collect();
+    for (element, tile) in tiles(gpu, "whole octets") {
+        for case in all.iter().filter(|case| case.element == element) {
+            for pass in PASSES {
+                case.check(gpu, ConvVariant::Coop(tile), pass, Epilogue::Plain, false);
             }
         }
     }

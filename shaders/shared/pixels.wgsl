@@ -1,27 +1,27 @@
 // Four pixels at a time, as shared/conv_gather.wgsl has them, for kernels that keep theirs in registers. Needs what that needs.
 
 // Where four windows start: first quads of their images, y and x. Pixels past the last lie nowhere.
-struct ConvPixels {
+struct Pixels {
     first: vec4<i32>,
     y: vec4<i32>,
     x: vec4<i32>,
 }
 
 // A height that no tap brings back into an image.
-const CONV_PIXELS_NOWHERE: i32 = -0x20000000;
+const PIXELS_NOWHERE: i32 = -0x20000000;
 
-fn conv_pixels_at(row: vec4<u32>) -> ConvPixels {
+fn pixels_at(row: vec4<u32>) -> Pixels {
     let p = conv_gather_pixel(row.x);
     let q = conv_gather_pixel(row.y);
     let r = conv_gather_pixel(row.z);
     let s = conv_gather_pixel(row.w);
     let there = vec4<i32>(p.w, q.w, r.w, s.w) != vec4<i32>();
-    let y = select(vec4<i32>(CONV_PIXELS_NOWHERE), vec4<i32>(p.y, q.y, r.y, s.y), there);
-    return ConvPixels(vec4<i32>(p.x, q.x, r.x, s.x), y, vec4<i32>(p.z, q.z, r.z, s.z));
+    let y = select(vec4<i32>(PIXELS_NOWHERE), vec4<i32>(p.y, q.y, r.y, s.y), there);
+    return Pixels(vec4<i32>(p.x, q.x, r.x, s.x), y, vec4<i32>(p.z, q.z, r.z, s.z));
 }
 
 // conv_gather_source of each.
-fn conv_pixels_source(pixels: ConvPixels, term: vec4<i32>) -> vec4<i32> {
+fn pixels_source(pixels: Pixels, term: vec4<i32>) -> vec4<i32> {
     let size = conv_gather_size();
     let y = pixels.y + term.x;
     let x = pixels.x + term.y;
@@ -32,37 +32,37 @@ fn conv_pixels_source(pixels: ConvPixels, term: vec4<i32>) -> vec4<i32> {
 }
 
 // The way from pixels to those so many further on.
-struct ConvPixelsStep {
+struct PixelsStep {
     by: vec3<i32>, // quads of whole images, y and x
     line: vec2<i32>, // from a line of the grid to the next, and how far x reaches
     image: vec2<i32>, // quads of an image, and how far y reaches
 }
 
-fn conv_pixels_step(count: u32) -> ConvPixelsStep {
+fn pixels_step(count: u32) -> PixelsStep {
     let grid = conv_gather_grid();
     let size = conv_gather_size();
     let image = size.x * size.y * size.z;
     let lines = count / grid.y;
     let images = lines / grid.x;
     let by = vec3<u32>(images * image, (lines - images * grid.x) * grid.z, (count - lines * grid.y) * grid.w);
-    return ConvPixelsStep(vec3<i32>(by), vec2<i32>(vec2<u32>(grid.z, grid.y * grid.w)),
+    return PixelsStep(vec3<i32>(by), vec2<i32>(vec2<u32>(grid.z, grid.y * grid.w)),
                           vec2<i32>(vec2<u32>(image, grid.x * grid.z)));
 }
 
 // The pixels a step on, without divisions.
-fn conv_pixels_next(pixels: ConvPixels, step: ConvPixelsStep) -> ConvPixels {
+fn pixels_next(pixels: Pixels, step: PixelsStep) -> Pixels {
     let zero = vec4<i32>();
     let x = pixels.x + step.by.z;
     let line_ends = x >= vec4<i32>(step.line.y);
     let y = pixels.y + step.by.y + select(zero, vec4<i32>(step.line.x), line_ends);
     let image_ends = y >= vec4<i32>(step.image.y);
     let first = pixels.first + step.by.x + select(zero, vec4<i32>(step.image.x), image_ends);
-    return ConvPixels(first, y - select(zero, vec4<i32>(step.image.y), image_ends),
+    return Pixels(first, y - select(zero, vec4<i32>(step.image.y), image_ends),
                       x - select(zero, vec4<i32>(step.line.y), line_ends));
 }
 
 // Offset in y and x of a tap (x, y), or CONV_GATHER_UNREACHED where it does not reach the phase.
-fn conv_pixels_tap(tap: vec2<u32>, phase: vec2<u32>) -> vec2<i32> {
+fn pixels_tap(tap: vec2<u32>, phase: vec2<u32>) -> vec2<i32> {
     if PASS != CONV_DATA_GRADIENT {
         return vec2<i32>(i32(tap.y * values.dilation_height) - i32(values.padding_height),
                          i32(tap.x * values.dilation_width) - i32(values.padding_width));
