@@ -2,7 +2,7 @@
 // Needs the matrices CoopA, CoopB and CoopC, their side and the way from operands to tiles from shared/coop_8.wgsl or
 // shared/coop_16.wgsl.
 //
-// A tile is 2 x 2 shares, each of COOP_SHARE_ROWS x COOP_SHARE_COLUMNS matrices and summed by one subgroup. Both operands come in
+// A tile is 2 x 2 shares, each of COOP_SHARE x COOP_SHARE matrices and summed by one subgroup. Both operands come in
 // tiles of COOP_DEPTH terms; such a tile lies "along" if its lines run along depth, and "across" if they run along its side.
 // Lines end in COOP_PAD quads (4 elements) without meaning, so that the same depth of neighbouring lines lies in other banks;
 // they also keep each matrix' lines at multiples of 16 bytes, as Vulkan asks.
@@ -29,14 +29,13 @@ const COOP_SUM_PITCH: u32 = COOP_SUM_QUADS + 2u;
 // Invocations of a workgroup: a multiple of the largest subgroup's, and of 16.
 override COOP_THREADS: u32 = 128u;
 // Matrices of a share: 2 or 4 each.
-override COOP_SHARE_ROWS: u32 = 4u;
-override COOP_SHARE_COLUMNS: u32 = 4u;
+override COOP_SHARE: u32 = 4u;
 override COOP_A_ACROSS: bool = false;
 override COOP_B_ACROSS: bool = false;
 
-override COOP_TILE_ROWS: u32 = COOP_ROWS * COOP_SHARE_ROWS * COOP_SIDE;
-override COOP_TILE_COLUMNS: u32 = COOP_COLUMNS * COOP_SHARE_COLUMNS * COOP_SIDE;
-override COOP_PAIRS: u32 = COOP_SHARE_ROWS * COOP_SHARE_COLUMNS / 2u; // of a share's matrices, side by side
+override COOP_TILE_ROWS: u32 = COOP_ROWS * COOP_SHARE * COOP_SIDE;
+override COOP_TILE_COLUMNS: u32 = COOP_COLUMNS * COOP_SHARE * COOP_SIDE;
+override COOP_PAIRS: u32 = COOP_SHARE * COOP_SHARE / 2u; // of a share's matrices, side by side
 // Cells of a tile that lies along, which is never fewer than across.
 override COOP_A_CELLS: u32 = COOP_TILE_ROWS * (COOP_DEPTH / 4u + COOP_PAD) * COOP_QUAD_CELLS;
 override COOP_B_CELLS: u32 = COOP_TILE_COLUMNS * (COOP_DEPTH / 4u + COOP_PAD) * COOP_QUAD_CELLS;
@@ -174,7 +173,7 @@ fn coop_share(first: u32, subgroup: u32) -> u32 {
 // First row and column of a share within the tile.
 fn coop_corner(share: u32) -> vec2<u32> {
     let place = vec2<u32>(share / COOP_COLUMNS, share % COOP_COLUMNS);
-    return COOP_SIDE * place * vec2<u32>(COOP_SHARE_ROWS, COOP_SHARE_COLUMNS);
+    return COOP_SIDE * COOP_SHARE * place;
 }
 
 // Adds COOP_SIDE terms, from `depth` of the tiles on, to the share at `at`.
@@ -183,37 +182,35 @@ fn coop_multiply_matrices(at: vec2<u32>, depth: u32, sums: ptr<function, CoopSum
     let a1 = coop_matrix_a(at.x + COOP_SIDE, depth);
     var a2: CoopA;
     var a3: CoopA;
-    if COOP_SHARE_ROWS > 2u {
+    if COOP_SHARE > 2u {
         a2 = coop_matrix_a(at.x + 2u * COOP_SIDE, depth);
         a3 = coop_matrix_a(at.x + 3u * COOP_SIDE, depth);
     }
     let b0 = coop_matrix_b(depth, at.y);
     (*sums).s00 = coopMultiplyAdd(a0, b0, (*sums).s00);
     (*sums).s10 = coopMultiplyAdd(a1, b0, (*sums).s10);
-    if COOP_SHARE_ROWS > 2u {
+    if COOP_SHARE > 2u {
         (*sums).s20 = coopMultiplyAdd(a2, b0, (*sums).s20);
         (*sums).s30 = coopMultiplyAdd(a3, b0, (*sums).s30);
     }
     let b1 = coop_matrix_b(depth, at.y + COOP_SIDE);
     (*sums).s01 = coopMultiplyAdd(a0, b1, (*sums).s01);
     (*sums).s11 = coopMultiplyAdd(a1, b1, (*sums).s11);
-    if COOP_SHARE_ROWS > 2u {
+    if COOP_SHARE > 2u {
         (*sums).s21 = coopMultiplyAdd(a2, b1, (*sums).s21);
         (*sums).s31 = coopMultiplyAdd(a3, b1, (*sums).s31);
     }
-    if COOP_SHARE_COLUMNS > 2u {
+    if COOP_SHARE > 2u {
         let b2 = coop_matrix_b(depth, at.y + 2u * COOP_SIDE);
         (*sums).s02 = coopMultiplyAdd(a0, b2, (*sums).s02);
         (*sums).s12 = coopMultiplyAdd(a1, b2, (*sums).s12);
         let b3 = coop_matrix_b(depth, at.y + 3u * COOP_SIDE);
         (*sums).s03 = coopMultiplyAdd(a0, b3, (*sums).s03);
         (*sums).s13 = coopMultiplyAdd(a1, b3, (*sums).s13);
-        if COOP_SHARE_ROWS > 2u {
-            (*sums).s22 = coopMultiplyAdd(a2, b2, (*sums).s22);
-            (*sums).s32 = coopMultiplyAdd(a3, b2, (*sums).s32);
-            (*sums).s23 = coopMultiplyAdd(a2, b3, (*sums).s23);
-            (*sums).s33 = coopMultiplyAdd(a3, b3, (*sums).s33);
-        }
+        (*sums).s22 = coopMultiplyAdd(a2, b2, (*sums).s22);
+        (*sums).s32 = coopMultiplyAdd(a3, b2, (*sums).s32);
+        (*sums).s23 = coopMultiplyAdd(a2, b3, (*sums).s23);
+        (*sums).s33 = coopMultiplyAdd(a3, b3, (*sums).s33);
     }
 }
 
@@ -228,7 +225,7 @@ fn coop_multiply(share: u32, sums: ptr<function, CoopSums>) {
 
 // Row of matrices within a share, and half of that row, of its `pair`.
 fn coop_pair(pair: u32) -> vec2<u32> {
-    let halves = COOP_SHARE_COLUMNS / 2u;
+    let halves = COOP_SHARE / 2u;
     return vec2<u32>(pair / halves, pair % halves);
 }
 

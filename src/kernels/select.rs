@@ -46,7 +46,11 @@ impl AdapterClass {
         }
         let [rows, quads, phases] = shape.product(pass);
         let sides = [rows * phases, 4 * quads, shape.terms(pass)];
-        if let Some(tile) = self.coop().tile(element, sides, pass == ConvPass::WeightGradient) {
+        let tile = match pass {
+            ConvPass::WeightGradient => self.coop().weight_gradient_tile(element, sides),
+            _ => self.coop().tile(element, sides, false),
+        };
+        if let Some(tile) = tile {
             return ConvVariant::Coop(tile);
         }
         let case = ConvCase::new(shape, pass);

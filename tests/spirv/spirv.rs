@@ -208,11 +208,10 @@ const LAYOUTS: &[&[(&str, f64)]] = &[
 
 /// Every tile, for subgroups of the sizes that adapters have.
 const TILES: &[&[(&str, f64)]] = &[
-    &[("COOP_SHARE_ROWS", 4.0), ("COOP_SHARE_COLUMNS", 4.0), ("COOP_THREADS", 128.0)],
-    &[("COOP_SHARE_ROWS", 4.0), ("COOP_SHARE_COLUMNS", 2.0), ("COOP_THREADS", 128.0)],
-    &[("COOP_SHARE_ROWS", 2.0), ("COOP_SHARE_COLUMNS", 4.0), ("COOP_THREADS", 32.0)],
-    &[("COOP_SHARE_ROWS", 2.0), ("COOP_SHARE_COLUMNS", 2.0), ("COOP_THREADS", 128.0)],
-    &[("COOP_SHARE_ROWS", 2.0), ("COOP_SHARE_COLUMNS", 2.0), ("COOP_THREADS", 256.0)],
+    &[("COOP_SHARE", 4.0), ("COOP_THREADS", 128.0)],
+    &[("COOP_SHARE", 4.0), ("COOP_THREADS", 32.0)],
+    &[("COOP_SHARE", 2.0), ("COOP_THREADS", 128.0)],
+    &[("COOP_SHARE", 2.0), ("COOP_THREADS", 256.0)],
 ];
 
 #[test]
