@@ -82,7 +82,7 @@ impl ConvVariant {
             }
             Self::SoftwareNarrow | Self::Winograd => 1,
             Self::Direct | Self::DirectSoftware => return conv_direct::parts(self, shape),
-            Self::Coop(_) => return CoopTile::parts(tiles, shape.out_pixels()),
+            Self::Coop(tile) => return tile.parts(tiles, shape.out_pixels()),
         };
         parts(tiles, shape.out_pixels(), workgroups, PART_PIXELS)
     }

@@ -28,8 +28,11 @@ const SHARES_ALONG: u32 = 2;
 /// Tiles of a product that keep a GPU busy: with fewer, processors would idle. An H100 or H200 has 132 multiprocessors.
 const ENOUGH_TILES: usize = 128;
 
-/// Workgroups that may run at the same time on such a GPU, two on each multiprocessor: what parts of sums are cut for.
-const RESIDENT: usize = 264;
+/// Workgroups that may run at the same time on such a GPU, which parts of sums are cut for: two of the large tile on each
+/// multiprocessor, and four of the small one, which has a quarter of its sums.
+fn resident(share: u32) -> usize {
+    if share > 2 { 264 } else { 528 }
+}
 
 /// Terms that a part of a sum has at least: so many that a tile reads twice as many bytes as its sums take. Not measured.
 const LEAST_TERMS: usize = 256;
@@ -84,7 +87,7 @@ impl CoopMatrices {
         let small = tiles.last()?;
         let fits = |tile: &&CoopTile| {
             let count = whole(tile) / tile.sides().iter().product::<usize>();
-            let workgroups = if splits { count * CoopTile::parts(count, depth) } else { count };
+            let workgroups = if splits { count * tile.parts(count, depth) } else { count };
             // A quarter is about what the large tile gains by reading its operands less often.
             workgroups >= ENOUGH_TILES && 4 * whole(tile) <= 5 * whole(small)
         };
@@ -135,8 +138,8 @@ impl CoopTile {
     /// Into how many parts sums of `depth` terms are cut where there are `tiles` of them: as many as run at the same time.
     ///
     /// It depends on the shape alone, so that the order of the additions, and so every bit, is the same on every run.
-    pub(super) fn parts(tiles: usize, depth: usize) -> usize {
-        (RESIDENT / tiles.max(1)).min(depth / LEAST_TERMS).max(1)
+    pub(super) fn parts(self, tiles: usize, depth: usize) -> usize {
+        (resident(self.share) / tiles.max(1)).min(depth / LEAST_TERMS).max(1)
     }
 
     /// Whether octets of a convolution's operands line up and each tile of terms has one tap: `WHOLE` in

@@ -83,7 +83,7 @@ impl MatmulVariant {
             // memory than on terms.
             Self::Split64 => parts(tiles, depth, SPLIT_WORKGROUPS, 64),
             Self::Split128 => WAVES_128.parts(tiles, depth, SPLIT128_TERMS),
-            Self::Coop(_) => CoopTile::parts(tiles, depth),
+            Self::Coop(tile) => tile.parts(tiles, depth),
             _ => 1,
         }
     }

@@ -40,10 +40,6 @@ pub struct Conv {
 const WEIGHT: usize = 0;
 const BIAS: usize = 1;
 
-/// Where forward leaves the weights as its products read them, for the data gradient to read them too: 45 MB for resnet18, and
-/// 19 dispatches a step less than packing them once more.
-const PACKED: usize = 0;
-
 /// The kernel of a pass: a 1 x 1 convolution that is a matrix product of images and weights as they lie becomes that.
 fn kernel(pass: ConvPass, shape: ConvShape, epilogue: Epilogue) -> Arc<dyn Kernel> {
     match shape.as_matmul(pass) {
@@ -125,12 +121,11 @@ impl Op for Conv {
     fn forward(&self, pass: &mut Forward<'_>) -> Result<Saved, GraphError> {
         let shape = self.shape(pass.batch(), pass.input_shape(0)).map_err(|error| pass.refusal(&error))?;
         let name = pass.name();
-        let packed = shape.reads_packed().then(|| {
+        let weight = packed(&shape, pass.param(WEIGHT), |kernel, weight| {
             let packed = pass.elements("packed weights", shape.packed_words());
-            pass.push(&format!("{name} pack"), Arc::new(PackWeights(shape)), [pass.param(WEIGHT), packed]);
+            pass.push(&format!("{name} pack"), kernel, [weight, packed]);
             packed.read()
         });
-        let weight = packed.unwrap_or(pass.param(WEIGHT));
         let pre = pre_activation(pass, self.activation);
         let epilogue = if self.bias {
             Epilogue::BiasActivation { activation: self.activation, store_pre: pre.is_some() }
@@ -142,8 +137,7 @@ impl Op for Conv {
         let operands: Vec<_> = operands.collect();
         pass.push(&format!("{name} forward"), kernel(ConvPass::Forward, shape, epilogue), operands);
         let kept = pre.unwrap_or(pass.output()).slot().filter(|_| self.activation != Activation::Identity);
-        let slots = packed.and_then(|packed| packed.slot()).into_iter().collect();
-        Ok(Saved { slots, activation: kept.map(|slot| (self.activation, slot)) })
+        Ok(Saved { slots: Vec::new(), activation: kept.map(|slot| (self.activation, slot)) })
     }
 
     fn backward(&self, pass: &mut Backward<'_, '_>) -> Result<(), GraphError> {
@@ -158,7 +152,11 @@ impl Op for Conv {
         }
         let fused = pass.fusable_activation(0);
         if let Some(gradient) = pass.input_gradient_through(0, fused.is_some()) {
-            let weight = if shape.reads_packed() { pass.saved(PACKED)? } else { pass.param(WEIGHT) };
+            let weight = packed(&shape, pass.param(WEIGHT), |kernel, weight| {
+                let packed = pass.elements("packed weights", shape.packed_words());
+                pass.push(&format!("{name} pack"), kernel, [weight, packed]);
+                packed.read()
+            });
             let operands = [sums, weight, gradient].into_iter().chain(fused.map(|(_, saved)| saved));
             let operands: Vec<_> = operands.collect();
             let product = kernel(ConvPass::DataGradient, shape, gradient_epilogue(fused));
@@ -166,6 +164,12 @@ impl Op for Conv {
         }
         Ok(())
     }
+}
+
+/// A convolution's weights as its products read them: as they are, or as `pack` packs them. Packed weights are packed again
+/// for backward rather than kept, which costs one sweep over the weights and saves their memory in between.
+fn packed(shape: &ConvShape, weight: Operand, pack: impl FnOnce(Arc<dyn Kernel>, Operand) -> Operand) -> Operand {
+    if shape.reads_packed() { pack(Arc::new(PackWeights(*shape)), weight) } else { weight }
 }
 
 /// The layer in files.
