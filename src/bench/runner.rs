@@ -1,15 +1,22 @@
 //! A trainer on random samples, step by step: what the benches of a training step share.
 
-use std::time::Instant;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use crate::{
     data::{Dataset, SampleShape, Split},
     gpu::{Family, Gpu, Profile},
     graph::ValueShape,
     nn::Model,
-    noise::philox,
+    noise::{Distribution, Mode, NoiseConfig, NoiseScheme, Scale, Scheme, StepNoise, philox},
     ops::Loss,
-    schedule::Clock,
+    rules::Rule,
+    schedule::{Clock, Moment},
     train::{Prepared, RunConfig, TrainError, TrainStep, Trainer},
 };
 
@@ -43,19 +50,57 @@ pub(super) fn prepared(model: &Model, batch: usize, loss: Loss) -> Prepared {
     Prepared { split, validation: None, model: model.clone(), loss: loss.into(), label_noise: None }
 }
 
+/// The noise of a run, which can be turned off, so that steps with it and without go through the very same memory: on an H200
+/// two copies of one step differed by 2 % by where they lay.
+#[derive(Debug)]
+struct Switched {
+    noisy: Scheme,
+    clean: Scheme,
+    is_off: Arc<AtomicBool>,
+}
+
+impl NoiseScheme for Switched {
+    fn at(&self, step: u64, when: Moment) -> StepNoise {
+        let scheme = if self.is_off.load(Ordering::Relaxed) { &self.clean } else { &self.noisy };
+        scheme.at(step, when)
+    }
+
+    fn scales(&self) -> Vec<f32> {
+        self.noisy.scales()
+    }
+
+    fn groups(&self) -> &[Vec<usize>] {
+        self.noisy.groups()
+    }
+
+    fn distribution(&self) -> Distribution {
+        self.noisy.config().distribution
+    }
+
+    fn scale(&self) -> Scale {
+        self.noisy.config().scale
+    }
+}
+
 /// A network in training on samples that lie on the device.
 pub(super) struct Runner<'g> {
     pub(super) trainer: Trainer<'g>,
     batch: usize,
+    noise_is_off: Arc<AtomicBool>,
 }
 
 impl<'g> Runner<'g> {
     /// Builds a trainer and takes its first step; gives the milliseconds of both, in which pipelines compile.
     pub(super) fn start(gpu: &'g Gpu, config: &RunConfig, prepared: &Prepared) -> Result<(Self, f64), TrainError> {
         let started = Instant::now();
-        let mut trainer = Trainer::new(gpu, config, prepared)?;
+        let (layout, tensors) = (prepared.model.graph.layout(), prepared.model.noise_tensors());
+        let (noisy, noise_is_off) = (config.noise_config(), Arc::<AtomicBool>::default());
+        let clean = NoiseConfig { mode: Mode::None, ..noisy.clone() };
+        let scheme = |noise| Scheme::new(noise, &layout, &tensors, config.seed);
+        let switched = Switched { noisy: scheme(noisy), clean: scheme(clean), is_off: noise_is_off.clone() };
+        let mut trainer = Trainer::with_rule(gpu, config, prepared, &Rule::noise(switched))?;
         trainer.set_clock(Clock::Stopped);
-        let mut runner = Self { batch: trainer.batch(), trainer };
+        let mut runner = Self { batch: trainer.batch(), trainer, noise_is_off };
         runner.step(None)?;
         gpu.wait()?;
         Ok((runner, started.elapsed().as_secs_f64() * 1e3))
@@ -80,6 +125,13 @@ impl<'g> Runner<'g> {
         }
         self.trainer.gpu().wait()?;
         Ok(started.elapsed().as_secs_f64() * 1e3 / f64::from(count))
+    }
+
+    /// As [`Runner::time`], with the noise of the run or without, after a step in which the weights are made to match.
+    pub(super) fn time_with(&mut self, noise: bool, count: u32) -> Result<f64, TrainError> {
+        self.noise_is_off.store(!noise, Ordering::Relaxed);
+        self.step(None)?;
+        self.time(count)
     }
 
     /// Takes steps until a GPU's clock has risen; one on a software adapter.
@@ -120,5 +172,39 @@ impl<'g> Runner<'g> {
             results.push(one(self)?);
         }
         Ok(results)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{gpu::AdapterChoice, kernels::Activation};
+
+    /// Kernels of a step and how often each ran.
+    fn dispatches(gpu: &Gpu, mode: Mode, off: bool) -> Vec<(String, u64)> {
+        let model = Model::mlp(&[8, 6, 4], Activation::Relu).unwrap_or_else(|error| panic!("{error}"));
+        let config = RunConfig { noise: mode, batch: 4, ..RunConfig::default() };
+        let data = prepared(&model, config.batch, config.loss);
+        let (mut runner, _) = Runner::start(gpu, &config, &data).unwrap_or_else(|error| panic!("{error}"));
+        if off {
+            runner.time_with(false, 1).unwrap_or_else(|error| panic!("{error}"));
+        }
+        let mut profile = Profile::new(gpu).unwrap_or_else(|error| panic!("{error}"));
+        runner.timed_step(&mut profile).unwrap_or_else(|error| panic!("{error}"));
+        profile.times().into_iter().map(|time| (time.kernel, time.count)).collect()
+    }
+
+    #[test]
+    fn a_step_with_the_noise_turned_off_is_one_of_mode_none() {
+        let gpu = Gpu::new(&AdapterChoice::from_environment()).unwrap_or_else(|error| panic!("{error}"));
+        let sorted = |mut kernels: Vec<(String, u64)>| {
+            kernels.sort();
+            kernels
+        };
+        let none = sorted(dispatches(&gpu, Mode::None, false));
+        for mode in [Mode::Layer, Mode::All] {
+            assert_eq!(sorted(dispatches(&gpu, mode, true)), none, "{mode}");
+        }
+        assert_ne!(sorted(dispatches(&gpu, Mode::Layer, false)), none, "noise is in the update's dispatches");
     }
 }

@@ -93,16 +93,14 @@ impl StepBench {
         let model = &self.model;
         let batch = self.config.batch;
         let prepared = prepared(model, batch, self.config.loss);
-        let (mut noisy, first_step_ms) = Runner::start(gpu, &self.config, &prepared)?;
+        let (mut runner, first_step_ms) = Runner::start(gpu, &self.config, &prepared)?;
         let first_step_after_start_ms = self.process_start.elapsed().as_secs_f64() * 1e3;
-        let clean_config = RunConfig { noise: Mode::None, ..self.config.clone() };
-        let (mut clean, _) = Runner::start(gpu, &clean_config, &prepared)?;
-        clean.time(2)?;
-        noisy.time(2)?;
+        runner.time_with(false, 2)?;
+        runner.time_with(true, 2)?;
         let rounds = self.rounds.max(1);
         // A multiple of the groups, so that mode `layer` meets each of them equally often in every round.
         let groups = match self.config.noise {
-            Mode::Layer => noisy.trainer.scheme().groups().len().max(1) as u32,
+            Mode::Layer => runner.trainer.scheme().groups().len().max(1) as u32,
             Mode::None | Mode::All | Mode::Model => 1,
         };
         let each = self.steps.div_ceil(rounds).next_multiple_of(groups);
@@ -114,18 +112,19 @@ impl StepBench {
             }
             // The order alternates too, so that a drifting clock favours neither.
             let (n, c) = if round % 2 == 0 {
-                let n = noisy.time(each)?;
-                (n, clean.time(each)?)
+                let n = runner.time_with(true, each)?;
+                (n, runner.time_with(false, each)?)
             } else {
-                let c = clean.time(each)?;
-                (noisy.time(each)?, c)
+                let c = runner.time_with(false, each)?;
+                (runner.time_with(true, each)?, c)
             };
             noisy_ms.push(n);
             clean_ms.push(c);
             costs.push(100.0 * (n / c - 1.0));
         }
-        let host_ms = noisy.host_ms(self.seconds / 10.0)?;
-        let kernels = self.kernels(gpu, &mut noisy)?;
+        runner.time_with(true, 1)?;
+        let host_ms = runner.host_ms(self.seconds / 10.0)?;
+        let kernels = self.kernels(gpu, &mut runner)?;
         let schedule =
             Schedule::stored(&model.graph, batch, PlanMode::Train, self.config.loss, self.config.precision.element())?;
         let bytes = schedule.bytes()
