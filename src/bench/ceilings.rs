@@ -69,6 +69,8 @@ pub enum Bound {
     Memory,
     /// Nothing but being a dispatch: its work would take less than an empty one.
     Latency,
+    /// The rate of the adapter's cooperative matrices, which is not measured.
+    Matrices,
 }
 
 impl std::fmt::Display for Bound {
@@ -77,6 +79,7 @@ impl std::fmt::Display for Bound {
             Self::Compute => "compute",
             Self::Memory => "memory",
             Self::Latency => "latency",
+            Self::Matrices => "matrices",
         })
     }
 }

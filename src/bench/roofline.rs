@@ -66,8 +66,8 @@ pub struct Against {
     pub bound: Bound,
     /// The least time by the ceilings over the time it took, in per cent. More than 100 says that the operands lay in a
     /// nearer cache than the ceiling's, that a variant saves operations, or that the machine was busier while the ceiling
-    /// was measured.
-    pub percent_of_ceiling: f64,
+    /// was measured. None for products by cooperative matrices: the ceilings are those of ordinary multiply-adds.
+    pub percent_of_ceiling: Option<f64>,
 }
 
 /// A step of the plan.
@@ -83,7 +83,7 @@ pub struct StepLine {
     #[serde(flatten)]
     pub work: Work,
     /// As of a [`KernelLine`].
-    pub percent_of_ceiling: f64,
+    pub percent_of_ceiling: Option<f64>,
 }
 
 /// What was measured.
@@ -233,6 +233,8 @@ struct Part {
     dispatches: u64,
     ms: f64,
     work: Option<Work>,
+    /// Whether cooperative matrices do it.
+    on_matrices: bool,
 }
 
 /// What a line adds up.
@@ -243,12 +245,14 @@ struct Sum {
     work: Option<Work>,
     /// The least milliseconds, by what bounds them.
     least_ms: BTreeMap<Bound, f64>,
+    on_matrices: bool,
 }
 
 impl Sum {
     fn add(&mut self, part: Part, ceilings: &Ceilings) {
         self.dispatches += part.dispatches;
         self.ms += part.ms;
+        self.on_matrices |= part.on_matrices;
         if let Some(work) = part.work {
             self.work = Some([self.work.unwrap_or_default(), work].into_iter().sum());
             *self.least_ms.entry(ceilings.bound(work)).or_default() += ceilings.least_ms(work);
@@ -264,8 +268,8 @@ impl Sum {
             gflops: per_second(work.flops),
             gigabytes_per_second: per_second(work.bytes),
             intensity: work.flops as f64 / work.bytes as f64,
-            bound: *bound,
-            percent_of_ceiling: 100.0 * self.least_ms.values().sum::<f64>() / self.ms,
+            bound: if self.on_matrices { Bound::Matrices } else { *bound },
+            percent_of_ceiling: (!self.on_matrices).then(|| 100.0 * self.least_ms.values().sum::<f64>() / self.ms),
         })
     }
 }
@@ -284,15 +288,21 @@ impl Ledger<'_> {
     /// Enters a step of the plan; `None` if none of its dispatches was timed.
     fn step(&mut self, step: &PlanStep, works: Vec<Work>, dispatches: &[Dispatches]) -> Option<StepLine> {
         let kernels: Vec<_> = dispatches.iter().map(|timed| timed.kernel).collect();
-        let mut parts: Vec<_> =
-            dispatches.iter().map(|timed| Part { dispatches: timed.count, ms: timed.median_ms, work: None }).collect();
+        let part = |timed: &Dispatches| Part {
+            dispatches: timed.count,
+            ms: timed.median_ms,
+            work: None,
+            on_matrices: timed.kernel.ends_with("_coop"),
+        };
+        let mut parts: Vec<_> = dispatches.iter().map(part).collect();
         let mut names: Vec<_> = kernels.iter().map(|kernel| (*kernel).to_owned()).collect();
         if works.len() == parts.len() {
             parts.iter_mut().zip(works).for_each(|(part, work)| part.work = Some(work));
         } else {
             // One result by several dispatches: the work is known for all of them together.
             let (dispatches, ms) = parts.iter().fold((0, 0.0), |(n, ms), part| (n + part.dispatches, ms + part.ms));
-            parts = vec![Part { dispatches, ms, work: Some(works.into_iter().sum()) }];
+            let on_matrices = parts.iter().any(|part| part.on_matrices);
+            parts = vec![Part { dispatches, ms, work: Some(works.into_iter().sum()), on_matrices }];
             names = vec![kernels.join(" + ")];
         }
         let mut whole = Sum::default();
@@ -333,7 +343,7 @@ fn lines(schedule: &Schedule, update: Work, times: &Times, ceilings: &Ceilings) 
     }
     for Dispatches { kernel, count, median_ms } in times.dispatches(None) {
         let work = kernel.starts_with("update_").then_some(update);
-        ledger.enter(kernel.to_owned(), None, Part { dispatches: count, ms: median_ms, work });
+        ledger.enter(kernel.to_owned(), None, Part { dispatches: count, ms: median_ms, work, on_matrices: false });
     }
     (ledger.lines(), steps)
 }

@@ -77,7 +77,7 @@ fn kernels(report: &RooflineReport) -> Table {
             cell(|against| digits(against.gigabytes_per_second)),
             rate(|against| against.intensity),
             cell(|against| against.bound.to_string()),
-            cell(|against| format!("{:.1}", against.percent_of_ceiling)),
+            cell(|against| against.percent_of_ceiling.map_or("-".to_owned(), |percent| format!("{percent:.1}"))),
         ]
     });
     let title = format!(
@@ -117,6 +117,7 @@ fn mark(number: usize, line: &KernelLine) -> Option<Mark> {
         Bound::Compute => "bound by operations",
         Bound::Memory => "bound by memory",
         Bound::Latency => "bound by the dispatch",
+        Bound::Matrices => "on cooperative matrices",
     };
     Some(Mark {
         x: against.intensity,

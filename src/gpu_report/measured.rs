@@ -314,7 +314,7 @@ mod tests {
                 gigabytes_per_second: f64::INFINITY,
                 intensity: 0.5,
                 bound: bench::Bound::Latency,
-                percent_of_ceiling: f64::INFINITY,
+                percent_of_ceiling: Some(f64::INFINITY),
             }),
         };
         let line: KernelLine = read(&line);
