@@ -26,13 +26,6 @@ fn gradient_row(image: u32, at: vec2<u32>, sides: vec2<u32>, quads: u32, quad: u
     return mat4x4<f32>(d0, d0 + d1, d0 - d1, -d1);
 }
 
-fn put_row(row: u32, at: u32, stride: u32, block: mat4x4<f32>) {
-    output[4u * row * stride + at] = block[0];
-    output[(4u * row + 1u) * stride + at] = block[1];
-    output[(4u * row + 2u) * stride + at] = block[2];
-    output[(4u * row + 3u) * stride + at] = block[3];
-}
-
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn winograd_gradient(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
     let index = index_1d(invocation, grid, WORKGROUP_SIZE);
@@ -45,8 +38,8 @@ fn winograd_gradient(@builtin(global_invocation_id) invocation: vec3<u32>, @buil
     let d0 = gradient_row(at.x, at.yz, sides, quads, quad);
     let d1 = gradient_row(at.x, at.yz + vec2<u32>(1u, 0u), sides, quads, quad);
     let stride = values.count * quads;
-    put_row(0u, index, stride, d0);
-    put_row(1u, index, stride, d0 + d1);
-    put_row(2u, index, stride, d0 - d1);
-    put_row(3u, index, stride, -1.0 * d1);
+    winograd_put(0u, index, stride, d0);
+    winograd_put(1u, index, stride, d0 + d1);
+    winograd_put(2u, index, stride, d0 - d1);
+    winograd_put(3u, index, stride, -1.0 * d1);
 }

@@ -33,13 +33,6 @@ fn source_row(image: u32, start: vec2<i32>, source: vec2<u32>, quads: u32, quad:
     return mat4x4<f32>(d0 - d2, d1 + d2, d2 - d1, d1 - d3);
 }
 
-fn put_row(row: u32, at: u32, stride: u32, block: mat4x4<f32>) {
-    output[4u * row * stride + at] = block[0];
-    output[(4u * row + 1u) * stride + at] = block[1];
-    output[(4u * row + 2u) * stride + at] = block[2];
-    output[(4u * row + 3u) * stride + at] = block[3];
-}
-
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn winograd_input(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
     let index = index_1d(invocation, grid, WORKGROUP_SIZE);
@@ -56,8 +49,8 @@ fn winograd_input(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin
     let d2 = source_row(at.x, start + vec2<i32>(2, 0), sides.source, quads, quad);
     let d3 = source_row(at.x, start + vec2<i32>(3, 0), sides.source, quads, quad);
     let stride = values.count * quads;
-    put_row(0u, index, stride, d0 - d2);
-    put_row(1u, index, stride, d1 + d2);
-    put_row(2u, index, stride, d2 - d1);
-    put_row(3u, index, stride, d1 - d3);
+    winograd_put(0u, index, stride, d0 - d2);
+    winograd_put(1u, index, stride, d1 + d2);
+    winograd_put(2u, index, stride, d2 - d1);
+    winograd_put(3u, index, stride, d1 - d3);
 }

@@ -29,13 +29,6 @@ fn weight_row(row: u32, at: u32, stride: u32) -> mat4x4<f32> {
     return mat4x4<f32>(g0, 0.5 * (g0 + g1 + g2), 0.5 * (g0 - g1 + g2), g2);
 }
 
-fn put_row(row: u32, at: u32, stride: u32, block: mat4x4<f32>) {
-    output[4u * row * stride + at] = block[0];
-    output[(4u * row + 1u) * stride + at] = block[1];
-    output[(4u * row + 2u) * stride + at] = block[2];
-    output[(4u * row + 3u) * stride + at] = block[3];
-}
-
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn winograd_weight(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
     let at = index_1d(invocation, grid, WORKGROUP_SIZE);
@@ -44,8 +37,8 @@ fn winograd_weight(@builtin(global_invocation_id) invocation: vec3<u32>, @builti
     let g0 = weight_row(0u, at, stride);
     let g1 = weight_row(1u, at, stride);
     let g2 = weight_row(2u, at, stride);
-    put_row(0u, at, stride, g0);
-    put_row(1u, at, stride, 0.5 * (g0 + g1 + g2));
-    put_row(2u, at, stride, 0.5 * (g0 - g1 + g2));
-    put_row(3u, at, stride, g2);
+    winograd_put(0u, at, stride, g0);
+    winograd_put(1u, at, stride, 0.5 * (g0 + g1 + g2));
+    winograd_put(2u, at, stride, 0.5 * (g0 - g1 + g2));
+    winograd_put(3u, at, stride, g2);
 }

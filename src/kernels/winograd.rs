@@ -18,6 +18,7 @@ pub(super) static WINOGRAD_INPUT: KernelSpec = KernelSpec {
     entry: "winograd_input",
     source: concat!(
         include_str!("../../shaders/winograd_input.wgsl"),
+        include_str!("../../shaders/shared/winograd_put.wgsl"),
         include_str!("../../shaders/shared/winograd.wgsl"),
         include_str!("../../shaders/shared/conv.wgsl"),
         include_str!("../../shaders/shared/index.wgsl"),
@@ -30,6 +31,7 @@ pub(super) static WINOGRAD_WEIGHT: KernelSpec = KernelSpec {
     entry: "winograd_weight",
     source: concat!(
         include_str!("../../shaders/winograd_weight.wgsl"),
+        include_str!("../../shaders/shared/winograd_put.wgsl"),
         include_str!("../../shaders/shared/conv.wgsl"),
         include_str!("../../shaders/shared/index.wgsl"),
     ),

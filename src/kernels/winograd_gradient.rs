@@ -19,6 +19,7 @@ pub(super) static WINOGRAD_GRADIENT: KernelSpec = KernelSpec {
     entry: "winograd_gradient",
     source: concat!(
         include_str!("../../shaders/winograd_gradient.wgsl"),
+        include_str!("../../shaders/shared/winograd_put.wgsl"),
         include_str!("../../shaders/shared/winograd.wgsl"),
         include_str!("../../shaders/shared/conv.wgsl"),
         include_str!("../../shaders/shared/index.wgsl"),
