@@ -1,10 +1,10 @@
 //! A data set on the device: resident where it fits, else a batch at a time.
 
 use crate::{
-    data::{DataError, Dataset},
+    data::{DataError, Dataset, SampleType},
     gpu::{Buffer, Gpu, GpuError, Limits, WORD_BYTES},
     graph::{BatchInfo, DataViews},
-    kernels::Augmentation,
+    kernels::{Augmentation, SampleElement},
 };
 
 /// A data set that cannot be brought to the device.
@@ -86,7 +86,10 @@ impl DeviceData {
             .collect();
         let views = DataViews {
             samples: samples.view(),
-            sample_type: data.samples.kind(),
+            sample_element: match data.samples.kind() {
+                SampleType::U8 => SampleElement::U8,
+                SampleType::F32 => SampleElement::F32,
+            },
             labels: labels.view(),
             indices,
             ids,

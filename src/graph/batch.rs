@@ -1,9 +1,8 @@
 //! What a batch is taken from, and what changes from one to the next.
 
 use crate::{
-    data::SampleType,
     gpu::View,
-    kernels::{Augmentation, LossTerms},
+    kernels::{Augmentation, LossTerms, SampleElement},
 };
 
 /// A data set on the device.
@@ -12,7 +11,7 @@ pub struct DataViews {
     /// [samples, channels, height, width], bytes four to a word, or f32
     pub samples: View,
     /// How their values are stored.
-    pub sample_type: SampleType,
+    pub sample_element: SampleElement,
     /// `[samples]`, class indices
     pub labels: View,
     /// `[positions]`, the order in which batches take samples from `samples` and `labels`

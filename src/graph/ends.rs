@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    data::SampleType,
     gpu::{GpuError, Launch, Work},
-    kernels::{Augmentation, Gather, GatherViews, MetricsSum},
+    kernels::{Augmentation, Gather, GatherViews, MetricsSum, SampleElement},
 };
 
 use super::{
@@ -59,7 +58,7 @@ impl Kernel for GatherBatch {
         Ok(vec![Gather::launch(
             &context.target,
             [self.batch, pixels],
-            (SampleType::default(), self.is_planar()),
+            (SampleElement::default(), self.is_planar()),
             Augmentation::default(),
         )?])
     }
@@ -73,7 +72,7 @@ impl Kernel for GatherBatch {
             output: binding.view(4)?,
         };
         let data = binding.data;
-        let kind = (data.sample_type, self.is_planar());
+        let kind = (data.sample_element, self.is_planar());
         Ok(Box::new(Gather::new(binding.gpu, &views, self.batch, data.sample, kind, data.augment)?))
     }
 }

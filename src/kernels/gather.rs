@@ -2,8 +2,6 @@
 
 use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, Recorder, View};
 
-use crate::data::SampleType;
-
 use super::{Target, flag, index_u32, padded_channels};
 
 pub(super) static GATHER: KernelSpec = KernelSpec {
@@ -23,6 +21,26 @@ pub(super) static GATHER: KernelSpec = KernelSpec {
     ],
     immediate_bytes: size_of::<GatherValues>() as u32,
 };
+
+/// How the values of samples are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SampleElement {
+    /// Bytes, four to a word.
+    #[default]
+    U8,
+    /// f32
+    F32,
+}
+
+impl SampleElement {
+    /// Values to a word.
+    const fn per_word(self) -> usize {
+        match self {
+            Self::U8 => 4,
+            Self::F32 => 1,
+        }
+    }
+}
 
 /// Random changes to training images; a pure function of (seed, epoch, sample).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,12 +115,12 @@ impl Gather {
     pub(crate) fn launch(
         target: &Target,
         [batch, pixels]: [usize; 2],
-        (kind, planar): (SampleType, bool),
+        (kind, planar): (SampleElement, bool),
         augment: Augmentation,
     ) -> Result<Launch, GpuError> {
         let constants = [
             flag("PLANAR", planar),
-            flag("NUMBERS", kind == SampleType::F32),
+            flag("NUMBERS", kind == SampleElement::F32),
             flag("AUGMENT", augment.is_active()),
             flag("REFLECT", augment.reflect),
         ];
@@ -119,7 +137,7 @@ impl Gather {
         views: &GatherViews<'_>,
         batch: usize,
         sample: [usize; 3],
-        (kind, planar): (SampleType, bool),
+        (kind, planar): (SampleElement, bool),
         augment: Augmentation,
     ) -> Result<Self, GpuError> {
         let kernel = GATHER.entry;
@@ -128,7 +146,7 @@ impl Gather {
         let per_sample = height * width * if planar { channels } else { stride };
         views.output.expect_len(kernel, "output", batch * per_sample)?;
         views.normalisation.expect_len(kernel, "normalisation", 2 * channels)?;
-        index_u32(kernel, &[views.samples.len(), 4 / kind.bytes()])?;
+        index_u32(kernel, &[views.samples.len(), kind.per_word()])?;
         index_u32(kernel, &[batch, per_sample])?;
         if augment.crop_padding >= 1 << 15 || augment.reflect && augment.crop_padding >= height.min(width) {
             let shape = format!("{height} x {width} padded by {}", augment.crop_padding);

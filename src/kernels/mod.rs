@@ -81,7 +81,7 @@ pub use factored::{Factored, FactoredModel, FactoredViews};
 pub use filter_norm::FilterNorms;
 pub use flatten::flatten;
 pub(crate) use flatten::flatten_launch;
-pub use gather::{Augmentation, Gather, GatherViews};
+pub use gather::{Augmentation, Gather, GatherViews, SampleElement};
 pub use gradient_factor::{FactorRules, GROWTH_INTERVAL, GradientFactor};
 pub use gradient_scaling::GradientScaling;
 pub use init_uniform::init_uniform;

@@ -1,9 +1,9 @@
 //! A small data set, and models written out by hand in f64.
 
 use jostle::{
-    data::{Dataset, SampleShape, SampleType},
+    data::{Dataset, SampleShape},
     graph::DataViews,
-    kernels::{Activation, Augmentation},
+    kernels::{Activation, Augmentation, SampleElement},
     train::DeviceData,
 };
 
@@ -58,7 +58,7 @@ impl Data {
         let classes = self.labels.iter().max().map_or(0, |label| *label as usize + 1);
         DataViews {
             samples: pixels,
-            sample_type: SampleType::U8,
+            sample_element: SampleElement::U8,
             labels,
             ids,
             indices,

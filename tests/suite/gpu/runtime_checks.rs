@@ -6,13 +6,12 @@ use crate::common::{
     poisoned, run, samples, words,
 };
 use jostle::{
-    data::SampleType,
     gpu::{Element, Gpu},
     kernels::{
         Activation, AdapterClass, Augmentation, BatchNormVariant, ConvOperands, ConvOptions, ConvPass, ConvShape,
         ConvVariant, Elementwise, Epilogue, Gather, GatherViews, LossBuffers, LossTerms, MatmulLayout, MatmulOperands,
-        MatmulShape, MatmulVariant, MetricsSum, MseTargets, NormShape, Norms, Perturb, affine_gradient, column_sum,
-        column_sum_scratch_words, conv, conv_pack, elementwise, group_normalise, init_uniform, matmul, mse,
+        MatmulShape, MatmulVariant, MetricsSum, MseTargets, NormShape, Norms, Perturb, SampleElement, affine_gradient,
+        column_sum, column_sum_scratch_words, conv, conv_pack, elementwise, group_normalise, init_uniform, matmul, mse,
         softmax_nll,
     },
     noise::{Distribution, Mode, NoiseConfig},
@@ -148,7 +147,7 @@ fn rows(gpu: &Gpu, results: &mut Results) {
     let (ids, output_view) = (&indices, &output.view);
     let views =
         GatherViews { samples: &bytes, indices: &indices, ids, normalisation: &normalisation, output: output_view };
-    let gather = Gather::new(gpu, &views, 6, [1, 1, 5], (SampleType::U8, true), Augmentation::default()).unwrap();
+    let gather = Gather::new(gpu, &views, 6, [1, 1, 5], (SampleElement::U8, true), Augmentation::default()).unwrap();
     let mut recorder = gpu.record();
     gather.record(&mut recorder, 9, 4, 0);
     recorder.submit().unwrap();

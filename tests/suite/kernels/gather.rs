@@ -2,9 +2,8 @@
 
 use crate::common::{ROUNDOFF, assert_within, bits, device, hash, poisoned, run, words};
 use jostle::{
-    data::SampleType,
     gpu::GpuError,
-    kernels::{Augmentation, Gather, GatherViews, init_uniform, padded_channels},
+    kernels::{Augmentation, Gather, GatherViews, SampleElement, init_uniform, padded_channels},
 };
 
 fn packed(bytes: &[u8]) -> Vec<u32> {
@@ -34,15 +33,15 @@ impl Case {
     }
 
     fn run(&self, planar: bool, augment: Augmentation, batch: [u32; 3]) -> Vec<f32> {
-        let bytes = self.run_as(SampleType::U8, planar, augment, batch);
-        let numbers = self.run_as(SampleType::F32, planar, augment, batch);
+        let bytes = self.run_as(SampleElement::U8, planar, augment, batch);
+        let numbers = self.run_as(SampleElement::F32, planar, augment, batch);
         assert_eq!(bits(&bytes), bits(&numbers), "the same values as bytes and as numbers");
         bytes
     }
 
     fn run_as(
         &self,
-        kind: SampleType,
+        kind: SampleElement,
         planar: bool,
         augment: Augmentation,
         [first, valid, epoch]: [u32; 3],
@@ -53,8 +52,8 @@ impl Case {
         let output = poisoned(gpu, self.batch * height * width * stride);
         let indices = words(gpu, &self.order);
         let held = match kind {
-            SampleType::U8 => packed(&self.bytes),
-            SampleType::F32 => self.bytes.iter().map(|byte| f32::from(*byte).to_bits()).collect(),
+            SampleElement::U8 => packed(&self.bytes),
+            SampleElement::F32 => self.bytes.iter().map(|byte| f32::from(*byte).to_bits()).collect(),
         };
         let views = GatherViews {
             samples: &words(gpu, &held),
@@ -204,7 +203,7 @@ fn a_wrong_output_length_is_refused() {
     let normalisation = words(gpu, &[0; 2]);
     let views =
         GatherViews { samples: &view, indices: &view, ids: &view, normalisation: &normalisation, output: &output.view };
-    let found = Gather::new(gpu, &views, 2, [1, 1, 3], (SampleType::U8, true), Augmentation::default());
+    let found = Gather::new(gpu, &views, 2, [1, 1, 3], (SampleElement::U8, true), Augmentation::default());
     assert!(matches!(found, Err(GpuError::Length { argument: "output", expected: 6, found: 5, .. })));
 }
 
