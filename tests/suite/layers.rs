@@ -46,7 +46,9 @@ const LAYERS: &[(&str, Option<&[&str]>)] = &[
     ),
     (
         "bench",
-        Some(&["train", "analysis", "data", "nn", "ops", "rules", "graph", "optim", "noise", "schedule", "kernels", "gpu"]),
+        Some(&[
+            "train", "analysis", "data", "nn", "ops", "rules", "graph", "optim", "noise", "schedule", "kernels", "gpu",
+        ]),
     ),
     (
         "experiments",
