@@ -38,7 +38,8 @@ done
 # Rooms of the suite in the order of their worth, with the test that stands for each in a rehearsal.
 rooms=(
     kernels::matmul the_variant_taken_for_a_small_product_matches_f64
-    kernels::conv winograd_agrees_with_the_definition
+    kernels::conv one_by_one_convolutions_are_matrix_products
+    kernels::winograd winograd_agrees_with_the_definition
     kernels::cooperative only_listed_matrices_are_used_and_only_on_gpus
     kernels::batch_norm large_means_cancel_nothing
     train::repeat runs_repeat_bit_by_bit

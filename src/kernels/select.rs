@@ -11,6 +11,7 @@ use super::{
     matmul_shape::MatmulShape,
     split::{MULTIPROCESSORS, waves},
     tree::SOFTWARE_ROUNDS,
+    winograd_gradient,
 };
 
 impl AdapterClass {
@@ -53,7 +54,7 @@ impl AdapterClass {
         if let Some(tile) = tile {
             return ConvVariant::Coop(tile);
         }
-        let case = ConvCase::new(shape, pass);
+        let case = ConvCase::new(self, shape, pass);
         match self {
             Self::Gpu(_) => first(CONV_GPU, &case, ConvVariant::Tile),
             Self::EightLanes => first(CONV_EIGHT_LANES, &case, ConvVariant::Software),
@@ -195,10 +196,10 @@ struct ConvCase {
 }
 
 impl ConvCase {
-    fn new(shape: &ConvShape, pass: ConvPass) -> Self {
+    fn new(class: AdapterClass, shape: &ConvShape, pass: ConvPass) -> Self {
         let [rows, quads, phases] = shape.product(pass);
         let channels = shape.input()[2].min(shape.output()[2]);
-        let winograd = ConvVariant::Winograd.covers(shape, pass);
+        let winograd = ConvVariant::Winograd.covers(shape, pass) && winograd_gradient::fits(class, shape, pass);
         Self { pass, rows: rows * phases, quads, channels, phases, winograd }
     }
 

@@ -128,6 +128,12 @@ impl Cut {
     }
 }
 
+/// Words of the transformed weights.
+pub(super) fn weight_words(class: AdapterClass, shape: &ConvShape, pass: ConvPass) -> usize {
+    let [weights, ..] = Cut::new(class, shape, pass).words();
+    weights
+}
+
 /// Words that a pass keeps for itself.
 pub(super) fn scratch_words(class: AdapterClass, shape: &ConvShape, pass: ConvPass) -> usize {
     Cut::new(class, shape, pass).words().iter().sum()

@@ -5,14 +5,14 @@ use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, KernelSpec, Launch, W
 
 use super::{
     AdapterClass, Target,
-    conv_shape::ConvShape,
+    conv_shape::{ConvPass, ConvShape},
     conv_variant::ConvOperands,
     flag, index_u32,
     matmul::{MatmulVariant, batched_launch, batched_matmul},
     matmul_shape::{MatmulLayout, MatmulShape},
     padded_channels,
     split::SPLIT_WORKGROUPS,
-    winograd::{PRODUCTS, Tiles, WINOGRAD_INPUT, chunk_tiles, input_launch, tiles_of},
+    winograd::{PRODUCTS, Tiles, WINOGRAD_INPUT, chunk_tiles, input_launch, tiles_of, weight_words},
 };
 
 pub(super) static WINOGRAD_GRADIENT: KernelSpec = KernelSpec {
@@ -132,6 +132,22 @@ impl Cut {
 /// Words that a weight gradient keeps for itself.
 pub(super) fn scratch_words(class: AdapterClass, shape: &ConvShape) -> usize {
     Cut::new(class, shape).words().iter().sum()
+}
+
+/// Words that a binding has everywhere where WebGPU does: what a pass keeps for itself is bound in parts of at most so many.
+const BINDING_WORDS: usize = 1 << 25;
+
+/// Whether every part of what a pass keeps for itself can be bound wherever WebGPU is: the chunks can, the transformed weights
+/// can up to some 1,400 channels of either side, and the sums of a weight gradient as long as there are not too many chunks.
+pub(super) fn fits(class: AdapterClass, shape: &ConvShape, pass: ConvPass) -> bool {
+    let words = match pass {
+        ConvPass::WeightGradient => {
+            let [.., sums] = Cut::new(class, shape).words();
+            sums
+        }
+        ConvPass::Forward | ConvPass::DataGradient => weight_words(class, shape, pass),
+    };
+    words <= BINDING_WORDS
 }
 
 /// What a weight gradient launches for images stored as `element`: of each run of tiles both transforms and the products, then

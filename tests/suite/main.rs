@@ -87,6 +87,7 @@ mod kernels {
     mod pool;
     mod reductions;
     mod shaders;
+    mod winograd;
 }
 
 mod nn {

@@ -181,7 +181,7 @@ pub(super) fn cases(gpu: &Gpu, case: Case) -> Vec<Case> {
     [case].into_iter().chain(half).collect()
 }
 
-const PASSES: [ConvPass; 3] = [ConvPass::Forward, ConvPass::DataGradient, ConvPass::WeightGradient];
+pub(super) const PASSES: [ConvPass; 3] = [ConvPass::Forward, ConvPass::DataGradient, ConvPass::WeightGradient];
 
 /// Options drawn from a seed, valid for an image of `size`.
 fn random_options(seed: u64, size: [usize; 2], groups: usize) -> ConvOptions {
@@ -278,36 +278,6 @@ fn tiles_of_either_depth_give_the_same_bits() {
         });
         assert!(shallow.iter().all(|word| f32::from_bits(*word).is_finite()));
         assert_eq!(shallow, deep, "pass {pass}");
-    }
-}
-
-#[test]
-fn winograd_agrees_with_the_definition() {
-    let gpu = device();
-    let shapes = [
-        (1, [1, 1, 1], 1, 1),
-        (2, [3, 3, 5], 7, 0),
-        (3, [5, 8, 12], 16, 1),
-        (2, [7, 7, 33], 35, 2),
-        (1, [4, 9, 8], 4, 4), // padding past the kernel: 2 - padding is below 0
-        (5, [31, 33, 3], 8, 1),
-        (2, [256, 258, 4], 4, 1), // more tiles than a chunk of a software adapter
-    ];
-    for (batch, input, outputs, padding) in shapes {
-        for case in cases(gpu, Case::new(batch, input, outputs, ConvOptions::square(3).padding(padding))) {
-            for pass in PASSES {
-                assert!(
-                    ConvVariant::available(gpu, case.element, &case.shape(), pass).contains(&ConvVariant::Winograd)
-                );
-                case.check(gpu, ConvVariant::Winograd, pass, Epilogue::Plain, false);
-            }
-        }
-    }
-    let case = Case::new(3, [9, 10, 6], 5, ConvOptions::square(3).padding(1));
-    case.check(gpu, ConvVariant::Winograd, ConvPass::WeightGradient, Epilogue::Plain, true);
-    let strided = Case::new(1, [5, 5, 4], 4, ConvOptions { stride: [2, 1], ..ConvOptions::square(3) }).shape();
-    for pass in PASSES {
-        assert!(!ConvVariant::available(gpu, Element::Word, &strided, pass).contains(&ConvVariant::Winograd));
     }
 }
 
