@@ -87,15 +87,6 @@ impl Samples {
         }
     }
 
-    /// Value `i` before any scaling; NaN past the last.
-    #[must_use]
-    pub fn value(&self, i: usize) -> f64 {
-        match self {
-            Self::U8(values) => values.get(i).map_or(f64::NAN, |value| f64::from(*value)),
-            Self::F32(values) => values.get(i).map_or(f64::NAN, |value| f64::from(*value)),
-        }
-    }
-
     /// Where the first value stands that is neither a number nor finite.
     pub(super) fn first_not_finite(&self) -> Option<usize> {
         match self {

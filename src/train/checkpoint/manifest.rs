@@ -17,7 +17,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    data::{Dataset, SampleShape},
+    data::{Dataset, SampleShape, SampleType},
     digest::{digits, sha256},
     kernels::GradientScaling,
     nn::Model,
@@ -117,6 +117,9 @@ impl Identity {
             // As format 1 had it.
             let shape = format!("SampleShape {{ channels: {channels}, height: {height}, width: {width} }}");
             hash.update(format!("{shape} {} {};", data.classes, data.len()));
+            if data.samples.kind() == SampleType::F32 {
+                hash.update("f32;"); // of bytes nothing is said, as in format 1
+            }
             hash.update(data.samples.as_bytes());
             hash.update(bytemuck::cast_slice(&data.labels));
         }
