@@ -164,7 +164,7 @@ pub(super) fn launches(
         launches.push(input_launch(target, 0.0, run.count * cut.inputs, element)?);
         let gradient = run.count * cut.outputs;
         let launch = target.launch(&WINOGRAD_GRADIENT, &[], gradient / 4)?;
-        // 12 additions a tile; two thirds of the 2 x 2 pixels of a tile are never past an edge, so all are counted.
+        // 12 additions a tile, where it lies past an edge too.
         let bytes = (element.words(4 * gradient) + PRODUCTS * gradient) as u64 * WORD_BYTES;
         launches.push(launch.doing(Work { flops: 12 * gradient as u64, bytes }));
         let (variant, part) = cut.variant(target, &run)?;
