@@ -26,7 +26,10 @@ impl AdapterClass {
                 MatmulVariant::Block128
             }
             Self::Gpu(_) => MatmulVariant::Block64,
-            Self::EightLanes => self.plain_matmul_variant(MatmulShape::new(batch * m, n, k)?),
+            Self::EightLanes => match self.plain_matmul_variant(MatmulShape::new(batch * m, n, k)?) {
+                MatmulVariant::Split64 | MatmulVariant::Split128 => MatmulVariant::Block64,
+                variant => variant,
+            },
         })
     }
 
