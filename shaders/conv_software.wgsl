@@ -262,23 +262,6 @@ fn weight_sums(sums: ptr<function, TileSums>, row_quad: u32, column: u32, part: 
     }
 }
 
-// The pixel of dX that row `row` of a phase is, or none.
-struct Pixel {
-    index: u32,
-    there: bool,
-}
-
-fn pixel_of(row: u32, phase: vec2<u32>) -> Pixel {
-    if PASS == CONV_FORWARD || (values.stride_height == 1u && values.stride_width == 1u) { return Pixel(row, true); }
-    let width = conv_phase_width(values);
-    let height = conv_phase_height(values);
-    let line = row / width;
-    let n = line / height;
-    let y = (line - n * height) * values.stride_height + phase.y;
-    let x = (row - line * width) * values.stride_width + phase.x;
-    return Pixel((n * values.in_height + y) * values.in_width + x, y < values.in_height && x < values.in_width);
-}
-
 fn write_finished(row: u32, rows: u32, phase: vec2<u32>, column: u32, columns: u32, lane: u32, part: u32) {
     let bias_0 = conv_store_bias(column);
     let bias_1 = conv_store_bias(column + LANES);
@@ -289,7 +272,7 @@ fn write_finished(row: u32, rows: u32, phase: vec2<u32>, column: u32, columns: u
             conv_store_weight(row + i, column, part, first);
             if COLUMN_BLOCKS > 1u { conv_store_weight(row + i, column + LANES, part, second); }
         } else {
-            let pixel = pixel_of(row + i, phase);
+            let pixel = conv_pixel(values, PASS, row + i, phase);
             if pixel.there && column < columns { conv_store_pixel(pixel.index * columns + column, first, bias_0); }
             if COLUMN_BLOCKS > 1u && pixel.there && column + LANES < columns {
                 conv_store_pixel(pixel.index * columns + column + LANES, second, bias_1);
@@ -309,7 +292,7 @@ fn write_narrow(sums: ptr<function, TileSums>, row: u32, row_count: u32, phase: 
     }
     if DIRECT { return; }
     for (var i = 0u; i < 4u * columns; i++) {
-        let pixel = pixel_of(row + i % 4u, phase);
+        let pixel = conv_pixel(values, PASS, row + i % 4u, phase);
         if row + i % 4u < row_count && pixel.there {
             conv_store_pixel(pixel.index * columns + i / 4u, finished[i * LANES + lane], conv_store_bias(i / 4u));
         }

@@ -38,6 +38,24 @@ fn conv_phase_width(shape: ConvShape) -> u32 {
     return (shape.in_width + shape.stride_width - 1u) / shape.stride_width;
 }
 
+// The pixel of Y or dX at row `row` (of a phase, in a data gradient), and whether its image has it.
+struct ConvPixel {
+    index: u32,
+    there: bool,
+}
+
+fn conv_pixel(shape: ConvShape, pass_code: u32, row: u32, phase: vec2<u32>) -> ConvPixel {
+    // One phase: its pixels lie one after the other.
+    if pass_code == CONV_FORWARD || (shape.stride_height == 1u && shape.stride_width == 1u) { return ConvPixel(row, true); }
+    let width = conv_phase_width(shape);
+    let height = conv_phase_height(shape);
+    let line = row / width;
+    let n = line / height;
+    let y = (line - n * height) * shape.stride_height + phase.y;
+    let x = (row - line * width) * shape.stride_width + phase.x;
+    return ConvPixel((n * shape.in_height + y) * shape.in_width + x, y < shape.in_height && x < shape.in_width);
+}
+
 // The offset c in `output = q + c`, where input = stride q + phase and output stride = input + padding - tap dilation;
 // `reaches` is false where no output has this tap on this phase.
 struct ConvTap {

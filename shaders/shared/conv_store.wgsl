@@ -44,29 +44,22 @@ fn conv_store_weight(row: u32, column: u32, part: u32, sums: vec4<f32>) {
     }
 }
 
+// How many pixels Y or dX has.
+fn conv_store_pixels() -> u32 {
+    if PASS == CONV_FORWARD { return values.batch * values.out_height * values.out_width; }
+    return values.batch * values.in_height * values.in_width;
+}
+
 // Row `row` (of a phase, in a data gradient) and quad `column` of a pass' product; nothing outside of it.
 fn conv_store(row: u32, phase: vec2<u32>, column: u32, part: u32, sums: vec4<f32>) {
     if PASS == CONV_WEIGHT_GRADIENT {
         conv_store_weight(row, column, part, sums);
-    } else if PASS == CONV_FORWARD {
-        let columns = conv_quads(values.out_channels);
-        if row < values.batch * values.out_height * values.out_width && column < columns {
-            conv_store_pixel(row * columns + column, sums, conv_store_bias(column));
-        }
     } else {
-        let columns = conv_quads(values.in_channels);
-        var pixel = row;
-        var there = row < values.batch * values.in_height * values.in_width;
-        if values.stride_height * values.stride_width > 1u { // else there is one phase, whose pixels lie one after the other
-            let width = conv_phase_width(values);
-            let height = conv_phase_height(values);
-            let line = row / width;
-            let n = line / height;
-            let y = (line - n * height) * values.stride_height + phase.y;
-            let x = (row - line * width) * values.stride_width + phase.x;
-            there = n < values.batch && y < values.in_height && x < values.in_width;
-            pixel = (n * values.in_height + y) * values.in_width + x;
+        let columns = conv_quads(select(values.in_channels, values.out_channels, PASS == CONV_FORWARD));
+        let pixel = conv_pixel(values, PASS, row, phase);
+        // A row past the last is of an image past the last, and so a pixel too.
+        if pixel.there && pixel.index < conv_store_pixels() && column < columns {
+            conv_store_pixel(pixel.index * columns + column, sums, conv_store_bias(column));
         }
-        if there && column < columns { conv_store_pixel(pixel * columns + column, sums, conv_store_bias(column)); }
     }
 }
