@@ -264,7 +264,7 @@ impl Dataset {
     /// Mean and population standard deviation of all values, bytes scaled to 0 to 1; NaN where there are none.
     #[must_use]
     pub fn mean_std(&self) -> (f32, f32) {
-        self.moments(0..self.samples.len())
+        self.moments(std::iter::once(0..self.samples.len()))
     }
 
     /// As [`mean_std`](Self::mean_std), for each channel.
@@ -273,14 +273,16 @@ impl Dataset {
         let plane = self.shape.height * self.shape.width;
         let (features, channels) = (self.features(), self.shape.channels);
         let planes = |channel| (0..self.len()).map(move |sample| sample * features + channel * plane);
-        (0..channels).map(|channel| self.moments(planes(channel).flat_map(|start| start..start + plane))).collect()
+        (0..channels).map(|channel| self.moments(planes(channel).map(|start| start..start + plane))).collect()
     }
 
-    /// Of the values at these places.
-    fn moments(&self, places: impl Iterator<Item = usize> + Clone) -> (f32, f32) {
+    /// Of the values in these ranges, as far as they are there.
+    fn moments(&self, ranges: impl Iterator<Item = std::ops::Range<usize>> + Clone) -> (f32, f32) {
         let (mean, deviation) = match &self.samples {
-            Samples::U8(values) => exact_moments(places.map(|i| values[i])),
-            Samples::F32(values) => moments(places.map(|i| f64::from(values[i]))),
+            Samples::U8(values) => exact_moments(ranges.filter_map(|range| values.get(range)).flatten().copied()),
+            Samples::F32(values) => {
+                moments(ranges.filter_map(|range| values.get(range)).flatten().map(|value| f64::from(*value)))
+            }
         };
         let scale = f64::from(self.full_scale);
         ((mean / scale) as f32, (deviation / scale) as f32)
