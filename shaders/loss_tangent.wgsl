@@ -4,8 +4,8 @@
 //   not NLL  output[row,c] = 2 t_c / (valid * classes)            mean squared error
 //   rows >= valid: zero
 //
-// Shapes    logits, tangent, output: [batch, classes].
-// Dispatch  ceil(batch / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a row, in two passes with a tree each and
+// Shapes    logits, tangent, output: [rows, classes].
+// Dispatch  ceil(rows / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a row, in two passes with a tree each and
 //           one that writes.
 
 override SUMS: u32 = 1u;
@@ -15,7 +15,7 @@ override NLL: bool = true;
 struct Loss {
     first: u32,
     valid: u32,
-    batch: u32,
+    rows: u32,
     classes: u32,
     gradient_scale: f32,
     smoothing: f32,
@@ -34,7 +34,7 @@ fn loss_tangent(
 ) {
     let lane = tree_in_row(local);
     let row = index_1d(workgroup, grid, 1u) * SUMS + local / LANES;
-    let is_there = row < values.batch;
+    let is_there = row < values.rows;
     let start = select(0u, row, is_there) * values.classes;
     let end = select(0u, values.classes, is_there);
     let scale = select(0.0, values.gradient_scale, row < values.valid);

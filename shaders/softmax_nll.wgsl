@@ -1,12 +1,14 @@
-// Softmax, negative log likelihood of the target, and the gradient of their mean, a row at a time.
+// Softmax, negative log likelihood of the target, and the gradient of their mean, a row at a time: a sample, or with POSITIONS
+// one of so many positions of a sample.
 //
 //   t[c]               = (1 - smoothing) [c = target] + smoothing / classes
 //   loss[row]          = log(sum_c exp(logits[row, c] - max)) + max - sum_c t[c] logits[row, c]
-//   grad_logits[row,c] = (softmax(logits[row])[c] - t[c]) gradient_scale, which is 1 over the samples of the mean
+//   grad_logits[row,c] = (softmax(logits[row])[c] - t[c]) gradient_scale, which is 1 over the rows of the mean
 //   row_stats[row]     = (loss, 1 if the first largest logit is the target's else 0);  rows >= valid: all zero
 //
-// Shapes    logits, grad_logits: [batch, classes]; labels: [samples]; indices: [samples]; row_stats: [batch, 2].
-// Dispatch  ceil(batch / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a row, four classes a round, in two passes
+// Shapes    logits, grad_logits: [rows, classes], rows = batch * POSITIONS; labels: [samples, POSITIONS]; indices: [samples];
+//           row_stats: [rows, 2].
+// Dispatch  ceil(rows / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a row, four classes a round, in two passes
 //           with a tree each and one that writes the gradient.
 // Source    label smoothing as in torch.nn.CrossEntropyLoss (Szegedy et al., CVPR 2016).
 
@@ -14,11 +16,12 @@
 override SCALED: bool = false;
 override SUMS: u32 = 1u;
 override LANES: u32 = 64u;
+override POSITIONS: u32 = 1u;
 
 struct Loss {
     first: u32,
     valid: u32,
-    batch: u32,
+    rows: u32,
     classes: u32,
     gradient_scale: f32,
     smoothing: f32,
@@ -74,7 +77,7 @@ fn softmax_nll(
     let lane = tree_in_row(local);
     let index = index_1d(workgroup, grid, 1u) * SUMS + local / LANES;
     // A workgroup past the end does the last row over, and stores nothing.
-    let start = min(index, values.batch - 1u) * values.classes;
+    let start = min(index, values.rows - 1u) * values.classes;
     var largest = TreeLargest(f32(logits[start]), 0u);
     for (var c = lane.place; c < values.classes; c += 4u * LANES) {
         largest = larger(start, c, largest);
@@ -94,9 +97,10 @@ fn softmax_nll(
     }
     let own = (sums[0] + sums[1]) + (sums[2] + sums[3]);
     let total = tree_sum(lane, vec4<f32>(own, own));
-    if index >= values.batch { return; }
+    if index >= values.rows { return; }
     let valid = index < values.valid;
-    let target_class = labels[indices[values.first + select(0u, index, valid)]];
+    let labelled = select(0u, index, valid);
+    let target_class = labels[indices[values.first + labelled / POSITIONS] * POSITIONS + labelled % POSITIONS];
     var scale = select(0.0, values.gradient_scale, valid);
     if SCALED { scale *= scaling.loss_scale; }
     let row = Row(start, target_class, largest.value, total.y, scale);

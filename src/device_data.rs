@@ -1,9 +1,9 @@
 //! A data set on the device: resident where it fits, else a batch at a time.
 
 use crate::{
-    data::{DataError, Dataset, SampleType},
+    data::{DataError, Dataset, SampleType, Targets},
     gpu::{Buffer, Gpu, GpuError, Limits, WORD_BYTES},
-    graph::{BatchInfo, DataViews},
+    graph::{BatchInfo, DataViews, TargetKind},
     kernels::{Augmentation, SampleElement},
 };
 
@@ -68,11 +68,12 @@ impl DeviceData {
         data.check()?;
         let held = if resident { data.len() } else { batch };
         let order: Vec<u32> = (0..data.len() as u32).collect();
-        let (samples, labels): (Buffer, Buffer) = if resident {
-            (gpu.upload("samples", &data.samples.to_words())?, gpu.upload("labels", &data.labels)?)
+        let (samples, targets): (Buffer, Buffer) = if resident {
+            (gpu.upload("samples", &data.samples.to_words())?, gpu.upload("targets", data.targets.as_words())?)
         } else {
             let words = (held * data.sample_bytes()).div_ceil(4);
-            (gpu.buffer("batch samples", words)?, gpu.buffer("batch labels", held)?)
+            let targets = held * data.targets.per_sample();
+            (gpu.buffer("batch samples", words)?, gpu.buffer("batch targets", targets)?)
         };
         let positions: Vec<u32> = (0..held as u32).collect();
         let indices = gpu.upload("indices", &positions)?.view();
@@ -89,12 +90,18 @@ impl DeviceData {
             sample_element: match data.samples.kind() {
                 SampleType::U8 => SampleElement::U8,
                 SampleType::F32 => SampleElement::F32,
+                SampleType::U32 => SampleElement::U32,
             },
-            labels: labels.view(),
+            vocabulary: data.samples.vocabulary(),
+            targets: targets.view(),
+            target_kind: match data.targets {
+                Targets::Classes { classes, .. } => TargetKind::Classes(classes),
+                Targets::Vectors { width, .. } => TargetKind::Vectors(width),
+                Targets::Tokens { length, vocabulary, .. } => TargetKind::Tokens { length, vocabulary },
+            },
             indices,
             ids,
             normalisation: gpu.upload("normalisation", &affine)?.view(),
-            classes: data.classes,
             sample: [data.shape.channels, data.shape.height, data.shape.width],
             augment: Augmentation::default(),
         };
@@ -123,7 +130,7 @@ impl DeviceData {
     /// Most samples that [`DeviceData::stage`] makes ready at once.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.views.labels.len()
+        self.views.indices.len()
     }
 
     /// Samples.
@@ -187,9 +194,9 @@ impl DeviceData {
             return Ok(first as u32);
         }
         let order = &self.order[first..first + valid];
-        let (samples, labels) = self.data.gathered(order.iter().map(|index| *index as usize));
+        let (samples, targets) = self.data.gathered(order.iter().map(|index| *index as usize));
         gpu.write(&self.views.samples, &samples.to_words())?;
-        gpu.write(&self.views.labels, &labels)?;
+        gpu.write(&self.views.targets, targets.as_words())?;
         gpu.write(&self.views.ids, order)?;
         Ok(0)
     }

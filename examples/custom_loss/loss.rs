@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jostle::{
     gpu::{Access, Dispatch, GpuError, Grid, KernelSpec, Launch, Recorder},
-    graph::{BatchInfo, Binding, Call, Kernel, LaunchContext, LossFunction, Record, Tangent},
+    graph::{BatchInfo, Binding, Call, Kernel, LaunchContext, LossFunction, OutputShape, Record, Tangent, TargetKind},
 };
 
 static BRIER: KernelSpec = KernelSpec {
@@ -32,8 +32,8 @@ impl LossFunction for Brier {
         "brier"
     }
 
-    fn kernel(&self, [batch, width]: [usize; 2], _scaled: bool) -> Arc<dyn Kernel> {
-        Arc::new(BrierKernel { batch, width })
+    fn kernel(&self, outputs: OutputShape, _scaled: bool) -> Arc<dyn Kernel> {
+        Arc::new(BrierKernel { batch: outputs.batch, width: outputs.width })
     }
 }
 
@@ -68,6 +68,11 @@ impl Kernel for BrierKernel {
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
+        // One class a sample: no vectors, and no tokens, whose outputs have several rows a sample.
+        if !matches!(binding.data.target_kind, TargetKind::Classes(classes) if classes <= self.width) {
+            let shape = format!("{:?} for {} outputs", binding.data.target_kind, self.width);
+            return Err(GpuError::Shape { kernel: "brier", shape, reason: "the score is one of classes" });
+        }
         let launch = self.launches(call, &binding.context())?.remove(0);
         let views = [0, 1, 2, 3, 4].map(|place| binding.view(place));
         let [outputs, gradient, row_stats, labels, indices] = views;

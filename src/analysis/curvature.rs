@@ -35,6 +35,13 @@ pub struct Subject<'a> {
     pub data: &'a DeviceData,
 }
 
+impl Subject<'_> {
+    /// Terms of the mean loss.
+    pub(super) fn terms(&self) -> f64 {
+        (self.data.len() * self.model.positions()) as f64
+    }
+}
+
 /// Which matrix.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]

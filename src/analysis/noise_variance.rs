@@ -111,8 +111,7 @@ impl<'a> Probe<'a> {
         let parameters = self.subject.arena.layout.parameters() as f64;
         let outputs: Vec<f32> = gpu.read(&self.outputs.view())?;
         let metrics: Vec<[f32; 2]> = gpu.read(&self.metrics.view())?;
-        let losses: Vec<f64> =
-            metrics.iter().map(|[loss, _]| f64::from(*loss) / self.subject.data.len() as f64).collect();
+        let losses: Vec<f64> = metrics.iter().map(|[loss, _]| f64::from(*loss) / self.subject.terms()).collect();
         let [loss, loss_second] = parts(&losses, 1);
         let outputs: Vec<f64> = outputs.into_iter().map(f64::from).collect();
         let [output, output_second] = parts(&outputs, self.evaluate.output().len());

@@ -53,7 +53,7 @@ impl<'a> NoisyLoss<'a> {
             recorder.submit()?;
         }
         let sums: Vec<[f32; 2]> = gpu.read(&self.metrics.view())?;
-        Ok(sums.iter().map(|sum| f64::from(sum[0])).sum::<f64>() / subject.data.len() as f64)
+        Ok(sums.iter().map(|sum| f64::from(sum[0])).sum::<f64>() / subject.terms())
     }
 
     /// L averaged over the noise of steps `first` .. `first` + `draws` of a scheme, less L at the clean weights: an unbiased

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    data::{Dataset, SampleShape, Split},
+    data::{Dataset, SampleShape, Samples, Split, Targets},
     gpu::{Family, Gpu, Profile},
     graph::ValueShape,
     nn::Model,
@@ -30,19 +30,30 @@ const MIN_STEPS: usize = 3;
 
 /// Random samples for a model: as many as four batches.
 pub(super) fn prepared(model: &Model, batch: usize, loss: Loss) -> Prepared {
-    let shape = match model.graph.shape(model.graph.input()) {
-        ValueShape::Features(width) => SampleShape { channels: 1, height: 1, width },
-        ValueShape::Image { channels, height, width } => SampleShape { channels, height, width },
+    let (input, output) = (model.graph.shape(model.graph.input()), model.graph.shape(model.graph.output()));
+    let [channels, height, width] = input.sample_sides();
+    let (shape, classes) = (SampleShape { channels, height, width }, model.classes());
+    let word = |i: usize, what: u32, stream: u32| philox([i as u32, what, 0, stream], [1, 2])[0];
+    let samples = |values: usize, stream: u32| match input {
+        ValueShape::Tokens { vocabulary, .. } => {
+            Samples::U32((0..values).map(|i| word(i, 0, stream) % vocabulary as u32).collect())
+        }
+        _ => Samples::U8((0..values).map(|i| word(i, 0, stream) as u8).collect()),
+    };
+    let targets = |len: usize, stream: u32| {
+        let labels = |count: usize| (0..count).map(|i| word(i, 1, stream) % classes as u32).collect();
+        match output {
+            ValueShape::Sequence { length, .. } => {
+                Targets::Tokens { tokens: labels(len * length), length, vocabulary: classes }
+            }
+            _ => Targets::Classes { labels: labels(len), classes },
+        }
     };
     let data = |len: usize, stream: u32| Dataset {
         name: "random".to_owned(),
-        samples: (0..len * model.features())
-            .map(|i| philox([i as u32, 0, 0, stream], [1, 2])[0] as u8)
-            .collect::<Vec<_>>()
-            .into(),
-        labels: (0..len).map(|i| philox([i as u32, 1, 0, stream], [1, 2])[0] % model.classes() as u32).collect(),
+        samples: samples(len * model.features(), stream),
+        targets: targets(len, stream),
         shape,
-        classes: model.classes(),
         full_scale: 255.0,
         published: &[],
     };

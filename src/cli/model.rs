@@ -15,7 +15,7 @@ pub(super) fn target(data: &DataSource) -> Result<Target, TrainError> {
         Some(known) => known,
         None => {
             let loaded = data.load()?.train;
-            (loaded.shape, loaded.classes)
+            (loaded.shape, loaded.targets.outputs())
         }
     };
     Ok(train::target(&shape, classes))

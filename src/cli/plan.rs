@@ -3,7 +3,7 @@
 use jostle::{
     data::DataSource,
     gpu::{AdapterSummary, Grid, Launch},
-    graph::{Schedule, ValueShape},
+    graph::Schedule,
     kernels::Target,
     nn::Model,
     report::Table,
@@ -127,11 +127,7 @@ fn model_and_sample(config: &RunConfig, data: Option<&DataSource>) -> Result<(Mo
         Some(data) => model::target(data)?.input,
         None => model.graph.shape(model.graph.input()),
     };
-    let sample = match sample {
-        ValueShape::Features(features) => [1, 1, features],
-        ValueShape::Image { channels, height, width } => [channels, height, width],
-    };
-    Ok((model, sample))
+    Ok((model, sample.sample_sides()))
 }
 
 /// Every dispatch of a training step, the update of the rule last.

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    DataError, Dataset, SampleShape, Split,
+    DataError, Dataset, SampleShape, Split, Targets,
     bytes::{self, Bytes},
 };
 
@@ -73,9 +73,8 @@ fn read_part(paths: &[PathBuf], kind: &Kind, name: &str) -> Result<Dataset, Data
     Ok(Dataset {
         name: name.to_owned(),
         samples: pixels.into(),
-        labels,
+        targets: Targets::Classes { labels, classes: kind.classes },
         shape: SHAPE,
-        classes: kind.classes,
         full_scale: 255.0,
         published: kind.published,
     })

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use flate2::read::GzDecoder;
 
-use super::{DataError, Dataset, SampleShape, Split};
+use super::{DataError, Dataset, SampleShape, Split, Targets};
 
 const CSV_GZ: &[u8] = include_bytes!("../../assets/digits/digits.csv.gz");
 const FILE: &str = "digits.csv.gz";
@@ -23,7 +23,7 @@ const TEST_PER_CLASS: usize = 50;
 /// samples together; the test part is then nearly all by writers that the training part lacks.
 pub(super) fn load() -> Result<Split, DataError> {
     let all = parse(&decompress(CSV_GZ).map_err(|cause| damaged(1, "a whole gzip stream", &cause.to_string()))?)?;
-    let (train, test) = split_indices(&all.labels);
+    let (train, test) = split_indices(all.targets.labels());
     Ok(Split { train: all.select(train.into_iter()), test: all.select(test.into_iter()) })
 }
 
@@ -72,9 +72,8 @@ fn parse(csv: &str) -> Result<Dataset, DataError> {
     Ok(Dataset {
         name,
         samples: pixels.into(),
-        labels,
+        targets: Targets::Classes { labels, classes: CLASSES },
         shape: SHAPE,
-        classes: CLASSES,
         full_scale: FULL_SCALE.into(),
         published: &[],
     })

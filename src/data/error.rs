@@ -218,11 +218,24 @@ pub enum DataError {
         found: usize,
     },
 
+    /// Targets in memory do not make whole samples.
+    #[error("{name}: expected {per_sample} target values for each sample, found {found} in all")]
+    TargetCount {
+        /// The data set.
+        name: String,
+        /// Values that a sample has.
+        per_sample: usize,
+        /// Values there are.
+        found: usize,
+    },
+
     /// A value in memory is no number, or an infinite one.
-    #[error("{name}: at value {value} of sample {sample}, expected a finite number, found none")]
+    #[error("{name}: at {what} {value} of sample {sample}, expected a finite number, found none")]
     NotFinite {
         /// The data set.
         name: String,
+        /// Value or target.
+        what: &'static str,
         /// The sample.
         sample: usize,
         /// The value's place in its sample.

@@ -13,7 +13,7 @@ use image::{DynamicImage, ImageDecoder, ImageReader, Limits, imageops::FilterTyp
 use rayon::prelude::*;
 
 use super::{
-    DataError, Dataset, SampleShape, Split,
+    DataError, Dataset, SampleShape, Split, Targets,
     bytes::{self, most_of},
 };
 
@@ -223,9 +223,8 @@ fn dataset(files: &Files, images: &[DynamicImage], channels: usize, classes: usi
     Dataset {
         name: name.to_owned(),
         samples: images.par_iter().map(planes).collect::<Vec<_>>().concat().into(),
-        labels: files.iter().map(|(_, class)| *class).collect(),
+        targets: Targets::Classes { labels: files.iter().map(|(_, class)| *class).collect(), classes },
         shape: SampleShape { channels, height, width },
-        classes,
         full_scale: 255.0,
         published: &[],
     }

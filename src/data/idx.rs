@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    DataError, Dataset, SampleShape, Split,
+    DataError, Dataset, SampleShape, Split, Targets,
     bytes::{self, Bytes},
 };
 
@@ -55,8 +55,13 @@ pub(super) fn load(dir: &Path, name: &str) -> Result<Split, DataError> {
         let (expected, found) = (size(&train), size(&test));
         return Err(DataError::ShapeMismatch { train: train_images, test: test_images, expected, found });
     }
-    let classes = train.classes.max(test.classes);
-    (train.classes, test.classes) = (classes, classes);
+    // A class that the test part lacks is one all the same.
+    let all = train.targets.outputs().max(test.targets.outputs());
+    for part in [&mut train, &mut test] {
+        if let Targets::Classes { classes, .. } = &mut part.targets {
+            *classes = all;
+        }
+    }
     Ok(Split { train, test })
 }
 
@@ -71,8 +76,7 @@ fn read_part(images: &Path, labels: &Path, name: &str) -> Result<Dataset, DataEr
     Ok(Dataset {
         name: name.to_owned(),
         samples: pixels.into(),
-        classes: labels.iter().max().map_or(0, |&highest| highest as usize + 1),
-        labels,
+        targets: labels.into(),
         shape: SampleShape { channels: 1, height: height as usize, width: width as usize },
         full_scale: FULL_SCALE,
         published: &[],

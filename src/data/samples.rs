@@ -1,6 +1,25 @@
-//! The values of samples as they came: bytes of a file, or numbers in memory.
+//! The values of samples as they came: bytes of a file, numbers or tokens in memory.
 
 use std::ops::Range;
+
+/// The shape of one sample: planes of rows of pixels, row-major, channel first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SampleShape {
+    /// Planes, 1 for grey images.
+    pub channels: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl SampleShape {
+    /// The values of one sample: channels x height x width.
+    #[must_use]
+    pub const fn features(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+}
 
 /// How a value of a sample is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -10,6 +29,8 @@ pub enum SampleType {
     U8,
     /// A number, as it stands.
     F32,
+    /// A token: a place in a vocabulary.
+    U32,
 }
 
 impl SampleType {
@@ -18,7 +39,7 @@ impl SampleType {
     pub const fn bytes(self) -> usize {
         match self {
             Self::U8 => 1,
-            Self::F32 => 4,
+            Self::F32 | Self::U32 => 4,
         }
     }
 }
@@ -30,6 +51,8 @@ pub enum Samples {
     U8(Vec<u8>),
     /// Numbers.
     F32(Vec<f32>),
+    /// Tokens.
+    U32(Vec<u32>),
 }
 
 impl From<Vec<u8>> for Samples {
@@ -44,6 +67,12 @@ impl From<Vec<f32>> for Samples {
     }
 }
 
+impl From<Vec<u32>> for Samples {
+    fn from(values: Vec<u32>) -> Self {
+        Self::U32(values)
+    }
+}
+
 impl Samples {
     /// How they are stored.
     #[must_use]
@@ -51,6 +80,7 @@ impl Samples {
         match self {
             Self::U8(_) => SampleType::U8,
             Self::F32(_) => SampleType::F32,
+            Self::U32(_) => SampleType::U32,
         }
     }
 
@@ -60,6 +90,7 @@ impl Samples {
         match self {
             Self::U8(values) => values.len(),
             Self::F32(values) => values.len(),
+            Self::U32(values) => values.len(),
         }
     }
 
@@ -75,6 +106,7 @@ impl Samples {
         match self {
             Self::U8(values) => values,
             Self::F32(values) => bytemuck::cast_slice(values),
+            Self::U32(values) => bytemuck::cast_slice(values),
         }
     }
 
@@ -83,15 +115,24 @@ impl Samples {
     pub fn as_u8(&self) -> Option<&[u8]> {
         match self {
             Self::U8(values) => Some(values),
-            Self::F32(_) => None,
+            Self::F32(_) | Self::U32(_) => None,
+        }
+    }
+
+    /// One more than the largest token, and so the smallest vocabulary that holds them all; 0 of samples that are no tokens.
+    #[must_use]
+    pub fn vocabulary(&self) -> usize {
+        match self {
+            Self::U8(_) | Self::F32(_) => 0,
+            Self::U32(tokens) => count_of_kinds(tokens),
         }
     }
 
     /// Where the first value stands that is neither a number nor finite.
     pub(super) fn first_not_finite(&self) -> Option<usize> {
         match self {
-            Self::U8(_) => None,
-            Self::F32(values) => values.iter().position(|value| !value.is_finite()),
+            Self::U8(_) | Self::U32(_) => None,
+            Self::F32(values) => first_not_finite(values),
         }
     }
 
@@ -100,26 +141,43 @@ impl Samples {
         match self {
             Self::U8(_) => Self::U8(Vec::new()),
             Self::F32(_) => Self::F32(Vec::new()),
+            Self::U32(_) => Self::U32(Vec::new()),
         }
     }
 
     /// Appends the values in `range` of others that are stored alike; whether there are such.
     pub(crate) fn extend(&mut self, others: &Self, range: Range<usize>) -> bool {
         match (self, others) {
-            (Self::U8(own), Self::U8(others)) => others.get(range).map(|values| own.extend_from_slice(values)),
-            (Self::F32(own), Self::F32(others)) => others.get(range).map(|values| own.extend_from_slice(values)),
-            _ => None,
+            (Self::U8(own), Self::U8(others)) => append(own, others, range),
+            (Self::F32(own), Self::F32(others)) => append(own, others, range),
+            (Self::U32(own), Self::U32(others)) => append(own, others, range),
+            _ => false,
         }
-        .is_some()
     }
 
-    /// As kernels read them: bytes four to a word, or a number a word.
+    /// As kernels read them: bytes four to a word, or a number or token a word.
     #[must_use]
     pub fn to_words(&self) -> Vec<u32> {
         let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
         match self {
             Self::U8(values) => values.chunks(4).map(word).collect(),
             Self::F32(values) => values.iter().map(|value| value.to_bits()).collect(),
+            Self::U32(values) => values.clone(),
         }
     }
+}
+
+/// Appends the values in `range` of `others`; whether there are such.
+pub(super) fn append<T: Copy>(own: &mut Vec<T>, others: &[T], range: Range<usize>) -> bool {
+    others.get(range).map(|values| own.extend_from_slice(values)).is_some()
+}
+
+/// Where the first number stands that is not finite.
+pub(super) fn first_not_finite(values: &[f32]) -> Option<usize> {
+    values.iter().position(|value| !value.is_finite())
+}
+
+/// One more than the largest.
+pub(super) fn count_of_kinds(values: &[u32]) -> usize {
+    values.iter().max().map_or(0, |largest| *largest as usize + 1)
 }

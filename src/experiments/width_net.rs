@@ -40,7 +40,7 @@ impl Net {
             reason: format!("activation of {}: {reason}", self.label),
         })?;
         let hidden = std::iter::repeat_n(width, self.hidden);
-        let widths: Vec<usize> = [data.features()].into_iter().chain(hidden).chain([data.classes]).collect();
+        let widths: Vec<usize> = [data.features()].into_iter().chain(hidden).chain([data.targets.outputs()]).collect();
         Ok(Model::mlp(&widths, activation).map_err(crate::train::TrainError::from)?)
     }
 }

@@ -5,21 +5,39 @@ use crate::{
     kernels::{Augmentation, LossTerms, SampleElement},
 };
 
+/// What a data set's targets are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetKind {
+    /// A class of each sample, below this.
+    Classes(usize),
+    /// So many numbers of each sample.
+    Vectors(usize),
+    /// Tokens of each sample.
+    Tokens {
+        /// Positions of a sample.
+        length: usize,
+        /// Tokens are below this.
+        vocabulary: usize,
+    },
+}
+
 /// A data set on the device.
 #[derive(Clone, Debug)]
 pub struct DataViews {
-    /// [samples, channels, height, width], bytes four to a word, or f32
+    /// [samples, channels, height, width], bytes four to a word, f32 or tokens
     pub samples: View,
     /// How their values are stored.
     pub sample_element: SampleElement,
-    /// `[samples]`, class indices
-    pub labels: View,
-    /// `[positions]`, the order in which batches take samples from `samples` and `labels`
+    /// Of samples that are tokens: they are below this.
+    pub vocabulary: usize,
+    /// `[samples]`, [samples, width] or [samples, length], by their kind
+    pub targets: View,
+    /// What the targets are.
+    pub target_kind: TargetKind,
+    /// `[positions]`, the order in which batches take samples from `samples` and `targets`
     pub indices: View,
     /// `[positions]`, the number in the data set of each position's sample; augmentation goes by it
     pub ids: View,
-    /// Labels are below this.
-    pub classes: usize,
     /// [channels, 2]: input = value * scale + shift
     pub normalisation: View,
     /// Channels, height and width of a sample.

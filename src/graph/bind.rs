@@ -59,7 +59,7 @@ impl Binder<'_> {
     fn data_view(&self, tensor: DataTensor) -> &View {
         match tensor {
             DataTensor::Samples => &self.data.samples,
-            DataTensor::Labels => &self.data.labels,
+            DataTensor::Targets => &self.data.targets,
             DataTensor::Indices => &self.data.indices,
             DataTensor::Ids => &self.data.ids,
             DataTensor::Normalisation => &self.data.normalisation,

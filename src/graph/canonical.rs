@@ -40,6 +40,8 @@ fn sides(shape: &ValueShape) -> String {
     match shape {
         ValueShape::Features(features) => format!("features {features}"),
         ValueShape::Image { channels, height, width } => format!("image {channels}x{height}x{width}"),
+        ValueShape::Sequence { length, features } => format!("sequence {length}x{features}"),
+        ValueShape::Tokens { length, vocabulary } => format!("tokens {length} below {vocabulary}"),
     }
 }
 

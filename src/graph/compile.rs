@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::gpu::Element;
 
 use super::{
-    Access, Forward, Graph, GraphError, LossFunction, Node, PlanMode, Saved, Schedule, SlotId, Tensor, ValueId,
-    ValueShape,
+    Access, Forward, Graph, GraphError, LossFunction, Node, OutputShape, PlanMode, Saved, Schedule, SlotId, Tensor,
+    ValueId,
     backward::{BackwardPass, Flow},
     forward::{Placed, Site},
     tangent,
@@ -77,14 +77,10 @@ impl Schedule {
         if batch == 0 {
             return Err(GraphError::NoBatch);
         }
-        let ValueShape::Features(classes) = graph.shape(graph.output()) else {
-            let (operation, input) = ("the loss".to_owned(), graph.shape(graph.output()).to_string());
-            return Err(GraphError::Shape { operation, input, reason: "the model has to end in features".to_owned() });
-        };
         Ok(Self {
             batch,
             input: graph.shape(graph.input()),
-            classes,
+            outputs: OutputShape::new(batch, graph.shape(graph.output()))?,
             slots: Vec::new(),
             steps: Vec::new(),
             output: SlotId(0),

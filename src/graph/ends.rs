@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use crate::{
-    gpu::{GpuError, Launch, Work},
-    kernels::{Augmentation, Gather, GatherViews, MetricsSum, SampleElement},
+    gpu::{Element, GpuError, Launch, Work},
+    kernels::{Augmentation, Gather, GatherTokens, GatherViews, MetricsSum, SampleElement},
 };
 
 use super::{
-    Access, Binding, Call, DataTensor, Kernel, LaunchContext, Operand, Record, Schedule, SlotId, Tangent, Tensor,
-    ValueShape,
+    Access, Binding, Call, DataTensor, DataViews, Kernel, LaunchContext, Operand, Record, Schedule, SlotId, Tangent,
+    Tensor, ValueShape,
 };
 
 /// The batch from the data set; operands: samples, indices, ids, normalisation, output.
@@ -20,9 +20,9 @@ struct GatherBatch {
 }
 
 impl GatherBatch {
-    /// Rows of features keep the order of a sample's elements.
+    /// Rows of features and sequences keep the order of a sample's elements.
     fn is_planar(&self) -> bool {
-        matches!(self.input, ValueShape::Features(_))
+        matches!(self.input, ValueShape::Features(_) | ValueShape::Sequence { .. })
     }
 
     fn elements(&self) -> u64 {
@@ -77,10 +77,63 @@ impl Kernel for GatherBatch {
     }
 }
 
+/// The batch of tokens from the data set; operands: samples, indices, output.
+#[derive(Clone, Copy, Debug)]
+struct GatherText {
+    batch: usize,
+    length: usize,
+    vocabulary: usize,
+}
+
+impl GatherText {
+    /// What is wrong with a data set, if anything.
+    fn refusal(&self, data: &DataViews) -> Option<&'static str> {
+        if data.sample_element != SampleElement::U32 {
+            return Some("the model takes tokens, and the samples are none");
+        }
+        if data.augment.is_active() {
+            return Some("crops, flips and cutouts are of images");
+        }
+        (data.vocabulary > self.vocabulary).then_some("a token is past the model's vocabulary")
+    }
+}
+
+impl Kernel for GatherText {
+    fn kind(&self) -> &'static str {
+        "gather tokens"
+    }
+
+    fn sizes(&self) -> String {
+        format!("batch {}, length {}", self.batch, self.length)
+    }
+
+    /// The samples do not depend on the weights.
+    fn tangent(&self) -> Tangent<'_> {
+        Tangent::Constant
+    }
+
+    fn flops(&self, _call: &Call) -> u64 {
+        0
+    }
+
+    fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
+        Ok(vec![GatherTokens::launch(&context.target, self.batch, self.length)?])
+    }
+
+    fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
+        if let Some(reason) = self.refusal(binding.data) {
+            let shape = format!("{} tokens for {}", binding.data.vocabulary, self.vocabulary);
+            return Err(GpuError::Shape { kernel: "gather_tokens", shape, reason });
+        }
+        let views = [binding.view(0)?, binding.view(1)?, binding.view(2)?];
+        Ok(Box::new(GatherTokens::new(binding.gpu, views, self.batch, self.length)?))
+    }
+}
+
 /// The batch's sums into the metrics ring; operands: row stats, metrics.
 #[derive(Clone, Copy, Debug)]
 struct SumMetrics {
-    batch: usize,
+    rows: usize,
 }
 
 impl Kernel for SumMetrics {
@@ -89,7 +142,7 @@ impl Kernel for SumMetrics {
     }
 
     fn sizes(&self) -> String {
-        format!("batch {}", self.batch)
+        format!("batch {}", self.rows)
     }
 
     /// No gradient depends on the sums.
@@ -102,29 +155,37 @@ impl Kernel for SumMetrics {
     }
 
     fn launches(&self, _call: &Call, _context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![MetricsSum::launch(self.batch)])
+        Ok(vec![MetricsSum::launch(self.rows)])
     }
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
-        Ok(Box::new(MetricsSum::new(binding.gpu, binding.view(0)?, binding.view(1)?, self.batch)?))
+        Ok(Box::new(MetricsSum::new(binding.gpu, binding.view(0)?, binding.view(1)?, self.rows)?))
     }
 }
 
 impl Schedule {
     /// Pushes the gather of the batch; the slot of the model's input.
     pub(super) fn push_gather(&mut self) -> SlotId {
-        let input = self.slot("input", self.batch * self.input.words(), self.element);
+        let (batch, input) = (self.batch, self.input);
+        if let ValueShape::Tokens { length, vocabulary } = input {
+            let kernel = Arc::new(GatherText { batch, length, vocabulary });
+            return self.push_gather_of(kernel, &[DataTensor::Samples, DataTensor::Indices], Element::Word);
+        }
         let data = [DataTensor::Samples, DataTensor::Indices, DataTensor::Ids, DataTensor::Normalisation];
-        let mut operands = data.map(|tensor| self.operand(Tensor::Data(tensor), Access::Read)).to_vec();
-        operands.push(self.operand(Tensor::Slot(input), Access::Write));
-        let kernel = Arc::new(GatherBatch { batch: self.batch, input: self.input });
+        self.push_gather_of(Arc::new(GatherBatch { batch, input }), &data, self.element)
+    }
+
+    fn push_gather_of(&mut self, kernel: Arc<dyn Kernel>, data: &[DataTensor], element: Element) -> SlotId {
+        let slot = self.slot("input", self.batch * self.input.words(), element);
+        let read = data.iter().map(|tensor| self.operand(Tensor::Data(*tensor), Access::Read));
+        let operands = read.chain([self.operand(Tensor::Slot(slot), Access::Write)]).collect();
         self.push("gather", Call { kernel, operands });
-        input
+        slot
     }
 
     /// Pushes the sums of what the loss says of each row.
     pub(super) fn push_metrics(&mut self, row_stats: Operand) {
         let operands = vec![row_stats.read(), self.operand(Tensor::Metrics, Access::Add)];
-        self.push("metrics", Call { kernel: Arc::new(SumMetrics { batch: self.batch }), operands });
+        self.push("metrics", Call { kernel: Arc::new(SumMetrics { rows: self.outputs.rows() }), operands });
     }
 }

@@ -56,6 +56,9 @@ impl Graph {
         let operation = if name.is_empty() { op.name().to_owned() } else { format!("{} {name}", op.name()) };
         let shapes: Vec<ValueShape> = inputs.iter().map(|input| self.shape(*input)).collect();
         let given = Inputs { operation: &operation, shapes: &shapes };
+        if !op.takes_tokens() && shapes.iter().any(|shape| matches!(shape, ValueShape::Tokens { .. })) {
+            return Err(given.refusal("embed it first"));
+        }
         let shape = op.infer(&given)?;
         let (params, stats) = (op.params(&given)?, op.stats(&given));
         let output = self.value(&operation, shape)?;

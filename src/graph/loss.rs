@@ -2,33 +2,35 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Access, Call, DataTensor, Kernel, Operand, Schedule, Tensor};
+use super::{Access, Call, DataTensor, Kernel, Operand, OutputShape, Schedule, Tensor};
 
 /// A loss that a kernel computes with its gradient.
 ///
-/// The kernel's operands are, in this order: outputs [batch, width], gradient of the mean loss [batch, width] (times the loss
-/// scale in f16), row statistics [batch, 2] (loss, and 1 where the answer is right), labels `[samples]`, indices
-/// `[positions]`, and in f16 the scaling.
+/// The kernel's operands are, in this order: outputs [batch, positions, width], gradient of the mean loss, of the same shape (times
+/// the loss scale in f16), row statistics [batch, positions, 2] (loss, and 1 where the answer is right), targets, as
+/// [`DataViews::targets`](super::DataViews::targets) says, indices: the place in `targets` of each position of the epoch, and in
+/// f16 the scaling.
 pub trait LossFunction: fmt::Debug + Send + Sync {
     /// Its name, such as `nll`.
     fn name(&self) -> &'static str;
 
-    /// The kernel for outputs [batch, width]; `scaled` says that the gradient is multiplied by the loss scale. Its tangent
-    /// has to be [`Tangent::Loss`](super::Tangent::Loss), or a refusal.
-    fn kernel(&self, shape: [usize; 2], scaled: bool) -> Arc<dyn Kernel>;
+    /// The kernel for outputs of a shape; `scaled` says that the gradient is multiplied by the loss scale. Its tangent has to be
+    /// [`Tangent::Loss`](super::Tangent::Loss), or a refusal.
+    fn kernel(&self, outputs: OutputShape, scaled: bool) -> Arc<dyn Kernel>;
 }
 
 impl Schedule {
     /// Pushes the loss of these outputs and its metrics; the gradient's tensor.
     pub(super) fn push_loss(&mut self, loss: &dyn LossFunction, outputs: Operand) -> Operand {
         let scaled = self.element == crate::gpu::Element::Half;
-        let gradient = self.activation("grad logits", self.classes);
-        let row_stats = self.words("row stats", 2 * self.batch);
+        let shape = self.outputs;
+        let gradient = self.activation("grad logits", shape.positions * shape.width);
+        let row_stats = self.words("row stats", 2 * shape.rows());
         let read = |tensor| self.operand(tensor, Access::Read);
         let mut operands = vec![outputs.read(), gradient, row_stats];
-        operands.extend([DataTensor::Labels, DataTensor::Indices].map(|tensor| read(Tensor::Data(tensor))));
+        operands.extend([DataTensor::Targets, DataTensor::Indices].map(|tensor| read(Tensor::Data(tensor))));
         operands.extend(scaled.then(|| read(Tensor::Scaling)));
-        let kernel = loss.kernel([self.batch, self.classes], scaled);
+        let kernel = loss.kernel(shape, scaled);
         self.push("loss", Call { kernel, operands });
         self.push_metrics(row_stats);
         gradient

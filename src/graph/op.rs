@@ -106,11 +106,26 @@ impl Inputs<'_> {
     /// Features of the first input.
     ///
     /// # Errors
-    /// [`GraphError::Shape`] where it is an image.
+    /// [`GraphError::Shape`] where it is no row of features.
     pub fn features(&self) -> Result<usize, GraphError> {
         match self.first() {
             ValueShape::Features(features) => Ok(features),
-            ValueShape::Image { .. } => Err(self.refusal("flatten it first")),
+            ValueShape::Image { .. } | ValueShape::Sequence { .. } => Err(self.refusal("flatten it first")),
+            ValueShape::Tokens { .. } => Err(self.refusal("embed it first")),
+        }
+    }
+
+    /// Features of each row of the first input, and the shape with so many others in their place: a row of features, or a vector
+    /// of a sequence.
+    ///
+    /// # Errors
+    /// [`GraphError::Shape`] where it is an image or tokens.
+    pub fn rows(&self, out_features: usize) -> Result<(usize, ValueShape), GraphError> {
+        match self.first() {
+            ValueShape::Sequence { length, features } => {
+                Ok((features, ValueShape::Sequence { length, features: out_features }))
+            }
+            _ => Ok((self.features()?, ValueShape::Features(out_features))),
         }
     }
 
@@ -151,6 +166,11 @@ pub trait Op: Any + fmt::Debug + Send + Sync {
     /// # Errors
     /// [`GraphError::Shape`] for inputs that it cannot take.
     fn infer(&self, inputs: &Inputs<'_>) -> Result<ValueShape, GraphError>;
+
+    /// Whether its input may be [`ValueShape::Tokens`], whose memory holds no numbers: others are refused before they are asked.
+    fn takes_tokens(&self) -> bool {
+        false
+    }
 
     /// Its parameters, in the order that noise and checkpoints know them by.
     ///

@@ -26,11 +26,11 @@ impl Slot {
 /// A tensor of the data set on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DataTensor {
-    /// [samples, channels, height, width] bytes, four to a word
+    /// [samples, channels, height, width] bytes, four to a word, f32 or tokens
     Samples,
-    /// `[samples]`, class indices
-    Labels,
-    /// `[positions]`, where in pixels and labels each position of the epoch lies
+    /// `[samples]`, classes; [samples, positions], tokens; or [samples, width], f32
+    Targets,
+    /// `[positions]`, where in samples and targets each position of the epoch lies
     Indices,
     /// `[positions]`, the number in the data set of each position's sample
     Ids,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     gpu::{Dispatch, Recorder},
-    kernels::{Gather, MetricsSum},
+    kernels::{Gather, GatherTokens, MetricsSum},
 };
 
 use super::BatchInfo;
@@ -43,6 +43,16 @@ impl Record for Gather {
 
     fn record(&self, recorder: &mut Recorder<'_>, batch: &BatchInfo) {
         Self::record(self, recorder, batch.first, batch.valid, batch.epoch);
+    }
+}
+
+impl Record for GatherTokens {
+    fn dispatches(&self) -> Vec<&Dispatch> {
+        vec![self.dispatch()]
+    }
+
+    fn record(&self, recorder: &mut Recorder<'_>, batch: &BatchInfo) {
+        Self::record(self, recorder, batch.first, batch.valid);
     }
 }
 

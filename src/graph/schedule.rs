@@ -6,7 +6,7 @@ use crate::{
 };
 
 use super::{
-    Access, Call, Operand, PlanStep, Slot, SlotId, Tensor, ValueShape,
+    Access, Call, Operand, OutputShape, PlanStep, Slot, SlotId, Tensor, ValueShape,
     memory::{self, Life, Placement},
 };
 
@@ -54,8 +54,8 @@ pub struct Schedule {
     pub batch: usize,
     /// Shape of an input.
     pub input: ValueShape,
-    /// Width of the output.
-    pub classes: usize,
+    /// Shape of the outputs.
+    pub outputs: OutputShape,
     /// Tensors in the activation arena.
     pub slots: Vec<Slot>,
     /// The calls in order.

@@ -18,6 +18,20 @@ pub enum ValueShape {
         /// Columns.
         width: usize,
     },
+    /// A sequence of vectors: [batch, length, features].
+    Sequence {
+        /// Positions.
+        length: usize,
+        /// Features of each.
+        features: usize,
+    },
+    /// A text as numbers in a vocabulary: [batch, length] of u32. What a model may begin with, and nothing else has.
+    Tokens {
+        /// Positions.
+        length: usize,
+        /// Tokens are below this.
+        vocabulary: usize,
+    },
 }
 
 impl ValueShape {
@@ -27,6 +41,8 @@ impl ValueShape {
         match self {
             Self::Features(features) => features,
             Self::Image { channels, height, width } => channels * height * width,
+            Self::Sequence { length, features } => length * features,
+            Self::Tokens { length, .. } => length,
         }
     }
 
@@ -36,6 +52,9 @@ impl ValueShape {
         match self {
             Self::Features(features) => features == 0,
             Self::Image { channels, height, width } => [channels, height, width].contains(&0),
+            Self::Sequence { length, features: other } | Self::Tokens { length, vocabulary: other } => {
+                length == 0 || other == 0
+            }
         }
     }
 
@@ -48,6 +67,9 @@ impl ValueShape {
             Self::Image { channels, height, width } => {
                 [channels.checked_next_multiple_of(4), Some(height), Some(width)]
             }
+            Self::Sequence { length, features: other } | Self::Tokens { length, vocabulary: other } => {
+                [Some(length), Some(other), Some(1)]
+            }
         };
         let words = sides.into_iter().try_fold(1usize, |product, side| product.checked_mul(side?));
         words.is_some_and(|words| u32::try_from(words).is_ok())
@@ -59,20 +81,22 @@ impl ValueShape {
         self.pixels() * self.stride()
     }
 
-    /// Pixels of a sample; 1 for a row of features.
+    /// Pixels of an image, vectors of a sequence, tokens of a text; 1 for a row of features.
     #[must_use]
     pub fn pixels(self) -> usize {
         match self {
             Self::Features(_) => 1,
             Self::Image { height, width, .. } => height * width,
+            Self::Sequence { length, .. } | Self::Tokens { length, .. } => length,
         }
     }
 
-    /// Channels of a pixel.
+    /// Channels of a pixel, features of a vector.
     #[must_use]
     pub fn channels(self) -> usize {
         match self {
-            Self::Features(features) => features,
+            Self::Tokens { .. } => 1,
+            Self::Features(features) | Self::Sequence { features, .. } => features,
             Self::Image { channels, .. } => channels,
         }
     }
@@ -81,8 +105,19 @@ impl ValueShape {
     #[must_use]
     pub fn stride(self) -> usize {
         match self {
-            Self::Features(features) => features,
             Self::Image { channels, .. } => padded_channels(channels),
+            Self::Features(_) | Self::Sequence { .. } | Self::Tokens { .. } => self.channels(),
+        }
+    }
+
+    /// [channels, height, width] of a sample as data sets have it: one row of features or tokens, a row for each vector of a
+    /// sequence.
+    #[must_use]
+    pub fn sample_sides(self) -> [usize; 3] {
+        match self {
+            Self::Features(width) | Self::Tokens { length: width, .. } => [1, 1, width],
+            Self::Sequence { length, features } => [1, length, features],
+            Self::Image { channels, height, width } => [channels, height, width],
         }
     }
 
@@ -90,8 +125,8 @@ impl ValueShape {
     #[must_use]
     pub fn image(self) -> Option<[usize; 3]> {
         match self {
-            Self::Features(_) => None,
             Self::Image { channels, height, width } => Some([height, width, channels]),
+            Self::Features(_) | Self::Sequence { .. } | Self::Tokens { .. } => None,
         }
     }
 }
@@ -101,6 +136,8 @@ impl fmt::Display for ValueShape {
         match self {
             Self::Features(features) => write!(f, "{features} features"),
             Self::Image { channels, height, width } => write!(f, "an image of {channels} x {height} x {width}"),
+            Self::Sequence { length, features } => write!(f, "a sequence of {length} x {features}"),
+            Self::Tokens { length, vocabulary } => write!(f, "{length} tokens below {vocabulary}"),
         }
     }
 }

@@ -30,6 +30,8 @@ pub enum SampleElement {
     U8,
     /// f32
     F32,
+    /// u32, which [`GatherTokens`](super::GatherTokens) takes
+    U32,
 }
 
 impl SampleElement {
@@ -37,7 +39,7 @@ impl SampleElement {
     const fn per_word(self) -> usize {
         match self {
             Self::U8 => 4,
-            Self::F32 => 1,
+            Self::F32 | Self::U32 => 1,
         }
     }
 }
@@ -131,7 +133,8 @@ impl Gather {
     /// channel-last images.
     ///
     /// # Errors
-    /// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit, a reflection past the image among them.
+    /// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit, a reflection past the image among them, and for
+    /// tokens.
     pub fn new(
         gpu: &Gpu,
         views: &GatherViews<'_>,
@@ -141,6 +144,10 @@ impl Gather {
         augment: Augmentation,
     ) -> Result<Self, GpuError> {
         let kernel = GATHER.entry;
+        if kind == SampleElement::U32 {
+            let (shape, reason) = (format!("{sample:?}"), "the samples are tokens, where the model takes numbers");
+            return Err(GpuError::Shape { kernel, shape, reason });
+        }
         let [channels, height, width] = sample;
         let stride = padded_channels(channels);
         let per_sample = height * width * if planar { channels } else { stride };

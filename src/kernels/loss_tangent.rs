@@ -28,17 +28,22 @@ pub enum LossTangent {
     Mse,
 }
 
-/// What [`loss_tangent`] launches, for outputs [batch, width].
+/// What [`loss_tangent`] launches, for outputs [batch, positions, width].
 ///
 /// # Errors
 /// [`GpuError::Grid`] past the target's grid.
-pub fn loss_tangent_launch(target: &Target, loss: LossTangent, shape: [usize; 2]) -> Result<Launch, GpuError> {
-    loss_launch(target, &LOSS_TANGENT, &[flag("NLL", loss == LossTangent::Nll)], shape, 1)
+pub fn loss_tangent_launch(
+    target: &Target,
+    loss: LossTangent,
+    [batch, positions, width]: [usize; 3],
+) -> Result<Launch, GpuError> {
+    let constants = [flag("NLL", loss == LossTangent::Nll)];
+    loss_launch(target, &LOSS_TANGENT, &constants, [batch * positions, width], 1)
 }
 
 /// Plans the tangent of the mean loss' gradient from that of the outputs.
 ///
-/// Shapes: logits, tangent, output all [batch, classes].
+/// Shapes: logits, tangent, output all [batch, positions, width].
 ///
 /// # Errors
 /// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit.
@@ -47,16 +52,18 @@ pub fn loss_tangent(
     class: AdapterClass,
     loss: LossTangent,
     [logits, tangent, output]: [&View; 3],
-    [batch, classes]: [usize; 2],
+    shape: [usize; 3],
 ) -> Result<LossKernel, GpuError> {
     let entry = LOSS_TANGENT.entry;
-    index_u32(entry, &[batch, classes])?;
+    index_u32(entry, &shape)?;
+    let [batch, positions, width] = shape;
     for (argument, view) in [("logits", logits), ("tangent", tangent), ("output", output)] {
-        view.expect_len(entry, argument, batch * classes)?;
+        view.expect_len(entry, argument, batch * positions * width)?;
     }
-    let (batch_rows, width) = (batch as u32, classes as u32);
-    let values = LossValues { first: 0, valid: 0, batch: batch_rows, width, gradient_scale: 0.0, smoothing: 0.0 };
-    let launch = loss_tangent_launch(&Target::with_class(gpu, class), loss, [batch, classes])?;
-    let terms = if loss == LossTangent::Nll { 1.0 } else { classes as f32 };
-    Ok(LossKernel { dispatch: gpu.bind(&launch, &[logits, tangent, output], &[])?, values, terms })
+    let rows = (batch * positions) as u32;
+    let values = LossValues { first: 0, valid: 0, rows, width: width as u32, gradient_scale: 0.0, smoothing: 0.0 };
+    let launch = loss_tangent_launch(&Target::with_class(gpu, class), loss, shape)?;
+    let terms = if loss == LossTangent::Nll { 1.0 } else { width as f32 };
+    let dispatch = gpu.bind(&launch, &[logits, tangent, output], &[])?;
+    Ok(LossKernel { dispatch, values, positions: positions as u32, terms })
 }

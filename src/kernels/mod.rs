@@ -26,6 +26,7 @@ mod factored;
 mod filter_norm;
 mod flatten;
 mod gather;
+mod gather_tokens;
 mod gradient_factor;
 mod gradient_scaling;
 mod init_uniform;
@@ -82,6 +83,7 @@ pub use filter_norm::FilterNorms;
 pub use flatten::flatten;
 pub(crate) use flatten::flatten_launch;
 pub use gather::{Augmentation, Gather, GatherViews, SampleElement};
+pub use gather_tokens::GatherTokens;
 pub use gradient_factor::{FactorRules, GROWTH_INTERVAL, GradientFactor};
 pub use gradient_scaling::GradientScaling;
 pub use init_uniform::init_uniform;
@@ -107,7 +109,10 @@ pub use update_sgd::{SgdStep, UpdateSgd};
 
 use crate::gpu::KernelSpec;
 
-use constants::{Constant, WORKGROUP, WORKGROUP_SIZE, arena_parts, flag, index_u32};
+pub(crate) use constants::{flag, index_u32};
+pub(crate) use tree::Tree;
+
+use constants::{Constant, WORKGROUP, WORKGROUP_SIZE, arena_parts};
 
 /// Every kernel there is: for the test that holds specs against what naga reads, and for shader validation.
 #[must_use]
@@ -147,6 +152,7 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &filter_norm::FILTER_NORM,
         &flatten::FLATTEN,
         &gather::GATHER,
+        &gather_tokens::GATHER_TOKENS,
         &gradient_factor::GRADIENT_FACTOR,
         &init_uniform::INIT_UNIFORM,
         &loss_tangent::LOSS_TANGENT,

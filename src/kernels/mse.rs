@@ -1,10 +1,10 @@
 //! Mean squared error and its gradient: the host side of `shaders/mse.wgsl`.
 
-use crate::gpu::{Access, Gpu, GpuError, KernelSpec, Launch, View};
+use crate::gpu::{Access, Gpu, GpuError, KernelSpec, Launch};
 
 use super::{
     AdapterClass, LossBuffers, LossKernel, Target, flag,
-    softmax_nll::{LossValues, loss_launch, loss_values},
+    softmax_nll::{LossValues, loss_launch, loss_values, positions_constant},
 };
 
 pub(super) static MSE: KernelSpec = KernelSpec {
@@ -19,7 +19,6 @@ pub(super) static MSE: KernelSpec = KernelSpec {
         ("outputs", Access::Real),
         ("labels", Access::Read),
         ("indices", Access::Index),
-        ("targets", Access::Read),
         ("grad_outputs", Access::Real),
         ("row_stats", Access::ReadWrite),
         ("scaling", Access::Read),
@@ -28,25 +27,32 @@ pub(super) static MSE: KernelSpec = KernelSpec {
 };
 
 /// What the outputs are compared with.
-#[derive(Debug)]
-pub enum MseTargets<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MseTargets {
     /// 1 for the label's output, 0 for the others.
     OneHot,
-    /// [samples, features]
-    Given(&'a View),
+    /// Numbers, in the place of the labels: [samples, positions, width].
+    Given,
 }
 
-/// What [`mse`] launches, for outputs [batch, width] against labels (`one_hot`) or given targets.
+/// What [`mse`] launches, for outputs [batch, positions, width].
 ///
 /// # Errors
 /// [`GpuError::Grid`] past the target's grid.
-pub fn mse_launch(target: &Target, shape: [usize; 2], one_hot: bool, scaled: bool) -> Result<Launch, GpuError> {
-    loss_launch(target, &MSE, &[flag("ONE_HOT", one_hot), flag("SCALED", scaled)], shape, 1)
+pub fn mse_launch(
+    target: &Target,
+    [batch, positions, width]: [usize; 3],
+    targets: MseTargets,
+    scaled: bool,
+) -> Result<Launch, GpuError> {
+    let one_hot = flag("ONE_HOT", targets == MseTargets::OneHot);
+    let constants = [one_hot, flag("SCALED", scaled), positions_constant(positions)];
+    loss_launch(target, &MSE, &constants, [batch * positions, width], 1)
 }
 
-/// Plans `mean over batch and features of (outputs - targets)^2` and its gradient.
+/// Plans `mean over rows and width of (outputs - targets)^2` and its gradient.
 ///
-/// Shapes: see [`LossBuffers`]. Source: `torch.nn.MSELoss`, reduction "mean".
+/// Shapes: outputs [batch, positions, width], see [`LossBuffers`]. Source: `torch.nn.MSELoss`, reduction "mean".
 ///
 /// # Errors
 /// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit.
@@ -54,21 +60,15 @@ pub fn mse(
     gpu: &Gpu,
     class: AdapterClass,
     buffers: &LossBuffers<'_>,
-    targets: &MseTargets<'_>,
-    shape: [usize; 2],
+    targets: MseTargets,
+    shape: [usize; 3],
 ) -> Result<LossKernel, GpuError> {
     let values = loss_values(MSE.entry, buffers, shape)?;
-    let (one_hot, targets) = match targets {
-        MseTargets::OneHot => (true, buffers.labels),
-        MseTargets::Given(targets) => {
-            targets.expect_len(MSE.entry, "targets", buffers.labels.len() * shape[1])?;
-            (false, *targets)
-        }
-    };
-    let launch = mse_launch(&Target::with_class(gpu, class), shape, one_hot, buffers.scaling.is_some())?;
+    let [_, positions, width] = shape;
+    let launch = mse_launch(&Target::with_class(gpu, class), shape, targets, buffers.scaling.is_some())?;
     let unused = gpu.unused(0)?;
     let scaling = buffers.scaling.unwrap_or(&unused);
-    let LossBuffers { logits, labels, indices, grad_logits, row_stats, .. } = buffers;
-    let views = [logits, labels, indices, targets, grad_logits, row_stats, scaling];
-    Ok(LossKernel { dispatch: gpu.bind(&launch, &views, &[])?, values, terms: shape[1] as f32 })
+    let views = [buffers.logits, buffers.labels, buffers.indices, buffers.grad_logits, buffers.row_stats, scaling];
+    let dispatch = gpu.bind(&launch, &views, &[])?;
+    Ok(LossKernel { dispatch, values, positions: positions as u32, terms: width as f32 })
 }

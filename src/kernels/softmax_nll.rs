@@ -30,24 +30,24 @@ pub(super) static SOFTMAX_NLL: KernelSpec = KernelSpec {
 pub(super) struct LossValues {
     pub(super) first: u32,
     pub(super) valid: u32,
-    pub(super) batch: u32,
+    pub(super) rows: u32,
     pub(super) width: u32,
     pub(super) gradient_scale: f32,
     pub(super) smoothing: f32,
 }
 
-/// What a loss reads and writes.
+/// What a loss reads and writes; rows are batch x positions.
 #[derive(Debug)]
 pub struct LossBuffers<'a> {
-    /// [batch, width], the model's output
+    /// [rows, width], the model's output
     pub logits: &'a View,
-    /// `[samples]`, class indices
+    /// [samples, positions], class indices
     pub labels: &'a View,
     /// `[samples]`, the order of the epoch
     pub indices: &'a View,
-    /// [batch, width]
+    /// [rows, width]
     pub grad_logits: &'a View,
-    /// [batch, 2]: loss, correct
+    /// [rows, 2]: loss, correct
     pub row_stats: &'a View,
     /// One [`GradientScaling`](super::GradientScaling), by whose loss scale the gradient is multiplied.
     pub scaling: Option<&'a View>,
@@ -75,7 +75,9 @@ impl LossTerms {
 pub struct LossKernel {
     pub(super) dispatch: Dispatch,
     pub(super) values: LossValues,
-    /// Terms of the mean per sample: 1, or the width for mean squared error.
+    /// Rows of a sample.
+    pub(super) positions: u32,
+    /// Terms of the mean per row: 1, or the width for mean squared error.
     pub(super) terms: f32,
 }
 
@@ -87,9 +89,9 @@ impl LossKernel {
 
     /// Records the loss of `valid` samples from position `first` on.
     pub fn record(&self, recorder: &mut Recorder<'_>, first: u32, valid: u32, terms: LossTerms) {
-        let gradient_scale = 1.0 / (terms.mean_over.max(1) as f32 * self.terms);
-        let smoothing = terms.label_smoothing;
-        let values = LossValues { first, valid, gradient_scale, smoothing, ..self.values };
+        let rows = terms.mean_over.max(1) as f32 * self.positions as f32;
+        let (gradient_scale, smoothing) = (1.0 / (rows * self.terms), terms.label_smoothing);
+        let values = LossValues { first, valid: valid * self.positions, gradient_scale, smoothing, ..self.values };
         recorder.run_with(&self.dispatch, bytemuck::bytes_of(&values));
     }
 }
@@ -98,13 +100,19 @@ impl LossKernel {
 pub(super) fn loss_values(
     kernel: &'static str,
     buffers: &LossBuffers<'_>,
-    [batch, width]: [usize; 2],
+    [batch, positions, width]: [usize; 3],
 ) -> Result<LossValues, GpuError> {
-    index_u32(kernel, &[batch, width])?;
-    buffers.logits.expect_len(kernel, "logits", batch * width)?;
-    buffers.grad_logits.expect_len(kernel, "grad_logits", batch * width)?;
-    buffers.row_stats.expect_len(kernel, "row_stats", batch * 2)?;
-    Ok(LossValues { first: 0, valid: 0, batch: batch as u32, width: width as u32, gradient_scale: 0.0, smoothing: 0.0 })
+    index_u32(kernel, &[batch, positions, width])?;
+    let rows = batch * positions;
+    buffers.logits.expect_len(kernel, "logits", rows * width)?;
+    buffers.grad_logits.expect_len(kernel, "grad_logits", rows * width)?;
+    buffers.row_stats.expect_len(kernel, "row_stats", rows * 2)?;
+    Ok(LossValues { first: 0, valid: 0, rows: rows as u32, width: width as u32, gradient_scale: 0.0, smoothing: 0.0 })
+}
+
+/// How many rows of a sample the kernels of losses take as given.
+pub(super) fn positions_constant(positions: usize) -> Constant {
+    ("POSITIONS", positions as f64)
 }
 
 /// What a loss kernel launches whose invocations take `per_round` elements of a row a round.
@@ -112,28 +120,33 @@ pub(super) fn loss_launch(
     target: &Target,
     spec: &'static KernelSpec,
     constants: &[Constant],
-    [batch, width]: [usize; 2],
+    [rows, width]: [usize; 2],
     per_round: usize,
 ) -> Result<Launch, GpuError> {
     let tree = Tree::rows(target.class, width.div_ceil(per_round));
-    tree.launch(target, spec, constants, tree.workgroups(batch), tree.chain(width, per_round))
+    tree.launch(target, spec, constants, tree.workgroups(rows), tree.chain(width, per_round))
 }
 
 /// Classes that an invocation of the kernel takes a round.
 const PER_ROUND: usize = 4;
 
-/// What [`softmax_nll`] launches, for outputs [batch, width].
+/// What [`softmax_nll`] launches, for outputs [batch, positions, width].
 ///
 /// # Errors
 /// [`GpuError::Grid`] past the target's grid.
-pub fn softmax_nll_launch(target: &Target, shape: [usize; 2], scaled: bool) -> Result<Launch, GpuError> {
-    loss_launch(target, &SOFTMAX_NLL, &[flag("SCALED", scaled)], shape, PER_ROUND)
+pub fn softmax_nll_launch(
+    target: &Target,
+    [batch, positions, width]: [usize; 3],
+    scaled: bool,
+) -> Result<Launch, GpuError> {
+    let constants = [flag("SCALED", scaled), positions_constant(positions)];
+    loss_launch(target, &SOFTMAX_NLL, &constants, [batch * positions, width], PER_ROUND)
 }
 
 /// Plans `mean(-sum_c t[c] log softmax(logits)[c])`, where t is the target or what label smoothing makes of it, and its
 /// gradient.
 ///
-/// Shapes: see [`LossBuffers`]. Labels must be below `classes`, which [`Dataset::check`](crate::data::Dataset::check)
+/// Shapes: outputs [batch, positions, width], see [`LossBuffers`]. Labels must be below `classes`, which [`Dataset::check`](crate::data::Dataset::check)
 /// sees to; a label or an index that is not gives a loss of no meaning, and touches nothing outside the bindings.
 ///
 /// # Errors
@@ -142,12 +155,12 @@ pub fn softmax_nll(
     gpu: &Gpu,
     class: AdapterClass,
     buffers: &LossBuffers<'_>,
-    shape: [usize; 2],
+    shape: [usize; 3],
 ) -> Result<LossKernel, GpuError> {
     let values = loss_values(SOFTMAX_NLL.entry, buffers, shape)?;
     let launch = softmax_nll_launch(&Target::with_class(gpu, class), shape, buffers.scaling.is_some())?;
     let unused = gpu.unused(0)?;
     let scaling = buffers.scaling.unwrap_or(&unused);
     let views = [buffers.logits, buffers.labels, buffers.indices, buffers.grad_logits, buffers.row_stats, scaling];
-    Ok(LossKernel { dispatch: gpu.bind(&launch, &views, &[])?, values, terms: 1.0 })
+    Ok(LossKernel { dispatch: gpu.bind(&launch, &views, &[])?, values, positions: shape[1] as u32, terms: 1.0 })
 }

@@ -61,6 +61,8 @@ impl Sequential {
         let description = match shape {
             ValueShape::Features(features) => format!("custom:{features}"),
             ValueShape::Image { channels, height, width } => format!("custom:{channels}x{height}x{width}"),
+            ValueShape::Sequence { length, features } => format!("custom:{length}x{features}"),
+            ValueShape::Tokens { length, vocabulary } => format!("custom:{length} tokens below {vocabulary}"),
         };
         Self { state, counts: HashMap::new(), description }
     }
@@ -88,6 +90,13 @@ impl Sequential {
         self.then(&format!("-{out_features}"), |graph, value| {
             graph.linear(value, &name, out_features, Activation::Identity)
         })
+    }
+
+    /// A vector of `features` numbers for each token; the n-th is called `embedding{n}`.
+    #[must_use]
+    pub fn embedding(mut self, features: usize) -> Self {
+        let name = self.next_name("embedding");
+        self.then(&format!("-embedding{features}"), |graph, value| graph.embedding(value, &name, features))
     }
 
     /// A convolution to `channels` channels; the n-th is called `conv{n}`.

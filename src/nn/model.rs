@@ -23,10 +23,16 @@ impl Model {
         self.graph.features(self.graph.input())
     }
 
-    /// Width of the output.
+    /// Width of the output: of each of its vectors where it is a sequence.
     #[must_use]
     pub fn classes(&self) -> usize {
-        self.graph.features(self.graph.output())
+        self.graph.shape(self.graph.output()).channels()
+    }
+
+    /// Vectors of the output of a sample: the length of a sequence, else 1.
+    #[must_use]
+    pub fn positions(&self) -> usize {
+        self.graph.shape(self.graph.output()).pixels()
     }
 
     /// What the noise has to know of each parameter.

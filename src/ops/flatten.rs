@@ -8,12 +8,15 @@ use crate::{
         Backward, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, ParamId, ParamSpec,
         Record, Saved, StatId, Tangent, ValueId, ValueShape,
     },
-    kernels::{flatten, flatten_launch},
+    kernels::{Elementwise, flatten, flatten_launch},
 };
 
-use super::layer::{LayerKind, NoKeys, keys};
+use super::{
+    elementwise::ElementwiseStep,
+    layer::{LayerKind, NoKeys, keys},
+};
 
-/// An image as a row of features, channel first.
+/// An image as a row of features, channel first, or a sequence as its vectors one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flatten;
 
@@ -86,21 +89,28 @@ impl Op for Flatten {
     }
 
     fn forward(&self, pass: &mut Forward<'_>) -> Result<Saved, GraphError> {
-        let image = pass.input_shape(0);
-        let (batch, pixels, channels) = (pass.batch(), image.pixels(), image.channels());
+        let kernel = flattening(pass.batch(), pass.input_shape(0), false);
         let operands = [pass.input(0), pass.output()];
-        pass.push("flatten forward", Arc::new(Rearrange { batch, pixels, channels, back: false }), operands);
+        pass.push("flatten forward", kernel, operands);
         Ok(Saved::default())
     }
 
     fn backward(&self, pass: &mut Backward<'_, '_>) -> Result<(), GraphError> {
-        let image = pass.input_shape(0);
-        let (batch, pixels, channels) = (pass.batch(), image.pixels(), image.channels());
         if let Some(result) = pass.input_gradient(0) {
-            let kernel = Rearrange { batch, pixels, channels, back: true };
-            pass.push("flatten backward", Arc::new(kernel), [pass.gradient(), result]);
+            let kernel = flattening(pass.batch(), pass.input_shape(0), true);
+            pass.push("flatten backward", kernel, [pass.gradient(), result]);
         }
         Ok(())
+    }
+}
+
+/// A batch of images to rows of features, or back; what lies in memory in the order of the row already is copied.
+fn flattening(batch: usize, value: ValueShape, back: bool) -> Arc<dyn Kernel> {
+    match value {
+        ValueShape::Image { .. } => {
+            Arc::new(Rearrange { batch, pixels: value.pixels(), channels: value.channels(), back })
+        }
+        _ => Arc::new(ElementwiseStep(Elementwise::Copy)),
     }
 }
 
@@ -153,12 +163,12 @@ pub(super) const LAYERS: &[LayerKind] = &[LayerKind {
 }];
 
 impl Graph {
-    /// Adds the flattening of an image to a row, channel first; a row stays what it is.
+    /// Adds the flattening of an image to a row, channel first, or of a sequence, vector after vector; a row stays what it is.
     ///
     /// # Errors
     /// None in practice: the shape is that of the input.
     pub fn flatten(&mut self, input: ValueId) -> Result<ValueId, GraphError> {
-        if self.shape(input).image().is_none() {
+        if matches!(self.shape(input), ValueShape::Features(_)) {
             return Ok(input);
         }
         self.add_op(Arc::new(Flatten), "", &[input])

@@ -3,6 +3,8 @@
 //! ```text
 //! output[n, f] = activation(sum_i input[n, i] weight[f, i] + bias[f])
 //! ```
+//!
+//! Rows n are samples, or the vectors of sequences.
 
 use std::sync::Arc;
 
@@ -46,12 +48,12 @@ impl Op for Linear {
     }
 
     fn infer(&self, inputs: &Inputs<'_>) -> Result<ValueShape, GraphError> {
-        inputs.features()?;
-        Ok(ValueShape::Features(self.out_features))
+        let (_, output) = inputs.rows(self.out_features)?;
+        Ok(output)
     }
 
     fn params(&self, inputs: &Inputs<'_>) -> Result<Vec<ParamSpec>, GraphError> {
-        let fan_in = inputs.features()?;
+        let (fan_in, _) = inputs.rows(self.out_features)?;
         let init = ParamInit::Uniform { fan_in };
         Ok(vec![
             ParamSpec { suffix: "weight", shape: vec![self.out_features, fan_in], role: ParamRole::Weight, init },
@@ -71,7 +73,7 @@ impl Op for Linear {
         let pre = pre_activation(pass, self.activation);
         let kernel = MatrixProduct {
             layout: MatmulLayout::Forward,
-            shape: [pass.batch(), self.out_features, pass.input_shape(0).features()],
+            shape: [rows(pass.batch(), pass.input_shape(0)), self.out_features, pass.input_shape(0).channels()],
             epilogue: Epilogue::BiasActivation { activation: self.activation, store_pre: pre.is_some() },
         };
         let operands = [pass.input(0), pass.param(WEIGHT), pass.output(), pass.param(BIAS)];
@@ -84,22 +86,23 @@ impl Op for Linear {
     fn backward(&self, pass: &mut Backward<'_, '_>) -> Result<(), GraphError> {
         let sums = gradient_before_activation(pass);
         let name = pass.name();
-        let (batch, outputs, inputs) = (pass.batch(), self.out_features, pass.input_shape(0).features());
+        let (outputs, inputs) = (self.out_features, pass.input_shape(0).channels());
+        let rows = rows(pass.batch(), pass.input_shape(0));
         let kernel = MatrixProduct {
             layout: MatmulLayout::WeightGradient,
-            shape: [outputs, inputs, batch],
+            shape: [outputs, inputs, rows],
             epilogue: Epilogue::Plain,
         };
         let operands = [sums, pass.input(0), pass.param_gradient(WEIGHT)];
         pass.push(&format!("{name} weight gradient"), Arc::new(kernel), operands);
-        let kernel = ColumnSums { rows: batch, columns: outputs, stride: outputs };
+        let kernel = ColumnSums { rows, columns: outputs, stride: outputs };
         let operands = [sums, pass.param_gradient(BIAS)];
         pass.push(&format!("{name} bias gradient"), Arc::new(kernel), operands);
         let fused = pass.fusable_activation(0);
         if let Some(gradient) = pass.input_gradient_through(0, fused.is_some()) {
             let kernel = MatrixProduct {
                 layout: MatmulLayout::DataGradient,
-                shape: [batch, inputs, outputs],
+                shape: [rows, inputs, outputs],
                 epilogue: gradient_epilogue(fused),
             };
             let operands = [sums, pass.param(WEIGHT), gradient];
@@ -108,6 +111,11 @@ impl Op for Linear {
         }
         Ok(())
     }
+}
+
+/// Rows of the products of a batch.
+fn rows(batch: usize, input: ValueShape) -> usize {
+    batch * input.pixels()
 }
 
 /// The layer in files.
@@ -132,7 +140,7 @@ impl Graph {
     ///
     /// # Errors
     /// [`GraphError::Empty`] for a width of 0, [`GraphError::TooLarge`] for one past the kernels, [`GraphError::Name`] for a name
-    /// taken, [`GraphError::Shape`] for an image.
+    /// taken, [`GraphError::Shape`] for an image or tokens.
     pub fn linear(
         &mut self,
         input: ValueId,

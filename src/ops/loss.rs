@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     gpu::{Dispatch, GpuError, Launch, Recorder},
-    graph::{BatchInfo, Binding, Call, Kernel, LaunchContext, LossFunction, Record, Tangent},
+    graph::{BatchInfo, Binding, Call, Kernel, LaunchContext, LossFunction, OutputShape, Record, Tangent, TargetKind},
     kernels::{
         AdapterClass, LossBuffers, LossKernel, LossTangent, MseTargets, loss_tangent, loss_tangent_launch, mse,
         mse_launch, softmax_nll, softmax_nll_launch,
@@ -19,7 +19,7 @@ named!("loss",
         /// Negative log likelihood of a softmax: `torch.nn.CrossEntropyLoss`.
         #[default]
         Nll = "nll",
-        /// Mean squared error against the one-hot label.
+        /// Mean squared error against the one-hot label, or against vectors.
         Mse = "mse",
     }
 );
@@ -35,8 +35,8 @@ impl LossFunction for Loss {
         (*self).name()
     }
 
-    fn kernel(&self, [batch, width]: [usize; 2], scaled: bool) -> Arc<dyn Kernel> {
-        Arc::new(LossOfBatch { loss: *self, batch, width, scaled })
+    fn kernel(&self, outputs: OutputShape, scaled: bool) -> Arc<dyn Kernel> {
+        Arc::new(LossOfBatch { loss: *self, outputs, scaled })
     }
 }
 
@@ -44,10 +44,39 @@ impl LossFunction for Loss {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LossOfBatch {
     loss: Loss,
-    batch: usize,
-    width: usize,
+    outputs: OutputShape,
     /// Whether the gradient is multiplied by the loss scale.
     scaled: bool,
+}
+
+impl LossOfBatch {
+    /// What the outputs are compared with.
+    ///
+    /// # Errors
+    /// [`GpuError::Shape`] for targets that the loss does not take, or others than there are outputs for.
+    fn targets(&self, kind: TargetKind) -> Result<MseTargets, GpuError> {
+        let OutputShape { positions, width, .. } = self.outputs;
+        let refused = |what: String, reason| Err(GpuError::Shape { kernel: "loss", shape: what, reason });
+        let (labels, count) = match kind {
+            TargetKind::Classes(classes) => (1, classes),
+            TargetKind::Tokens { length, vocabulary } => (length, vocabulary),
+            TargetKind::Vectors(numbers) => {
+                let what = format!("{numbers} numbers a sample for {positions} x {width} outputs");
+                return match self.loss {
+                    Loss::Mse if numbers == positions * width => Ok(MseTargets::Given),
+                    Loss::Mse => refused(what, "there is not a number for each output"),
+                    Loss::Nll => refused(what, "the likelihood is that of classes; take loss mse"),
+                };
+            }
+        };
+        if labels != positions {
+            return refused(format!("{labels} labels for {positions} rows of outputs"), "each row needs a label");
+        }
+        if count > width {
+            return refused(format!("{count} classes for {width} outputs"), "a label may have no output");
+        }
+        Ok(MseTargets::OneHot)
+    }
 }
 
 impl Kernel for LossOfBatch {
@@ -56,7 +85,7 @@ impl Kernel for LossOfBatch {
     }
 
     fn sizes(&self) -> String {
-        format!("batch {}", self.batch)
+        format!("batch {}", self.outputs.rows())
     }
 
     fn tangent(&self) -> Tangent<'_> {
@@ -64,7 +93,7 @@ impl Kernel for LossOfBatch {
             Loss::Nll => LossTangent::Nll,
             Loss::Mse => LossTangent::Mse,
         };
-        Tangent::Loss(Arc::new(LossCurvature { loss, batch: self.batch, width: self.width }))
+        Tangent::Loss(Arc::new(LossCurvature { loss, outputs: self.outputs }))
     }
 
     /// Largest, difference, exponential, sum, division, the label's difference, scale.
@@ -73,10 +102,10 @@ impl Kernel for LossOfBatch {
     }
 
     fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
-        let (target, shape) = (&context.target, [self.batch, self.width]);
+        let (target, shape) = (&context.target, self.outputs.sides());
         Ok(vec![match self.loss {
             Loss::Nll => softmax_nll_launch(target, shape, self.scaled)?,
-            Loss::Mse => mse_launch(target, shape, true, self.scaled)?,
+            Loss::Mse => mse_launch(target, shape, MseTargets::OneHot, self.scaled)?,
         }])
     }
 
@@ -89,14 +118,11 @@ impl Kernel for LossOfBatch {
             indices: binding.view(4)?,
             scaling: if self.scaled { Some(binding.view(5)?) } else { None },
         };
-        if binding.data.classes > self.width {
-            let shape = format!("{} classes for {} outputs", binding.data.classes, self.width);
-            return Err(GpuError::Shape { kernel: "loss", shape, reason: "a label may have no output" });
-        }
-        let (class, shape) = (AdapterClass::for_device(binding.gpu), [self.batch, self.width]);
+        let targets = self.targets(binding.data.target_kind)?;
+        let (class, shape) = (AdapterClass::for_device(binding.gpu), self.outputs.sides());
         Ok(Box::new(match self.loss {
             Loss::Nll => softmax_nll(binding.gpu, class, &buffers, shape)?,
-            Loss::Mse => mse(binding.gpu, class, &buffers, &MseTargets::OneHot, shape)?,
+            Loss::Mse => mse(binding.gpu, class, &buffers, targets, shape)?,
         }))
     }
 }
@@ -112,12 +138,11 @@ impl Record for LossKernel {
 }
 
 /// The tangent of the loss' gradient, its own Hessian times the tangent of the outputs; operands: outputs, their tangent,
-/// result, all [batch, width].
+/// result, all of the outputs' shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LossCurvature {
     loss: LossTangent,
-    batch: usize,
-    width: usize,
+    outputs: OutputShape,
 }
 
 impl Kernel for LossCurvature {
@@ -126,7 +151,7 @@ impl Kernel for LossCurvature {
     }
 
     fn sizes(&self) -> String {
-        format!("batch {}", self.batch)
+        format!("batch {}", self.outputs.rows())
     }
 
     /// Made by tangents alone.
@@ -139,11 +164,11 @@ impl Kernel for LossCurvature {
     }
 
     fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![loss_tangent_launch(&context.target, self.loss, [self.batch, self.width])?])
+        Ok(vec![loss_tangent_launch(&context.target, self.loss, self.outputs.sides())?])
     }
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
         let (gpu, views) = (binding.gpu, [binding.view(0)?, binding.view(1)?, binding.view(2)?]);
-        Ok(Box::new(loss_tangent(gpu, AdapterClass::for_device(gpu), self.loss, views, [self.batch, self.width])?))
+        Ok(Box::new(loss_tangent(gpu, AdapterClass::for_device(gpu), self.loss, views, self.outputs.sides())?))
     }
 }

@@ -1,7 +1,7 @@
 //! Layers by name: what files of models may hold.
 
 use super::{
-    activation, batch_norm, conv, dropout, flatten,
+    activation, batch_norm, conv, dropout, embedding, flatten,
     layer::{LayerError, LayerKind},
     linear, norm, pool,
 };
@@ -22,6 +22,7 @@ impl Layers {
             pool::LAYERS,
             flatten::LAYERS,
             dropout::LAYERS,
+            embedding::LAYERS,
             activation::LAYERS,
         ];
         Self(operations.concat())

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::{
-    data::Dataset,
+    data::{Dataset, Targets},
     gpu::{Buffer, Gpu, GpuError, Recorder},
-    graph::{BatchInfo, LossFunction, Plan, PlanMode, Schedule},
+    graph::{BatchInfo, LossFunction, OutputShape, Plan, PlanMode, Schedule},
     kernels::{Arena, EffectiveWeights},
     nn::Model,
 };
@@ -38,7 +38,7 @@ pub struct Evaluator {
     data: DeviceData,
     plan: Plan,
     batch: usize,
-    classes: usize,
+    outputs: OutputShape,
     sums: Buffer,
     clean: EffectiveWeights,
 }
@@ -62,7 +62,7 @@ impl Evaluator {
         let schedule = Schedule::stored(&model.graph, batch, PlanMode::Evaluate, loss, arena.element)?;
         let plan = Plan::new(gpu, &schedule, arena, data.views(), &sums.view())?;
         let clean = EffectiveWeights::new(gpu, arena, &arena.weights)?;
-        Ok(Self { data, plan, batch, classes: model.classes(), sums, clean })
+        Ok(Self { data, plan, batch, outputs: schedule.outputs, sums, clean })
     }
 
     /// Samples of a batch of `model` on so many samples.
@@ -92,15 +92,16 @@ impl Evaluator {
         self.run(gpu, set, |_| Ok(()))
     }
 
-    /// As [`Evaluator::evaluate`], with the outputs [samples, classes] in the data's order.
+    /// As [`Evaluator::evaluate`], with the outputs [samples, positions, width] in the data's order.
     ///
     /// # Errors
     /// Those of the device.
     pub fn outputs(&self, gpu: &Gpu) -> Result<(Evaluation, Vec<f32>), GpuError> {
-        let mut outputs = Vec::with_capacity(self.data.len() * self.classes);
+        let per_sample = self.outputs.positions * self.outputs.width;
+        let mut outputs = Vec::with_capacity(self.data.len() * per_sample);
         let evaluation = self.run(gpu, &set(&self.clean), |valid| {
             let batch = gpu.read_floats(self.plan.output())?;
-            outputs.extend_from_slice(&batch[..valid * self.classes]);
+            outputs.extend_from_slice(&batch[..valid * per_sample]);
             Ok(())
         })?;
         Ok((evaluation, outputs))
@@ -136,7 +137,9 @@ impl Evaluator {
                 correct += f64::from(*batch_correct);
             }
         }
-        let count = self.data.len() as f64;
-        Ok(Evaluation { loss: loss / count, accuracy: correct / count })
+        let count = (self.data.len() * self.outputs.positions) as f64;
+        let has_answers = !matches!(self.data.dataset().targets, Targets::Vectors { .. });
+        let accuracy = if has_answers { correct / count } else { f64::NAN };
+        Ok(Evaluation { loss: loss / count, accuracy })
     }
 }

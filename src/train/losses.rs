@@ -55,9 +55,10 @@ impl Losses {
     fn settle(&mut self, trainer: &Trainer<'_>) -> Result<Vec<StepRecord>, TrainError> {
         let Some((pending, sent)) = self.reading.take() else { return Ok(Vec::new()) };
         let sums: Vec<[f32; 2]> = pending.wait(trainer.gpu())?;
+        let positions = trainer.model.positions();
         let known = sent.into_iter().map(|Sent { record, valid }| {
             let [loss, _] = sums[(record.step % RING as u64) as usize];
-            StepRecord { loss: f64::from(loss) / valid as f64, ..record }
+            StepRecord { loss: f64::from(loss) / (valid * positions) as f64, ..record }
         });
         Ok(known.collect())
     }

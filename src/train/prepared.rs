@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    data::{DataSource, Dataset, LabelNoise, Parts, SampleShape, Split},
+    data::{DataSource, Dataset, LabelNoise, Parts, SampleShape, Split, Targets},
     graph::{LossFunction, ValueShape},
     nn::{Model, Target},
 };
@@ -40,7 +40,16 @@ impl Prepared {
     ///
     /// # Errors
     /// As [`Prepared::load`].
-    pub fn from_split(config: &RunConfig, mut split: Split) -> Result<Self, TrainError> {
+    pub fn from_split(config: &RunConfig, split: Split) -> Result<Self, TrainError> {
+        let model = Model::build(&config.model, &target_of(&split))?;
+        Self::with_model(config, split, model)
+    }
+
+    /// As [`Prepared::from_split`], with a model in the place of the one that the configuration names.
+    ///
+    /// # Errors
+    /// As [`Prepared::load`].
+    pub fn with_model(config: &RunConfig, mut split: Split, model: Model) -> Result<Self, TrainError> {
         if let Some(count) = config.subset {
             let seed = config.subset_seed;
             split.train = match config.stratified {
@@ -58,7 +67,6 @@ impl Prepared {
             let reason = format!("{samples} samples are more than the {} that there are", split.train.len());
             return Err(TrainError::Config { key: "train-eval".to_owned(), reason });
         }
-        let model = Model::build(&config.model, &target(&split.train.shape, split.train.classes))?;
         for data in [&split.train, &split.test] {
             if model.features() != data.features() {
                 let shape = &data.shape;
@@ -70,12 +78,12 @@ impl Prepared {
                     shape: format!("{} x {} x {}", shape.channels, shape.height, shape.width),
                 });
             }
-            if model.classes() < data.classes {
+            if model.classes() < data.targets.outputs() {
                 return Err(TrainError::Classes {
                     model: model.description.clone(),
                     data: data.name.clone(),
                     outputs: model.classes(),
-                    classes: data.classes,
+                    classes: data.targets.outputs(),
                 });
             }
         }
@@ -101,6 +109,21 @@ impl Prepared {
 fn replace_labels(config: &RunConfig, train: &mut Dataset) -> Option<LabelNoise> {
     let seed = config.label_noise_seed.unwrap_or(config.subset_seed);
     (config.label_noise > 0.0).then(|| train.replace_labels(config.label_noise, seed))
+}
+
+/// What a model is built for where it is to learn these data.
+fn target_of(split: &Split) -> Target {
+    let Dataset { shape, targets, .. } = &split.train;
+    let kinds = |data: &Dataset| data.samples.vocabulary();
+    match kinds(&split.train).max(kinds(&split.test)) {
+        0 => target(shape, targets.outputs()),
+        found => {
+            // A text's next tokens are of the vocabulary of its tokens.
+            let tokens = matches!(targets, Targets::Tokens { .. });
+            let vocabulary = if tokens { found.max(targets.outputs()) } else { found };
+            Target { input: ValueShape::Tokens { length: shape.features(), vocabulary }, classes: targets.outputs() }
+        }
+    }
 }
 
 /// What a model is built for where it is to classify samples of a shape.

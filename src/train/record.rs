@@ -17,8 +17,15 @@ use super::TrainError;
 pub struct Evaluation {
     /// Mean loss.
     pub loss: f64,
-    /// Share of samples whose largest output is the label's.
+    /// Share of samples, or of their positions, whose largest output is the label's; NaN where the targets are vectors.
     pub accuracy: f64,
+}
+
+impl Evaluation {
+    /// The accuracy, where there is one.
+    fn known_accuracy(self) -> Option<f64> {
+        Some(self.accuracy).filter(|accuracy| !accuracy.is_nan())
+    }
 }
 
 /// Mean loss and accuracy over each part of the data; what was not scored is absent.
@@ -48,21 +55,21 @@ impl Scores {
     /// Of an evaluation of each part, where there is one.
     #[must_use]
     pub fn new(train: Option<Evaluation>, validation: Option<Evaluation>, test: Option<Evaluation>) -> Self {
-        let (loss, accuracy) = (|part: Evaluation| part.loss, |part: Evaluation| part.accuracy);
+        let loss = |part: Evaluation| part.loss;
         Self {
             train_loss: train.map(loss),
-            train_accuracy: train.map(accuracy),
+            train_accuracy: train.and_then(Evaluation::known_accuracy),
             validation_loss: validation.map(loss),
-            validation_accuracy: validation.map(accuracy),
+            validation_accuracy: validation.and_then(Evaluation::known_accuracy),
             test_loss: test.map(loss),
-            test_accuracy: test.map(accuracy),
+            test_accuracy: test.and_then(Evaluation::known_accuracy),
         }
     }
 
     /// With those over the test data.
     #[must_use]
     pub fn with_test(self, test: Evaluation) -> Self {
-        Self { test_loss: Some(test.loss), test_accuracy: Some(test.accuracy), ..self }
+        Self { test_loss: Some(test.loss), test_accuracy: test.known_accuracy(), ..self }
     }
 
     /// The mean of several over the same parts; `None` of none.

@@ -65,6 +65,7 @@ mod graph {
     mod launches;
     mod memory;
     mod random_network;
+    mod sequences;
     mod tangents;
 }
 

@@ -32,7 +32,7 @@ pub(super) fn measure(
     let levels = levels.collect::<Result<_, _>>()?;
     let families = settings.widths.depths.iter().map(|depth| family(&mut bench, &settings.widths, depth));
     let families = families.collect::<Result<_, _>>()?;
-    Ok(Measurements { classes: bench.data.classes, levels, families })
+    Ok(Measurements { classes: bench.data.targets.outputs(), levels, families })
 }
 
 /// Where runs are made, and who hears of their progress.

@@ -179,11 +179,11 @@ fn a_tuning_run_is_not_given_the_test_set() {
     });
     let apart = open.validation.unwrap();
     assert_eq!((open.split.train.len(), apart.len(), open.split.test.len()), (60, 40, 500));
-    assert_eq!(blind.split.train.labels, open.split.train.labels);
-    assert_eq!((&blind.split.test.samples, &blind.split.test.labels), (&apart.samples, &apart.labels));
+    assert_eq!(blind.split.train.targets, open.split.train.targets);
+    assert_eq!((&blind.split.test.samples, &blind.split.test.targets), (&apart.samples, &apart.targets));
     assert!(blind.validation.is_none());
     // The labels kept apart are the true ones: drawn again without label noise they are the same.
     let clean = Trial::new(&train, 0.0, Some(40), 5).unwrap().data;
-    assert_eq!(clean.validation.unwrap().labels, apart.labels);
-    assert_ne!(clean.split.train.labels, open.split.train.labels);
+    assert_eq!(clean.validation.unwrap().targets, apart.targets);
+    assert_ne!(clean.split.train.targets, open.split.train.targets);
 }

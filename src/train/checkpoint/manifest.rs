@@ -17,7 +17,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    data::{Dataset, SampleShape, SampleType},
+    data::{Dataset, SampleShape, SampleType, Targets},
     digest::{digits, sha256},
     kernels::GradientScaling,
     nn::Model,
@@ -116,12 +116,20 @@ impl Identity {
             let SampleShape { channels, height, width } = data.shape;
             // As format 1 had it.
             let shape = format!("SampleShape {{ channels: {channels}, height: {height}, width: {width} }}");
-            hash.update(format!("{shape} {} {};", data.classes, data.len()));
-            if data.samples.kind() == SampleType::F32 {
-                hash.update("f32;"); // of bytes nothing is said, as in format 1
-            }
+            hash.update(format!("{shape} {} {};", data.targets.outputs(), data.len()));
+            // Of bytes and of classes nothing is said, as in format 1.
+            hash.update(match data.samples.kind() {
+                SampleType::U8 => "",
+                SampleType::F32 => "f32;",
+                SampleType::U32 => "u32;",
+            });
+            hash.update(match data.targets {
+                Targets::Classes { .. } => "",
+                Targets::Vectors { .. } => "vectors;",
+                Targets::Tokens { .. } => "tokens;",
+            });
             hash.update(data.samples.as_bytes());
-            hash.update(bytemuck::cast_slice(&data.labels));
+            hash.update(bytemuck::cast_slice(data.targets.as_words()));
         }
         Self {
             version: VERSION.to_owned(),

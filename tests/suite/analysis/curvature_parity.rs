@@ -74,8 +74,7 @@ fn data(fixture: &Fixture) -> DeviceData {
     let data = Dataset {
         name: "fixture".to_owned(),
         samples: fixture["pixels"].iter().map(|x| *x as u8).collect::<Vec<_>>().into(),
-        classes: labels.iter().max().map_or(0, |label| *label as usize + 1),
-        labels,
+        targets: labels.into(),
         shape: SampleShape { channels: 1, height: 1, width: 12 },
         full_scale: 255.0,
         published: &[],

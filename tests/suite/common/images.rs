@@ -2,7 +2,7 @@
 //! convolutions and pools.
 
 use jostle::{
-    data::{Dataset, SampleShape},
+    data::{Dataset, SampleShape, Targets},
     kernels::{ConvOptions, Pool, padded_channels},
 };
 
@@ -19,9 +19,11 @@ pub fn hashed_squares(seed: u64, count: usize, side: usize) -> Dataset {
     Dataset {
         name: "hash".to_owned(),
         samples: (0..count * shape.features()).map(|i| (hash(seed, i as u64) % 256) as u8).collect::<Vec<_>>().into(),
-        labels: (0..count).map(|i| (hash(seed + 1, i as u64) % 10) as u32).collect(),
+        targets: Targets::Classes {
+            labels: (0..count).map(|i| (hash(seed + 1, i as u64) % 10) as u32).collect(),
+            classes: 10,
+        },
         shape,
-        classes: 10,
         full_scale: 255.0,
         published: &[],
     }

@@ -2,7 +2,7 @@
 
 use jostle::{
     data::{Dataset, SampleShape},
-    graph::DataViews,
+    graph::{DataViews, TargetKind},
     kernels::{Activation, Augmentation, SampleElement},
     train::DeviceData,
 };
@@ -54,15 +54,16 @@ impl Data {
         let indices = view(&self.order);
         let normalisation = gpu.upload("normalisation", &vec![[SCALE, SHIFT]; self.shape[0]]).unwrap().view();
         let (sample, augment) = (self.shape, Augmentation::default());
-        let (labels, ids) = (view(&self.labels), indices.clone());
+        let (targets, ids) = (view(&self.labels), indices.clone());
         let classes = self.labels.iter().max().map_or(0, |label| *label as usize + 1);
         DataViews {
             samples: pixels,
             sample_element: SampleElement::U8,
-            labels,
+            vocabulary: 0,
+            targets,
+            target_kind: TargetKind::Classes(classes),
             ids,
             indices,
-            classes,
             normalisation,
             sample,
             augment,
@@ -76,9 +77,8 @@ impl Data {
         let data = Dataset {
             name: "made up".to_owned(),
             samples: self.bytes.clone().into(),
-            labels: self.labels.clone(),
+            targets: self.labels.clone().into(),
             shape: SampleShape { channels, height, width },
-            classes: self.labels.iter().max().map_or(0, |label| *label as usize + 1),
             full_scale: 1.0,
             published: &[],
         };

@@ -81,11 +81,8 @@ fn idx_round_trip_plain_gzip_and_dotted() {
     assert_eq!(split.train.name, format!("idx:{}", folder.0.path().display()));
     assert_eq!(split.train.shape, SampleShape { channels: 1, height: 4, width: 5 });
     assert_eq!(split.train.samples.as_bytes(), &images(3, 4, 5)[16..]);
-    assert_eq!(
-        (split.train.labels.as_slice(), split.test.labels.as_slice()),
-        ([2, 0, 1].as_slice(), [6, 1].as_slice())
-    );
-    assert_eq!((split.train.classes, split.test.classes, split.train.full_scale), (7, 7, 255.0));
+    assert_eq!((split.train.targets.labels(), split.test.targets.labels()), ([2, 0, 1].as_slice(), [6, 1].as_slice()));
+    assert_eq!((split.train.targets.outputs(), split.test.targets.outputs(), split.train.full_scale), (7, 7, 255.0));
     assert_eq!(split.train.sample(1), Some((&images(3, 4, 5)[36..56], 0)));
     assert_eq!(split.train.sample(3), None);
     assert_eq!(split.train.sample(usize::MAX), None);

@@ -45,9 +45,9 @@ fn cifar10_takes_any_of_its_batches_plain_or_gzip() {
     fs::write(dir.path().join("data_batch_5.bin.gz"), gzip(&records(&[&[9]]))).unwrap();
     fs::write(dir.path().join("test_batch.bin"), records(&[&[3]])).unwrap();
     let split = load(&dir).unwrap();
-    assert_eq!((split.train.labels.as_slice(), split.test.labels.as_slice()), ([7, 0, 9].as_slice(), [3].as_slice()));
+    assert_eq!((split.train.targets.labels(), split.test.targets.labels()), ([7, 0, 9].as_slice(), [3].as_slice()));
     let shape = split.train.shape;
-    assert_eq!((shape.channels, shape.height, shape.width, split.train.classes), (3, 32, 32, 10));
+    assert_eq!((shape.channels, shape.height, shape.width, split.train.targets.outputs()), (3, 32, 32, 10));
     let (pixels, _) = split.train.sample(1).unwrap();
     assert_eq!(pixels[..3], [1, 2, 3], "the record's bytes after its label");
     assert_eq!(split.train.published[0], [0.4914, 0.2023]);
@@ -59,7 +59,7 @@ fn cifar100_takes_the_fine_labels() {
     fs::write(dir.path().join("train.bin.gz"), gzip(&records(&[&[4, 99], &[1, 2]]))).unwrap();
     fs::write(dir.path().join("test.bin"), records(&[&[19, 50]])).unwrap();
     let split = load(&dir).unwrap();
-    assert_eq!((split.train.labels.as_slice(), split.train.classes), ([99, 2].as_slice(), 100));
+    assert_eq!((split.train.targets.labels(), split.train.targets.outputs()), ([99, 2].as_slice(), 100));
     assert_eq!(split.train.published[2], [0.4411, 0.2025]);
 }
 
@@ -107,7 +107,7 @@ fn a_folder_without_parts_tests_on_every_tenth_image() {
     let dir = tempfile::tempdir().unwrap();
     class_folders(dir.path(), 11);
     let split = folder(dir.path()).load().unwrap();
-    assert_eq!((split.train.len(), split.test.len(), split.train.classes), (20, 2, 2));
+    assert_eq!((split.train.len(), split.test.len(), split.train.targets.outputs()), (20, 2, 2));
     assert_eq!((green(&split.test, 0), green(&split.test, 1)), (9, 109));
     let (pixels, label) = split.train.sample(11).unwrap();
     assert_eq!((label, &pixels[..7], pixels[24]), (1, [0, 10, 20, 30, 40, 50, 0].as_slice(), 101));
@@ -150,7 +150,7 @@ fn hidden_names_are_passed_over() {
     std::fs::copy(dir.path().join("ant/00.png"), dir.path().join(".thumbnails/00.png")).unwrap();
     std::fs::write(dir.path().join("bee/._00.png"), "no image").unwrap();
     let split = folder(dir.path()).load().unwrap();
-    assert_eq!((split.train.classes, split.train.len(), split.test.len()), (2, 18, 2));
+    assert_eq!((split.train.targets.outputs(), split.train.len(), split.test.len()), (2, 18, 2));
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn wrong_folders_are_explained() {
 fn stratified_subsets_keep_the_proportions() {
     let digits = DataSource::Digits.load().unwrap().train;
     let counts = |data: &Dataset| -> Vec<usize> {
-        (0..10).map(|class| data.labels.iter().filter(|label| **label == class).count()).collect()
+        (0..10).map(|class| data.targets.labels().iter().filter(|label| **label == class).count()).collect()
     };
     let all = counts(&digits);
     for n in [10, 100, 777, digits.len()] {

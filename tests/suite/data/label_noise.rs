@@ -1,14 +1,15 @@
 //! Labels replaced at random: how many, which, by what seed; and that they are those of the training data alone.
 
 use jostle::{
-    data::{DataSource, Dataset, LabelNoise, SampleShape},
+    data::{DataSource, Dataset, LabelNoise, SampleShape, Targets},
     train::{Prepared, RunConfig},
 };
 
 fn zeros(len: usize, classes: usize) -> Dataset {
     let shape = SampleShape { channels: 1, height: 1, width: 1 };
-    let (pixels, labels) = (vec![7; len], vec![0; len]);
-    Dataset { name: "zeros".into(), samples: pixels.into(), labels, shape, classes, full_scale: 1.0, published: &[] }
+    let (pixels, labels) = (vec![7u8; len], vec![0; len]);
+    let (name, targets) = ("zeros".into(), Targets::Classes { labels, classes });
+    Dataset { name, samples: pixels.into(), targets, shape, full_scale: 1.0, published: &[] }
 }
 
 fn replaced(clean: &Dataset, share: f64, seed: u64) -> (Dataset, LabelNoise) {
@@ -19,7 +20,7 @@ fn replaced(clean: &Dataset, share: f64, seed: u64) -> (Dataset, LabelNoise) {
 
 /// Samples whose label is another in `b`.
 fn differing(a: &Dataset, b: &Dataset) -> Vec<usize> {
-    (0..a.len()).filter(|i| a.labels[*i] != b.labels[*i]).collect()
+    (0..a.len()).filter(|i| a.targets.labels()[*i] != b.targets.labels()[*i]).collect()
 }
 
 #[test]
@@ -32,7 +33,7 @@ fn labels_are_drawn_uniformly_from_all_classes() {
     assert_eq!(noisy.samples, clean.samples);
     // 600 of each class are drawn, standard deviation sqrt(6000 * 0.09) = 23: five of them. Class 0 keeps the others.
     for class in 1..10 {
-        let count = noisy.labels.iter().filter(|label| **label == class).count();
+        let count = noisy.targets.labels().iter().filter(|label| **label == class).count();
         assert!(count.abs_diff(600) < 116, "class {class}: {count}");
     }
     assert!(noise.changed.abs_diff(5400) < 116, "{noise:?}");
@@ -49,7 +50,11 @@ fn the_number_is_exact_and_the_seed_alone_says_which() {
     }
     let [some, more, other] = [(0.2, 5), (0.4, 5), (0.2, 6)].map(|(share, seed)| replaced(&clean, share, seed).0);
     for sample in differing(&clean, &some) {
-        assert_eq!(some.labels[sample], more.labels[sample], "a larger share replaces what a smaller one does, alike");
+        assert_eq!(
+            some.targets.labels()[sample],
+            more.targets.labels()[sample],
+            "a larger share replaces what a smaller one does, alike"
+        );
     }
     assert_ne!(differing(&clean, &some), differing(&clean, &other));
 }
@@ -59,7 +64,7 @@ fn the_number_is_exact_and_the_seed_alone_says_which() {
 fn the_labels_of_a_seed_never_change() {
     let (noisy, noise) = replaced(&zeros(12, 10), 0.5, 7);
     assert_eq!(noise.drawn, 6);
-    assert_eq!(noisy.labels, [7, 1, 0, 1, 0, 0, 1, 0, 0, 0, 0, 7]);
+    assert_eq!(noisy.targets.labels(), [7, 1, 0, 1, 0, 0, 1, 0, 0, 0, 0, 7]);
 }
 
 #[test]
@@ -76,8 +81,8 @@ fn a_run_replaces_labels_of_its_training_subset_alone() {
     assert_eq!(after.training_data(), line);
     assert_eq!(after.split.test, before.split.test);
     // Arms and seeds share their data; the labels have a seed of their own where one is asked for.
-    let labels = |config: RunConfig| load(&config).split.train.labels;
-    assert_eq!(labels(RunConfig { seed: 9, ..noisy.clone() }), after.split.train.labels);
-    assert_eq!(labels(RunConfig { label_noise_seed: Some(4), ..noisy.clone() }), after.split.train.labels);
-    assert_ne!(labels(RunConfig { label_noise_seed: Some(5), ..noisy }), after.split.train.labels);
+    let labels = |config: RunConfig| load(&config).split.train.targets;
+    assert_eq!(labels(RunConfig { seed: 9, ..noisy.clone() }), after.split.train.targets);
+    assert_eq!(labels(RunConfig { label_noise_seed: Some(4), ..noisy.clone() }), after.split.train.targets);
+    assert_ne!(labels(RunConfig { label_noise_seed: Some(5), ..noisy }), after.split.train.targets);
 }

@@ -6,7 +6,9 @@ use jostle::data::{BatchOrder, DataError, DataSource, Dataset, SampleShape, Samp
 use proptest::prelude::*;
 
 fn class_counts(set: &Dataset) -> Vec<usize> {
-    (0..set.classes as u32).map(|class| set.labels.iter().filter(|&&label| label == class).count()).collect()
+    (0..set.targets.outputs() as u32)
+        .map(|class| set.targets.labels().iter().filter(|&&label| label == class).count())
+        .collect()
 }
 
 fn assert_near((mean, std): (f32, f32), expected: (f32, f32)) {
@@ -20,7 +22,7 @@ fn digits_have_the_documented_shape_and_balance() {
     for part in [&train, &test] {
         assert_eq!(part.name, "digits");
         assert_eq!(part.shape, SampleShape { channels: 1, height: 8, width: 8 });
-        assert_eq!((part.features(), part.classes, part.full_scale), (64, 10, 16.0));
+        assert_eq!((part.features(), part.targets.outputs(), part.full_scale), (64, 10, 16.0));
         assert_eq!(part.samples.len(), part.len() * 64);
         assert_eq!(part.samples.as_u8().unwrap().iter().max(), Some(&16));
     }
@@ -40,7 +42,7 @@ fn digits_split_never_changes() {
     let crc = |part: &Dataset| {
         let mut crc = flate2::Crc::new();
         crc.update(part.samples.as_bytes());
-        crc.update(&part.labels.iter().map(|&label| label as u8).collect::<Vec<_>>());
+        crc.update(&part.targets.labels().iter().map(|&label| label as u8).collect::<Vec<_>>());
         crc.sum()
     };
     assert_eq!((crc(&train), crc(&test)), (0x1920_c23e, 0x4757_02ca));
@@ -54,9 +56,8 @@ fn mean_std_is_that_of_the_population_in_units_of_full_scale() {
         Dataset {
             name: "two".into(),
             samples: Samples::U8(pixels),
-            labels: vec![0, 1],
+            targets: vec![0, 1].into(),
             shape,
-            classes: 2,
             full_scale,
             published: &[],
         }
@@ -117,7 +118,7 @@ fn subsets_are_deterministic_nested_and_without_replacement() {
     let subset = train.subset(100, 1).unwrap();
     assert_eq!(subset, train.subset(100, 1).unwrap());
     assert_ne!(subset, train.subset(100, 2).unwrap());
-    assert_eq!((subset.len(), subset.samples.len(), subset.classes), (100, 6400, 10));
+    assert_eq!((subset.len(), subset.samples.len(), subset.targets.outputs()), (100, 6400, 10));
     assert_eq!((subset.name.as_str(), subset.full_scale), ("digits", 16.0));
     assert_eq!(train.subset(train.len(), 9).unwrap(), train);
 
@@ -131,13 +132,12 @@ fn subset_choice_never_changes() {
     let numbered = Dataset {
         name: "numbers".into(),
         samples: vec![0u8; 1797].into(),
-        labels: (0..1797).collect(),
+        targets: (0..1797).collect::<Vec<_>>().into(),
         shape: SampleShape { channels: 1, height: 1, width: 1 },
-        classes: 1797,
         full_scale: 255.0,
         published: &[],
     };
-    assert_eq!(numbered.subset(8, 1).unwrap().labels, [253, 418, 509, 573, 1038, 1131, 1395, 1496]);
+    assert_eq!(numbered.subset(8, 1).unwrap().targets.labels(), [253, 418, 509, 573, 1038, 1131, 1395, 1496]);
 }
 
 #[test]

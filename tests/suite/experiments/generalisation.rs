@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use crate::common::device;
 use jostle::{
-    data::{DataSource, Dataset},
+    data::{DataSource, Dataset, Targets},
     experiments::{Choices, Definition, ExperimentError, Outcome, Provenance, Surroundings, Verdict, run},
 };
 
@@ -44,7 +44,7 @@ fn write_idx(folder: &Path, train: &Dataset, test: &Dataset) {
             fs::write(folder.join(format!("{name}-{kind}-idx{}-ubyte", sizes.len())), bytes).unwrap();
         };
         file("images", &[data.len(), shape.height, shape.width], data.samples.as_bytes());
-        file("labels", &[data.len()], &data.labels.iter().map(|label| *label as u8).collect::<Vec<_>>());
+        file("labels", &[data.len()], &data.targets.labels().iter().map(|label| *label as u8).collect::<Vec<_>>());
     }
 }
 
@@ -53,7 +53,8 @@ fn write_idx(folder: &Path, train: &Dataset, test: &Dataset) {
 fn sigma_does_not_depend_on_the_test_set() {
     let digits = DataSource::Digits.load().unwrap();
     let mut wrong = digits.test.clone();
-    wrong.labels.iter_mut().for_each(|label| *label = (*label + 1) % 10);
+    let Targets::Classes { labels, .. } = &mut wrong.targets else { panic!("{:?}", wrong.targets) };
+    labels.iter_mut().for_each(|label| *label = (*label + 1) % 10);
     let metrics = [&digits.test, &wrong].map(|test| {
         let folder = tempfile::tempdir().unwrap();
         write_idx(folder.path(), &digits.train, test);

@@ -110,9 +110,9 @@ fn rows(gpu: &Gpu, results: &mut Results) {
             scaling: None,
         };
         let loss = if is_nll {
-            softmax_nll(gpu, class, &buffers, [batch, classes]).unwrap()
+            softmax_nll(gpu, class, &buffers, [batch, 1, classes]).unwrap()
         } else {
-            mse(gpu, class, &buffers, &MseTargets::OneHot, [batch, classes]).unwrap()
+            mse(gpu, class, &buffers, MseTargets::OneHot, [batch, 1, classes]).unwrap()
         };
         let sum = MetricsSum::new(gpu, &stats.view, &metrics.view, batch).unwrap();
         let mut recorder = gpu.record();

@@ -54,6 +54,7 @@ impl Case {
         let held = match kind {
             SampleElement::U8 => packed(&self.bytes),
             SampleElement::F32 => self.bytes.iter().map(|byte| f32::from(*byte).to_bits()).collect(),
+            SampleElement::U32 => self.bytes.iter().map(|byte| u32::from(*byte)).collect(),
         };
         let views = GatherViews {
             samples: &words(gpu, &held),

@@ -97,8 +97,10 @@ fn bindings_are_those_of_the_specs() {
 }
 
 /// Integers in buffers that kernels without bounds checks read, each with why they cannot lead it astray.
-const ARGUED_INTEGERS: [(&str, &str, &str); 14] = [
-    ("mse", "labels", "compared with the number of an output"),
+const ARGUED_INTEGERS: [(&str, &str, &str); 16] = [
+    ("mse", "labels", "compared with the number of an output, or bits of numbers: values"),
+    ("gather_tokens", "samples", "values, which the kernels that index by them cut to their tables"),
+    ("gather_tokens", "output", "as its samples"),
     ("gather", "samples", "bytes or bits of numbers: values"),
     ("gather", "ids", "counters of Philox"),
     ("perturb", "blocks", "written by Arena: a tensor's number, which `filters` has a row for, and counters of Philox"),

@@ -7,7 +7,7 @@ use crate::common::{
     wide,
 };
 use jostle::{
-    data::{Dataset, SampleShape},
+    data::{Dataset, SampleShape, Targets},
     graph::{BatchInfo, Plan, PlanMode, Schedule},
     kernels::{Activation, Arena},
     nn::Model,
@@ -130,9 +130,8 @@ fn dataset() -> Dataset {
     Dataset {
         name: "test".to_owned(),
         samples: (0..23 * FEATURES).map(|i| hash(81, i as u64) as u8).collect::<Vec<_>>().into(),
-        labels: (0..23).map(|i| (hash(82, i) % 3) as u32).collect(),
+        targets: Targets::Classes { labels: (0..23).map(|i| (hash(82, i) % 3) as u32).collect(), classes: 3 },
         shape: SampleShape { channels: 1, height: 1, width: FEATURES },
-        classes: 3,
         full_scale: 255.0,
         published: &[],
     }
@@ -223,7 +222,8 @@ fn data_that_would_lead_kernels_astray_are_refused() {
         Err(error) => error.to_string(),
     };
     let mut wrong = dataset();
-    wrong.labels[17] = 3;
+    let Targets::Classes { labels, .. } = &mut wrong.targets else { panic!("{:?}", wrong.targets) };
+    labels[17] = 3;
     assert_eq!(refusal(wrong), "test: at sample 17, expected a label below 3, found 3");
     let mut short = dataset();
     short.samples = short.samples.as_u8().unwrap()[1..].to_vec().into();
