@@ -124,7 +124,7 @@ impl Device {
 fn model_and_sample(config: &RunConfig, data: Option<&DataSource>) -> Result<(Model, [usize; 3]), TrainError> {
     let model = model::build(&config.model, data)?;
     let sample = match data {
-        Some(data) => model::target(data)?.input,
+        Some(data) => model::signature(data)?.input,
         None => model.graph.shape(model.graph.input()),
     };
     let sample = match sample {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     data::{DataSource, Dataset, LabelNoise, Parts, SampleShape, Split},
     graph::{LossFunction, ValueShape},
-    nn::{Model, Target},
+    nn::{Model, Signature},
 };
 
 use super::{RunConfig, TrainError, TrainEval, Validation};
@@ -58,7 +58,7 @@ impl Prepared {
             let reason = format!("{samples} samples are more than the {} that there are", split.train.len());
             return Err(TrainError::Config { key: "train-eval".to_owned(), reason });
         }
-        let model = Model::build(&config.model, &target(&split.train.shape, split.train.classes))?;
+        let model = Model::build(&config.model, &signature(&split.train.shape, split.train.classes))?;
         for data in [&split.train, &split.test] {
             if model.features() != data.features() {
                 let shape = &data.shape;
@@ -103,11 +103,11 @@ fn replace_labels(config: &RunConfig, train: &mut Dataset) -> Option<LabelNoise>
     (config.label_noise > 0.0).then(|| train.replace_labels(config.label_noise, seed))
 }
 
-/// What a model is built for where it is to classify samples of a shape.
+/// The signature of a model that classifies samples of a shape.
 #[must_use]
-pub fn target(shape: &SampleShape, classes: usize) -> Target {
+pub fn signature(shape: &SampleShape, classes: usize) -> Signature {
     let SampleShape { channels, height, width } = *shape;
-    Target { input: ValueShape::Image { channels, height, width }, classes }
+    Signature { input: ValueShape::Image { channels, height, width }, classes }
 }
 
 /// Takes the validation part out of the training data.
