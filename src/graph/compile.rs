@@ -8,7 +8,7 @@ use super::{
     Access, Forward, Graph, GraphError, LossFunction, Node, PlanMode, Saved, Schedule, SlotId, Tensor, ValueId,
     ValueShape,
     backward::{BackwardPass, Flow},
-    forward::{Placed, Site},
+    op_pass::{Placed, Site},
     tangent,
 };
 
@@ -103,7 +103,7 @@ impl Schedule {
             let output = self.activation("activation", graph.shape(node.output).words());
             forward.values[node.output.0] = output.slot().unwrap_or(input);
             let site = forward.site(graph, node);
-            let saved = node.op.forward(&mut Forward { schedule: self, site: &site })?;
+            let saved = node.op.forward(&mut Forward::new(self, &site))?;
             forward.sites.push(site);
             forward.saved.push(saved);
         }
