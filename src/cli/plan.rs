@@ -165,7 +165,7 @@ fn rule() -> Compiled {
 /// What the sweep of a rule's update does.
 fn update_text(rule: &Compiled) -> String {
     let update =
-        rule.stages().iter().flat_map(|stage| &stage.after).find(|command| matches!(command, Command::Update(_)));
+        rule.phases().iter().flat_map(|phase| &phase.after).find(|command| matches!(command, Command::Update(_)));
     update.map(Command::to_string).unwrap_or_default()
 }
 

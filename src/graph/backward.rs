@@ -3,7 +3,7 @@
 use crate::kernels::Activation;
 
 use super::{
-    Access, GraphError, Operand, ParamId, PlanMode, Saved, Schedule, SlotId, Tensor, ValueId, ValueShape,
+    GraphError, Operand, OperandAccess, ParamId, PlanMode, Saved, Schedule, SlotId, Tensor, ValueId, ValueShape,
     op_pass::{OpPass, Site},
 };
 
@@ -122,14 +122,14 @@ impl Backward<'_, '_> {
     /// A tensor of running statistics, read.
     #[must_use]
     pub fn stat(&self, place: usize) -> Operand {
-        self.schedule.operand(Tensor::Stat(self.site.stats[place]), Access::Read)
+        self.schedule.operand(Tensor::Stat(self.site.stats[place]), OperandAccess::Read)
     }
 
     /// The gradient of a parameter, which is written once for each place that it is used in: asking says that it will be.
     pub fn param_gradient(&mut self, place: usize) -> Operand {
         let ParamId(param) = self.site.params[place];
         let adds = std::mem::replace(&mut self.state.flows.written[param], true);
-        self.schedule.operand(Tensor::Grad(ParamId(param)), Access::result(adds))
+        self.schedule.operand(Tensor::Grad(ParamId(param)), OperandAccess::result(adds))
     }
 
     /// The activation that made an input, with what its derivative takes, where that derivative may go into the input's
@@ -155,7 +155,7 @@ impl Backward<'_, '_> {
         }
         let flow = &mut flows.values[value.0];
         if let Some(gradient) = flow.gradient {
-            return Some(self.schedule.operand(Tensor::Slot(gradient.slot), Access::Add));
+            return Some(self.schedule.operand(Tensor::Slot(gradient.slot), OperandAccess::Add));
         }
         let gradient = self.schedule.activation("gradient", flow.shape.words());
         flow.gradient = gradient.slot().map(|slot| Gradient { slot, through_activation: activation });

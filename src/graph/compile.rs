@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::gpu::Element;
 
 use super::{
-    Access, Forward, Graph, GraphError, LossFunction, Node, PlanMode, Saved, Schedule, SlotId, Tensor, ValueId,
+    Forward, Graph, GraphError, LossFunction, Node, OperandAccess, PlanMode, Saved, Schedule, SlotId, Tensor, ValueId,
     ValueShape,
     backward::{BackwardPass, Flow},
     op_pass::{Placed, Site},
@@ -53,7 +53,7 @@ impl Schedule {
         let graph = &graph.fused(mode.has_tangents());
         let forward = schedule.forward(graph)?;
         schedule.output = forward.values[graph.output().0];
-        let outputs = schedule.operand(Tensor::Slot(schedule.output), Access::Read);
+        let outputs = schedule.operand(Tensor::Slot(schedule.output), OperandAccess::Read);
         let gradient = schedule.push_loss(&*loss.into(), outputs);
         if mode.has_backward() {
             let mut pass = BackwardPass::new(&mut schedule, forward.flows(graph, mode), graph.input());

@@ -8,8 +8,8 @@ use crate::{
 };
 
 use super::{
-    Access, Binding, Call, DataTensor, Kernel, LaunchContext, Operand, Record, Schedule, SlotId, Tangent, Tensor,
-    ValueShape,
+    Binding, Call, DataTensor, Kernel, LaunchContext, Operand, OperandAccess, Record, Schedule, SlotId, Tangent,
+    Tensor, ValueShape,
 };
 
 /// The batch from the data set; operands: samples, indices, ids, normalisation, output.
@@ -115,8 +115,8 @@ impl Schedule {
     pub(super) fn push_gather(&mut self) -> SlotId {
         let input = self.slot("input", self.batch * self.input.words(), self.element);
         let data = [DataTensor::Samples, DataTensor::Indices, DataTensor::Ids, DataTensor::Normalisation];
-        let mut operands = data.map(|tensor| self.operand(Tensor::Data(tensor), Access::Read)).to_vec();
-        operands.push(self.operand(Tensor::Slot(input), Access::Write));
+        let mut operands = data.map(|tensor| self.operand(Tensor::Data(tensor), OperandAccess::Read)).to_vec();
+        operands.push(self.operand(Tensor::Slot(input), OperandAccess::Write));
         let kernel = Arc::new(GatherBatch { batch: self.batch, input: self.input });
         self.push("gather", Call { kernel, operands });
         input
@@ -124,7 +124,7 @@ impl Schedule {
 
     /// Pushes the sums of what the loss says of each row.
     pub(super) fn push_metrics(&mut self, row_stats: Operand) {
-        let operands = vec![row_stats.read(), self.operand(Tensor::Metrics, Access::Add)];
+        let operands = vec![row_stats.read(), self.operand(Tensor::Metrics, OperandAccess::Add)];
         self.push("metrics", Call { kernel: Arc::new(SumMetrics { batch: self.batch }), operands });
     }
 }

@@ -3,7 +3,7 @@
 use crate::kernels::Activation;
 
 use super::{
-    Access, Operand, Schedule, SlotId, Tensor,
+    Operand, OperandAccess, Schedule, SlotId, Tensor,
     op_pass::{OpPass, Site},
 };
 
@@ -36,12 +36,12 @@ impl<'a> Forward<'a> {
     /// The output, written.
     #[must_use]
     pub fn output(&self) -> Operand {
-        self.schedule.operand(Tensor::Slot(self.site.output.slot), Access::Write)
+        self.schedule.operand(Tensor::Slot(self.site.output.slot), OperandAccess::Write)
     }
 
     /// A tensor of running statistics.
     #[must_use]
-    pub fn stat(&self, place: usize, access: Access) -> Operand {
+    pub fn stat(&self, place: usize, access: OperandAccess) -> Operand {
         self.schedule.operand(Tensor::Stat(self.site.stats[place]), access)
     }
 }

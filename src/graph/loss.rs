@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Access, Call, DataTensor, Kernel, Operand, Schedule, Tensor};
+use super::{Call, DataTensor, Kernel, Operand, OperandAccess, Schedule, Tensor};
 
 /// A loss that a kernel computes with its gradient.
 ///
@@ -24,7 +24,7 @@ impl Schedule {
         let scaled = self.element == crate::gpu::Element::Half;
         let gradient = self.activation("grad logits", self.classes);
         let row_stats = self.words("row stats", 2 * self.batch);
-        let read = |tensor| self.operand(tensor, Access::Read);
+        let read = |tensor| self.operand(tensor, OperandAccess::Read);
         let mut operands = vec![outputs.read(), gradient, row_stats];
         operands.extend([DataTensor::Labels, DataTensor::Indices].map(|tensor| read(Tensor::Data(tensor))));
         operands.extend(scaled.then(|| read(Tensor::Scaling)));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Access, Call, GraphError, Kernel, Operand, ParamId, PlanMode, Schedule, SlotId, StatId, Tensor, ValueShape,
+    Call, GraphError, Kernel, Operand, OperandAccess, ParamId, PlanMode, Schedule, SlotId, StatId, Tensor, ValueShape,
 };
 
 /// A value where an operation stands: its tensor and the shape of a sample.
@@ -82,7 +82,7 @@ impl<State> OpPass<'_, State> {
     /// A parameter as the network sees it, read.
     #[must_use]
     pub fn param(&self, place: usize) -> Operand {
-        self.schedule.operand(Tensor::Weight(self.site.params[place]), Access::Read)
+        self.schedule.operand(Tensor::Weight(self.site.params[place]), OperandAccess::Read)
     }
 
     /// A new tensor of the activation arena, of `width` elements a sample, written: an activation or a gradient.
@@ -113,6 +113,6 @@ impl<State> OpPass<'_, State> {
     }
 
     pub(super) fn read(&self, slot: SlotId) -> Operand {
-        self.schedule.operand(Tensor::Slot(slot), Access::Read)
+        self.schedule.operand(Tensor::Slot(slot), OperandAccess::Read)
     }
 }

@@ -62,10 +62,10 @@ pub use adapter_class::AdapterClass;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
 pub use ascend::Ascend;
 pub use batch_norm::{
-    BatchNorm, BatchNormAdds, BatchNormGeometry, BatchNormGradient, BatchNormGradientViews, BatchNormShape,
+    BatchNormAdds, BatchNormDispatches, BatchNormGeometry, BatchNormGradient, BatchNormGradientViews, BatchNormShape,
     BatchNormVariant, BatchNormViews, ForwardLaunches,
 };
-pub use ceilings::{Stream, empty, peak_flops, stream};
+pub use ceilings::{StreamKernel, empty, peak_flops, stream};
 pub use column_sum::{column_sum, column_sum_launches, column_sum_scratch_words};
 pub use combine::Combine;
 pub use conv::conv;
@@ -74,7 +74,7 @@ pub(crate) use conv_pack::conv_pack_launch;
 pub use conv_shape::{ConvOptions, ConvPass, ConvShape, padded_channels};
 pub use conv_variant::ConvVariant;
 pub use coop::{CoopMatrices, CoopTile};
-pub use dropout::Dropout;
+pub use dropout::DropoutDispatch;
 pub use effective::EffectiveWeights;
 pub use elementwise::{Elementwise, elementwise};
 pub use epilogue::Epilogue;

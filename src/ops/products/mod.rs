@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::{
     gpu::{GpuError, View},
-    graph::{Binding, Call, GraphError, Kernel, Operand, Tangents, Target},
+    graph::{Binding, Call, GraphError, Kernel, Operand, TangentTarget, Tangents},
     kernels::{Activation, Elementwise, Epilogue, ProductOperands},
 };
 
@@ -75,7 +75,7 @@ fn product_tangent(
 }
 
 /// Where the tangent of a product's sums goes: to that of the result, unless an activation comes between.
-fn sums(pass: &mut dyn Tangents, call: &Call, epilogue: Epilogue, c: &Operand) -> Option<Target> {
+fn sums(pass: &mut dyn Tangents, call: &Call, epilogue: Epilogue, c: &Operand) -> Option<TangentTarget> {
     match epilogue {
         Epilogue::BiasActivation { activation: Activation::Identity, .. } => Some(pass.fresh_target(c)),
         Epilogue::BiasActivation { .. } => Some(match call.operand(PRE) {
@@ -92,7 +92,7 @@ fn through_activation(
     name: &str,
     call: &Call,
     epilogue: Epilogue,
-    (sums, c): (Target, Operand),
+    (sums, c): (TangentTarget, Operand),
 ) {
     let Epilogue::BiasActivation { activation, .. } = epilogue else { return };
     if activation == Activation::Identity {
