@@ -73,6 +73,9 @@ pub struct Machine {
     after: Vec<Vec<BoundCommand>>,
     /// Of the arena.
     blocks: u32,
+    /// The noise last asked for, and its step: what leaves the weights there, the pass that needs them there and whoever logs
+    /// the step ask for the same.
+    noise: RefCell<Option<(u64, StepNoise)>>,
     /// Whoever has a network to look at may have it evaluated, so it is a cell, as the buffer is.
     effective: RefCell<Effective>,
 }
@@ -114,6 +117,7 @@ impl Machine {
             clock,
             after,
             blocks: arena.layout.blocks(),
+            noise: RefCell::default(),
             effective: RefCell::default(),
         })
     }
@@ -145,6 +149,7 @@ impl Machine {
     /// Another clock: that of a run which is longer or shorter.
     pub fn set_clock(&mut self, clock: Clock) {
         self.clock = clock;
+        self.noise = RefCell::default();
     }
 
     /// Resumes as after so many updates.
@@ -155,7 +160,13 @@ impl Machine {
     /// The noise of a step, at the strength that its schedule has by the clock.
     #[must_use]
     pub fn noise(&self, step: u64) -> StepNoise {
-        self.scheme.at(step, self.clock.moment(step))
+        let mut known = self.noise.borrow_mut();
+        if let Some((_, noise)) = known.as_ref().filter(|(known, _)| *known == step) {
+            return noise.clone();
+        }
+        let noise = self.scheme.at(step, self.clock.moment(step));
+        *known = Some((step, noise.clone()));
+        noise
     }
 
     /// Where the first pass of a step is taken, and so where the step before leaves the effective weights.
