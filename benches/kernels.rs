@@ -10,8 +10,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use jostle::{
     gpu::{AdapterChoice, Dispatch, Element, Gpu, Recorder},
     kernels::{
-        AdapterClass, Arena, ArenaLayout, Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant,
-        NoiseRange, NoiseStep, SgdStep, UpdateSgd, matmul,
+        AdapterClass, Arena, ArenaLayout, Epilogue, MatmulLayout, MatmulShape, MatmulVariant, NoiseRange, NoiseStep,
+        ProductOperands, SgdStep, UpdateSgd, matmul,
     },
 };
 
@@ -42,7 +42,7 @@ fn product(gpu: &Gpu, variant: MatmulVariant, layout: MatmulLayout, [m, n, k]: [
     let words = variant.scratch_words(shape);
     let scratch = gpu.buffer("scratch", words).unwrap().part(0, words).unwrap();
     let (a, b, c) = (a.view(), b.view(), c.view());
-    let operands = MatmulOperands { a: &a, b: &b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
+    let operands = ProductOperands { a: &a, b: &b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
     matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &operands).unwrap()
 }
 

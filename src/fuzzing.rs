@@ -8,7 +8,7 @@ use crate::{
     experiments::simple::{self, FileKind},
     gpu::Element,
     graph::ValueShape,
-    nn::{Model, Target, matched, parse_model, parse_tensors},
+    nn::{Model, Signature, matched, parse_model, parse_tensors},
     optim::OptimizerKind,
     train::{Footprint, Manifest, MetricsFile, Options, RunConfig, parse_sums},
 };
@@ -112,7 +112,7 @@ pub fn model(bytes: &[u8]) -> Result<(), String> {
     let text = text(bytes)?;
     let inputs = [ValueShape::Image { channels: 3, height: 32, width: 32 }, ValueShape::Features(64)];
     any(inputs.map(|input| {
-        let model = parse_model(path(), text, &Target { input, classes: 10 }).map_err(|error| refusal(&error))?;
+        let model = parse_model(path(), text, &Signature { input, classes: 10 }).map_err(|error| refusal(&error))?;
         planned(&model)
     }))
 }

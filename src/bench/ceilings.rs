@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     gpu::{Buffer, Dispatch, Element, Family, Gpu, GpuError, Work},
-    kernels::{Stream, empty, peak_flops, stream},
+    kernels::{StreamKernel, empty, peak_flops, stream},
 };
 
 use super::{quantile, sorted, stopwatch::Stopwatch};
@@ -39,7 +39,7 @@ pub struct Bandwidth {
     /// Bytes read and written, in 10^9 a second.
     pub gigabytes_per_second: f64,
     /// What was fastest.
-    pub way: Stream,
+    pub way: StreamKernel,
 }
 
 /// What an adapter was seen to reach; not what its maker states.
@@ -207,7 +207,7 @@ fn bandwidth(watch: &mut Stopwatch<'_>) -> Result<Vec<Bandwidth>, GpuError> {
     let mut rungs = Vec::new();
     for bytes in WORKING_SETS {
         let mut rung: Option<Bandwidth> = None;
-        for way in Stream::ALL {
+        for way in StreamKernel::ALL {
             let Ok((dispatch, moved)) = stream(watch.gpu, way, [&a, &b, &output], bytes) else { continue };
             let gigabytes_per_second = moved as f64 / least_ms(watch, &dispatch)? * 1e-6;
             if rung.is_none_or(|best| gigabytes_per_second > best.gigabytes_per_second) {
@@ -251,7 +251,7 @@ mod tests {
 
     /// 100 GFLOP/s; 20 GB/s from the cache, 10 from memory; 2 us a dispatch.
     fn ceilings() -> Ceilings {
-        let rung = |bytes, gigabytes_per_second| Bandwidth { bytes, gigabytes_per_second, way: Stream::Triad };
+        let rung = |bytes, gigabytes_per_second| Bandwidth { bytes, gigabytes_per_second, way: StreamKernel::Triad };
         Ceilings {
             f32_gflops: 100.0,
             f16_gflops: None,

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     gpu::{Element, Gpu, GpuError},
-    kernels::{Epilogue, MatmulLayout, MatmulOperands, MatmulShape, matmul, with_variants},
+    kernels::{Epilogue, MatmulLayout, MatmulShape, ProductOperands, matmul, with_variants},
     train::Precision,
 };
 
@@ -72,7 +72,7 @@ pub fn bench_matmul(gpu: &Gpu, bench: &MatmulBench) -> Result<MatmulReport, GpuE
         let (variant, product) = with_variants(gpu, |class| {
             let variant = class.matmul_variant(element, shape);
             let scratch = gpu.buffer("scratch", variant.scratch_words(shape))?.part(0, variant.scratch_words(shape))?;
-            let operands = MatmulOperands { a: &a, b: &b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
+            let operands = ProductOperands { a: &a, b: &b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
             let product = matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &operands)?;
             Ok((variant, product))
         })?;

@@ -7,8 +7,8 @@ use crate::{
     gpu::{Element, Gpu, GpuError},
     graph::Schedule,
     kernels::{
-        AdapterClass, ConvOperands, ConvPass, ConvShape, ConvVariant, Epilogue, MatmulLayout, MatmulOperands,
-        MatmulShape, MatmulVariant, conv, matmul,
+        AdapterClass, ConvPass, ConvShape, ConvVariant, Epilogue, MatmulLayout, MatmulShape, MatmulVariant,
+        ProductOperands, conv, matmul,
     },
     ops::{ConvProduct, MatrixProduct},
     train::Precision,
@@ -157,7 +157,7 @@ fn matmul_candidates(
     let candidate = |variant: MatmulVariant| {
         let words = variant.scratch_words(shape);
         let scratch = gpu.buffer("scratch", words)?.part(0, words)?;
-        let operands = MatmulOperands { a: &a, b: &b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
+        let operands = ProductOperands { a: &a, b: &b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
         Ok(Candidate {
             variant: format!("{variant:?}"),
             chosen: false,
@@ -187,7 +187,7 @@ fn conv_candidates(gpu: &Gpu, element: Element, pass: ConvPass, shape: &ConvShap
         let packed = if variant.wants_packed() { shape.packed_words() } else { shape.weight_words() };
         let weights = weights.part(0, element.words(packed))?.read_as(element, packed)?;
         let b = b.as_ref().unwrap_or(&weights);
-        let operands = ConvOperands { a: &a, b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
+        let operands = ProductOperands { a: &a, b, aux: None, c: &c, pre: None, scratch: Some(&scratch) };
         Ok(Candidate {
             variant: format!("{variant:?}"),
             chosen: false,

@@ -2,7 +2,7 @@
 
 use jostle::{
     data::DataSource,
-    nn::{Model, Target},
+    nn::{Model, Signature},
     train::{self, TrainError},
 };
 
@@ -10,7 +10,7 @@ use jostle::{
 ///
 /// # Errors
 /// [`TrainError::Data`]
-pub(super) fn target(data: &DataSource) -> Result<Target, TrainError> {
+pub(super) fn signature(data: &DataSource) -> Result<Signature, TrainError> {
     let (shape, classes) = match data.known_shape() {
         Some(known) => known,
         None => {
@@ -18,7 +18,7 @@ pub(super) fn target(data: &DataSource) -> Result<Target, TrainError> {
             (loaded.shape, loaded.targets.outputs())
         }
     };
-    Ok(train::target(&shape, classes))
+    Ok(train::signature(&shape, classes))
 }
 
 /// The model of a description for a data set; without one for the model's own.
@@ -27,7 +27,7 @@ pub(super) fn target(data: &DataSource) -> Result<Target, TrainError> {
 /// [`TrainError::Data`], [`TrainError::Model`]
 pub(super) fn build(description: &str, data: Option<&DataSource>) -> Result<Model, TrainError> {
     Ok(match data {
-        Some(data) => Model::build(description, &target(data)?)?,
+        Some(data) => Model::build(description, &signature(data)?)?,
         None => description.parse()?,
     })
 }

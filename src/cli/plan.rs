@@ -124,7 +124,7 @@ impl Device {
 fn model_and_sample(config: &RunConfig, data: Option<&DataSource>) -> Result<(Model, [usize; 3]), TrainError> {
     let model = model::build(&config.model, data)?;
     let sample = match data {
-        Some(data) => model::target(data)?.input,
+        Some(data) => model::signature(data)?.input,
         None => model.graph.shape(model.graph.input()),
     };
     Ok((model, sample.sample_sides()))
@@ -161,7 +161,7 @@ fn rule() -> Compiled {
 /// What the sweep of a rule's update does.
 fn update_text(rule: &Compiled) -> String {
     let update =
-        rule.stages().iter().flat_map(|stage| &stage.after).find(|command| matches!(command, Command::Update(_)));
+        rule.phases().iter().flat_map(|phase| &phase.after).find(|command| matches!(command, Command::Update(_)));
     update.map(Command::to_string).unwrap_or_default()
 }
 

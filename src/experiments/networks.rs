@@ -80,7 +80,7 @@ struct RunMeasurements {
 
 /// What was measured of a noise mode.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-struct ArmMeasurements {
+struct ModeMeasurements {
     noise: String,
     #[serde(default)]
     config: serde_json::Value,
@@ -93,10 +93,10 @@ struct ArmMeasurements {
 pub(super) struct Measurements {
     model: String,
     /// Differences are to the first.
-    arms: Vec<ArmMeasurements>,
+    arms: Vec<ModeMeasurements>,
 }
 
-impl ArmMeasurements {
+impl ModeMeasurements {
     fn new(arm: &ArmRuns) -> Self {
         let run = |(index, run): (usize, &RunResult)| RunMeasurements {
             seed: arm.seeds[index],
@@ -165,7 +165,7 @@ pub(super) fn run(
         let arms = train(&settings, model, index, around)?;
         let title = format!("{model} on {}", settings.train.data);
         outcome.figures.push((stem(model), arm_figure(&title, &arms)));
-        let found = Measurements { model: model.clone(), arms: arms.iter().map(ArmMeasurements::new).collect() };
+        let found = Measurements { model: model.clone(), arms: arms.iter().map(ModeMeasurements::new).collect() };
         outcome.tables.extend([ends(&found, &title), differences(&found, &title)]);
         measured.push(found);
     }
@@ -232,7 +232,7 @@ fn trace_data(
 }
 
 fn ends(measured: &Measurements, title: &str) -> Table {
-    let row = |arm: &ArmMeasurements| {
+    let row = |arm: &ModeMeasurements| {
         let quantities = QUANTITIES.iter().map(|q| MeanSd::new(arm.values(q)).text(q.decimals));
         let head = [arm.noise.clone(), arm.runs.len().to_string(), arm.diverged().to_string()];
         head.into_iter().chain(quantities).collect()
@@ -244,12 +244,12 @@ fn ends(measured: &Measurements, title: &str) -> Table {
 }
 
 /// An arm less the first, seed by seed.
-fn paired(measured: &Measurements, arm: &ArmMeasurements, quantity: &Quantity) -> Vec<f64> {
+fn paired(measured: &Measurements, arm: &ModeMeasurements, quantity: &Quantity) -> Vec<f64> {
     paired_differences(&arm.values(quantity), &measured.arms[0].values(quantity))
 }
 
 fn differences(measured: &Measurements, title: &str) -> Table {
-    let row = |arm: &ArmMeasurements| {
+    let row = |arm: &ModeMeasurements| {
         let cell = |q: &Quantity| {
             let Estimate { value, interval: [low, high] } = mean(&paired(measured, arm, q));
             let d = q.decimals;
@@ -304,7 +304,7 @@ fn statements(measured: &[Measurements]) -> Vec<String> {
 pub(super) fn judge(measured: &[Measurements], bar: Bar) -> Vec<Claim> {
     let family = comparisons(measured, &[TRACE], bar);
     let arms = measured.iter().flat_map(|network| network.arms.iter().skip(1));
-    let claim = |(claim, arm): (Claim, &ArmMeasurements)| {
+    let claim = |(claim, arm): (Claim, &ModeMeasurements)| {
         let claim = claim.essential().more_by("seeds", arm.runs.len());
         match arm.diverged() {
             0 => claim,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    ElementTypes, Gpu, GpuError, Kernel, KernelSpec,
-    kernel::{Compiled, kernel_key},
+    CompiledKernel, ElementTypes, Gpu, GpuError, KernelSpec,
+    kernel::{KernelParts, kernel_key},
     lock::lock,
     pipeline_cache::PipelineCache,
 };
@@ -14,7 +14,11 @@ impl Gpu {
     ///
     /// # Errors
     /// [`GpuError::Shader`] if the adapter's compiler refuses it.
-    pub fn kernel(&self, spec: &'static KernelSpec, constants: &[(&'static str, f64)]) -> Result<Kernel, GpuError> {
+    pub fn kernel(
+        &self,
+        spec: &'static KernelSpec,
+        constants: &[(&'static str, f64)],
+    ) -> Result<CompiledKernel, GpuError> {
         self.kernel_of(spec, ElementTypes::default(), constants)
     }
 
@@ -23,7 +27,7 @@ impl Gpu {
         spec: &'static KernelSpec,
         types: ElementTypes,
         constants: &[(&'static str, f64)],
-    ) -> Result<Kernel, GpuError> {
+    ) -> Result<CompiledKernel, GpuError> {
         let slot = Arc::clone(lock(&self.kernels).entry(kernel_key(spec, types, constants)).or_default());
         let mut slot = lock(&slot);
         if let Some(kernel) = &*slot {
@@ -39,7 +43,7 @@ impl Gpu {
         spec: &'static KernelSpec,
         types: ElementTypes,
         constants: &[(&'static str, f64)],
-    ) -> Result<Kernel, GpuError> {
+    ) -> Result<CompiledKernel, GpuError> {
         let entries: Vec<_> = spec
             .bindings
             .iter()
@@ -85,11 +89,11 @@ impl Gpu {
                 },
                 cache: self.pipeline_cache.as_ref().map(PipelineCache::raw),
             });
-            Compiled { spec, types, label: spec.entry.to_owned(), pipeline, layout }
+            KernelParts { spec, types, label: spec.entry.to_owned(), pipeline, layout }
         });
         match error {
             Some(error) => Err(GpuError::Shader { kernel: spec.entry, reason: error.to_string() }),
-            None => Ok(Kernel(Arc::new(compiled))),
+            None => Ok(CompiledKernel(Arc::new(compiled))),
         }
     }
 

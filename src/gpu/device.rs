@@ -12,7 +12,7 @@ use std::{
 use wgpu::Features;
 
 use super::{
-    AdapterChoice, Buffer, CooperativeMatrix, Element, Family, Faults, GpuError, Grid, Kernel, Limits, View,
+    AdapterChoice, Buffer, CompiledKernel, CooperativeMatrix, Element, Family, Faults, GpuError, Grid, Limits, View,
     WORD_BYTES, adapter, cooperative, kernel::KernelKey, lock::lock, pipeline_cache::PipelineCache, verdicts::Verdicts,
 };
 
@@ -32,7 +32,7 @@ pub struct Gpu {
     pub(super) faults: Faults,
     pub(super) verdicts: Verdicts,
     /// Each behind a lock of its own, so that different kernels compile side by side and none twice.
-    pub(super) kernels: Mutex<HashMap<KernelKey, Arc<Mutex<Option<Kernel>>>>>,
+    pub(super) kernels: Mutex<HashMap<KernelKey, Arc<Mutex<Option<CompiledKernel>>>>>,
     pub(super) pipeline_cache: Option<PipelineCache>,
     pub(super) failure: Arc<Mutex<Option<GpuError>>>,
     /// Why the device was lost, once it was.

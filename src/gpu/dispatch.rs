@@ -1,11 +1,11 @@
 //! Planned dispatches: kernels bound to their views.
 
-use super::{ElementTypes, Gpu, GpuError, Grid, Kernel, KernelSpec, Launch, View};
+use super::{CompiledKernel, ElementTypes, Gpu, GpuError, Grid, KernelSpec, Launch, View};
 
 /// A kernel bound to its views: made once per plan, recorded every step.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
-    pub(super) kernel: Kernel,
+    pub(super) kernel: CompiledKernel,
     pub(super) bind_group: wgpu::BindGroup,
     pub(super) grid: Grid,
     pub(super) immediates: Vec<u8>,
@@ -25,7 +25,7 @@ impl Dispatch {
     }
 }
 
-impl Kernel {
+impl CompiledKernel {
     /// Binds `views` (in the order of the spec) for a grid, with the immediates of every run.
     ///
     /// # Errors
@@ -69,10 +69,10 @@ impl Kernel {
 }
 
 impl Gpu {
-    /// The kernel of `spec` for tensors stored as those of `views`, bound to them as by [`Kernel::dispatch`].
+    /// The kernel of `spec` for tensors stored as those of `views`, bound to them as by [`CompiledKernel::dispatch`].
     ///
     /// # Errors
-    /// As [`Gpu::kernel`] and [`Kernel::dispatch`]; [`GpuError::Element`] for views that do not go together.
+    /// As [`Gpu::kernel`] and [`CompiledKernel::dispatch`]; [`GpuError::Element`] for views that do not go together.
     pub fn dispatch(
         &self,
         spec: &'static KernelSpec,

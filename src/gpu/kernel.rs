@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{ElementTypes, KernelSpec};
 
+/// What a compiled kernel is made of.
 #[derive(Debug)]
-pub(super) struct Compiled {
+pub(super) struct KernelParts {
     pub(super) spec: &'static KernelSpec,
     pub(super) types: ElementTypes,
     pub(super) label: String,
@@ -15,7 +16,7 @@ pub(super) struct Compiled {
 
 /// A compiled kernel; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Kernel(pub(super) Arc<Compiled>);
+pub struct CompiledKernel(pub(super) Arc<KernelParts>);
 
 /// The spec by its address: two specs may share an entry point.
 pub(super) type KernelKey = (usize, ElementTypes, Vec<(&'static str, u64)>);

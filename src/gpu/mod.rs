@@ -34,7 +34,7 @@ pub use element_types::ElementTypes;
 pub use error::GpuError;
 #[doc(hidden)]
 pub use faults::Faults;
-pub use kernel::Kernel;
+pub use kernel::CompiledKernel;
 pub use launch::{Grid, Launch, Work};
 pub use limits::{Family, Limits};
 pub use pipeline_cache::cache_folder;

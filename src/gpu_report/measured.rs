@@ -68,12 +68,12 @@ pub struct Variants {
     /// f32 or f16.
     pub precision: String,
     /// Each product.
-    pub operations: Vec<Operation>,
+    pub operations: Vec<OperationTimes>,
 }
 
 /// A product with its variants.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Operation {
+pub struct OperationTimes {
     /// Kind and sizes.
     pub operation: String,
     /// Every variant that was timed.
@@ -93,7 +93,7 @@ pub struct Variant {
     pub gflops: Option<f64>,
 }
 
-impl Operation {
+impl OperationTimes {
     /// The variant that the table takes.
     #[must_use]
     pub fn chosen(&self) -> Option<&Variant> {

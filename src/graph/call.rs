@@ -8,7 +8,7 @@ use crate::{
     kernels::{self, AdapterClass},
 };
 
-use super::{Access, DataViews, GraphError, Operand, Record, SlotId, Tensor};
+use super::{DataViews, GraphError, Operand, OperandAccess, Record, SlotId, Tensor};
 
 /// A kernel with its operands, in the order that the kernel documents: one dispatch to be, or a few that belong together.
 #[derive(Clone, Debug)]
@@ -74,9 +74,9 @@ pub struct PlanStep {
 
 /// Where the terms of a tangent go: the first may overwrite, the others add.
 #[derive(Clone, Copy, Debug)]
-pub struct Target(Operand);
+pub struct TangentTarget(Operand);
 
-impl Target {
+impl TangentTarget {
     /// The first term as this operand says.
     pub(super) fn new(first: Operand) -> Self {
         Self(first)
@@ -85,7 +85,7 @@ impl Target {
     /// The result of the next term.
     pub fn next_term(&mut self) -> Operand {
         let term = self.0;
-        self.0.access = Access::Add;
+        self.0.access = OperandAccess::Add;
         term
     }
 
@@ -105,7 +105,7 @@ pub trait Tangents {
     fn words(&mut self, name: &str, len: usize) -> Operand;
 
     /// Where the tangent of a call's result goes: the first term overwrites unless the call itself adds to what is there.
-    fn target(&mut self, result: &Operand) -> Target;
+    fn target(&mut self, result: &Operand) -> TangentTarget;
 
     /// Pushes a call.
     fn push_call(&mut self, name: &str, call: Call);
@@ -130,13 +130,13 @@ impl dyn Tangents + '_ {
     }
 
     /// As [`Tangents::words`], as the target of several terms.
-    pub fn new_target(&mut self, name: &str, len: usize) -> Target {
-        Target::new(self.words(name, len))
+    pub fn new_target(&mut self, name: &str, len: usize) -> TangentTarget {
+        TangentTarget::new(self.words(name, len))
     }
 
     /// As [`Tangents::target`], for a result that the call overwrites whatever its access says.
-    pub fn fresh_target(&mut self, result: &Operand) -> Target {
-        self.target(&Operand { access: Access::Write, ..*result })
+    pub fn fresh_target(&mut self, result: &Operand) -> TangentTarget {
+        self.target(&Operand { access: OperandAccess::Write, ..*result })
     }
 
     /// Pushes the call once for each of these operands that has a tangent, in its place.
@@ -150,7 +150,8 @@ impl dyn Tangents + '_ {
             return Ok(());
         }
         let results = call.operands.iter().enumerate().filter(|(_, operand)| operand.access.writes());
-        let mut targets: Vec<(usize, Target)> = results.map(|(place, result)| (place, self.target(result))).collect();
+        let mut targets: Vec<(usize, TangentTarget)> =
+            results.map(|(place, result)| (place, self.target(result))).collect();
         for (place, tangent) in terms {
             let mut operands = call.operands.clone();
             operands[place] = tangent;
@@ -175,13 +176,13 @@ pub enum Tangent<'a> {
     /// output (0) and the output's tangent (1).
     Loss(Arc<dyn Kernel>),
     /// A rule of its own, which pushes whatever calls it takes.
-    Own(Rule<'a>),
+    Own(TangentRule<'a>),
     /// No rule: schedules that are differentiated have other calls in its place, or it is refused by its name.
     Refused,
 }
 
 /// A tangent rule: of a call, whose own step has this name.
-pub type Rule<'a> = Box<dyn Fn(&mut dyn Tangents, &str, &Call) -> Result<(), GraphError> + 'a>;
+pub type TangentRule<'a> = Box<dyn Fn(&mut dyn Tangents, &str, &Call) -> Result<(), GraphError> + 'a>;
 
 /// What a launch depends on beside the call.
 #[derive(Clone, Copy, Debug)]

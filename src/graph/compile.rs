@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::gpu::Element;
 
 use super::{
-    Access, Forward, Graph, GraphError, LossFunction, Node, OutputShape, PlanMode, Saved, Schedule, SlotId, Tensor,
-    ValueId,
+    Forward, Graph, GraphError, LossFunction, Node, OperandAccess, OutputShape, PlanMode, Saved, Schedule, SlotId,
+    Tensor, ValueId,
     backward::{BackwardPass, Flow},
-    forward::{Placed, Site},
+    op_pass::{Placed, Site},
     tangent,
 };
 
@@ -53,7 +53,7 @@ impl Schedule {
         let graph = &graph.fused(mode.has_tangents());
         let forward = schedule.forward(graph)?;
         schedule.output = forward.values[graph.output().0];
-        let outputs = schedule.operand(Tensor::Slot(schedule.output), Access::Read);
+        let outputs = schedule.operand(Tensor::Slot(schedule.output), OperandAccess::Read);
         let gradient = schedule.push_loss(&*loss.into(), outputs);
         if mode.has_backward() {
             let mut pass = BackwardPass::new(&mut schedule, forward.flows(graph, mode), graph.input());
@@ -99,7 +99,7 @@ impl Schedule {
             let output = self.activation("activation", graph.shape(node.output).words());
             forward.values[node.output.0] = output.slot().unwrap_or(input);
             let site = forward.site(graph, node);
-            let saved = node.op.forward(&mut Forward { schedule: self, site: &site })?;
+            let saved = node.op.forward(&mut Forward::new(self, &site))?;
             forward.sites.push(site);
             forward.saved.push(saved);
         }

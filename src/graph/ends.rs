@@ -8,8 +8,8 @@ use crate::{
 };
 
 use super::{
-    Access, Binding, Call, DataTensor, DataViews, Kernel, LaunchContext, Operand, Record, Schedule, SlotId, Tangent,
-    Tensor, ValueShape,
+    Binding, Call, DataTensor, DataViews, Kernel, LaunchContext, Operand, OperandAccess, Record, Schedule, SlotId,
+    Tangent, Tensor, ValueShape,
 };
 
 /// The batch from the data set; operands: samples, indices, ids, normalisation, output.
@@ -177,15 +177,15 @@ impl Schedule {
 
     fn push_gather_of(&mut self, kernel: Arc<dyn Kernel>, data: &[DataTensor], element: Element) -> SlotId {
         let slot = self.slot("input", self.batch * self.input.words(), element);
-        let read = data.iter().map(|tensor| self.operand(Tensor::Data(*tensor), Access::Read));
-        let operands = read.chain([self.operand(Tensor::Slot(slot), Access::Write)]).collect();
+        let read = data.iter().map(|tensor| self.operand(Tensor::Data(*tensor), OperandAccess::Read));
+        let operands = read.chain([self.operand(Tensor::Slot(slot), OperandAccess::Write)]).collect();
         self.push("gather", Call { kernel, operands });
         slot
     }
 
     /// Pushes the sums of what the loss says of each row.
     pub(super) fn push_metrics(&mut self, row_stats: Operand) {
-        let operands = vec![row_stats.read(), self.operand(Tensor::Metrics, Access::Add)];
+        let operands = vec![row_stats.read(), self.operand(Tensor::Metrics, OperandAccess::Add)];
         self.push("metrics", Call { kernel: Arc::new(SumMetrics { rows: self.outputs.rows() }), operands });
     }
 }

@@ -1,11 +1,10 @@
 //! The forward pass at one operation.
 
-use std::sync::Arc;
-
 use crate::kernels::Activation;
 
 use super::{
-    Access, Call, GraphError, Kernel, Operand, ParamId, PlanMode, Schedule, SlotId, StatId, Tensor, ValueShape,
+    Operand, OperandAccess, Schedule, SlotId, Tensor,
+    op_pass::{OpPass, Site},
 };
 
 /// What an operation's forward leaves for its backward beside its inputs and output.
@@ -26,125 +25,23 @@ impl Saved {
     }
 }
 
-/// A value where an operation stands: its tensor and the shape of a sample.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Placed {
-    pub(super) slot: SlotId,
-    pub(super) shape: ValueShape,
-}
+/// The forward pass at one operation, which knows nothing that backward does not.
+pub type Forward<'a> = OpPass<'a, ()>;
 
-/// What an operation is called and made of, at its place in a graph.
-#[derive(Clone, Debug)]
-pub(super) struct Site {
-    /// The operation's own name, such as `conv`.
-    pub(super) operation: &'static str,
-    /// What its parameters are called before their suffix.
-    pub(super) name: String,
-    pub(super) inputs: Vec<Placed>,
-    pub(super) output: Placed,
-    pub(super) params: Vec<ParamId>,
-    pub(super) stats: Vec<StatId>,
-}
-
-impl Site {
-    /// That the operation cannot take its first input.
-    pub(super) fn refusal(&self, reason: &dyn std::fmt::Display) -> GraphError {
-        let input = self.inputs.first().map_or(String::new(), |input| input.shape.to_string());
-        GraphError::Shape { operation: self.operation.to_owned(), input, reason: reason.to_string() }
-    }
-}
-
-/// The forward pass at one operation: what an [`Op`](super::Op) pushes its calls on.
-#[derive(Debug)]
-pub struct Forward<'a> {
-    pub(super) schedule: &'a mut Schedule,
-    pub(super) site: &'a Site,
-}
-
-impl Forward<'_> {
-    /// Samples of a batch.
-    #[must_use]
-    pub fn batch(&self) -> usize {
-        self.schedule.batch
-    }
-
-    /// What the schedule is for.
-    #[must_use]
-    pub fn mode(&self) -> PlanMode {
-        self.schedule.mode
-    }
-
-    /// What parameters are called before their suffix, `fc1`; the operation's name where it brings none.
-    #[must_use]
-    pub fn name(&self) -> String {
-        self.site.name.clone()
-    }
-
-    /// How many inputs the operation has.
-    #[must_use]
-    pub fn inputs(&self) -> usize {
-        self.site.inputs.len()
-    }
-
-    /// An input, read. An operation is given as many inputs as it was added with.
-    #[must_use]
-    pub fn input(&self, place: usize) -> Operand {
-        self.schedule.operand(Tensor::Slot(self.site.inputs[place].slot), Access::Read)
+impl<'a> Forward<'a> {
+    pub(super) fn new(schedule: &'a mut Schedule, site: &'a Site) -> Self {
+        Self { schedule, site, state: () }
     }
 
     /// The output, written.
     #[must_use]
     pub fn output(&self) -> Operand {
-        self.schedule.operand(Tensor::Slot(self.site.output.slot), Access::Write)
-    }
-
-    /// Shape of an input.
-    #[must_use]
-    pub fn input_shape(&self, place: usize) -> ValueShape {
-        self.site.inputs[place].shape
-    }
-
-    /// Shape of the output.
-    #[must_use]
-    pub fn output_shape(&self) -> ValueShape {
-        self.site.output.shape
-    }
-
-    /// A parameter as the network sees it, read.
-    #[must_use]
-    pub fn param(&self, place: usize) -> Operand {
-        self.schedule.operand(Tensor::Weight(self.site.params[place]), Access::Read)
+        self.schedule.operand(Tensor::Slot(self.site.output.slot), OperandAccess::Write)
     }
 
     /// A tensor of running statistics.
     #[must_use]
-    pub fn stat(&self, place: usize, access: Access) -> Operand {
+    pub fn stat(&self, place: usize, access: OperandAccess) -> Operand {
         self.schedule.operand(Tensor::Stat(self.site.stats[place]), access)
-    }
-
-    /// A new activation of `width` elements a sample, written.
-    pub fn activation(&mut self, name: &str, width: usize) -> Operand {
-        self.schedule.activation(name, width)
-    }
-
-    /// A new tensor of words, whatever the batch, written: sums, tables and indices.
-    pub fn words(&mut self, name: &str, words: usize) -> Operand {
-        self.schedule.words(name, words)
-    }
-
-    /// A new tensor of `len` elements stored as activations are, written.
-    pub fn elements(&mut self, name: &str, len: usize) -> Operand {
-        self.schedule.elements(name, len)
-    }
-
-    /// Pushes a call.
-    pub fn push(&mut self, name: &str, kernel: Arc<dyn Kernel>, operands: impl Into<Vec<Operand>>) {
-        self.schedule.push(name, Call { kernel, operands: operands.into() });
-    }
-
-    /// That the operation cannot take its first input.
-    #[must_use]
-    pub fn refusal(&self, reason: &dyn std::fmt::Display) -> GraphError {
-        self.site.refusal(reason)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Access, Call, DataTensor, Kernel, Operand, OutputShape, Schedule, Tensor};
+use super::{Call, DataTensor, Kernel, Operand, OperandAccess, OutputShape, Schedule, Tensor};
 
 /// A loss that a kernel computes with its gradient.
 ///
@@ -26,7 +26,7 @@ impl Schedule {
         let shape = self.outputs;
         let gradient = self.activation("grad logits", shape.positions * shape.width);
         let row_stats = self.words("row stats", 2 * shape.rows());
-        let read = |tensor| self.operand(tensor, Access::Read);
+        let read = |tensor| self.operand(tensor, OperandAccess::Read);
         let mut operands = vec![outputs.read(), gradient, row_stats];
         operands.extend([DataTensor::Targets, DataTensor::Indices].map(|tensor| read(Tensor::Data(tensor))));
         operands.extend(scaled.then(|| read(Tensor::Scaling)));

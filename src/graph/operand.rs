@@ -69,7 +69,7 @@ impl Tensor {
 
 /// What a call does with an operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum OperandAccess {
     /// It reads it.
     Read,
     /// It writes all of it and reads nothing of what was there.
@@ -78,8 +78,8 @@ pub enum Access {
     Add,
 }
 
-impl Access {
-    /// [`Access::Add`] where something is there already, else [`Access::Write`].
+impl OperandAccess {
+    /// [`OperandAccess::Add`] where something is there already, else [`OperandAccess::Write`].
     #[must_use]
     pub fn result(adds: bool) -> Self {
         if adds { Self::Add } else { Self::Write }
@@ -102,20 +102,20 @@ pub struct Operand {
     /// How they are stored.
     pub element: Element,
     /// What happens to it.
-    pub access: Access,
+    pub access: OperandAccess,
 }
 
 impl Operand {
     /// The same tensor, read.
     #[must_use]
     pub fn read(self) -> Self {
-        Self { access: Access::Read, ..self }
+        Self { access: OperandAccess::Read, ..self }
     }
 
     /// The same tensor as a result, which adds to what is there or not.
     #[must_use]
     pub fn result(self, adds: bool) -> Self {
-        Self { access: Access::result(adds), ..self }
+        Self { access: OperandAccess::result(adds), ..self }
     }
 
     /// Its slot in the activation arena, where it lies there.
@@ -127,7 +127,7 @@ impl Operand {
     /// Whether the call adds to what is there.
     #[must_use]
     pub fn adds(&self) -> bool {
-        self.access == Access::Add
+        self.access == OperandAccess::Add
     }
 
     /// Its bytes, once.

@@ -6,7 +6,7 @@ use crate::{
 };
 
 use super::{
-    Access, Call, Operand, OutputShape, PlanStep, Slot, SlotId, Tensor, ValueShape,
+    Call, Operand, OperandAccess, OutputShape, PlanStep, Slot, SlotId, Tensor, ValueShape,
     memory::{self, Life, Placement},
 };
 
@@ -86,7 +86,7 @@ impl Schedule {
 
     fn written(&mut self, name: &str, len: usize, element: Element) -> Operand {
         let slot = self.slot(name, len, element);
-        self.operand(Tensor::Slot(slot), Access::Write)
+        self.operand(Tensor::Slot(slot), OperandAccess::Write)
     }
 
     /// A new activation, or gradient of one, of `width` per row.
@@ -105,7 +105,7 @@ impl Schedule {
     }
 
     /// A tensor as an operand.
-    pub(super) fn operand(&self, tensor: Tensor, access: Access) -> Operand {
+    pub(super) fn operand(&self, tensor: Tensor, access: OperandAccess) -> Operand {
         let (len, element) = match tensor {
             Tensor::Slot(SlotId(slot)) => (self.slots[slot].len, self.slots[slot].element),
             // Only the weights that the network sees are stored as activations are.

@@ -11,7 +11,8 @@
 use std::{collections::HashSet, sync::Arc};
 
 use super::{
-    Access, Call, GraphError, Kernel, Operand, PlanMode, PlanStep, Schedule, SlotId, Tangent, Tangents, Target, Tensor,
+    Call, GraphError, Kernel, Operand, OperandAccess, PlanMode, PlanStep, Schedule, SlotId, Tangent, TangentTarget,
+    Tangents, Tensor,
 };
 
 /// Turns the schedule of a training batch, whose backward has no fused activations, into that of a product.
@@ -43,7 +44,7 @@ fn needed(steps: Vec<PlanStep>) -> Vec<PlanStep> {
         }
         // What is overwritten is not needed from before, what is read or added to is.
         let (overwritten, read): (Vec<&Operand>, Vec<_>) =
-            operands.iter().partition(|operand| operand.access == Access::Write);
+            operands.iter().partition(|operand| operand.access == OperandAccess::Write);
         for slot in overwritten.iter().filter_map(|operand| operand.slot()) {
             alive.remove(&slot);
         }
@@ -113,7 +114,7 @@ impl Tangents for TangentPass<'_> {
             Tensor::Weight(param) => self.weights.then_some(Tensor::Direction(param)),
             _ => None,
         };
-        tangent.map(|tensor| self.schedule.operand(tensor, Access::Read))
+        tangent.map(|tensor| self.schedule.operand(tensor, OperandAccess::Read))
     }
 
     fn words(&mut self, name: &str, len: usize) -> Operand {
@@ -121,20 +122,20 @@ impl Tangents for TangentPass<'_> {
         self.schedule.words(name, len)
     }
 
-    fn target(&mut self, result: &Operand) -> Target {
+    fn target(&mut self, result: &Operand) -> TangentTarget {
         let (tensor, adds) = match result.tensor {
             Tensor::Slot(slot) => match self.tangents[slot.0] {
                 Some(tangent) => (Tensor::Slot(tangent), result.adds()),
                 None => {
                     let tangent = self.words("tangent", result.len);
                     self.tangents[slot.0] = tangent.slot();
-                    return Target::new(tangent);
+                    return TangentTarget::new(tangent);
                 }
             },
             Tensor::Grad(param) => (Tensor::Product(param), std::mem::replace(&mut self.written[param.0], true)),
             other => (other, result.adds()),
         };
-        Target::new(self.schedule.operand(tensor, Access::result(adds)))
+        TangentTarget::new(self.schedule.operand(tensor, OperandAccess::result(adds)))
     }
 
     fn push_call(&mut self, name: &str, call: Call) {

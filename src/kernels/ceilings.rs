@@ -64,7 +64,7 @@ pub fn peak_flops(gpu: &Gpu, output: &View, rounds: u32, fused: bool) -> Result<
 /// A way through memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Stream {
+pub enum StreamKernel {
     /// Sums, of which little is written.
     Read,
     /// One tensor to another.
@@ -73,7 +73,7 @@ pub enum Stream {
     Triad,
 }
 
-impl std::fmt::Display for Stream {
+impl std::fmt::Display for StreamKernel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Read => "read",
@@ -83,7 +83,7 @@ impl std::fmt::Display for Stream {
     }
 }
 
-impl Stream {
+impl StreamKernel {
     /// Every way.
     pub const ALL: [Self; 3] = [Self::Read, Self::Copy, Self::Triad];
 
@@ -107,7 +107,7 @@ impl Stream {
 ///
 /// # Errors
 /// [`GpuError::Length`] where a view is too short.
-pub fn stream(gpu: &Gpu, way: Stream, views: [&View; 3], bytes: u64) -> Result<(Dispatch, u64), GpuError> {
+pub fn stream(gpu: &Gpu, way: StreamKernel, views: [&View; 3], bytes: u64) -> Result<(Dispatch, u64), GpuError> {
     let kernel = STREAM.entry;
     let parts = way.vec4s((bytes / 16) as usize);
     for ((argument, _), (view, vec4s)) in STREAM.bindings.iter().zip(views.iter().zip(parts)) {
@@ -116,12 +116,15 @@ pub fn stream(gpu: &Gpu, way: Stream, views: [&View; 3], bytes: u64) -> Result<(
         }
     }
     let [_, _, count] = parts;
-    let values =
-        StreamValues { count: index_u32(kernel, &[count, 4])? / 4, per_invocation: Stream::READS as u32, scale: 0.5 };
+    let values = StreamValues {
+        count: index_u32(kernel, &[count, 4])? / 4,
+        per_invocation: StreamKernel::READS as u32,
+        scale: 0.5,
+    };
     let operands = match way {
-        Stream::Read => 0.0,
-        Stream::Copy => 1.0,
-        Stream::Triad => 2.0,
+        StreamKernel::Read => 0.0,
+        StreamKernel::Copy => 1.0,
+        StreamKernel::Triad => 2.0,
     };
     let grid = gpu.grid_1d(kernel, count, WORKGROUP_SIZE)?;
     let constants = [WORKGROUP, ("OPERANDS", operands)];

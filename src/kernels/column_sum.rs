@@ -13,20 +13,20 @@ pub(super) static COLUMN_SUM: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/tree.wgsl"),
     ),
     bindings: &[("input", Access::Real), ("output", Access::ReadWrite)],
-    immediate_bytes: size_of::<Stage>() as u32,
+    immediate_bytes: size_of::<ColumnSum>() as u32,
 };
 
 /// One run of the kernel; same fields, same order as the WGSL struct.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
-struct Stage {
+struct ColumnSum {
     rows: u32,
     columns: u32,
     stride: u32,
     parts: u32,
 }
 
-impl Stage {
+impl ColumnSum {
     /// The sum of `rows` rows at once.
     fn whole([rows, columns, stride]: [usize; 3]) -> Result<Self, GpuError> {
         index_u32(COLUMN_SUM.entry, &[rows, stride])?;
@@ -62,14 +62,14 @@ impl Stage {
 }
 
 /// The runs of a sum: one, or one that leaves the sums of parts and one that adds them up.
-fn stages(class: AdapterClass, shape: [usize; 3]) -> Result<Vec<Stage>, GpuError> {
-    let whole = Stage::whole(shape)?;
+fn runs(class: AdapterClass, shape: [usize; 3]) -> Result<Vec<ColumnSum>, GpuError> {
+    let whole = ColumnSum::whole(shape)?;
     let [rows, columns, _] = shape;
     let parts = Tree::parts(class, rows);
     if parts == 1 {
         return Ok(vec![whole]);
     }
-    Ok(vec![Stage { parts: parts as u32, ..whole }, Stage::whole([parts, columns, columns])?])
+    Ok(vec![ColumnSum { parts: parts as u32, ..whole }, ColumnSum::whole([parts, columns, columns])?])
 }
 
 /// Words that [`column_sum`] keeps for itself on adapters of a class.
@@ -89,13 +89,13 @@ pub fn column_sum_launches(
     accumulate: bool,
     element: Element,
 ) -> Result<Vec<Launch>, GpuError> {
-    let stages = stages(target.class, shape)?;
-    let last = stages.len() - 1;
-    let launch = |(place, stage): (usize, &Stage)| {
-        let launch = stage.launch(target, accumulate && place == last)?;
-        Ok(launch.doing(stage.work(if place == 0 { element } else { Element::Word })))
+    let runs = runs(target.class, shape)?;
+    let last = runs.len() - 1;
+    let launch = |(place, run): (usize, &ColumnSum)| {
+        let launch = run.launch(target, accumulate && place == last)?;
+        Ok(launch.doing(run.work(if place == 0 { element } else { Element::Word })))
     };
-    stages.iter().enumerate().map(launch).collect()
+    runs.iter().enumerate().map(launch).collect()
 }
 
 /// Plans `output[c] (+)= sum_row input[row, c]`, the gradient of a bias, as adapters of a class take it best.
@@ -113,10 +113,10 @@ pub fn column_sum(
     accumulate: bool,
 ) -> Result<Vec<Dispatch>, GpuError> {
     let [rows, columns, stride] = shape;
-    let (target, stages) = (&Target::with_class(gpu, class), stages(class, shape)?);
+    let (target, runs) = (&Target::with_class(gpu, class), runs(class, shape)?);
     input.expect_len(COLUMN_SUM.entry, "input", rows * stride)?;
     output.expect_len(COLUMN_SUM.entry, "output", columns)?;
-    match stages.as_slice() {
+    match runs.as_slice() {
         [parts, sum] => {
             scratch.expect_len(COLUMN_SUM.entry, "scratch", column_sum_scratch_words(class, shape))?;
             Ok(vec![
@@ -124,7 +124,7 @@ pub fn column_sum(
                 sum.dispatch(gpu, target, [scratch, output], accumulate)?,
             ])
         }
-        stages => stages.iter().map(|whole| whole.dispatch(gpu, target, [input, output], accumulate)).collect(),
+        runs => runs.iter().map(|whole| whole.dispatch(gpu, target, [input, output], accumulate)).collect(),
     }
 }
 
@@ -136,7 +136,7 @@ pub(super) fn sum_of_parts(
     [parts, columns]: [usize; 2],
     accumulate: bool,
 ) -> Result<Dispatch, GpuError> {
-    Stage::whole([parts, columns, columns])?.dispatch(gpu, target, views, accumulate)
+    ColumnSum::whole([parts, columns, columns])?.dispatch(gpu, target, views, accumulate)
 }
 
 /// What [`sum_of_parts`] launches.
@@ -145,6 +145,6 @@ pub(super) fn sum_of_parts_launch(
     [parts, columns]: [usize; 2],
     accumulate: bool,
 ) -> Result<Launch, GpuError> {
-    let stage = Stage::whole([parts, columns, columns])?;
-    Ok(stage.launch(target, accumulate)?.doing(stage.work(Element::Word)))
+    let run = ColumnSum::whole([parts, columns, columns])?;
+    Ok(run.launch(target, accumulate)?.doing(run.work(Element::Word)))
 }

@@ -9,10 +9,11 @@ use super::{
     conv_direct::{self, CONV_DIRECT},
     conv_shape::{ConvPass, ConvShape},
     conv_specs::{CONV_BLOCK, CONV_COOP_8, CONV_COOP_16, CONV_SOFTWARE, CONV_TILE},
-    conv_variant::{ConvOperands, ConvVariant, NARROW_QUADS},
+    conv_variant::{ConvVariant, NARROW_QUADS},
     coop::COOP_DEPTH,
     epilogue::{Epilogue, epilogue_constants},
     flag, index_u32,
+    product_operands::ProductOperands,
     software::{SOFTWARE_LANES, row_lanes},
     split::{SPLIT_WORKGROUPS, WAVES_64, WAVES_128, parts},
     split_sum::SplitSum,
@@ -28,7 +29,7 @@ const SOFTWARE_WORKGROUPS: usize = 16;
 const PART_PIXELS: usize = 256;
 
 impl ConvVariant {
-    /// Words that a pass keeps for itself: [`ConvOperands::scratch`].
+    /// Words that a pass keeps for itself: [`ProductOperands::scratch`].
     #[must_use]
     pub fn scratch_words(self, class: AdapterClass, shape: &ConvShape, pass: ConvPass) -> usize {
         if self == Self::Winograd {
@@ -142,7 +143,7 @@ fn check(
     pass: ConvPass,
     shape: &ConvShape,
     epilogue: Epilogue,
-    operands: &ConvOperands<'_>,
+    operands: &ProductOperands<'_>,
 ) -> Result<(), GpuError> {
     let (input, output) = (shape.image_words(shape.input), shape.image_words(shape.output));
     let weight = if variant.wants_packed() { shape.packed_words() } else { shape.weight_words() };
@@ -169,7 +170,7 @@ fn check(
 /// Plans a pass of a convolution with the variant given, as one dispatch or a few; with `accumulate` it adds to what `c`
 /// holds.
 ///
-/// Shapes: see [`ConvOperands`]. Padding channels of an image result hold finite values without meaning.
+/// Shapes: see [`ProductOperands`]. Padding channels of an image result hold finite values without meaning.
 ///
 /// # Errors
 /// [`GpuError::Length`] naming the operand that does not fit, [`GpuError::Grid`] past the adapter's grid,
@@ -182,7 +183,7 @@ pub fn conv(
     shape: &ConvShape,
     epilogue: Epilogue,
     accumulate: bool,
-    operands: &ConvOperands<'_>,
+    operands: &ProductOperands<'_>,
 ) -> Result<Vec<Dispatch>, GpuError> {
     let spec = variant.spec(pass);
     check(spec, variant, pass, shape, epilogue, operands)?;
@@ -196,13 +197,9 @@ pub fn conv(
     }
     let sum = variant.split(pass, shape)?;
     let tiles_ending = sum.tiles_ending(ending);
-    sum.bind(
-        gpu,
-        &launches,
-        [operands.a, operands.b, operands.c],
-        [operands.aux, operands.pre, operands.scratch],
-        |launch, views| bind_tiles(gpu, variant, (pass, shape), tiles_ending, launch, views),
-    )
+    sum.bind(gpu, &launches, operands, |launch, views| {
+        bind_tiles(gpu, variant, (pass, shape), tiles_ending, launch, views)
+    })
 }
 
 impl ConvVariant {

@@ -1,6 +1,6 @@
-//! The kernels that compute a convolution, and the tensors that each takes.
+//! The kernels that compute a convolution.
 
-use crate::gpu::{Element, Gpu, View};
+use crate::gpu::{Element, Gpu};
 
 use super::{
     CoopTile,
@@ -10,24 +10,6 @@ use super::{
 
 /// Quads of channels that `SoftwareNarrow` takes at most.
 pub(super) const NARROW_QUADS: usize = 4;
-
-/// The tensors of a pass; those without a use in the epilogue are `None`. Images are
-/// [batch, height, width, padded channels].
-#[derive(Clone, Copy, Debug)]
-pub struct ConvOperands<'a> {
-    /// Input, or gradient of the output.
-    pub a: &'a View,
-    /// Weight ([`conv_pack`](super::conv_pack)'s, or PyTorch's where it [`ConvVariant::is_direct`]); input for the weight gradient.
-    pub b: &'a View,
-    /// Bias `[out]`, or saved, shaped as the input.
-    pub aux: Option<&'a View>,
-    /// Output, gradient of the input, or gradient of the weight [out, in / groups, kernel height, kernel width].
-    pub c: &'a View,
-    /// Shaped as the output.
-    pub pre: Option<&'a View>,
-    /// Of [`ConvVariant::scratch_words`] words, f32 whatever the operands are.
-    pub scratch: Option<&'a View>,
-}
 
 /// The kernels that compute a convolution; all pass the same test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,12 +30,12 @@ struct DropoutValues {
 
 /// A planned dropout; the mask is a pure function of (seed, step, layer, element).
 #[derive(Debug)]
-pub struct Dropout {
+pub struct DropoutDispatch {
     dispatch: Dispatch,
     values: DropoutValues,
 }
 
-impl Dropout {
+impl DropoutDispatch {
     /// Its dispatch.
     pub(crate) fn dispatch(&self) -> &Dispatch {
         &self.dispatch

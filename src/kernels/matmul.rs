@@ -11,27 +11,11 @@ use super::{
     flag, index_u32,
     matmul_shape::{MatmulLayout, MatmulShape},
     matmul_specs::{MATMUL_BLOCK, MATMUL_COOP_8, MATMUL_COOP_16, MATMUL_SOFTWARE},
+    product_operands::ProductOperands,
     software::{SOFTWARE_LANES, row_lanes},
     split::{SPLIT_WORKGROUPS, WAVES_128, parts},
     split_sum::SplitSum,
 };
-
-/// The tensors of a product; those without a use in the epilogue are `None`.
-#[derive(Clone, Copy, Debug)]
-pub struct MatmulOperands<'a> {
-    /// [m, k] or [k, m]
-    pub a: &'a View,
-    /// [k, n] or [n, k]
-    pub b: &'a View,
-    /// Bias `[n]` or saved [m, n].
-    pub aux: Option<&'a View>,
-    /// [m, n]
-    pub c: &'a View,
-    /// [m, n]
-    pub pre: Option<&'a View>,
-    /// Of [`MatmulVariant::scratch_words`] words, f32 whatever the operands are.
-    pub scratch: Option<&'a View>,
-}
 
 /// The kernels that compute a product; all pass the same test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +51,7 @@ impl MatmulVariant {
         variants
     }
 
-    /// Words that partial sums take: [`MatmulOperands::scratch`].
+    /// Words that partial sums take: [`ProductOperands::scratch`].
     #[must_use]
     pub fn scratch_words(self, shape: MatmulShape) -> usize {
         let parts = self.parts(shape);
@@ -197,7 +181,7 @@ fn check(
     spec: &KernelSpec,
     shape: MatmulShape,
     epilogue: Epilogue,
-    operands: &MatmulOperands<'_>,
+    operands: &ProductOperands<'_>,
 ) -> Result<(), GpuError> {
     let [m, n, k] = [shape.m, shape.n, shape.k].map(|side| side as usize);
     operands.a.expect_len(spec.entry, "a", m * k)?;
@@ -208,7 +192,7 @@ fn check(
 
 /// Plans `C = epilogue(A B)` with the variant given, as one dispatch or a few; with `accumulate` it adds to what C holds.
 ///
-/// Shapes: see [`MatmulLayout`] and [`MatmulOperands`].
+/// Shapes: see [`MatmulLayout`] and [`ProductOperands`].
 ///
 /// # Errors
 /// [`GpuError::Length`] naming the operand that does not fit, [`GpuError::Grid`] past the adapter's grid,
@@ -220,20 +204,14 @@ pub fn matmul(
     shape: MatmulShape,
     epilogue: Epilogue,
     accumulate: bool,
-    operands: &MatmulOperands<'_>,
+    operands: &ProductOperands<'_>,
 ) -> Result<Vec<Dispatch>, GpuError> {
     let spec = variant.spec(shape);
     check(spec, shape, epilogue, operands)?;
     let (sum, ending) = (variant.split(shape), (epilogue, accumulate));
     let tiles = Tiles::new(variant, (layout, shape), Depth::Parts(sum.parts), sum.tiles_ending(ending));
     let launches = variant.launches(&Target::for_device(gpu), (layout, shape), ending, operands.a.element())?;
-    sum.bind(
-        gpu,
-        &launches,
-        [operands.a, operands.b, operands.c],
-        [operands.aux, operands.pre, operands.scratch],
-        |launch, views| tiles.bind(gpu, launch, views),
-    )
+    sum.bind(gpu, &launches, operands, |launch, views| tiles.bind(gpu, launch, views))
 }
 
 /// What [`batched_matmul`] launches.
@@ -251,7 +229,7 @@ pub(super) fn batched_launch(
 
 /// Binds what [`batched_launch`] gave: C[z] = A[z] B[z] for each of `batch`, one dispatch for all; no variant that splits.
 ///
-/// Shapes: a, b and c as in [`MatmulOperands`], `batch` of each one after the other; contiguous extents multiples of 4.
+/// Shapes: a, b and c as in [`ProductOperands`], `batch` of each one after the other; contiguous extents multiples of 4.
 pub(super) fn batched_matmul(
     gpu: &Gpu,
     launch: &Launch,

@@ -43,6 +43,7 @@ mod norm_specs;
 mod norms;
 mod perturb;
 mod pool;
+mod product_operands;
 mod select;
 mod softmax_nll;
 mod software;
@@ -62,19 +63,19 @@ pub use adapter_class::AdapterClass;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
 pub use ascend::Ascend;
 pub use batch_norm::{
-    BatchNorm, BatchNormAdds, BatchNormGeometry, BatchNormGradient, BatchNormGradientViews, BatchNormShape,
+    BatchNormAdds, BatchNormDispatches, BatchNormGeometry, BatchNormGradient, BatchNormGradientViews, BatchNormShape,
     BatchNormVariant, BatchNormViews, ForwardLaunches,
 };
-pub use ceilings::{Stream, empty, peak_flops, stream};
+pub use ceilings::{StreamKernel, empty, peak_flops, stream};
 pub use column_sum::{column_sum, column_sum_launches, column_sum_scratch_words};
 pub use combine::Combine;
 pub use conv::conv;
 pub use conv_pack::conv_pack;
 pub(crate) use conv_pack::conv_pack_launch;
 pub use conv_shape::{ConvOptions, ConvPass, ConvShape, padded_channels};
-pub use conv_variant::{ConvOperands, ConvVariant};
+pub use conv_variant::ConvVariant;
 pub use coop::{CoopMatrices, CoopTile};
-pub use dropout::Dropout;
+pub use dropout::DropoutDispatch;
 pub use effective::EffectiveWeights;
 pub use elementwise::{Elementwise, elementwise};
 pub use epilogue::Epilogue;
@@ -88,7 +89,7 @@ pub use gradient_factor::{FactorRules, GROWTH_INTERVAL, GradientFactor};
 pub use gradient_scaling::GradientScaling;
 pub use init_uniform::init_uniform;
 pub use loss_tangent::{LossTangent, loss_tangent, loss_tangent_launch};
-pub use matmul::{MatmulOperands, MatmulVariant, matmul};
+pub use matmul::{MatmulVariant, matmul};
 pub use matmul_shape::{MatmulLayout, MatmulShape};
 pub use metrics::MetricsSum;
 pub use moving_average::MovingAverage;
@@ -100,6 +101,7 @@ pub use norm_shape::NormShape;
 pub use norms::{Norms, PARTIALS};
 pub use perturb::Perturb;
 pub use pool::{Pool, PoolShape, pool, pool_gradient, pool_select};
+pub use product_operands::ProductOperands;
 pub use select::{batch_norm_variant, conv_variant, matmul_variant, with_variants};
 pub use softmax_nll::{LossBuffers, LossKernel, LossTerms, softmax_nll, softmax_nll_launch};
 pub use sweep::{NoiseRange, NoiseStep, Sweep};

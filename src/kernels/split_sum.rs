@@ -6,6 +6,7 @@ use super::{
     Constant, Target,
     epilogue::{Epilogue, epilogue_constants},
     flag,
+    product_operands::ProductOperands,
     tree::Tree,
 };
 
@@ -60,17 +61,17 @@ impl SplitSum {
         Ok(vec![tiles, sum.doing(Work { flops: count * parts, bytes: partials + count * WORD_BYTES })])
     }
 
-    /// Binds what [`SplitSum::launches`] gave to a product of `a` and `b` into `c`; the caller has checked the lengths of all
+    /// Binds what [`SplitSum::launches`] gave to the operands of a product; the caller has checked the lengths of all
     /// operands but `scratch`. `tiles` binds the first to the views [a, b, aux, c, pre].
     pub(super) fn bind(
         self,
         gpu: &Gpu,
         launches: &[Launch],
-        [a, b, c]: [&View; 3],
-        [aux, pre, scratch]: [Option<&View>; 3],
+        operands: &ProductOperands<'_>,
         tiles: impl Fn(&Launch, [&View; 5]) -> Result<Dispatch, GpuError>,
     ) -> Result<Vec<Dispatch>, GpuError> {
         let unused = [gpu.unused(0)?, gpu.unused(1)?];
+        let ProductOperands { a, b, aux, c, pre, scratch } = *operands;
         let [aux, pre] = [aux.unwrap_or(&unused[0]), pre.unwrap_or(&unused[1])];
         let [first, sums @ ..] = launches else { return Ok(Vec::new()) };
         if sums.is_empty() {

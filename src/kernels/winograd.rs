@@ -6,12 +6,12 @@ use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, KernelSpec, Launch, W
 use super::{
     AdapterClass, Constant, Target,
     conv_shape::{ConvPass, ConvShape},
-    conv_variant::ConvOperands,
     epilogue::{Epilogue, epilogue_constants},
     flag, index_u32,
     matmul::{MatmulVariant, batched_launch, batched_matmul},
     matmul_shape::{MatmulLayout, MatmulShape},
     padded_channels,
+    product_operands::ProductOperands,
 };
 
 pub(super) static WINOGRAD_INPUT: KernelSpec = KernelSpec {
@@ -199,7 +199,7 @@ pub(super) fn bind(
     gpu: &Gpu,
     (pass, shape): (ConvPass, &ConvShape),
     launches: &[Launch],
-    operands: &ConvOperands<'_>,
+    operands: &ProductOperands<'_>,
 ) -> Result<Vec<Dispatch>, GpuError> {
     let target = Target::for_device(gpu);
     let cut = Cut::new(target.class, shape, pass);

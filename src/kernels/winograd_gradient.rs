@@ -6,11 +6,11 @@ use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, KernelSpec, Launch, W
 use super::{
     AdapterClass, Target,
     conv_shape::{ConvPass, ConvShape},
-    conv_variant::ConvOperands,
     flag, index_u32,
     matmul::{MatmulVariant, batched_launch, batched_matmul},
     matmul_shape::{MatmulLayout, MatmulShape},
     padded_channels,
+    product_operands::ProductOperands,
     split::SPLIT_WORKGROUPS,
     winograd::{PRODUCTS, Tiles, WINOGRAD_INPUT, chunk_tiles, input_launch, tiles_of, weight_words},
 };
@@ -187,7 +187,7 @@ pub(super) fn bind(
     gpu: &Gpu,
     shape: &ConvShape,
     launches: &[Launch],
-    operands: &ConvOperands<'_>,
+    operands: &ProductOperands<'_>,
 ) -> Result<Vec<Dispatch>, GpuError> {
     let target = Target::for_device(gpu);
     let cut = Cut::new(target.class, shape);

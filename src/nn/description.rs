@@ -6,7 +6,7 @@ use crate::{kernels::Activation, names::UnknownName, ops::Layers};
 
 use super::{
     Model, ModelError, Sequential, file,
-    zoo::{Target, ZOO},
+    zoo::{Signature, ZOO},
 };
 
 /// The largest width of a network of the zoo: 512 times that of the widest published.
@@ -21,7 +21,7 @@ impl FromStr for Model {
 
     /// As [`Model::build`] for CIFAR-10.
     fn from_str(text: &str) -> Result<Self, ModelError> {
-        Self::build(text, &Target::default())
+        Self::build(text, &Signature::default())
     }
 }
 
@@ -54,15 +54,15 @@ impl Model {
     ///
     /// # Errors
     /// [`ModelError`]
-    pub fn build(text: &str, target: &Target) -> Result<Self, ModelError> {
-        Self::build_with(text, target, &Layers::standard())
+    pub fn build(text: &str, signature: &Signature) -> Result<Self, ModelError> {
+        Self::build_with(text, signature, &Layers::standard())
     }
 
     /// As [`Model::build`], a file's layers being of these kinds.
     ///
     /// # Errors
     /// [`ModelError`]
-    pub fn build_with(text: &str, target: &Target, kinds: &Layers) -> Result<Self, ModelError> {
+    pub fn build_with(text: &str, signature: &Signature, kinds: &Layers) -> Result<Self, ModelError> {
         let wrong = |reason: String| ModelError::Description { text: text.to_owned(), reason };
         let (name, width) = text.split_once(':').map_or((text, None), |(name, width)| (name, Some(width)));
         if let Some(entry) = ZOO.iter().find(|entry| entry.name == name) {
@@ -74,14 +74,14 @@ impl Model {
                     parsed.ok_or_else(|| wrong(format!("{width:?} is no width from 1 to {MAX_WIDTH}")))?
                 }
             };
-            return Ok(Self { description: text.to_owned(), graph: (entry.build)(target, width)? });
+            return Ok(Self { description: text.to_owned(), graph: (entry.build)(signature, width)? });
         }
         if let Some((name, widths)) = PRESETS.iter().find(|(name, _)| *name == text) {
-            let model = Self::build(&format!("mlp:{widths}"), target)?;
+            let model = Self::build(&format!("mlp:{widths}"), signature)?;
             return Ok(Self { description: (*name).to_owned(), ..model });
         }
         if text.ends_with(".toml") {
-            return file::read(Path::new(text), target, kinds);
+            return file::read(Path::new(text), signature, kinds);
         }
         let rest = text.strip_prefix("mlp:").ok_or_else(|| wrong("unknown name".to_owned()))?;
         let (widths, activation) = match rest.split_once(':') {

@@ -11,7 +11,7 @@ use crate::{
     ops::{LayerError, LayerSite, Layers, keys},
 };
 
-use super::{Model, ModelError, zoo::Target};
+use super::{Model, ModelError, zoo::Signature};
 
 /// The largest file: some hundred bytes for each of [`MAX_LAYERS`].
 const MAX_BYTES: u64 = 1 << 20;
@@ -115,22 +115,22 @@ impl Builder<'_> {
 /// # Errors
 /// [`ModelError::Io`], [`ModelError::File`] for a file that lists no layers, [`ModelError::Layer`] naming the layer that
 /// is wrong or cannot take what the layer before it gives.
-pub(super) fn read(path: &Path, target: &Target, kinds: &Layers) -> Result<Model, ModelError> {
+pub(super) fn read(path: &Path, signature: &Signature, kinds: &Layers) -> Result<Model, ModelError> {
     let text = input::text(path, MAX_BYTES)
         .map_err(|error| ModelError::Io { path: path.to_owned(), reason: error.to_string() })?;
-    parse_with(path, &text, target, kinds)
+    parse_with(path, &text, signature, kinds)
 }
 
 /// The model of a file's text; `path` is for messages.
-pub(crate) fn parse(path: &Path, text: &str, target: &Target) -> Result<Model, ModelError> {
-    parse_with(path, text, target, &Layers::standard())
+pub(crate) fn parse(path: &Path, text: &str, signature: &Signature) -> Result<Model, ModelError> {
+    parse_with(path, text, signature, &Layers::standard())
 }
 
-fn parse_with(path: &Path, text: &str, target: &Target, kinds: &Layers) -> Result<Model, ModelError> {
+fn parse_with(path: &Path, text: &str, signature: &Signature, kinds: &Layers) -> Result<Model, ModelError> {
     let file: File =
         toml::from_str(text).map_err(|error| ModelError::File { path: path.to_owned(), reason: error.to_string() })?;
-    let (graph, input) = Graph::with_input(target.input)?;
-    let mut builder = Builder { kinds, graph, classes: target.classes, path, counts: HashMap::new(), layers: 0 };
+    let (graph, input) = Graph::with_input(signature.input)?;
+    let mut builder = Builder { kinds, graph, classes: signature.classes, path, counts: HashMap::new(), layers: 0 };
     let output = builder.layers(file.layers, input, "layers", "")?;
     let shape = builder.graph.shape(output);
     if builder.graph.params().is_empty() {

@@ -19,4 +19,4 @@ pub use init::initialise;
 pub use model::Model;
 pub use weights::{NamedTensor, load, read_tensors, save, write_tensors};
 pub(crate) use weights::{TensorFile, listed, matched, metadata, parse_tensors, place, tensor_bytes, tensors};
-pub use zoo::Target;
+pub use zoo::Signature;

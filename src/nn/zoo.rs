@@ -5,16 +5,16 @@ use crate::{
     kernels::{Activation, ConvOptions, Pool},
 };
 
-/// What a model is built for.
+/// What goes into a model and what comes out, as MLflow's model signature says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct Signature {
     /// Shape of a sample.
     pub input: ValueShape,
     /// Classes to tell apart.
     pub classes: usize,
 }
 
-impl Default for Target {
+impl Default for Signature {
     /// CIFAR-10.
     fn default() -> Self {
         Self { input: ValueShape::Image { channels: 3, height: 32, width: 32 }, classes: 10 }
@@ -27,28 +27,28 @@ pub(super) struct Entry {
     /// Channels of the first stage, for networks that can be had in any width.
     pub(super) width: Option<usize>,
     /// Builds it in a width.
-    pub(super) build: fn(&Target, usize) -> Result<Graph, GraphError>,
+    pub(super) build: fn(&Signature, usize) -> Result<Graph, GraphError>,
 }
 
-const fn fixed(name: &'static str, build: fn(&Target, usize) -> Result<Graph, GraphError>) -> Entry {
+const fn fixed(name: &'static str, build: fn(&Signature, usize) -> Result<Graph, GraphError>) -> Entry {
     Entry { name, width: None, build }
 }
 
-const fn scaled(name: &'static str, width: usize, build: fn(&Target, usize) -> Result<Graph, GraphError>) -> Entry {
+const fn scaled(name: &'static str, width: usize, build: fn(&Signature, usize) -> Result<Graph, GraphError>) -> Entry {
     Entry { name, width: Some(width), build }
 }
 
 /// The networks by name.
 pub(super) const ZOO: [Entry; 9] = [
-    fixed("cnn1", |target, _| cnn1(target)),
-    fixed("cnn2", |target, _| cnn(target, &[])),
-    fixed("cnn3", |target, _| cnn(target, &[5000])),
-    scaled("resnet18", 64, |target, width| resnet(target, width, &[2, 2, 2, 2])),
-    scaled("resnet34", 64, |target, width| resnet(target, width, &[3, 4, 6, 3])),
-    scaled("resnet20", 16, |target, width| resnet(target, width, &[3, 3, 3])),
-    scaled("resnet56", 16, |target, width| resnet(target, width, &[9, 9, 9])),
-    scaled("vgg11-bn", 64, |target, width| vgg(target, width, &[&[1], &[2], &[4; 2], &[8; 2], &[8; 2]])),
-    scaled("vgg16-bn", 64, |target, width| vgg(target, width, &[&[1; 2], &[2; 2], &[4; 3], &[8; 3], &[8; 3]])),
+    fixed("cnn1", |signature, _| cnn1(signature)),
+    fixed("cnn2", |signature, _| cnn(signature, &[])),
+    fixed("cnn3", |signature, _| cnn(signature, &[5000])),
+    scaled("resnet18", 64, |signature, width| resnet(signature, width, &[2, 2, 2, 2])),
+    scaled("resnet34", 64, |signature, width| resnet(signature, width, &[3, 4, 6, 3])),
+    scaled("resnet20", 16, |signature, width| resnet(signature, width, &[3, 3, 3])),
+    scaled("resnet56", 16, |signature, width| resnet(signature, width, &[9, 9, 9])),
+    scaled("vgg11-bn", 64, |signature, width| vgg(signature, width, &[&[1], &[2], &[4; 2], &[8; 2], &[8; 2]])),
+    scaled("vgg16-bn", 64, |signature, width| vgg(signature, width, &[&[1; 2], &[2; 2], &[4; 3], &[8; 3], &[8; 3]])),
 ];
 
 fn three() -> ConvOptions {
@@ -69,22 +69,22 @@ fn fully_connected(graph: &mut Graph, mut value: ValueId, hidden: &[usize], clas
 }
 
 /// The paper's CNN1: two 5 x 5 convolutions to 6 and 16 channels, each with ReLU and max pool, then 120-84.
-fn cnn1(target: &Target) -> Result<Graph, GraphError> {
-    let (mut graph, mut value) = Graph::with_input(target.input)?;
+fn cnn1(signature: &Signature) -> Result<Graph, GraphError> {
+    let (mut graph, mut value) = Graph::with_input(signature.input)?;
     for (layer, channels) in [6, 16].into_iter().enumerate() {
         value = graph.conv(value, &format!("conv{}", layer + 1), channels, ConvOptions::square(5), true)?;
         value = graph.activate(value, Activation::Relu)?;
         value = graph.pool(value, Pool::max(2))?;
     }
     value = graph.flatten(value)?;
-    fully_connected(&mut graph, value, &[120, 84], target.classes)?;
+    fully_connected(&mut graph, value, &[120, 84], signature.classes)?;
     Ok(graph)
 }
 
 /// The paper's CNN2 and CNN3: four 3 x 3 convolutions to 32, 128, 128, 128 channels, each with ReLU and max pool, a mean
 /// over what is left, then linear layers.
-fn cnn(target: &Target, hidden: &[usize]) -> Result<Graph, GraphError> {
-    let (mut graph, mut value) = Graph::with_input(target.input)?;
+fn cnn(signature: &Signature, hidden: &[usize]) -> Result<Graph, GraphError> {
+    let (mut graph, mut value) = Graph::with_input(signature.input)?;
     for (layer, channels) in [32, 128, 128, 128].into_iter().enumerate() {
         value = graph.conv(value, &format!("conv{}", layer + 1), channels, three(), true)?;
         value = graph.activate(value, Activation::Relu)?;
@@ -92,7 +92,7 @@ fn cnn(target: &Target, hidden: &[usize]) -> Result<Graph, GraphError> {
     }
     value = graph.pool(value, Pool::global())?;
     value = graph.flatten(value)?;
-    fully_connected(&mut graph, value, hidden, target.classes)?;
+    fully_connected(&mut graph, value, hidden, signature.classes)?;
     Ok(graph)
 }
 
@@ -100,8 +100,8 @@ fn cnn(target: &Target, hidden: &[usize]) -> Result<Graph, GraphError> {
 /// halves, projections (1 x 1 convolution and batch norm) where the shape changes, a mean, `linear`.
 ///
 /// Source: He, Zhang, Ren, Sun, "Deep residual learning", CVPR 2016.
-fn resnet(target: &Target, width: usize, stages: &[usize]) -> Result<Graph, GraphError> {
-    let (mut graph, input) = Graph::with_input(target.input)?;
+fn resnet(signature: &Signature, width: usize, stages: &[usize]) -> Result<Graph, GraphError> {
+    let (mut graph, input) = Graph::with_input(signature.input)?;
     let mut value = graph.conv(input, "conv1", width, three(), false)?;
     value = graph.batch_norm(value, "bn1")?;
     value = graph.activate(value, Activation::Relu)?;
@@ -113,7 +113,7 @@ fn resnet(target: &Target, width: usize, stages: &[usize]) -> Result<Graph, Grap
     }
     value = graph.pool(value, Pool::global())?;
     value = graph.flatten(value)?;
-    graph.linear(value, "linear", target.classes, Activation::Identity)?;
+    graph.linear(value, "linear", signature.classes, Activation::Identity)?;
     Ok(graph)
 }
 
@@ -145,8 +145,8 @@ fn basic_block(
 /// Numbers of the modules are those of torchvision's `features` and `classifier`.
 ///
 /// Source: Simonyan & Zisserman, "Very deep convolutional networks", ICLR 2015.
-fn vgg(target: &Target, width: usize, stages: &[&[usize]]) -> Result<Graph, GraphError> {
-    let (mut graph, mut value) = Graph::with_input(target.input)?;
+fn vgg(signature: &Signature, width: usize, stages: &[&[usize]]) -> Result<Graph, GraphError> {
+    let (mut graph, mut value) = Graph::with_input(signature.input)?;
     let mut index = 0;
     for stage in stages {
         for factor in *stage {
@@ -164,6 +164,6 @@ fn vgg(target: &Target, width: usize, stages: &[&[usize]]) -> Result<Graph, Grap
         value = graph.activate(value, Activation::Relu)?;
         value = graph.dropout(value, 0.5)?;
     }
-    graph.linear(value, "classifier.6", target.classes, Activation::Identity)?;
+    graph.linear(value, "classifier.6", signature.classes, Activation::Identity)?;
     Ok(graph)
 }

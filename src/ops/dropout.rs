@@ -54,16 +54,16 @@ impl Kernel for DropoutMask {
     }
 
     fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![kernels::Dropout::launch(&context.target, call.len(1), call.adds(1))?])
+        Ok(vec![kernels::DropoutDispatch::launch(&context.target, call.len(1), call.adds(1))?])
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
         let (views, Dropout { probability, layer }) = ([binding.view(0)?, binding.view(1)?], self.0);
-        Ok(Box::new(kernels::Dropout::new(binding.gpu, views, layer, probability, call.adds(1))?))
+        Ok(Box::new(kernels::DropoutDispatch::new(binding.gpu, views, layer, probability, call.adds(1))?))
     }
 }
 
-impl Record for kernels::Dropout {
+impl Record for kernels::DropoutDispatch {
     fn dispatches(&self) -> Vec<&Dispatch> {
         vec![self.dispatch()]
     }

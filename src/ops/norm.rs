@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::{
     gpu::{GpuError, Launch},
     graph::{
-        Access, Backward, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, ParamId,
+        Backward, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, OperandAccess, ParamId,
         ParamInit, ParamRole, ParamSpec, Record, Saved, StatId, Tangent, Tangents, ValueId, ValueShape,
     },
     kernels::{AdapterClass, NormShape, group_normalise, group_normalise_curvature, group_normalise_gradient},
@@ -250,7 +250,7 @@ impl Kernel for GroupNormaliseCurvature {
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
-        debug_assert_eq!(call.operand(5).map(|output| output.access), Some(Access::Add));
+        debug_assert_eq!(call.operand(5).map(|output| output.access), Some(OperandAccess::Add));
         let views = [0, 1, 2, 3, 5].map(|place| binding.view(place));
         let [grad, xhat, input_tangent, xhat_tangent, output] = views;
         let views = [grad?, xhat?, input_tangent?, xhat_tangent?, output?];

@@ -25,7 +25,7 @@ pub enum Place {
 
 /// Where a gradient lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slot {
+pub enum GradientSlot {
     /// In the arena's gradients, which every pass writes and the optimizer reads.
     Arena,
     /// In a buffer of its own, kept over another pass.
@@ -44,18 +44,18 @@ pub enum Command {
     /// into <- keep into + add other
     Combine {
         /// What is changed.
-        into: Slot,
+        into: GradientSlot,
         /// The factor of what it holds.
         keep: f64,
         /// What is added.
-        other: Slot,
+        other: GradientSlot,
         /// Its factor.
         add: f64,
     },
     /// effective <- clean + rho along / norm(along)
     Ascend {
         /// The direction.
-        along: Slot,
+        along: GradientSlot,
         /// The distance.
         rho: f64,
     },
@@ -78,7 +78,7 @@ pub struct Pass {
 
 /// A pass over the batch and what is recorded after it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Stage {
+pub struct Phase {
     /// The pass.
     pub pass: Pass,
     /// What follows it.
@@ -90,7 +90,7 @@ pub struct Stage {
 pub struct Compiled {
     name: String,
     start: Place,
-    stages: Vec<Stage>,
+    phases: Vec<Phase>,
     kept: usize,
 }
 
@@ -105,12 +105,12 @@ impl Compiled {
             _ => (Place::Clean, 0),
         };
         let tells_loss = instructions.contains(&Instruction::Loss);
-        let mut compiler = Compiler { stages: Vec::new(), slots: BTreeMap::new(), kept: 0, tells_loss };
+        let mut compiler = Compiler { phases: Vec::new(), slots: BTreeMap::new(), kept: 0, tells_loss };
         for (index, instruction) in instructions.iter().enumerate().skip(first) {
             compiler.compile(*instruction, &instructions[index + 1..]);
         }
         compiler.finish(start, fusion);
-        Self { name: program.name().to_owned(), start, stages: compiler.stages, kept: compiler.kept }
+        Self { name: program.name().to_owned(), start, phases: compiler.phases, kept: compiler.kept }
     }
 
     /// Where the effective weights have to be when a step begins: where the update of the step before leaves them.
@@ -121,14 +121,14 @@ impl Compiled {
 
     /// The passes over the batch, with what is recorded after each.
     #[must_use]
-    pub fn stages(&self) -> &[Stage] {
-        &self.stages
+    pub fn phases(&self) -> &[Phase] {
+        &self.phases
     }
 
     /// Whether a pass takes the loss alone.
     #[must_use]
     pub fn takes_loss(&self) -> bool {
-        self.stages.iter().any(|stage| !stage.pass.backward)
+        self.phases.iter().any(|phase| !phase.pass.backward)
     }
 
     /// Buffers for gradients beside the arena's, each as long as the weights.
@@ -144,9 +144,9 @@ impl Compiled {
         if self.start != Place::Clean {
             lines.push(format!("perturb: effective <- {}, unless the step before has", self.start));
         }
-        for stage in &self.stages {
-            lines.push(if stage.pass.backward { "gradient at effective" } else { "loss at effective" }.to_owned());
-            lines.extend(stage.after.iter().map(Command::to_string));
+        for phase in &self.phases {
+            lines.push(if phase.pass.backward { "gradient at effective" } else { "loss at effective" }.to_owned());
+            lines.extend(phase.after.iter().map(Command::to_string));
         }
         lines
     }
@@ -154,9 +154,9 @@ impl Compiled {
 
 /// The state of a compilation.
 struct Compiler {
-    stages: Vec<Stage>,
+    phases: Vec<Phase>,
     /// Where the gradients lie that are still to be read.
-    slots: BTreeMap<Gradients, Slot>,
+    slots: BTreeMap<Gradients, GradientSlot>,
     kept: usize,
     /// Whether an instruction tells the step's loss.
     tells_loss: bool,
@@ -164,14 +164,14 @@ struct Compiler {
 
 impl Compiler {
     fn push(&mut self, command: Command) {
-        if let Some(stage) = self.stages.last_mut() {
-            stage.after.push(command);
+        if let Some(phase) = self.phases.last_mut() {
+            phase.after.push(command);
         }
     }
 
     /// Where a gradient lies: a checked program reads none that was not written.
-    fn slot(&self, buffer: Gradients) -> Slot {
-        self.slots.get(&buffer).copied().unwrap_or(Slot::Arena)
+    fn slot(&self, buffer: Gradients) -> GradientSlot {
+        self.slots.get(&buffer).copied().unwrap_or(GradientSlot::Arena)
     }
 
     fn compile(&mut self, instruction: Instruction, rest: &[Instruction]) {
@@ -186,7 +186,7 @@ impl Compiler {
             Instruction::Loss => self.look(Pass { backward: false, tells: true, moves_statistics: false }),
             Instruction::Combine { into, keep, other, add } => self.combine([into, other], [keep, add], rest),
             Instruction::Update { along } => {
-                if let Slot::Kept(kept) = self.slot(along) {
+                if let GradientSlot::Kept(kept) = self.slot(along) {
                     self.push(Command::Restore(kept));
                 }
             }
@@ -196,31 +196,31 @@ impl Compiler {
     /// A pass writes the arena's gradients: what lies there is kept if it is read later.
     fn pass(&mut self, into: Gradients, rest: &[Instruction]) {
         self.slots.retain(|buffer, _| *buffer != into && is_read(rest, *buffer));
-        let there = self.slots.iter().find(|(_, slot)| **slot == Slot::Arena).map(|(buffer, _)| *buffer);
+        let there = self.slots.iter().find(|(_, slot)| **slot == GradientSlot::Arena).map(|(buffer, _)| *buffer);
         if let Some(buffer) = there {
-            let taken = |kept: usize| self.slots.values().any(|slot| *slot == Slot::Kept(kept));
+            let taken = |kept: usize| self.slots.values().any(|slot| *slot == GradientSlot::Kept(kept));
             let kept = (0..self.kept).find(|kept| !taken(*kept)).unwrap_or(self.kept);
             self.kept = self.kept.max(kept + 1);
             self.push(Command::Keep(kept));
-            self.slots.insert(buffer, Slot::Kept(kept));
+            self.slots.insert(buffer, GradientSlot::Kept(kept));
         }
-        let first = self.stages.iter().all(|stage| !stage.pass.backward);
+        let first = self.phases.iter().all(|phase| !phase.pass.backward);
         self.look(Pass { backward: true, tells: first && !self.tells_loss, moves_statistics: first });
-        self.slots.insert(into, Slot::Arena);
+        self.slots.insert(into, GradientSlot::Arena);
     }
 
     fn look(&mut self, pass: Pass) {
-        self.stages.push(Stage { pass, after: Vec::new() });
+        self.phases.push(Phase { pass, after: Vec::new() });
     }
 
     /// A sum that is read from the arena is best made there: where the other gradient lies there and is not read again, it
     /// gives its place.
     fn combine(&mut self, [into, other]: [Gradients; 2], [keep, add]: [f64; 2], rest: &[Instruction]) {
         let [place, from] = [into, other].map(|buffer| self.slot(buffer));
-        if from == Slot::Arena && !is_read(rest, other) {
+        if from == GradientSlot::Arena && !is_read(rest, other) {
             self.push(Command::Combine { into: from, keep: add, other: place, add: keep });
             self.slots.remove(&other);
-            self.slots.insert(into, Slot::Arena);
+            self.slots.insert(into, GradientSlot::Arena);
         } else {
             self.push(Command::Combine { into: place, keep, other: from, add });
         }
@@ -249,7 +249,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl fmt::Display for Slot {
+impl fmt::Display for GradientSlot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Arena => write!(f, "grads"),
@@ -263,8 +263,8 @@ impl fmt::Display for Command {
         match self {
             Self::Put(Place::Clean) => write!(f, "clean: effective <- clean"),
             Self::Put(place) => write!(f, "perturb: effective <- {place}"),
-            Self::Keep(kept) => write!(f, "keep: {} <- grads", Slot::Kept(*kept)),
-            Self::Restore(kept) => write!(f, "restore: grads <- {}", Slot::Kept(*kept)),
+            Self::Keep(kept) => write!(f, "keep: {} <- grads", GradientSlot::Kept(*kept)),
+            Self::Restore(kept) => write!(f, "restore: grads <- {}", GradientSlot::Kept(*kept)),
             Self::Combine { into, keep, other, add } => write!(f, "combine: {into} <- {keep} {into} + {add} {other}"),
             Self::Ascend { along, rho } => write!(f, "ascend: effective <- clean + {rho} {along} / norm({along})"),
             Self::Update(Place::Clean) => write!(f, "update"),

@@ -10,7 +10,7 @@ use crate::{
     schedule::Clock,
 };
 
-use super::{Command, Compiled, Effective, Place, Program, Slot, UpdateFusion};
+use super::{Command, Compiled, Effective, GradientSlot, Place, Program, UpdateFusion};
 
 /// What a step does, and with which noise.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ pub struct Updates {
 
 /// An operation with the kernels that do it.
 #[derive(Debug)]
-enum Bound {
+enum BoundCommand {
     Put(Place),
     Copy { from: Buffer, to: Buffer },
     Combine(Combine),
@@ -58,7 +58,7 @@ enum Bound {
 
 /// A program on a device: it records everything of a step but the passes over the batch.
 ///
-/// A step is: [`Machine::begin`]; then for each stage of the program its pass, backward into the arena's gradients, and
+/// A step is: [`Machine::begin`]; then for each phase of the program its pass, backward into the arena's gradients, and
 /// [`Machine::after_pass`]; then [`Machine::end`].
 #[derive(Debug)]
 pub struct Machine {
@@ -70,9 +70,12 @@ pub struct Machine {
     factor: Option<GradientFactor>,
     optimizer: Optimizer,
     /// What follows each pass.
-    after: Vec<Vec<Bound>>,
+    after: Vec<Vec<BoundCommand>>,
     /// Of the arena.
     blocks: u32,
+    /// The noise last asked for, and its step: what leaves the weights there, the pass that needs them there and whoever logs
+    /// the step ask for the same.
+    noise: RefCell<Option<(u64, StepNoise)>>,
     /// Whoever has a network to look at may have it evaluated, so it is a cell, as the buffer is.
     effective: RefCell<Effective>,
 }
@@ -102,8 +105,8 @@ impl Machine {
         let kept = || gpu.buffer("kept gradients", arena.layout.words());
         let kept = (0..compiled.kept()).map(|_| kept()).collect::<Result<Vec<_>, _>>()?;
         let bound = |command: &Command| bind(gpu, arena, &kept, *command);
-        let stages = compiled.stages().iter().map(|stage| stage.after.iter().map(bound).collect());
-        let after = stages.collect::<Result<_, _>>()?;
+        let phases = compiled.phases().iter().map(|phase| phase.after.iter().map(bound).collect());
+        let after = phases.collect::<Result<_, _>>()?;
         Ok(Self {
             perturb: Perturb::new(gpu, class, arena, distribution, scheme.scale() == Scale::Filter)?,
             clean: EffectiveWeights::new(gpu, arena, &arena.weights)?,
@@ -114,6 +117,7 @@ impl Machine {
             clock,
             after,
             blocks: arena.layout.blocks(),
+            noise: RefCell::default(),
             effective: RefCell::default(),
         })
     }
@@ -145,6 +149,7 @@ impl Machine {
     /// Another clock: that of a run which is longer or shorter.
     pub fn set_clock(&mut self, clock: Clock) {
         self.clock = clock;
+        self.noise = RefCell::default();
     }
 
     /// Resumes as after so many updates.
@@ -155,7 +160,13 @@ impl Machine {
     /// The noise of a step, at the strength that its schedule has by the clock.
     #[must_use]
     pub fn noise(&self, step: u64) -> StepNoise {
-        self.scheme.at(step, self.clock.moment(step))
+        let mut known = self.noise.borrow_mut();
+        if let Some((_, noise)) = known.as_ref().filter(|(known, _)| *known == step) {
+            return noise.clone();
+        }
+        let noise = self.scheme.at(step, self.clock.moment(step));
+        *known = Some((step, noise.clone()));
+        noise
     }
 
     /// Where the first pass of a step is taken, and so where the step before leaves the effective weights.
@@ -232,12 +243,12 @@ impl Machine {
     ) -> Result<(), GpuError> {
         for command in self.after.get(pass).into_iter().flatten() {
             match command {
-                Bound::Put(place) => self.put(gpu, recorder, &self.point(*place, step))?,
-                Bound::Prepare(place) => self.put(gpu, recorder, &self.point(*place, step + 1))?,
-                Bound::Copy { from, to } => recorder.copy(&from.view(), &to.view()),
-                Bound::Combine(combine) => combine.record(recorder),
-                Bound::Ascend(ascend) => ascend.record(recorder),
-                Bound::Update(place) => {
+                BoundCommand::Put(place) => self.put(gpu, recorder, &self.point(*place, step))?,
+                BoundCommand::Prepare(place) => self.put(gpu, recorder, &self.point(*place, step + 1))?,
+                BoundCommand::Copy { from, to } => recorder.copy(&from.view(), &to.view()),
+                BoundCommand::Combine(combine) => combine.record(recorder),
+                BoundCommand::Ascend(ascend) => ascend.record(recorder),
+                BoundCommand::Update(place) => {
                     let leaves = self.point(*place, step + 1);
                     self.check(&leaves)?;
                     if let Some(factor) = &self.factor {
@@ -257,20 +268,20 @@ impl Machine {
 }
 
 /// The kernels of an operation.
-fn bind(gpu: &Gpu, arena: &Arena, kept: &[Buffer], command: Command) -> Result<Bound, GpuError> {
-    let buffer = |slot: Slot| match slot {
-        Slot::Arena => &arena.grads,
-        Slot::Kept(number) => &kept[number],
+fn bind(gpu: &Gpu, arena: &Arena, kept: &[Buffer], command: Command) -> Result<BoundCommand, GpuError> {
+    let buffer = |slot: GradientSlot| match slot {
+        GradientSlot::Arena => &arena.grads,
+        GradientSlot::Kept(number) => &kept[number],
     };
     Ok(match command {
-        Command::Put(place) => Bound::Put(place),
-        Command::Keep(number) => Bound::Copy { from: arena.grads.clone(), to: kept[number].clone() },
-        Command::Restore(number) => Bound::Copy { from: kept[number].clone(), to: arena.grads.clone() },
+        Command::Put(place) => BoundCommand::Put(place),
+        Command::Keep(number) => BoundCommand::Copy { from: arena.grads.clone(), to: kept[number].clone() },
+        Command::Restore(number) => BoundCommand::Copy { from: kept[number].clone(), to: arena.grads.clone() },
         Command::Combine { into, keep, other, add } => {
-            Bound::Combine(Combine::new(gpu, (buffer(into), keep), (buffer(other), add))?)
+            BoundCommand::Combine(Combine::new(gpu, (buffer(into), keep), (buffer(other), add))?)
         }
-        Command::Ascend { along, rho } => Bound::Ascend(Ascend::new(gpu, arena, buffer(along), rho)?),
-        Command::Update(place) => Bound::Update(place),
-        Command::Prepare(place) => Bound::Prepare(place),
+        Command::Ascend { along, rho } => BoundCommand::Ascend(Ascend::new(gpu, arena, buffer(along), rho)?),
+        Command::Update(place) => BoundCommand::Update(place),
+        Command::Prepare(place) => BoundCommand::Prepare(place),
     })
 }

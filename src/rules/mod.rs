@@ -14,7 +14,7 @@ mod instruction;
 mod machine;
 mod program;
 
-pub use compiled::{Command, Compiled, Pass, Place, Slot, Stage, UpdateFusion};
+pub use compiled::{Command, Compiled, GradientSlot, Pass, Phase, Place, UpdateFusion};
 pub use effective::Effective;
 pub use error::RuleError;
 pub use instruction::{Draw, Gradients, Instruction};

@@ -43,7 +43,7 @@ pub use normalise::Normalise;
 pub use on_nan::OnNan;
 pub use options::Options;
 pub use precision::Precision;
-pub use prepared::{Prepared, target};
+pub use prepared::{Prepared, signature};
 pub use record::{EpochRecord, Evaluation, MetricsFile, MetricsFiles, Scores, StepRecord};
 pub use run::run;
 pub use scoring::Traces;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     data::{DataSource, Dataset, LabelNoise, Parts, SampleShape, Split, Targets},
     graph::{LossFunction, ValueShape},
-    nn::{Model, Target},
+    nn::{Model, Signature},
 };
 
 use super::{RunConfig, TrainError, TrainEval, Validation};
@@ -41,7 +41,7 @@ impl Prepared {
     /// # Errors
     /// As [`Prepared::load`].
     pub fn from_split(config: &RunConfig, split: Split) -> Result<Self, TrainError> {
-        let model = Model::build(&config.model, &target_of(&split))?;
+        let model = Model::build(&config.model, &signature_of(&split))?;
         Self::with_model(config, split, model)
     }
 
@@ -111,26 +111,26 @@ fn replace_labels(config: &RunConfig, train: &mut Dataset) -> Option<LabelNoise>
     (config.label_noise > 0.0).then(|| train.replace_labels(config.label_noise, seed))
 }
 
-/// What a model is built for where it is to learn these data.
-fn target_of(split: &Split) -> Target {
+/// The signature of a model that learns these data.
+fn signature_of(split: &Split) -> Signature {
     let Dataset { shape, targets, .. } = &split.train;
     let kinds = |data: &Dataset| data.samples.vocabulary();
     match kinds(&split.train).max(kinds(&split.test)) {
-        0 => target(shape, targets.outputs()),
+        0 => signature(shape, targets.outputs()),
         found => {
             // A text's next tokens are of the vocabulary of its tokens.
             let tokens = matches!(targets, Targets::Tokens { .. });
             let vocabulary = if tokens { found.max(targets.outputs()) } else { found };
-            Target { input: ValueShape::Tokens { length: shape.features(), vocabulary }, classes: targets.outputs() }
+            Signature { input: ValueShape::Tokens { length: shape.features(), vocabulary }, classes: targets.outputs() }
         }
     }
 }
 
-/// What a model is built for where it is to classify samples of a shape.
+/// The signature of a model that classifies samples of a shape.
 #[must_use]
-pub fn target(shape: &SampleShape, classes: usize) -> Target {
+pub fn signature(shape: &SampleShape, classes: usize) -> Signature {
     let SampleShape { channels, height, width } = *shape;
-    Target { input: ValueShape::Image { channels, height, width }, classes }
+    Signature { input: ValueShape::Image { channels, height, width }, classes }
 }
 
 /// Takes the validation part out of the training data.

@@ -262,8 +262,8 @@ impl<'g> Trainer<'g> {
         if step.valid == 0 {
             return Ok(());
         }
-        for stage in 0..self.rule().stages().len() {
-            self.pass(step, stage, profile.as_deref_mut())?;
+        for phase in 0..self.rule().phases().len() {
+            self.pass(step, phase, profile.as_deref_mut())?;
         }
         self.machine.end(self.step);
         self.step += 1;
@@ -271,14 +271,14 @@ impl<'g> Trainer<'g> {
     }
 
     /// A pass over the step's samples, and what the rule does after that.
-    fn pass(&mut self, step: TrainStep, stage: usize, mut profile: Option<&mut Profile>) -> Result<(), GpuError> {
+    fn pass(&mut self, step: TrainStep, phase: usize, mut profile: Option<&mut Profile>) -> Result<(), GpuError> {
         let (gpu, end) = (self.gpu, step.first + step.valid);
-        let (pass, last) = (self.rule().stages()[stage].pass, stage + 1 == self.rule().stages().len());
+        let (pass, last) = (self.rule().phases()[phase].pass, phase + 1 == self.rule().phases().len());
         for (part, start) in (step.first..end).step_by(self.batch).enumerate() {
             let samples = self.batch.min(end - start);
             let staged = self.data.stage(gpu, start, samples)?;
             let mut recorder = gpu.record_with(profile.as_deref_mut());
-            if stage == 0 && part == 0 {
+            if phase == 0 && part == 0 {
                 self.machine.begin(gpu, &mut recorder, self.step)?;
             }
             if self.accumulate > 1 && part == 0 && pass.backward {
@@ -288,7 +288,7 @@ impl<'g> Trainer<'g> {
             let plan = self.forward.as_ref().filter(|_| !pass.backward).unwrap_or(&self.plan);
             plan.record(&mut recorder, self.batch_info(batch, step, pass, part));
             if start + samples == end {
-                self.machine.after_pass(gpu, &mut recorder, stage, self.step, step.rate)?;
+                self.machine.after_pass(gpu, &mut recorder, phase, self.step, step.rate)?;
                 if last {
                     self.record_average(&mut recorder);
                 }

@@ -7,7 +7,7 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 use jostle::{
     data::DataSource,
     experiments::simple::{FileKind, read},
-    nn::{Model, Target, read_tensors},
+    nn::{Model, Signature, read_tensors},
     train::{Options, RunConfig},
 };
 use tempfile::TempDir;
@@ -77,7 +77,7 @@ fn what_never_ends_is_not_read_to_the_end() {
     let root = TempDir::new().unwrap();
     let path = root.path().join("zero.toml");
     symlink(zero, &path).unwrap();
-    let model = Model::build(path.to_str().unwrap(), &Target::default()).unwrap_err().to_string();
+    let model = Model::build(path.to_str().unwrap(), &Signature::default()).unwrap_err().to_string();
     assert_eq!(model, format!("model file {}: expected a text of at most 1048576 bytes, found more", path.display()));
     // A folder of data names its files; a device under such a name is none.
     symlink(zero, root.path().join("train-images-idx3-ubyte")).unwrap();
@@ -91,11 +91,11 @@ fn names_of_layers_are_no_paths() {
     let root = TempDir::new().unwrap();
     let path = root.path().join("net.toml");
     fs::write(&path, "layers = [{type='flatten'}, {type='linear', name='../../etc/passwd'}]").unwrap();
-    let model = Model::build(path.to_str().unwrap(), &Target::default()).unwrap();
+    let model = Model::build(path.to_str().unwrap(), &Signature::default()).unwrap();
     assert_eq!(model.graph.params()[0].name, "../../etc/passwd.weight");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
     // No key of a model's file names another file.
     fs::write(&path, "layers = [{type='flatten'}, {type='linear', file='other.toml'}]").unwrap();
-    let error = Model::build(path.to_str().unwrap(), &Target::default()).unwrap_err().to_string();
+    let error = Model::build(path.to_str().unwrap(), &Signature::default()).unwrap_err().to_string();
     assert!(error.contains("unknown field `file`"), "{error}");
 }

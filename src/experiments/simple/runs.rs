@@ -5,8 +5,8 @@ use nalgebra::{DMatrix, DVector};
 use crate::{
     gpu::{Buffer, Dispatch, Element, Gpu, GpuError, View},
     kernels::{
-        Activation, Arena, ArenaLayout, Epilogue, Factored, FactoredModel, FactoredViews, MatmulLayout, MatmulOperands,
-        MatmulShape, matmul, with_variants,
+        Activation, Arena, ArenaLayout, Epilogue, Factored, FactoredModel, FactoredViews, MatmulLayout, MatmulShape,
+        ProductOperands, matmul, with_variants,
     },
     noise::{Distribution, GroupOrder, Mode, NoiseConfig, Scheme, unit_noise},
     rules::{Machine, Rule, Updates},
@@ -228,14 +228,14 @@ fn group_table(groups: &[std::ops::Range<usize>]) -> Vec<[u32; 4]> {
 /// slope = X' (X theta - y) / n of every run: by the residuals, or by X'X where that takes fewer multiplications.
 fn products(gpu: &Gpu, problem: &Regression, runs: usize, views: &FactoredViews) -> Result<Vec<Dispatch>, GpuError> {
     let (n, d) = problem.x.shape();
-    let product = |layout, [m, n, k]: [usize; 3], operands: MatmulOperands<'_>| {
+    let product = |layout, [m, n, k]: [usize; 3], operands: ProductOperands<'_>| {
         let shape = MatmulShape::new(m, n, k)?;
         let bias = Epilogue::BiasActivation { activation: Activation::Identity, store_pre: false };
         let epilogue = if operands.aux.is_some() { bias } else { Epilogue::Plain };
         with_variants(gpu, |class| {
             let variant = class.matmul_variant(Element::Word, shape);
             let scratch = gpu.buffer("scratch", variant.scratch_words(shape))?.part(0, variant.scratch_words(shape))?;
-            let operands = MatmulOperands { scratch: Some(&scratch), ..operands };
+            let operands = ProductOperands { scratch: Some(&scratch), ..operands };
             matmul(gpu, variant, layout, shape, epilogue, false, &operands)
         })
     };
@@ -249,7 +249,8 @@ fn products(gpu: &Gpu, problem: &Regression, runs: usize, views: &FactoredViews)
         let linear = problem.x.tr_mul(&problem.y) / -(n as f64);
         let hessian = upload("hessian", &mut hessian.iter().copied())?;
         let linear = upload("-linear", &mut linear.iter().copied())?;
-        let operands = MatmulOperands { a: theta, b: &hessian, aux: Some(&linear), c: slope, pre: None, scratch: None };
+        let operands =
+            ProductOperands { a: theta, b: &hessian, aux: Some(&linear), c: slope, pre: None, scratch: None };
         return product(MatmulLayout::Forward, [runs, d, d], operands);
     }
     // Row by row, as nalgebra keeps X'.
@@ -258,8 +259,9 @@ fn products(gpu: &Gpu, problem: &Regression, runs: usize, views: &FactoredViews)
     let scaled = upload("design / n", &mut rows.iter().map(|x| x / n as f64))?;
     let negative = upload("-targets", &mut problem.y.iter().map(|y| -y))?;
     let residual = gpu.buffer("residuals", runs * n)?.view();
-    let forward = MatmulOperands { a: theta, b: &design, aux: Some(&negative), c: &residual, pre: None, scratch: None };
-    let back = MatmulOperands { a: &residual, b: &scaled, aux: None, c: slope, pre: None, scratch: None };
+    let forward =
+        ProductOperands { a: theta, b: &design, aux: Some(&negative), c: &residual, pre: None, scratch: None };
+    let back = ProductOperands { a: &residual, b: &scaled, aux: None, c: slope, pre: None, scratch: None };
     let mut dispatches = product(MatmulLayout::Forward, [runs, n, d], forward)?;
     dispatches.extend(product(MatmulLayout::DataGradient, [runs, d, n], back)?);
     Ok(dispatches)

@@ -52,7 +52,7 @@ impl BatchNormViews<'_> {
 
 /// Planned: y = activation(batch norm of x + residual), by the batch's statistics or the running ones.
 #[derive(Debug)]
-pub struct BatchNorm {
+pub struct BatchNormDispatches {
     shape: BatchNormShape,
     variant: BatchNormVariant,
     moments: Option<Dispatch>,
@@ -61,7 +61,7 @@ pub struct BatchNorm {
     eps: f32,
 }
 
-impl BatchNorm {
+impl BatchNormDispatches {
     /// Plans the forward pass; with `partials` it takes the batch's statistics and updates the running ones.
     ///
     /// # Errors

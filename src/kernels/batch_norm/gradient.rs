@@ -58,7 +58,7 @@ impl BatchNormGradientViews<'_> {
     }
 }
 
-/// Planned: backward of [`super::BatchNorm`] by the batch's statistics.
+/// Planned: backward of [`super::BatchNormDispatches`] by the batch's statistics.
 #[derive(Debug)]
 pub struct BatchNormGradient {
     shape: BatchNormShape,

@@ -5,7 +5,7 @@ mod gradient;
 mod shape;
 mod specs;
 
-pub use forward::{BatchNorm, BatchNormViews};
+pub use forward::{BatchNormDispatches, BatchNormViews};
 pub use gradient::{BatchNormGradient, BatchNormGradientViews};
 pub use shape::{BatchNormAdds, BatchNormGeometry, BatchNormShape, BatchNormVariant, ForwardLaunches};
 

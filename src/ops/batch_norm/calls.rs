@@ -4,7 +4,7 @@ use crate::{
     gpu::{Dispatch, GpuError, Launch, Recorder, Work},
     graph::{BatchInfo, Binding, Call, Kernel, LaunchContext, Operand, Record, Tangent},
     kernels::{
-        Activation, BatchNorm, BatchNormAdds, BatchNormGradient, BatchNormGradientViews, BatchNormShape,
+        Activation, BatchNormAdds, BatchNormDispatches, BatchNormGradient, BatchNormGradientViews, BatchNormShape,
         BatchNormViews, batch_norm_variant,
     },
 };
@@ -93,7 +93,7 @@ impl Kernel for BatchNormForward {
             y: binding.view(Self::OUTPUT)?,
         };
         let variant = batch_norm_variant(binding.gpu);
-        let norm = BatchNorm::new(binding.gpu, variant, self.shape, &views, self.activation, self.eps)?;
+        let norm = BatchNormDispatches::new(binding.gpu, variant, self.shape, &views, self.activation, self.eps)?;
         Ok(Box::new(norm))
     }
 }
@@ -205,7 +205,7 @@ impl Kernel for BatchNormBackward {
     }
 }
 
-impl Record for BatchNorm {
+impl Record for BatchNormDispatches {
     fn dispatches(&self) -> Vec<&Dispatch> {
         Self::dispatches(self).collect()
     }

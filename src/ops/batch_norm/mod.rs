@@ -16,7 +16,7 @@ use std::sync::Arc;
 use crate::{
     gpu::GpuError,
     graph::{
-        Access, Backward, Forward, Graph, GraphError, Inputs, Op, ParamId, ParamSpec, PlanMode, Saved, StatId,
+        Backward, Forward, Graph, GraphError, Inputs, Op, OperandAccess, ParamId, ParamSpec, PlanMode, Saved, StatId,
         StatSpec, ValueId, ValueShape,
     },
     kernels::{Activation, BatchNormShape, NormShape},
@@ -61,7 +61,7 @@ impl BatchNorm {
     fn fixed_forward(&self, pass: &mut Forward<'_>) -> Result<Saved, GraphError> {
         let shape = self.fixed_shape(pass.batch(), pass.input_shape(0)).map_err(|error| pass.refusal(&error))?;
         let xhat = pass.activation("normalised", pass.input_shape(0).words());
-        let stats = [RUNNING_MEAN, RUNNING_VARIANCE].map(|place| pass.stat(place, Access::Read));
+        let stats = [RUNNING_MEAN, RUNNING_VARIANCE].map(|place| pass.stat(place, OperandAccess::Read));
         let operands = [pass.input(0), stats[0], stats[1], xhat];
         let kernel = ChannelNormalise { shape, centre: true };
         pass.push(&format!("{} normalise", pass.name()), Arc::new(kernel), operands);
@@ -144,7 +144,7 @@ impl Op for BatchNorm {
             by_batch,
         };
         // The running statistics move by the batch's.
-        let access = if by_batch { Access::Add } else { Access::Read };
+        let access = if by_batch { OperandAccess::Add } else { OperandAccess::Read };
         let stats = [RUNNING_MEAN, RUNNING_VARIANCE].map(|place| pass.stat(place, access));
         let operands = [pass.input(0), pass.param(WEIGHT), pass.param(BIAS), stats[0], stats[1], table, pass.output()];
         let operands: Vec<_> = operands.into_iter().chain(residual).chain(partials).collect();

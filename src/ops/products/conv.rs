@@ -5,12 +5,10 @@ use std::sync::Arc;
 use crate::{
     gpu::{Element, GpuError, Launch},
     graph::{Binding, Call, Kernel, LaunchContext, Record, Tangent},
-    kernels::{
-        AdapterClass, ConvOperands, ConvPass, ConvShape, Epilogue, conv, conv_pack, conv_pack_launch, with_variants,
-    },
+    kernels::{AdapterClass, ConvPass, ConvShape, Epilogue, conv, conv_pack, conv_pack_launch, with_variants},
 };
 
-use super::{A, AUX, B, C, PRE, product_tangent};
+use super::{A, B, C, operands, product_tangent};
 
 /// A pass of a convolution with an epilogue: A the input, or the gradient of the output; B the weights
 /// ([`ConvShape::reads_packed`] or as they are), or the input for the weight gradient.
@@ -68,14 +66,8 @@ impl Kernel for ConvProduct {
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
         let dispatches = with_variants(binding.gpu, |class| {
             let variant = class.conv_variant(binding.element, &self.shape, self.pass);
-            let operands = ConvOperands {
-                a: binding.view(A)?,
-                b: binding.view(B)?,
-                aux: binding.views.get(AUX),
-                c: binding.view(C)?,
-                pre: binding.views.get(PRE),
-                scratch: Some(&binding.scratch(variant.scratch_words(class, &self.shape, self.pass))?),
-            };
+            let scratch = binding.scratch(variant.scratch_words(class, &self.shape, self.pass))?;
+            let operands = operands(binding, &scratch)?;
             conv(binding.gpu, variant, self.pass, &self.shape, self.epilogue, call.adds(C), &operands)
         })?;
         Ok(Box::new(dispatches))

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::{
     gpu::{Element, GpuError, Launch},
     graph::{Binding, Call, Kernel, LaunchContext, Record, Tangent},
-    kernels::{AdapterClass, Epilogue, MatmulLayout, MatmulOperands, MatmulShape, matmul, with_variants},
+    kernels::{AdapterClass, Epilogue, MatmulLayout, MatmulShape, matmul, with_variants},
 };
 
-use super::{A, AUX, B, C, PRE, product_tangent};
+use super::{A, B, C, operands, product_tangent};
 
 /// C (+)= A B with an epilogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,14 +75,8 @@ impl Kernel for MatrixProduct {
         let shape = self.sides()?;
         let dispatches = with_variants(binding.gpu, |class| {
             let variant = class.matmul_variant(binding.element, shape);
-            let operands = MatmulOperands {
-                a: binding.view(A)?,
-                b: binding.view(B)?,
-                aux: binding.views.get(AUX),
-                c: binding.view(C)?,
-                pre: binding.views.get(PRE),
-                scratch: Some(&binding.scratch(variant.scratch_words(shape))?),
-            };
+            let scratch = binding.scratch(variant.scratch_words(shape))?;
+            let operands = operands(binding, &scratch)?;
             matmul(binding.gpu, variant, self.layout, shape, self.epilogue, call.adds(C), &operands)
         })?;
         Ok(Box::new(dispatches))

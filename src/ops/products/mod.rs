@@ -6,8 +6,9 @@ mod matmul;
 use std::sync::Arc;
 
 use crate::{
-    graph::{Call, GraphError, Kernel, Operand, Tangents, Target},
-    kernels::{Activation, Elementwise, Epilogue},
+    gpu::{GpuError, View},
+    graph::{Binding, Call, GraphError, Kernel, Operand, TangentTarget, Tangents},
+    kernels::{Activation, Elementwise, Epilogue, ProductOperands},
 };
 
 use super::elementwise::ElementwiseStep;
@@ -22,6 +23,18 @@ pub(super) const B: usize = 1;
 pub(super) const C: usize = 2;
 pub(super) const AUX: usize = 3;
 pub(super) const PRE: usize = 4;
+
+/// The views of a product's operands, and what it keeps for itself.
+fn operands<'a>(binding: &'a Binding<'_>, scratch: &'a View) -> Result<ProductOperands<'a>, GpuError> {
+    Ok(ProductOperands {
+        a: binding.view(A)?,
+        b: binding.view(B)?,
+        aux: binding.views.get(AUX),
+        c: binding.view(C)?,
+        pre: binding.views.get(PRE),
+        scratch: Some(scratch),
+    })
+}
 
 /// The tangent of a product with an epilogue; one without is bilinear. C = A B gives the tangents A' B + A B' (a prime for a
 /// tangent), then the epilogue's derivative; `kernel` is the product with another epilogue.
@@ -62,7 +75,7 @@ fn product_tangent(
 }
 
 /// Where the tangent of a product's sums goes: to that of the result, unless an activation comes between.
-fn sums(pass: &mut dyn Tangents, call: &Call, epilogue: Epilogue, c: &Operand) -> Option<Target> {
+fn sums(pass: &mut dyn Tangents, call: &Call, epilogue: Epilogue, c: &Operand) -> Option<TangentTarget> {
     match epilogue {
         Epilogue::BiasActivation { activation: Activation::Identity, .. } => Some(pass.fresh_target(c)),
         Epilogue::BiasActivation { .. } => Some(match call.operand(PRE) {
@@ -79,7 +92,7 @@ fn through_activation(
     name: &str,
     call: &Call,
     epilogue: Epilogue,
-    (sums, c): (Target, Operand),
+    (sums, c): (TangentTarget, Operand),
 ) {
     let Epilogue::BiasActivation { activation, .. } = epilogue else { return };
     if activation == Activation::Identity {

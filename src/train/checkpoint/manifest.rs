@@ -57,32 +57,6 @@ pub struct Position {
     pub group: Option<usize>,
 }
 
-/// The loss scale of mixed precision, and what was left out.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Scaling {
-    loss_scale: f32,
-    factor: f32,
-    good_steps: u32,
-    skipped_steps: u32,
-}
-
-impl From<GradientScaling> for Scaling {
-    fn from(scaling: GradientScaling) -> Self {
-        let GradientScaling { loss_scale, factor, good_steps, skipped_steps, applied_steps: _ } = scaling;
-        Self { loss_scale, factor, good_steps, skipped_steps }
-    }
-}
-
-impl Scaling {
-    /// As it lies on the device after so many steps, each of which made an update or left it out.
-    #[must_use]
-    pub fn after(self, steps: u64) -> GradientScaling {
-        let Self { loss_scale, factor, good_steps, skipped_steps } = self;
-        let applied_steps = steps.saturating_sub(u64::from(skipped_steps)) as u32;
-        GradientScaling { loss_scale, factor, good_steps, skipped_steps, applied_steps }
-    }
-}
-
 /// What a run is a run of, beside its configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -172,7 +146,7 @@ pub struct Manifest {
     /// Where the run stands.
     pub position: Position,
     /// The state of mixed precision's loss scale.
-    pub scaling: Scaling,
+    pub scaling: GradientScaling,
     /// Bytes of `metrics.jsonl` that belong to the steps done.
     pub metrics_bytes: u64,
     /// The evaluation with the lowest validation loss so far.
@@ -206,7 +180,7 @@ impl Manifest {
             format: FORMAT,
             files: Vec::new(),
             position,
-            scaling: scaling.into(),
+            scaling,
             metrics_bytes: 0,
             best: None,
             identity: identity.clone(),
@@ -253,6 +227,7 @@ impl Manifest {
             return Err(format!("format {found}, this version reads 1 to {FORMAT}"));
         };
         let mut manifest = Self::deserialize(&value).map_err(|error| error.to_string())?;
+        manifest.scaling = manifest.scaling.after(manifest.position.step);
         if format == CONFIG_WITHIN {
             let within = ConfigWithin::deserialize(&value);
             manifest.config = within.map_err(|error| manifest.unknown(&error.to_string()))?.config;

@@ -99,7 +99,7 @@ pub fn restore(
         effective = Effective::At(next);
     }
     let step = manifest.position.step;
-    gpu.write(&arena.scaling.view(), &[manifest.scaling.after(step)])?;
+    gpu.write(&arena.scaling.view(), &[manifest.scaling])?;
     trainer.set_steps_done(step, effective);
     Ok(())
 }

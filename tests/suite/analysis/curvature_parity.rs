@@ -8,7 +8,7 @@ use jostle::{
     analysis::{Curvature, CurvatureProduct, Subject},
     data::{Dataset, SampleShape},
     kernels::Arena,
-    nn::{self, Model, Target, read_tensors},
+    nn::{self, Model, Signature, read_tensors},
     ops::Loss,
     train::DeviceData,
 };
@@ -117,7 +117,7 @@ impl Network {
     fn new(name: &'static str) -> Self {
         let gpu = device();
         let path = parity_file(&format!("{name}.toml")).display().to_string();
-        let model = Model::build(&path, &Target::default()).unwrap();
+        let model = Model::build(&path, &Signature::default()).unwrap();
         let arena = Arena::new(gpu, model.graph.layout(), &vec![0.0; model.graph.params().len()]).unwrap();
         nn::load(gpu, &model, &arena, &parity_file(&format!("{name}.safetensors"))).unwrap();
         let images = hashed_images(IMAGES.0, IMAGES.1);

@@ -3,7 +3,7 @@
 use jostle::{
     gpu::{Element, Gpu},
     kernels::{
-        Activation, BatchNorm, BatchNormGradient, BatchNormGradientViews, BatchNormShape, BatchNormVariant,
+        Activation, BatchNormDispatches, BatchNormGradient, BatchNormGradientViews, BatchNormShape, BatchNormVariant,
         BatchNormViews,
     },
 };
@@ -171,7 +171,7 @@ impl Case {
             y: &y.view,
         };
         let mut recorder = gpu.record();
-        let forward = BatchNorm::new(gpu, variant, shape, &views, self.activation, EPS).unwrap();
+        let forward = BatchNormDispatches::new(gpu, variant, shape, &views, self.activation, EPS).unwrap();
         forward.record(&mut recorder, self.valid as u32, MOMENTUM);
 
         let Accumulate { x: adds_x, residual: adds_residual, params: adds_params } = self.accumulate;

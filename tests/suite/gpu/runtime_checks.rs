@@ -8,10 +8,10 @@ use crate::common::{
 use jostle::{
     gpu::{Element, Gpu},
     kernels::{
-        Activation, AdapterClass, Augmentation, BatchNormVariant, ConvOperands, ConvOptions, ConvPass, ConvShape,
-        ConvVariant, Elementwise, Epilogue, Gather, GatherViews, LossBuffers, LossTerms, MatmulLayout, MatmulOperands,
-        MatmulShape, MatmulVariant, MetricsSum, MseTargets, NormShape, Norms, Perturb, SampleElement, affine_gradient,
-        column_sum, column_sum_scratch_words, conv, conv_pack, elementwise, group_normalise, init_uniform, matmul, mse,
+        Activation, AdapterClass, Augmentation, BatchNormVariant, ConvOptions, ConvPass, ConvShape, ConvVariant,
+        Elementwise, Epilogue, Gather, GatherViews, LossBuffers, LossTerms, MatmulLayout, MatmulShape, MatmulVariant,
+        MetricsSum, MseTargets, NormShape, Norms, Perturb, ProductOperands, SampleElement, affine_gradient, column_sum,
+        column_sum_scratch_words, conv, conv_pack, elementwise, group_normalise, init_uniform, matmul, mse,
         softmax_nll,
     },
     noise::{Distribution, Mode, NoiseConfig},
@@ -31,7 +31,7 @@ fn products(gpu: &Gpu, results: &mut Results) {
                 let (aux, c, pre) = (guarded(gpu, &samples(93, n, 1.0)), poisoned(gpu, m * n), poisoned(gpu, m * n));
                 let shape = MatmulShape::new(m, n, k).unwrap();
                 let scratch = poisoned(gpu, variant.scratch_words(shape));
-                let operands = MatmulOperands {
+                let operands = ProductOperands {
                     a: &a.view,
                     b: &b.view,
                     aux: Some(&aux.view),
@@ -74,7 +74,7 @@ fn convolutions(gpu: &Gpu, results: &mut Results) {
                     poisoned(gpu, variant.scratch_words(AdapterClass::for_device(gpu), &shape, pass)),
                 );
                 let (a, b) = (&a.view, &b.view);
-                let operands = ConvOperands { a, b, aux: None, c: &c.view, pre: None, scratch: Some(&scratch.view) };
+                let operands = ProductOperands { a, b, aux: None, c: &c.view, pre: None, scratch: Some(&scratch.view) };
                 run(gpu, &conv(gpu, variant, pass, &shape, Epilogue::Plain, false, &operands).unwrap());
                 results.push((format!("{variant:?} {pass:?} {shape}"), c.read(gpu)));
             }

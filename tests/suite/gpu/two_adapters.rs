@@ -13,7 +13,7 @@ use jostle::{
     gpu::{AdapterChoice, Gpu},
     graph::ValueShape,
     kernels::{AdapterClass, Arena, ArenaLayout, NoiseRange, NoiseStep, Perturb},
-    nn::{Model, Target},
+    nn::{Model, Signature},
     noise::{Distribution, Mode},
     train::{Prepared, RunConfig},
 };
@@ -111,7 +111,7 @@ impl Network {
         };
         let input = ValueShape::Image { channels: 3, height: self.side, width: self.side };
         let split = Split { train: hashed_squares(65, 48, self.side), test: hashed_squares(67, 16, self.side) };
-        let built = Model::build(&model, &Target { input, classes: 10 }).unwrap();
+        let built = Model::build(&model, &Signature { input, classes: 10 }).unwrap();
         let prepared =
             Prepared { split, validation: None, model: built, loss: jostle::ops::Loss::Nll.into(), label_noise: None };
         let config = RunConfig {

@@ -37,7 +37,7 @@ fn models() -> Vec<Model> {
     let norms = folder.path().join("norms.toml");
     fs::write(&norms, NORMS).unwrap();
     let names = ["mlp:3072-33-10:gelu", "cnn1", "resnet20:8", "vgg11-bn:4", norms.to_str().unwrap()];
-    names.iter().map(|name| Model::build(name, &nn::Target::default()).unwrap()).collect()
+    names.iter().map(|name| Model::build(name, &nn::Signature::default()).unwrap()).collect()
 }
 
 fn launches(schedule: &Schedule, target: &Target) -> Vec<Launch> {
@@ -138,7 +138,7 @@ fn workgroups_have_the_invocations_that_launches_say() {
 /// Batch norm of ResNet-18's first layers on a large GPU: every multiprocessor has work, and no invocation much of it.
 #[test]
 fn batch_norm_fills_a_large_gpu() {
-    let model = Model::build("resnet18", &nn::Target::default()).unwrap();
+    let model = Model::build("resnet18", &nn::Signature::default()).unwrap();
     let schedule = Schedule::new(&model.graph, 128, PlanMode::Train, Loss::Nll).unwrap();
     let planned = schedule.launches(&Target::GENERIC, SAMPLE).unwrap();
     let norms: Vec<_> = planned.iter().filter(|planned| planned.launch.spec.entry.starts_with("batch_norm")).collect();

@@ -8,7 +8,7 @@ use jostle::{
     gpu::{Element, Limits},
     graph::{Graph, Node, Op, Plan, PlanMode, Schedule, ValueId, memory},
     kernels::{Activation, Arena, Pool},
-    nn::{Model, Target},
+    nn::{Model, Signature},
     ops::{self, Loss},
     optim::OptimizerKind,
     train::{DeviceData, Footprint},
@@ -21,7 +21,7 @@ const BUFFER_BYTES: u64 = 128 << 20;
 const MARGIN: f64 = 1.15;
 
 fn model(name: &str) -> Model {
-    Model::build(name, &Target::default()).unwrap()
+    Model::build(name, &Signature::default()).unwrap()
 }
 
 fn is<O: Op>(node: &Node) -> bool {

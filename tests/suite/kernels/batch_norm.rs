@@ -10,7 +10,7 @@ use crate::common::{
 use jostle::{
     gpu::{Element, GpuError},
     kernels::{
-        Activation, AdapterClass, BatchNorm, BatchNormAdds, BatchNormShape, BatchNormVariant, BatchNormViews,
+        Activation, AdapterClass, BatchNormAdds, BatchNormDispatches, BatchNormShape, BatchNormVariant, BatchNormViews,
         CoopMatrices, Target,
     },
 };
@@ -184,7 +184,7 @@ fn wrong_shapes_are_refused() {
             table: &table.view,
             y: &y.view,
         };
-        BatchNorm::new(gpu, BatchNormVariant::Tree, shape, &views, Activation::Identity, EPS).map(|_| ())
+        BatchNormDispatches::new(gpu, BatchNormVariant::Tree, shape, &views, Activation::Identity, EPS).map(|_| ())
     };
     assert!(plan(shape, 5, shape.words()).is_ok());
     let unpadded = plan(shape, 5, 2 * 3 * 5);

@@ -10,8 +10,8 @@ use crate::common::{
 use jostle::{
     gpu::{Element, Gpu, GpuError, Grid},
     kernels::{
-        Activation, AdapterClass, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, Epilogue,
-        MatmulOperands, MatmulShape, MatmulVariant, all_specs, conv, conv_pack, matmul, padded_channels,
+        Activation, AdapterClass, ConvOptions, ConvPass, ConvShape, ConvVariant, Epilogue, MatmulShape, MatmulVariant,
+        ProductOperands, all_specs, conv, conv_pack, matmul, padded_channels,
     },
 };
 
@@ -126,7 +126,7 @@ impl Case {
             Epilogue::ActivationGradient(_) => (Some(&saved.view), None),
         };
         let scratch = poisoned(gpu, variant.scratch_words(AdapterClass::for_device(gpu), &shape, pass));
-        let operands = ConvOperands { a: &a.view, b: &b.view, aux, c: &c.view, pre, scratch: Some(&scratch.view) };
+        let operands = ProductOperands { a: &a.view, b: &b.view, aux, c: &c.view, pre, scratch: Some(&scratch.view) };
         run(gpu, &conv(gpu, variant, pass, &shape, epilogue, accumulate, &operands).unwrap());
         scratch.read(gpu);
         let found = c.read(gpu);
@@ -308,7 +308,7 @@ fn one_by_one_convolutions_are_matrix_products() {
             {
                 let (c, scratch) = (poisoned_as(gpu, m * n, result), poisoned(gpu, variant.scratch_words(shape)));
                 let (a, b, scratch) = (&a.view, &b.view, Some(&scratch.view));
-                let operands = MatmulOperands { a, b, aux: None, c: &c.view, pre: None, scratch };
+                let operands = ProductOperands { a, b, aux: None, c: &c.view, pre: None, scratch };
                 run(gpu, &matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &operands).unwrap());
                 assert_within(&format!("{variant:?} {pass:?}"), &c.read(gpu), &sums, &bounds);
             }

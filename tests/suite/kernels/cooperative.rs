@@ -6,8 +6,8 @@ use crate::common::{bits, checked_device, device, guarded_as, poisoned, run, sam
 use jostle::{
     gpu::{AdapterChoice, AdapterSummary, CooperativeMatrix, Dispatch, Element, Family, Faults, Gpu, GpuError, Scalar},
     kernels::{
-        AdapterClass, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, CoopTile, Epilogue, MatmulLayout,
-        MatmulOperands, MatmulShape, MatmulVariant, conv, conv_variant, matmul, matmul_variant, with_variants,
+        AdapterClass, ConvOptions, ConvPass, ConvShape, ConvVariant, CoopTile, Epilogue, MatmulLayout, MatmulShape,
+        MatmulVariant, ProductOperands, conv, conv_variant, matmul, matmul_variant, with_variants,
     },
     train::{Control, Precision, Prepared, RunConfig, Trainer, run as train},
 };
@@ -45,7 +45,7 @@ fn computed(
     let variant = MatmulVariant::Coop(tile);
     let scratch = poisoned(gpu, variant.scratch_words(shape));
     let scratch = Some(&scratch.view);
-    let operands = MatmulOperands { a: &a.view, b: &b.view, aux: None, c: &c.view, pre: None, scratch };
+    let operands = ProductOperands { a: &a.view, b: &b.view, aux: None, c: &c.view, pre: None, scratch };
     run(gpu, &matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &operands).unwrap());
     c.read(gpu)
 }
@@ -138,7 +138,7 @@ fn coop_conv(gpu: &Gpu, element: Element, tile: CoopTile, pass: ConvPass) -> Res
         ConvPass::Forward | ConvPass::DataGradient => (&image, &weight, buffer(100)),
         ConvPass::WeightGradient => (&image, &image, buffer(shape.weight_words())),
     };
-    let operands = ConvOperands { a: &a.view, b: &b.view, aux: None, c: &c.view, pre: None, scratch: None };
+    let operands = ProductOperands { a: &a.view, b: &b.view, aux: None, c: &c.view, pre: None, scratch: None };
     conv(gpu, ConvVariant::Coop(tile), pass, &shape, Epilogue::Plain, false, &operands)
 }
 
@@ -160,7 +160,7 @@ fn wrong_sums_are_refused() {
     for (element, tile) in tiles(&gpu, "wrong sums") {
         let (operand, c) = (guarded_as(&gpu, &[1.0; 64], element), poisoned(&gpu, 64));
         let operands =
-            MatmulOperands { a: &operand.view, b: &operand.view, aux: None, c: &c.view, pre: None, scratch: None };
+            ProductOperands { a: &operand.view, b: &operand.view, aux: None, c: &c.view, pre: None, scratch: None };
         let shape = MatmulShape::new(8, 8, 8).unwrap();
         for layout in LAYOUTS {
             let variant = MatmulVariant::Coop(tile);
@@ -179,7 +179,7 @@ fn trained(faults: Faults, precision: Precision) -> (String, f64) {
     let (operand, c) = (guarded_as(&gpu, &[1.0; 256], element), poisoned(&gpu, 256));
     let product = with_variants(&gpu, |class| {
         let operands =
-            MatmulOperands { a: &operand.view, b: &operand.view, aux: None, c: &c.view, pre: None, scratch: None };
+            ProductOperands { a: &operand.view, b: &operand.view, aux: None, c: &c.view, pre: None, scratch: None };
         let shape = MatmulShape::new(16, 16, 16).unwrap();
         let variant = class.matmul_variant(element, shape);
         matmul(&gpu, variant, MatmulLayout::Forward, shape, Epilogue::Plain, false, &operands)
@@ -234,7 +234,7 @@ fn operands_of_another_type_are_refused() {
         let operand = guarded_as(gpu, &[1.0; 64], other);
         let c = poisoned(gpu, 64);
         let operands =
-            MatmulOperands { a: &operand.view, b: &operand.view, aux: None, c: &c.view, pre: None, scratch: None };
+            ProductOperands { a: &operand.view, b: &operand.view, aux: None, c: &c.view, pre: None, scratch: None };
         let shape = MatmulShape::new(8, 8, 8).unwrap();
         let variant = MatmulVariant::Coop(tile);
         let found = matmul(gpu, variant, MatmulLayout::Forward, shape, Epilogue::Plain, false, &operands);

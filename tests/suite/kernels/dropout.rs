@@ -4,7 +4,7 @@ use crate::common::{ROUNDOFF, assert_close, bits, device, guarded, hash, keeps, 
 use jostle::{
     gpu::GpuError,
     graph::{Call, Graph, PlanMode, Schedule},
-    kernels::{Activation, Dropout},
+    kernels::{Activation, DropoutDispatch},
     ops::{self, DropoutMask, Loss},
 };
 
@@ -24,7 +24,7 @@ fn drop(draw: Draw, input: &[f32], start: Option<&[f32]>) -> Vec<f32> {
     let output = start.map_or_else(|| poisoned(gpu, input.len()), |start| guarded(gpu, start));
     let input = guarded(gpu, input);
     let views = [&input.view, &output.view];
-    let dropout = Dropout::new(gpu, views, draw.layer, draw.probability, start.is_some()).unwrap();
+    let dropout = DropoutDispatch::new(gpu, views, draw.layer, draw.probability, start.is_some()).unwrap();
     let mut recorder = gpu.record();
     dropout.record(&mut recorder, draw.seed, draw.step);
     recorder.submit().unwrap();
@@ -141,7 +141,7 @@ fn a_model_drops_in_training_only() {
 fn probabilities_and_lengths_that_cannot_be_are_refused() {
     let gpu = device();
     let [short, long] = [7, 8].map(|count| poisoned(gpu, count));
-    let plan = |input, probability| Dropout::new(gpu, [input, &long.view], 0, probability, false);
+    let plan = |input, probability| DropoutDispatch::new(gpu, [input, &long.view], 0, probability, false);
     for probability in [1.0, -0.1, f32::NAN] {
         assert!(matches!(plan(&long.view, probability), Err(GpuError::Shape { .. })), "{probability}");
     }

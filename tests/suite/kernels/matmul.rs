@@ -8,7 +8,7 @@ use crate::common::{
 use jostle::{
     gpu::{Element, Gpu, GpuError, Grid},
     kernels::{
-        Activation, Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, all_specs, matmul,
+        Activation, Epilogue, MatmulLayout, MatmulShape, MatmulVariant, ProductOperands, all_specs, matmul,
         matmul_variant,
     },
 };
@@ -173,7 +173,7 @@ fn check(
         let pre = expected.pre.as_ref().map(|_| poisoned_as(gpu, m * n, element));
         let size = MatmulShape::new(m, n, k).unwrap();
         let scratch = poisoned(gpu, variant.scratch_words(size));
-        let operands = MatmulOperands {
+        let operands = ProductOperands {
             a: &a.view,
             b: &b.view,
             aux: aux.as_ref().map(|aux| &aux.view),
@@ -222,7 +222,7 @@ fn the_variant_taken_for_a_long_sum_leaves_no_term_out() {
     let [a, b] = [m * k, k * n].map(|count| guarded_as(gpu, &vec![1.0; count], element));
     let (c, scratch) = (poisoned(gpu, m * n), poisoned(gpu, variant.scratch_words(shape)));
     let views = (&a.view, &b.view, &c.view, &scratch.view);
-    let operands = MatmulOperands { a: views.0, b: views.1, aux: None, c: views.2, pre: None, scratch: Some(views.3) };
+    let operands = ProductOperands { a: views.0, b: views.1, aux: None, c: views.2, pre: None, scratch: Some(views.3) };
     let layout = MatmulLayout::WeightGradient;
     run(gpu, &matmul(gpu, variant, layout, shape, Epilogue::Plain, false, &operands).unwrap());
     // Whole numbers below 2^24, whatever the order.
@@ -286,7 +286,7 @@ fn wrong_lengths_name_the_operand() {
                 lengths[wrong] = lengths[wrong].checked_add_signed(off).unwrap();
                 let buffers = lengths.map(|length| poisoned(gpu, length));
                 let [a, b, aux, c, pre] = buffers.each_ref().map(|guarded| &guarded.view);
-                let operands = MatmulOperands { a, b, aux: Some(aux), c, pre: Some(pre), scratch: None };
+                let operands = ProductOperands { a, b, aux: Some(aux), c, pre: Some(pre), scratch: None };
                 let shape = MatmulShape::new(3, 7, 5).unwrap();
                 let found = matmul(gpu, variant, MatmulLayout::Forward, shape, epilogue, false, &operands);
                 match found.unwrap_err() {
@@ -305,7 +305,7 @@ fn missing_operands_are_named() {
     let gpu = device();
     let buffers = [15, 35, 21].map(|length| poisoned(gpu, length));
     let [a, b, c] = buffers.each_ref().map(|guarded| &guarded.view);
-    let operands = MatmulOperands { a, b, aux: None, c, pre: None, scratch: None };
+    let operands = ProductOperands { a, b, aux: None, c, pre: None, scratch: None };
     let shape = MatmulShape::new(3, 7, 5).unwrap();
     let epilogue = Epilogue::ActivationGradient(Activation::Tanh);
     for variant in MatmulVariant::available(gpu, Element::Word) {
@@ -323,7 +323,7 @@ fn a_split_product_names_its_scratch() {
     assert!(words >= 2 * 15 && words.is_multiple_of(15), "{words}");
     let short = poisoned(gpu, words - 1);
     for (scratch, length) in [(None, None), (Some(&short.view), Some(words - 1))] {
-        let operands = MatmulOperands { a: &a.view, b: &b.view, aux: None, c: &c.view, pre: None, scratch };
+        let operands = ProductOperands { a: &a.view, b: &b.view, aux: None, c: &c.view, pre: None, scratch };
         let product =
             matmul(gpu, MatmulVariant::Split64, MatmulLayout::Forward, shape, Epilogue::Plain, false, &operands);
         match product.unwrap_err() {

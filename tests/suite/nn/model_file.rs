@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use jostle::nn::{Model, ModelError, Target};
+use jostle::nn::{Model, ModelError, Signature};
 use tempfile::TempDir;
 
 const RESIDUAL: &str = r#"
@@ -52,7 +52,7 @@ fn model(text: &str) -> Result<Model, ModelError> {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("net.toml");
     fs::write(&path, text).unwrap();
-    Model::build(path.to_str().unwrap(), &Target::default())
+    Model::build(path.to_str().unwrap(), &Signature::default())
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn the_file_of_resnet20_is_resnet20() {
         }
     }
     text += "[[layers]]\ntype='global-average-pool'\n[[layers]]\ntype='flatten'\n[[layers]]\ntype='linear'\n";
-    let (found, expected) = (model(&text).unwrap(), Model::build("resnet20", &Target::default()).unwrap());
+    let (found, expected) = (model(&text).unwrap(), Model::build("resnet20", &Signature::default()).unwrap());
     let shapes = |model: &Model| model.graph.params().iter().map(|param| param.shape.clone()).collect::<Vec<_>>();
     assert_eq!(shapes(&found), shapes(&expected));
     assert_eq!(found.noise_tensors(), expected.noise_tensors());
@@ -134,6 +134,6 @@ fn errors_name_the_layer() {
             assert!(message.contains(part), "{text}\n{message}\nlacks {part:?}");
         }
     }
-    let missing = Model::build("nowhere/net.toml", &Target::default()).unwrap_err();
+    let missing = Model::build("nowhere/net.toml", &Signature::default()).unwrap_err();
     assert!(matches!(&missing, ModelError::Io { path, .. } if path == Path::new("nowhere/net.toml")), "{missing}");
 }

@@ -1,9 +1,9 @@
 //! Programs: which lists of instructions are some, what they are compiled to, and how both read.
 
 use jostle::rules::{
-    Command, Compiled, Draw, Gradients,
+    Command, Compiled, Draw, GradientSlot, Gradients,
     Instruction::{self, Ascend, Clean, Combine, Gradient, Loss, Perturb, Update},
-    Pass, Place, Program, RuleError, Slot, UpdateFusion,
+    Pass, Place, Program, RuleError, UpdateFusion,
 };
 
 const G: Gradients = Gradients(0);
@@ -103,17 +103,17 @@ fn the_peephole_fuses_the_update_with_the_next_perturb() {
 
 fn passes(program: &Program) -> (Vec<Vec<Command>>, usize) {
     let compiled = Compiled::new(program, UpdateFusion::Fused);
-    (compiled.stages().iter().map(|stage| stage.after.clone()).collect(), compiled.kept())
+    (compiled.phases().iter().map(|phase| phase.after.clone()).collect(), compiled.kept())
 }
 
 #[test]
 fn gradients_are_kept_only_where_another_pass_would_overwrite_them() {
     let (first, mirrored) = (Place::Draw(Draw::FIRST), Place::Draw(Draw::FIRST.mirrored()));
     // The sum is made in the arena, where the optimizer reads it.
-    let mean = Command::Combine { into: Slot::Arena, keep: 0.5, other: Slot::Kept(0), add: 0.5 };
+    let mean = Command::Combine { into: GradientSlot::Arena, keep: 0.5, other: GradientSlot::Kept(0), add: 0.5 };
     let expected = vec![vec![Command::Put(mirrored), Command::Keep(0)], vec![mean, Command::Update(first)]];
     assert_eq!(passes(&Program::antithetic()), (expected, 1));
-    let rise = Command::Ascend { along: Slot::Arena, rho: 0.05 };
+    let rise = Command::Ascend { along: GradientSlot::Arena, rho: 0.05 };
     let expected = vec![vec![rise], vec![Command::Update(Place::Clean)]];
     assert_eq!(passes(&Program::sharpness_aware(0.05).unwrap()), (expected, 0));
 }
@@ -121,7 +121,7 @@ fn gradients_are_kept_only_where_another_pass_would_overwrite_them() {
 #[test]
 fn one_pass_tells_the_loss_and_one_moves_statistics() {
     let passes = |program: &Program| -> Vec<Pass> {
-        Compiled::new(program, UpdateFusion::Fused).stages().iter().map(|stage| stage.pass).collect()
+        Compiled::new(program, UpdateFusion::Fused).phases().iter().map(|phase| phase.pass).collect()
     };
     let gradient = |tells, moves_statistics| Pass { backward: true, tells, moves_statistics };
     let loss = Pass { backward: false, tells: true, moves_statistics: false };
@@ -137,7 +137,7 @@ fn one_pass_tells_the_loss_and_one_moves_statistics() {
 fn weights_of_a_sum_follow_its_gradients() {
     let sum = Combine { into: G, keep: 0.75, other: H, add: 0.25 };
     let program = Program::new("sum", vec![AT, NOISE, Gradient { into: H }, sum, STEP]).unwrap();
-    let made = Command::Combine { into: Slot::Arena, keep: 0.25, other: Slot::Kept(0), add: 0.75 };
+    let made = Command::Combine { into: GradientSlot::Arena, keep: 0.25, other: GradientSlot::Kept(0), add: 0.75 };
     let expected =
         vec![vec![Command::Put(Place::Draw(Draw::FIRST)), Command::Keep(0)], vec![made, Command::Update(Place::Clean)]];
     assert_eq!(passes(&program), (expected, 1));
@@ -145,8 +145,8 @@ fn weights_of_a_sum_follow_its_gradients() {
     let again = Combine { into: G, keep: 1.0, other: H, add: -2.0 };
     let program = Program::new("again", vec![AT, NOISE, Gradient { into: H }, sum, again, STEP]).unwrap();
     let (found, kept) = passes(&program);
-    let in_place = Command::Combine { into: Slot::Kept(0), keep: 0.75, other: Slot::Arena, add: 0.25 };
-    let last = Command::Combine { into: Slot::Arena, keep: -2.0, other: Slot::Kept(0), add: 1.0 };
+    let in_place = Command::Combine { into: GradientSlot::Kept(0), keep: 0.75, other: GradientSlot::Arena, add: 0.25 };
+    let last = Command::Combine { into: GradientSlot::Arena, keep: -2.0, other: GradientSlot::Kept(0), add: 1.0 };
     assert_eq!((&found[1], kept), (&vec![in_place, last, Command::Update(Place::Clean)], 1));
     // The update's gradient is the one that was kept.
     let program = vec![AT, Gradient { into: H }, Ascend { along: H, rho: 1.0 }, Gradient { into: H }, combine(H, G)];
@@ -154,7 +154,7 @@ fn weights_of_a_sum_follow_its_gradients() {
     let (found, kept) = passes(&program);
     assert_eq!(kept, 1);
     assert_eq!(found[0], [Command::Keep(0)]);
-    let both = Command::Combine { into: Slot::Arena, keep: 0.5, other: Slot::Kept(0), add: 0.5 };
+    let both = Command::Combine { into: GradientSlot::Arena, keep: 0.5, other: GradientSlot::Kept(0), add: 0.5 };
     assert_eq!(found[2], [both, both, Command::Update(Place::Clean)]);
 }
 
@@ -173,6 +173,6 @@ fn a_gradient_of_another_buffer_is_put_where_the_optimizer_reads_it() {
     let (found, kept) = passes(&program);
     assert_eq!(kept, 1);
     let half = |into, other| Command::Combine { into, keep: 0.5, other, add: 0.5 };
-    assert_eq!(found[2][0], half(Slot::Kept(0), Slot::Arena), "{found:?}");
-    assert_eq!(found[3], [half(Slot::Arena, Slot::Kept(0)), Command::Update(Place::Clean)]);
+    assert_eq!(found[2][0], half(GradientSlot::Kept(0), GradientSlot::Arena), "{found:?}");
+    assert_eq!(found[3], [half(GradientSlot::Arena, GradientSlot::Kept(0)), Command::Update(Place::Clean)]);
 }

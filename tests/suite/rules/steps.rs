@@ -1,6 +1,9 @@
 //! Steps of rules on a device, against gradients that are measured one by one.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use crate::common::{assert_close, bits, device, network, supervised::config, trace::weights, wide};
 use jostle::{
@@ -264,6 +267,37 @@ fn a_scheme_of_ones_own_decides_on_steps_and_tensors() {
         let differ: Vec<usize> = (0..clean.len()).filter(|tensor| clean[*tensor] != noisy[*tensor]).collect();
         assert_eq!(differ, if done % 2 == 1 { vec![tensor] } else { vec![] }, "after step {done}");
         assert_eq!(trainer.noise(done).sigma(), if done % 2 == 1 { 0.5 } else { 0.0 });
+    }
+}
+
+/// A scheme that counts how often it is asked.
+#[derive(Debug)]
+struct Counted(Scheme, Arc<AtomicUsize>);
+
+impl NoiseScheme for Counted {
+    fn at(&self, step: u64, when: Moment) -> StepNoise {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.at(step, when)
+    }
+
+    fn scales(&self) -> Vec<f32> {
+        self.0.scales()
+    }
+}
+
+#[test]
+fn the_noise_of_a_step_is_computed_once() {
+    let config = tiny();
+    let (scheme, asked) = (scheme(&config, &Prepared::load(&config).unwrap()), Arc::<AtomicUsize>::default());
+    let mut trainer = trainer(&config, Program::noise(), Counted(scheme, asked.clone()));
+    step(&mut trainer, 0.1);
+    let before = asked.load(Ordering::Relaxed);
+    for done in 1..5 {
+        let told = trainer.noise(done as u64);
+        step(&mut trainer, 0.1);
+        assert_eq!(asked.load(Ordering::Relaxed), before + done);
+        assert_eq!(told, trainer.scheme().at(done as u64, Moment::START));
+        asked.fetch_sub(1, Ordering::Relaxed); // the test's own question
     }
 }
 

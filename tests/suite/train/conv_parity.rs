@@ -6,7 +6,7 @@ use crate::common::{device, images::hashed_images, parity_file};
 use jostle::{
     data::Split,
     kernels::Arena,
-    nn::{self, Model, Target},
+    nn::{self, Model, Signature},
     train::{Control, Evaluator, Event, Prepared, RunConfig, Trainer, run},
 };
 
@@ -61,7 +61,7 @@ fn manifest() -> Manifest {
 
 fn model(name: &str) -> Model {
     let text = if name.ends_with(".toml") { parity_file(name).display().to_string() } else { name.to_owned() };
-    Model::build(&text, &Target::default()).unwrap()
+    Model::build(&text, &Signature::default()).unwrap()
 }
 
 fn worst(found: &[f32], expected: &[f64]) -> f64 {

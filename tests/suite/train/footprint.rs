@@ -16,7 +16,7 @@ fn prepared(model: &str, samples: usize) -> Prepared {
     let split = Split { train: hashed_images(1, samples), test: hashed_images(2, 100) };
     let shape = split.train.shape;
     let input = jostle::graph::ValueShape::Image { channels: shape.channels, height: shape.height, width: shape.width };
-    let model = Model::build(model, &nn::Target { input, classes: 10 }).unwrap();
+    let model = Model::build(model, &nn::Signature { input, classes: 10 }).unwrap();
     Prepared { model, split, validation: None, loss: Loss::Nll.into(), label_noise: None }
 }
 

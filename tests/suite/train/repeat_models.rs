@@ -4,7 +4,7 @@ use crate::common::{device, images::hashed_squares, trace::Trace};
 use jostle::{
     data::Split,
     graph::ValueShape,
-    nn::{Model, Target},
+    nn::{Model, Signature},
     noise::Mode,
     ops::Loss,
     optim::OptimizerKind,
@@ -22,7 +22,7 @@ const FAMILIES: [(&str, usize); 3] = [("cnn", 16), ("resnet", 8), ("vgg", 32)];
 fn prepared(model: &str, side: usize) -> Prepared {
     let input = ValueShape::Image { channels: 3, height: side, width: side };
     let split = Split { train: hashed_squares(61, SAMPLES, side), test: hashed_squares(63, BATCH, side) };
-    let model = Model::build(model, &Target { input, classes: 10 }).unwrap();
+    let model = Model::build(model, &Signature { input, classes: 10 }).unwrap();
     Prepared { split, validation: None, model, loss: Loss::Nll.into(), label_noise: None }
 }
 
