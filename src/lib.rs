@@ -30,7 +30,10 @@ pub mod optim;
 pub mod report;
 pub mod rules;
 pub mod schedule;
+mod specs;
 pub mod train;
+
+pub use specs::all_specs;
 
 /// The README's library example, compiled and run with the documentation's tests.
 #[cfg(doctest)]

@@ -109,9 +109,8 @@ use crate::gpu::KernelSpec;
 
 use constants::{Constant, WORKGROUP, WORKGROUP_SIZE, arena_parts, flag, index_u32};
 
-/// Every kernel there is: for the test that holds specs against what naga reads, and for shader validation.
-#[must_use]
-pub fn all_specs() -> Vec<&'static KernelSpec> {
+/// The kernels whose host side is here.
+pub(crate) fn specs() -> Vec<&'static KernelSpec> {
     vec![
         &ascend::ASCEND,
         &batch_norm::BATCH_NORM_APPLY,

@@ -8,10 +8,11 @@ use crate::common::{
     rounding, run, samples, stored, wide,
 };
 use jostle::{
+    all_specs,
     gpu::{Element, Gpu, GpuError, Grid},
     kernels::{
         Activation, AdapterClass, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant, Epilogue,
-        MatmulOperands, MatmulShape, MatmulVariant, all_specs, conv, conv_pack, matmul, padded_channels,
+        MatmulOperands, MatmulShape, MatmulVariant, conv, conv_pack, matmul, padded_channels,
     },
 };
 

@@ -6,11 +6,9 @@ use crate::common::{
     rounding, run, samples, stored,
 };
 use jostle::{
+    all_specs,
     gpu::{Element, Gpu, GpuError, Grid},
-    kernels::{
-        Activation, Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, all_specs, matmul,
-        matmul_variant,
-    },
+    kernels::{Activation, Epilogue, MatmulLayout, MatmulOperands, MatmulShape, MatmulVariant, matmul, matmul_variant},
 };
 
 /// One; primes; whole vec4s of odd numbers; a tile; one past and one short of tiles; long k; an odd one past two tiles; vec4s

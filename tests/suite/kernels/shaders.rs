@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, fs};
 
 use crate::common::places::root;
 use jostle::{
+    all_specs,
     gpu::{Access, ElementTypes, KernelSpec},
-    kernels::all_specs,
 };
 use naga::{
     AddressSpace, Block, Expression, Function, Handle, Module, Statement, StorageAccess, TypeInner,
