@@ -20,7 +20,7 @@ pub(super) type Constant = (&'static str, f64);
 pub(super) const WORKGROUP: Constant = ("WORKGROUP_SIZE", WORKGROUP_SIZE as f64);
 
 /// A flag as an override.
-pub(super) fn flag(name: &'static str, on: bool) -> Constant {
+pub(crate) fn flag(name: &'static str, on: bool) -> Constant {
     (name, f64::from(u8::from(on)))
 }
 
@@ -28,7 +28,7 @@ pub(super) fn flag(name: &'static str, on: bool) -> Constant {
 ///
 /// # Errors
 /// [`GpuError::Shape`] if it does not fit.
-pub(super) fn index_u32(kernel: &'static str, sizes: &[usize]) -> Result<u32, GpuError> {
+pub(crate) fn index_u32(kernel: &'static str, sizes: &[usize]) -> Result<u32, GpuError> {
     let product = sizes.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
     product.and_then(|product| u32::try_from(product).ok()).ok_or_else(|| GpuError::Shape {
         kernel,

@@ -24,7 +24,6 @@ mod elementwise;
 mod epilogue;
 mod factored;
 mod filter_norm;
-mod flatten;
 mod gather;
 mod gradient_factor;
 mod gradient_scaling;
@@ -67,6 +66,7 @@ pub use batch_norm::{
 pub use ceilings::{Stream, empty, peak_flops, stream};
 pub use column_sum::{column_sum, column_sum_launches, column_sum_scratch_words};
 pub use combine::Combine;
+pub(crate) use constants::{flag, index_u32};
 pub use conv::conv;
 pub use conv_pack::conv_pack;
 pub(crate) use conv_pack::conv_pack_launch;
@@ -79,8 +79,6 @@ pub use elementwise::{Elementwise, elementwise};
 pub use epilogue::Epilogue;
 pub use factored::{Factored, FactoredModel, FactoredViews};
 pub use filter_norm::FilterNorms;
-pub use flatten::flatten;
-pub(crate) use flatten::flatten_launch;
 pub use gather::{Augmentation, Gather, GatherViews, SampleElement};
 pub use gradient_factor::{FactorRules, GROWTH_INTERVAL, GradientFactor};
 pub use gradient_scaling::GradientScaling;
@@ -107,7 +105,7 @@ pub use update_sgd::{SgdStep, UpdateSgd};
 
 use crate::gpu::KernelSpec;
 
-use constants::{Constant, WORKGROUP, WORKGROUP_SIZE, arena_parts, flag, index_u32};
+use constants::{Constant, WORKGROUP, WORKGROUP_SIZE, arena_parts};
 
 /// The kernels whose host side is here.
 pub(crate) fn specs() -> Vec<&'static KernelSpec> {
@@ -144,7 +142,6 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &factored::TWO_LAYER_GRADIENT,
         &factored::TWO_LAYER_PREDICT,
         &filter_norm::FILTER_NORM,
-        &flatten::FLATTEN,
         &gather::GATHER,
         &gradient_factor::GRADIENT_FACTOR,
         &init_uniform::INIT_UNIFORM,

@@ -70,7 +70,7 @@ impl Target {
     }
 
     /// As [`Target::sized_launch`], in the workgroups of elementwise kernels.
-    pub(super) fn launch(
+    pub(crate) fn launch(
         &self,
         spec: &'static KernelSpec,
         constants: &[super::Constant],

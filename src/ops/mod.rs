@@ -26,7 +26,7 @@ pub use column_sum::ColumnSums;
 pub use conv::Conv;
 pub use dropout::{Dropout, DropoutMask};
 pub use elementwise::ElementwiseStep;
-pub use flatten::{Flatten, Unflatten};
+pub use flatten::{Flatten, Unflatten, flatten};
 pub use layer::{LayerError, LayerKind, LayerSite, Pair, keys};
 pub use linear::Linear;
 pub use loss::Loss;
@@ -34,6 +34,13 @@ pub use norm::Norm;
 pub use pool::{PoolBackward, PoolForward};
 pub use products::{ConvProduct, MatrixProduct, PackWeights};
 pub use registry::Layers;
+
+use crate::gpu::KernelSpec;
+
+/// The kernels that one operation alone calls, or a few of one kind: their host side is beside it.
+pub(crate) fn specs() -> Vec<&'static KernelSpec> {
+    [flatten::SPECS].concat()
+}
 
 /// Height and width in a canonical text.
 fn pair([rows, columns]: [usize; 2]) -> String {
