@@ -18,7 +18,6 @@ mod conv_shape;
 mod conv_specs;
 mod conv_variant;
 mod coop;
-mod dropout;
 mod effective;
 mod elementwise;
 mod epilogue;
@@ -73,7 +72,6 @@ pub(crate) use conv_pack::conv_pack_launch;
 pub use conv_shape::{ConvOptions, ConvPass, ConvShape, padded_channels};
 pub use conv_variant::{ConvOperands, ConvVariant};
 pub use coop::{CoopMatrices, CoopTile};
-pub use dropout::Dropout;
 pub use effective::EffectiveWeights;
 pub use elementwise::{Elementwise, elementwise};
 pub use epilogue::Epilogue;
@@ -133,7 +131,6 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &conv_specs::CONV_SOFTWARE.vectors,
         &conv_specs::CONV_TILE.elements,
         &conv_specs::CONV_TILE.vectors,
-        &dropout::DROPOUT,
         &elementwise::ELEMENTWISE,
         &factored::DIAGONAL_GRADIENT,
         &factored::DIAGONAL_PREDICT,

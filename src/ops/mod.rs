@@ -24,7 +24,7 @@ pub use add::Add;
 pub use batch_norm::{BatchNorm, BatchNormBackward, BatchNormForward};
 pub use column_sum::ColumnSums;
 pub use conv::Conv;
-pub use dropout::{Dropout, DropoutMask};
+pub use dropout::{Dropout, DropoutDispatch, DropoutMask};
 pub use elementwise::ElementwiseStep;
 pub use flatten::{Flatten, Unflatten, flatten};
 pub use layer::{LayerError, LayerKind, LayerSite, Pair, keys};
@@ -39,7 +39,7 @@ use crate::gpu::KernelSpec;
 
 /// The kernels that one operation alone calls, or a few of one kind: their host side is beside it.
 pub(crate) fn specs() -> Vec<&'static KernelSpec> {
-    [flatten::SPECS].concat()
+    [dropout::SPECS, flatten::SPECS].concat()
 }
 
 /// Height and width in a canonical text.

@@ -4,8 +4,8 @@ use crate::common::{ROUNDOFF, assert_close, bits, device, guarded, hash, keeps, 
 use jostle::{
     gpu::GpuError,
     graph::{Call, Graph, PlanMode, Schedule},
-    kernels::{Activation, Dropout},
-    ops::{self, DropoutMask, Loss},
+    kernels::Activation,
+    ops::{Dropout, DropoutDispatch, DropoutMask, Loss},
 };
 
 /// Which mask.
@@ -24,7 +24,7 @@ fn drop(draw: Draw, input: &[f32], start: Option<&[f32]>) -> Vec<f32> {
     let output = start.map_or_else(|| poisoned(gpu, input.len()), |start| guarded(gpu, start));
     let input = guarded(gpu, input);
     let views = [&input.view, &output.view];
-    let dropout = Dropout::new(gpu, views, draw.layer, draw.probability, start.is_some()).unwrap();
+    let dropout = DropoutDispatch::new(gpu, views, draw.layer, draw.probability, start.is_some()).unwrap();
     let mut recorder = gpu.record();
     dropout.record(&mut recorder, draw.seed, draw.step);
     recorder.submit().unwrap();
@@ -124,7 +124,7 @@ fn a_model_drops_in_training_only() {
     let dropouts = |mode: PlanMode| {
         let schedule = Schedule::new(&graph, 4, mode, Loss::Nll).unwrap();
         let dropout = |call: &Call| {
-            let DropoutMask(ops::Dropout { probability, layer }) = call.kernel_as::<DropoutMask>()?;
+            let DropoutMask(Dropout { probability, layer }) = call.kernel_as::<DropoutMask>()?;
             Some((*layer, *probability))
         };
         schedule.steps.iter().filter_map(|step| dropout(&step.call)).collect::<Vec<_>>()
@@ -141,7 +141,7 @@ fn a_model_drops_in_training_only() {
 fn probabilities_and_lengths_that_cannot_be_are_refused() {
     let gpu = device();
     let [short, long] = [7, 8].map(|count| poisoned(gpu, count));
-    let plan = |input, probability| Dropout::new(gpu, [input, &long.view], 0, probability, false);
+    let plan = |input, probability| DropoutDispatch::new(gpu, [input, &long.view], 0, probability, false);
     for probability in [1.0, -0.1, f32::NAN] {
         assert!(matches!(plan(&long.view, probability), Err(GpuError::Shape { .. })), "{probability}");
     }
