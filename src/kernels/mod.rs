@@ -93,7 +93,7 @@ pub use norm::{
 pub use norm_shape::NormShape;
 pub use norms::{Norms, PARTIALS};
 pub use perturb::Perturb;
-pub use pool::{Pool, PoolShape, pool, pool_gradient, pool_select};
+pub use pool::Pool;
 pub use select::{batch_norm_variant, conv_variant, matmul_variant, with_variants};
 pub use softmax_nll::{LossBuffers, LossKernel, LossTerms, softmax_nll, softmax_nll_launch};
 pub use sweep::{NoiseRange, NoiseStep, Sweep};
@@ -162,8 +162,6 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &norm_specs::GROUP_NORMALISE_GRADIENT,
         &norms::NORMS,
         &perturb::PERTURB,
-        &pool::POOL,
-        &pool::POOL_GRADIENT,
         &softmax_nll::SOFTMAX_NLL,
         &split_sum::SPLIT_SUM,
         &update_adam::UPDATE_ADAM,

@@ -18,6 +18,7 @@ mod norm;
 mod pool;
 mod products;
 mod registry;
+mod specs;
 
 pub use activation::Activate;
 pub use add::Add;
@@ -31,16 +32,10 @@ pub use layer::{LayerError, LayerKind, LayerSite, Pair, keys};
 pub use linear::Linear;
 pub use loss::Loss;
 pub use norm::Norm;
-pub use pool::{PoolBackward, PoolForward};
+pub use pool::{PoolBackward, PoolForward, PoolShape, pool, pool_gradient, pool_select};
 pub use products::{ConvProduct, MatrixProduct, PackWeights};
 pub use registry::Layers;
-
-use crate::gpu::KernelSpec;
-
-/// The kernels that one operation alone calls, or a few of one kind: their host side is beside it.
-pub(crate) fn specs() -> Vec<&'static KernelSpec> {
-    [dropout::SPECS, flatten::SPECS].concat()
-}
+pub(crate) use specs::specs;
 
 /// Height and width in a canonical text.
 fn pair([rows, columns]: [usize; 2]) -> String {
