@@ -34,9 +34,6 @@ mod matmul_specs;
 mod metrics;
 mod moving_average;
 mod mse;
-mod norm;
-mod norm_shape;
-mod norm_specs;
 mod norms;
 mod perturb;
 mod pool;
@@ -64,8 +61,9 @@ pub use batch_norm::{
 };
 pub use ceilings::{Stream, empty, peak_flops, stream};
 pub use column_sum::{column_sum, column_sum_launches, column_sum_scratch_words};
+pub(crate) use column_sum::{sum_of_parts, sum_of_parts_launch};
 pub use combine::Combine;
-pub(crate) use constants::{flag, index_u32};
+pub(crate) use constants::{Constant, flag, index_u32};
 pub use conv::conv;
 pub use conv_pack::conv_pack;
 pub(crate) use conv_pack::conv_pack_launch;
@@ -87,10 +85,6 @@ pub use matmul_shape::{MatmulLayout, MatmulShape};
 pub use metrics::MetricsSum;
 pub use moving_average::MovingAverage;
 pub use mse::{MseTargets, mse, mse_launch};
-pub use norm::{
-    affine, affine_gradient, channel_normalise, group_normalise, group_normalise_curvature, group_normalise_gradient,
-};
-pub use norm_shape::NormShape;
 pub use norms::{Norms, PARTIALS};
 pub use perturb::Perturb;
 pub use pool::Pool;
@@ -98,12 +92,13 @@ pub use select::{batch_norm_variant, conv_variant, matmul_variant, with_variants
 pub use softmax_nll::{LossBuffers, LossKernel, LossTerms, softmax_nll, softmax_nll_launch};
 pub use sweep::{NoiseRange, NoiseStep, Sweep};
 pub use target::Target;
+pub(crate) use tree::Tree;
 pub use update_adam::{AdamStep, UpdateAdam};
 pub use update_sgd::{SgdStep, UpdateSgd};
 
 use crate::gpu::KernelSpec;
 
-use constants::{Constant, WORKGROUP, WORKGROUP_SIZE, arena_parts};
+use constants::{WORKGROUP, WORKGROUP_SIZE, arena_parts};
 
 /// The kernels whose host side is here.
 pub(crate) fn specs() -> Vec<&'static KernelSpec> {
@@ -154,12 +149,6 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &metrics::METRICS_SUM,
         &moving_average::MOVING_AVERAGE,
         &mse::MSE,
-        &norm_specs::AFFINE,
-        &norm_specs::AFFINE_GRADIENT,
-        &norm_specs::CHANNEL_NORMALISE,
-        &norm_specs::GROUP_NORMALISE,
-        &norm_specs::GROUP_NORMALISE_CURVATURE,
-        &norm_specs::GROUP_NORMALISE_GRADIENT,
         &norms::NORMS,
         &perturb::PERTURB,
         &softmax_nll::SOFTMAX_NLL,

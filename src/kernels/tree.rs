@@ -28,14 +28,14 @@ const UNCUT_ROWS: usize = 1024;
 /// The sums that a workgroup makes side by side, and the invocations that share each, a power of two: the overrides `SUMS` and
 /// `LANES` of the kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     pub(super) sums: usize,
     pub(super) lanes: usize,
 }
 
 impl Tree {
     /// For sums over `terms` neighbours in memory.
-    pub(super) fn rows(class: AdapterClass, terms: usize) -> Self {
+    pub(crate) fn rows(class: AdapterClass, terms: usize) -> Self {
         match class {
             AdapterClass::Gpu(_) => {
                 let lanes = terms.next_power_of_two().min(INVOCATIONS);
@@ -49,7 +49,7 @@ impl Tree {
     }
 
     /// For sums over `rows` rows, of `columns` neighbours in memory.
-    pub(super) fn columns(class: AdapterClass, rows: usize, columns: usize) -> Self {
+    pub(crate) fn columns(class: AdapterClass, rows: usize, columns: usize) -> Self {
         match class {
             AdapterClass::Gpu(_) => {
                 // Whole lines of the cache where their lanes get by with 32 rounds.
@@ -63,7 +63,7 @@ impl Tree {
     }
 
     /// Parts of sums over `rows` rows, each a sum of [`Tree::columns`], which another run over the parts adds up.
-    pub(super) fn parts(class: AdapterClass, rows: usize) -> usize {
+    pub(crate) fn parts(class: AdapterClass, rows: usize) -> usize {
         if rows <= UNCUT_ROWS {
             return 1;
         }
@@ -79,18 +79,18 @@ impl Tree {
     }
 
     /// Rounds of a loop over `terms`, of which a lane takes `per_round` a round, and the tree's steps.
-    pub(super) fn chain(self, terms: usize, per_round: usize) -> usize {
+    pub(crate) fn chain(self, terms: usize, per_round: usize) -> usize {
         terms.div_ceil(self.lanes * per_round) + per_round.ilog2() as usize + self.lanes.ilog2() as usize
     }
 
     /// Workgroups for `sums` sums.
-    pub(super) fn workgroups(self, sums: usize) -> usize {
+    pub(crate) fn workgroups(self, sums: usize) -> usize {
         sums.div_ceil(self.sums).max(1)
     }
 
     /// A launch of `workgroups`, folded over x and y: the kernel indexes them by `index_1d`. Its overrides are the tree's and
     /// `constants`.
-    pub(super) fn launch(
+    pub(crate) fn launch(
         self,
         target: &Target,
         spec: &'static KernelSpec,

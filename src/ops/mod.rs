@@ -22,7 +22,8 @@ mod specs;
 
 pub use activation::Activate;
 pub use add::Add;
-pub use batch_norm::{BatchNorm, BatchNormBackward, BatchNormForward};
+pub use affine::{affine, affine_gradient};
+pub use batch_norm::{BatchNorm, BatchNormBackward, BatchNormForward, channel_normalise};
 pub use column_sum::ColumnSums;
 pub use conv::Conv;
 pub use dropout::{Dropout, DropoutDispatch, DropoutMask};
@@ -31,7 +32,7 @@ pub use flatten::{Flatten, Unflatten, flatten};
 pub use layer::{LayerError, LayerKind, LayerSite, Pair, keys};
 pub use linear::Linear;
 pub use loss::Loss;
-pub use norm::Norm;
+pub use norm::{Norm, NormShape, group_normalise, group_normalise_curvature, group_normalise_gradient};
 pub use pool::{PoolBackward, PoolForward, PoolShape, pool, pool_gradient, pool_select};
 pub use products::{ConvProduct, MatrixProduct, PackWeights};
 pub use registry::Layers;

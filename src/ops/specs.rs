@@ -2,9 +2,9 @@
 
 use crate::gpu::KernelSpec;
 
-use super::{dropout, flatten, pool};
+use super::{affine, batch_norm, dropout, flatten, norm, pool};
 
 /// Those whose host side is in this room.
 pub(crate) fn specs() -> Vec<&'static KernelSpec> {
-    [dropout::SPECS, flatten::SPECS, pool::SPECS].concat()
+    [affine::SPECS, batch_norm::SPECS, dropout::SPECS, flatten::SPECS, norm::SPECS, pool::SPECS].concat()
 }

@@ -14,12 +14,12 @@ mod channel_normalise;
 use std::sync::Arc;
 
 use crate::{
-    gpu::GpuError,
+    gpu::{GpuError, KernelSpec},
     graph::{
         Access, Backward, Forward, Graph, GraphError, Inputs, Op, ParamId, ParamSpec, PlanMode, Saved, StatId,
         StatSpec, ValueId, ValueShape,
     },
-    kernels::{Activation, BatchNormShape, NormShape},
+    kernels::{Activation, BatchNormShape},
 };
 
 use super::{
@@ -27,11 +27,16 @@ use super::{
     affine::{push_affine, push_affine_gradient},
     flatten::Unflatten,
     layer::{LayerKind, NoKeys, keys},
-    norm::{EPS, norm_params, norm_shape},
+    norm::{EPS, NormShape, norm_params, norm_shape},
 };
 
+use channel_normalise::{CHANNEL_NORMALISE, ChannelNormalise};
+
 pub use calls::{BatchNormBackward, BatchNormForward};
-use channel_normalise::ChannelNormalise;
+pub use channel_normalise::channel_normalise;
+
+/// Its kernels.
+pub(super) static SPECS: &[&KernelSpec] = &[&CHANNEL_NORMALISE];
 
 /// A batch norm; parameters: weight and bias `[channels]`; statistics: running mean and variance `[channels]`.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -10,11 +10,11 @@ use jostle::{
     kernels::{
         Activation, AdapterClass, Augmentation, BatchNormVariant, ConvOperands, ConvOptions, ConvPass, ConvShape,
         ConvVariant, Elementwise, Epilogue, Gather, GatherViews, LossBuffers, LossTerms, MatmulLayout, MatmulOperands,
-        MatmulShape, MatmulVariant, MetricsSum, MseTargets, NormShape, Norms, Perturb, SampleElement, affine_gradient,
-        column_sum, column_sum_scratch_words, conv, conv_pack, elementwise, group_normalise, init_uniform, matmul, mse,
-        softmax_nll,
+        MatmulShape, MatmulVariant, MetricsSum, MseTargets, Norms, Perturb, SampleElement, column_sum,
+        column_sum_scratch_words, conv, conv_pack, elementwise, init_uniform, matmul, mse, softmax_nll,
     },
     noise::{Distribution, Mode, NoiseConfig},
+    ops::{NormShape, affine_gradient, group_normalise},
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
     schedule::Moment,
 };
