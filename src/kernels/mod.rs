@@ -5,7 +5,6 @@ mod adapter_class;
 mod admission;
 mod arena;
 mod ascend;
-mod batch_norm;
 mod block;
 mod ceilings;
 mod column_sum;
@@ -55,10 +54,6 @@ pub use activation::Activation;
 pub use adapter_class::AdapterClass;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
 pub use ascend::Ascend;
-pub use batch_norm::{
-    BatchNorm, BatchNormAdds, BatchNormGeometry, BatchNormGradient, BatchNormGradientViews, BatchNormShape,
-    BatchNormVariant, BatchNormViews, ForwardLaunches,
-};
 pub use ceilings::{Stream, empty, peak_flops, stream};
 pub use column_sum::{column_sum, column_sum_launches, column_sum_scratch_words};
 pub(crate) use column_sum::{sum_of_parts, sum_of_parts_launch};
@@ -88,7 +83,7 @@ pub use mse::{MseTargets, mse, mse_launch};
 pub use norms::{Norms, PARTIALS};
 pub use perturb::Perturb;
 pub use pool::Pool;
-pub use select::{batch_norm_variant, conv_variant, matmul_variant, with_variants};
+pub use select::{conv_variant, matmul_variant, with_variants};
 pub use softmax_nll::{LossBuffers, LossKernel, LossTerms, softmax_nll, softmax_nll_launch};
 pub use sweep::{NoiseRange, NoiseStep, Sweep};
 pub use target::Target;
@@ -104,11 +99,6 @@ use constants::{WORKGROUP, WORKGROUP_SIZE, arena_parts};
 pub(crate) fn specs() -> Vec<&'static KernelSpec> {
     vec![
         &ascend::ASCEND,
-        &batch_norm::BATCH_NORM_APPLY,
-        &batch_norm::BATCH_NORM_FINISH,
-        &batch_norm::BATCH_NORM_GRADIENT,
-        &batch_norm::BATCH_NORM_GRADIENT_FINISH,
-        &batch_norm::BATCH_NORM_MOMENTS,
         &ceilings::EMPTY,
         &ceilings::PEAK_FLOPS,
         &ceilings::STREAM,

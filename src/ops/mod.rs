@@ -23,7 +23,11 @@ mod specs;
 pub use activation::Activate;
 pub use add::Add;
 pub use affine::{affine, affine_gradient};
-pub use batch_norm::{BatchNorm, BatchNormBackward, BatchNormForward, channel_normalise};
+pub use batch_norm::{
+    BatchNorm, BatchNormAdds, BatchNormBackward, BatchNormDispatches, BatchNormForward, BatchNormGeometry,
+    BatchNormGradientDispatches, BatchNormGradientViews, BatchNormShape, BatchNormVariant, BatchNormViews,
+    ForwardLaunches, channel_normalise,
+};
 pub use column_sum::ColumnSums;
 pub use conv::Conv;
 pub use dropout::{Dropout, DropoutDispatch, DropoutMask};

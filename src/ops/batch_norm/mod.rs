@@ -10,6 +10,10 @@
 
 mod calls;
 mod channel_normalise;
+mod forward;
+mod gradient;
+mod shape;
+mod specs;
 
 use std::sync::Arc;
 
@@ -19,7 +23,7 @@ use crate::{
         Access, Backward, Forward, Graph, GraphError, Inputs, Op, ParamId, ParamSpec, PlanMode, Saved, StatId,
         StatSpec, ValueId, ValueShape,
     },
-    kernels::{Activation, BatchNormShape},
+    kernels::Activation,
 };
 
 use super::{
@@ -31,12 +35,23 @@ use super::{
 };
 
 use channel_normalise::{CHANNEL_NORMALISE, ChannelNormalise};
+use specs::{BATCH_NORM_APPLY, BATCH_NORM_FINISH, BATCH_NORM_GRADIENT, BATCH_NORM_GRADIENT_FINISH, BATCH_NORM_MOMENTS};
 
 pub use calls::{BatchNormBackward, BatchNormForward};
 pub use channel_normalise::channel_normalise;
+pub use forward::{BatchNormDispatches, BatchNormViews};
+pub use gradient::{BatchNormGradientDispatches, BatchNormGradientViews};
+pub use shape::{BatchNormAdds, BatchNormGeometry, BatchNormShape, BatchNormVariant, ForwardLaunches};
 
 /// Its kernels.
-pub(super) static SPECS: &[&KernelSpec] = &[&CHANNEL_NORMALISE];
+pub(super) static SPECS: &[&KernelSpec] = &[
+    &BATCH_NORM_APPLY,
+    &BATCH_NORM_FINISH,
+    &BATCH_NORM_GRADIENT,
+    &BATCH_NORM_GRADIENT_FINISH,
+    &BATCH_NORM_MOMENTS,
+    &CHANNEL_NORMALISE,
+];
 
 /// A batch norm; parameters: weight and bias `[channels]`; statistics: running mean and variance `[channels]`.
 #[derive(Clone, Copy, Debug, PartialEq)]

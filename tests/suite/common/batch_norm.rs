@@ -2,8 +2,9 @@
 
 use jostle::{
     gpu::{Element, Gpu},
-    kernels::{
-        Activation, BatchNorm, BatchNormGradient, BatchNormGradientViews, BatchNormShape, BatchNormVariant,
+    kernels::Activation,
+    ops::{
+        BatchNormDispatches, BatchNormGradientDispatches, BatchNormGradientViews, BatchNormShape, BatchNormVariant,
         BatchNormViews,
     },
 };
@@ -171,7 +172,7 @@ impl Case {
             y: &y.view,
         };
         let mut recorder = gpu.record();
-        let forward = BatchNorm::new(gpu, variant, shape, &views, self.activation, EPS).unwrap();
+        let forward = BatchNormDispatches::new(gpu, variant, shape, &views, self.activation, EPS).unwrap();
         forward.record(&mut recorder, self.valid as u32, MOMENTUM);
 
         let Accumulate { x: adds_x, residual: adds_residual, params: adds_params } = self.accumulate;
@@ -192,7 +193,9 @@ impl Case {
             grad_residual: residual.is_some().then_some((&grad_residual.view, adds_residual)),
         };
         if !evaluate {
-            let backward = BatchNormGradient::new(gpu, variant, shape, &views, self.activation, adds_params).unwrap();
+            let (activation, accumulate) = (self.activation, adds_params);
+            let backward = BatchNormGradientDispatches::new(gpu, variant, shape, &views, activation, accumulate);
+            let backward = backward.unwrap();
             backward.record(&mut recorder, self.valid as u32);
         }
         recorder.submit().unwrap();

@@ -8,13 +8,13 @@ use crate::common::{
 use jostle::{
     gpu::{Element, Gpu},
     kernels::{
-        Activation, AdapterClass, Augmentation, BatchNormVariant, ConvOperands, ConvOptions, ConvPass, ConvShape,
-        ConvVariant, Elementwise, Epilogue, Gather, GatherViews, LossBuffers, LossTerms, MatmulLayout, MatmulOperands,
-        MatmulShape, MatmulVariant, MetricsSum, MseTargets, Norms, Perturb, SampleElement, column_sum,
-        column_sum_scratch_words, conv, conv_pack, elementwise, init_uniform, matmul, mse, softmax_nll,
+        Activation, AdapterClass, Augmentation, ConvOperands, ConvOptions, ConvPass, ConvShape, ConvVariant,
+        Elementwise, Epilogue, Gather, GatherViews, LossBuffers, LossTerms, MatmulLayout, MatmulOperands, MatmulShape,
+        MatmulVariant, MetricsSum, MseTargets, Norms, Perturb, SampleElement, column_sum, column_sum_scratch_words,
+        conv, conv_pack, elementwise, init_uniform, matmul, mse, softmax_nll,
     },
     noise::{Distribution, Mode, NoiseConfig},
-    ops::{NormShape, affine_gradient, group_normalise},
+    ops::{BatchNormVariant, NormShape, affine_gradient, group_normalise},
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
     schedule::Moment,
 };

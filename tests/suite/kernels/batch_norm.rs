@@ -9,10 +9,8 @@ use crate::common::{
 };
 use jostle::{
     gpu::{Element, GpuError},
-    kernels::{
-        Activation, AdapterClass, BatchNorm, BatchNormAdds, BatchNormShape, BatchNormVariant, BatchNormViews,
-        CoopMatrices, Target,
-    },
+    kernels::{Activation, AdapterClass, CoopMatrices, Target},
+    ops::{BatchNormAdds, BatchNormDispatches, BatchNormShape, BatchNormVariant, BatchNormViews},
 };
 
 const ACTIVATIONS: [Activation; 4] = [Activation::Identity, Activation::Relu, Activation::Tanh, Activation::Sigmoid];
@@ -184,7 +182,7 @@ fn wrong_shapes_are_refused() {
             table: &table.view,
             y: &y.view,
         };
-        BatchNorm::new(gpu, BatchNormVariant::Tree, shape, &views, Activation::Identity, EPS).map(|_| ())
+        BatchNormDispatches::new(gpu, BatchNormVariant::Tree, shape, &views, Activation::Identity, EPS).map(|_| ())
     };
     assert!(plan(shape, 5, shape.words()).is_ok());
     let unpadded = plan(shape, 5, 2 * 3 * 5);
@@ -236,7 +234,7 @@ fn every_row_and_quad_is_in_one_workgroup() {
 
 #[test]
 fn software_adapters_take_chunks() {
-    let variant = |class: AdapterClass| class.batch_norm_variant();
+    let variant = BatchNormVariant::for_class;
     assert_eq!(variant(AdapterClass::EightLanes), BatchNormVariant::Chunks);
     assert_eq!(variant(AdapterClass::Gpu(CoopMatrices::default())), BatchNormVariant::Tree);
 }

@@ -1,11 +1,12 @@
-//! Batch norm's forward pass.
+//! Batch norm's forward pass, planned.
 
-use crate::gpu::{Dispatch, Gpu, GpuError, Recorder, View};
+use crate::{
+    gpu::{Dispatch, Gpu, GpuError, Recorder, View},
+    kernels::{Activation, Target},
+};
 
 use super::{
-    super::{Activation, Target},
-    BatchNormShape, BatchNormVariant,
-    shape::moments_values,
+    shape::{BatchNormShape, BatchNormVariant, moments_values},
     specs::{BATCH_NORM_APPLY, Finish},
 };
 
@@ -52,7 +53,7 @@ impl BatchNormViews<'_> {
 
 /// Planned: y = activation(batch norm of x + residual), by the batch's statistics or the running ones.
 #[derive(Debug)]
-pub struct BatchNorm {
+pub struct BatchNormDispatches {
     shape: BatchNormShape,
     variant: BatchNormVariant,
     moments: Option<Dispatch>,
@@ -61,7 +62,7 @@ pub struct BatchNorm {
     eps: f32,
 }
 
-impl BatchNorm {
+impl BatchNormDispatches {
     /// Plans the forward pass; with `partials` it takes the batch's statistics and updates the running ones.
     ///
     /// # Errors
@@ -92,7 +93,7 @@ impl BatchNorm {
     }
 
     /// Its dispatches in their order.
-    pub(crate) fn dispatches(&self) -> impl Iterator<Item = &Dispatch> {
+    pub(super) fn dispatches(&self) -> impl Iterator<Item = &Dispatch> {
         self.moments.iter().chain([&self.finish, &self.apply])
     }
 
