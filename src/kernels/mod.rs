@@ -1,4 +1,5 @@
-//! The kernels' host side: one file per WGSL file with its bindings, shape checks, variant choice and grid.
+//! The host side of the kernels that operations, rules and measurements share: one file per WGSL file with its bindings, shape
+//! checks, variant choice and grid. That of kernels which one operation alone calls is beside it, in [`ops`](crate::ops).
 
 mod activation;
 mod adapter_class;

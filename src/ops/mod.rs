@@ -1,5 +1,5 @@
-//! Operations and losses: one file each, with shapes, parameters, forward, backward, and the kernels that they call with
-//! their tangents. A crate of the user's adds its own the same way: see [`Op`](crate::graph::Op) and
+//! Operations and losses: one file or folder each, with shapes, parameters, forward, backward, the kernels that they call with
+//! their tangents, and the host side of those that nothing else calls. A crate of the user's adds its own the same way: see [`Op`](crate::graph::Op) and
 //! [`LossFunction`](crate::graph::LossFunction).
 
 mod activation;
