@@ -3,9 +3,10 @@
 //!
 //! The method is that of Orvieto, Raj, Kersting and Bach, *Explicit Regularization in Overparametrized Models via
 //! Noise Injection*, AISTATS 2023. Each module uses only those below it:
-//! [`train`] the loop; [`analysis`] curvature; [`nn`] models; [`graph`] operations and the compiled step;
-//! [`rules`] what a step is, as data; [`noise`] and [`optim`] schemes and update rules, over a run by [`schedule`]; [`kernels`] the WGSL kernels' host side;
-//! [`gpu`] the device. [`mod@bench`] measures steps; [`data`] and [`report`] stand beside them and know no device.
+//! [`train`] the loop; [`analysis`] curvature; [`nn`] models; [`ops`] operations; [`graph`] the compiled step;
+//! [`rules`] what a step is, as data; [`noise`] and [`optim`] schemes and update rules, over a run by [`schedule`];
+//! [`kernels`] the host side of the WGSL that these share; [`gpu`] the device. [`mod@bench`] measures steps; [`data`] and
+//! [`report`] stand beside them and know no device.
 
 pub mod analysis;
 pub mod bench;
@@ -30,7 +31,10 @@ pub mod optim;
 pub mod report;
 pub mod rules;
 pub mod schedule;
+mod specs;
 pub mod train;
+
+pub use specs::all_specs;
 
 /// The README's library example, compiled and run with the documentation's tests.
 #[cfg(doctest)]

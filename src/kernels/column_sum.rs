@@ -129,7 +129,7 @@ pub fn column_sum(
 }
 
 /// Plans the sum of parts [parts, columns] that another kernel left.
-pub(super) fn sum_of_parts(
+pub(crate) fn sum_of_parts(
     gpu: &Gpu,
     target: &Target,
     views: [&View; 2],
@@ -140,7 +140,7 @@ pub(super) fn sum_of_parts(
 }
 
 /// What [`sum_of_parts`] launches.
-pub(super) fn sum_of_parts_launch(
+pub(crate) fn sum_of_parts_launch(
     target: &Target,
     [parts, columns]: [usize; 2],
     accumulate: bool,

@@ -14,7 +14,7 @@ pub(super) fn arena_parts(limits: Limits, words: usize) -> impl Iterator<Item = 
 }
 
 /// A constant for [`crate::gpu::Gpu::kernel`].
-pub(super) type Constant = (&'static str, f64);
+pub(crate) type Constant = (&'static str, f64);
 
 /// The override that carries [`WORKGROUP_SIZE`].
 pub(super) const WORKGROUP: Constant = ("WORKGROUP_SIZE", WORKGROUP_SIZE as f64);

@@ -1,11 +1,11 @@
-//! The kernels' host side: one file per WGSL file with its bindings, shape checks, variant choice and grid.
+//! The host side of the kernels that operations, rules and measurements share: one file per WGSL file with its bindings, shape
+//! checks, variant choice and grid. That of kernels which one operation alone calls is beside it, in [`ops`](crate::ops).
 
 mod activation;
 mod adapter_class;
 mod admission;
 mod arena;
 mod ascend;
-mod batch_norm;
 mod block;
 mod ceilings;
 mod column_sum;
@@ -18,13 +18,11 @@ mod conv_shape;
 mod conv_specs;
 mod conv_variant;
 mod coop;
-mod dropout;
 mod effective;
 mod elementwise;
 mod epilogue;
 mod factored;
 mod filter_norm;
-mod flatten;
 mod gather;
 mod gather_tokens;
 mod gradient_factor;
@@ -37,9 +35,6 @@ mod matmul_specs;
 mod metrics;
 mod moving_average;
 mod mse;
-mod norm;
-mod norm_shape;
-mod norm_specs;
 mod norms;
 mod perturb;
 mod pool;
@@ -62,27 +57,22 @@ pub use activation::Activation;
 pub use adapter_class::AdapterClass;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
 pub use ascend::Ascend;
-pub use batch_norm::{
-    BatchNormAdds, BatchNormDispatches, BatchNormGeometry, BatchNormGradient, BatchNormGradientViews, BatchNormShape,
-    BatchNormVariant, BatchNormViews, ForwardLaunches,
-};
 pub use ceilings::{StreamKernel, empty, peak_flops, stream};
 pub use column_sum::{column_sum, column_sum_launches, column_sum_scratch_words};
+pub(crate) use column_sum::{sum_of_parts, sum_of_parts_launch};
 pub use combine::Combine;
+pub(crate) use constants::{Constant, flag, index_u32};
 pub use conv::conv;
 pub use conv_pack::conv_pack;
 pub(crate) use conv_pack::conv_pack_launch;
 pub use conv_shape::{ConvOptions, ConvPass, ConvShape, padded_channels};
 pub use conv_variant::ConvVariant;
 pub use coop::{CoopMatrices, CoopTile};
-pub use dropout::DropoutDispatch;
 pub use effective::EffectiveWeights;
 pub use elementwise::{Elementwise, elementwise};
 pub use epilogue::Epilogue;
 pub use factored::{Factored, FactoredModel, FactoredViews};
 pub use filter_norm::FilterNorms;
-pub use flatten::flatten;
-pub(crate) use flatten::flatten_launch;
 pub use gather::{Augmentation, Gather, GatherViews, SampleElement};
 pub use gather_tokens::GatherTokens;
 pub use gradient_factor::{FactorRules, GROWTH_INTERVAL, GradientFactor};
@@ -94,38 +84,26 @@ pub use matmul_shape::{MatmulLayout, MatmulShape};
 pub use metrics::MetricsSum;
 pub use moving_average::MovingAverage;
 pub use mse::{MseTargets, mse, mse_launch};
-pub use norm::{
-    affine, affine_gradient, channel_normalise, group_normalise, group_normalise_curvature, group_normalise_gradient,
-};
-pub use norm_shape::NormShape;
 pub use norms::{Norms, PARTIALS};
 pub use perturb::Perturb;
-pub use pool::{Pool, PoolShape, pool, pool_gradient, pool_select};
+pub use pool::Pool;
 pub use product_operands::ProductOperands;
-pub use select::{batch_norm_variant, conv_variant, matmul_variant, with_variants};
+pub use select::{conv_variant, matmul_variant, with_variants};
 pub use softmax_nll::{LossBuffers, LossKernel, LossTerms, softmax_nll, softmax_nll_launch};
 pub use sweep::{NoiseRange, NoiseStep, Sweep};
 pub use target::Target;
+pub(crate) use tree::Tree;
 pub use update_adam::{AdamStep, UpdateAdam};
 pub use update_sgd::{SgdStep, UpdateSgd};
 
 use crate::gpu::KernelSpec;
 
-pub(crate) use constants::{flag, index_u32};
-pub(crate) use tree::Tree;
+use constants::{WORKGROUP, WORKGROUP_SIZE, arena_parts};
 
-use constants::{Constant, WORKGROUP, WORKGROUP_SIZE, arena_parts};
-
-/// Every kernel there is: for the test that holds specs against what naga reads, and for shader validation.
-#[must_use]
-pub fn all_specs() -> Vec<&'static KernelSpec> {
+/// The kernels whose host side is here.
+pub(crate) fn specs() -> Vec<&'static KernelSpec> {
     vec![
         &ascend::ASCEND,
-        &batch_norm::BATCH_NORM_APPLY,
-        &batch_norm::BATCH_NORM_FINISH,
-        &batch_norm::BATCH_NORM_GRADIENT,
-        &batch_norm::BATCH_NORM_GRADIENT_FINISH,
-        &batch_norm::BATCH_NORM_MOMENTS,
         &ceilings::EMPTY,
         &ceilings::PEAK_FLOPS,
         &ceilings::STREAM,
@@ -143,7 +121,6 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &conv_specs::CONV_SOFTWARE.vectors,
         &conv_specs::CONV_TILE.elements,
         &conv_specs::CONV_TILE.vectors,
-        &dropout::DROPOUT,
         &elementwise::ELEMENTWISE,
         &factored::DIAGONAL_GRADIENT,
         &factored::DIAGONAL_PREDICT,
@@ -152,7 +129,6 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &factored::TWO_LAYER_GRADIENT,
         &factored::TWO_LAYER_PREDICT,
         &filter_norm::FILTER_NORM,
-        &flatten::FLATTEN,
         &gather::GATHER,
         &gather_tokens::GATHER_TOKENS,
         &gradient_factor::GRADIENT_FACTOR,
@@ -169,16 +145,8 @@ pub fn all_specs() -> Vec<&'static KernelSpec> {
         &metrics::METRICS_SUM,
         &moving_average::MOVING_AVERAGE,
         &mse::MSE,
-        &norm_specs::AFFINE,
-        &norm_specs::AFFINE_GRADIENT,
-        &norm_specs::CHANNEL_NORMALISE,
-        &norm_specs::GROUP_NORMALISE,
-        &norm_specs::GROUP_NORMALISE_CURVATURE,
-        &norm_specs::GROUP_NORMALISE_GRADIENT,
         &norms::NORMS,
         &perturb::PERTURB,
-        &pool::POOL,
-        &pool::POOL_GRADIENT,
         &softmax_nll::SOFTMAX_NLL,
         &split_sum::SPLIT_SUM,
         &update_adam::UPDATE_ADAM,

@@ -4,7 +4,7 @@
 use crate::gpu::{Element, Gpu, GpuError};
 
 use super::{
-    AdapterClass, BatchNormVariant,
+    AdapterClass,
     conv_shape::{ConvPass, ConvShape},
     conv_variant::ConvVariant,
     matmul::{MatmulVariant, SPLIT128_TERMS},
@@ -64,15 +64,6 @@ impl AdapterClass {
         }
     }
 
-    /// The variant for batch norms.
-    #[must_use]
-    pub fn batch_norm_variant(self) -> BatchNormVariant {
-        match self {
-            Self::Gpu(_) => BatchNormVariant::Tree,
-            Self::EightLanes => BatchNormVariant::Chunks,
-        }
-    }
-
     fn plain_matmul_variant(self, shape: MatmulShape) -> MatmulVariant {
         match self {
             Self::Gpu(_) => first(MATMUL_GPU, &shape, MatmulVariant::Block64),
@@ -104,12 +95,6 @@ pub fn matmul_variant(gpu: &Gpu, element: Element, shape: MatmulShape) -> Matmul
 #[must_use]
 pub fn conv_variant(gpu: &Gpu, element: Element, shape: &ConvShape, pass: ConvPass) -> ConvVariant {
     AdapterClass::for_device(gpu).conv_variant(element, shape, pass)
-}
-
-/// The variant for an adapter's batch norms.
-#[must_use]
-pub fn batch_norm_variant(gpu: &Gpu) -> BatchNormVariant {
-    AdapterClass::for_device(gpu).batch_norm_variant()
 }
 
 /// A row of a table: which cases it takes. The reason stands above it.

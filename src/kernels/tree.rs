@@ -35,7 +35,7 @@ pub(crate) struct Tree {
 
 impl Tree {
     /// For sums over `terms` neighbours in memory.
-    pub(super) fn rows(class: AdapterClass, terms: usize) -> Self {
+    pub(crate) fn rows(class: AdapterClass, terms: usize) -> Self {
         match class {
             AdapterClass::Gpu(_) => {
                 let lanes = terms.next_power_of_two().min(INVOCATIONS);
@@ -74,7 +74,7 @@ impl Tree {
     }
 
     /// Parts of sums over `rows` rows, each a sum of [`Tree::columns`], which another run over the parts adds up.
-    pub(super) fn parts(class: AdapterClass, rows: usize) -> usize {
+    pub(crate) fn parts(class: AdapterClass, rows: usize) -> usize {
         if rows <= UNCUT_ROWS {
             return 1;
         }

@@ -1,4 +1,4 @@
-//! Dropout: random zeros in training, the same forward and backward.
+//! Dropout: random zeros in training, the same forward and backward; with the host side of `shaders/dropout.wgsl`.
 //!
 //! ```text
 //! output[i] = input[i] mask[i] / (1 - probability),   mask a function of (seed, step, layer, i)
@@ -9,12 +9,12 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::{
-    gpu::{Dispatch, GpuError, Launch, Recorder},
+    gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, Recorder, View},
     graph::{
         Backward, BatchInfo, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, ParamId,
         ParamSpec, Record, Saved, StatId, Tangent, ValueId, ValueShape,
     },
-    kernels::{self, Elementwise},
+    kernels::{Elementwise, Target, flag, index_u32},
 };
 
 use super::{
@@ -54,18 +54,18 @@ impl Kernel for DropoutMask {
     }
 
     fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![kernels::DropoutDispatch::launch(&context.target, call.len(1), call.adds(1))?])
+        Ok(vec![DropoutDispatch::launch(&context.target, call.len(1), call.adds(1))?])
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
         let (views, Dropout { probability, layer }) = ([binding.view(0)?, binding.view(1)?], self.0);
-        Ok(Box::new(kernels::DropoutDispatch::new(binding.gpu, views, layer, probability, call.adds(1))?))
+        Ok(Box::new(DropoutDispatch::new(binding.gpu, views, layer, probability, call.adds(1))?))
     }
 }
 
-impl Record for kernels::DropoutDispatch {
+impl Record for DropoutDispatch {
     fn dispatches(&self) -> Vec<&Dispatch> {
-        vec![self.dispatch()]
+        vec![&self.dispatch]
     }
 
     fn record(&self, recorder: &mut Recorder<'_>, batch: &BatchInfo) {
@@ -142,5 +142,84 @@ impl Graph {
     pub fn dropout(&mut self, input: ValueId, probability: f32) -> Result<ValueId, GraphError> {
         let layer = self.nodes().iter().filter(|node| node.op_as::<Dropout>().is_some()).count();
         self.add_op(Arc::new(Dropout { probability, layer }), "", &[input])
+    }
+}
+
+static DROPOUT: KernelSpec = KernelSpec {
+    entry: "dropout",
+    source: concat!(
+        include_str!("../../shaders/dropout.wgsl"),
+        include_str!("../../shaders/shared/index.wgsl"),
+        include_str!("../../shaders/shared/noise.wgsl"),
+        include_str!("../../shaders/shared/philox.wgsl"),
+    ),
+    bindings: &[("input", Access::Real), ("output", Access::Real)],
+    immediate_bytes: size_of::<DropoutValues>() as u32,
+};
+
+/// The kernel.
+pub(super) static SPECS: &[&KernelSpec] = &[&DROPOUT];
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+struct DropoutValues {
+    count: u32,
+    layer: u32,
+    threshold: u32,
+    scale: f32,
+    step: u32,
+    seed_low: u32,
+    seed_high: u32,
+}
+
+/// A planned dropout; the mask is a pure function of (seed, step, layer, element).
+#[derive(Debug)]
+pub struct DropoutDispatch {
+    dispatch: Dispatch,
+    values: DropoutValues,
+}
+
+impl DropoutDispatch {
+    /// What a dropout of `count` elements launches.
+    fn launch(target: &Target, count: usize, accumulate: bool) -> Result<Launch, GpuError> {
+        target.launch(&DROPOUT, &[flag("ACCUMULATE", accumulate)], count.div_ceil(4))
+    }
+
+    /// Plans `output (+)= input mask / (1 - probability)`; shapes `[count]`.
+    ///
+    /// # Errors
+    /// [`GpuError::Length`] for lengths that do not fit, [`GpuError::Shape`] for a probability outside of [0, 1).
+    pub fn new(
+        gpu: &Gpu,
+        [input, output]: [&View; 2],
+        layer: usize,
+        probability: f32,
+        accumulate: bool,
+    ) -> Result<Self, GpuError> {
+        let kernel = DROPOUT.entry;
+        if !(0.0..1.0).contains(&probability) {
+            let shape = format!("probability {probability}");
+            return Err(GpuError::Shape { kernel, shape, reason: "has to be in [0, 1)" });
+        }
+        let count = index_u32(kernel, &[output.len()])?;
+        input.expect_len(kernel, "input", output.len())?;
+        let values = DropoutValues {
+            count,
+            layer: layer as u32,
+            threshold: (f64::from(probability) * 2f64.powi(32)) as u32,
+            scale: 1.0 / (1.0 - probability),
+            step: 0,
+            seed_low: 0,
+            seed_high: 0,
+        };
+        let launch = Self::launch(&Target::for_device(gpu), output.len(), accumulate)?;
+        Ok(Self { dispatch: gpu.bind(&launch, &[input, output], &[])?, values })
+    }
+
+    /// Records the dropout of a step.
+    pub fn record(&self, recorder: &mut Recorder<'_>, seed: u64, step: u64) {
+        let values =
+            DropoutValues { step: step as u32, seed_low: seed as u32, seed_high: (seed >> 32) as u32, ..self.values };
+        recorder.run_with(&self.dispatch, bytemuck::bytes_of(&values));
     }
 }

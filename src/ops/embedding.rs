@@ -19,14 +19,14 @@ use crate::{
 
 use super::layer::{LayerKind, keys};
 
-pub(super) static EMBEDDING: KernelSpec = KernelSpec {
+static EMBEDDING: KernelSpec = KernelSpec {
     entry: "embedding",
     source: concat!(include_str!("../../shaders/embedding.wgsl"), include_str!("../../shaders/shared/index.wgsl"),),
     bindings: &[("weight", Access::Real), ("tokens", Access::ReadWrite), ("output", Access::Real)],
     immediate_bytes: 12,
 };
 
-pub(super) static EMBEDDING_GRADIENT: KernelSpec = KernelSpec {
+static EMBEDDING_GRADIENT: KernelSpec = KernelSpec {
     entry: "embedding_gradient",
     source: concat!(
         include_str!("../../shaders/embedding_gradient.wgsl"),
@@ -36,6 +36,8 @@ pub(super) static EMBEDDING_GRADIENT: KernelSpec = KernelSpec {
     bindings: &[("grad_output", Access::Real), ("tokens", Access::ReadWrite), ("grad_weight", Access::ReadWrite)],
     immediate_bytes: 12,
 };
+
+pub(super) static SPECS: &[&KernelSpec] = &[&EMBEDDING, &EMBEDDING_GRADIENT];
 
 /// A token embedding; parameter: weight [vocabulary, features].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

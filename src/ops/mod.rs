@@ -1,5 +1,5 @@
-//! Operations and losses: one file each, with shapes, parameters, forward, backward, and the kernels that they call with
-//! their tangents. A crate of the user's adds its own the same way: see [`Op`](crate::graph::Op) and
+//! Operations and losses: one file or folder each, with shapes, parameters, forward, backward, the kernels that they call with
+//! their tangents, and the host side of those that nothing else calls. A crate of the user's adds its own the same way: see [`Op`](crate::graph::Op) and
 //! [`LossFunction`](crate::graph::LossFunction).
 
 mod activation;
@@ -19,23 +19,30 @@ mod norm;
 mod pool;
 mod products;
 mod registry;
+mod specs;
 
 pub use activation::Activate;
 pub use add::Add;
-pub use batch_norm::{BatchNorm, BatchNormBackward, BatchNormForward};
+pub use affine::{affine, affine_gradient};
+pub use batch_norm::{
+    BatchNorm, BatchNormAdds, BatchNormBackward, BatchNormDispatches, BatchNormForward, BatchNormGeometry,
+    BatchNormGradientDispatches, BatchNormGradientViews, BatchNormShape, BatchNormVariant, BatchNormViews,
+    ForwardLaunches, channel_normalise,
+};
 pub use column_sum::ColumnSums;
 pub use conv::Conv;
-pub use dropout::{Dropout, DropoutMask};
+pub use dropout::{Dropout, DropoutDispatch, DropoutMask};
 pub use elementwise::ElementwiseStep;
 pub use embedding::Embedding;
-pub use flatten::{Flatten, Unflatten};
+pub use flatten::{Flatten, Unflatten, flatten};
 pub use layer::{LayerError, LayerKind, LayerSite, Pair, keys};
 pub use linear::Linear;
 pub use loss::Loss;
-pub use norm::Norm;
-pub use pool::{PoolBackward, PoolForward};
+pub use norm::{Norm, NormShape, group_normalise, group_normalise_curvature, group_normalise_gradient};
+pub use pool::{PoolBackward, PoolForward, PoolShape, pool, pool_gradient, pool_select};
 pub use products::{ConvProduct, MatrixProduct, PackWeights};
 pub use registry::Layers;
+pub(crate) use specs::specs;
 
 /// Height and width in a canonical text.
 fn pair([rows, columns]: [usize; 2]) -> String {

@@ -2,8 +2,8 @@
 //! can be said of Metal, DirectX 12 and browsers without any of them. tests/spirv does the same for Vulkan.
 
 use jostle::{
+    all_specs,
     gpu::{Access, ElementTypes, KernelSpec},
-    kernels::all_specs,
 };
 use naga::{
     Expression, Literal, Module, ShaderStage,

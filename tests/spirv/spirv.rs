@@ -7,8 +7,8 @@
 use std::collections::{HashMap, HashSet};
 
 use jostle::{
+    all_specs,
     gpu::{ElementTypes, KernelSpec},
-    kernels::all_specs,
 };
 use jostle_compilers::{F16, F16_TO_F32, F32, Overrides, Source};
 use naga::{

@@ -18,6 +18,7 @@ const LAYERS: &[(&str, Option<&[&str]>)] = &[
     ("graph", Some(&["kernels", "gpu"])),
     ("device_data", Some(&["data", "graph", "kernels", "gpu"])),
     ("ops", Some(&["graph", "names", "kernels", "gpu"])),
+    ("specs", Some(&["ops", "kernels", "gpu"])),
     ("noise", Some(&["schedule", "names", "kernels", "gpu"])),
     ("optim", Some(&["noise", "schedule", "names", "kernels", "gpu"])),
     ("rules", Some(&["optim", "noise", "schedule", "kernels", "gpu"])),

@@ -3,10 +3,13 @@
 use crate::{
     gpu::{Dispatch, GpuError, Launch, Recorder, Work},
     graph::{BatchInfo, Binding, Call, Kernel, LaunchContext, Operand, Record, Tangent},
-    kernels::{
-        Activation, BatchNormAdds, BatchNormDispatches, BatchNormGradient, BatchNormGradientViews, BatchNormShape,
-        BatchNormViews, batch_norm_variant,
-    },
+    kernels::{Activation, AdapterClass},
+};
+
+use super::{
+    forward::{BatchNormDispatches, BatchNormViews},
+    gradient::{BatchNormGradientDispatches, BatchNormGradientViews},
+    shape::{BatchNormAdds, BatchNormShape, BatchNormVariant},
 };
 
 /// A batch norm; operands: input, weight, bias, running mean, running variance, table, output, then the residual where there
@@ -75,7 +78,7 @@ impl Kernel for BatchNormForward {
     }
 
     fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
-        let variant = self.by_batch.then(|| context.target.class.batch_norm_variant());
+        let variant = self.by_batch.then(|| BatchNormVariant::for_class(context.target.class));
         Ok(self.shape.forward_launches(&context.target, variant, self.activation, self.residual)?.into_vec())
     }
 
@@ -92,7 +95,7 @@ impl Kernel for BatchNormForward {
             table: binding.view(Self::TABLE)?,
             y: binding.view(Self::OUTPUT)?,
         };
-        let variant = batch_norm_variant(binding.gpu);
+        let variant = BatchNormVariant::for_class(AdapterClass::for_device(binding.gpu));
         let norm = BatchNormDispatches::new(binding.gpu, variant, self.shape, &views, self.activation, self.eps)?;
         Ok(Box::new(norm))
     }
@@ -181,7 +184,7 @@ impl Kernel for BatchNormBackward {
             residual: self.residual_adds(call),
             params: call.adds(Self::GRAD_WEIGHT),
         };
-        let variant = context.target.class.batch_norm_variant();
+        let variant = BatchNormVariant::for_class(context.target.class);
         Ok(self.shape.gradient_launches(&context.target, variant, self.activation, adds)?.into())
     }
 
@@ -199,8 +202,10 @@ impl Kernel for BatchNormBackward {
             grad_x: (binding.view(Self::GRAD_INPUT)?, call.adds(Self::GRAD_INPUT)),
             grad_residual: residual.zip(self.residual_adds(call)),
         };
-        let (variant, accumulate) = (batch_norm_variant(binding.gpu), call.adds(Self::GRAD_WEIGHT));
-        let norm = BatchNormGradient::new(binding.gpu, variant, self.shape, &views, self.activation, accumulate)?;
+        let (variant, accumulate) =
+            (BatchNormVariant::for_class(AdapterClass::for_device(binding.gpu)), call.adds(Self::GRAD_WEIGHT));
+        let norm =
+            BatchNormGradientDispatches::new(binding.gpu, variant, self.shape, &views, self.activation, accumulate)?;
         Ok(Box::new(norm))
     }
 }
@@ -215,7 +220,7 @@ impl Record for BatchNormDispatches {
     }
 }
 
-impl Record for BatchNormGradient {
+impl Record for BatchNormGradientDispatches {
     fn dispatches(&self) -> Vec<&Dispatch> {
         Self::dispatches(self).collect()
     }

@@ -10,16 +10,20 @@
 
 mod calls;
 mod channel_normalise;
+mod forward;
+mod gradient;
+mod shape;
+mod specs;
 
 use std::sync::Arc;
 
 use crate::{
-    gpu::GpuError,
+    gpu::{GpuError, KernelSpec},
     graph::{
         Backward, Forward, Graph, GraphError, Inputs, Op, OperandAccess, ParamId, ParamSpec, PlanMode, Saved, StatId,
         StatSpec, ValueId, ValueShape,
     },
-    kernels::{Activation, BatchNormShape, NormShape},
+    kernels::Activation,
 };
 
 use super::{
@@ -27,11 +31,27 @@ use super::{
     affine::{push_affine, push_affine_gradient},
     flatten::Unflatten,
     layer::{LayerKind, NoKeys, keys},
-    norm::{EPS, norm_params, norm_shape},
+    norm::{EPS, NormShape, norm_params, norm_shape},
 };
 
+use channel_normalise::{CHANNEL_NORMALISE, ChannelNormalise};
+use specs::{BATCH_NORM_APPLY, BATCH_NORM_FINISH, BATCH_NORM_GRADIENT, BATCH_NORM_GRADIENT_FINISH, BATCH_NORM_MOMENTS};
+
 pub use calls::{BatchNormBackward, BatchNormForward};
-use channel_normalise::ChannelNormalise;
+pub use channel_normalise::channel_normalise;
+pub use forward::{BatchNormDispatches, BatchNormViews};
+pub use gradient::{BatchNormGradientDispatches, BatchNormGradientViews};
+pub use shape::{BatchNormAdds, BatchNormGeometry, BatchNormShape, BatchNormVariant, ForwardLaunches};
+
+/// Its kernels.
+pub(super) static SPECS: &[&KernelSpec] = &[
+    &BATCH_NORM_APPLY,
+    &BATCH_NORM_FINISH,
+    &BATCH_NORM_GRADIENT,
+    &BATCH_NORM_GRADIENT_FINISH,
+    &BATCH_NORM_MOMENTS,
+    &CHANNEL_NORMALISE,
+];
 
 /// A batch norm; parameters: weight and bias `[channels]`; statistics: running mean and variance `[channels]`.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,8 +2,9 @@
 
 use jostle::{
     gpu::{Element, Gpu},
-    kernels::{
-        Activation, BatchNormDispatches, BatchNormGradient, BatchNormGradientViews, BatchNormShape, BatchNormVariant,
+    kernels::Activation,
+    ops::{
+        BatchNormDispatches, BatchNormGradientDispatches, BatchNormGradientViews, BatchNormShape, BatchNormVariant,
         BatchNormViews,
     },
 };
@@ -192,7 +193,9 @@ impl Case {
             grad_residual: residual.is_some().then_some((&grad_residual.view, adds_residual)),
         };
         if !evaluate {
-            let backward = BatchNormGradient::new(gpu, variant, shape, &views, self.activation, adds_params).unwrap();
+            let (activation, accumulate) = (self.activation, adds_params);
+            let backward = BatchNormGradientDispatches::new(gpu, variant, shape, &views, activation, accumulate);
+            let backward = backward.unwrap();
             backward.record(&mut recorder, self.valid as u32);
         }
         recorder.submit().unwrap();

@@ -8,13 +8,13 @@ use crate::common::{
 use jostle::{
     gpu::{Element, Gpu},
     kernels::{
-        Activation, AdapterClass, Augmentation, BatchNormVariant, ConvOptions, ConvPass, ConvShape, ConvVariant,
-        Elementwise, Epilogue, Gather, GatherViews, LossBuffers, LossTerms, MatmulLayout, MatmulShape, MatmulVariant,
-        MetricsSum, MseTargets, NormShape, Norms, Perturb, ProductOperands, SampleElement, affine_gradient, column_sum,
-        column_sum_scratch_words, conv, conv_pack, elementwise, group_normalise, init_uniform, matmul, mse,
-        softmax_nll,
+        Activation, AdapterClass, Augmentation, ConvOptions, ConvPass, ConvShape, ConvVariant, Elementwise, Epilogue,
+        Gather, GatherViews, LossBuffers, LossTerms, MatmulLayout, MatmulShape, MatmulVariant, MetricsSum, MseTargets,
+        Norms, Perturb, ProductOperands, SampleElement, column_sum, column_sum_scratch_words, conv, conv_pack,
+        elementwise, init_uniform, matmul, mse, softmax_nll,
     },
     noise::{Distribution, Mode, NoiseConfig},
+    ops::{BatchNormVariant, NormShape, affine_gradient, group_normalise},
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
     schedule::Moment,
 };

@@ -9,10 +9,8 @@ use crate::common::{
 };
 use jostle::{
     gpu::{Element, GpuError},
-    kernels::{
-        Activation, AdapterClass, BatchNormAdds, BatchNormDispatches, BatchNormShape, BatchNormVariant, BatchNormViews,
-        CoopMatrices, Target,
-    },
+    kernels::{Activation, AdapterClass, CoopMatrices, Target},
+    ops::{BatchNormAdds, BatchNormDispatches, BatchNormShape, BatchNormVariant, BatchNormViews},
 };
 
 const ACTIVATIONS: [Activation; 4] = [Activation::Identity, Activation::Relu, Activation::Tanh, Activation::Sigmoid];
@@ -236,7 +234,7 @@ fn every_row_and_quad_is_in_one_workgroup() {
 
 #[test]
 fn software_adapters_take_chunks() {
-    let variant = |class: AdapterClass| class.batch_norm_variant();
+    let variant = BatchNormVariant::for_class;
     assert_eq!(variant(AdapterClass::EightLanes), BatchNormVariant::Chunks);
     assert_eq!(variant(AdapterClass::Gpu(CoopMatrices::default())), BatchNormVariant::Tree);
 }

@@ -8,10 +8,11 @@ use crate::common::{
     rounding, run, samples, stored, wide,
 };
 use jostle::{
+    all_specs,
     gpu::{Element, Gpu, GpuError, Grid},
     kernels::{
         Activation, AdapterClass, ConvOptions, ConvPass, ConvShape, ConvVariant, Epilogue, MatmulShape, MatmulVariant,
-        ProductOperands, all_specs, conv, conv_pack, matmul, padded_channels,
+        ProductOperands, conv, conv_pack, matmul, padded_channels,
     },
 };
 

@@ -4,8 +4,8 @@ use crate::common::{ROUNDOFF, assert_close, bits, device, guarded, hash, keeps, 
 use jostle::{
     gpu::GpuError,
     graph::{Call, Graph, PlanMode, Schedule},
-    kernels::{Activation, DropoutDispatch},
-    ops::{self, DropoutMask, Loss},
+    kernels::Activation,
+    ops::{Dropout, DropoutDispatch, DropoutMask, Loss},
 };
 
 /// Which mask.
@@ -124,7 +124,7 @@ fn a_model_drops_in_training_only() {
     let dropouts = |mode: PlanMode| {
         let schedule = Schedule::new(&graph, 4, mode, Loss::Nll).unwrap();
         let dropout = |call: &Call| {
-            let DropoutMask(ops::Dropout { probability, layer }) = call.kernel_as::<DropoutMask>()?;
+            let DropoutMask(Dropout { probability, layer }) = call.kernel_as::<DropoutMask>()?;
             Some((*layer, *probability))
         };
         schedule.steps.iter().filter_map(|step| dropout(&step.call)).collect::<Vec<_>>()

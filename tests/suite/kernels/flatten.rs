@@ -5,7 +5,7 @@ use crate::common::{
     images::{grid, padded, unpadded},
     poisoned, run, samples, wide,
 };
-use jostle::{gpu::GpuError, kernels::flatten};
+use jostle::{gpu::GpuError, ops::flatten};
 
 /// What results are added to, where they are: with [`samples`], which have 22 bits, sums are off by one rounding.
 const START: f32 = 0.25;

@@ -6,10 +6,10 @@ use crate::common::{
     rounding, run, samples, stored,
 };
 use jostle::{
+    all_specs,
     gpu::{Element, Gpu, GpuError, Grid},
     kernels::{
-        Activation, Epilogue, MatmulLayout, MatmulShape, MatmulVariant, ProductOperands, all_specs, matmul,
-        matmul_variant,
+        Activation, Epilogue, MatmulLayout, MatmulShape, MatmulVariant, ProductOperands, matmul, matmul_variant,
     },
 };
 

@@ -11,9 +11,10 @@ use crate::common::{
 };
 use jostle::{
     gpu::{Element, GpuError},
-    kernels::{
-        AdapterClass, NormShape, Target, affine, affine_gradient, channel_normalise, group_normalise,
-        group_normalise_curvature, group_normalise_gradient,
+    kernels::{AdapterClass, Target},
+    ops::{
+        NormShape, affine, affine_gradient, channel_normalise, group_normalise, group_normalise_curvature,
+        group_normalise_gradient,
     },
 };
 

@@ -9,7 +9,8 @@ use crate::common::{
 };
 use jostle::{
     gpu::{GpuError, View},
-    kernels::{Activation, Pool, PoolShape, pool, pool_gradient, pool_select},
+    kernels::{Activation, Pool},
+    ops::{PoolShape, pool, pool_gradient, pool_select},
 };
 
 /// What results are added to, where they are.

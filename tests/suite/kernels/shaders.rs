@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, fs};
 
 use crate::common::places::root;
 use jostle::{
+    all_specs,
     gpu::{Access, ElementTypes, KernelSpec},
-    kernels::all_specs,
 };
 use naga::{
     AddressSpace, Block, Expression, Function, Handle, Module, Statement, StorageAccess, TypeInner,
@@ -97,12 +97,14 @@ fn bindings_are_those_of_the_specs() {
 }
 
 /// Integers in buffers that kernels without bounds checks read, each with why they cannot lead it astray.
-const ARGUED_INTEGERS: [(&str, &str, &str); 16] = [
+const ARGUED_INTEGERS: [(&str, &str, &str); 18] = [
     ("mse", "labels", "compared with the number of an output, or bits of numbers: values"),
     ("gather_tokens", "samples", "values, which the kernels that index by them cut to their tables"),
     ("gather_tokens", "output", "as its samples"),
     ("gather", "samples", "bytes or bits of numbers: values"),
     ("gather", "ids", "counters of Philox"),
+    ("embedding", "tokens", "cut to the vocabulary where they lead"),
+    ("embedding_gradient", "tokens", "compared with the number of a token"),
     ("perturb", "blocks", "written by Arena: a tensor's number, which `filters` has a row for, and counters of Philox"),
     ("perturb", "filters", "written by Arena; what they lead to is cut to `norms`"),
     ("matmul_coop", "a", "the bits of f16 values"),

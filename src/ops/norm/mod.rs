@@ -6,6 +6,9 @@
 //!
 //! Sources: Wu & He, "Group normalization", ECCV 2018; Ba, Kiros, Hinton, "Layer normalization", 2016.
 
+mod kernels;
+mod shape;
+
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -16,13 +19,17 @@ use crate::{
         Backward, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, OperandAccess, ParamId,
         ParamInit, ParamRole, ParamSpec, Record, Saved, StatId, Tangent, Tangents, ValueId, ValueShape,
     },
-    kernels::{AdapterClass, NormShape, group_normalise, group_normalise_curvature, group_normalise_gradient},
+    kernels::AdapterClass,
 };
 
 use super::{
     affine::{push_affine, push_affine_gradient},
     layer::{LayerKind, NoKeys, keys},
 };
+
+pub(super) use kernels::SPECS;
+pub use kernels::{group_normalise, group_normalise_curvature, group_normalise_gradient};
+pub use shape::NormShape;
 
 /// Batch norm's and the other norms' default in PyTorch.
 pub(super) const EPS: f32 = 1e-5;

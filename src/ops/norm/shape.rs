@@ -1,21 +1,22 @@
 //! How norms see a value.
 
-use crate::gpu::GpuError;
-
-use super::index_u32;
+use crate::{
+    gpu::{GpuError, View},
+    kernels::index_u32,
+};
 
 /// How a norm sees a value [batch, pixels, stride]: the first `channels` of `stride` are in use.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct NormShape {
-    pub(super) batch: u32,
-    pub(super) pixels: u32,
-    pub(super) channels: u32,
-    pub(super) stride: u32,
-    pub(super) groups: u32,
-    pub(super) per_pixel: u32,
-    pub(super) eps: f32,
-    pub(super) parts: u32,
+    pub(in super::super) batch: u32,
+    pub(in super::super) pixels: u32,
+    pub(in super::super) channels: u32,
+    pub(in super::super) stride: u32,
+    pub(in super::super) groups: u32,
+    pub(in super::super) per_pixel: u32,
+    pub(in super::super) eps: f32,
+    pub(in super::super) parts: u32,
 }
 
 impl NormShape {
@@ -61,11 +62,28 @@ impl NormShape {
         self.batch as usize
     }
 
-    pub(super) fn words(&self) -> usize {
+    pub(in super::super) fn words(&self) -> usize {
         self.batch as usize * self.pixels as usize * self.stride as usize
     }
 
-    pub(super) fn params(&self) -> usize {
+    pub(in super::super) fn params(&self) -> usize {
         self.channels as usize * if self.per_pixel == 1 { self.pixels as usize } else { 1 }
+    }
+
+    /// Groups of all samples: words of the standard deviations' inverses.
+    #[must_use]
+    pub fn group_count(&self) -> usize {
+        self.batch as usize * self.groups as usize
+    }
+
+    /// Fails unless values and parameters are as long as the shape says.
+    pub(in super::super) fn check(
+        &self,
+        kernel: &'static str,
+        values: &[(&'static str, &View)],
+        params: &[(&'static str, &View)],
+    ) -> Result<(), GpuError> {
+        values.iter().try_for_each(|(name, view)| view.expect_len(kernel, name, self.words()))?;
+        params.iter().try_for_each(|(name, view)| view.expect_len(kernel, name, self.params()))
     }
 }

@@ -1,5 +1,7 @@
 //! 2-d pools: the largest or the mean of each window.
 
+mod kernels;
+
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -10,13 +12,16 @@ use crate::{
         Backward, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, ParamId, ParamSpec,
         Record, Saved, StatId, Tangent, ValueId, ValueShape,
     },
-    kernels::{Activation, Pool, PoolShape, pool, pool_gradient, pool_select},
+    kernels::{Activation, Pool},
 };
 
 use super::{
     layer::{LayerKind, NoKeys, Pair, keys, yes},
     pair,
 };
+
+pub(super) use kernels::SPECS;
+pub use kernels::{PoolShape, pool, pool_gradient, pool_select};
 
 /// output = pool of the input; operands: input, output, and of a max pool where it found its values.
 #[derive(Clone, Copy, Debug)]

@@ -1,11 +1,12 @@
-//! Batch norm's backward pass.
+//! Batch norm's backward pass, planned.
 
-use crate::gpu::{Dispatch, Gpu, GpuError, Recorder, View};
+use crate::{
+    gpu::{Dispatch, Gpu, GpuError, Recorder, View},
+    kernels::{Activation, Target},
+};
 
 use super::{
-    super::{Activation, Target},
-    BatchNormAdds, BatchNormShape, BatchNormVariant,
-    shape::moments_values,
+    shape::{BatchNormAdds, BatchNormShape, BatchNormVariant, moments_values},
     specs::BATCH_NORM_GRADIENT,
 };
 
@@ -60,7 +61,7 @@ impl BatchNormGradientViews<'_> {
 
 /// Planned: backward of [`super::BatchNormDispatches`] by the batch's statistics.
 #[derive(Debug)]
-pub struct BatchNormGradient {
+pub struct BatchNormGradientDispatches {
     shape: BatchNormShape,
     variant: BatchNormVariant,
     moments: Dispatch,
@@ -68,7 +69,7 @@ pub struct BatchNormGradient {
     apply: Dispatch,
 }
 
-impl BatchNormGradient {
+impl BatchNormGradientDispatches {
     /// Plans the backward pass; `accumulate` adds to the gradients of weight and bias. The activation has to be one
     /// whose derivative takes its output.
     ///
@@ -103,7 +104,7 @@ impl BatchNormGradient {
     }
 
     /// Its dispatches in their order.
-    pub(crate) fn dispatches(&self) -> impl Iterator<Item = &Dispatch> {
+    pub(super) fn dispatches(&self) -> impl Iterator<Item = &Dispatch> {
         [&self.moments, &self.finish, &self.apply].into_iter()
     }
 

@@ -1,10 +1,12 @@
 //! Sizes of batch norm, and what its dispatches launch: plain arithmetic that needs no device.
 
-use crate::gpu::{GpuError, KernelSpec, Launch};
+use crate::{
+    gpu::{GpuError, KernelSpec, Launch},
+    kernels::{Activation, AdapterClass, Constant, Target, flag, index_u32, padded_channels},
+};
 
-use super::{
-    super::{Activation, Constant, Target, flag, index_u32, padded_channels},
-    specs::{BATCH_NORM_APPLY, BATCH_NORM_FINISH, BATCH_NORM_GRADIENT, BATCH_NORM_GRADIENT_FINISH, BATCH_NORM_MOMENTS},
+use super::specs::{
+    BATCH_NORM_APPLY, BATCH_NORM_FINISH, BATCH_NORM_GRADIENT, BATCH_NORM_GRADIENT_FINISH, BATCH_NORM_MOMENTS,
 };
 
 /// Rows that an invocation of the sweeps takes: `BATCH_NORM_ROWS` in the shaders.
@@ -44,6 +46,15 @@ struct Cut {
 impl BatchNormVariant {
     /// Every variant: all adapters run all of them.
     pub const ALL: [Self; 2] = [Self::Tree, Self::Chunks];
+
+    /// The variant for a class of adapters.
+    #[must_use]
+    pub fn for_class(class: AdapterClass) -> Self {
+        match class {
+            AdapterClass::Gpu(_) => Self::Tree,
+            AdapterClass::EightLanes => Self::Chunks,
+        }
+    }
 
     fn cut(self) -> Cut {
         match self {

@@ -1,11 +1,12 @@
-//! Batch norm's forward pass.
+//! Batch norm's forward pass, planned.
 
-use crate::gpu::{Dispatch, Gpu, GpuError, Recorder, View};
+use crate::{
+    gpu::{Dispatch, Gpu, GpuError, Recorder, View},
+    kernels::{Activation, Target},
+};
 
 use super::{
-    super::{Activation, Target},
-    BatchNormShape, BatchNormVariant,
-    shape::moments_values,
+    shape::{BatchNormShape, BatchNormVariant, moments_values},
     specs::{BATCH_NORM_APPLY, Finish},
 };
 
@@ -92,7 +93,7 @@ impl BatchNormDispatches {
     }
 
     /// Its dispatches in their order.
-    pub(crate) fn dispatches(&self) -> impl Iterator<Item = &Dispatch> {
+    pub(super) fn dispatches(&self) -> impl Iterator<Item = &Dispatch> {
         self.moments.iter().chain([&self.finish, &self.apply])
     }
 

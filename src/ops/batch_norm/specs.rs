@@ -2,7 +2,7 @@
 
 use crate::gpu::{Access, KernelSpec};
 
-pub(in super::super) static BATCH_NORM_MOMENTS: KernelSpec = KernelSpec {
+pub(super) static BATCH_NORM_MOMENTS: KernelSpec = KernelSpec {
     entry: "batch_norm_moments",
     source: concat!(
         include_str!("../../../shaders/batch_norm_moments.wgsl"),
@@ -21,7 +21,7 @@ pub(in super::super) static BATCH_NORM_MOMENTS: KernelSpec = KernelSpec {
     immediate_bytes: 16,
 };
 
-pub(in super::super) static BATCH_NORM_FINISH: KernelSpec = KernelSpec {
+pub(super) static BATCH_NORM_FINISH: KernelSpec = KernelSpec {
     entry: "batch_norm_finish",
     source: concat!(
         include_str!("../../../shaders/batch_norm_finish.wgsl"),
@@ -40,7 +40,7 @@ pub(in super::super) static BATCH_NORM_FINISH: KernelSpec = KernelSpec {
     immediate_bytes: size_of::<Finish>() as u32,
 };
 
-pub(in super::super) static BATCH_NORM_APPLY: KernelSpec = KernelSpec {
+pub(super) static BATCH_NORM_APPLY: KernelSpec = KernelSpec {
     entry: "batch_norm_apply",
     source: concat!(
         include_str!("../../../shaders/batch_norm_apply.wgsl"),
@@ -65,7 +65,7 @@ pub(super) struct Finish {
     pub(super) eps: f32,
 }
 
-pub(in super::super) static BATCH_NORM_GRADIENT_FINISH: KernelSpec = KernelSpec {
+pub(super) static BATCH_NORM_GRADIENT_FINISH: KernelSpec = KernelSpec {
     entry: "batch_norm_gradient_finish",
     source: concat!(
         include_str!("../../../shaders/batch_norm_gradient_finish.wgsl"),
@@ -82,7 +82,7 @@ pub(in super::super) static BATCH_NORM_GRADIENT_FINISH: KernelSpec = KernelSpec 
     immediate_bytes: 20,
 };
 
-pub(in super::super) static BATCH_NORM_GRADIENT: KernelSpec = KernelSpec {
+pub(super) static BATCH_NORM_GRADIENT: KernelSpec = KernelSpec {
     entry: "batch_norm_gradient",
     source: concat!(
         include_str!("../../../shaders/batch_norm_gradient.wgsl"),

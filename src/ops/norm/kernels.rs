@@ -1,0 +1,155 @@
+//! Norms within a sample: the host side of `shaders/group_normalise*.wgsl`.
+
+use crate::{
+    gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, View},
+    kernels::{AdapterClass, Constant, Target, Tree, flag},
+};
+
+use super::shape::NormShape;
+
+static GROUP_NORMALISE: KernelSpec = KernelSpec {
+    entry: "group_normalise",
+    source: concat!(
+        include_str!("../../../shaders/group_normalise.wgsl"),
+        include_str!("../../../shaders/shared/tree.wgsl"),
+        include_str!("../../../shaders/shared/norm.wgsl"),
+        include_str!("../../../shaders/shared/index.wgsl"),
+    ),
+    bindings: &[("input", Access::Real), ("output", Access::Real), ("inv_std", Access::ReadWrite)],
+    immediate_bytes: size_of::<NormShape>() as u32,
+};
+
+static GROUP_NORMALISE_GRADIENT: KernelSpec = KernelSpec {
+    entry: "group_normalise_gradient",
+    source: concat!(
+        include_str!("../../../shaders/group_normalise_gradient.wgsl"),
+        include_str!("../../../shaders/shared/tree.wgsl"),
+        include_str!("../../../shaders/shared/norm.wgsl"),
+        include_str!("../../../shaders/shared/index.wgsl"),
+    ),
+    bindings: &[
+        ("grad", Access::Real),
+        ("xhat", Access::Real),
+        ("inv_std", Access::ReadWrite),
+        ("output", Access::Real),
+    ],
+    immediate_bytes: size_of::<NormShape>() as u32,
+};
+
+static GROUP_NORMALISE_CURVATURE: KernelSpec = KernelSpec {
+    entry: "group_normalise_curvature",
+    source: concat!(
+        include_str!("../../../shaders/group_normalise_curvature.wgsl"),
+        include_str!("../../../shaders/shared/tree.wgsl"),
+        include_str!("../../../shaders/shared/norm.wgsl"),
+        include_str!("../../../shaders/shared/index.wgsl"),
+    ),
+    bindings: &[
+        ("grad", Access::ReadWrite),
+        ("xhat", Access::ReadWrite),
+        ("x_tangent", Access::ReadWrite),
+        ("xhat_tangent", Access::ReadWrite),
+        ("inv_std", Access::ReadWrite),
+        ("output", Access::ReadWrite),
+    ],
+    immediate_bytes: size_of::<NormShape>() as u32,
+};
+
+/// The three kernels.
+pub(in super::super) static SPECS: &[&KernelSpec] =
+    &[&GROUP_NORMALISE, &GROUP_NORMALISE_GRADIENT, &GROUP_NORMALISE_CURVATURE];
+
+impl NormShape {
+    fn groups_launch(
+        &self,
+        target: &Target,
+        spec: &'static KernelSpec,
+        constants: &[Constant],
+    ) -> Result<Launch, GpuError> {
+        let terms = (self.channels / self.groups) as usize * self.pixels as usize;
+        let tree = Tree::rows(target.class, terms);
+        tree.launch(target, spec, constants, tree.workgroups(self.group_count()), tree.chain(terms, 1))
+    }
+
+    /// What [`group_normalise`] launches.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the target's grid.
+    pub fn group_normalise_launch(&self, target: &Target) -> Result<Launch, GpuError> {
+        self.groups_launch(target, &GROUP_NORMALISE, &[])
+    }
+
+    /// What [`group_normalise_gradient`] launches.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the target's grid.
+    pub fn group_normalise_gradient_launch(&self, target: &Target, accumulate: bool) -> Result<Launch, GpuError> {
+        self.groups_launch(target, &GROUP_NORMALISE_GRADIENT, &[flag("ACCUMULATE", accumulate)])
+    }
+
+    /// What [`group_normalise_curvature`] launches.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the target's grid.
+    pub fn group_normalise_curvature_launch(&self, target: &Target) -> Result<Launch, GpuError> {
+        self.groups_launch(target, &GROUP_NORMALISE_CURVATURE, &[])
+    }
+}
+
+/// Plans `output = (input - mean) inv_std` over the groups of each sample; `inv_std` [batch, groups] is kept for backward.
+///
+/// # Errors
+/// [`GpuError::Length`] for lengths that do not fit.
+pub fn group_normalise(
+    gpu: &Gpu,
+    class: AdapterClass,
+    shape: &NormShape,
+    [input, output]: [&View; 2],
+    inv_std: &View,
+) -> Result<Dispatch, GpuError> {
+    let kernel = GROUP_NORMALISE.entry;
+    shape.check(kernel, &[("input", input), ("output", output)], &[])?;
+    inv_std.expect_len(kernel, "inv_std", shape.group_count())?;
+    let launch = shape.group_normalise_launch(&Target::with_class(gpu, class))?;
+    gpu.bind(&launch, &[input, output, inv_std], bytemuck::bytes_of(shape))
+}
+
+/// Plans the derivative of [`group_normalise`], whose output was `xhat`, applied to `grad`.
+///
+/// # Errors
+/// [`GpuError::Length`] for lengths that do not fit.
+pub fn group_normalise_gradient(
+    gpu: &Gpu,
+    class: AdapterClass,
+    shape: &NormShape,
+    [grad, xhat, output]: [&View; 3],
+    inv_std: &View,
+    accumulate: bool,
+) -> Result<Dispatch, GpuError> {
+    let kernel = GROUP_NORMALISE_GRADIENT.entry;
+    shape.check(kernel, &[("grad", grad), ("xhat", xhat), ("output", output)], &[])?;
+    inv_std.expect_len(kernel, "inv_std", shape.group_count())?;
+    let launch = shape.group_normalise_gradient_launch(&Target::with_class(gpu, class), accumulate)?;
+    gpu.bind(&launch, &[grad, xhat, inv_std, output], bytemuck::bytes_of(shape))
+}
+
+/// Plans the tangent of [`group_normalise_gradient`] at a fixed `grad`, added to `output`.
+///
+/// # Errors
+/// [`GpuError::Length`] for lengths that do not fit.
+pub fn group_normalise_curvature(
+    gpu: &Gpu,
+    class: AdapterClass,
+    shape: &NormShape,
+    [grad, xhat, x_tangent, xhat_tangent, output]: [&View; 5],
+    inv_std: &View,
+) -> Result<Dispatch, GpuError> {
+    let kernel = GROUP_NORMALISE_CURVATURE.entry;
+    let named = [("grad", grad), ("xhat", xhat), ("x_tangent", x_tangent), ("xhat_tangent", xhat_tangent)];
+    shape.check(kernel, &named, &[])?;
+    output.expect_len(kernel, "output", shape.words())?;
+    inv_std.expect_len(kernel, "inv_std", shape.group_count())?;
+    let launch = shape.group_normalise_curvature_launch(&Target::with_class(gpu, class))?;
+    let views = [grad, xhat, x_tangent, xhat_tangent, inv_std, output];
+    gpu.bind(&launch, &views, bytemuck::bytes_of(shape))
+}
