@@ -51,7 +51,8 @@ impl Norm {
     }
 }
 
-/// How a norm sees a value.
+/// How a norm sees a value: a norm with weights of each element's own takes every vector of a sequence for a sample, as
+/// `torch.nn.LayerNorm(features)` does.
 pub(super) fn norm_shape(
     batch: usize,
     value: ValueShape,
@@ -59,7 +60,11 @@ pub(super) fn norm_shape(
     per_pixel: bool,
     eps: f32,
 ) -> Result<NormShape, GpuError> {
-    NormShape::new([batch, value.pixels(), value.channels(), value.stride()], groups, per_pixel, eps)
+    let (samples, pixels) = match value {
+        ValueShape::Sequence { length, .. } if per_pixel => (batch * length, 1),
+        _ => (batch, value.pixels()),
+    };
+    NormShape::new([samples, pixels, value.channels(), value.stride()], groups, per_pixel, eps)
 }
 
 /// A norm's weight and bias of this shape.

@@ -58,10 +58,11 @@ fn activated(kind: Activation, values: Vec<f64>) -> Vec<f64> {
     values.into_iter().map(|x| activate(kind, x)).collect()
 }
 
-/// embedding (5) - linear (6) - tanh - linear (vocabulary) at every position.
+/// embedding (5) - layer norm - linear (6) - tanh - linear (vocabulary) at every position.
 fn language_model() -> Graph {
     let (mut graph, input) = Graph::with_input(ValueShape::Tokens { length: LENGTH, vocabulary: VOCABULARY }).unwrap();
     let mut value = graph.embedding(input, "embedding", 5).unwrap();
+    value = graph.layer_norm(value, "ln").unwrap();
     value = graph.linear(value, "fc1", 6, Activation::Identity).unwrap();
     value = graph.activate(value, Activation::Tanh).unwrap();
     graph.linear(value, "fc2", VOCABULARY, Activation::Identity).unwrap();
@@ -73,8 +74,17 @@ fn embedded(table: &[f64], tokens: &[u32]) -> Vec<f64> {
 }
 
 fn language_outputs(p: Params<'_>, tokens: &[u32]) -> Vec<f64> {
-    let hidden = by_row(&embedded(&p[0], tokens), 5, |row| linear(&p[1], &p[2], row));
-    by_row(&activated(Activation::Tanh, hidden), 6, |row| linear(&p[3], &p[4], row))
+    let normalised = by_row(&embedded(&p[0], tokens), 5, |row| layer_norm(&p[1], &p[2], row));
+    let hidden = by_row(&normalised, 5, |row| linear(&p[3], &p[4], row));
+    by_row(&activated(Activation::Tanh, hidden), 6, |row| linear(&p[5], &p[6], row))
+}
+
+fn layer_norm(weight: &[f64], bias: &[f64], row: &[f64]) -> Vec<f64> {
+    let count = row.len() as f64;
+    let mean = row.iter().sum::<f64>() / count;
+    let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
+    let normalised = row.iter().map(|x| (x - mean) / (variance + 1e-5).sqrt());
+    normalised.zip(weight).zip(bias).map(|((x, w), b)| x * w + b).collect()
 }
 
 impl Case<'_> {
