@@ -1,0 +1,87 @@
+"""The noise against that of the program `jostle`: committed values, and the program itself where it has been built."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import cases
+import golden
+import pytest
+import torch
+from networks import mlp, network
+
+import jostle_torch
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+GOLDEN = golden.load()
+
+
+def own_noise(case: cases.Case) -> cases.Tensors:
+    settings = {**case}
+    found = jostle_torch.deltas(network(settings.pop("model")), settings.pop("sigma"), **settings)
+    return {name: delta.flatten().tolist() for name, delta in found.items()}
+
+
+@pytest.fixture(scope="session")
+def program() -> str:
+    """JOSTLE_BIN, else what was built in target/."""
+    given = os.environ.get("JOSTLE_BIN")
+    built = [given] if given else [str(ROOT / "target" / profile / "jostle") for profile in ("release", "debug")]
+    found = next((path for path in built if os.access(path, os.X_OK)), None)
+    if found is None:
+        pytest.skip(f"no program at {' or '.join(built)}")
+    try:
+        cases.from_program(found, GOLDEN[0]["case"])
+    except cases.NoAdapter as reason:
+        pytest.skip(str(reason))
+    return found
+
+
+def test_committed_cases_cover_every_choice():
+    committed = [entry["case"] for entry in GOLDEN]
+    assert committed == cases.committed()
+    for key, names in (
+        ("mode", jostle_torch.MODES),
+        ("groups", jostle_torch.GROUPINGS),
+        ("distribution", jostle_torch.DISTRIBUTIONS),
+        ("scale", jostle_torch.SCALES),
+        ("order", jostle_torch.ORDERS),
+    ):
+        for model in cases.MODELS:
+            assert {case[key] for case in committed if case["model"] == model} == set(names)
+
+
+@pytest.mark.parametrize("entry", GOLDEN, ids=lambda entry: cases.name(entry["case"]))
+def test_noise_is_that_of_the_committed_values(entry):
+    assert cases.furthest(own_noise(entry["case"]), entry["noise"]) <= cases.tolerance(entry["case"])
+
+
+@pytest.mark.parametrize("model", cases.MODELS)
+def test_noise_is_that_of_the_program(program, model):
+    worst = {}
+    for case in cases.every():
+        if case["model"] != model:
+            continue
+        found = cases.furthest(own_noise(case), cases.from_program(program, case))
+        assert found <= cases.tolerance(case), cases.name(case)
+        kind = (case["distribution"], case["scale"])
+        worst[kind] = max(worst.get(kind, 0), found)
+    print(f"{model}: at most, in ulp: {worst}")
+
+
+@pytest.mark.parametrize("distribution", jostle_torch.DISTRIBUTIONS)
+def test_a_million_draws_are_those_of_the_program(program, distribution):
+    model = mlp(784, 1000, 300, 10)
+    shapes = {name: list(parameter.shape) for name, parameter in model.named_parameters()}
+    clean = {name: [0.0] * parameter.numel() for name, parameter in model.named_parameters()}
+    case = {"mode": "model", "groups": "tensor", "distribution": distribution, "scale": "absolute", "order": "cyclic"}
+    case |= {"seed": (1 << 63) + 11, "step": 77, "sigma": 1.0, "model": "mlp"}
+    expected = cases.run(program, case, "mlp:784-1000-300-10", shapes, clean)
+    worst = 0
+    settings = {key: value for key, value in case.items() if key not in ("model", "sigma")}
+    for name, delta in jostle_torch.deltas(model, 1.0, **settings).items():
+        theirs = torch.tensor(expected[name])
+        worst = max(worst, (delta.flatten().view(torch.int32) - theirs.view(torch.int32)).abs().max().item())
+    print(f"{distribution}: {worst} ulp")
+    assert worst <= (cases.GAUSSIAN_ULPS if distribution == "gaussian" else 0)
