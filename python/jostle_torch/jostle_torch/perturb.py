@@ -42,10 +42,12 @@ class Perturbation:
 
     @_eager
     def __enter__(self) -> StepNoise:
-        named = [(self._tensors[number].name, self._parameters[number]) for number in self.noise.tensors]
-        for name, parameter in named:
-            check_noisy(name, parameter)
-        check_disjoint(named)
+        if self.noise.tensors:
+            # All that may ever be noisy, so that what is refused does not wait for its step.
+            named = [(t.name, p) for t, p in zip(self._tensors, self._parameters, strict=True) if t.is_trained]
+            for name, parameter in named:
+                check_noisy(name, parameter)
+            check_disjoint(named)
         self._hold()
         try:
             with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pathlib
 
@@ -85,3 +86,36 @@ def test_a_million_draws_are_those_of_the_program(program, distribution):
         worst = max(worst, (delta.flatten().view(torch.int32) - theirs.view(torch.int32)).abs().max().item())
     print(f"{distribution}: {worst} ulp")
     assert worst <= (cases.GAUSSIAN_ULPS if distribution == "gaussian" else 0)
+
+
+def residual_names() -> list[str]:
+    """The program's names of resnet20's parameters, in their order."""
+    modules = ["conv1", "bn1"]
+    for stage, block in itertools.product((1, 2, 3), (0, 1, 2)):
+        parts = ["conv1", "bn1", "conv2", "bn2", *(["shortcut.0", "shortcut.1"] if stage > 1 and block == 0 else [])]
+        modules += [f"layer{stage}.{block}.{part}" for part in parts]
+    has_bias = {module: module.split(".")[-1] in ("bn1", "bn2", "1") for module in modules}
+    return [
+        f"{module}.{kind}"
+        for module in [*modules, "linear"]
+        for kind in ("weight", "bias")
+        if kind == "weight" or has_bias.get(module, True)
+    ]
+
+
+@pytest.mark.parametrize("groups", jostle_torch.GROUPINGS)
+def test_a_residual_network_is_numbered_and_grouped_alike(program, groups, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benches" / "peers"))
+    torch_models = pytest.importorskip("torch_models")
+    monkeypatch.setattr(torch_models, "IMAGE", (1, 8, 8))  # as the bundled digits
+    model, _, _ = torch_models.network("resnet20")
+    names = residual_names()
+    clean = {name: [0.0] * p.numel() for name, p in zip(names, model.parameters(), strict=True)}
+    shapes = {name: list(p.shape) for name, p in zip(names, model.parameters(), strict=True)}
+    for mode, step in (("all", 5), ("layer", 16)):  # a shortcut, in groups of a module
+        case = {"mode": mode, "groups": groups, "distribution": "rademacher", "scale": "absolute", "order": "cyclic"}
+        case |= {"seed": 9, "step": step}
+        expected = cases.run(program, {**case, "sigma": 0.3}, "resnet20", shapes, clean)
+        found = jostle_torch.deltas(model, 0.3, **case)
+        own = {name: delta.flatten().tolist() for name, delta in zip(names, found.values(), strict=True)}
+        assert cases.furthest(own, expected) == 0

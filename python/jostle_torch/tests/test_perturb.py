@@ -141,8 +141,9 @@ def test_two_parameters_in_the_same_memory_are_refused():
     model = mlp(4, 4, 4)
     model.fc2.weight.data = model.fc1.weight.data
     before = bits(model)
-    with pytest.raises(ValueError, match=r"fc1\.weight and fc2\.weight are two parameters in the same memory"):
-        perturbed(model, 0.3, "all", step=0).__enter__()
+    for mode, step in (("all", 0), ("layer", 1)):
+        with pytest.raises(ValueError, match=r"fc1\.weight and fc2\.weight are two parameters in the same memory"):
+            perturbed(model, 0.3, mode, step=step).__enter__()
     assert same_bits(model, before)
     halves = mlp(4, 4, 4)
     storage = torch.zeros(32)
