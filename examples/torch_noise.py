@@ -90,6 +90,12 @@ def scores(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> tupl
     return 100 * accuracy, cross_entropy(logits, labels).item()
 
 
+def spread(values: tuple[float, ...], digits: int) -> str:
+    """Mean ± sample standard deviation, which one value has not."""
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
 def processor() -> str:
     """The processor's name, where the system tells it."""
     try:
@@ -116,12 +122,10 @@ def main() -> None:
     for mode in args.modes.split(","):
         runs = [scores(train(mode, seed, inputs, labels), test_inputs, test_labels) for seed in range(args.seeds)]
         accuracies, losses = zip(*runs, strict=True)
-        spread = [statistics.stdev(values) if args.seeds > 1 else float("nan") for values in (accuracies, losses)]
-        accuracy, loss = statistics.mean(accuracies), statistics.mean(losses)
-        print(f"| {mode} | {accuracy:.2f} ± {spread[0]:.2f} | {loss:.4f} ± {spread[1]:.4f} |", flush=True)
+        print(f"| {mode} | {spread(accuracies, 2)} | {spread(losses, 4)} |", flush=True)
     seconds = time.perf_counter() - started
-    where = f"PyTorch {torch.__version__}, {processor()}, one thread"
-    print(f"\nmean ± sd over {args.seeds} seeds; {where}; {seconds:.0f} s")
+    count = f"mean ± sd over {args.seeds} seeds" if args.seeds > 1 else "one seed"
+    print(f"\n{count}; PyTorch {torch.__version__}, {processor()}, one thread; {seconds:.0f} s")
 
 
 if __name__ == "__main__":

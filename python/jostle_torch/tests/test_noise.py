@@ -24,7 +24,7 @@ def own_noise(case: cases.Case) -> cases.Tensors:
     return {name: delta.flatten().tolist() for name, delta in found.items()}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def program() -> str:
     """JOSTLE_BIN, else what was built in target/."""
     given = os.environ.get("JOSTLE_BIN")
