@@ -37,9 +37,12 @@ pub use embedding::Embedding;
 pub use flatten::{Flatten, Unflatten, flatten};
 pub use layer::{LayerError, LayerKind, LayerSite, Pair, keys};
 pub use linear::Linear;
-pub use loss::Loss;
+pub use loss::{
+    Loss, LossBuffers, LossKernel, LossTangent, MseTargets, loss_tangent, loss_tangent_launch, mse, mse_launch,
+    softmax_nll, softmax_nll_launch,
+};
 pub use norm::{Norm, NormShape, group_normalise, group_normalise_curvature, group_normalise_gradient};
-pub use pool::{PoolBackward, PoolForward, PoolShape, pool, pool_gradient, pool_select};
+pub use pool::{Pool, PoolBackward, PoolForward, PoolShape, pool, pool_gradient, pool_select};
 pub use products::{ConvProduct, MatrixProduct, PackWeights};
 pub use registry::Layers;
 pub(crate) use specs::specs;

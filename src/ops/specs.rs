@@ -2,10 +2,19 @@
 
 use crate::gpu::KernelSpec;
 
-use super::{affine, batch_norm, dropout, embedding, flatten, norm, pool};
+use super::{affine, batch_norm, dropout, embedding, flatten, loss, norm, pool};
 
 /// Those whose host side is in this room.
 pub(crate) fn specs() -> Vec<&'static KernelSpec> {
-    [affine::SPECS, batch_norm::SPECS, dropout::SPECS, embedding::SPECS, flatten::SPECS, norm::SPECS, pool::SPECS]
-        .concat()
+    [
+        affine::SPECS,
+        batch_norm::SPECS,
+        dropout::SPECS,
+        embedding::SPECS,
+        flatten::SPECS,
+        loss::SPECS,
+        norm::SPECS,
+        pool::SPECS,
+    ]
+    .concat()
 }

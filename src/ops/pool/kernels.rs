@@ -2,7 +2,8 @@
 
 use crate::{
     gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, View},
-    kernels::{Activation, Pool, Target, flag, index_u32, padded_channels},
+    kernels::{Activation, Target, flag, index_u32, padded_channels},
+    ops::Pool,
 };
 
 static POOL: KernelSpec = KernelSpec {
