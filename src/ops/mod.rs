@@ -19,7 +19,6 @@ mod norm;
 mod pool;
 mod products;
 mod registry;
-mod specs;
 
 pub use activation::Activate;
 pub use add::Add;
@@ -45,7 +44,7 @@ pub use norm::{Norm, NormShape, group_normalise, group_normalise_curvature, grou
 pub use pool::{Pool, PoolBackward, PoolForward, PoolShape, pool, pool_gradient, pool_select};
 pub use products::{ConvProduct, MatrixProduct, PackWeights};
 pub use registry::Layers;
-pub(crate) use specs::specs;
+pub(crate) use registry::specs;
 
 /// Height and width in a canonical text.
 fn pair([rows, columns]: [usize; 2]) -> String {

@@ -17,7 +17,7 @@ pub use mse::{MseTargets, mse, mse_launch};
 pub use softmax_nll::{LossBuffers, LossKernel, softmax_nll, softmax_nll_launch};
 pub use tangent::{LossTangent, loss_tangent, loss_tangent_launch};
 
-pub(super) static SPECS: &[&KernelSpec] = &[&softmax_nll::SOFTMAX_NLL, &mse::MSE, &tangent::LOSS_TANGENT];
+pub(super) const SPECS: &[&KernelSpec] = &[&softmax_nll::SOFTMAX_NLL, &mse::MSE, &tangent::LOSS_TANGENT];
 
 named!("loss",
     /// The loss that training minimises.

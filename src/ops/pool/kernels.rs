@@ -36,7 +36,7 @@ static POOL_GRADIENT: KernelSpec = KernelSpec {
 };
 
 /// Both kernels.
-pub(in super::super) static SPECS: &[&KernelSpec] = &[&POOL, &POOL_GRADIENT];
+pub(in super::super) const SPECS: &[&KernelSpec] = &[&POOL, &POOL_GRADIENT];
 
 /// The kernels' override MODE.
 fn mode(kind: &Pool) -> f64 {
