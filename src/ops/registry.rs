@@ -17,7 +17,7 @@ struct Operation {
 }
 
 /// The engine's operations, one a line.
-const OPERATIONS: [Operation; 11] = [
+const OPERATIONS: &[Operation] = &[
     Operation { layers: linear::LAYERS, kernels: &[] },
     Operation { layers: conv::LAYERS, kernels: &[] },
     Operation { layers: batch_norm::LAYERS, kernels: batch_norm::SPECS },
