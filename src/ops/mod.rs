@@ -40,7 +40,9 @@ pub use loss::{
     Loss, LossBuffers, LossKernel, LossTangent, MseTargets, loss_tangent, loss_tangent_launch, mse, mse_launch,
     softmax_nll, softmax_nll_launch,
 };
-pub use norm::{Norm, NormShape, group_normalise, group_normalise_curvature, group_normalise_gradient};
+pub use norm::{
+    Norm, NormCurvatureViews, NormShape, group_normalise, group_normalise_curvature, group_normalise_gradient,
+};
 pub use pool::{Pool, PoolBackward, PoolForward, PoolShape, pool, pool_gradient, pool_select};
 pub use products::{ConvProduct, MatrixProduct, PackWeights};
 pub use registry::Layers;
