@@ -1,4 +1,4 @@
-//! Reads event files as far as the tests need it; TensorBoard's own reader is asked by `scripts/tensorboard.py`.
+//! Reads event files as far as the tests need it; TensorBoard's own reader is asked by `scripts/read_events.py`.
 
 use std::path::{Path, PathBuf};
 
