@@ -56,7 +56,7 @@ static GROUP_NORMALISE_CURVATURE: KernelSpec = KernelSpec {
 };
 
 /// The three kernels.
-pub(in super::super) static SPECS: &[&KernelSpec] =
+pub(in super::super) const SPECS: &[&KernelSpec] =
     &[&GROUP_NORMALISE, &GROUP_NORMALISE_GRADIENT, &GROUP_NORMALISE_CURVATURE];
 
 impl NormShape {

@@ -7,14 +7,14 @@ use crate::common::{
 };
 use jostle::{
     gpu::{Element, Gpu},
+    graph::LossTerms,
     kernels::{
         Activation, AdapterClass, Augmentation, ConvOptions, ConvPass, ConvShape, ConvVariant, Elementwise, Epilogue,
-        Gather, GatherViews, LossBuffers, LossTerms, MatmulLayout, MatmulShape, MatmulVariant, MetricsSum, MseTargets,
-        Norms, Perturb, ProductOperands, SampleElement, column_sum, column_sum_scratch_words, conv, conv_pack,
-        elementwise, init_uniform, matmul, mse, softmax_nll,
+        Gather, GatherViews, MatmulLayout, MatmulShape, MatmulVariant, MetricsSum, Norms, Perturb, ProductOperands,
+        SampleElement, column_sum, column_sum_scratch_words, conv, conv_pack, elementwise, init_uniform, matmul,
     },
     noise::{Distribution, Mode, NoiseConfig},
-    ops::{BatchNormVariant, NormShape, affine_gradient, group_normalise},
+    ops::{BatchNormVariant, LossBuffers, MseTargets, NormShape, affine_gradient, group_normalise, mse, softmax_nll},
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
     schedule::Moment,
 };
