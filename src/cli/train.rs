@@ -9,7 +9,7 @@ use jostle::{
     analysis::{TraceEstimate, TraceOptions},
     gpu::{KernelTime, Profile},
     nn,
-    report::Table,
+    report::{Png, Table},
     train::{
         Best, Broken, Control, EpochRecord, Event, Message, RunConfig, RunResult, Scores, Status, Supervisor,
         SupervisorOptions, TrainError, Trainer,
@@ -28,7 +28,7 @@ pub(super) struct Args {
     /// A TOML file with the same keys; options given here override it
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
-    /// Folder for config.toml, metrics.jsonl, weights.safetensors, curves.png/.svg and checkpoints
+    /// Folder for config.toml, metrics.jsonl, weights.safetensors, curves.png/.svg, checkpoints and TensorBoard's events
     #[arg(long, value_name = "DIR", default_value = "runs/train")]
     out: PathBuf,
     /// Write into a folder that holds a run already
@@ -78,7 +78,12 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let (steps, epochs) = supervisor.metrics()?;
     let config = supervisor.config();
     let title = format!("{} on {}, noise {}", config.model, config.data, config.noise);
-    figure::run(&title, &epochs, &steps).save(&out.join("curves"))?;
+    let curves = figure::run(&title, &epochs, &steps);
+    curves.save(&out.join("curves"))?;
+    if config.tensorboard {
+        let Png { width, height, bytes } = curves.to_png()?;
+        supervisor.add_picture("curves", epochs.last().map_or(0, |end| end.step), (width, height), &bytes)?;
+    }
     let mut text = format!("trained on {data}\n{}\n{}", scores_text(epochs.last()), best_text(result.best));
     if let Some(trace) = &done.trace {
         text.push_str(&format!("\nHessian trace {} ({})", trace_text(trace, 2), error_text(trace)));
