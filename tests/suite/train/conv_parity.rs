@@ -31,6 +31,8 @@ struct Case {
 #[derive(serde::Deserialize)]
 struct Manifest {
     config: serde_json::Map<String, serde_json::Value>,
+    /// Models as published whose cases are narrow: name and parameters.
+    wide: Vec<(String, Vec<(String, Vec<usize>)>)>,
     cases: Vec<Case>,
 }
 
@@ -104,10 +106,11 @@ fn train(case: &Case, config: &RunConfig) -> Trained {
 
 #[test]
 fn parameters_have_pytorchs_names_and_shapes() {
-    for case in manifest().cases {
-        let model = model(case.model());
-        let found: Vec<_> = model.graph.params().iter().map(|p| (p.name.clone(), p.shape.clone())).collect();
-        assert_eq!(found, case.parameters, "{}", case.model());
+    let Manifest { wide, cases, .. } = manifest();
+    let trained = cases.into_iter().map(|case| (case.model().to_owned(), case.parameters));
+    for (name, parameters) in trained.chain(wide) {
+        let found: Vec<_> = model(&name).graph.params().iter().map(|p| (p.name.clone(), p.shape.clone())).collect();
+        assert_eq!(found, parameters, "{name}");
     }
 }
 
@@ -118,7 +121,7 @@ fn worst_ratio(found: &[f64], expected: &[f64]) -> f64 {
 }
 
 fn follow(wanted: impl Fn(&str) -> bool) {
-    let Manifest { config, cases } = manifest();
+    let Manifest { config, cases, .. } = manifest();
     let cases: Vec<Case> = cases.into_iter().filter(|case| wanted(case.model())).collect();
     assert!(!cases.is_empty());
     let mut failures = Vec::new();
@@ -128,7 +131,7 @@ fn follow(wanted: impl Fn(&str) -> bool) {
         let (before, after) = (worst(&found.before, &case.before), worst(&found.after, &case.after));
         let loss = worst_ratio(&found.losses, &case.losses)
             .max(worst_ratio(&found.noisy_and_average, &case.noisy_and_average));
-        let line = format!("{:>9}: logits {before:.1e}, losses {loss:.1e}, logits after {after:.1e}", case.model());
+        let line = format!("{:>11}: logits {before:.1e}, losses {loss:.1e}, logits after {after:.1e}", case.model());
         println!("{line}");
         if [before, loss, after].iter().any(|apart| *apart > TOLERANCE) {
             failures.push(line);
