@@ -3,7 +3,8 @@
 
 Five steps of SGD on one batch for every model by name and for assets/parity/net.toml, in float64 (the truth) and in float32 (how far
 PyTorch itself is from it); net.toml's once more with every option of the training recipe and the noise of `jostle noise`.
-resnet34 and vgg16-bn are trained narrow: they are resnet18 and vgg11-bn with more layers, and those are trained as published.
+resnet34 and vgg16-bn are trained narrow, and give logits as published: they are resnet18 and vgg11-bn with more layers, and those are
+trained as published.
 No weights are stored: both sides draw them from Philox, as shaders/init_uniform.wgsl does, and the dropout masks as
 shaders/dropout.wgsl. Writes assets/parity/conv.json with names and shapes of the parameters, losses and logits in eval
 mode before and after, and the state_dict of net.toml's network after them.
@@ -26,7 +27,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 OUT = ROOT / "assets" / "parity"
-SEED, BATCH, STEPS, CLASSES, SIDE = 5, 8, 5, 10, 32
+SEED, BATCH, STEPS, CLASSES, SIDE, DATA = 5, 8, 5, 10, 32, 91
 SGD = {"momentum": 0.9, "weight-decay": 5e-4}
 # Small where the net is deep: a rounding that flips a ReLU is amplified from step to step, in PyTorch as here.
 LEARNING_RATES = {"cnn1": 0.05, "cnn2": 0.05, "cnn3": 0.05, "resnet18": 5e-5, "resnet20": 2e-4, "resnet34:16": 5e-6,
@@ -219,7 +220,7 @@ MODELS = {
     "vgg16-bn:16": lambda: Vgg(16, VGG16),
     "net.toml": Net,
 }
-# Of which names and shapes alone are held.
+# Not trained: names, shapes and the logits of two images.
 WIDE = {"resnet34": lambda: ResNet(64, [3, 4, 6, 3]), "vgg16-bn": lambda: Vgg(64, VGG16)}
 
 
@@ -305,7 +306,7 @@ def train(build, options, dtype, jostle):
     model = build()
     initialise(model)
     model = model.to(dtype)
-    data = DATA_SEEDS.get(options["model"], 91)
+    data = DATA_SEEDS.get(options["model"], DATA)
     count = options.get("batch", BATCH) * options.get("accumulate", 1)
     inputs, labels = samples(data, count)
     inputs, (test, _) = inputs.to(dtype), samples(data + 2, count)
@@ -344,6 +345,14 @@ def shapes(model):
     return [[key, list(value.shape)] for key, value in model.named_parameters()]
 
 
+def untrained(name, build):
+    Dropout.layers = 0
+    model = build()
+    initialise(model)
+    images, _ = samples(DATA + 2, 2)
+    return {"model": name, "parameters": shapes(model), "logits": logits(model.double(), images.double())}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jostle", default=str(ROOT / "target" / "release" / "jostle"))
@@ -359,14 +368,14 @@ def main():
         _, single = train(build, options, torch.float32, jostle)
         distance = {key: float(np.abs(np.subtract(truth[key], single[key])).max()) for key in truth}
         parameters = shapes(model)
-        data = DATA_SEEDS.get(name, 91)
+        data = DATA_SEEDS.get(name, DATA)
         cases.append({"options": options, "data": data, "parameters": parameters, **truth, "float32": distance})
         print(name, truth["losses"], distance, flush=True)
         if options == {"model": "net.toml", "lr": 0.01}:
             save_file({key: value if key.endswith("tracked") else value.float().contiguous()
                        for key, value in model.state_dict().items()}, OUT / "net.safetensors")
     config = {**SGD, "seed": SEED, "batch": BATCH, "steps": STEPS, "batch-order": "sequential", "noise": "none"}
-    wide = [[name, shapes(build())] for name, build in WIDE.items()]
+    wide = [untrained(name, build) for name, build in WIDE.items()]
     head = {"torch": torch.__version__.split("+")[0], "config": config, "wide": wide}
     lines = ",\n".join(json.dumps(case) for case in cases)
     (OUT / "conv.json").write_text(json.dumps(head)[:-1] + ', "cases": [\n' + lines + "\n]}\n")
