@@ -45,9 +45,9 @@ docs: setup ## Run generalisation and every experiment on the paper's theory, an
 test: ## Run all tests, with cargo-nextest where present
 	@bash scripts/setup.sh
 	@if cargo nextest --version >/dev/null 2>&1; then \
-		set -x; cargo nextest run --lib --bins --tests; \
+		set -x; cargo nextest run --lib --tests; \
 	else \
-		set -x; cargo test --lib --bins --tests; \
+		set -x; cargo test --lib --tests; \
 	fi
 	cargo test --doc
 

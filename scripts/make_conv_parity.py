@@ -3,6 +3,8 @@
 
 Five steps of SGD on one batch for every model by name and for assets/parity/net.toml, in float64 (the truth) and in float32 (how far
 PyTorch itself is from it); net.toml's once more with every option of the training recipe and the noise of `jostle noise`.
+resnet34 and vgg16-bn are trained narrow, and give logits as published: they are resnet18 and vgg11-bn with more layers, and those are
+trained as published.
 No weights are stored: both sides draw them from Philox, as shaders/init_uniform.wgsl does, and the dropout masks as
 shaders/dropout.wgsl. Writes assets/parity/conv.json with names and shapes of the parameters, losses and logits in eval
 mode before and after, and the state_dict of net.toml's network after them.
@@ -25,13 +27,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 OUT = ROOT / "assets" / "parity"
-SEED, BATCH, STEPS, CLASSES, SIDE = 5, 8, 5, 10, 32
+SEED, BATCH, STEPS, CLASSES, SIDE, DATA = 5, 8, 5, 10, 32, 91
 SGD = {"momentum": 0.9, "weight-decay": 5e-4}
 # Small where the net is deep: a rounding that flips a ReLU is amplified from step to step, in PyTorch as here.
-LEARNING_RATES = {"cnn1": 0.05, "cnn2": 0.05, "cnn3": 0.05, "resnet18": 2e-4, "resnet20": 2e-4, "resnet34": 1e-5,
-                  "resnet56": 1e-5, "vgg11-bn": 2e-3, "vgg16-bn": 2e-5}
+LEARNING_RATES = {"cnn1": 0.05, "cnn2": 0.05, "cnn3": 0.05, "resnet18": 5e-5, "resnet20": 2e-4, "resnet34:16": 5e-6,
+                  "resnet56": 1e-5, "vgg11-bn": 2e-3, "vgg16-bn:16": 2e-4}
+# Half of the batch where a sample is most of the work.
+BATCHES = {"resnet18": BATCH // 2, "vgg11-bn": BATCH // 2}
 # Data on which float32 stays near float64: with others a ReLU of vgg16-bn flips and PyTorch itself misses the bar.
-DATA_SEEDS = {"vgg16-bn": 95}
+DATA_SEEDS = {"vgg16-bn:16": 95}
 RECIPE = {"batch": BATCH // 2, "accumulate": 2, "label-smoothing": 0.1, "clip-norm": 0.5, "warmup-steps": 3,
           "schedule": "cosine", "ema": 0.9, "bn-recalibrate": True, "eval-noisy": 1, "noise": "all", "sigma": 0.02}
 STREAM_INIT, STREAM_DROPOUT = 1, 3
@@ -124,18 +128,18 @@ class ResNet(nn.Module):
 
 
 class Vgg(nn.Module):
-    def __init__(self, stages):
+    def __init__(self, width, stages):
         super().__init__()
         layers, inputs = [], 3
         for stage in stages:
-            for outputs in stage:
+            for outputs in (width * factor for factor in stage):
                 layers += [three(inputs, outputs, bias=True), nn.BatchNorm2d(outputs), nn.ReLU()]
                 inputs = outputs
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(
-            nn.Linear(inputs, 4096), nn.ReLU(), Dropout(0.5),
-            nn.Linear(4096, 4096), nn.ReLU(), Dropout(0.5), nn.Linear(4096, CLASSES))
+            nn.Linear(inputs, 64 * width), nn.ReLU(), Dropout(0.5),
+            nn.Linear(64 * width, 64 * width), nn.ReLU(), Dropout(0.5), nn.Linear(64 * width, CLASSES))
 
     def forward(self, x):
         return self.classifier(self.features(x).flatten(1))
@@ -203,18 +207,21 @@ class Net(nn.Module):
         return self.fc2(torch.sigmoid(self.bn2(self.fc1(self.dropout(x)))))
 
 
+VGG16 = [[1, 1], [2, 2], [4] * 3, [8] * 3, [8] * 3]
 MODELS = {
     "cnn1": Cnn1,
     "cnn2": Cnn,
     "cnn3": lambda: Cnn(5000),
     "resnet18": lambda: ResNet(64, [2, 2, 2, 2]),
-    "resnet34": lambda: ResNet(64, [3, 4, 6, 3]),
+    "resnet34:16": lambda: ResNet(16, [3, 4, 6, 3]),
     "resnet20": lambda: ResNet(16, [3, 3, 3]),
     "resnet56": lambda: ResNet(16, [9, 9, 9]),
-    "vgg11-bn": lambda: Vgg([[64], [128], [256, 256], [512, 512], [512, 512]]),
-    "vgg16-bn": lambda: Vgg([[64, 64], [128, 128], [256] * 3, [512] * 3, [512] * 3]),
+    "vgg11-bn": lambda: Vgg(64, [[1], [2], [4, 4], [8, 8], [8, 8]]),
+    "vgg16-bn:16": lambda: Vgg(16, VGG16),
     "net.toml": Net,
 }
+# Not trained: names, shapes and the logits of two images.
+WIDE = {"resnet34": lambda: ResNet(64, [3, 4, 6, 3]), "vgg16-bn": lambda: Vgg(64, VGG16)}
 
 
 def initialise(model):
@@ -241,7 +248,7 @@ def noise(jostle, options, step):
     """The tensors that Jostle adds at a step."""
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "eps.safetensors"
-        command = [jostle, "noise", "--model", OUT / options["model"], "--noise", options["noise"], "--sigma",
+        command = [jostle, "noise", "--data", "cifar10", "--model", OUT / options["model"], "--noise", options["noise"], "--sigma",
                    str(options["sigma"]), "--seed", str(SEED), "--step", str(step), "--out", out]
         subprocess.run(command, check=True, capture_output=True)
         return load_file(out)
@@ -254,7 +261,7 @@ def perturb(parameters, jostle, options, step):
 
 def loss_of(model, inputs, labels):
     """The mean loss in eval mode."""
-    return nn.functional.cross_entropy(torch.tensor(logits(model, inputs)).reshape(BATCH, CLASSES), labels).item()
+    return nn.functional.cross_entropy(torch.tensor(logits(model, inputs)).reshape(len(labels), CLASSES), labels).item()
 
 
 def rate_at(options, step):
@@ -299,9 +306,10 @@ def train(build, options, dtype, jostle):
     model = build()
     initialise(model)
     model = model.to(dtype)
-    data = DATA_SEEDS.get(options["model"], 91)
-    inputs, labels = samples(data, BATCH)
-    inputs, (test, _) = inputs.to(dtype), samples(data + 2, BATCH)
+    data = DATA_SEEDS.get(options["model"], DATA)
+    count = options.get("batch", BATCH) * options.get("accumulate", 1)
+    inputs, labels = samples(data, count)
+    inputs, (test, _) = inputs.to(dtype), samples(data + 2, count)
     before = logits(model, test.to(dtype))
     parameters = dict(model.named_parameters())
     optimizer = torch.optim.SGD(parameters.values(), lr=1, momentum=SGD["momentum"], weight_decay=SGD["weight-decay"])
@@ -333,6 +341,18 @@ def train(build, options, dtype, jostle):
     return model, results
 
 
+def shapes(model):
+    return [[key, list(value.shape)] for key, value in model.named_parameters()]
+
+
+def untrained(name, build):
+    Dropout.layers = 0
+    model = build()
+    initialise(model)
+    images, _ = samples(DATA + 2, 2)
+    return {"model": name, "parameters": shapes(model), "logits": logits(model.double(), images.double())}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jostle", default=str(ROOT / "target" / "release" / "jostle"))
@@ -340,20 +360,23 @@ def main():
     cases = []
     for name, build in [*MODELS.items(), ("net.toml", Net)]:
         options = {"model": name, "lr": LEARNING_RATES.get(name, 0.01)}
+        if name in BATCHES:
+            options["batch"] = BATCHES[name]
         if any(case["options"]["model"] == name for case in cases):
             options |= RECIPE
         model, truth = train(build, options, torch.float64, jostle)
         _, single = train(build, options, torch.float32, jostle)
         distance = {key: float(np.abs(np.subtract(truth[key], single[key])).max()) for key in truth}
-        parameters = [[key, list(value.shape)] for key, value in model.named_parameters()]
-        data = DATA_SEEDS.get(name, 91)
+        parameters = shapes(model)
+        data = DATA_SEEDS.get(name, DATA)
         cases.append({"options": options, "data": data, "parameters": parameters, **truth, "float32": distance})
         print(name, truth["losses"], distance, flush=True)
         if options == {"model": "net.toml", "lr": 0.01}:
             save_file({key: value if key.endswith("tracked") else value.float().contiguous()
                        for key, value in model.state_dict().items()}, OUT / "net.safetensors")
     config = {**SGD, "seed": SEED, "batch": BATCH, "steps": STEPS, "batch-order": "sequential", "noise": "none"}
-    head = {"torch": torch.__version__.split("+")[0], "config": config}
+    wide = [untrained(name, build) for name, build in WIDE.items()]
+    head = {"torch": torch.__version__.split("+")[0], "config": config, "wide": wide}
     lines = ",\n".join(json.dumps(case) for case in cases)
     (OUT / "conv.json").write_text(json.dumps(head)[:-1] + ', "cases": [\n' + lines + "\n]}\n")
 

@@ -138,7 +138,7 @@ judge() {
 
 suite() {
     local of=("$@")
-    [[ $# -gt 0 ]] || of=(--lib --bins --tests)
+    [[ $# -gt 0 ]] || of=(--lib --tests)
     if cargo nextest --version >/dev/null 2>&1; then
         cargo nextest run --no-fail-fast "${of[@]}"
     else

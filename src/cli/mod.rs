@@ -120,12 +120,3 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::GpuReport(args) => gpu_report::run(&context, &args),
     }
 }
-
-#[cfg(test)]
-mod tests {
-    /// Two options of one name, say.
-    #[test]
-    fn the_command_line_is_consistent() {
-        super::Cli::complete().debug_assert();
-    }
-}

@@ -20,6 +20,9 @@ use super::{
 /// where it may be written.
 const UNUSED_SLOTS: usize = 3;
 
+/// The kernels of a device, each behind a lock of its own, so that different ones compile side by side and none twice.
+type Kernels = Mutex<HashMap<KernelKey, Arc<Mutex<Option<CompiledKernel>>>>>;
+
 /// An open device with its queue and every kernel compiled on it so far.
 pub struct Gpu {
     pub(super) device: wgpu::Device,
@@ -31,8 +34,7 @@ pub struct Gpu {
     pub(super) cooperative: Vec<CooperativeMatrix>,
     pub(super) faults: Faults,
     pub(super) verdicts: Verdicts,
-    /// Each behind a lock of its own, so that different kernels compile side by side and none twice.
-    pub(super) kernels: Mutex<HashMap<KernelKey, Arc<Mutex<Option<CompiledKernel>>>>>,
+    pub(super) kernels: Arc<Kernels>,
     pub(super) pipeline_cache: Option<PipelineCache>,
     pub(super) failure: Arc<Mutex<Option<GpuError>>>,
     /// Why the device was lost, once it was.
@@ -122,7 +124,7 @@ impl Gpu {
             cooperative,
             faults: Faults::default(),
             verdicts,
-            kernels: Mutex::default(),
+            kernels: Arc::default(),
             pipeline_cache,
             failure,
             loss,
@@ -141,6 +143,30 @@ impl Gpu {
         }
         self.faults = faults;
         self
+    }
+
+    /// The same device once more, which shares what is compiled on it: for tests that begin many runs.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self {
+            device: self.device.clone(),
+            queue: self.queue.clone(),
+            runtime_checks: self.runtime_checks,
+            limits: self.limits,
+            info: self.info.clone(),
+            features: self.features,
+            cooperative: self.cooperative.clone(),
+            faults: self.faults.clone(),
+            verdicts: Verdicts::default(),
+            kernels: Arc::clone(&self.kernels),
+            pipeline_cache: None,
+            failure: Arc::clone(&self.failure),
+            loss: Arc::clone(&self.loss),
+            allocated: AtomicU64::new(0),
+            unused: OnceLock::new(),
+            in_flight: Mutex::default(),
+        }
     }
 
     /// The adapter's name, e.g. `llvmpipe (LLVM 15.0.6, 256 bits)`.

@@ -136,18 +136,28 @@ impl Figure {
 }
 
 /// Means over squares of `side` by `side` pixels of an RGB picture `width` pixels wide.
+///
+/// Plain loops: these are millions of bytes, and a build for tests calls each adaptor of an iterator for every one of them.
 fn average(fine: &[u8], width: usize, side: usize) -> Vec<u8> {
-    let count = (side * side) as u32;
+    let (count, row) = ((side * side) as u32, 3 * width);
     let mut pixels = Vec::with_capacity(fine.len() / (side * side));
-    for rows in fine.chunks_exact(3 * width * side) {
-        let mut sums = vec![0u32; 3 * width / side];
-        for row in rows.chunks_exact(3 * width) {
-            for (x, pixel) in row.chunks_exact(3).enumerate() {
-                let sum = &mut sums[3 * (x / side)..];
-                sum.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += u32::from(*value));
+    for rows in fine.chunks_exact(row * side) {
+        let mut left = 0;
+        while left < row {
+            let (mut sums, mut line) = ([count / 2; 3], left);
+            while line < rows.len() {
+                let mut at = line;
+                while at < line + 3 * side {
+                    sums[0] += u32::from(rows[at]);
+                    sums[1] += u32::from(rows[at + 1]);
+                    sums[2] += u32::from(rows[at + 2]);
+                    at += 3;
+                }
+                line += row;
             }
+            pixels.extend_from_slice(&sums.map(|sum| (sum / count) as u8));
+            left += 3 * side;
         }
-        pixels.extend(sums.into_iter().map(|sum| ((sum + count / 2) / count) as u8));
     }
     pixels
 }

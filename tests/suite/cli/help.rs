@@ -96,6 +96,24 @@ fn help_shows_the_defaults_of_the_configuration() {
     assert_eq!(scrambled.with(&Options::parse(given).unwrap()).unwrap(), default);
 }
 
+/// A build with debug assertions also has clap look at what each command takes: no two options of one name, say.
+#[test]
+fn every_command_shows_its_help() {
+    let help = |arguments: &[&str]| {
+        let output = Command::new(program()).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let all = help(&["--help"]);
+    let commands = all.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.len() >= 9 && commands.contains(&"adapters"), "{all}");
+    for command in commands.into_iter().filter(|command| *command != "help").chain(["gpu-report"]) {
+        let text = help(&[command, "--help"]);
+        assert!(text.contains(&format!("Usage: jostle {command}")), "{text}");
+    }
+}
+
 #[test]
 fn bench_and_plan_show_the_defaults_that_they_have() {
     let bench = listed("bench");

@@ -6,13 +6,15 @@ use std::{
 };
 
 use jostle::{
-    gpu::{AdapterChoice, Gpu},
+    gpu::Gpu,
     noise::Mode,
     train::{
         Control, EpochRecord, Event, Interval, KeepOptions, Manifest, Message, MetricsFile, Options, RunConfig,
         RunResult, StepRecord, Supervisor, SupervisorOptions, TrainError, Trainer,
     },
 };
+
+use super::device;
 
 /// Two epochs of 13 steps, the last of each partial, and 4 more.
 pub fn config() -> RunConfig {
@@ -41,8 +43,10 @@ pub struct Left {
     pub epochs: Vec<EpochRecord>,
 }
 
+/// This process' device, on which every run after the first finds its kernels compiled; that a run goes on in another
+/// process is `cli::processes`' matter, on another device that of `train::faults`.
 pub fn open() -> Result<Gpu, TrainError> {
-    Ok(Gpu::new(&AdapterChoice::from_environment())?)
+    Ok(device().again())
 }
 
 /// Runs until the end, or until so many steps are done.

@@ -1,5 +1,6 @@
 //! Convolutional networks checked against PyTorch in float64: names, logits, and the losses of the first five steps.
 //!
+//! `resnet34` and `vgg16-bn`, which are `resnet18` and `vgg11-bn` with more layers, are trained at a quarter of their width.
 //! `scripts/make_conv_parity.py` makes the fixtures. Weights and images are drawn on both sides by the same formulas.
 
 use crate::common::{device, images::hashed_images, parity_file};
@@ -31,7 +32,17 @@ struct Case {
 #[derive(serde::Deserialize)]
 struct Manifest {
     config: serde_json::Map<String, serde_json::Value>,
+    /// Those whose cases are narrow, as published.
+    wide: Vec<Untrained>,
     cases: Vec<Case>,
+}
+
+/// A model at its initial weights, and its logits of two images.
+#[derive(serde::Deserialize)]
+struct Untrained {
+    model: String,
+    parameters: Vec<(String, Vec<usize>)>,
+    logits: Vec<f64>,
 }
 
 impl Case {
@@ -70,25 +81,23 @@ fn worst(found: &[f32], expected: &[f64]) -> f64 {
     found.iter().zip(expected).map(|(f, e)| (f64::from(*f) - e).abs()).fold(0.0, f64::max)
 }
 
+fn prepared(name: &str, config: &RunConfig, seed: u64, samples: usize) -> Prepared {
+    let split = Split { train: hashed_images(seed, samples), test: hashed_images(seed + 2, samples) };
+    Prepared { split, validation: None, model: model(name), loss: config.loss.into(), label_noise: None }
+}
+
+/// Of the images to test on.
+fn logits(trainer: &Trainer<'_>, prepared: &Prepared, config: &RunConfig) -> Vec<f32> {
+    let (gpu, test, scale) = (device(), prepared.split.test.clone(), [[0.0, 1.0]; 3]);
+    let evaluator = Evaluator::new(gpu, &trainer.model, &trainer.arena, test, &scale, config.loss).unwrap();
+    evaluator.outputs(gpu).unwrap().1
+}
+
 fn train(case: &Case, config: &RunConfig) -> Trained {
-    let gpu = device();
-    let samples = config.batch * config.accumulate;
-    let split = Split { train: hashed_images(case.data, samples), test: hashed_images(case.data + 2, samples) };
-    let prepared = Prepared {
-        split: split.clone(),
-        validation: None,
-        model: model(case.model()),
-        loss: config.loss.into(),
-        label_noise: None,
-    };
-    let mut trainer = Trainer::new(gpu, config, &prepared).unwrap();
-    let logits = |trainer: &Trainer<'_>| {
-        let scale = [[0.0, 1.0]; 3];
-        let test = split.test.clone();
-        let evaluator = Evaluator::new(gpu, &trainer.model, &trainer.arena, test, &scale, config.loss).unwrap();
-        evaluator.outputs(gpu).unwrap().1
-    };
-    let mut trained = Trained { before: logits(&trainer), ..Trained::default() };
+    let prepared = prepared(case.model(), config, case.data, config.batch * config.accumulate);
+    let mut trainer = Trainer::new(device(), config, &prepared).unwrap();
+    let before = logits(&trainer, &prepared, config);
+    let mut trained = Trained { before, ..Trained::default() };
     let result = run(&mut trainer, config, None, &mut |event| {
         if let Event::Step(record) = event {
             trained.losses.push(record.loss);
@@ -99,15 +108,16 @@ fn train(case: &Case, config: &RunConfig) -> Trained {
     let end = result.epochs.last().unwrap();
     let beside = end.noisy.iter().chain(&end.average);
     trained.noisy_and_average = beside.map(|scores| scores.train_loss.unwrap()).collect();
-    Trained { after: logits(&trainer), ..trained }
+    Trained { after: logits(&trainer, &prepared, config), ..trained }
 }
 
 #[test]
 fn parameters_have_pytorchs_names_and_shapes() {
-    for case in manifest().cases {
-        let model = model(case.model());
-        let found: Vec<_> = model.graph.params().iter().map(|p| (p.name.clone(), p.shape.clone())).collect();
-        assert_eq!(found, case.parameters, "{}", case.model());
+    let Manifest { wide, cases, .. } = manifest();
+    let trained = cases.into_iter().map(|case| (case.model().to_owned(), case.parameters));
+    for (name, parameters) in trained.chain(wide.into_iter().map(|wide| (wide.model, wide.parameters))) {
+        let found: Vec<_> = model(&name).graph.params().iter().map(|p| (p.name.clone(), p.shape.clone())).collect();
+        assert_eq!(found, parameters, "{name}");
     }
 }
 
@@ -118,7 +128,7 @@ fn worst_ratio(found: &[f64], expected: &[f64]) -> f64 {
 }
 
 fn follow(wanted: impl Fn(&str) -> bool) {
-    let Manifest { config, cases } = manifest();
+    let Manifest { config, cases, .. } = manifest();
     let cases: Vec<Case> = cases.into_iter().filter(|case| wanted(case.model())).collect();
     assert!(!cases.is_empty());
     let mut failures = Vec::new();
@@ -128,7 +138,7 @@ fn follow(wanted: impl Fn(&str) -> bool) {
         let (before, after) = (worst(&found.before, &case.before), worst(&found.after, &case.after));
         let loss = worst_ratio(&found.losses, &case.losses)
             .max(worst_ratio(&found.noisy_and_average, &case.noisy_and_average));
-        let line = format!("{:>9}: logits {before:.1e}, losses {loss:.1e}, logits after {after:.1e}", case.model());
+        let line = format!("{:>11}: logits {before:.1e}, losses {loss:.1e}, logits after {after:.1e}", case.model());
         println!("{line}");
         if [before, loss, after].iter().any(|apart| *apart > TOLERANCE) {
             failures.push(line);
@@ -145,6 +155,20 @@ fn cnns_follow_pytorch() {
 #[test]
 fn resnets_follow_pytorch() {
     follow(|model| model.starts_with("resnet"));
+}
+
+#[test]
+fn wide_networks_give_pytorchs_logits() {
+    let Manifest { config, wide, .. } = manifest();
+    let config: RunConfig = serde_json::from_value(serde_json::Value::Object(config)).unwrap();
+    assert_eq!(wide.len(), 2);
+    for Untrained { model, logits: expected, .. } in wide {
+        let config = RunConfig { model: model.clone(), batch: 2, ..config.clone() };
+        let prepared = prepared(&model, &config, 91, 2);
+        let trainer = Trainer::new(device(), &config, &prepared).unwrap();
+        let apart = worst(&logits(&trainer, &prepared, &config), &expected);
+        assert!(apart <= TOLERANCE, "{model}: {apart}");
+    }
 }
 
 #[test]

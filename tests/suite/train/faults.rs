@@ -7,11 +7,10 @@ use std::{
 };
 
 use crate::common::{
-    hash,
-    supervised::{begin, checkpoints, config, every, go, left, manifest, open, resume},
+    hash, own_device,
+    supervised::{begin, checkpoints, config, every, go, left, manifest, resume},
 };
 use jostle::{
-    gpu::Gpu,
     noise::Mode,
     optim::OptimizerKind,
     train::{
@@ -133,7 +132,7 @@ fn run_with_losses(
 ) -> Result<RunResult, TrainError> {
     let device = Cell::new(None);
     let open = || {
-        let gpu: Gpu = open()?;
+        let gpu = own_device();
         device.set(Some(gpu.raw_device().clone()));
         Ok(gpu)
     };

@@ -8,7 +8,7 @@ use jostle::{
     noise::Mode,
     ops::Loss,
     optim::OptimizerKind,
-    train::{Precision, Prepared, RunConfig, Status},
+    train::{EvalEvery, Precision, Prepared, RunConfig, Status},
 };
 
 const STEPS: u64 = 50;
@@ -43,6 +43,7 @@ fn repeat(models: &[String], side: usize) {
             lr: 0.001,
             batch: BATCH,
             steps: Some(STEPS),
+            eval_every: EvalEvery::Steps(STEPS / 2),
             log_every: 1,
             crop_padding: 1,
             flip: true,
