@@ -1,6 +1,6 @@
 //! The figure of a run.
 
-use jostle::{
+use crate::{
     report::{AxisScale, Figure, Panel, Series},
     train::{EpochRecord, StepRecord},
 };
@@ -38,7 +38,8 @@ fn batches(steps: &[StepRecord]) -> Panel {
 }
 
 /// The curves of one run.
-pub(super) fn run(title: &str, epochs: &[EpochRecord], steps: &[StepRecord]) -> Figure {
+#[must_use]
+pub fn run_figure(title: &str, epochs: &[EpochRecord], steps: &[StepRecord]) -> Figure {
     let x_label = if EpochRecord::by_steps(epochs) { "step" } else { "epoch" };
     let losses = curves(
         epochs,
