@@ -30,6 +30,9 @@ class Figure:
     def _repr_svg_(self) -> str:
         return self.svg
 
+    def __repr__(self) -> str:
+        return f"<Figure: {len(self.svg)} bytes of SVG>"
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the SVG to a file."""
         Path(path).write_text(self.svg, encoding="utf-8")

@@ -20,6 +20,11 @@ from ._figure import Columns, Figure, columns, html_table, read_lines
 METRICS = "metrics.jsonl"
 
 
+def read_weights(path: Path) -> dict[str, npt.NDArray[np.float32]]:
+    """The tensors of a safetensors file, which keeps no order, by name."""
+    return dict(sorted(_jostle.weights(str(path)).items()))
+
+
 class Run:
     """A run in its folder, of `jostle.train` or of the program.
 
@@ -87,13 +92,13 @@ class Run:
     @cached_property
     def weights(self) -> dict[str, npt.NDArray[np.float32]]:
         """The trained weights, and running statistics of batch norms, by PyTorch's names."""
-        return _jostle.weights(str(self.folder / "weights.safetensors"))
+        return read_weights(self.folder / "weights.safetensors")
 
     @cached_property
     def average_weights(self) -> dict[str, npt.NDArray[np.float32]] | None:
         """Their moving average, with key `ema`."""
         path = self.folder / "weights-average.safetensors"
-        return _jostle.weights(str(path)) if path.is_file() else None
+        return read_weights(path) if path.is_file() else None
 
     def state_dict(self) -> dict[str, Any]:
         """The weights as PyTorch's tensors, which `load_state_dict` takes. Needs PyTorch."""

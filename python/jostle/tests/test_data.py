@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,18 @@ def test_own_data_are_measured_with_their_run() -> None:
     assert jostle.evaluate(run, data=rows(30, 4, 2)).samples == 30
     assert jostle.hessian(run, probes=2, lanczos_steps=0).samples == 108
     assert jostle.noise(run, step=3, noise="layer", sigma=0.1)["fc2.bias"].any()
+
+
+def test_own_data_resume_with_their_run(tmp_path: Path) -> None:
+    X, y = rows()
+    config = {"model": "mlp:4-8-2", "epochs": 3, "noise": "layer", "batch": 32}
+    jostle.train(config, (X, y), callback=lambda record: False, out=tmp_path)
+    with pytest.raises(jostle.ConfigError, match="unknown data source `arrays`"):
+        jostle.train(resume=tmp_path)
+    with pytest.raises(jostle.JostleError, match="does not resume from here"):
+        jostle.train(data=(X + 1, y), resume=tmp_path)
+    resumed, whole = jostle.train(data=(X, y), resume=tmp_path), jostle.train(config, (X, y))
+    assert all((resumed.weights[name] == whole.weights[name]).all() for name in whole.weights)
 
 
 X, Y = rows(20)

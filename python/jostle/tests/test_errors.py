@@ -123,6 +123,20 @@ def test_ctrl_c_keeps_what_was_reached(small: dict, tmp_path: Path) -> None:
     assert all((resumed.weights[name] == whole.weights[name]).all() for name in whole.weights)
 
 
+def test_ctrl_c_ends_the_wheels_program(small: dict, tmp_path: Path) -> None:
+    words = [f"--{key}={value}" for key, value in {**small, "epochs": 10_000_000, "eval-every": "100000steps"}.items()]
+    program = [sys.executable, "-m", "jostle._program", "train", *words, "--out", str(tmp_path)]
+    running = subprocess.Popen(program, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "metrics.jsonl").exists():
+        assert running.poll() is None
+        time.sleep(0.05)
+    time.sleep(0.5)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130 and "what was reached is saved" in said
+    assert (tmp_path / "weights.safetensors").is_file()
+
+
 def test_ctrl_c_ends_a_comparison(small: dict) -> None:
     interrupted_soon()
     with pytest.raises(jostle.Interrupted) as raised:

@@ -12,6 +12,7 @@ import pytest
 from conftest import Program
 
 import jostle
+from jostle import _jostle
 
 
 def test_scores_are_the_binarys(small: dict, program: Program, tmp_path: Path) -> None:
@@ -45,7 +46,7 @@ def test_curvature_is_the_binarys(small: dict, program: Program, tmp_path: Path)
 def test_noise_is_the_binarys(program: Program, tmp_path: Path) -> None:
     words = ["--model", "mlp:64-16-10", "--noise", "all", "--sigma", "0.05", "--seed", "7", "--step", "12"]
     assert program("noise", *words, "--out", str(tmp_path / "eps.safetensors")).returncode == 0
-    theirs = jostle._run._jostle.weights(str(tmp_path / "eps.safetensors"))
+    theirs = _jostle.weights(str(tmp_path / "eps.safetensors"))
     ours = jostle.noise(model="mlp:64-16-10", noise="all", sigma=0.05, seed=7, step=12)
     assert ours.keys() == theirs.keys() and all((ours[name] == theirs[name]).all() for name in ours)
     assert ours.sigma == pytest.approx(0.025) and ours.group is None
