@@ -54,6 +54,7 @@ class Evaluation:
     """Mean loss and accuracy over a part of the data."""
 
     part: str
+    """test, train or validation; "given" or "alone" for arrays that were scored whole."""
     samples: int
     loss: float
     accuracy: float
@@ -84,7 +85,7 @@ def evaluate(
     given, file, flat, own = subject(config, weights, data, keys)
     if data is not None and own is data and isinstance(own, (tuple, list)) and len(own) == 2:
         earlier = config.data if isinstance(config, Run) else None
-        own, part = (*(earlier[:2] if earlier else own), *own), "test"
+        own, part = (*(earlier[:2] if earlier else own), *own), "given" if earlier else "alone"
     choice = None if adapter is None else str(adapter)
     said, values = _jostle.evaluate(given, file, flat, arrays(own), part, outputs, choice)
     scored = json.loads(said)

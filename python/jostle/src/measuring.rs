@@ -46,10 +46,25 @@ impl Source {
     }
 }
 
+/// The test part, which is arrays that are to be scored whole, beside the training data of the run.
+const GIVEN: &str = "given";
+
+/// Likewise, without any other data: the training part is the same arrays.
+const ALONE: &str = "alone";
+
+/// The configuration by which arrays are scored whole: what it says of taking parts was meant for other data.
+fn scored_whole(config: RunConfig, part: &str) -> RunConfig {
+    match part {
+        GIVEN => RunConfig { test_subset: None, ..config },
+        ALONE => RunConfig { subset: None, test_subset: None, validation: None, label_noise: 0.0, ..config },
+        _ => config,
+    }
+}
+
 /// A part of the data, by its name.
 fn part(prepared: Prepared, name: &str) -> Result<Dataset, Failure> {
     match name {
-        "test" => Ok(prepared.split.test),
+        "test" | GIVEN | ALONE => Ok(prepared.split.test),
         "train" => Ok(prepared.split.train),
         "validation" => {
             let none = || Failure::config("part: the configuration has no validation part");
@@ -79,7 +94,7 @@ pub fn evaluate<'py>(
     let own = Own::new(data.as_ref())?;
     let source = Source::new(file, weights).ok_or_else(missing)?;
     let score = || -> Result<_, Failure> {
-        let config = own.named(settings.resolve()?);
+        let config = scored_whole(own.named(settings.resolve()?), &part_name);
         let prepared = own.prepare(&config)?;
         let gpu = Gpu::with_caches(&adapter(choice.as_deref()))?;
         let network = Network::new(&gpu, &config, &prepared)?;

@@ -17,7 +17,7 @@ MODES = [
     {"noise": "layer", "sigma": 0.1},
     {"noise": "all", "sigma": 0.1, "optimizer": "adam", "lr": 0.003, "ema": 0.9, "eval-noisy": 2},
     {"noise": "none", "label-noise": 0.3, "validation": 0.2, "schedule": "multistep", "milestones": [1]},
-    {"noise": "model", "model": "cnn1", "epochs": 1, "flip": True, "noise-scale": "filter"},
+    {"noise": "model", "model": "resnet20:4", "epochs": 1, "flip": True, "noise-scale": "filter"},
 ]
 
 
