@@ -36,6 +36,7 @@ pub mod report;
 pub mod rules;
 pub mod schedule;
 mod specs;
+mod tensorboard;
 pub mod train;
 
 pub use specs::all_specs;

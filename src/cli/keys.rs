@@ -25,8 +25,8 @@ fn takes(command: &str, key: &Arg) -> bool {
     let about = |topics: &[&str]| key.get_help_heading().is_some_and(|topic| topics.contains(&topic));
     match command {
         "train" => true,
-        // Its arms differ in the mode.
-        "compare" => !named(&["noise"]),
+        // Its arms differ in the mode, and have no folders of their own to keep events in.
+        "compare" => !named(&["noise", "tensorboard"]),
         "eval" => about(&[topic::DATA]) || named(&["model", "loss"]),
         "hessian" => about(&[topic::DATA]) || named(&["model", "loss", "label-smoothing", "groups"]),
         "noise" => {

@@ -7,6 +7,7 @@ mod context;
 mod error;
 mod eval;
 mod experiment;
+mod export;
 mod gpu_report;
 mod hessian;
 mod keys;
@@ -61,6 +62,8 @@ enum Command {
     Compare(compare::Args),
     /// Score weights on a data set
     Eval(eval::Args),
+    /// Write a run's metrics for other programs
+    Export(export::Args),
     /// Measure the curvature of the loss at weights: traces, largest eigenvalues, spectral density
     Hessian(hessian::Args),
     /// Run one of the paper's experiments and check its claims against measurements
@@ -121,6 +124,7 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Train(args) => train::run(&context, &args),
         Command::Compare(args) => compare::run(&context, &args),
         Command::Eval(args) => eval::run(&context, &args),
+        Command::Export(args) => export::run(&context, &args),
         Command::Hessian(args) => hessian::run(&context, &args),
         Command::Experiment(args) => experiment::run(&context, &args),
         Command::Noise(args) => noise::run(&context, &args),

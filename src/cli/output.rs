@@ -62,6 +62,11 @@ pub(super) fn run_folder(path: &Path, marker: &str, overwrite: bool) -> Result<P
     if !overwrite && path.join(marker).exists() {
         return Err(CliError::Occupied { path: path.to_owned() });
     }
+    create_folder(path)
+}
+
+/// Makes a folder, if it is not there.
+pub(super) fn create_folder(path: &Path) -> Result<PathBuf, CliError> {
     fs::create_dir_all(path).map_err(|source| CliError::Io { path: path.to_owned(), source })?;
     Ok(path.to_owned())
 }

@@ -7,7 +7,7 @@ use std::{
 
 use jostle::{
     analysis::{TraceEstimate, TraceOptions},
-    experiments::run_figure,
+    experiments::write_curves,
     gpu::{KernelTime, Profile},
     report::Table,
     train::{
@@ -28,7 +28,7 @@ pub(super) struct Args {
     /// A TOML file with the same keys; options given here override it
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
-    /// Folder for config.toml, metrics.jsonl, weights.safetensors, curves.png/.svg and checkpoints
+    /// Folder for config.toml, metrics.jsonl, weights.safetensors, curves.png/.svg, checkpoints and TensorBoard's events
     #[arg(long, value_name = "DIR", default_value = "runs/train")]
     out: PathBuf,
     /// Write into a folder that holds a run already
@@ -75,10 +75,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     eprintln!("{} on {data}: {} noise", config.model, config.noise);
     let (result, done) = supervisor.run(&open, args.profile, &mut observe, &mut finish)?;
     bar.finish_and_clear();
-    let (steps, epochs) = supervisor.metrics()?;
+    let epochs = write_curves(&supervisor, &out)?;
     let config = supervisor.config();
-    let title = format!("{} on {}, noise {}", config.model, config.data, config.noise);
-    run_figure(&title, &epochs, &steps).save(&out.join("curves"))?;
     let mut text = format!("trained on {data}\n{}\n{}", scores_text(epochs.last()), best_text(result.best));
     if let Some(trace) = &done.trace {
         text.push_str(&format!("\nHessian trace {} ({})", trace_text(trace, 2), error_text(trace)));

@@ -48,7 +48,7 @@ pub use definition::{Choices, Definition, Size};
 pub use error::ExperimentError;
 pub use numbers::short;
 pub use outcome::{Outcome, Provenance};
-pub use run_figure::run_figure;
+pub use run_figure::{run_figure, write_curves};
 pub use spectrum_figure::spectrum_figure;
 pub use surroundings::Surroundings;
 pub use verdict::{Bar, Evidence, Measured, Verdict};

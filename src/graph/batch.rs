@@ -2,7 +2,7 @@
 
 use crate::{
     gpu::View,
-    kernels::{Augmentation, LossTerms, SampleElement},
+    kernels::{Augmentation, SampleElement},
 };
 
 /// What a data set's targets are.
@@ -44,6 +44,23 @@ pub struct DataViews {
     pub sample: [usize; 3],
     /// Random changes to the samples.
     pub augment: Augmentation,
+}
+
+/// How a batch's losses make one number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LossTerms {
+    /// Samples of the mean that the gradient is of: this batch's, or those of all batches whose gradients add up.
+    pub mean_over: u32,
+    /// Share of the target that is spread over all classes; of negative log likelihood only.
+    pub label_smoothing: f32,
+}
+
+impl LossTerms {
+    /// A mean over so many samples, nothing smoothed.
+    #[must_use]
+    pub fn mean_over(samples: u32) -> Self {
+        Self { mean_over: samples, label_smoothing: 0.0 }
+    }
 }
 
 /// What changes from batch to batch.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     gpu::{Element, GpuError, Launch, Work},
-    kernels::{Augmentation, Gather, GatherTokens, GatherViews, MetricsSum, SampleElement},
+    kernels::{Augmentation, Gather, GatherForm, GatherTokens, GatherViews, MetricsSum, SampleElement},
 };
 
 use super::{
@@ -21,8 +21,9 @@ struct GatherBatch {
 
 impl GatherBatch {
     /// Rows of features and sequences keep the order of a sample's elements.
-    fn is_planar(&self) -> bool {
-        matches!(self.input, ValueShape::Features(_) | ValueShape::Sequence { .. })
+    fn form(&self, element: SampleElement) -> GatherForm {
+        let planar = matches!(self.input, ValueShape::Features(_) | ValueShape::Sequence { .. });
+        GatherForm { element, planar }
     }
 
     fn elements(&self) -> u64 {
@@ -58,7 +59,7 @@ impl Kernel for GatherBatch {
         Ok(vec![Gather::launch(
             &context.target,
             [self.batch, pixels],
-            (SampleElement::default(), self.is_planar()),
+            self.form(SampleElement::default()),
             Augmentation::default(),
         )?])
     }
@@ -72,8 +73,8 @@ impl Kernel for GatherBatch {
             output: binding.view(4)?,
         };
         let data = binding.data;
-        let kind = (data.sample_element, self.is_planar());
-        Ok(Box::new(Gather::new(binding.gpu, &views, self.batch, data.sample, kind, data.augment)?))
+        let form = self.form(data.sample_element);
+        Ok(Box::new(Gather::new(binding.gpu, &views, self.batch, data.sample, form, data.augment)?))
     }
 }
 

@@ -32,7 +32,7 @@ mod shape;
 mod tangent;
 
 pub use backward::Backward;
-pub use batch::{BatchInfo, DataViews, TargetKind};
+pub use batch::{BatchInfo, DataViews, LossTerms, TargetKind};
 pub use bind::TangentArenas;
 pub use call::{Binding, Call, Kernel, LaunchContext, PlanStep, Tangent, TangentRule, TangentTarget, Tangents};
 pub use error::GraphError;

@@ -1,17 +1,17 @@
 //! 2-d convolutions as implicit matrix products: the host side of `shaders/conv_*.wgsl`.
 
-use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, View, WORD_BYTES};
+use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, View, WORD_BYTES, Work};
 
 use super::{
     AdapterClass, Constant, CoopTile, Target,
     admission::{Pipeline, conv_trial},
     block::{BLOCK_THREADS, block_constants, block_depth},
     conv_direct::{self, CONV_DIRECT},
-    conv_shape::{ConvPass, ConvShape},
+    conv_shape::{ConvPass, ConvProblem, ConvShape},
     conv_specs::{CONV_BLOCK, CONV_COOP_8, CONV_COOP_16, CONV_SOFTWARE, CONV_TILE},
     conv_variant::{ConvVariant, NARROW_QUADS},
     coop::COOP_DEPTH,
-    epilogue::{Epilogue, epilogue_constants},
+    epilogue::{Ending, Epilogue},
     flag, index_u32,
     product_operands::ProductOperands,
     software::{SOFTWARE_LANES, row_lanes},
@@ -187,19 +187,17 @@ pub fn conv(
 ) -> Result<Vec<Dispatch>, GpuError> {
     let spec = variant.spec(pass);
     check(spec, variant, pass, shape, epilogue, operands)?;
-    let ending = (epilogue, accumulate);
-    let launches = variant.launches(&Target::for_device(gpu), (pass, shape), ending, operands.a.element())?;
+    let (problem, ending) = (ConvProblem { pass, shape }, Ending { epilogue, accumulate });
+    let launches = variant.launches(&Target::for_device(gpu), problem, ending, operands.a.element())?;
     if variant == ConvVariant::Winograd {
         return match pass {
             ConvPass::WeightGradient => winograd_gradient::bind(gpu, shape, &launches, operands),
-            _ => winograd::bind(gpu, (pass, shape), &launches, operands),
+            _ => winograd::bind(gpu, problem, &launches, operands),
         };
     }
     let sum = variant.split(pass, shape)?;
     let tiles_ending = sum.tiles_ending(ending);
-    sum.bind(gpu, &launches, operands, |launch, views| {
-        bind_tiles(gpu, variant, (pass, shape), tiles_ending, launch, views)
-    })
+    sum.bind(gpu, &launches, operands, |launch, views| bind_tiles(gpu, variant, problem, tiles_ending, launch, views))
 }
 
 impl ConvVariant {
@@ -228,40 +226,42 @@ impl ConvVariant {
     pub fn launches(
         self,
         target: &Target,
-        (pass, shape): (ConvPass, &ConvShape),
-        ending: (Epilogue, bool),
+        problem: ConvProblem<'_>,
+        ending: Ending,
         element: Element,
     ) -> Result<Vec<Launch>, GpuError> {
+        let ConvProblem { pass, shape } = problem;
         if self == Self::Winograd {
             return match pass {
-                ConvPass::WeightGradient => winograd_gradient::launches(target, shape, ending.1, element),
-                _ => winograd::launches(target, (pass, shape), ending, element),
+                ConvPass::WeightGradient => winograd_gradient::launches(target, shape, ending.accumulate, element),
+                _ => winograd::launches(target, problem, ending, element),
             };
         }
         let sum = self.split(pass, shape)?;
-        let tiles = self.tiles_launch(target, (pass, shape), sum, sum.tiles_ending(ending))?;
-        let operands = shape.words().iter().map(|words| element.words(*words) as u64 * WORD_BYTES).sum();
-        sum.launches(target, ending, tiles, (operands, shape.flops()))
+        let tiles = self.tiles_launch(target, problem, sum, sum.tiles_ending(ending))?;
+        let bytes = shape.words().iter().map(|words| element.words(*words) as u64 * WORD_BYTES).sum();
+        sum.launches(target, ending, tiles, Work { flops: shape.flops(), bytes })
     }
 
     /// One dispatch of the variant's kernel.
     fn tiles_launch(
         self,
         target: &Target,
-        (pass, shape): (ConvPass, &ConvShape),
+        problem: ConvProblem<'_>,
         sum: SplitSum,
-        (epilogue, accumulate): (Epilogue, bool),
+        ending: Ending,
     ) -> Result<Launch, GpuError> {
+        let ConvProblem { pass, shape } = problem;
         let spec = self.spec(pass);
-        let mut constants: Vec<Constant> = vec![("PASS", f64::from(pass.code())), flag("ACCUMULATE", accumulate)];
-        constants.extend(epilogue_constants(epilogue));
+        let mut constants: Vec<Constant> = vec![("PASS", f64::from(pass.code()))];
+        constants.extend(ending.constants());
         constants.extend(self.constants(target, shape, pass));
         if self.is_direct() {
-            return conv_direct::launch(target, self, (pass, shape), &constants);
+            return conv_direct::launch(target, self, problem, &constants);
         }
         if spec.entry == CONV_SOFTWARE.vectors.entry {
             let in_order = pass == ConvPass::Forward || (pass == ConvPass::DataGradient && shape.stride == [1, 1]);
-            constants.push(flag("DIRECT", epilogue == Epilogue::Plain && !accumulate && in_order));
+            constants.push(flag("DIRECT", ending == Ending::PLAIN && in_order));
         }
         let [threads, terms_per_round] = self.rounds_of(target, shape, pass);
         let rounds = shape.terms(pass).div_ceil(sum.parts as usize).div_ceil(terms_per_round);
@@ -276,16 +276,16 @@ const TILE_THREADS: usize = 256;
 fn bind_tiles(
     gpu: &Gpu,
     variant: ConvVariant,
-    (pass, shape): (ConvPass, &ConvShape),
-    (epilogue, accumulate): (Epilogue, bool),
+    ConvProblem { pass, shape }: ConvProblem<'_>,
+    ending: Ending,
     launch: &Launch,
     views: [&View; 5],
 ) -> Result<Dispatch, GpuError> {
     if let ConvVariant::Coop(tile) = variant {
         tile.expect(gpu, launch.spec, views[0])?;
-        let pipeline = Pipeline { spec: launch.spec, constants: &launch.constants, views, epilogue, accumulate };
+        let pipeline = Pipeline { spec: launch.spec, constants: &launch.constants, views, ending };
         let whole = CoopTile::is_whole(shape, pass);
-        pipeline.admit(gpu, || conv_trial(tile.sides(), pass, whole, (epilogue, accumulate)))?;
+        pipeline.admit(gpu, || conv_trial(tile.sides(), pass, whole, ending))?;
     }
     gpu.bind(launch, &views, bytemuck::bytes_of(shape))
 }

@@ -4,7 +4,7 @@ use crate::gpu::{GpuError, Grid, KernelSpec, Launch};
 
 use super::{
     Constant, Target, WORKGROUP_SIZE,
-    conv_shape::{ConvPass, ConvShape},
+    conv_shape::{ConvPass, ConvProblem, ConvShape},
     conv_variant::ConvVariant,
     store::BINDINGS,
     tree::Tree,
@@ -70,7 +70,7 @@ pub(super) fn parts(variant: ConvVariant, shape: &ConvShape) -> usize {
 pub(super) fn launch(
     target: &Target,
     variant: ConvVariant,
-    (pass, shape): (ConvPass, &ConvShape),
+    ConvProblem { pass, shape }: ConvProblem<'_>,
     constants: &[Constant],
 ) -> Result<Launch, GpuError> {
     let (tree, taps, groups) = (tree(variant, shape, pass), shape.taps(), shape.groups());

@@ -287,3 +287,12 @@ impl ConvPass {
         }
     }
 }
+
+/// A pass of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct ConvProblem<'a> {
+    /// Forward, or one of the gradients.
+    pub pass: ConvPass,
+    /// Every size.
+    pub shape: &'a ConvShape,
+}

@@ -43,8 +43,29 @@ impl Epilogue {
     }
 }
 
+/// What becomes of a product's sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// What happens to each.
+    pub epilogue: Epilogue,
+    /// Whether the result is added to what is there.
+    pub accumulate: bool,
+}
+
+impl Ending {
+    /// The sums as they are, in the place of whatever is there.
+    pub const PLAIN: Self = Self { epilogue: Epilogue::Plain, accumulate: false };
+
+    /// The overrides.
+    pub(super) fn constants(self) -> Vec<Constant> {
+        let mut constants = vec![flag("ACCUMULATE", self.accumulate)];
+        constants.extend(epilogue_constants(self.epilogue));
+        constants
+    }
+}
+
 /// The overrides.
-pub(super) fn epilogue_constants(epilogue: Epilogue) -> [Constant; 3] {
+fn epilogue_constants(epilogue: Epilogue) -> [Constant; 3] {
     let (code, activation, store_pre) = match epilogue {
         Epilogue::Plain => (0.0, Activation::Identity, false),
         Epilogue::BiasActivation { activation, store_pre } => (1.0, activation, store_pre),

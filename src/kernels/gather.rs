@@ -85,6 +85,15 @@ struct GatherValues {
     seed_high: u32,
 }
 
+/// How values are read and written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GatherForm {
+    /// As what samples are stored.
+    pub element: SampleElement,
+    /// Whether the batch keeps the order of a sample's elements; else it becomes images, channel last.
+    pub planar: bool,
+}
+
 /// What a gather reads and writes.
 #[derive(Debug)]
 pub struct GatherViews<'a> {
@@ -117,20 +126,19 @@ impl Gather {
     pub(crate) fn launch(
         target: &Target,
         [batch, pixels]: [usize; 2],
-        (kind, planar): (SampleElement, bool),
+        form: GatherForm,
         augment: Augmentation,
     ) -> Result<Launch, GpuError> {
         let constants = [
-            flag("PLANAR", planar),
-            flag("NUMBERS", kind == SampleElement::F32),
+            flag("PLANAR", form.planar),
+            flag("NUMBERS", form.element == SampleElement::F32),
             flag("AUGMENT", augment.is_active()),
             flag("REFLECT", augment.reflect),
         ];
         target.launch(&GATHER, &constants, batch * pixels)
     }
 
-    /// Plans a gather of samples [channels, height, width] of a kind; `planar` keeps their order of elements, else they become
-    /// channel-last images.
+    /// Plans a gather of samples [channels, height, width].
     ///
     /// # Errors
     /// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit, a reflection past the image among them, and for
@@ -140,20 +148,20 @@ impl Gather {
         views: &GatherViews<'_>,
         batch: usize,
         sample: [usize; 3],
-        (kind, planar): (SampleElement, bool),
+        form: GatherForm,
         augment: Augmentation,
     ) -> Result<Self, GpuError> {
         let kernel = GATHER.entry;
-        if kind == SampleElement::U32 {
+        if form.element == SampleElement::U32 {
             let (shape, reason) = (format!("{sample:?}"), "the samples are tokens, where the model takes numbers");
             return Err(GpuError::Shape { kernel, shape, reason });
         }
         let [channels, height, width] = sample;
         let stride = padded_channels(channels);
-        let per_sample = height * width * if planar { channels } else { stride };
+        let per_sample = height * width * if form.planar { channels } else { stride };
         views.output.expect_len(kernel, "output", batch * per_sample)?;
         views.normalisation.expect_len(kernel, "normalisation", 2 * channels)?;
-        index_u32(kernel, &[views.samples.len(), kind.per_word()])?;
+        index_u32(kernel, &[views.samples.len(), form.element.per_word()])?;
         index_u32(kernel, &[batch, per_sample])?;
         if augment.crop_padding >= 1 << 15 || augment.reflect && augment.crop_padding >= height.min(width) {
             let shape = format!("{height} x {width} padded by {}", augment.crop_padding);
@@ -174,7 +182,7 @@ impl Gather {
             seed_low: augment.seed as u32,
             seed_high: (augment.seed >> 32) as u32,
         };
-        let launch = Self::launch(&Target::for_device(gpu), [batch, height * width], (kind, planar), augment)?;
+        let launch = Self::launch(&Target::for_device(gpu), [batch, height * width], form, augment)?;
         let bound = [views.samples, views.indices, views.ids, views.normalisation, views.output];
         Ok(Self { dispatch: gpu.bind(&launch, &bound, &[])?, values })
     }

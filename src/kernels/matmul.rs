@@ -4,12 +4,12 @@ use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, Vie
 
 use super::{
     Constant, CoopTile, Target,
-    admission::{Pipeline, matmul_trial},
+    admission::{Extents, Pipeline, matmul_trial},
     block::{BLOCK_THREADS, block_constants, block_depth},
     coop::{COOP_DEPTH, COOP_OCTET},
-    epilogue::{Epilogue, epilogue_constants},
+    epilogue::{Ending, Epilogue},
     flag, index_u32,
-    matmul_shape::{MatmulLayout, MatmulShape},
+    matmul_shape::{MatmulLayout, MatmulProblem, MatmulShape},
     matmul_specs::{MATMUL_BLOCK, MATMUL_COOP_8, MATMUL_COOP_16, MATMUL_SOFTWARE},
     product_operands::ProductOperands,
     software::{SOFTWARE_LANES, row_lanes},
@@ -153,15 +153,18 @@ impl MatmulVariant {
     pub fn launches(
         self,
         target: &Target,
-        (layout, shape): (MatmulLayout, MatmulShape),
-        ending: (Epilogue, bool),
+        problem: MatmulProblem,
+        ending: Ending,
         element: Element,
     ) -> Result<Vec<Launch>, GpuError> {
+        let shape = problem.shape;
         let sum = self.split(shape);
-        let tiles = Tiles::new(self, (layout, shape), Depth::Parts(sum.parts), sum.tiles_ending(ending));
+        let depth = Depth::Parts(sum.parts);
+        let tiles = Tiles { variant: self, problem, depth, ending: sum.tiles_ending(ending) };
         let [m, n, k] = [shape.m, shape.n, shape.k].map(|side| side as usize);
-        let operands = element.words(m * k) + element.words(k * n);
-        sum.launches(target, ending, tiles.launch(target)?, (operands as u64 * WORD_BYTES, shape.flops()))
+        let words = element.words(m * k) + element.words(k * n);
+        let work = Work { flops: shape.flops(), bytes: words as u64 * WORD_BYTES };
+        sum.launches(target, ending, tiles.launch(target)?, work)
     }
 }
 
@@ -208,9 +211,10 @@ pub fn matmul(
 ) -> Result<Vec<Dispatch>, GpuError> {
     let spec = variant.spec(shape);
     check(spec, shape, epilogue, operands)?;
-    let (sum, ending) = (variant.split(shape), (epilogue, accumulate));
-    let tiles = Tiles::new(variant, (layout, shape), Depth::Parts(sum.parts), sum.tiles_ending(ending));
-    let launches = variant.launches(&Target::for_device(gpu), (layout, shape), ending, operands.a.element())?;
+    let (sum, ending) = (variant.split(shape), Ending { epilogue, accumulate });
+    let problem = MatmulProblem { layout, shape };
+    let tiles = Tiles { variant, problem, depth: Depth::Parts(sum.parts), ending: sum.tiles_ending(ending) };
+    let launches = variant.launches(&Target::for_device(gpu), problem, ending, operands.a.element())?;
     sum.bind(gpu, &launches, operands, |launch, views| tiles.bind(gpu, launch, views))
 }
 
@@ -218,13 +222,14 @@ pub fn matmul(
 pub(super) fn batched_launch(
     target: &Target,
     variant: MatmulVariant,
-    product: (MatmulLayout, MatmulShape),
+    problem: MatmulProblem,
     batch: u32,
 ) -> Result<Launch, GpuError> {
-    let launch = Tiles::new(variant, product, Depth::Batch(batch), (Epilogue::Plain, false)).launch(target)?;
-    let [m, n, k] = [product.1.m, product.1.n, product.1.k].map(u64::from);
+    let shape = problem.shape;
+    let launch = Tiles { variant, problem, depth: Depth::Batch(batch), ending: Ending::PLAIN }.launch(target)?;
+    let [m, n, k] = [shape.m, shape.n, shape.k].map(u64::from);
     let bytes = u64::from(batch) * (m * k + k * n + m * n) * WORD_BYTES;
-    Ok(launch.doing(Work { flops: u64::from(batch) * product.1.flops(), bytes }))
+    Ok(launch.doing(Work { flops: u64::from(batch) * shape.flops(), bytes }))
 }
 
 /// Binds what [`batched_launch`] gave: C[z] = A[z] B[z] for each of `batch`, one dispatch for all; no variant that splits.
@@ -234,10 +239,11 @@ pub(super) fn batched_matmul(
     gpu: &Gpu,
     launch: &Launch,
     variant: MatmulVariant,
-    (layout, shape): (MatmulLayout, MatmulShape),
+    problem: MatmulProblem,
     batch: u32,
     [a, b, c]: [&View; 3],
 ) -> Result<Dispatch, GpuError> {
+    let MatmulProblem { layout, shape } = problem;
     let entry = variant.spec(shape).entry;
     let extents = if layout == MatmulLayout::WeightGradient { [shape.m, shape.n] } else { [shape.k, shape.n] };
     if !extents.iter().all(|extent| extent.is_multiple_of(4)) {
@@ -250,7 +256,7 @@ pub(super) fn batched_matmul(
     c.expect_len(entry, "c", batches * m * n)?;
     index_u32(entry, &[batches, (m * k).max(k * n).max(m * n)])?;
     let unused = [gpu.unused(0)?, gpu.unused(1)?];
-    let tiles = Tiles::new(variant, (layout, shape), Depth::Batch(batch), (Epilogue::Plain, false));
+    let tiles = Tiles { variant, problem, depth: Depth::Batch(batch), ending: Ending::PLAIN };
     tiles.bind(gpu, launch, [a, b, &unused[0], c, &unused[1]])
 }
 
@@ -267,29 +273,17 @@ enum Depth {
 #[derive(Clone, Copy, Debug)]
 struct Tiles {
     variant: MatmulVariant,
-    layout: MatmulLayout,
-    shape: MatmulShape,
+    problem: MatmulProblem,
     depth: Depth,
-    epilogue: Epilogue,
-    accumulate: bool,
+    ending: Ending,
 }
 
 impl Tiles {
-    fn new(
-        variant: MatmulVariant,
-        (layout, shape): (MatmulLayout, MatmulShape),
-        depth: Depth,
-        (epilogue, accumulate): (Epilogue, bool),
-    ) -> Self {
-        Self { variant, layout, shape, depth, epilogue, accumulate }
-    }
-
     fn launch(&self, target: &Target) -> Result<Launch, GpuError> {
-        let Self { variant, layout, shape, .. } = *self;
+        let Self { variant, problem: MatmulProblem { layout, shape }, .. } = *self;
         let spec = variant.spec(shape);
         let mut constants = variant.constants(target, layout, shape);
-        constants.push(flag("ACCUMULATE", self.accumulate));
-        constants.extend(epilogue_constants(self.epilogue));
+        constants.extend(self.ending.constants());
         let (z, parts, batched) = match self.depth {
             Depth::Parts(parts) => (parts, parts, false),
             Depth::Batch(batch) => (batch, 1, true),
@@ -297,8 +291,7 @@ impl Tiles {
         if spec.entry == MATMUL_BLOCK.vectors.entry {
             constants.push(flag("BATCHED", batched));
         } else if spec.entry == MATMUL_SOFTWARE.vectors.entry {
-            let plain = self.epilogue == Epilogue::Plain && !self.accumulate;
-            constants.push(flag("DIRECT", plain && shape.n.is_multiple_of(4)));
+            constants.push(flag("DIRECT", self.ending == Ending::PLAIN && shape.n.is_multiple_of(4)));
         }
         let [x, y] = variant.workgroups(shape);
         let rounds = shape.k.div_ceil(parts).div_ceil(variant.terms_per_round(target));
@@ -307,14 +300,13 @@ impl Tiles {
     }
 
     fn bind(&self, gpu: &Gpu, launch: &Launch, views: [&View; 5]) -> Result<Dispatch, GpuError> {
-        let Self { variant, layout, shape, epilogue, accumulate, .. } = *self;
+        let Self { variant, problem: MatmulProblem { layout, shape }, ending, .. } = *self;
         if let MatmulVariant::Coop(tile) = variant {
             tile.expect(gpu, launch.spec, views[0])?;
             let (spec, constants) = (launch.spec, &launch.constants);
-            let pipeline = Pipeline { spec, constants, views, epilogue, accumulate };
-            let (aligned, whole) = (variant.aligned(layout, shape), shape.n.is_multiple_of(4));
-            let ending = (epilogue, accumulate);
-            pipeline.admit(gpu, || matmul_trial(tile.sides(), layout, (aligned, whole), ending))?;
+            let pipeline = Pipeline { spec, constants, views, ending };
+            let extents = Extents { aligned: variant.aligned(layout, shape), whole: shape.n.is_multiple_of(4) };
+            pipeline.admit(gpu, || matmul_trial(tile.sides(), layout, extents, ending))?;
         }
         gpu.bind(launch, &views, bytemuck::bytes_of(&shape))
     }

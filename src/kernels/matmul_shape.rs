@@ -48,3 +48,12 @@ pub enum MatmulLayout {
     /// A [k, m], B [k, n]: grad_weight = grad_output' input
     WeightGradient,
 }
+
+/// A product: how its operands lie, and its sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MatmulProblem {
+    /// How A and B lie.
+    pub layout: MatmulLayout,
+    /// m, n, k.
+    pub shape: MatmulShape,
+}

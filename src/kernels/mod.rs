@@ -28,19 +28,15 @@ mod gather_tokens;
 mod gradient_factor;
 mod gradient_scaling;
 mod init_uniform;
-mod loss_tangent;
 mod matmul;
 mod matmul_shape;
 mod matmul_specs;
 mod metrics;
 mod moving_average;
-mod mse;
 mod norms;
 mod perturb;
-mod pool;
 mod product_operands;
 mod select;
-mod softmax_nll;
 mod software;
 mod split;
 mod split_sum;
@@ -65,31 +61,27 @@ pub(crate) use constants::{Constant, flag, index_u32};
 pub use conv::conv;
 pub use conv_pack::conv_pack;
 pub(crate) use conv_pack::conv_pack_launch;
-pub use conv_shape::{ConvOptions, ConvPass, ConvShape, padded_channels};
+pub use conv_shape::{ConvOptions, ConvPass, ConvProblem, ConvShape, padded_channels};
 pub use conv_variant::ConvVariant;
 pub use coop::{CoopMatrices, CoopTile};
 pub use effective::EffectiveWeights;
 pub use elementwise::{Elementwise, elementwise};
-pub use epilogue::Epilogue;
+pub use epilogue::{Ending, Epilogue};
 pub use factored::{Factored, FactoredModel, FactoredViews};
 pub use filter_norm::FilterNorms;
-pub use gather::{Augmentation, Gather, GatherViews, SampleElement};
+pub use gather::{Augmentation, Gather, GatherForm, GatherViews, SampleElement};
 pub use gather_tokens::GatherTokens;
 pub use gradient_factor::{FactorRules, GROWTH_INTERVAL, GradientFactor};
 pub use gradient_scaling::GradientScaling;
 pub use init_uniform::init_uniform;
-pub use loss_tangent::{LossTangent, loss_tangent, loss_tangent_launch};
 pub use matmul::{MatmulVariant, matmul};
-pub use matmul_shape::{MatmulLayout, MatmulShape};
+pub use matmul_shape::{MatmulLayout, MatmulProblem, MatmulShape};
 pub use metrics::MetricsSum;
 pub use moving_average::MovingAverage;
-pub use mse::{MseTargets, mse, mse_launch};
 pub use norms::{Norms, PARTIALS};
 pub use perturb::Perturb;
-pub use pool::Pool;
 pub use product_operands::ProductOperands;
 pub use select::{conv_variant, matmul_variant, with_variants};
-pub use softmax_nll::{LossBuffers, LossKernel, LossTerms, softmax_nll, softmax_nll_launch};
 pub use sweep::{NoiseRange, NoiseStep, Sweep};
 pub use target::Target;
 pub(crate) use tree::Tree;
@@ -133,7 +125,6 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &gather_tokens::GATHER_TOKENS,
         &gradient_factor::GRADIENT_FACTOR,
         &init_uniform::INIT_UNIFORM,
-        &loss_tangent::LOSS_TANGENT,
         &matmul_specs::MATMUL_BLOCK.elements,
         &matmul_specs::MATMUL_BLOCK.vectors,
         &matmul_specs::MATMUL_COOP_16.elements,
@@ -144,10 +135,8 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &matmul_specs::MATMUL_SOFTWARE.vectors,
         &metrics::METRICS_SUM,
         &moving_average::MOVING_AVERAGE,
-        &mse::MSE,
         &norms::NORMS,
         &perturb::PERTURB,
-        &softmax_nll::SOFTMAX_NLL,
         &split_sum::SPLIT_SUM,
         &update_adam::UPDATE_ADAM,
         &update_sgd::UPDATE_SGD,

@@ -2,13 +2,7 @@
 
 use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, View, WORD_BYTES, Work};
 
-use super::{
-    Constant, Target,
-    epilogue::{Epilogue, epilogue_constants},
-    flag,
-    product_operands::ProductOperands,
-    tree::Tree,
-};
+use super::{Target, epilogue::Ending, product_operands::ProductOperands, tree::Tree};
 
 pub(super) static SPLIT_SUM: KernelSpec = KernelSpec {
     entry: "split_sum",
@@ -38,25 +32,25 @@ pub(super) struct SplitSum {
 
 impl SplitSum {
     /// How the dispatch of a product's tiles ends: as the product itself, or plainly where its parts are added up afterwards.
-    pub(super) fn tiles_ending(self, ending: (Epilogue, bool)) -> (Epilogue, bool) {
-        if self.parts == 1 { ending } else { (Epilogue::Plain, false) }
+    pub(super) fn tiles_ending(self, ending: Ending) -> Ending {
+        if self.parts == 1 { ending } else { Ending::PLAIN }
     }
 
-    /// What a product launches whose tiles launch `tiles`: that, or the sum of its parts after it. `operands` are the bytes of
-    /// both operands; without parts the caller knows the work.
+    /// What a product launches whose tiles launch `tiles`: that, or the sum of its parts after it. `work` is that of the product,
+    /// its bytes those of both operands alone; without parts the caller knows it.
     pub(super) fn launches(
         self,
         target: &Target,
-        ending: (Epilogue, bool),
+        ending: Ending,
         tiles: Launch,
-        (operands, flops): (u64, u64),
+        work: Work,
     ) -> Result<Vec<Launch>, GpuError> {
         if self.parts == 1 {
             return Ok(vec![tiles]);
         }
         let (count, parts) = (u64::from(self.count), u64::from(self.parts));
         let partials = count * parts * WORD_BYTES;
-        let tiles = tiles.doing(Work { flops, bytes: operands + partials });
+        let tiles = tiles.doing(Work { bytes: work.bytes + partials, ..work });
         let sum = self.sum_launch(target, ending)?;
         Ok(vec![tiles, sum.doing(Work { flops: count * parts, bytes: partials + count * WORD_BYTES })])
     }
@@ -91,10 +85,8 @@ impl SplitSum {
         if self.parts <= 32 { Tree { sums: 64, lanes: 1 } } else { Tree { sums: 32, lanes: 8 } }
     }
 
-    fn sum_launch(self, target: &Target, (epilogue, accumulate): (Epilogue, bool)) -> Result<Launch, GpuError> {
-        let tree = self.tree();
-        let mut constants: Vec<Constant> = vec![flag("ACCUMULATE", accumulate)];
-        constants.extend(epilogue_constants(epilogue));
+    fn sum_launch(self, target: &Target, ending: Ending) -> Result<Launch, GpuError> {
+        let (tree, constants) = (self.tree(), ending.constants());
         let (workgroups, chain) = (tree.workgroups(self.count as usize), tree.chain(self.parts as usize, 1));
         tree.launch(target, &SPLIT_SUM, &constants, workgroups, chain)
     }

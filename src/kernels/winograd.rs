@@ -4,12 +4,12 @@
 use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, KernelSpec, Launch, WORD_BYTES, Work};
 
 use super::{
-    AdapterClass, Constant, Target,
-    conv_shape::{ConvPass, ConvShape},
-    epilogue::{Epilogue, epilogue_constants},
-    flag, index_u32,
+    AdapterClass, Target,
+    conv_shape::{ConvPass, ConvProblem, ConvShape},
+    epilogue::Ending,
+    index_u32,
     matmul::{MatmulVariant, batched_launch, batched_matmul},
-    matmul_shape::{MatmulLayout, MatmulShape},
+    matmul_shape::{MatmulLayout, MatmulProblem, MatmulShape},
     padded_channels,
     product_operands::ProductOperands,
 };
@@ -168,16 +168,15 @@ pub(super) fn input_launch(target: &Target, code: f64, source: usize, element: E
 /// and the transform back.
 pub(super) fn launches(
     target: &Target,
-    (pass, shape): (ConvPass, &ConvShape),
-    (epilogue, accumulate): (Epilogue, bool),
+    ConvProblem { pass, shape }: ConvProblem<'_>,
+    ending: Ending,
     element: Element,
 ) -> Result<Vec<Launch>, GpuError> {
     let cut = Cut::new(target.class, shape, pass);
     let pass_code = f64::from(u8::from(pass == ConvPass::DataGradient));
     let code = ("PASS", pass_code);
-    let mut finish: Vec<Constant> = vec![code, flag("ACCUMULATE", accumulate)];
-    finish.extend(epilogue_constants(epilogue));
-    let (weights, results) = (cut.k * cut.n, if accumulate { 2 } else { 1 });
+    let finish = [vec![code], ending.constants()].concat();
+    let (weights, results) = (cut.k * cut.n, if ending.accumulate { 2 } else { 1 });
     let bytes = |images: usize, words: usize| (element.words(images) + words) as u64 * WORD_BYTES;
     // Additions of F(2 x 2, 3 x 3): 28 to transform a filter, 24 a tile back.
     let work = |tiles: usize, additions: usize, bytes| Work { flops: (tiles * additions) as u64, bytes };
@@ -186,8 +185,9 @@ pub(super) fn launches(
     for (_, count) in chunks(&cut) {
         let [source, result] = [cut.k, cut.n].map(|channels| count * channels);
         launches.push(input_launch(target, pass_code, source, element)?);
-        let (variant, size) = product(target, &cut, count)?;
-        launches.push(batched_launch(target, variant, (layout(pass), size), PRODUCTS as u32)?);
+        let (variant, shape) = product(target, &cut, count)?;
+        let problem = MatmulProblem { layout: layout(pass), shape };
+        launches.push(batched_launch(target, variant, problem, PRODUCTS as u32)?);
         let output = target.launch(&WINOGRAD_OUTPUT, &finish, result / 4)?;
         launches.push(output.doing(work(result, 24, bytes(4 * results * result, PRODUCTS * result))));
     }
@@ -197,7 +197,7 @@ pub(super) fn launches(
 /// Binds what [`launches`] gave; `conv` has checked the lengths.
 pub(super) fn bind(
     gpu: &Gpu,
-    (pass, shape): (ConvPass, &ConvShape),
+    ConvProblem { pass, shape }: ConvProblem<'_>,
     launches: &[Launch],
     operands: &ProductOperands<'_>,
 ) -> Result<Vec<Dispatch>, GpuError> {
@@ -218,8 +218,9 @@ pub(super) fn bind(
         let tiles = bytemuck::bytes_of(&tiles);
         dispatches.push(gpu.bind(input, &[operands.a, &source], tiles)?);
         let (variant, size) = product(&target, &cut, count)?;
+        let problem = MatmulProblem { layout: layout(pass), shape: size };
         let views = [&source, &weights, &sums];
-        dispatches.push(batched_matmul(gpu, products, variant, (layout(pass), size), PRODUCTS as u32, views)?);
+        dispatches.push(batched_matmul(gpu, products, variant, problem, PRODUCTS as u32, views)?);
         let views = [&sums, operands.aux.unwrap_or(&unused[0]), operands.c, operands.pre.unwrap_or(&unused[1])];
         dispatches.push(gpu.bind(output, &views, tiles)?);
     }

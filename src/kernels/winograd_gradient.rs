@@ -8,7 +8,7 @@ use super::{
     conv_shape::{ConvPass, ConvShape},
     flag, index_u32,
     matmul::{MatmulVariant, batched_launch, batched_matmul},
-    matmul_shape::{MatmulLayout, MatmulShape},
+    matmul_shape::{MatmulLayout, MatmulProblem, MatmulShape},
     padded_channels,
     product_operands::ProductOperands,
     split::SPLIT_WORKGROUPS,
@@ -169,7 +169,7 @@ pub(super) fn launches(
         launches.push(launch.doing(Work { flops: 12 * gradient as u64, bytes }));
         let (variant, part) = cut.variant(target, &run)?;
         let batch = index_u32(WINOGRAD_GRADIENT.entry, &[PRODUCTS, run.parts])?;
-        launches.push(batched_launch(target, variant, (MatmulLayout::WeightGradient, part), batch)?);
+        launches.push(batched_launch(target, variant, problem(part), batch)?);
     }
     let spec = &WINOGRAD_WEIGHT_GRADIENT;
     let (pairs, [.., sums]) = (shape.output()[2] * cut.inputs / 4, cut.words());
@@ -180,6 +180,11 @@ pub(super) fn launches(
     let rounds = sums / (PRODUCTS * cut.product());
     launches.push(launch.chained(rounds).doing(work));
     Ok(launches)
+}
+
+/// The product of a part.
+fn problem(shape: MatmulShape) -> MatmulProblem {
+    MatmulProblem { layout: MatmulLayout::WeightGradient, shape }
 }
 
 /// Binds what [`launches`] gave; `conv` has checked the lengths.
@@ -208,8 +213,7 @@ pub(super) fn bind(
         dispatches.push(gpu.bind(gradient, &[operands.a, &dy], tiles)?);
         let (variant, part) = cut.variant(&target, &run)?;
         let batch = index_u32(WINOGRAD_INPUT.entry, &[PRODUCTS, run.parts])?;
-        let product = (MatmulLayout::WeightGradient, part);
-        dispatches.push(batched_matmul(gpu, products, variant, product, batch, [&dy, &x, &sums])?);
+        dispatches.push(batched_matmul(gpu, products, variant, problem(part), batch, [&dy, &x, &sums])?);
     }
     let sums = scratch.part(sums_at, sum_words)?;
     let told = cut.sums(shape)?;

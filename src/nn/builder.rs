@@ -6,8 +6,8 @@ use toml::Table;
 
 use crate::{
     graph::{Graph, GraphError, Op, ValueId, ValueShape},
-    kernels::{Activation, ConvOptions, Pool},
-    ops::{LayerError, LayerSite, Layers},
+    kernels::{Activation, ConvOptions},
+    ops::{LayerError, LayerSite, Layers, Pool},
 };
 
 use super::{Model, ModelError};
@@ -17,8 +17,9 @@ use super::{Model, ModelError};
 /// ```
 /// use jostle::{
 ///     graph::ValueShape,
-///     kernels::{ConvOptions, Pool},
+///     kernels::ConvOptions,
 ///     nn::Sequential,
+///     ops::Pool,
 /// };
 ///
 /// # fn main() -> Result<(), jostle::nn::ModelError> {

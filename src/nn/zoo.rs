@@ -2,7 +2,8 @@
 
 use crate::{
     graph::{Graph, GraphError, ValueId, ValueShape},
-    kernels::{Activation, ConvOptions, Pool},
+    kernels::{Activation, ConvOptions},
+    ops::Pool,
 };
 
 /// What goes into a model and what comes out, as MLflow's model signature says it.

@@ -178,7 +178,7 @@ static AFFINE_GRADIENT: KernelSpec = KernelSpec {
 };
 
 /// Both kernels.
-pub(super) static SPECS: &[&KernelSpec] = &[&AFFINE, &AFFINE_GRADIENT];
+pub(super) const SPECS: &[&KernelSpec] = &[&AFFINE, &AFFINE_GRADIENT];
 
 impl NormShape {
     /// Rows that the parameters' gradients are summed over, and elements of a row.

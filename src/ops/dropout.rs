@@ -158,7 +158,7 @@ static DROPOUT: KernelSpec = KernelSpec {
 };
 
 /// The kernel.
-pub(super) static SPECS: &[&KernelSpec] = &[&DROPOUT];
+pub(super) const SPECS: &[&KernelSpec] = &[&DROPOUT];
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]

@@ -37,7 +37,7 @@ static EMBEDDING_GRADIENT: KernelSpec = KernelSpec {
     immediate_bytes: 12,
 };
 
-pub(super) static SPECS: &[&KernelSpec] = &[&EMBEDDING, &EMBEDDING_GRADIENT];
+pub(super) const SPECS: &[&KernelSpec] = &[&EMBEDDING, &EMBEDDING_GRADIENT];
 
 /// A token embedding; parameter: weight [vocabulary, features].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

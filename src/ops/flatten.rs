@@ -183,7 +183,7 @@ static FLATTEN: KernelSpec = KernelSpec {
 };
 
 /// The kernel.
-pub(super) static SPECS: &[&KernelSpec] = &[&FLATTEN];
+pub(super) const SPECS: &[&KernelSpec] = &[&FLATTEN];
 
 /// What [`flatten`] launches.
 fn flatten_launch(

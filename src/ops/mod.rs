@@ -19,7 +19,6 @@ mod norm;
 mod pool;
 mod products;
 mod registry;
-mod specs;
 
 pub use activation::Activate;
 pub use add::Add;
@@ -37,12 +36,17 @@ pub use embedding::Embedding;
 pub use flatten::{Flatten, Unflatten, flatten};
 pub use layer::{LayerError, LayerKind, LayerSite, Pair, keys};
 pub use linear::Linear;
-pub use loss::Loss;
-pub use norm::{Norm, NormShape, group_normalise, group_normalise_curvature, group_normalise_gradient};
-pub use pool::{PoolBackward, PoolForward, PoolShape, pool, pool_gradient, pool_select};
+pub use loss::{
+    Loss, LossBuffers, LossKernel, LossTangent, MseTargets, loss_tangent, loss_tangent_launch, mse, mse_launch,
+    softmax_nll, softmax_nll_launch,
+};
+pub use norm::{
+    Norm, NormCurvatureViews, NormShape, group_normalise, group_normalise_curvature, group_normalise_gradient,
+};
+pub use pool::{Pool, PoolBackward, PoolForward, PoolShape, pool, pool_gradient, pool_select};
 pub use products::{ConvProduct, MatrixProduct, PackWeights};
 pub use registry::Layers;
-pub(crate) use specs::specs;
+pub(crate) use registry::specs;
 
 /// Height and width in a canonical text.
 fn pair([rows, columns]: [usize; 2]) -> String {

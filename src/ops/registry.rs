@@ -1,10 +1,40 @@
-//! Layers by name: what files of models may hold.
+//! What each operation brings: layers that files of models may hold by their names, and kernels of its own.
+
+use crate::gpu::KernelSpec;
 
 use super::{
-    activation, batch_norm, conv, dropout, embedding, flatten,
+    activation, affine, batch_norm, conv, dropout, embedding, flatten,
     layer::{LayerError, LayerKind},
-    linear, norm, pool,
+    linear, loss, norm, pool,
 };
+
+/// What an operation brings beside itself.
+struct Operation {
+    /// Its layers in files.
+    layers: &'static [LayerKind],
+    /// The kernels whose host side it holds.
+    kernels: &'static [&'static KernelSpec],
+}
+
+/// The engine's operations, one a line.
+const OPERATIONS: &[Operation] = &[
+    Operation { layers: linear::LAYERS, kernels: &[] },
+    Operation { layers: conv::LAYERS, kernels: &[] },
+    Operation { layers: batch_norm::LAYERS, kernels: batch_norm::SPECS },
+    Operation { layers: norm::LAYERS, kernels: norm::SPECS },
+    Operation { layers: &[], kernels: affine::SPECS },
+    Operation { layers: pool::LAYERS, kernels: pool::SPECS },
+    Operation { layers: flatten::LAYERS, kernels: flatten::SPECS },
+    Operation { layers: dropout::LAYERS, kernels: dropout::SPECS },
+    Operation { layers: embedding::LAYERS, kernels: embedding::SPECS },
+    Operation { layers: activation::LAYERS, kernels: &[] },
+    Operation { layers: &[], kernels: loss::SPECS },
+];
+
+/// The kernels whose host side is in this room.
+pub(crate) fn specs() -> Vec<&'static KernelSpec> {
+    OPERATIONS.iter().flat_map(|operation| operation.kernels).copied().collect()
+}
 
 /// The kinds of layers there are.
 #[derive(Clone, Debug)]
@@ -14,18 +44,7 @@ impl Layers {
     /// The engine's own.
     #[must_use]
     pub fn standard() -> Self {
-        let operations = [
-            linear::LAYERS,
-            conv::LAYERS,
-            batch_norm::LAYERS,
-            norm::LAYERS,
-            pool::LAYERS,
-            flatten::LAYERS,
-            dropout::LAYERS,
-            embedding::LAYERS,
-            activation::LAYERS,
-        ];
-        Self(operations.concat())
+        Self(OPERATIONS.iter().flat_map(|operation| operation.layers).copied().collect())
     }
 
     /// These and one more, which takes the place of one of the same name.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 use plotters::{coord::Shift, prelude::*};
 
 use super::{
@@ -17,6 +18,17 @@ const PNG_ZOOM: u32 = 2;
 const SAMPLES: u32 = 3;
 /// plotters places everything on whole units: finer ones keep the SVG's curves smooth.
 const SVG_ZOOM: u32 = 4;
+
+/// A figure as pixels.
+#[derive(Clone, Debug)]
+pub struct Png {
+    /// Pixels of a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// The file.
+    pub bytes: Vec<u8>,
+}
 
 impl Figure {
     fn columns(&self) -> usize {
@@ -67,7 +79,6 @@ impl Figure {
     /// # Errors
     /// [`ReportError`] naming figure or file.
     pub fn save(&self, stem: &Path) -> Result<[PathBuf; 2], ReportError> {
-        font::register();
         // Not `with_extension`, to which the end of "rate-0.5" is one.
         let [png, svg] = [".png", ".svg"].map(|extension| {
             let mut path = stem.as_os_str().to_owned();
@@ -78,24 +89,29 @@ impl Figure {
             let path = path.to_owned();
             move |source| ReportError::Io { path, source }
         };
-        // The encoder's error does not name the file: find out first whether it can be written.
-        std::fs::File::create(&png).map_err(io(&png))?;
-        self.write_png(&png)?;
+        std::fs::write(&png, self.to_png()?.bytes).map_err(io(&png))?;
         std::fs::write(&svg, self.to_svg()?).map_err(io(&svg))?;
         Ok([png, svg])
     }
 
-    fn write_png(&self, path: &Path) -> Result<(), ReportError> {
+    /// The figure as a PNG.
+    ///
+    /// # Errors
+    /// [`ReportError::Drawing`].
+    pub fn to_png(&self) -> Result<Png, ReportError> {
+        font::register();
         let (width, height) = self.size();
-        let size = (PNG_ZOOM * width, PNG_ZOOM * height);
-        let (wide, high) = (SAMPLES * size.0, SAMPLES * size.1);
+        let (width, height) = (PNG_ZOOM * width, PNG_ZOOM * height);
+        let (wide, high) = (SAMPLES * width, SAMPLES * height);
         let mut fine = vec![0; 3 * wide as usize * high as usize];
         let pen = Pen { zoom: (PNG_ZOOM * SAMPLES) as i32, vector: false };
         self.draw(&BitMapBackend::with_buffer(&mut fine, (wide, high)).into_drawing_area(), pen)?;
         let pixels = average(&fine, wide as usize, SAMPLES as usize);
-        let (colour, format) = (image::ExtendedColorType::Rgb8, image::ImageFormat::Png);
-        image::save_buffer_with_format(path, &pixels, size.0, size.1, colour, format)
-            .map_err(|error| self.refused(&format!("{}: {error}", path.display())))
+        let mut bytes = Vec::new();
+        PngEncoder::new(&mut bytes)
+            .write_image(&pixels, width, height, ExtendedColorType::Rgb8)
+            .map_err(|error| self.refused(&error.to_string()))?;
+        Ok(Png { width, height, bytes })
     }
 
     fn refused(&self, reason: &str) -> ReportError {

@@ -15,6 +15,7 @@ mod summary;
 mod table;
 
 pub use axis::AxisScale;
+pub use draw::Png;
 pub use error::ReportError;
 pub use figure::{Figure, Mark, Panel, Series, SeriesPoint};
 pub use html::{Block, HtmlReport, Section};

@@ -266,6 +266,12 @@ pub struct RunConfig {
     #[arg(long, help_heading = topic::EVALUATION, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_every: Option<u64>,
+    /// Write TensorBoard's events beside metrics.jsonl: the configuration, metrics, histograms of the weights after each
+    /// epoch, and the curves at the end
+    #[arg(long, help_heading = topic::RUN, value_name = "BOOL", num_args = 0..=1)]
+    #[arg(default_missing_value = "true", default_value_t = false, action = Set)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tensorboard: bool,
 }
 
 impl Default for RunConfig {

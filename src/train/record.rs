@@ -1,16 +1,12 @@
 //! What a run writes down: JSON Lines, one object a line, told apart by `kind`.
 
-use std::{
-    fs::File,
-    io::{BufWriter, Seek, Write},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::input;
 
-use super::TrainError;
+use super::{TrainError, growing::GrowingFile};
 
 /// Mean loss and accuracy over a data set, on clean weights.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -183,19 +179,14 @@ enum OwnedLine {
 /// `metrics.jsonl`.
 #[derive(Debug)]
 pub struct MetricsFile {
-    path: PathBuf,
-    file: BufWriter<File>,
+    file: GrowingFile,
 }
 
 impl MetricsFile {
     /// # Errors
     /// [`TrainError::Io`] if the file cannot be made.
     pub fn create(path: &Path) -> Result<Self, TrainError> {
-        let path = path.to_owned();
-        match File::create(&path) {
-            Ok(file) => Ok(Self { path, file: BufWriter::new(file) }),
-            Err(source) => Err(TrainError::Io { path, source }),
-        }
+        Ok(Self { file: GrowingFile::create(path)? })
     }
 
     /// Resumes after the first `bytes` of a file; what follows them, rows of steps that are to be taken again, is cut off.
@@ -203,15 +194,7 @@ impl MetricsFile {
     /// # Errors
     /// [`TrainError::Io`]; [`TrainError::Metrics`] for a file that is shorter.
     pub fn resume(path: &Path, bytes: u64) -> Result<Self, TrainError> {
-        let io = |source| TrainError::Io { path: path.to_owned(), source };
-        let mut file = File::options().write(true).open(path).map_err(io)?;
-        let found = file.metadata().map_err(io)?.len();
-        if found < bytes {
-            let reason = format!("holds {found} bytes, the checkpoint resumes after {bytes}");
-            return Err(TrainError::Metrics { path: path.to_owned(), reason });
-        }
-        file.set_len(bytes).and_then(|()| file.seek(std::io::SeekFrom::End(0))).map_err(io)?;
-        Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
+        Ok(Self { file: GrowingFile::resume(path, bytes)? })
     }
 
     /// The rows of a file.
@@ -219,9 +202,19 @@ impl MetricsFile {
     /// # Errors
     /// [`TrainError::Io`]; [`TrainError::Metrics`] for a line that is no row, with its number.
     pub fn read(path: &Path) -> Result<(Vec<StepRecord>, Vec<EpochRecord>), TrainError> {
-        let text = input::bytes(path).and_then(input::utf8);
-        let text = text.map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
-        Self::parse(&text).map_err(|reason| TrainError::Metrics { path: path.to_owned(), reason })
+        Self::parse(&text(path)?).map_err(metrics(path))
+    }
+
+    /// The rows of a file that a run may be writing, or was killed at: a last line without its end is left out. Whether there was
+    /// none.
+    ///
+    /// # Errors
+    /// As [`MetricsFile::read`].
+    pub fn read_so_far(path: &Path) -> Result<(Vec<StepRecord>, Vec<EpochRecord>, bool), TrainError> {
+        let text = text(path)?;
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        let (steps, epochs) = Self::parse(&text[..whole]).map_err(metrics(path))?;
+        Ok((steps, epochs, whole == text.len()))
     }
 
     /// The rows of a text.
@@ -245,17 +238,13 @@ impl MetricsFile {
     /// # Errors
     /// [`TrainError::Io`].
     pub fn sync(&mut self) -> Result<u64, TrainError> {
-        let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
-        synced
-            .and_then(|()| self.file.stream_position())
-            .map_err(|source| TrainError::Io { path: self.path.clone(), source })
+        self.file.sync()
     }
 
     fn write(&mut self, line: &Line<'_>) -> Result<(), TrainError> {
-        let written = serde_json::to_writer(&mut self.file, line)
-            .map_err(std::io::Error::from)
-            .and_then(|()| self.file.write_all(b"\n"));
-        written.map_err(|source| TrainError::Io { path: self.path.clone(), source })
+        let text = serde_json::to_string(line).map_err(|error| self.file.refused(error.into()))?;
+        self.file.write(text.as_bytes())?;
+        self.file.write(b"\n")
     }
 
     /// # Errors
@@ -270,8 +259,17 @@ impl MetricsFile {
     /// [`TrainError::Io`] if the file cannot be written.
     pub fn epoch(&mut self, record: &EpochRecord) -> Result<(), TrainError> {
         self.write(&Line::Epoch(record))?;
-        self.file.flush().map_err(|source| TrainError::Io { path: self.path.clone(), source })
+        self.file.flush()
     }
+}
+
+fn text(path: &Path) -> Result<String, TrainError> {
+    let text = input::bytes(path).and_then(input::utf8);
+    text.map_err(|source| TrainError::Io { path: path.to_owned(), source })
+}
+
+fn metrics(path: &Path) -> impl FnOnce(String) -> TrainError {
+    move |reason| TrainError::Metrics { path: path.to_owned(), reason }
 }
 
 /// The metrics of several runs, one after the other: `NAME.jsonl` for each in one folder.

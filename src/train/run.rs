@@ -203,6 +203,7 @@ impl Loop<'_, '_, '_> {
         self.tell(Event::Progress { step, total: self.length.steps })?;
         if self.step_of_epoch() == 0 {
             self.end_epoch()?;
+            self.write_weights()?;
         }
         let before = self.best;
         if let Some(number) = self.config.eval_every.due(step, self.length.steps_per_epoch) {
@@ -244,6 +245,10 @@ impl Loop<'_, '_, '_> {
         self.end_epoch()?;
         // Before an evaluation that is not due, which may estimate batch norms anew: a resumed run has not had it.
         self.save()?;
+        // After the checkpoint likewise: within an epoch a resumed run has written none.
+        if self.step_of_epoch() != 0 {
+            self.write_weights()?;
+        }
         if self.evaluated != Some(step) && step > 0 && self.length.steps > 0 {
             self.evaluate(None)?;
         }
@@ -275,6 +280,15 @@ impl Loop<'_, '_, '_> {
             }
             saved => saved,
         }
+    }
+
+    /// Writes down how the weights are, unless they may not be finite.
+    fn write_weights(&mut self) -> Result<(), TrainError> {
+        let Some(keeper) = self.keeper.as_mut().filter(|_| self.diverged.is_none()) else { return Ok(()) };
+        let started = Instant::now();
+        keeper.weights(self.trainer)?;
+        self.pace.aside += started.elapsed();
+        Ok(())
     }
 
     fn tell(&mut self, event: Event) -> Result<(), TrainError> {

@@ -10,12 +10,15 @@ use crate::{
     durable,
     gpu::{Gpu, GpuError, Profile},
     noise::{NoiseConfig, Point, Scheme},
+    tensorboard::Value,
 };
 
 use super::{
     AUTO_BATCH, CheckpointError, Control, EpochRecord, Event, KeepOptions, Manifest, MetricsFile, OnNan, Options,
     Prepare, Prepared, RunConfig, RunResult, Status, StepRecord, TrainError, Trainer,
     checkpoint::{self, CheckpointFolder, Differences, Identity, Keeper, RunLock, Stored, newest},
+    event_file::EventFile,
+    journal::Journal,
     run::{run_kept, steps_per_epoch},
 };
 
@@ -46,9 +49,6 @@ const FRUITLESS_RETRIES: u32 = 3;
 /// Times the noise is halved before a run gives up: to a thousandth.
 const HALVINGS: u32 = 10;
 
-/// The metrics' file in a run's folder.
-const METRICS: &str = "metrics.jsonl";
-
 /// The file in a run's folder that says what is run.
 const CONFIG: &str = "config.toml";
 
@@ -69,7 +69,7 @@ pub type Observe<'a> = dyn FnMut(Message<'_>) -> Result<Control, TrainError> + '
 pub type Finish<'a, T> = dyn FnMut(&Trainer<'_>, &RunResult, Option<Profile>) -> Result<T, TrainError> + 'a;
 
 /// A run in a folder that it keeps other processes out of: its configuration as it is run in `config.toml`, its metrics in
-/// `metrics.jsonl`, its checkpoints in `checkpoints/`.
+/// `metrics.jsonl`, its checkpoints in `checkpoints/`, and beside them TensorBoard's events where asked for.
 #[derive(Debug)]
 pub struct Supervisor {
     run: PathBuf,
@@ -210,7 +210,18 @@ impl Supervisor {
     /// # Errors
     /// As [`MetricsFile::read`].
     pub fn metrics(&self) -> Result<(Vec<StepRecord>, Vec<EpochRecord>), TrainError> {
-        MetricsFile::read(&self.run.join(METRICS))
+        MetricsFile::read(&Journal::metrics_path(&self.run))
+    }
+
+    /// Appends a picture of the run, which has ended, to its events if it has some: a PNG of so many pixels.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`].
+    pub fn add_picture(&self, tag: &str, step: u64, size: (u32, u32), png: &[u8]) -> Result<(), TrainError> {
+        if !self.config.tensorboard {
+            return Ok(());
+        }
+        EventFile::picture(&self.run, tag, step, Value::Image { width: size.0, height: size.1, png })
     }
 
     /// Runs to the end. `open` opens the device, again after it was lost; `finish` sees the trained network.
@@ -306,16 +317,15 @@ impl Supervisor {
             tell(observe, &format!("batches of {} samples are the largest that fit", trainer.batch()))?;
         }
         self.write_config()?;
-        let path = self.run.join(METRICS);
-        let metrics = match &from {
+        let journal = match &from {
             Some((stored, manifest)) => {
                 restore(&mut trainer, stored, manifest, &self.config)?;
-                MetricsFile::resume(&path, manifest.metrics_bytes)?
+                Journal::resume(&self.run, &self.config, manifest)?
             }
-            None => MetricsFile::create(&path)?,
+            None => Journal::begin(&self.run, &self.config)?,
         };
         let manifest = from.as_ref().map(|(_, manifest)| manifest);
-        let mut keeper = Keeper::new(&self.folder, self.options.keep, (&self.config, &identity), metrics, manifest)?;
+        let mut keeper = Keeper::new(&self.folder, self.options.keep, (&self.config, &identity), journal, manifest)?;
         let mut profile = profiled.then(|| Profile::new(gpu)).transpose()?;
         let mut heard = |event| observe(Message::Event(event));
         let result = run_kept(&mut trainer, &self.config, profile.as_mut(), Some(&mut keeper), &mut heard)?;

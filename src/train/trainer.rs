@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::{
     gpu::{Buffer, Element, Gpu, GpuError, PendingRead, Profile, Recorder},
-    graph::{BatchInfo, LossFunction, Plan, PlanMode, Schedule},
+    graph::{BatchInfo, LossFunction, LossTerms, Plan, PlanMode, Schedule},
     kernels::{
         AdapterClass, Arena, EffectiveWeights, FactorRules, GROWTH_INTERVAL, GradientFactor, GradientScaling,
-        LossTerms, MovingAverage, Norms,
+        MovingAverage, Norms,
     },
     nn::{self, Model},
     noise::{NoiseScheme, Point, Scheme, StepNoise},

@@ -26,6 +26,7 @@ mod bench {
 }
 
 mod cli {
+    mod export;
     mod help;
     mod hessian;
     mod options;
@@ -120,5 +121,6 @@ mod train {
     mod repeat_models;
     mod schedules;
     mod step_noise;
+    mod tensorboard;
     mod validation;
 }

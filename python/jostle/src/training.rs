@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use jostle::{
     analysis::{TraceEstimate, TraceOptions},
-    experiments::run_figure,
+    experiments::write_curves,
     gpu::{AdapterChoice, Gpu},
     train::{
         Event, KeepOptions, Message, OnDeviceLost, RunConfig, RunResult, Status, Supervisor, SupervisorOptions,
@@ -146,10 +146,7 @@ fn run(
     };
     let mut end = |trainer: &Trainer<'_>, result: &RunResult, _| finish(trainer, result, out, ways.hessian);
     let (result, done) = supervisor.run(&open, false, &mut observe, &mut end)?;
-    let (steps, epochs) = supervisor.metrics()?;
-    let config = supervisor.config();
-    let title = format!("{} on {}, noise {}", config.model, config.data, config.noise);
-    run_figure(&title, &epochs, &steps).save(&out.join("curves"))?;
+    write_curves(&supervisor, out)?;
     let status = match result.status {
         Status::Finished => "finished",
         Status::Interrupted => "interrupted",

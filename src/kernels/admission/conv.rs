@@ -3,7 +3,7 @@
 use crate::gpu::{GpuError, Grid};
 
 use super::{
-    super::{ConvOptions, ConvPass, ConvShape, Epilogue, padded_channels},
+    super::{ConvOptions, ConvPass, ConvShape, Ending, padded_channels},
     Trial, from_eighths, from_sums, operand,
 };
 
@@ -19,7 +19,7 @@ pub(in crate::kernels) fn conv_trial(
     sides: [usize; 2],
     pass: ConvPass,
     whole: bool,
-    (epilogue, accumulate): (Epilogue, bool),
+    ending: Ending,
 ) -> Result<Trial, GpuError> {
     let taps: usize = KERNEL.iter().product();
     let [rows, columns] = sides;
@@ -39,7 +39,7 @@ pub(in crate::kernels) fn conv_trial(
     let y = Image { padded: padded_channels(outputs), values: operand(2, results) };
     let weights = Weights::new(&shape);
     let sums = sums(&shape, pass, [&x, &y], &weights);
-    let parts = if pass == ConvPass::WeightGradient && epilogue == Epilogue::Plain && !accumulate { 2 } else { 1 };
+    let parts = if pass == ConvPass::WeightGradient && ending == Ending::PLAIN { 2 } else { 1 };
     let [product_rows, quads, phases] = shape.product(pass);
     let z = if pass == ConvPass::DataGradient { phases } else { parts };
     let (a, b, columns) = match pass {

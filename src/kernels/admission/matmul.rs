@@ -3,17 +3,25 @@
 use crate::gpu::{GpuError, Grid};
 
 use super::{
-    super::{Epilogue, MatmulLayout, MatmulShape},
+    super::{Ending, MatmulLayout, MatmulShape},
     Trial, from_eighths, from_sums, operand,
 };
 
-/// A product of tiles of `sides`, whose operands' contiguous extents are multiples of 8 or odd, as `aligned` says of A and B, and
-/// whose rows are `whole` vec4s or not.
+/// How the operands' contiguous extents divide.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::kernels) struct Extents {
+    /// Of A and B: multiples of 8, else odd.
+    pub(in crate::kernels) aligned: [bool; 2],
+    /// Rows of the result are whole vec4s.
+    pub(in crate::kernels) whole: bool,
+}
+
+/// A product of tiles of `sides`, whose extents divide so.
 pub(in crate::kernels) fn matmul_trial(
     sides: [usize; 2],
     layout: MatmulLayout,
-    (aligned, whole): ([bool; 2], bool),
-    (epilogue, accumulate): (Epilogue, bool),
+    Extents { aligned, whole }: Extents,
+    ending: Ending,
 ) -> Result<Trial, GpuError> {
     let (a_transposed, b_transposed) = (layout == MatmulLayout::WeightGradient, layout == MatmulLayout::Forward);
     let a_odd = usize::from(!aligned[0]);
@@ -36,7 +44,7 @@ pub(in crate::kernels) fn matmul_trial(
     let a = if a_transposed { transposed(&a, k) } else { a };
     let b = if b_transposed { transposed(&b, n) } else { b };
     // What computes parts has neither an epilogue nor adds to anything.
-    let parts = if epilogue == Epilogue::Plain && !accumulate { 2 } else { 1 };
+    let parts = if ending == Ending::PLAIN { 2 } else { 1 };
     let shape = MatmulShape::new(m, n, k)?;
     Ok(Trial {
         a: from_eighths(a),

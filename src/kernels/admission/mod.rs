@@ -14,9 +14,12 @@ use half::f16;
 
 use crate::gpu::{ALIGNMENT_WORDS, Element, Gpu, GpuError, Grid, KernelSpec, View};
 
-use super::{Activation, Constant, Epilogue};
+use super::{Activation, Constant, Ending, Epilogue};
 
-pub(super) use self::{conv::conv_trial, matmul::matmul_trial};
+pub(super) use self::{
+    conv::conv_trial,
+    matmul::{Extents, matmul_trial},
+};
 
 /// NaN in f32, and two of them in f16.
 const POISON: u32 = 0x7FC0_7FC0;
@@ -26,8 +29,7 @@ pub(super) struct Pipeline<'a> {
     pub(super) spec: &'static KernelSpec,
     pub(super) constants: &'a [Constant],
     pub(super) views: [&'a View; 5],
-    pub(super) epilogue: Epilogue,
-    pub(super) accumulate: bool,
+    pub(super) ending: Ending,
 }
 
 /// A product whose sums are known.
@@ -80,16 +82,16 @@ impl Pipeline<'_> {
             let words = stored(values, element);
             gpu.upload("trial", &words)?.part(0, words.len())?.read_as(element, values.len())
         };
-        let aux = match self.epilogue {
+        let aux = match self.ending.epilogue {
             Epilogue::Plain => gpu.unused(0)?,
             Epilogue::BiasActivation { .. } => view(&(0..trial.columns[1]).map(bias).collect::<Vec<_>>(), real)?,
             Epilogue::ActivationGradient(kind) => {
                 view(&(0..count).map(|at| saved(kind, at)[0]).collect::<Vec<_>>(), real)?
             }
         };
-        let stores_pre = matches!(self.epilogue, Epilogue::BiasActivation { store_pre: true, .. });
+        let stores_pre = matches!(self.ending.epilogue, Epilogue::BiasActivation { store_pre: true, .. });
         let before: Vec<f32> = (0..count).map(before).collect();
-        let result = Guarded::new(gpu, out, trial.parts * count, self.accumulate.then_some(&before))?;
+        let result = Guarded::new(gpu, out, trial.parts * count, self.ending.accumulate.then_some(&before))?;
         let argument = Guarded::new(gpu, real, count, None)?;
         let pre = if stores_pre { argument.view.clone() } else { gpu.unused(1)? };
         let views = [&view(&trial.a, real)?, &view(&trial.b, real)?, &aux, &result.view, &pre];
@@ -114,7 +116,7 @@ impl Pipeline<'_> {
     /// The argument of the activation and the result at position `at`.
     fn expected(&self, trial: &Trial, at: usize) -> (Option<f64>, Option<f64>) {
         let Some(sum) = trial.sums[at] else { return (None, None) };
-        let (argument, value) = match self.epilogue {
+        let (argument, value) = match self.ending.epilogue {
             Epilogue::Plain => (sum, sum),
             Epilogue::BiasActivation { activation, .. } => {
                 let column = at % trial.columns[0];
@@ -123,12 +125,13 @@ impl Pipeline<'_> {
             }
             Epilogue::ActivationGradient(kind) => (sum, sum * f64::from(saved(kind, at)[1])),
         };
-        (Some(argument), Some(if self.accumulate { value + f64::from(before(at)) } else { value }))
+        (Some(argument), Some(if self.ending.accumulate { value + f64::from(before(at)) } else { value }))
     }
 
     /// By how much a result may differ from `expected`: not at all, but for what a smooth activation rounds.
     fn slack(&self, out: Element, expected: f64) -> f64 {
-        let (Epilogue::BiasActivation { activation, .. } | Epilogue::ActivationGradient(activation)) = self.epilogue
+        let (Epilogue::BiasActivation { activation, .. } | Epilogue::ActivationGradient(activation)) =
+            self.ending.epilogue
         else {
             return 0.0;
         };

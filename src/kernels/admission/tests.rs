@@ -6,10 +6,7 @@ use std::sync::OnceLock;
 use super::*;
 use crate::{
     gpu::{AdapterChoice, Faults},
-    kernels::{
-        Activation, ConvPass, MatmulLayout, conv_specs::CONV_BLOCK, epilogue::epilogue_constants, flag,
-        matmul_specs::MATMUL_BLOCK,
-    },
+    kernels::{Activation, ConvPass, MatmulLayout, conv_specs::CONV_BLOCK, flag, matmul_specs::MATMUL_BLOCK},
 };
 
 /// Both block kernels' tiles.
@@ -39,34 +36,35 @@ fn elements(gpu: &Gpu) -> Vec<[Element; 2]> {
 }
 
 /// Ways to end, for one activation.
-fn endings(activation: Activation) -> [(Epilogue, bool); 3] {
+fn endings(activation: Activation) -> [Ending; 3] {
     let bias = |store_pre| Epilogue::BiasActivation { activation, store_pre };
     [(bias(false), true), (bias(true), false), (Epilogue::ActivationGradient(activation), true)]
+        .map(|(epilogue, accumulate)| Ending { epilogue, accumulate })
 }
 
 fn admit(
     gpu: &Gpu,
     spec: &'static KernelSpec,
     own: &[Constant],
-    (epilogue, accumulate): (Epilogue, bool),
+    ending: Ending,
     [real, out]: [Element; 2],
     trial: impl FnOnce() -> Result<Trial, GpuError>,
 ) -> Result<(), GpuError> {
-    let constants = [own, &epilogue_constants(epilogue), &[flag("ACCUMULATE", accumulate)]].concat();
+    let constants = [own, &ending.constants()].concat();
     let view = |element| {
         let len = if element == Element::Half { 2 } else { 1 };
         gpu.buffer("any", 1).unwrap().view().read_as(element, len).unwrap()
     };
     let (operand, result, unused) = (view(real), view(out), [gpu.unused(0).unwrap(), gpu.unused(1).unwrap()]);
     let views = [&operand, &operand, &unused[0], &result, &unused[1]];
-    Pipeline { spec, constants: &constants, views, epilogue, accumulate }.admit(gpu, trial)
+    Pipeline { spec, constants: &constants, views, ending }.admit(gpu, trial)
 }
 
 fn admit_matmul(
     gpu: &Gpu,
     layout: MatmulLayout,
     aligned: bool,
-    ending: (Epilogue, bool),
+    ending: Ending,
     types: [Element; 2],
 ) -> Result<(), GpuError> {
     let own = [
@@ -77,16 +75,11 @@ fn admit_matmul(
         flag("B_ALIGNED", aligned),
     ];
     admit(gpu, &MATMUL_BLOCK.elements, &own, ending, types, || {
-        matmul_trial(SIDES, layout, ([aligned; 2], false), ending)
+        matmul_trial(SIDES, layout, Extents { aligned: [aligned; 2], whole: false }, ending)
     })
 }
 
-fn admit_conv(
-    gpu: &Gpu,
-    (pass, whole): (ConvPass, bool),
-    ending: (Epilogue, bool),
-    types: [Element; 2],
-) -> Result<(), GpuError> {
+fn admit_conv(gpu: &Gpu, (pass, whole): (ConvPass, bool), ending: Ending, types: [Element; 2]) -> Result<(), GpuError> {
     let own = [("BLOCK_HALVES", 1.0), ("PASS", f64::from(pass.code()))];
     let spec = CONV_BLOCK.spec(pass != ConvPass::WeightGradient);
     admit(gpu, spec, &own, ending, types, || conv_trial(SIDES, pass, whole, ending))
@@ -98,7 +91,7 @@ fn right_products_are_admitted() {
     for types in elements(gpu) {
         for layout in LAYOUTS {
             for (aligned, accumulate) in [(true, false), (false, true)] {
-                admit_matmul(gpu, layout, aligned, (Epilogue::Plain, accumulate), types).unwrap();
+                admit_matmul(gpu, layout, aligned, Ending { epilogue: Epilogue::Plain, accumulate }, types).unwrap();
             }
         }
         // What an activation makes of a sum is done in f32, whatever the operands.
@@ -115,12 +108,12 @@ fn right_convolutions_are_admitted() {
     for types in elements(gpu) {
         for pass in PASSES {
             for accumulate in [false, true] {
-                admit_conv(gpu, (pass, accumulate), (Epilogue::Plain, accumulate), types).unwrap();
+                admit_conv(gpu, (pass, accumulate), Ending { epilogue: Epilogue::Plain, accumulate }, types).unwrap();
             }
         }
         let bias = Epilogue::BiasActivation { activation: Activation::Gelu, store_pre: true };
-        admit_conv(gpu, (ConvPass::Forward, false), (bias, false), types).unwrap();
-        let gradient = (Epilogue::ActivationGradient(Activation::Tanh), true);
+        admit_conv(gpu, (ConvPass::Forward, false), Ending { epilogue: bias, accumulate: false }, types).unwrap();
+        let gradient = Ending { epilogue: Epilogue::ActivationGradient(Activation::Tanh), accumulate: true };
         admit_conv(gpu, (ConvPass::DataGradient, true), gradient, types).unwrap();
     }
 }
@@ -147,7 +140,8 @@ fn wrong_products_are_refused_with_the_reason() {
         (|text| instead(text, "end = part.y;", "end = part.y - part.y % 32u;"), "are wrong, the first at"),
         (|text| instead(text, "var value = sums;", "var value = sum;"), "does not compile"),
     ];
-    let ending = (Epilogue::BiasActivation { activation: Activation::Identity, store_pre: false }, false);
+    let epilogue = Epilogue::BiasActivation { activation: Activation::Identity, store_pre: false };
+    let ending = Ending { epilogue, accumulate: false };
     for (misread, why) in faults {
         let gpu = open().with_faults(Faults { misread: Some(misread), ..Faults::default() });
         for _ in 0..2 {
@@ -166,7 +160,7 @@ fn wrong_convolutions_are_refused() {
     for misread in faults {
         let gpu = open().with_faults(Faults { misread: Some(misread), ..Faults::default() });
         for pass in PASSES {
-            refused(admit_conv(&gpu, (pass, true), (Epilogue::Plain, false), [Element::Word; 2]), "are wrong");
+            refused(admit_conv(&gpu, (pass, true), Ending::PLAIN, [Element::Word; 2]), "are wrong");
         }
     }
 }
@@ -174,10 +168,10 @@ fn wrong_convolutions_are_refused() {
 #[test]
 fn a_lost_device_is_a_refusal() {
     let gpu = open();
-    let ending = (Epilogue::Plain, false);
+    let ending = Ending::PLAIN;
     let found = admit(&gpu, &MATMUL_BLOCK.elements, &UNALIGNED, ending, [Element::Word; 2], || {
         gpu.raw_device().destroy();
-        matmul_trial(SIDES, MatmulLayout::DataGradient, ([false; 2], false), ending)
+        matmul_trial(SIDES, MatmulLayout::DataGradient, Extents { aligned: [false; 2], whole: false }, ending)
     });
     refused(found, "");
     assert!(gpu.lost().is_some());
@@ -202,10 +196,10 @@ fn verdicts_outlive_the_process_and_belong_to_the_text() {
     let admitted = |misread: Misread, trials: &std::cell::Cell<u32>| {
         let gpu = Gpu::with_cache(&choice, folder.path()).unwrap();
         let gpu = gpu.with_faults(Faults { misread: Some(misread), ..Faults::default() });
-        let ending = (Epilogue::Plain, false);
+        let ending = Ending::PLAIN;
         admit(&gpu, &MATMUL_BLOCK.elements, &UNALIGNED, ending, [Element::Word; 2], || {
             trials.set(trials.get() + 1);
-            matmul_trial(SIDES, MatmulLayout::DataGradient, ([false; 2], false), ending)
+            matmul_trial(SIDES, MatmulLayout::DataGradient, Extents { aligned: [false; 2], whole: false }, ending)
         })
     };
     let trials = std::cell::Cell::new(0);

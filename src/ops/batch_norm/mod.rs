@@ -44,7 +44,7 @@ pub use gradient::{BatchNormGradientDispatches, BatchNormGradientViews};
 pub use shape::{BatchNormAdds, BatchNormGeometry, BatchNormShape, BatchNormVariant, ForwardLaunches};
 
 /// Its kernels.
-pub(super) static SPECS: &[&KernelSpec] = &[
+pub(super) const SPECS: &[&KernelSpec] = &[
     &BATCH_NORM_APPLY,
     &BATCH_NORM_FINISH,
     &BATCH_NORM_GRADIENT,

@@ -56,7 +56,7 @@ static GROUP_NORMALISE_CURVATURE: KernelSpec = KernelSpec {
 };
 
 /// The three kernels.
-pub(in super::super) static SPECS: &[&KernelSpec] =
+pub(in super::super) const SPECS: &[&KernelSpec] =
     &[&GROUP_NORMALISE, &GROUP_NORMALISE_GRADIENT, &GROUP_NORMALISE_CURVATURE];
 
 impl NormShape {
@@ -133,6 +133,23 @@ pub fn group_normalise_gradient(
     gpu.bind(&launch, &[grad, xhat, inv_std, output], bytemuck::bytes_of(shape))
 }
 
+/// What [`group_normalise_curvature`] reads and writes, all of the value's shape but `inv_std`.
+#[derive(Clone, Copy, Debug)]
+pub struct NormCurvatureViews<'a> {
+    /// The gradient that the norm's derivative is applied to.
+    pub grad: &'a View,
+    /// What the norm made.
+    pub xhat: &'a View,
+    /// Tangent of what it was made from.
+    pub x_tangent: &'a View,
+    /// Tangent of what it made.
+    pub xhat_tangent: &'a View,
+    /// `[samples x groups]`, 1 / standard deviation
+    pub inv_std: &'a View,
+    /// What the tangent is added to.
+    pub output: &'a View,
+}
+
 /// Plans the tangent of [`group_normalise_gradient`] at a fixed `grad`, added to `output`.
 ///
 /// # Errors
@@ -141,9 +158,9 @@ pub fn group_normalise_curvature(
     gpu: &Gpu,
     class: AdapterClass,
     shape: &NormShape,
-    [grad, xhat, x_tangent, xhat_tangent, output]: [&View; 5],
-    inv_std: &View,
+    views: &NormCurvatureViews<'_>,
 ) -> Result<Dispatch, GpuError> {
+    let NormCurvatureViews { grad, xhat, x_tangent, xhat_tangent, inv_std, output } = *views;
     let kernel = GROUP_NORMALISE_CURVATURE.entry;
     let named = [("grad", grad), ("xhat", xhat), ("x_tangent", x_tangent), ("xhat_tangent", xhat_tangent)];
     shape.check(kernel, &named, &[])?;

@@ -28,7 +28,7 @@ use super::{
 };
 
 pub(super) use kernels::SPECS;
-pub use kernels::{group_normalise, group_normalise_curvature, group_normalise_gradient};
+pub use kernels::{NormCurvatureViews, group_normalise, group_normalise_curvature, group_normalise_gradient};
 pub use shape::NormShape;
 
 /// Batch norm's and the other norms' default in PyTorch.
@@ -263,11 +263,16 @@ impl Kernel for GroupNormaliseCurvature {
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
         debug_assert_eq!(call.operand(5).map(|output| output.access), Some(OperandAccess::Add));
-        let views = [0, 1, 2, 3, 5].map(|place| binding.view(place));
-        let [grad, xhat, input_tangent, xhat_tangent, output] = views;
-        let views = [grad?, xhat?, input_tangent?, xhat_tangent?, output?];
+        let views = NormCurvatureViews {
+            grad: binding.view(0)?,
+            xhat: binding.view(1)?,
+            x_tangent: binding.view(2)?,
+            xhat_tangent: binding.view(3)?,
+            inv_std: binding.view(4)?,
+            output: binding.view(5)?,
+        };
         let class = AdapterClass::for_device(binding.gpu);
-        Ok(Box::new(group_normalise_curvature(binding.gpu, class, &self.0, views, binding.view(4)?)?))
+        Ok(Box::new(group_normalise_curvature(binding.gpu, class, &self.0, &views)?))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::{
     gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, View},
-    kernels::{Activation, Pool, Target, flag, index_u32, padded_channels},
+    kernels::{Activation, Target, flag, index_u32, padded_channels},
+    ops::Pool,
 };
 
 static POOL: KernelSpec = KernelSpec {
@@ -35,7 +36,7 @@ static POOL_GRADIENT: KernelSpec = KernelSpec {
 };
 
 /// Both kernels.
-pub(in super::super) static SPECS: &[&KernelSpec] = &[&POOL, &POOL_GRADIENT];
+pub(in super::super) const SPECS: &[&KernelSpec] = &[&POOL, &POOL_GRADIENT];
 
 /// The kernels' override MODE.
 fn mode(kind: &Pool) -> f64 {

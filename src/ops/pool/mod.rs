@@ -1,6 +1,7 @@
 //! 2-d pools: the largest or the mean of each window.
 
 mod kernels;
+mod windows;
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::{
         Backward, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, ParamId, ParamSpec,
         Record, Saved, StatId, Tangent, ValueId, ValueShape,
     },
-    kernels::{Activation, Pool},
+    kernels::Activation,
 };
 
 use super::{
@@ -22,6 +23,7 @@ use super::{
 
 pub(super) use kernels::SPECS;
 pub use kernels::{PoolShape, pool, pool_gradient, pool_select};
+pub use windows::Pool;
 
 /// output = pool of the input; operands: input, output, and of a max pool where it found its values.
 #[derive(Clone, Copy, Debug)]

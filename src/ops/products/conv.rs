@@ -5,7 +5,10 @@ use std::sync::Arc;
 use crate::{
     gpu::{Element, GpuError, Launch},
     graph::{Binding, Call, Kernel, LaunchContext, Record, Tangent},
-    kernels::{AdapterClass, ConvPass, ConvShape, Epilogue, conv, conv_pack, conv_pack_launch, with_variants},
+    kernels::{
+        AdapterClass, ConvPass, ConvProblem, ConvShape, Ending, Epilogue, conv, conv_pack, conv_pack_launch,
+        with_variants,
+    },
 };
 
 use super::{A, B, C, operands, product_tangent};
@@ -60,7 +63,9 @@ impl Kernel for ConvProduct {
 
     fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
         let variant = context.target.class.conv_variant(context.element, &self.shape, self.pass);
-        variant.launches(&context.target, (self.pass, &self.shape), (self.epilogue, call.adds(C)), context.element)
+        let problem = ConvProblem { pass: self.pass, shape: &self.shape };
+        let ending = Ending { epilogue: self.epilogue, accumulate: call.adds(C) };
+        variant.launches(&context.target, problem, ending, context.element)
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {

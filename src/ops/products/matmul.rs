@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     gpu::{Element, GpuError, Launch},
     graph::{Binding, Call, Kernel, LaunchContext, Record, Tangent},
-    kernels::{AdapterClass, Epilogue, MatmulLayout, MatmulShape, matmul, with_variants},
+    kernels::{AdapterClass, Ending, Epilogue, MatmulLayout, MatmulProblem, MatmulShape, matmul, with_variants},
 };
 
 use super::{A, B, C, operands, product_tangent};
@@ -68,7 +68,9 @@ impl Kernel for MatrixProduct {
     fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
         let shape = self.sides()?;
         let variant = context.target.class.matmul_variant(context.element, shape);
-        variant.launches(&context.target, (self.layout, shape), (self.epilogue, call.adds(C)), context.element)
+        let problem = MatmulProblem { layout: self.layout, shape };
+        let ending = Ending { epilogue: self.epilogue, accumulate: call.adds(C) };
+        variant.launches(&context.target, problem, ending, context.element)
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {

@@ -1,8 +1,8 @@
-//! Writes a run down as it goes: metrics, and checkpoints when they are due.
+//! Writes a run down as it goes: its journal, and checkpoints when they are due.
 
 use std::{collections::BTreeSet, ops::Deref, time::Instant};
 
-use crate::train::{Best, Event, MetricsFile, RunConfig, TrainError, Trainer};
+use crate::train::{Best, Event, RunConfig, TrainError, Trainer, journal::Journal};
 
 use super::{CheckpointError, CheckpointFolder, Identity, Interval, KeepOptions, Manifest, Position, manifest, state};
 
@@ -15,7 +15,7 @@ pub struct Keeper<'a> {
     options: KeepOptions,
     config: &'a RunConfig,
     identity: &'a LateIdentity<'a>,
-    metrics: MetricsFile,
+    journal: Journal,
     /// Steps of the checkpoints that are worth keeping, oldest first.
     steps: BTreeSet<u64>,
     /// As of the checkpoint gone on from.
@@ -29,7 +29,7 @@ impl<'a> Keeper<'a> {
         folder: &'a CheckpointFolder,
         options: KeepOptions,
         run: (&'a RunConfig, &'a LateIdentity<'a>),
-        metrics: MetricsFile,
+        journal: Journal,
         from: Option<&Manifest>,
     ) -> Result<Self, CheckpointError> {
         // Those after it, if any, could not be read: the next one written takes their place.
@@ -37,16 +37,17 @@ impl<'a> Keeper<'a> {
         let steps = folder.list()?.into_iter().map(|(step, _)| step).filter(|step| *step <= reached).collect();
         let best = from.and_then(|manifest| manifest.best);
         let (config, identity) = run;
-        Ok(Self { folder, options, config, identity, metrics, steps, best, last: Instant::now() })
+        Ok(Self { folder, options, config, identity, journal, steps, best, last: Instant::now() })
     }
 
-    /// Writes what the loop tells to the metrics.
+    /// Writes down what the loop tells.
     pub fn record(&mut self, event: &Event) -> Result<(), TrainError> {
-        match event {
-            Event::Progress { .. } => Ok(()),
-            Event::Step(record) => self.metrics.step(record),
-            Event::Epoch(record) => self.metrics.epoch(record),
-        }
+        self.journal.record(event)
+    }
+
+    /// As [`Journal::weights`].
+    pub fn weights(&mut self, trainer: &Trainer<'_>) -> Result<(), TrainError> {
+        self.journal.weights(trainer)
     }
 
     /// Whether it is time for a checkpoint after so many steps.
@@ -80,8 +81,8 @@ impl<'a> Keeper<'a> {
         manifest.files = files.iter().map(|(name, _)| (*name).to_owned()).collect();
         self.best = best;
         manifest.best = best;
-        // The metrics are durable before the checkpoint that counts on them is.
-        manifest.metrics_bytes = self.metrics.sync()?;
+        // What is written down is durable before the checkpoint that counts on it is.
+        self.journal.sync(&mut manifest)?;
         let bytes = manifest.to_bytes().map_err(|error| refused(manifest::NAME, error.to_string()))?;
         files.push((manifest::NAME, bytes));
         self.folder.write(step, files)?;

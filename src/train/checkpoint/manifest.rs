@@ -149,6 +149,9 @@ pub struct Manifest {
     pub scaling: GradientScaling,
     /// Bytes of `metrics.jsonl` that belong to the steps done.
     pub metrics_bytes: u64,
+    /// Bytes of TensorBoard's events that do, where they are written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events_bytes: Option<u64>,
     /// The evaluation with the lowest validation loss so far.
     #[serde(default, deserialize_with = "read_best")]
     pub best: Option<Best>,
@@ -182,6 +185,7 @@ impl Manifest {
             position,
             scaling,
             metrics_bytes: 0,
+            events_bytes: None,
             best: None,
             identity: identity.clone(),
             config_sha256: sha256(text.as_bytes()),
@@ -265,7 +269,7 @@ impl Manifest {
 }
 
 /// Keys that change nothing of a run's course as long as its loss is finite.
-const FREE_KEYS: [&str; 4] = ["log-every", "on-nan", "test-every", "train-eval"];
+const FREE_KEYS: [&str; 5] = ["log-every", "on-nan", "tensorboard", "test-every", "train-eval"];
 
 /// What is another now than when a checkpoint was made.
 #[derive(Debug, Default)]

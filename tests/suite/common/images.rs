@@ -3,7 +3,8 @@
 
 use jostle::{
     data::{Dataset, SampleShape, Targets},
-    kernels::{ConvOptions, Pool, padded_channels},
+    kernels::{ConvOptions, padded_channels},
+    ops::Pool,
 };
 
 use super::hash;

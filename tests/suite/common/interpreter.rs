@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use jostle::{
     graph::{Graph, Node, ValueId},
-    kernels::{Activation, ConvOptions, Pool},
+    kernels::{Activation, ConvOptions},
     ops,
+    ops::Pool,
 };
 
 use super::{

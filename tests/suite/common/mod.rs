@@ -1,6 +1,7 @@
 //! What the tests share: the device, samples, guarded buffers, comparisons, central differences.
 
 pub mod batch_norm;
+pub mod events;
 pub mod images;
 pub mod interpreter;
 pub mod model;

@@ -7,14 +7,15 @@ use crate::common::{
 };
 use jostle::{
     gpu::{Element, Gpu},
+    graph::LossTerms,
     kernels::{
         Activation, AdapterClass, Augmentation, ConvOptions, ConvPass, ConvShape, ConvVariant, Elementwise, Epilogue,
-        Gather, GatherViews, LossBuffers, LossTerms, MatmulLayout, MatmulShape, MatmulVariant, MetricsSum, MseTargets,
-        Norms, Perturb, ProductOperands, SampleElement, column_sum, column_sum_scratch_words, conv, conv_pack,
-        elementwise, init_uniform, matmul, mse, softmax_nll,
+        Gather, GatherForm, GatherViews, MatmulLayout, MatmulShape, MatmulVariant, MetricsSum, Norms, Perturb,
+        ProductOperands, SampleElement, column_sum, column_sum_scratch_words, conv, conv_pack, elementwise,
+        init_uniform, matmul,
     },
     noise::{Distribution, Mode, NoiseConfig},
-    ops::{BatchNormVariant, NormShape, affine_gradient, group_normalise},
+    ops::{BatchNormVariant, LossBuffers, MseTargets, NormShape, affine_gradient, group_normalise, mse, softmax_nll},
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
     schedule::Moment,
 };
@@ -147,7 +148,8 @@ fn rows(gpu: &Gpu, results: &mut Results) {
     let (ids, output_view) = (&indices, &output.view);
     let views =
         GatherViews { samples: &bytes, indices: &indices, ids, normalisation: &normalisation, output: output_view };
-    let gather = Gather::new(gpu, &views, 6, [1, 1, 5], (SampleElement::U8, true), Augmentation::default()).unwrap();
+    let form = GatherForm { element: SampleElement::U8, planar: true };
+    let gather = Gather::new(gpu, &views, 6, [1, 1, 5], form, Augmentation::default()).unwrap();
     let mut recorder = gpu.record();
     gather.record(&mut recorder, 9, 4, 0);
     recorder.submit().unwrap();

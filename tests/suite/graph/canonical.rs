@@ -2,8 +2,9 @@
 
 use jostle::{
     graph::{Graph, ValueShape},
-    kernels::{Activation, ConvOptions, Pool},
+    kernels::{Activation, ConvOptions},
     nn::Model,
+    ops::Pool,
 };
 
 #[test]

@@ -7,9 +7,9 @@ use crate::common::{device, images::hashed_images};
 use jostle::{
     gpu::{Element, Limits},
     graph::{Graph, Node, Op, Plan, PlanMode, Schedule, ValueId, memory},
-    kernels::{Activation, Arena, Pool},
+    kernels::{Activation, Arena},
     nn::{Model, Signature},
-    ops::{self, Loss},
+    ops::{self, Loss, Pool},
     optim::OptimizerKind,
     train::{DeviceData, Footprint},
 };

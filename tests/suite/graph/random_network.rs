@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::common::hash;
 use jostle::{
     graph::{Call, Graph, Node, PlanMode, Schedule, ValueId, ValueShape},
-    kernels::{Activation, ConvOptions, ConvPass, Epilogue, Pool},
-    ops::{self, BatchNormBackward, BatchNormForward, ConvProduct, Loss, PoolBackward},
+    kernels::{Activation, ConvOptions, ConvPass, Epilogue},
+    ops::{self, BatchNormBackward, BatchNormForward, ConvProduct, Loss, Pool, PoolBackward},
 };
 
 /// As many seeds draw all that there is.

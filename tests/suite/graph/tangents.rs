@@ -8,8 +8,8 @@ use jostle::{
         Backward, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, ParamId, ParamSpec,
         PlanMode, Record, Saved, Schedule, StatId, Tangent, ValueId, ValueShape,
     },
-    kernels::{Activation, ConvOptions, Pool},
-    ops::Loss,
+    kernels::{Activation, ConvOptions},
+    ops::{Loss, Pool},
 };
 
 /// A convolution with `middle` after it, then a linear layer.

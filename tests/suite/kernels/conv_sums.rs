@@ -3,7 +3,7 @@
 use crate::common::{ROUNDOFF, assert_within, depth, device};
 use jostle::{
     gpu::{Element, Launch},
-    kernels::{ConvOptions, ConvPass, ConvShape, ConvVariant, Epilogue, Target, conv_variant},
+    kernels::{ConvOptions, ConvPass, ConvProblem, ConvShape, ConvVariant, Ending, Epilogue, Target, conv_variant},
 };
 
 use super::conv::{Case, cases};
@@ -63,8 +63,8 @@ fn long_dense_weight_gradients_leave_no_pixel_out() {
 }
 
 fn direct_weight_gradient(variant: ConvVariant, shape: &ConvShape) -> Vec<Launch> {
-    let pass = (ConvPass::WeightGradient, shape);
-    variant.launches(&Target::GENERIC, pass, (Epilogue::Plain, false), Element::Word).unwrap()
+    let problem = ConvProblem { pass: ConvPass::WeightGradient, shape };
+    variant.launches(&Target::GENERIC, problem, Ending::PLAIN, Element::Word).unwrap()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::common::{ROUNDOFF, assert_within, bits, device, hash, poisoned, run, words};
 use jostle::{
     gpu::GpuError,
-    kernels::{Augmentation, Gather, GatherViews, SampleElement, init_uniform, padded_channels},
+    kernels::{Augmentation, Gather, GatherForm, GatherViews, SampleElement, init_uniform, padded_channels},
 };
 
 fn packed(bytes: &[u8]) -> Vec<u32> {
@@ -63,7 +63,8 @@ impl Case {
             normalisation: &gpu.upload("normalisation", &SCALES[..channels]).unwrap().view(),
             output: &output.view,
         };
-        let gather = Gather::new(gpu, &views, self.batch, self.sample, (kind, planar), augment).unwrap();
+        let gather =
+            Gather::new(gpu, &views, self.batch, self.sample, GatherForm { element: kind, planar }, augment).unwrap();
         let mut recorder = gpu.record();
         gather.record(&mut recorder, first, valid, epoch);
         recorder.submit().unwrap();
@@ -204,7 +205,14 @@ fn a_wrong_output_length_is_refused() {
     let normalisation = words(gpu, &[0; 2]);
     let views =
         GatherViews { samples: &view, indices: &view, ids: &view, normalisation: &normalisation, output: &output.view };
-    let found = Gather::new(gpu, &views, 2, [1, 1, 3], (SampleElement::U8, true), Augmentation::default());
+    let found = Gather::new(
+        gpu,
+        &views,
+        2,
+        [1, 1, 3],
+        GatherForm { element: SampleElement::U8, planar: true },
+        Augmentation::default(),
+    );
     assert!(matches!(found, Err(GpuError::Length { argument: "output", expected: 6, found: 5, .. })));
 }
 

@@ -6,9 +6,11 @@ use crate::common::{
 };
 use jostle::{
     gpu::{GpuError, View},
-    kernels::{
-        AdapterClass, LossBuffers, LossKernel, LossTangent, LossTerms, MseTargets, Target, loss_tangent,
-        loss_tangent_launch, mse, mse_launch, softmax_nll, softmax_nll_launch,
+    graph::LossTerms,
+    kernels::{AdapterClass, Target},
+    ops::{
+        LossBuffers, LossKernel, LossTangent, MseTargets, loss_tangent, loss_tangent_launch, mse, mse_launch,
+        softmax_nll, softmax_nll_launch,
     },
 };
 

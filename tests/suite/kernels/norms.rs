@@ -13,8 +13,8 @@ use jostle::{
     gpu::{Element, GpuError},
     kernels::{AdapterClass, Target},
     ops::{
-        NormShape, affine, affine_gradient, channel_normalise, group_normalise, group_normalise_curvature,
-        group_normalise_gradient,
+        NormCurvatureViews, NormShape, affine, affine_gradient, channel_normalise, group_normalise,
+        group_normalise_curvature, group_normalise_gradient,
     },
 };
 
@@ -317,8 +317,15 @@ fn the_gradients_tangent_agrees_with_differences() {
         let inv_std = guarded(gpu, &inv_std);
         for class in classes() {
             let output = guarded(gpu, &vec![START; case.words()]);
-            let views = [&g.view, &xhat.view, &x_tangent.view, &xhat_tangent.view, &output.view];
-            run(gpu, &[&group_normalise_curvature(gpu, class, &shape, views, &inv_std.view).unwrap()]);
+            let views = NormCurvatureViews {
+                grad: &g.view,
+                xhat: &xhat.view,
+                x_tangent: &x_tangent.view,
+                xhat_tangent: &xhat_tangent.view,
+                inv_std: &inv_std.view,
+                output: &output.view,
+            };
+            run(gpu, &[&group_normalise_curvature(gpu, class, &shape, &views).unwrap()]);
             // Third derivatives of some 100 times step^2, and on the device a rounding for each of a sum's terms, times a
             // handful of factors up to 2.
             let bounds: Vec<f64> =

@@ -9,8 +9,8 @@ use crate::common::{
 };
 use jostle::{
     gpu::{GpuError, View},
-    kernels::{Activation, Pool},
-    ops::{PoolShape, pool, pool_gradient, pool_select},
+    kernels::Activation,
+    ops::{Pool, PoolShape, pool, pool_gradient, pool_select},
 };
 
 /// What results are added to, where they are.

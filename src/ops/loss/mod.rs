@@ -1,16 +1,23 @@
 //! The losses: negative log likelihood of a softmax, and mean squared error.
 
+mod mse;
+mod softmax_nll;
+mod tangent;
+
 use std::sync::Arc;
 
 use crate::{
-    gpu::{Dispatch, GpuError, Launch, Recorder},
+    gpu::{Dispatch, GpuError, KernelSpec, Launch, Recorder},
     graph::{BatchInfo, Binding, Call, Kernel, LaunchContext, LossFunction, OutputShape, Record, Tangent, TargetKind},
-    kernels::{
-        AdapterClass, LossBuffers, LossKernel, LossTangent, MseTargets, loss_tangent, loss_tangent_launch, mse,
-        mse_launch, softmax_nll, softmax_nll_launch,
-    },
+    kernels::AdapterClass,
     names::named,
 };
+
+pub use mse::{MseTargets, mse, mse_launch};
+pub use softmax_nll::{LossBuffers, LossKernel, softmax_nll, softmax_nll_launch};
+pub use tangent::{LossTangent, loss_tangent, loss_tangent_launch};
+
+pub(super) const SPECS: &[&KernelSpec] = &[&softmax_nll::SOFTMAX_NLL, &mse::MSE, &tangent::LOSS_TANGENT];
 
 named!("loss",
     /// The loss that training minimises.

@@ -2,16 +2,19 @@
 
 use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, Recorder, View};
 
-use super::{AdapterClass, Constant, Target, flag, index_u32, tree::Tree};
+use crate::{
+    graph::LossTerms,
+    kernels::{AdapterClass, Constant, Target, Tree, flag, index_u32},
+};
 
 pub(super) static SOFTMAX_NLL: KernelSpec = KernelSpec {
     entry: "softmax_nll",
     source: concat!(
-        include_str!("../../shaders/softmax_nll.wgsl"),
-        include_str!("../../shaders/shared/index.wgsl"),
-        include_str!("../../shaders/shared/math.wgsl"),
-        include_str!("../../shaders/shared/scaling.wgsl"),
-        include_str!("../../shaders/shared/tree.wgsl"),
+        include_str!("../../../shaders/softmax_nll.wgsl"),
+        include_str!("../../../shaders/shared/index.wgsl"),
+        include_str!("../../../shaders/shared/math.wgsl"),
+        include_str!("../../../shaders/shared/scaling.wgsl"),
+        include_str!("../../../shaders/shared/tree.wgsl"),
     ),
     bindings: &[
         ("logits", Access::Real),
@@ -49,25 +52,8 @@ pub struct LossBuffers<'a> {
     pub grad_logits: &'a View,
     /// [rows, 2]: loss, correct
     pub row_stats: &'a View,
-    /// One [`GradientScaling`](super::GradientScaling), by whose loss scale the gradient is multiplied.
+    /// One [`GradientScaling`](crate::kernels::GradientScaling), by whose loss scale the gradient is multiplied.
     pub scaling: Option<&'a View>,
-}
-
-/// How a batch's losses make one number.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LossTerms {
-    /// Samples of the mean that the gradient is of: this batch's, or those of all batches whose gradients add up.
-    pub mean_over: u32,
-    /// Share of the target that is spread over all classes; of negative log likelihood only.
-    pub label_smoothing: f32,
-}
-
-impl LossTerms {
-    /// A mean over so many samples, nothing smoothed.
-    #[must_use]
-    pub fn mean_over(samples: u32) -> Self {
-        Self { mean_over: samples, label_smoothing: 0.0 }
-    }
 }
 
 /// A planned loss of either kind.

@@ -1,6 +1,6 @@
 //! Windows of 2-d pools.
 
-use super::ConvOptions;
+use crate::kernels::ConvOptions;
 
 /// A pool; pairs are (height, width).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,18 +2,17 @@
 
 use crate::gpu::{Access, Gpu, GpuError, KernelSpec, Launch};
 
-use super::{
-    AdapterClass, LossBuffers, LossKernel, Target, flag,
-    softmax_nll::{LossValues, loss_launch, loss_values, positions_constant},
-};
+use crate::kernels::{AdapterClass, Target, flag};
+
+use super::softmax_nll::{LossBuffers, LossKernel, LossValues, loss_launch, loss_values, positions_constant};
 
 pub(super) static MSE: KernelSpec = KernelSpec {
     entry: "mse",
     source: concat!(
-        include_str!("../../shaders/mse.wgsl"),
-        include_str!("../../shaders/shared/index.wgsl"),
-        include_str!("../../shaders/shared/scaling.wgsl"),
-        include_str!("../../shaders/shared/tree.wgsl"),
+        include_str!("../../../shaders/mse.wgsl"),
+        include_str!("../../../shaders/shared/index.wgsl"),
+        include_str!("../../../shaders/shared/scaling.wgsl"),
+        include_str!("../../../shaders/shared/tree.wgsl"),
     ),
     bindings: &[
         ("outputs", Access::Real),

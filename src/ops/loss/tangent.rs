@@ -2,18 +2,17 @@
 
 use crate::gpu::{Access, Gpu, GpuError, KernelSpec, Launch, View};
 
-use super::{
-    AdapterClass, LossKernel, Target, flag, index_u32,
-    softmax_nll::{LossValues, loss_launch},
-};
+use crate::kernels::{AdapterClass, Target, flag, index_u32};
+
+use super::softmax_nll::{LossKernel, LossValues, loss_launch};
 
 pub(super) static LOSS_TANGENT: KernelSpec = KernelSpec {
     entry: "loss_tangent",
     source: concat!(
-        include_str!("../../shaders/loss_tangent.wgsl"),
-        include_str!("../../shaders/shared/index.wgsl"),
-        include_str!("../../shaders/shared/math.wgsl"),
-        include_str!("../../shaders/shared/tree.wgsl"),
+        include_str!("../../../shaders/loss_tangent.wgsl"),
+        include_str!("../../../shaders/shared/index.wgsl"),
+        include_str!("../../../shaders/shared/math.wgsl"),
+        include_str!("../../../shaders/shared/tree.wgsl"),
     ),
     bindings: &[("logits", Access::ReadWrite), ("tangent", Access::ReadWrite), ("output", Access::ReadWrite)],
     immediate_bytes: size_of::<LossValues>() as u32,
