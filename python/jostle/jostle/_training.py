@@ -12,7 +12,7 @@ from typing import Any
 
 from . import _jostle
 from ._data import arrays
-from ._errors import DivergedError, Interrupted, JostleError
+from ._errors import ConfigError, DivergedError, Interrupted, JostleError
 from ._run import METRICS, Run
 from ._settings import Config, settings
 
@@ -83,6 +83,10 @@ def train(
     >>> run.status, run.metrics["epoch"].tolist(), run.weights["fc1.weight"].shape
     ('finished', [1, 2], (16, 64))
     """
+    if resume is not None and (config is not None or out is not None):
+        raise ConfigError("resume: the run has a configuration and a folder, expected neither config nor out beside it")
+    if on_device_lost not in ("stop", "retry"):
+        raise ConfigError(f"on_device_lost: expected stop or retry, found {on_device_lost!r}")
     own, keys = named(data, keys)
     given = settings(config.config if isinstance(config, Run) else config, keys)
     prepared = arrays(own)

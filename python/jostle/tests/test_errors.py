@@ -38,6 +38,19 @@ def test_a_configuration_that_makes_no_sense(config: Any, sentence: str, tmp_pat
     assert isinstance(raised.value, ValueError) and not (tmp_path / "run").exists()
 
 
+def test_arguments_that_make_no_sense(small: dict, tmp_path: Path) -> None:
+    with pytest.raises(jostle.ConfigError, match="expected neither config nor out"):
+        jostle.train(small, resume=tmp_path)
+    with pytest.raises(jostle.ConfigError, match="on_device_lost: expected stop or retry"):
+        jostle.train(small, on_device_lost="wait")
+    with pytest.raises(jostle.ConfigError, match="checkpoint-every: .*expected a number of steps"):
+        jostle.train(small, checkpoint_every="often")
+    with pytest.raises(jostle.ConfigError, match="part: expected test, train or validation"):
+        jostle.evaluate(jostle.train(small, epochs=1), part="all")
+    with pytest.raises(jostle.ConfigError, match="seeds: at least 1"):
+        jostle.compare(small, seeds=0)
+
+
 def test_sentences_are_the_binarys(program: Program, tmp_path: Path) -> None:
     for key, value in [("lr", "-1"), ("label-noise", "1.5"), ("data", "mnits"), ("noise", "layers"), ("lr", "fast")]:
         refused = program("train", f"--{key}={value}", "--out", str(tmp_path))
