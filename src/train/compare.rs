@@ -52,7 +52,7 @@ pub fn arm_grid(config: &RunConfig, modes: &[Mode], sigmas: &[f64], lrs: &[f64])
 pub struct ArmRuns {
     /// The arm.
     pub arm: Arm,
-    /// Its training data in a line, as [`Prepared::training_data`].
+    /// Its training data in a line, as [`Prepared::training_data`](super::Prepared::training_data).
     pub data: String,
     /// The seeds, in order.
     pub seeds: Vec<u64>,

@@ -43,7 +43,7 @@ def test_arguments_that_make_no_sense(small: dict, tmp_path: Path) -> None:
         jostle.train(small, resume=tmp_path)
     with pytest.raises(jostle.ConfigError, match="on_device_lost: expected stop or retry"):
         jostle.train(small, on_device_lost="wait")
-    with pytest.raises(jostle.ConfigError, match="checkpoint-every: .*expected a number of steps"):
+    with pytest.raises(jostle.ConfigError, match=r"checkpoint-every: .*expected a number of steps"):
         jostle.train(small, checkpoint_every="often")
     with pytest.raises(jostle.ConfigError, match="part: expected test, train or validation"):
         jostle.evaluate(jostle.train(small, epochs=1), part="all")
