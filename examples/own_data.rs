@@ -50,11 +50,11 @@ fn curve(count: usize, offset: f64) -> Result<Dataset, DataError> {
 const VOCABULARY: u32 = 11;
 const LENGTH: usize = 8;
 
-/// Texts in which each token follows from the one before it; the targets are the texts a token further.
-fn texts(count: usize, first: u32) -> Result<Dataset, DataError> {
+/// Texts in which each token follows from the one before it, one for each of these beginnings; the targets are the texts a token
+/// further.
+fn texts(beginnings: impl Iterator<Item = u32>) -> Result<Dataset, DataError> {
     let (mut samples, mut next) = (Vec::new(), Vec::new());
-    for text in 0..count as u32 {
-        let mut token = (text + first) % VOCABULARY;
+    for mut token in beginnings {
         for _ in 0..LENGTH {
             samples.push(token);
             token = (7 * token + 3) % VOCABULARY;
@@ -111,7 +111,7 @@ fn all() -> Result<(), Box<dyn Error>> {
     let input = ValueShape::Tokens { length: LENGTH, vocabulary: VOCABULARY as usize };
     let model = Sequential::with_input(input).embedding(16).linear(32).relu().linear(VOCABULARY as usize).build()?;
     let config = RunConfig { epochs: 20, ..common };
-    let split = Split { train: texts(110, 0)?, test: texts(22, 5)? };
+    let split = Split { train: texts((0..VOCABULARY - 3).cycle().take(96))?, test: texts(VOCABULARY - 3..VOCABULARY)? };
     train(&gpu, &config, &Prepared::with_model(&config, split, model)?, accuracy)
 }
 

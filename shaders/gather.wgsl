@@ -9,8 +9,8 @@
 //   flip     x mirrored before that where the top bit of word 2 (k = 0) is set
 //   cutout   a square of side cutout_size around a uniform pixel (k = 1: words 0 and 1), cut at the edges, is 0
 //
-// Shapes    samples: [samples, channels, height, width], bytes four to a word or, with NUMBERS, f32; indices, ids: [positions], a sample's place in
-//           `samples` and its number in the data set; normalisation: [channels];
+// Shapes    samples: [samples, channels, height, width], bytes four to a word or, with NUMBERS, f32; indices, ids: [positions], a
+//           sample's place in `samples` and its number in the data set; normalisation: [channels];
 //           output: [batch, height, width, stride], or with PLANAR [batch, channels * height * width], as the bytes lie.
 // Dispatch  grid_1d(batch * height * width, WORKGROUP_SIZE), folded; one pixel an invocation.
 // Source    torchvision's RandomCrop(padding) and RandomHorizontalFlip; DeVries & Taylor, "Cutout", 2017.

@@ -28,30 +28,48 @@ pub struct DeviceData {
     resident: bool,
 }
 
-/// Whether so many bytes of samples fit one binding.
-fn is_resident(limits: Limits, bytes: usize) -> bool {
-    bytes as u64 <= limits.binding_bytes
+/// Bytes of a sample, and words of its targets.
+#[derive(Clone, Copy, Debug)]
+pub struct SampleSize {
+    /// Of its values.
+    pub bytes: usize,
+    /// Of its targets: 1 for a class.
+    pub target_words: usize,
+}
+
+impl SampleSize {
+    /// Those of a data set.
+    #[must_use]
+    pub fn new(data: &Dataset) -> Self {
+        Self { bytes: data.sample_bytes(), target_words: data.targets.per_sample() }
+    }
+
+    /// Whether so many samples, and their targets, fit a binding each.
+    fn is_resident(self, limits: Limits, samples: usize) -> bool {
+        let largest = (self.bytes as u64).max(self.target_words as u64 * WORD_BYTES);
+        (samples as u64).saturating_mul(largest) <= limits.binding_bytes
+    }
 }
 
 impl DeviceData {
-    /// Uploads a data set whole if its bytes fit one binding, so that an epoch uploads only indices; otherwise each
+    /// Uploads a data set whole if its samples, and its targets, fit one binding, so that an epoch uploads only indices; otherwise each
     /// batch of `batch` samples is uploaded when its turn comes. `normalisation` is mean and standard deviation of the
     /// inputs in [0, 1], one pair for each channel or one for all.
     ///
     /// # Errors
     /// As [`Gpu::buffer`] and [`Dataset::check`].
     pub fn new(gpu: &Gpu, data: Dataset, batch: usize, normalisation: &[[f32; 2]]) -> Result<Self, DeviceDataError> {
-        let resident = is_resident(gpu.limits(), data.samples.as_bytes().len());
+        let resident = SampleSize::new(&data).is_resident(gpu.limits(), data.len());
         Self::with_residency(gpu, data, batch, normalisation, resident)
     }
 
-    /// Bytes that [`DeviceData::new`] takes on a device of these limits for so many samples of so many bytes: these, and
-    /// label, index and id of each sample.
+    /// Bytes that [`DeviceData::new`] takes on a device of these limits for so many samples of a size: these, and targets, index
+    /// and id of each sample.
     #[must_use]
-    pub fn bytes(limits: Limits, samples: usize, sample_bytes: usize, batch: usize) -> u64 {
-        let resident = is_resident(limits, samples * sample_bytes);
-        let (held, words) = if resident { (samples, 2) } else { (batch, 3) };
-        (held * sample_bytes) as u64 + (held * words) as u64 * WORD_BYTES
+    pub fn bytes(limits: Limits, samples: usize, size: SampleSize, batch: usize) -> u64 {
+        let resident = size.is_resident(limits, samples);
+        let (held, words) = if resident { (samples, 1) } else { (batch, 2) };
+        (held * size.bytes) as u64 + (held * (words + size.target_words)) as u64 * WORD_BYTES
     }
 
     /// As [`DeviceData::new`], resident or not as told.

@@ -110,7 +110,12 @@ pub fn weights(bytes: &[u8]) -> Result<(), String> {
 /// The reader's message, or that there is no plan.
 pub fn model(bytes: &[u8]) -> Result<(), String> {
     let text = text(bytes)?;
-    let inputs = [ValueShape::Image { channels: 3, height: 32, width: 32 }, ValueShape::Features(64)];
+    let inputs = [
+        ValueShape::Image { channels: 3, height: 32, width: 32 },
+        ValueShape::Features(64),
+        ValueShape::Sequence { length: 6, features: 5 },
+        ValueShape::Tokens { length: 7, vocabulary: 11 },
+    ];
     any(inputs.map(|input| {
         let model = parse_model(path(), text, &Signature { input, classes: 10 }).map_err(|error| refusal(&error))?;
         planned(&model)

@@ -62,7 +62,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         None => evaluator.evaluate(&gpu)?,
         Some(path) => {
             let (evaluation, values) = evaluator.outputs(&gpu)?;
-            let shape = vec![samples, prepared.model.classes()];
+            let (positions, width) = (prepared.model.positions(), prepared.model.classes());
+            let shape = if positions == 1 { vec![samples, width] } else { vec![samples, positions, width] };
             write_tensors(path, &[NamedTensor { name: "logits".to_owned(), shape, values }], HashMap::new())?;
             evaluation
         }

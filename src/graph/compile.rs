@@ -40,7 +40,7 @@ impl Schedule {
     /// which for derivatives along a direction has to be f32.
     ///
     /// # Errors
-    /// [`GraphError::NoLayers`], [`GraphError::NoBatch`], [`GraphError::Shape`] for an output that is an image or a
+    /// [`GraphError::NoLayers`], [`GraphError::NoBatch`], [`GraphError::Shape`] for an output that is an image or tokens, or a
     /// batch that is too large, or [`GraphError::NoDerivative`] for an operation that no derivative is known of.
     pub fn stored(
         graph: &Graph,

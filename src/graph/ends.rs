@@ -8,8 +8,8 @@ use crate::{
 };
 
 use super::{
-    Binding, Call, DataTensor, DataViews, Kernel, LaunchContext, Operand, OperandAccess, Record, Schedule, SlotId,
-    Tangent, Tensor, ValueShape,
+    Binding, Call, DataTensor, DataViews, Kernel, LaunchContext, Operand, OperandAccess, OutputShape, Record, Schedule,
+    SlotId, Tangent, Tensor, ValueShape,
 };
 
 /// The batch from the data set; operands: samples, indices, ids, normalisation, output.
@@ -24,6 +24,15 @@ impl GatherBatch {
     fn form(&self, element: SampleElement) -> GatherForm {
         let planar = matches!(self.input, ValueShape::Features(_) | ValueShape::Sequence { .. });
         GatherForm { element, planar }
+    }
+
+    /// What is wrong with a data set, if anything that no length shows: the vectors of a sequence are rows of a single plane.
+    fn refusal(&self, data: &DataViews) -> Option<&'static str> {
+        let is_sequence = matches!(self.input, ValueShape::Sequence { .. });
+        if is_sequence && data.sample != self.input.sample_sides() {
+            return Some("a sequence is one channel, a row for each vector");
+        }
+        (is_sequence && data.augment.is_active()).then_some(ONLY_IMAGES)
     }
 
     fn elements(&self) -> u64 {
@@ -73,10 +82,17 @@ impl Kernel for GatherBatch {
             output: binding.view(4)?,
         };
         let data = binding.data;
+        if let Some(reason) = self.refusal(data) {
+            let shape = format!("samples of {:?} for {}", data.sample, self.input);
+            return Err(GpuError::Shape { kernel: "gather", shape, reason });
+        }
         let form = self.form(data.sample_element);
         Ok(Box::new(Gather::new(binding.gpu, &views, self.batch, data.sample, form, data.augment)?))
     }
 }
+
+/// Why other samples are not changed at random.
+const ONLY_IMAGES: &str = "crops, flips and cutouts are of images";
 
 /// The batch of tokens from the data set; operands: samples, indices, output.
 #[derive(Clone, Copy, Debug)]
@@ -92,8 +108,11 @@ impl GatherText {
         if data.sample_element != SampleElement::U32 {
             return Some("the model takes tokens, and the samples are none");
         }
+        if data.sample.iter().product::<usize>() != self.length {
+            return Some("a text has another length");
+        }
         if data.augment.is_active() {
-            return Some("crops, flips and cutouts are of images");
+            return Some(ONLY_IMAGES);
         }
         (data.vocabulary > self.vocabulary).then_some("a token is past the model's vocabulary")
     }
@@ -123,7 +142,11 @@ impl Kernel for GatherText {
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
         if let Some(reason) = self.refusal(binding.data) {
-            let shape = format!("{} tokens for {}", binding.data.vocabulary, self.vocabulary);
+            let found = binding.data.sample.iter().product::<usize>();
+            let shape = format!(
+                "{found} tokens below {} for {} below {}",
+                binding.data.vocabulary, self.length, self.vocabulary
+            );
             return Err(GpuError::Shape { kernel: "gather_tokens", shape, reason });
         }
         let views = [binding.view(0)?, binding.view(1)?, binding.view(2)?];
@@ -134,7 +157,7 @@ impl Kernel for GatherText {
 /// The batch's sums into the metrics ring; operands: row stats, metrics.
 #[derive(Clone, Copy, Debug)]
 struct SumMetrics {
-    rows: usize,
+    outputs: OutputShape,
 }
 
 impl Kernel for SumMetrics {
@@ -143,7 +166,7 @@ impl Kernel for SumMetrics {
     }
 
     fn sizes(&self) -> String {
-        format!("batch {}", self.rows)
+        self.outputs.to_string()
     }
 
     /// No gradient depends on the sums.
@@ -156,11 +179,11 @@ impl Kernel for SumMetrics {
     }
 
     fn launches(&self, _call: &Call, _context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![MetricsSum::launch(self.rows)])
+        Ok(vec![MetricsSum::launch(self.outputs.rows())])
     }
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
-        Ok(Box::new(MetricsSum::new(binding.gpu, binding.view(0)?, binding.view(1)?, self.rows)?))
+        Ok(Box::new(MetricsSum::new(binding.gpu, binding.view(0)?, binding.view(1)?, self.outputs.rows())?))
     }
 }
 
@@ -187,6 +210,6 @@ impl Schedule {
     /// Pushes the sums of what the loss says of each row.
     pub(super) fn push_metrics(&mut self, row_stats: Operand) {
         let operands = vec![row_stats.read(), self.operand(Tensor::Metrics, OperandAccess::Add)];
-        self.push("metrics", Call { kernel: Arc::new(SumMetrics { rows: self.outputs.rows() }), operands });
+        self.push("metrics", Call { kernel: Arc::new(SumMetrics { outputs: self.outputs }), operands });
     }
 }

@@ -1,5 +1,7 @@
 //! What a model gives and a loss takes.
 
+use std::fmt;
+
 use super::{GraphError, ValueShape};
 
 /// The outputs that a loss compares with the targets: [batch, positions, width].
@@ -23,7 +25,8 @@ impl OutputShape {
             ValueShape::Features(width) => Ok(Self { batch, positions: 1, width }),
             ValueShape::Sequence { length, features } => Ok(Self { batch, positions: length, width: features }),
             ValueShape::Image { .. } | ValueShape::Tokens { .. } => {
-                let (operation, reason) = ("the loss".to_owned(), "the model has to end in features".to_owned());
+                let (operation, reason) =
+                    ("the loss".to_owned(), "the model has to end in features, or in a sequence of them".to_owned());
                 Err(GraphError::Shape { operation, input: value.to_string(), reason })
             }
         }
@@ -39,5 +42,14 @@ impl OutputShape {
     #[must_use]
     pub fn sides(&self) -> [usize; 3] {
         [self.batch, self.positions, self.width]
+    }
+}
+
+impl fmt::Display for OutputShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.positions {
+            1 => write!(f, "batch {}", self.batch),
+            positions => write!(f, "batch {} x {positions} positions", self.batch),
+        }
     }
 }

@@ -87,7 +87,7 @@ impl Plan {
         self.calls.iter().flat_map(|call| call.dispatches()).collect()
     }
 
-    /// The model's output [batch, classes]; holds after a recorded batch in mode `Evaluate`.
+    /// The model's output [batch, positions, width]; holds after a recorded batch in mode `Evaluate`.
     #[must_use]
     pub fn output(&self) -> &View {
         &self.output

@@ -67,9 +67,9 @@ impl ValueShape {
             Self::Image { channels, height, width } => {
                 [channels.checked_next_multiple_of(4), Some(height), Some(width)]
             }
-            Self::Sequence { length, features: other } | Self::Tokens { length, vocabulary: other } => {
-                [Some(length), Some(other), Some(1)]
-            }
+            Self::Sequence { length, features } => [Some(length), Some(features), Some(1)],
+            // A token is a word, however many there are to choose from.
+            Self::Tokens { length, vocabulary } => [Some(length), u32::try_from(vocabulary).ok().map(|_| 1), Some(1)],
         };
         let words = sides.into_iter().try_fold(1usize, |product, side| product.checked_mul(side?));
         words.is_some_and(|words| u32::try_from(words).is_ok())

@@ -193,7 +193,8 @@ struct EmbeddingKeys {
 
 impl Graph {
     /// Adds a token embedding `name` with parameter `name.weight` [vocabulary, features], which starts uniform in +-1. (PyTorch's
-    /// starts as standard normals.)
+    /// starts as standard normals.) Its gradient reads every token once for each token of the vocabulary and 32 features: made for
+    /// vocabularies of characters, correct for any.
     ///
     /// # Errors
     /// [`GraphError::Shape`] for an input that is not [`ValueShape::Tokens`], [`GraphError::Empty`] for no features,

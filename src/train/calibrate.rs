@@ -1,11 +1,12 @@
 //! Running statistics of batch norms, estimated anew at fixed weights.
 
+use std::sync::Arc;
+
 use crate::{
     gpu::{Buffer, Gpu, GpuError},
-    graph::{BatchInfo, Plan, PlanMode, Schedule},
+    graph::{BatchInfo, LossFunction, Plan, PlanMode, Schedule},
     kernels::{Arena, EffectiveWeights},
     nn::Model,
-    ops::Loss,
 };
 
 use super::{DeviceData, TrainError};
@@ -21,15 +22,16 @@ pub(super) struct Calibration {
 }
 
 impl Calibration {
-    /// Plans it in batches as training has them.
+    /// Plans it in batches as training has them; the loss has to take the data's targets, though nothing reads it.
     pub(super) fn new(
         gpu: &Gpu,
         model: &Model,
         arena: &Arena,
         data: &DeviceData,
+        loss: Arc<dyn LossFunction>,
         batch: usize,
     ) -> Result<Self, TrainError> {
-        let schedule = Schedule::stored(&model.graph, batch, PlanMode::Calibrate, Loss::Nll, arena.element)?;
+        let schedule = Schedule::stored(&model.graph, batch, PlanMode::Calibrate, loss, arena.element)?;
         let metrics = gpu.buffer("unread metrics", 2)?;
         let plan = Plan::new(gpu, &schedule, arena, data.views(), &metrics.view())?;
         let clean = EffectiveWeights::new(gpu, arena, &arena.weights)?;

@@ -59,6 +59,18 @@ pub enum TrainError {
         /// Classes.
         classes: usize,
     },
+    /// Outputs of another number than there are targets.
+    #[error("model {model} gives {found} outputs a sample, but the targets of {data} are {wanted}")]
+    Outputs {
+        /// The model.
+        model: String,
+        /// The data set.
+        data: String,
+        /// Positions x width of the outputs.
+        found: String,
+        /// Targets of a sample.
+        wanted: String,
+    },
     /// Checkpoints.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

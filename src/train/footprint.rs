@@ -13,7 +13,7 @@ use crate::{
     rules::{Compiled, Program, UpdateFusion},
 };
 
-use super::{AUTO_BATCH, DeviceData, Evaluator, Prepared, RunConfig, TrainError};
+use super::{AUTO_BATCH, DeviceData, Evaluator, Prepared, RunConfig, SampleSize, TrainError};
 
 const ACTIVATIONS: &str = "activations and their gradients";
 const EVALUATION: &str = "activations of evaluations";
@@ -89,7 +89,7 @@ impl Footprint {
             planned(EVALUATION, Evaluator::batch(model, *samples), PlanMode::Evaluate)?;
         }
         let mut held = |samples: usize, batch: usize| {
-            footprint.add(DATA, DeviceData::bytes(target.limits, samples, split.train.sample_bytes(), batch));
+            footprint.add(DATA, DeviceData::bytes(target.limits, samples, SampleSize::new(&split.train), batch));
         };
         held(split.train.len(), batch);
         scored.into_iter().for_each(|samples| held(samples, Evaluator::batch(model, samples)));

@@ -34,7 +34,7 @@ mod scoring;
 mod supervisor;
 mod trainer;
 
-pub use crate::device_data::{DeviceData, DeviceDataError};
+pub use crate::device_data::{DeviceData, DeviceDataError, SampleSize};
 
 pub use batch::AUTO_BATCH;
 pub use best::Best;

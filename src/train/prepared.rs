@@ -44,7 +44,7 @@ impl Prepared {
     /// # Errors
     /// As [`Prepared::load`].
     pub fn from_split(config: &RunConfig, split: Split) -> Result<Self, TrainError> {
-        let model = Model::build(&config.model, &signature_of(&split))?;
+        let model = Model::build(&config.model, &signature_for(&split))?;
         Self::with_model(config, split, model)
     }
 
@@ -53,6 +53,8 @@ impl Prepared {
     /// # Errors
     /// As [`Prepared::load`].
     pub fn with_model(config: &RunConfig, mut split: Split, model: Model) -> Result<Self, TrainError> {
+        split.train.check()?;
+        split.test.check()?;
         if let Some(count) = config.subset {
             let seed = config.subset_seed;
             split.train = match config.stratified {
@@ -81,17 +83,10 @@ impl Prepared {
                     shape: format!("{} x {} x {}", shape.channels, shape.height, shape.width),
                 });
             }
-            if model.classes() < data.targets.outputs() {
-                return Err(TrainError::Classes {
-                    model: model.description.clone(),
-                    data: data.name.clone(),
-                    outputs: model.classes(),
-                    classes: data.targets.outputs(),
-                });
-            }
+            expect_outputs(&model, data)?;
         }
         // Last, so that the labels of every other part are the true ones.
-        let label_noise = replace_labels(config, &mut split.train);
+        let label_noise = replace_labels(config, &mut split.train)?;
         Ok(Self { split, validation, model, loss: config.loss.into(), label_noise })
     }
 
@@ -108,25 +103,51 @@ impl Prepared {
     }
 }
 
+/// That the model gives what the targets ask for.
+fn expect_outputs(model: &Model, data: &Dataset) -> Result<(), TrainError> {
+    let [positions, width] = [model.positions(), model.classes()];
+    let (fits, wanted) = match data.targets {
+        Targets::Classes { classes, .. } if positions == 1 => {
+            let (model, data, outputs) = (model.description.clone(), data.name.clone(), width);
+            return if classes <= width { Ok(()) } else { Err(TrainError::Classes { model, data, outputs, classes }) };
+        }
+        Targets::Classes { classes, .. } => (false, format!("one of {classes} classes")),
+        Targets::Tokens { length, vocabulary, .. } => {
+            (length == positions && vocabulary <= width, format!("{length} x one of {vocabulary} tokens"))
+        }
+        Targets::Vectors { width: numbers, .. } => (numbers == positions * width, format!("{numbers} numbers")),
+    };
+    let (model, data, found) = (model.description.clone(), data.name.clone(), format!("{positions} x {width}"));
+    if fits { Ok(()) } else { Err(TrainError::Outputs { model, data, found, wanted }) }
+}
+
 /// Replaces labels of the training data as configured; arms that share their data share these labels too.
-fn replace_labels(config: &RunConfig, train: &mut Dataset) -> Option<LabelNoise> {
+fn replace_labels(config: &RunConfig, train: &mut Dataset) -> Result<Option<LabelNoise>, TrainError> {
+    if config.label_noise <= 0.0 {
+        return Ok(None);
+    }
+    if !matches!(train.targets, Targets::Classes { .. }) {
+        let reason = format!("the targets of {} are no classes", train.name);
+        return Err(TrainError::Config { key: "label-noise".to_owned(), reason });
+    }
     let seed = config.label_noise_seed.unwrap_or(config.subset_seed);
-    (config.label_noise > 0.0).then(|| train.replace_labels(config.label_noise, seed))
+    Ok(Some(train.replace_labels(config.label_noise, seed)))
 }
 
 /// The signature of a model that learns these data.
-fn signature_of(split: &Split) -> Signature {
-    let Dataset { shape, targets, .. } = &split.train;
-    let kinds = |data: &Dataset| data.samples.vocabulary();
-    match kinds(&split.train).max(kinds(&split.test)) {
-        0 => signature(shape, targets.outputs()),
-        found => {
-            // A text's next tokens are of the vocabulary of its tokens.
-            let tokens = matches!(targets, Targets::Tokens { .. });
-            let vocabulary = if tokens { found.max(targets.outputs()) } else { found };
-            Signature { input: ValueShape::Tokens { length: shape.features(), vocabulary }, classes: targets.outputs() }
-        }
+fn signature_for(split: &Split) -> Signature {
+    let parts = [&split.train, &split.test];
+    let most = |count: fn(&Dataset) -> usize| parts.into_iter().map(count).max().unwrap_or(0);
+    let (kinds, outputs) = (most(|data| data.samples.vocabulary()), most(|data| data.targets.outputs()));
+    let shape = &split.train.shape;
+    if kinds == 0 {
+        return signature(shape, outputs);
     }
+    // A text's next tokens are of the vocabulary of its tokens.
+    let is_text = matches!(split.train.targets, Targets::Tokens { .. });
+    let vocabulary = if is_text { kinds.max(outputs) } else { kinds };
+    let classes = if is_text { vocabulary } else { outputs };
+    Signature { input: ValueShape::Tokens { length: shape.features(), vocabulary }, classes }
 }
 
 /// The signature of a model that classifies samples of a shape.

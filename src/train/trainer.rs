@@ -128,7 +128,9 @@ impl<'g> Trainer<'g> {
             batch,
             accumulate,
             average: config.ema.map(|decay| Average::new(gpu, &arena, decay)).transpose()?,
-            calibration: calibrates.then(|| Calibration::new(gpu, &model, &arena, &data, batch)).transpose()?,
+            calibration: calibrates
+                .then(|| Calibration::new(gpu, &model, &arena, &data, prepared.loss.clone(), batch))
+                .transpose()?,
             data,
             evaluators: Evaluators::new(gpu, &arena, config, prepared, &normalisation)?,
             norms: Norms::new(gpu, AdapterClass::for_device(gpu), &arena.weights)?,

@@ -123,4 +123,5 @@ mod train {
     mod step_noise;
     mod tensorboard;
     mod validation;
+    mod values;
 }

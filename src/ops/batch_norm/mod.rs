@@ -205,12 +205,13 @@ pub(super) const LAYERS: &[LayerKind] = &[LayerKind {
 }];
 
 impl Graph {
-    /// Adds a batch norm `name` over the channels of images or the features of rows.
+    /// Adds a batch norm `name` over the channels of images, the features of rows, or those of a sequence's vectors.
     ///
     /// # Errors
-    /// [`GraphError::Name`] for a name taken.
+    /// [`GraphError::Name`] for a name taken, [`GraphError::Shape`] for tokens, and for a sequence of vectors that are no whole
+    /// vec4s.
     pub fn batch_norm(&mut self, input: ValueId, name: &str) -> Result<ValueId, GraphError> {
-        if !self.shape(input).stride().is_multiple_of(4) {
+        if matches!(self.shape(input), ValueShape::Features(features) if !features.is_multiple_of(4)) {
             // The kernels read whole vec4s of channels, which rows of such a width do not line up with.
             let image = self.add_op(Arc::new(Unflatten), "", &[input])?;
             let normalised = self.batch_norm(image, name)?;

@@ -92,7 +92,7 @@ impl Kernel for LossOfBatch {
     }
 
     fn sizes(&self) -> String {
-        format!("batch {}", self.outputs.rows())
+        self.outputs.to_string()
     }
 
     fn tangent(&self) -> Tangent<'_> {
@@ -158,7 +158,7 @@ impl Kernel for LossCurvature {
     }
 
     fn sizes(&self) -> String {
-        format!("batch {}", self.outputs.rows())
+        self.outputs.to_string()
     }
 
     /// Made by tangents alone.

@@ -62,8 +62,9 @@ pub fn mse(
     targets: MseTargets,
     shape: [usize; 3],
 ) -> Result<LossKernel, GpuError> {
-    let values = loss_values(MSE.entry, buffers, shape)?;
     let [_, positions, width] = shape;
+    let targets_of_sample = if targets == MseTargets::Given { positions * width } else { positions };
+    let values = loss_values(MSE.entry, buffers, shape, targets_of_sample)?;
     let launch = mse_launch(&Target::with_class(gpu, class), shape, targets, buffers.scaling.is_some())?;
     let unused = gpu.unused(0)?;
     let scaling = buffers.scaling.unwrap_or(&unused);

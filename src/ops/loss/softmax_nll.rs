@@ -44,7 +44,7 @@ pub(super) struct LossValues {
 pub struct LossBuffers<'a> {
     /// [rows, width], the model's output
     pub logits: &'a View,
-    /// [samples, positions], class indices
+    /// [samples, positions], class indices; of mean squared error against numbers their bits, [samples, positions, width]
     pub labels: &'a View,
     /// `[samples]`, the order of the epoch
     pub indices: &'a View,
@@ -82,14 +82,20 @@ impl LossKernel {
     }
 }
 
-/// The checks and values that both losses share.
+/// The checks and values that both losses share; the targets of a sample are so many words.
 pub(super) fn loss_values(
     kernel: &'static str,
     buffers: &LossBuffers<'_>,
     [batch, positions, width]: [usize; 3],
+    targets_of_sample: usize,
 ) -> Result<LossValues, GpuError> {
     index_u32(kernel, &[batch, positions, width])?;
     let rows = batch * positions;
+    let found = buffers.labels.len();
+    if found == 0 || !found.is_multiple_of(targets_of_sample.max(1)) {
+        let expected = found.max(1).next_multiple_of(targets_of_sample.max(1));
+        return Err(GpuError::Length { kernel, argument: "labels", expected, found });
+    }
     buffers.logits.expect_len(kernel, "logits", rows * width)?;
     buffers.grad_logits.expect_len(kernel, "grad_logits", rows * width)?;
     buffers.row_stats.expect_len(kernel, "row_stats", rows * 2)?;
@@ -132,7 +138,7 @@ pub fn softmax_nll_launch(
 /// Plans `mean(-sum_c t[c] log softmax(logits)[c])`, where t is the target or what label smoothing makes of it, and its
 /// gradient.
 ///
-/// Shapes: outputs [batch, positions, width], see [`LossBuffers`]. Labels must be below `classes`, which [`Dataset::check`](crate::data::Dataset::check)
+/// Shapes: outputs [batch, positions, width], see [`LossBuffers`]. Labels must be below `width`, which [`Dataset::check`](crate::data::Dataset::check)
 /// sees to; a label or an index that is not gives a loss of no meaning, and touches nothing outside the bindings.
 ///
 /// # Errors
@@ -143,7 +149,7 @@ pub fn softmax_nll(
     buffers: &LossBuffers<'_>,
     shape: [usize; 3],
 ) -> Result<LossKernel, GpuError> {
-    let values = loss_values(SOFTMAX_NLL.entry, buffers, shape)?;
+    let values = loss_values(SOFTMAX_NLL.entry, buffers, shape, shape[1])?;
     let launch = softmax_nll_launch(&Target::with_class(gpu, class), shape, buffers.scaling.is_some())?;
     let unused = gpu.unused(0)?;
     let scaling = buffers.scaling.unwrap_or(&unused);

@@ -34,12 +34,12 @@ pub use shape::NormShape;
 /// Batch norm's and the other norms' default in PyTorch.
 pub(super) const EPS: f32 = 1e-5;
 
-/// A group norm or layer norm; parameters: weight and bias, `[channels]` or the shape of a sample.
+/// A group norm or layer norm; parameters: weight and bias, `[channels]` or the shape of a sample, in a sequence of a vector.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Norm {
     /// Groups of channels.
     pub groups: usize,
-    /// Whether every element of a sample has a weight of its own.
+    /// Whether every element of a sample, in a sequence of each vector, has a weight of its own.
     pub per_pixel: bool,
     /// Added to the variance.
     pub eps: f32,
@@ -311,7 +311,7 @@ impl Graph {
         self.add_op(Arc::new(Norm { groups, per_pixel: false, eps: EPS }), name, &[input])
     }
 
-    /// Adds a layer norm `name` over all of a sample, whose every element has its weight and bias.
+    /// Adds a layer norm `name` over all of a sample, whose every element has its weight and bias; in a sequence over each vector.
     ///
     /// # Errors
     /// [`GraphError::Name`] for a name taken.

@@ -309,7 +309,14 @@ fn what_does_not_fit_is_refused() {
     let classes = || Targets::Classes { labels: vec![0; SAMPLES], classes: VOCABULARY };
     let mut large = text.clone();
     large.samples = vec![VOCABULARY as u32; SAMPLES * LENGTH].into();
-    let cases: [(&str, &Graph, Dataset, Loss); 7] = [
+    // Twice as long, with a class each; and a plane where a sequence has rows.
+    let (tokens, wide) = (words(308, SAMPLES * 2 * LENGTH), SampleShape { channels: 1, height: 1, width: 2 * LENGTH });
+    let long = Dataset::from_arrays("long", tokens, classes(), wide).unwrap();
+    let (mut rows_of_two, value) = Graph::with_input(ValueShape::Sequence { length: 2, features: LENGTH / 2 }).unwrap();
+    rows_of_two.linear(value, "fc", 1, Activation::Identity).unwrap();
+    let cases: [(&str, &Graph, Dataset, Loss); 9] = [
+        ("a text has another length", &language_model(), long, Loss::Nll),
+        ("a row for each vector", &rows_of_two, numbers(Targets::vectors(vec![0.0; 2 * SAMPLES], 2)), Loss::Mse),
         ("where the model takes numbers", &rows, text.clone(), Loss::Nll),
         ("the samples are none", &language_model(), numbers(next_tokens()), Loss::Nll),
         ("past the model's vocabulary", &language_model(), large, Loss::Nll),

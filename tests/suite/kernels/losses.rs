@@ -327,6 +327,18 @@ fn wrong_lengths_are_named() {
             assert!(is_named, "{name}");
         }
     }
+    let guarded = right.map(|length| poisoned(gpu, length));
+    let [logits, grad_logits, row_stats] = guarded.each_ref().map(|guarded| &guarded.view);
+    let buffers = LossBuffers { logits, labels: &index, indices: &index, grad_logits, row_stats, scaling: None };
+    // 4 words are no whole vectors of 3, and no labels of 3 positions.
+    let short = [
+        mse(gpu, class, &buffers, MseTargets::Given, [4, 1, 3]),
+        mse(gpu, class, &buffers, MseTargets::OneHot, [1, 3, 4]),
+        softmax_nll(gpu, class, &buffers, [1, 3, 4]),
+    ];
+    for found in short {
+        assert!(matches!(found, Err(GpuError::Length { argument: "labels", expected: 6, found: 4, .. })), "{found:?}");
+    }
 }
 
 /// The losses' own Hessian times a tangent, written out in f64.
