@@ -24,7 +24,9 @@ fn class(error: &TrainError) -> &'static str {
         TrainError::Config { .. } | TrainError::Model(_) | TrainError::Data(DataError::UnknownSource { .. }) => {
             "ConfigError"
         }
-        TrainError::Data(_) | TrainError::Features { .. } | TrainError::Classes { .. } => "DataError",
+        TrainError::Data(_) | TrainError::Features { .. } | TrainError::Classes { .. } | TrainError::Outputs { .. } => {
+            "DataError"
+        }
         TrainError::Gpu(error) => class_of_device(error),
         _ => "JostleError",
     }
