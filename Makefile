@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test soak fuzz validate spirv compilers lint bench gpu
+.PHONY: help setup demo docs test soak fuzz validate spirv compilers lint bench python gpu
 
 # A fresh rustup is not on the PATH of shells that were open before it.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -69,6 +69,7 @@ compilers: ## Put every kernel through Metal's, browsers' and DirectX 12's shade
 lint: ## Check formatting, and clippy with warnings as errors
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo fmt --check --manifest-path python/jostle/Cargo.toml
 	cargo clippy -p jostle -p jostle-benches --all-targets -- -D warnings
 
 fuzz: ## Run each fuzz target for FUZZ_SECONDS; needs the nightly toolchain and cargo-fuzz
@@ -78,6 +79,9 @@ bench: setup ## Measure a training step, the cost of noise, and a matrix product
 	cargo build --release
 	$(JOSTLE) bench $(BENCH_FLAGS)
 	$(JOSTLE) bench --matmul 1024 $(BENCH_FLAGS)
+
+python: setup ## Build Python's wheel into python/jostle/dist, and run its tests and the notebook in a fresh virtual environment
+	bash scripts/python.sh
 
 gpu: ## Prove and measure everything on the best adapter, in seven minutes: a table, and a report in runs/gpu
 	bash scripts/gpu.sh $(GPU_FLAGS)

@@ -8,8 +8,12 @@
 //! [`kernels`] the host side of the WGSL that these share; [`gpu`] the device. [`mod@bench`] measures steps; [`data`] and
 //! [`report`] stand beside them and know no device.
 
+extern crate self as jostle; // by which the commands name what they use
+
 pub mod analysis;
 pub mod bench;
+#[doc(hidden)]
+pub mod cli; // the commands, which the program and Python's wheel share; no interface for users
 pub mod data;
 mod device_data;
 mod digest;

@@ -1,19 +1,10 @@
 //! The `jostle` command.
 
-mod cli;
-
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     quiet_device_select();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).init();
-    match cli::run(cli::Cli::read()) {
-        Ok(exit) => ExitCode::from(exit.code()),
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(error.exit())
-        }
-    }
+    ExitCode::from(jostle::cli::main(std::env::args_os()))
 }
 
 /// Mesa's device-select layer asks for a Wayland display and complains on stderr where a machine has no desktop, as

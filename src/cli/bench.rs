@@ -7,11 +7,11 @@ use jostle::{
     gpu::Gpu,
     nn::Model,
     report::Table,
-    train::RunConfig,
+    train::{RunConfig, model_for},
 };
 
 use super::{
-    CliError, Context, Exit, keys, model,
+    CliError, Context, Exit, keys,
     output::{run_folder, write_text},
     roofline,
     train::kernel_times,
@@ -97,7 +97,7 @@ fn config(context: &Context) -> Result<RunConfig, CliError> {
 
 /// The model of that step, for the data set that is named; without one for the model's own.
 fn step_model(context: &Context, config: &RunConfig) -> Result<Model, CliError> {
-    Ok(model::build(&config.model, keys::named_data(context, config)?.as_ref())?)
+    Ok(model_for(&config.model, keys::named_data(context, config)?.as_ref())?)
 }
 
 fn roofline(context: &Context, gpu: &Gpu, args: &Args) -> Result<Exit, CliError> {

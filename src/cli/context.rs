@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use jostle::{
-    gpu::{AdapterChoice, Gpu, GpuError, cache_folder},
+    gpu::{AdapterChoice, Gpu, GpuError},
     train::Options,
 };
 
@@ -20,10 +20,7 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn gpu(&self) -> Result<Gpu, GpuError> {
-        let gpu = match cache_folder() {
-            Some(folder) => Gpu::with_cache(&self.adapter, &folder)?,
-            None => Gpu::new(&self.adapter)?,
-        };
+        let gpu = Gpu::with_caches(&self.adapter)?;
         log::info!("adapter {}, {}", gpu.adapter_name(), gpu.driver());
         Ok(gpu)
     }

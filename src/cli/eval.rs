@@ -3,10 +3,8 @@
 use std::{collections::HashMap, path::PathBuf};
 
 use jostle::{
-    data::Dataset,
-    kernels::Arena,
-    nn::{self, NamedTensor, write_tensors},
-    train::{Evaluation, Evaluator, Prepared, RunConfig},
+    nn::{NamedTensor, write_tensors},
+    train::{Evaluation, Network, Prepared, RunConfig},
 };
 use serde::Serialize;
 
@@ -47,13 +45,9 @@ struct Output<'a> {
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let config = RunConfig::resolve(args.config.as_deref(), &context.options)?;
     let prepared = Prepared::load(&config)?;
-    let normalisation = config.normalise.moments(&prepared.split.train)?;
     let gpu = context.gpu()?;
-    let layout = prepared.model.graph.layout();
-    let scales = vec![0.0; layout.spans().len()];
-    let arena = Arena::new(&gpu, layout, &scales)?;
-    nn::load(&gpu, &prepared.model, &arena, &args.weights)?;
-    let evaluator = |data: Dataset| Evaluator::new(&gpu, &prepared.model, &arena, data, &normalisation, config.loss);
+    let network = Network::new(&gpu, &config, &prepared)?;
+    network.load(&args.weights)?;
     let (mut part, mut data, mut beside) = ("test", prepared.split.test, prepared.validation);
     if args.train_data {
         (part, data, beside) = ("train", prepared.split.train, None);
@@ -62,8 +56,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         (part, data, beside) = ("validation", beside.ok_or_else(none)?, None);
     }
     let samples = data.len();
-    let evaluator_beside = beside.map(evaluator).transpose()?;
-    let evaluator = evaluator(data)?;
+    let evaluator_beside = beside.map(|data| network.evaluator(data)).transpose()?;
+    let evaluator = network.evaluator(data)?;
     let evaluation = match &args.logits {
         None => evaluator.evaluate(&gpu)?,
         Some(path) => {

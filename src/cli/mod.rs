@@ -8,11 +8,9 @@ mod error;
 mod eval;
 mod experiment;
 mod export;
-mod figure;
 mod gpu_report;
 mod hessian;
 mod keys;
-mod model;
 mod noise;
 mod output;
 mod plan;
@@ -20,7 +18,7 @@ mod roofline;
 mod train;
 mod variants;
 
-use std::time::Instant;
+use std::{ffi::OsString, time::Instant};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -87,16 +85,30 @@ impl Cli {
             .fold(Self::command(), |all, name| all.mut_subcommand(name, |command| command.args(keys::options(name))))
     }
 
-    /// Reads the command line; ends the process where it asks for help or makes no sense, as clap does.
+    /// Reads the words of a command line, the program's name first; ends the process where they ask for help or make no sense,
+    /// as clap does.
     #[must_use]
-    pub fn read() -> Self {
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Self {
         let mut command = Self::complete();
-        let matches = command.get_matches_mut();
+        let matches = command.try_get_matches_from_mut(words).unwrap_or_else(|error| error.exit());
         let read = Self::from_arg_matches(&matches).and_then(|cli| match matches.subcommand() {
             Some((name, given)) => Ok(Self { options: Options::given(given, &keys::options(name))?, ..cli }),
             None => Ok(cli),
         });
         read.unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+}
+
+/// The program: runs a command line, says what went wrong, and gives the exit code.
+pub fn main(words: impl IntoIterator<Item = OsString>) -> u8 {
+    // Where the program is a part of another, that may have a logger already.
+    let _ = env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("error")).try_init();
+    match run(Cli::read(words)) {
+        Ok(exit) => exit.code(),
+        Err(error) => {
+            eprintln!("error: {error}");
+            error.exit()
+        }
     }
 }
 

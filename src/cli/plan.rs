@@ -8,11 +8,11 @@ use jostle::{
     nn::Model,
     report::Table,
     rules::{Command, Compiled, Program, UpdateFusion},
-    train::{Footprint, RunConfig, TrainError},
+    train::{Footprint, RunConfig, TrainError, model_for, signature_of_source},
 };
 use serde::Serialize;
 
-use super::{CliError, Context, Exit, keys, model, output::human_bytes};
+use super::{CliError, Context, Exit, keys, output::human_bytes};
 
 /// Options of `jostle plan`.
 #[derive(Debug, clap::Args)]
@@ -122,9 +122,9 @@ impl Device {
 
 /// The model, built for the data set that is named, and channels, rows and columns of a sample.
 fn model_and_sample(config: &RunConfig, data: Option<&DataSource>) -> Result<(Model, [usize; 3]), TrainError> {
-    let model = model::build(&config.model, data)?;
+    let model = model_for(&config.model, data)?;
     let sample = match data {
-        Some(data) => model::signature(data)?.input,
+        Some(data) => signature_of_source(data)?.input,
         None => model.graph.shape(model.graph.input()),
     };
     Ok((model, sample.sample_sides()))

@@ -7,18 +7,18 @@ use std::{
 
 use jostle::{
     analysis::{TraceEstimate, TraceOptions},
+    experiments::write_curves,
     gpu::{KernelTime, Profile},
-    nn,
-    report::{Png, Table},
+    report::Table,
     train::{
-        Best, Broken, Control, EpochRecord, Event, Message, RunConfig, RunResult, Scores, Status, Supervisor,
+        Best, Control, EpochRecord, Event, Message, RunConfig, RunResult, Scores, Status, Supervisor,
         SupervisorOptions, TrainError, Trainer,
     },
 };
 use serde_json::json;
 
 use super::{
-    CliError, Context, Exit, figure,
+    CliError, Context, Exit,
     output::{error_text, interrupt_flag, progress, run_folder, trace_text},
 };
 
@@ -75,15 +75,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     eprintln!("{} on {data}: {} noise", config.model, config.noise);
     let (result, done) = supervisor.run(&open, args.profile, &mut observe, &mut finish)?;
     bar.finish_and_clear();
-    let (steps, epochs) = supervisor.metrics()?;
+    let epochs = write_curves(&supervisor, &out)?;
     let config = supervisor.config();
-    let title = format!("{} on {}, noise {}", config.model, config.data, config.noise);
-    let curves = figure::run(&title, &epochs, &steps);
-    curves.save(&out.join("curves"))?;
-    if config.tensorboard {
-        let Png { width, height, bytes } = curves.to_png()?;
-        supervisor.add_picture("curves", epochs.last().map_or(0, |end| end.step), (width, height), &bytes)?;
-    }
     let mut text = format!("trained on {data}\n{}\n{}", scores_text(epochs.last()), best_text(result.best));
     if let Some(trace) = &done.trace {
         text.push_str(&format!("\nHessian trace {} ({})", trace_text(trace, 2), error_text(trace)));
@@ -140,10 +133,7 @@ fn finish(
     (args, out): (&Args, &Path),
 ) -> Result<Done, TrainError> {
     let gpu = trainer.gpu();
-    nn::save(gpu, &trainer.model, &trainer.arena, &trainer.arena.weights, &out.join("weights.safetensors"))?;
-    if let Some(average) = trainer.average() {
-        nn::save(gpu, &trainer.model, &trainer.arena, average, &out.join("weights-average.safetensors"))?;
-    }
+    trainer.save_weights(out)?;
     let options = |probes| TraceOptions { probes, ..TraceOptions::default() };
     let trace = args
         .hessian
@@ -152,34 +142,10 @@ fn finish(
         .transpose()?;
     Ok(Done {
         adapter: gpu.adapter_name().to_owned(),
-        status: status_text(result, trainer),
+        status: result.sentence(trainer),
         trace,
         times: profile.map(|profile| profile.times()),
     })
-}
-
-/// How a run ended; where it diverged, with the step, what was noisy, and how much.
-fn status_text(result: &RunResult, trainer: &Trainer<'_>) -> String {
-    match &result.status {
-        Status::Finished if result.stopped_early => "finished early, the validation loss falls no more".to_owned(),
-        Status::Finished => "finished".to_owned(),
-        Status::Interrupted => "interrupted".to_owned(),
-        Status::Diverged { step, group, sigma, broken } => {
-            let params = trainer.model.graph.params();
-            let tensors = group.and_then(|group| trainer.scheme().groups().get(group));
-            let names = tensors.map(|tensors| tensors.iter().map(|t| params[*t].name.as_str()).collect::<Vec<_>>());
-            let noisy = names.map_or(String::new(), |names| format!(" on {}", names.join(", ")));
-            let sigma = *sigma as f32;
-            let what = match broken {
-                Broken::Loss => format!("the loss of step {step} is not finite"),
-                Broken::Weights => format!("the weights after step {step} are not finite"),
-                Broken::Gradients => {
-                    format!("from step {step} on gradients are not finite, and every update is left out")
-                }
-            };
-            format!("diverged: {what} (noise{noisy} of sigma {sigma:e})")
-        }
-    }
 }
 
 /// What was scored, one after the other.

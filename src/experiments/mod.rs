@@ -4,6 +4,7 @@
 
 mod arm_figure;
 mod claim;
+mod comparison_report;
 pub mod comparisons;
 mod convergence;
 pub mod convex;
@@ -25,8 +26,10 @@ mod penalty_cases;
 mod penalty_claims;
 mod penalty_measurements;
 mod penalty_panels;
+mod run_figure;
 pub mod simple;
 mod smoothed_loss;
+mod spectrum_figure;
 pub mod statistics;
 mod surroundings;
 mod unfinished;
@@ -40,10 +43,13 @@ mod width_training;
 
 pub use arm_figure::arm_figure;
 pub use claim::{Claim, Ruling, Setting};
+pub use comparison_report::ComparisonReport;
 pub use definition::{Choices, Definition, Size};
 pub use error::ExperimentError;
 pub use numbers::short;
 pub use outcome::{Outcome, Provenance};
+pub use run_figure::{run_figure, write_curves};
+pub use spectrum_figure::spectrum_figure;
 pub use surroundings::Surroundings;
 pub use verdict::{Bar, Evidence, Measured, Verdict};
 

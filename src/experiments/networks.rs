@@ -202,7 +202,7 @@ fn train(
     let runs = (settings.modes.len() * seeds.len()) as f64;
     let mut metrics = MetricsFiles::new(&around.out);
     let share_of_model = 1.0 / settings.models.len() as f64;
-    compare(gpu, arms, &seeds, &mut finish, &mut |arm, seed, event| {
+    compare(gpu, arms, &seeds, &Prepared::load, &mut finish, &mut |arm, seed, event| {
         let name = format!("{}-{}-seed{seed}", stem(model), arm.label);
         let file = metrics.file(&name)?;
         match event {

@@ -13,7 +13,11 @@ use wgpu::Features;
 
 use super::{
     AdapterChoice, Buffer, CompiledKernel, CooperativeMatrix, Element, Family, Faults, GpuError, Grid, Limits, View,
-    WORD_BYTES, adapter, cooperative, kernel::KernelKey, lock::lock, pipeline_cache::PipelineCache, verdicts::Verdicts,
+    WORD_BYTES, adapter, cooperative,
+    kernel::KernelKey,
+    lock::lock,
+    pipeline_cache::{PipelineCache, cache_folder},
+    verdicts::Verdicts,
 };
 
 /// Bindings that one kernel may leave unused at most, each with a part of a buffer of its own: WebGPU forbids binding a part twice
@@ -74,6 +78,17 @@ impl Gpu {
     /// As [`Gpu::new`]; a cache that cannot be read or written is not an error.
     pub fn with_cache(choice: &AdapterChoice, folder: &Path) -> Result<Self, GpuError> {
         Self::open(choice, wgpu::ShaderRuntimeChecks::unchecked(), Some(folder))
+    }
+
+    /// As [`Gpu::with_cache`] in the folder where caches lie, or [`Gpu::new`] where there is none: what the program opens.
+    ///
+    /// # Errors
+    /// As [`Gpu::new`].
+    pub fn with_caches(choice: &AdapterChoice) -> Result<Self, GpuError> {
+        match cache_folder() {
+            Some(folder) => Self::with_cache(choice, &folder),
+            None => Self::new(choice),
+        }
     }
 
     fn open(

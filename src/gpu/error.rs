@@ -5,7 +5,8 @@
 pub enum GpuError {
     /// No adapter at all: no driver is installed.
     #[error(
-        "no GPU adapter found: install a Vulkan, Metal or DX12 driver, or Mesa's software driver with scripts/setup.sh"
+        "no GPU adapter found: install a Vulkan, Metal or DX12 driver, or Mesa's software driver with scripts/setup.sh or, on \
+         Debian and Ubuntu, `apt install mesa-vulkan-drivers`"
     )]
     NoAdapter,
     /// Adapters exist, but none fits the wish.

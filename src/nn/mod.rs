@@ -17,6 +17,6 @@ pub use builder::Sequential;
 pub use error::{ModelError, WeightsError};
 pub use init::initialise;
 pub use model::Model;
-pub use weights::{NamedTensor, load, read_tensors, save, write_tensors};
-pub(crate) use weights::{TensorFile, listed, matched, metadata, parse_tensors, place, tensor_bytes, tensors};
+pub use weights::{NamedTensor, load, place, read_tensors, save, write_tensors};
+pub(crate) use weights::{TensorFile, listed, matched, metadata, parse_tensors, tensor_bytes, tensors};
 pub use zoo::Signature;

@@ -151,8 +151,12 @@ pub fn load(gpu: &Gpu, model: &Model, arena: &Arena, path: &Path) -> Result<(), 
     place(gpu, model, arena, &arena.weights, tensors, path)
 }
 
-/// Writes tensors of the file at `path` to where [`tensors`] reads them.
-pub(crate) fn place(
+/// Writes tensors, those of the file at `path`, to the parameters in one of an arena's buffers and to the running statistics, as
+/// [`load`] does.
+///
+/// # Errors
+/// As [`load`].
+pub fn place(
     gpu: &Gpu,
     model: &Model,
     arena: &Arena,

@@ -1,8 +1,8 @@
 //! Arms (noise modes, sigmas, learning rates) over seeds.
 
-use crate::gpu::Gpu;
+use crate::{gpu::Gpu, noise::Mode};
 
-use super::{Control, Event, OnNan, Prepared, RunConfig, RunResult, Traces, TrainError, Trainer, run};
+use super::{Control, Event, OnNan, Prepare, RunConfig, RunResult, Traces, TrainError, Trainer, run};
 
 /// One arm: a label and a configuration, whose seed is replaced by each seed in turn.
 #[derive(Clone, Debug)]
@@ -13,12 +13,46 @@ pub struct Arm {
     pub config: RunConfig,
 }
 
+impl Arm {
+    /// A name for the files of its run with a seed.
+    #[must_use]
+    pub fn run_name(&self, seed: u64) -> String {
+        format!("{}-seed{seed}", self.label.replace(' ', "-").replace('σ', "sigma"))
+    }
+}
+
+/// Every combination of modes, sigmas and learning rates, of which the configuration gives those that none are given of; mode
+/// `none` has no sigma to vary.
+#[must_use]
+pub fn arm_grid(config: &RunConfig, modes: &[Mode], sigmas: &[f64], lrs: &[f64]) -> Vec<Arm> {
+    let sigmas = if sigmas.is_empty() { &[config.sigma] } else { sigmas };
+    let lrs = if lrs.is_empty() { &[config.lr] } else { lrs };
+    let mut arms = Vec::new();
+    for noise in modes {
+        let sigmas_of_mode = if *noise == Mode::None { &[0.0] } else { sigmas };
+        for sigma in sigmas_of_mode {
+            for lr in lrs {
+                let mut label = noise.to_string();
+                if sigmas.len() > 1 && *noise != Mode::None {
+                    label.push_str(&format!(" σ {sigma}"));
+                }
+                if lrs.len() > 1 {
+                    label.push_str(&format!(" lr {lr}"));
+                }
+                let config = RunConfig { noise: *noise, sigma: *sigma, lr: *lr, ..config.clone() };
+                arms.push(Arm { label, config });
+            }
+        }
+    }
+    arms
+}
+
 /// An arm's runs.
 #[derive(Clone, Debug)]
 pub struct ArmRuns {
     /// The arm.
     pub arm: Arm,
-    /// Its training data in a line, as [`Prepared::training_data`].
+    /// Its training data in a line, as [`Prepared::training_data`](super::Prepared::training_data).
     pub data: String,
     /// The seeds, in order.
     pub seeds: Vec<u64>,
@@ -31,7 +65,7 @@ pub struct ArmRuns {
 /// Measures a trained network.
 pub type Measure<'a> = dyn FnMut(&Trainer<'_>) -> Result<Option<Traces>, TrainError> + 'a;
 
-/// Runs every arm with every seed. Data are loaded once per arm; `measure` may look at the trained network;
+/// Runs every arm with every seed. Data are made once per arm by `prepare`, which is [`Prepared::load`](super::Prepared::load) but for data in memory; `measure` may look at the trained network;
 /// `observe` hears of (arm, seed, event).
 ///
 /// # Errors
@@ -40,6 +74,7 @@ pub fn compare(
     gpu: &Gpu,
     arms: Vec<Arm>,
     seeds: &[u64],
+    prepare: &Prepare<'_>,
     measure: &mut Measure<'_>,
     observe: &mut dyn FnMut(&Arm, u64, Event) -> Result<Control, TrainError>,
 ) -> Result<Vec<ArmRuns>, TrainError> {
@@ -50,7 +85,7 @@ pub fn compare(
             let reason = "halve-sigma goes back to a checkpoint, which compared runs do not keep".to_owned();
             return Err(TrainError::Config { key: "on-nan".to_owned(), reason });
         }
-        let prepared = Prepared::load(&arm.config)?;
+        let prepared = prepare(&arm.config)?;
         let data = prepared.training_data();
         let mut arm_runs = ArmRuns { arm, data, seeds: Vec::new(), runs: Vec::new(), traces: Vec::new() };
         for seed in seeds {

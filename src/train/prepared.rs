@@ -25,6 +25,9 @@ pub struct Prepared {
     pub label_noise: Option<LabelNoise>,
 }
 
+/// Makes data and model of a configuration: [`Prepared::load`], or [`Prepared::from_split`] of data in memory.
+pub type Prepare<'a> = dyn Fn(&RunConfig) -> Result<Prepared, TrainError> + 'a;
+
 impl Prepared {
     /// Loads the data of a configuration and checks that the model fits them.
     ///

@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     AUTO_BATCH, CheckpointError, Control, EpochRecord, Event, KeepOptions, Manifest, MetricsFile, OnNan, Options,
-    Prepared, RunConfig, RunResult, Status, StepRecord, TrainError, Trainer,
+    Prepare, Prepared, RunConfig, RunResult, Status, StepRecord, TrainError, Trainer,
     checkpoint::{self, CheckpointFolder, Differences, Identity, Keeper, RunLock, Stored, newest},
     event_file::EventFile,
     journal::Journal,
@@ -104,6 +104,19 @@ impl Supervisor {
     /// [`CheckpointError::Locked`], those of the file system, and those of [`Prepared::load`].
     pub fn new(run: &Path, config: RunConfig, options: SupervisorOptions) -> Result<Self, TrainError> {
         let prepared = Prepared::load(&config)?;
+        Self::with_prepared(run, config, prepared, options)
+    }
+
+    /// As [`Supervisor::new`], of data and a model that are there already.
+    ///
+    /// # Errors
+    /// As [`Supervisor::new`].
+    pub fn with_prepared(
+        run: &Path,
+        config: RunConfig,
+        prepared: Prepared,
+        options: SupervisorOptions,
+    ) -> Result<Self, TrainError> {
         let lock = RunLock::take(run)?;
         let folder = CheckpointFolder::in_run(run);
         folder.clear()?;
@@ -137,6 +150,21 @@ impl Supervisor {
         force: bool,
         notify: &mut dyn FnMut(&str),
     ) -> Result<Self, TrainError> {
+        Self::resume_with(run, changes, options, force, &Prepared::load, notify)
+    }
+
+    /// As [`Supervisor::resume`], with `prepare` to make data and model of the configuration.
+    ///
+    /// # Errors
+    /// As [`Supervisor::resume`], and those of `prepare`.
+    pub fn resume_with(
+        run: &Path,
+        changes: &Options,
+        options: SupervisorOptions,
+        force: bool,
+        prepare: &Prepare<'_>,
+        notify: &mut dyn FnMut(&str),
+    ) -> Result<Self, TrainError> {
         let folder = CheckpointFolder::in_run(run);
         let none = || CheckpointError::None { folder: folder.root().to_owned() };
         if folder.list()?.is_empty() {
@@ -145,7 +173,7 @@ impl Supervisor {
         let lock = RunLock::take(run)?;
         let from = newest(&folder, notify)?.ok_or_else(none)?;
         let config = from.1.config.with(changes)?;
-        let prepared = Prepared::load(&config)?;
+        let prepared = prepare(&config)?;
         let (run, from) = (run.to_owned(), Some(from));
         Ok(Self { run, folder, options, config, prepared, from, force, own: false, opened: false, _lock: lock })
     }

@@ -48,7 +48,7 @@ fn schedules_and_data_that_make_no_sense() {
                 "--out",
                 "eps.safetensors",
             ],
-            "--noise-schedule cosine by the step needs the run's number of steps: give --steps",
+            "noise-schedule: cosine by the step needs the run's number of steps: give steps",
         ),
     ];
     for (arguments, message) in cases {

@@ -1,9 +1,13 @@
 //! The figure of a run.
 
-use jostle::{
-    report::{AxisScale, Figure, Panel, Series},
-    train::{EpochRecord, StepRecord},
+use std::path::Path;
+
+use crate::{
+    report::{AxisScale, Figure, Panel, Png, Series},
+    train::{EpochRecord, StepRecord, Supervisor},
 };
+
+use super::ExperimentError;
 
 /// A quantity of an evaluation, where it was measured.
 type Quantity = fn(&EpochRecord) -> Option<f64>;
@@ -38,7 +42,8 @@ fn batches(steps: &[StepRecord]) -> Panel {
 }
 
 /// The curves of one run.
-pub(super) fn run(title: &str, epochs: &[EpochRecord], steps: &[StepRecord]) -> Figure {
+#[must_use]
+pub fn run_figure(title: &str, epochs: &[EpochRecord], steps: &[StepRecord]) -> Figure {
     let x_label = if EpochRecord::by_steps(epochs) { "step" } else { "epoch" };
     let losses = curves(
         epochs,
@@ -73,4 +78,22 @@ pub(super) fn run(title: &str, epochs: &[EpochRecord], steps: &[StepRecord]) -> 
             .to_owned(),
         panels,
     }
+}
+
+/// Writes the curves of a supervisor's run as `curves.png` and `curves.svg` into a folder, and among its events where there are
+/// some; returns the evaluations.
+///
+/// # Errors
+/// [`ExperimentError`] naming figure or file.
+pub fn write_curves(supervisor: &Supervisor, out: &Path) -> Result<Vec<EpochRecord>, ExperimentError> {
+    let (steps, epochs) = supervisor.metrics()?;
+    let config = supervisor.config();
+    let title = format!("{} on {}, noise {}", config.model, config.data, config.noise);
+    let curves = run_figure(&title, &epochs, &steps);
+    curves.save(&out.join("curves"))?;
+    if config.tensorboard {
+        let Png { width, height, bytes } = curves.to_png()?;
+        supervisor.add_picture("curves", epochs.last().map_or(0, |end| end.step), (width, height), &bytes)?;
+    }
+    Ok(epochs)
 }

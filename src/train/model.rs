@@ -1,16 +1,17 @@
-//! The model of a command, built for the data that the command names, as training builds it.
+//! The model for data that are named, built as training builds it, without reading more of them than it takes.
 
-use jostle::{
+use crate::{
     data::DataSource,
     nn::{Model, Signature},
-    train::{self, TrainError},
 };
+
+use super::{TrainError, prepared};
 
 /// Shape and classes of a data set, which is read only where its name does not say them.
 ///
 /// # Errors
 /// [`TrainError::Data`]
-pub(super) fn signature(data: &DataSource) -> Result<Signature, TrainError> {
+pub fn signature_of_source(data: &DataSource) -> Result<Signature, TrainError> {
     let (shape, classes) = match data.known_shape() {
         Some(known) => known,
         None => {
@@ -18,16 +19,16 @@ pub(super) fn signature(data: &DataSource) -> Result<Signature, TrainError> {
             (loaded.shape, loaded.targets.outputs())
         }
     };
-    Ok(train::signature(&shape, classes))
+    Ok(prepared::signature(&shape, classes))
 }
 
 /// The model of a description for a data set; without one for the model's own.
 ///
 /// # Errors
 /// [`TrainError::Data`], [`TrainError::Model`]
-pub(super) fn build(description: &str, data: Option<&DataSource>) -> Result<Model, TrainError> {
+pub fn model_for(description: &str, data: Option<&DataSource>) -> Result<Model, TrainError> {
     Ok(match data {
-        Some(data) => Model::build(description, &signature(data)?)?,
+        Some(data) => Model::build(description, &signature_of_source(data)?)?,
         None => description.parse()?,
     })
 }

@@ -1,0 +1,200 @@
+//! Arms side by side: the table, the differences and the page of `jostle compare`.
+
+use std::{fs, path::Path};
+
+use serde_json::json;
+
+use crate::{
+    report::{Block, Figure, HtmlReport, MeanSd, Section, Table},
+    train::{ArmRuns, EpochRecord, RunConfig, TrainError},
+};
+
+use super::{
+    Bar, Claim, Evidence, ExperimentError, Verdict, arm_figure,
+    comparisons::{Comparison, judge_family},
+    statistics::paired_differences,
+};
+
+/// Of a run's last evaluation, where it was measured.
+type Quantity = fn(&EpochRecord) -> Option<f64>;
+
+/// What a comparison found.
+#[derive(Debug)]
+pub struct ComparisonReport<'a> {
+    /// What the arms have in common.
+    pub config: &'a RunConfig,
+    /// What measured them.
+    pub adapter: String,
+    /// The arms' runs.
+    pub results: &'a [ArmRuns],
+}
+
+/// A column of what was measured at the end of each run.
+struct Column {
+    name: &'static str,
+    decimals: usize,
+    value: Quantity,
+}
+
+const fn column(name: &'static str, decimals: usize, value: Quantity) -> Column {
+    Column { name, decimals, value }
+}
+
+const TEST_ACCURACY: Column = column("test accuracy %", 2, |end| Some(100.0 * end.scores.test_accuracy?));
+const TEST_LOSS: Column = column("test loss", 4, |end| end.scores.test_loss);
+const SCORES: [Column; 5] = [
+    column("validation accuracy %", 2, |end| Some(100.0 * end.scores.validation_accuracy?)),
+    column("validation loss", 4, |end| end.scores.validation_loss),
+    TEST_ACCURACY,
+    TEST_LOSS,
+    column("train loss", 4, |end| end.scores.train_loss),
+];
+
+impl Column {
+    /// At the end of each run of an arm; NaN where it diverged or that was not measured.
+    fn values(&self, arm: &ArmRuns) -> Vec<f64> {
+        arm.runs.iter().map(|run| run.end().and_then(self.value).unwrap_or(f64::NAN)).collect()
+    }
+
+    /// Of the runs that have one.
+    fn measured(&self, arm: &ArmRuns) -> Vec<f64> {
+        arm.runs.iter().filter_map(|run| (self.value)(run.end()?)).collect()
+    }
+}
+
+impl ComparisonReport<'_> {
+    /// What every arm ended with.
+    #[must_use]
+    pub fn table(&self) -> Table {
+        let diverged = |arm: &ArmRuns| arm.runs.iter().filter(|run| run.diverged()).count();
+        let l2_norm = column("l2 norm", 2, |end| Some(end.l2_norm));
+        let measured = |column: &&Column| self.results.iter().any(|arm| !column.measured(arm).is_empty());
+        let scores: Vec<&Column> = SCORES.iter().filter(measured).collect();
+        let row = |arm: &ArmRuns| {
+            let cell = |column: &Column| MeanSd::new(column.measured(arm)).text(column.decimals);
+            let hessian = MeanSd::new(arm.traces.iter().map(|traces| traces.hessian.trace)).text(1);
+            let gauss_newton = MeanSd::new(arm.traces.iter().map(|traces| traces.gauss_newton.trace)).text(1);
+            let mut row = vec![arm.arm.label.clone(), arm.runs.len().to_string()];
+            row.extend(scores.iter().map(|column| cell(column)));
+            row.extend([hessian, gauss_newton, cell(&l2_norm), diverged(arm).to_string()]);
+            row
+        };
+        let mut headers = vec!["arm", "seeds"];
+        headers.extend(scores.iter().map(|column| column.name));
+        headers.extend(["Hessian trace", "Gauss-Newton trace", l2_norm.name, "diverged"]);
+        let title = "At the end, clean weights: mean ± sd over the seeds that did not diverge";
+        Table::new(title, &headers, self.results.iter().map(row).collect())
+    }
+
+    /// Every other arm less the first in accuracy and test loss: one family of comparisons.
+    #[must_use]
+    pub fn differences(&self) -> Table {
+        let mut family = Vec::new();
+        if let [first, others @ ..] = self.results {
+            for (arm, column) in others.iter().flat_map(|arm| [TEST_ACCURACY, TEST_LOSS].map(|column| (arm, column))) {
+                let differences = paired_differences(&column.values(arm), &column.values(first));
+                let statement = format!("{} less {}: {}", arm.arm.label, first.arm.label, column.name);
+                family.push(Comparison { id: String::new(), statement, differences, bar: Bar::AtLeast(0.0) });
+            }
+        }
+        let words = |claim: &Claim| match (&claim.measured.evidence, claim.verdict()) {
+            (Evidence::Nothing { reason }, _) => format!("not told from 0: {reason}"),
+            (_, Verdict::Holds) => "higher".to_owned(),
+            (_, Verdict::Fails) => "lower".to_owned(),
+            _ => "not told from 0".to_owned(),
+        };
+        let row = |claim: &Claim| vec![claim.statement.clone(), claim.measured.text(), words(claim)];
+        let title = "Differences, paired over seeds: intervals after Bonferroni, p after Holm, at 5 % together";
+        Table::new(title, &["arm", "difference", ""], judge_family(&family).iter().map(row).collect())
+    }
+
+    /// Everything, for programs.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        let arms: Vec<_> = self
+            .results
+            .iter()
+            .map(|arm| {
+                let runs: Vec<_> = arm
+                    .runs
+                    .iter()
+                    .enumerate()
+                    .map(|(i, run)| {
+                        json!({
+                            "seed": arm.seeds[i], "status": format!("{:?}", run.status), "epochs": run.epochs,
+                            "best": run.best, "traces": arm.traces.get(i),
+                        })
+                    })
+                    .collect();
+                json!({ "label": arm.arm.label, "data": arm.data, "config": arm.arm.config, "runs": runs })
+            })
+            .collect();
+        json!({ "adapter": self.adapter, "table": self.table(), "arms": arms })
+    }
+
+    /// The curves, mean over seeds.
+    #[must_use]
+    pub fn figure(&self) -> Figure {
+        arm_figure(&self.title(), self.results)
+    }
+
+    fn title(&self) -> String {
+        let data = self.results.first().map_or(self.config.data.as_str(), |arm| arm.data.as_str());
+        format!("Noise modes: {} on {data}", self.config.model)
+    }
+
+    /// Writes figure, table, page, configuration and everything for programs into a folder.
+    ///
+    /// # Errors
+    /// [`ExperimentError`] naming figure or file.
+    pub fn write(&self, out: &Path) -> Result<(), ExperimentError> {
+        let write = |name: &str, text: &str| {
+            let path = out.join(name);
+            fs::write(&path, text).map_err(|source| ExperimentError::Io { path, source })
+        };
+        self.figure().save(&out.join("compare"))?;
+        write("compare.json", &format!("{:#}", self.json()))?;
+        write("table.md", &self.table().to_markdown())?;
+        let resolved = toml::to_string(self.config)
+            .map_err(|error| TrainError::Config { key: "configuration".to_owned(), reason: error.to_string() })?;
+        write("config.toml", &resolved)?;
+        Ok(self.page(&resolved).save(&out.join("report.html"))?)
+    }
+
+    /// Tables, curves and configuration, which is given as text, on a page.
+    fn page(&self, resolved: &str) -> HtmlReport {
+        let mut settings = vec![("adapter".to_owned(), self.adapter.clone())];
+        // Arms differ in noise and learning rate only, so that they have their data in common.
+        settings.extend(self.results.first().map(|arm| ("training data".to_owned(), arm.data.clone())));
+        let section = |heading: &str, blocks| Section { heading: heading.to_owned(), blocks };
+        HtmlReport {
+            title: self.title(),
+            lead: vec![
+                "Before every gradient, noise is added to the weights: to none, to all groups (sigma / sqrt(M)), or \
+                 to one group a step (layer); the step then moves the clean weights. All three add the same \
+                 expected penalty or none; they differ in variance."
+                    .to_owned(),
+            ],
+            sections: vec![
+                section("Result", vec![Block::Table(self.table()), Block::Table(self.differences())]),
+                section("Curves", vec![Block::Figure(self.figure())]),
+                section("How to read this", reading()),
+                section("Configuration", vec![Block::KeyValues(settings), Block::Code(resolved.to_owned())]),
+            ],
+        }
+    }
+}
+
+fn reading() -> Vec<Block> {
+    [
+        "Accuracy and losses are measured at the clean weights after the last epoch; the spread is the sample standard \
+         deviation over seeds, each with its own initialisation, noise and order of batches, on the same data.",
+        "The traces are those of the training loss' Hessian and of its Gauss-Newton part: Hutchinson's estimator with \
+         Rademacher probes and exact products. The noise penalises the trace of the Hessian, so a noisy arm should end \
+         with less of it; a smaller trace does not by itself promise a better test accuracy.",
+        "Differences are those of runs of the same seed. Those between several arms are read together: the more there are, the \
+         clearer each has to be.",
+    ]
+    .map(|text| Block::Paragraph(text.to_owned()))
+    .into()
+}
