@@ -65,6 +65,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let mut report_progress = |share: f64, what: &str| {
         bar.set_position((share * TICKS as f64) as u64);
         bar.set_message(what.to_owned());
+        Ok(())
     };
     let mut around = Surroundings {
         gpu: &gpu,

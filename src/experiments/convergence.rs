@@ -151,7 +151,7 @@ fn measure(
     solved: &SolvedCase,
     Targets { loss, targets }: &Targets,
     settings: &Settings,
-    progress: &mut dyn FnMut(f64),
+    progress: &mut dyn FnMut(f64) -> Result<(), ExperimentError>,
 ) -> Result<Measurements, ExperimentError> {
     let arms = &settings.arms;
     let grid = grid(solved, settings);

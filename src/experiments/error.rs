@@ -17,6 +17,9 @@ use super::convex::ConvexError;
 /// An experiment that cannot be run or written down.
 #[derive(Debug, thiserror::Error)]
 pub enum ExperimentError {
+    /// Whoever hears of the progress wants no more of it.
+    #[error("stopped before all was measured")]
+    Stopped,
     /// A name that no experiment has.
     #[error("no experiment is called {found:?}; there are {known}")]
     Unknown {

@@ -148,7 +148,7 @@ fn path(
     let arms = ArmSettings { steps: path.steps, ..settings.arms.clone() };
     let progress = &mut around.progress;
     let means = segments(around.gpu, &solved.case, &runs, &arms, solved.units, PARTS, &mut |done| {
-        progress(ARMS_SHARE + (1.0 - ARMS_SHARE) * done, "path");
+        progress(ARMS_SHARE + (1.0 - ARMS_SHARE) * done, "path")
     })?;
     let average = |run: usize, end: usize| {
         let window = &means[end / 2..end];

@@ -202,20 +202,22 @@ fn train(
     let runs = (settings.modes.len() * seeds.len()) as f64;
     let mut metrics = MetricsFiles::new(&around.out);
     let share_of_model = 1.0 / settings.models.len() as f64;
-    compare(gpu, arms, &seeds, &Prepared::load, &mut finish, &mut |arm, seed, event| {
+    let mut heard = Ok(());
+    let found = compare(gpu, arms, &seeds, &Prepared::load, &mut finish, &mut |arm, seed, event| {
         let name = format!("{}-{}-seed{seed}", stem(model), arm.label);
         let file = metrics.file(&name)?;
         match event {
             Event::Progress { step, total } => {
                 let share = (metrics.finished() as f64 + step as f64 / total as f64) / runs;
-                (around.progress)((index as f64 + share) * share_of_model, &name);
+                heard = (around.progress)((index as f64 + share) * share_of_model, &name);
             }
             Event::Step(record) => file.step(&record)?,
             Event::Epoch(record) => file.epoch(&record)?,
         }
-        Ok(Control::Continue)
-    })
-    .map_err(ExperimentError::from)
+        Ok(if heard.is_ok() { Control::Continue } else { Control::Stop })
+    });
+    heard?;
+    Ok(found?)
 }
 
 /// The samples that traces are taken over, normalised as in training and not augmented.

@@ -116,7 +116,7 @@ pub(super) fn run(
         let prepared = Prepared::load(&config)?;
         let arena = load(gpu, &prepared, &folder.join("weights.safetensors"))?;
         measured.push(measure(gpu, &config, &prepared, &arena, &settings, &mut |share| {
-            (around.progress)(share, "the given network");
+            (around.progress)(share, "the given network")
         })?);
         outcome.notes.push(format!("The network of {}, trained with noise {}.", folder.display(), config.noise));
     } else {
@@ -127,7 +127,7 @@ pub(super) fn run(
             train(&mut trainer, config, None, &mut |_| Ok(Control::Continue))?;
             let progress = &mut around.progress;
             measured.push(measure(gpu, config, &prepared, &trainer.arena, &settings, &mut |share| {
-                progress((index as f64 + share) / count, &config.model);
+                progress((index as f64 + share) / count, &config.model)
             })?);
         }
     }
@@ -153,7 +153,7 @@ fn measure(
     prepared: &Prepared,
     arena: &Arena,
     settings: &Settings,
-    progress: &mut dyn FnMut(f64),
+    progress: &mut dyn FnMut(f64) -> Result<(), ExperimentError>,
 ) -> Result<Measurements, ExperimentError> {
     let train = prepared.split.train.clone();
     let samples = train.len();
@@ -184,7 +184,7 @@ fn points(
     loss: &NoisyLoss<'_>,
     settings: &Settings,
     seed: u64,
-    progress: &mut dyn FnMut(f64),
+    progress: &mut dyn FnMut(f64) -> Result<(), ExperimentError>,
 ) -> Result<Vec<Point>, ExperimentError> {
     let tensors = subject.model.noise_tensors();
     let groups = tensors.len() as u64;
@@ -201,7 +201,7 @@ fn points(
         let passes: Vec<f64> =
             excess.chunks(groups as usize).map(|pass| pass.iter().sum::<f64>() / pass.len() as f64).collect();
         points.push(Point { sigma, half: full * full / 2.0, passes });
-        progress((k + 1) as f64 / settings.points as f64);
+        progress((k + 1) as f64 / settings.points as f64)?;
     }
     Ok(points)
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use crate::gpu::Gpu;
 
+use super::ExperimentError;
+
 /// Where to run, and who hears of the progress.
 pub struct Surroundings<'a> {
     /// The device.
@@ -14,6 +16,7 @@ pub struct Surroundings<'a> {
     pub run: Option<PathBuf>,
     /// Folder for files beside the report's.
     pub out: PathBuf,
-    /// Hears the share that is done, and of what.
-    pub progress: &'a mut dyn FnMut(f64, &str),
+    /// Hears the share that is done, and of what. An error ends the experiment: [`ExperimentError::Stopped`] where nothing went
+    /// wrong.
+    pub progress: &'a mut dyn FnMut(f64, &str) -> Result<(), ExperimentError>,
 }

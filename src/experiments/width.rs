@@ -69,7 +69,7 @@ pub(super) fn run(
                 why = "the adapter's limit";
                 break;
             }
-            (around.progress)(VARIANCE_SHARE * done as f64 / total as f64, &format!("{} {width}", net.label));
+            (around.progress)(VARIANCE_SHARE * done as f64 / total as f64, &format!("{} {width}", net.label))?;
             family.points.extend(measure(around.gpu, net, &data, *width, &settings)?);
             done += width;
         }

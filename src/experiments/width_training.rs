@@ -53,7 +53,7 @@ const MODES: [Mode; 4] = [Mode::None, Mode::Model, Mode::All, Mode::Layer];
 pub(super) fn run(
     gpu: &Gpu,
     settings: &Settings,
-    progress: &mut dyn FnMut(f64),
+    progress: &mut dyn FnMut(f64) -> Result<(), ExperimentError>,
 ) -> Result<Vec<Trained>, ExperimentError> {
     let total = settings.net.widths.iter().sum::<usize>().max(1) as f64;
     let mut done = 0.0;
@@ -68,7 +68,7 @@ pub(super) fn run(
             let (train_loss, test_loss) = (losses(|end| end.scores.train_loss), losses(|end| end.scores.test_loss));
             trained.push(Trained { width: *width, mode, train_loss, test_loss });
             done += *width as f64 / MODES.len() as f64;
-            progress(done / total);
+            progress(done / total)?;
         }
     }
     Ok(trained)

@@ -174,7 +174,8 @@ def experiment(
     """Runs one of the paper's experiments, as `jostle experiment` does, and checks its claims against measurements.
 
     `settings` are others than the declared ones, such as `{"arms.steps": 1000}`; `run` is a network of yours for
-    `smoothed-loss`, `problem` a file of yours for the convex ones. Ctrl-C waits for the end.
+    `smoothed-loss`, `problem` a file of yours for the convex ones. Ctrl-C ends it without
+    a report.
     """
     overrides = [f"train.data={json.dumps(data)}"] if data is not None else []
     overrides += [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()]

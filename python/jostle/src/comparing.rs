@@ -1,9 +1,12 @@
 //! `compare` and `experiment`.
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use jostle::{
-    experiments::{Choices, ComparisonReport, Definition, Provenance, Surroundings, run as run_experiment},
+    experiments::{Choices, ComparisonReport, Definition, ExperimentError, Provenance, Surroundings, run as run_experiment},
     gpu::Gpu,
     noise::Mode,
     train::{Control, Event, MetricsFiles, RunConfig, TrainError, Trainer, arm_grid, compare as compare_arms},
@@ -121,13 +124,19 @@ pub struct Subjects {
     command: String,
 }
 
-/// Runs an experiment and writes its report into a folder; its verdict and claims as JSON, with the figures.
+/// Runs an experiment and writes its report into a folder; its verdict and claims as JSON, with the figures. Ctrl-C ends it
+/// without a report.
 #[pyfunction]
 pub fn experiment(py: Python<'_>, name: String, subjects: Subjects, out: PathBuf) -> PyResult<String> {
-    Ok(py.detach(|| run_one(&name, &subjects, &out))?)
+    let mut watch = Watch::new(None);
+    let found = py.detach(|| run_one(&name, &subjects, &out, &mut watch));
+    match (found, watch.raised) {
+        (Err(_), Some(raised)) => Err(raised),
+        (found, _) => Ok(found?),
+    }
 }
 
-fn run_one(name: &str, subjects: &Subjects, out: &std::path::Path) -> Result<String, Failure> {
+fn run_one(name: &str, subjects: &Subjects, out: &Path, watch: &mut Watch) -> Result<String, Failure> {
     let definition = Definition::find(name)?;
     let gpu = Gpu::with_caches(&adapter(subjects.adapter.as_deref()))?;
     std::fs::create_dir_all(out).map_err(|source| TrainError::Io { path: out.to_owned(), source })?;
@@ -138,7 +147,10 @@ fn run_one(name: &str, subjects: &Subjects, out: &std::path::Path) -> Result<Str
         problem: subjects.problem.clone(),
         run: subjects.run.clone(),
         out: out.to_owned(),
-        progress: &mut |_, _| (),
+        progress: &mut |_, _| {
+            watch.look();
+            if watch.control() == Control::Stop { Err(ExperimentError::Stopped) } else { Ok(()) }
+        },
     };
     let outcome = run_experiment(&definition, &choices, &mut around)?;
     let by = Provenance {

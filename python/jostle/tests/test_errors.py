@@ -157,6 +157,13 @@ def test_ctrl_c_ends_a_comparison(small: dict) -> None:
     assert raised.value.reached.runs["status"].tolist() == ["Interrupted"]
 
 
+def test_ctrl_c_ends_an_experiment_without_a_report(tmp_path: Path) -> None:
+    interrupted_soon()
+    with pytest.raises(KeyboardInterrupt):
+        jostle.experiment("convergence", settings={"arms.steps": 10_000_000}, out=tmp_path / "report")
+    assert not (tmp_path / "report" / "verdict.json").exists()
+
+
 def test_other_threads_run_meanwhile(small: dict) -> None:
     """The GIL is free while the engine works."""
     ticks = 0

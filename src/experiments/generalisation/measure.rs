@@ -23,7 +23,7 @@ const FIRST_TUNING_SEED: u64 = 1_000_000;
 pub(super) fn measure(
     gpu: &Gpu,
     settings: &Settings,
-    progress: &mut dyn FnMut(f64, &str),
+    progress: &mut dyn FnMut(f64, &str) -> Result<(), ExperimentError>,
 ) -> Result<Measurements, ExperimentError> {
     let source: DataSource = settings.train.data.parse().map_err(TrainError::from)?;
     let data = source.load()?.train;
@@ -42,7 +42,7 @@ struct Bench<'a> {
     /// For their shape.
     data: Dataset,
     work: Work,
-    progress: &'a mut dyn FnMut(f64, &str),
+    progress: &'a mut dyn FnMut(f64, &str) -> Result<(), ExperimentError>,
 }
 
 /// How much is to do and done, in weights.
@@ -126,7 +126,7 @@ impl Bench<'_> {
         let Noise { mode, sigma } = noise;
         let config = RunConfig { noise: mode, sigma, ..trial.config.clone() };
         let label = format!("{}, {:.0} % label noise, {mode}", config.model, 100.0 * config.label_noise);
-        (self.progress)(self.work.done / self.work.total, &label);
+        (self.progress)(self.work.done / self.work.total, &label)?;
         let mut trainer = Trainer::new(self.gpu, &config, &trial.data)?;
         let result = train(&mut trainer, &config, None, &mut |_| Ok(Control::Continue))?;
         self.work.done += cost;

@@ -208,7 +208,7 @@ impl SolvedCase {
         &self,
         gpu: &Gpu,
         settings: &ArmSettings,
-        progress: &mut dyn FnMut(f64),
+        progress: &mut dyn FnMut(f64) -> Result<(), ExperimentError>,
     ) -> Result<Vec<ArmIterates>, ExperimentError> {
         let largest = settings.step_sizes.iter().copied().fold(0.0, f64::max);
         let courses = settings.step_sizes.iter().map(|size| Steps::Constant(*size));
@@ -286,7 +286,7 @@ pub fn segments(
     settings: &ArmSettings,
     units: Units,
     parts: u64,
-    progress: &mut dyn FnMut(f64),
+    progress: &mut dyn FnMut(f64) -> Result<(), ExperimentError>,
 ) -> Result<Vec<Vec<DVector<f64>>>, ExperimentError> {
     let config = BatchConfig { order: settings.order, seed: settings.seed, start: settings.start * units.start };
     let mut batch = Runs::new(gpu, &case.model, &case.problem, runs, &config)?;
@@ -294,7 +294,7 @@ pub fn segments(
     let mut means = Vec::with_capacity(parts as usize);
     for part in 0..parts {
         means.push(batch.advance(settings.steps * (part + 1) / parts - settings.steps * part / parts)?);
-        progress((part + 1) as f64 / parts as f64);
+        progress((part + 1) as f64 / parts as f64)?;
     }
     Ok(means)
 }

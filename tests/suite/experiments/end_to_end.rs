@@ -21,7 +21,7 @@ fn short(name: &str, more: &[&str], problem: Option<&Path>, out: &Path) -> Resul
         problem: problem.map(Path::to_owned),
         run: None,
         out: out.to_owned(),
-        progress: &mut |_, _| {},
+        progress: &mut |_, _| Ok(()),
     };
     let outcome = run(&definition, &Choices { scale: None, overrides }, &mut around)?;
     let by = Provenance { adapter: "test".to_owned(), command: "test".to_owned(), seconds: 1.0 };
@@ -182,4 +182,32 @@ fn what_cannot_be_run_is_refused_by_name() {
     assert!(message.contains("Y is 80 x 80, expected at most 4096 elements"), "{message}");
     std::fs::write(folder.path().join("junk"), b"no tensors at all").unwrap();
     assert!(refused("l1", &[], Some(&folder.path().join("junk"))).contains("junk"));
+}
+
+/// Whoever hears of the progress may end it: the experiment ends there, and says so.
+#[test]
+fn a_listener_may_stop_an_experiment() {
+    let few = ["arms.steps=40", "arms.seeds=1"].map(str::to_owned).to_vec();
+    let convex = ["l1", "group-l1", "nuclear", "convergence"].map(|name| (name, None, few.clone()));
+    let networks = [("width", None), ("generalisation", None), ("smoothed-loss", Some("short"))];
+    let networks = networks.map(|(name, scale)| (name, scale, Vec::new()));
+    for (name, scale, overrides) in convex.into_iter().chain(networks) {
+        let folder = tempfile::tempdir().unwrap();
+        let definition = Definition::find(name).unwrap();
+        let mut heard = 0;
+        let mut around = Surroundings {
+            gpu: device(),
+            problem: None,
+            run: None,
+            out: folder.path().to_owned(),
+            progress: &mut |_, _| {
+                heard += 1;
+                Err(ExperimentError::Stopped)
+            },
+        };
+        let choices = Choices { scale: scale.map(str::to_owned), overrides };
+        let found = run(&definition, &choices, &mut around).map(|_| ());
+        assert!(matches!(found, Err(ExperimentError::Stopped)), "{name}: {found:?}");
+        assert_eq!(heard, 1, "{name}");
+    }
 }

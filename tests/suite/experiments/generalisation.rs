@@ -26,7 +26,7 @@ fn generalisation(more: &[&str], out: &Path) -> Result<Outcome, ExperimentError>
     let definition = Definition::find("generalisation")?;
     let overrides = SHORT.iter().chain(more).map(|text| (*text).to_owned()).collect();
     let mut around =
-        Surroundings { gpu: device(), problem: None, run: None, out: out.to_owned(), progress: &mut |_, _| {} };
+        Surroundings { gpu: device(), problem: None, run: None, out: out.to_owned(), progress: &mut |_, _| Ok(()) };
     let outcome = run(&definition, &Choices { scale: None, overrides }, &mut around)?;
     let by = Provenance { adapter: "test".to_owned(), command: "test".to_owned(), seconds: 1.0 };
     outcome.write(out, &definition, &by)?;

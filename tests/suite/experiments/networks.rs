@@ -14,7 +14,7 @@ fn experiment(name: &str, settings: &[&str], out: &Path) -> Result<Outcome, Expe
     let definition = Definition::find(name)?;
     let choices = Choices { scale: None, overrides: settings.iter().map(|text| (*text).to_owned()).collect() };
     let mut around =
-        Surroundings { gpu: device(), problem: None, run: None, out: out.to_owned(), progress: &mut |_, _| {} };
+        Surroundings { gpu: device(), problem: None, run: None, out: out.to_owned(), progress: &mut |_, _| Ok(()) };
     let outcome = run(&definition, &choices, &mut around)?;
     let by = Provenance { adapter: "test".to_owned(), command: "test".to_owned(), seconds: 1.0 };
     outcome.write(out, &definition, &by)?;
@@ -33,6 +33,24 @@ const SHORT: [&str; 9] = [
     "trace_samples=20",
     "trace_probes=2",
 ];
+
+/// A run ends as any that is told to stop, and no other begins.
+#[test]
+fn a_listener_may_stop_the_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut heard = 0;
+    let mut stop = |_: f64, _: &str| {
+        heard += 1;
+        Err(ExperimentError::Stopped)
+    };
+    let out = folder.path().to_owned();
+    let mut around = Surroundings { gpu: device(), problem: None, run: None, out, progress: &mut stop };
+    let definition = Definition::find("cifar10-resnet18").unwrap();
+    let choices = Choices { scale: None, overrides: SHORT.map(str::to_owned).to_vec() };
+    let found = run(&definition, &choices, &mut around).map(|_| ());
+    assert!(matches!(found, Err(ExperimentError::Stopped)), "{found:?}");
+    assert_eq!(heard, 1);
+}
 
 #[test]
 fn arms_over_seeds_are_reported_with_paired_differences() {
