@@ -6,7 +6,9 @@ use std::{
 };
 
 use jostle::{
-    experiments::{Choices, ComparisonReport, Definition, ExperimentError, Provenance, Surroundings, run as run_experiment},
+    experiments::{
+        Choices, ComparisonReport, Definition, ExperimentError, Provenance, Surroundings, run as run_experiment,
+    },
     gpu::Gpu,
     noise::Mode,
     train::{Control, Event, MetricsFiles, RunConfig, TrainError, Trainer, arm_grid, compare as compare_arms},
