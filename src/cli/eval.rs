@@ -62,8 +62,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         None => evaluator.evaluate(&gpu)?,
         Some(path) => {
             let (evaluation, values) = evaluator.outputs(&gpu)?;
-            let (positions, width) = (prepared.model.positions(), prepared.model.classes());
-            let shape = if positions == 1 { vec![samples, width] } else { vec![samples, positions, width] };
+            let shape = prepared.model.outputs_shape(samples);
             write_tensors(path, &[NamedTensor { name: "logits".to_owned(), shape, values }], HashMap::new())?;
             evaluation
         }

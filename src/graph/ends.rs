@@ -102,13 +102,18 @@ struct GatherText {
     vocabulary: usize,
 }
 
+/// Tokens of a text.
+fn text_length(data: &DataViews) -> usize {
+    data.sample.iter().product()
+}
+
 impl GatherText {
     /// What is wrong with a data set, if anything.
     fn refusal(&self, data: &DataViews) -> Option<&'static str> {
         if data.sample_element != SampleElement::U32 {
             return Some("the model takes tokens, and the samples are none");
         }
-        if data.sample.iter().product::<usize>() != self.length {
+        if text_length(data) != self.length {
             return Some("a text has another length");
         }
         if data.augment.is_active() {
@@ -142,7 +147,7 @@ impl Kernel for GatherText {
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
         if let Some(reason) = self.refusal(binding.data) {
-            let found = binding.data.sample.iter().product::<usize>();
+            let found = text_length(binding.data);
             let shape = format!(
                 "{found} tokens below {} for {} below {}",
                 binding.data.vocabulary, self.length, self.vocabulary

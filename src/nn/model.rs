@@ -35,6 +35,16 @@ impl Model {
         self.graph.shape(self.graph.output()).pixels()
     }
 
+    /// Shape of the outputs of so many samples: [samples, classes], with the positions of a sample between them where it has
+    /// several.
+    #[must_use]
+    pub fn outputs_shape(&self, samples: usize) -> Vec<usize> {
+        match self.positions() {
+            1 => vec![samples, self.classes()],
+            positions => vec![samples, positions, self.classes()],
+        }
+    }
+
     /// What the noise has to know of each parameter.
     #[must_use]
     pub fn noise_tensors(&self) -> Vec<NoiseTensor> {

@@ -93,6 +93,12 @@ impl<'g> Network<'g> {
         })
     }
 
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
     /// Takes the weights, and the running statistics, of a file.
     ///
     /// # Errors

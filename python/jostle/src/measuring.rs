@@ -99,7 +99,6 @@ pub fn evaluate<'py>(
         let gpu = Gpu::with_caches(&adapter(choice.as_deref()))?;
         let network = Network::new(&gpu, &config, &prepared)?;
         source.place(&network)?;
-        let classes = prepared.model.classes();
         let data = part(prepared, &part_name)?;
         let samples = data.len();
         let evaluator = network.evaluator(data)?;
@@ -108,18 +107,10 @@ pub fn evaluate<'py>(
             false => (evaluator.evaluate(&gpu)?, None),
         };
         let said = json!({ "part": part_name, "samples": samples, "loss": loss, "accuracy": accuracy });
-        Ok((said.to_string(), values.map(|values| (shape_of(values.len(), samples, classes), values))))
+        Ok((said.to_string(), values.map(|values| (network.model().outputs_shape(samples), values))))
     };
     let (said, values) = py.detach(score)?;
     Ok((said, values.map(|(shape, values)| to_array(py, values, &shape)).transpose()?))
-}
-
-/// [samples, width], with the positions of a sample between them where it has several.
-fn shape_of(values: usize, samples: usize, width: usize) -> Vec<usize> {
-    match values / (samples * width).max(1) {
-        0 | 1 => vec![samples, width],
-        positions => vec![samples, positions, width],
-    }
 }
 
 /// How curvature is measured.
