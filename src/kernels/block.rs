@@ -1,5 +1,7 @@
 //! Register-blocked tiles of a product: the host side of `shaders/shared/block.wgsl`.
 
+use crate::gpu::ProductTile;
+
 use super::{Constant, Target};
 
 /// Invocations of a workgroup.
@@ -14,4 +16,15 @@ pub(super) fn block_depth(target: &Target, halves: u32) -> u32 {
 /// Overrides for tiles of 64 `halves` on a side.
 pub(super) fn block_constants(target: &Target, halves: u32) -> Vec<Constant> {
     vec![("BLOCK_HALVES", f64::from(halves)), ("BLOCK_DEPTH", f64::from(block_depth(target, halves)))]
+}
+
+/// Tiles of 64 `halves` on a side.
+pub(super) fn block_tile(target: &Target, halves: u32) -> ProductTile {
+    ProductTile {
+        sides: [64 * halves; 2],
+        share: [4 * halves; 2],
+        depth: block_depth(target, halves),
+        element_bytes: 4,
+        by_matrices: false,
+    }
 }

@@ -1,20 +1,19 @@
 //! 2-d convolutions as implicit matrix products: the host side of `shaders/conv_*.wgsl`.
 
-use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, View, WORD_BYTES, Work};
+use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, ProductTile, View, WORD_BYTES, Work};
 
 use super::{
     AdapterClass, Constant, CoopTile, Target,
     admission::{Pipeline, conv_trial},
-    block::{BLOCK_THREADS, block_constants, block_depth},
+    block::{BLOCK_THREADS, block_constants, block_tile},
     conv_direct::{self, CONV_DIRECT},
     conv_shape::{ConvPass, ConvProblem, ConvShape},
     conv_specs::{CONV_BLOCK, CONV_COOP_8, CONV_COOP_16, CONV_SOFTWARE, CONV_TILE},
     conv_variant::{ConvVariant, NARROW_QUADS},
-    coop::COOP_DEPTH,
     epilogue::{Ending, Epilogue},
     flag, index_u32,
     product_operands::ProductOperands,
-    software::{SOFTWARE_LANES, row_lanes},
+    software::{SOFTWARE_LANES, row_lanes, software_tile},
     split::{SPLIT_WORKGROUPS, WAVES_64, WAVES_128, parts},
     split_sum::SplitSum,
     tree::SOFTWARE_ROUNDS,
@@ -206,15 +205,26 @@ impl ConvVariant {
         Ok(SplitSum { parts: self.parts(shape, pass) as u32, count, n: count })
     }
 
-    /// Invocations of a workgroup, and terms of each sum that a round of the kernel's loop takes.
-    fn rounds_of(self, target: &Target, shape: &ConvShape, pass: ConvPass) -> [usize; 2] {
+    /// Invocations of a workgroup.
+    fn threads(self) -> usize {
         match self {
-            Self::Block128 => [BLOCK_THREADS, block_depth(target, 2) as usize],
-            Self::Block64 => [BLOCK_THREADS, block_depth(target, 1) as usize],
-            Self::Coop(tile) => [tile.threads(), COOP_DEPTH as usize],
-            Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => [SOFTWARE_LANES as usize, 4],
+            Self::Block128 | Self::Block64 => BLOCK_THREADS,
+            Self::Coop(tile) => tile.threads(),
+            Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => SOFTWARE_LANES as usize,
+            Self::Tile | Self::Winograd | Self::Direct | Self::DirectSoftware => TILE_THREADS,
+        }
+    }
+
+    fn product_tile(self, target: &Target, shape: &ConvShape, pass: ConvPass) -> ProductTile {
+        let [rows, quads] = self.tile(shape, pass).map(|side| side as u32);
+        match self {
+            Self::Block128 => block_tile(target, 2),
+            Self::Block64 => block_tile(target, 1),
+            Self::Coop(tile) => tile.product_tile(),
+            Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => software_tile([rows, 4 * quads]),
             Self::Tile | Self::Winograd | Self::Direct | Self::DirectSoftware => {
-                [TILE_THREADS, self.tile(shape, pass)[1]]
+                let (sides, depth) = ([rows, 4 * quads], quads);
+                ProductTile { sides, share: [4, 4], depth, element_bytes: 4, by_matrices: false }
             }
         }
     }
@@ -263,9 +273,10 @@ impl ConvVariant {
             let in_order = pass == ConvPass::Forward || (pass == ConvPass::DataGradient && shape.stride == [1, 1]);
             constants.push(flag("DIRECT", ending == Ending::PLAIN && in_order));
         }
-        let [threads, terms_per_round] = self.rounds_of(target, shape, pass);
-        let rounds = shape.terms(pass).div_ceil(sum.parts as usize).div_ceil(terms_per_round);
-        Ok(Launch::new(spec, &constants, self.grid(target, shape, pass)?, threads).chained(rounds))
+        let tile = self.product_tile(target, shape, pass);
+        let rounds = shape.terms(pass).div_ceil(sum.parts as usize).div_ceil(tile.depth as usize);
+        let grid = self.grid(target, shape, pass)?;
+        Ok(Launch::new(spec, &constants, grid, self.threads()).chained(rounds).tiled(tile))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Tiles of a product by cooperative matrices: the host side of `shaders/shared/coop.wgsl`, and the choice between them.
 
-use crate::gpu::{CooperativeMatrix, Element, Gpu, GpuError, KernelSpec, Scalar, View};
+use crate::gpu::{CooperativeMatrix, Element, Gpu, GpuError, KernelSpec, ProductTile, Scalar, View};
 
 use super::{
     Constant,
@@ -157,6 +157,17 @@ impl CoopTile {
     /// Rows and columns of the tile.
     pub(super) fn sides(self) -> [usize; 2] {
         [(SHARES_ALONG * self.share * self.matrix.sides[0]) as usize; 2]
+    }
+
+    /// The tile of a workgroup.
+    pub(super) fn product_tile(self) -> ProductTile {
+        ProductTile {
+            sides: self.sides().map(|side| side as u32),
+            share: [self.share * self.matrix.sides[0]; 2],
+            depth: COOP_DEPTH,
+            element_bytes: if self.matrix.operands == Scalar::F16 { 2 } else { 4 },
+            by_matrices: true,
+        }
     }
 
     /// Invocations of a workgroup.

@@ -1,18 +1,18 @@
 //! Matrix products with an epilogue: the host side of `shaders/matmul_*.wgsl`, the choice between them being that of `select`.
 
-use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, View, WORD_BYTES, Work};
+use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, ProductTile, View, WORD_BYTES, Work};
 
 use super::{
     Constant, CoopTile, Target,
     admission::{Extents, Pipeline, matmul_trial},
-    block::{BLOCK_THREADS, block_constants, block_depth},
-    coop::{COOP_DEPTH, COOP_OCTET},
+    block::{BLOCK_THREADS, block_constants, block_tile},
+    coop::COOP_OCTET,
     epilogue::{Ending, Epilogue},
     flag, index_u32,
     matmul_shape::{MatmulLayout, MatmulProblem, MatmulShape},
     matmul_specs::{MATMUL_BLOCK, MATMUL_COOP_8, MATMUL_COOP_16, MATMUL_SOFTWARE},
     product_operands::ProductOperands,
-    software::{SOFTWARE_LANES, row_lanes},
+    software::{SOFTWARE_LANES, row_lanes, software_tile},
     split::{SPLIT_WORKGROUPS, WAVES_128, parts},
     split_sum::SplitSum,
 };
@@ -132,13 +132,13 @@ impl MatmulVariant {
         }
     }
 
-    /// Terms of each sum that a round of the kernel's loop takes.
-    fn terms_per_round(self, target: &Target) -> u32 {
+    fn tile(self, target: &Target) -> ProductTile {
         match self {
-            Self::Block128 | Self::Split128 => block_depth(target, 2),
-            Self::Block64 | Self::Split64 => block_depth(target, 1),
-            Self::Software | Self::SoftwareWide => SOFTWARE_TERMS,
-            Self::Coop(_) => COOP_DEPTH,
+            Self::Block128 | Self::Split128 => block_tile(target, 2),
+            Self::Block64 | Self::Split64 => block_tile(target, 1),
+            Self::Software => software_tile([32, 32]),
+            Self::SoftwareWide => software_tile([32, 64]),
+            Self::Coop(tile) => tile.product_tile(),
         }
     }
 
@@ -167,9 +167,6 @@ impl MatmulVariant {
         sum.launches(target, ending, tiles.launch(target)?, work)
     }
 }
-
-/// Terms that a round of `matmul_software`'s loop takes; its `DEPTH_STEP`.
-const SOFTWARE_TERMS: u32 = 4;
 
 fn grid(target: &Target, spec: &KernelSpec, [x, y, z]: [u32; 3]) -> Result<Grid, GpuError> {
     let limit = target.limits.workgroups;
@@ -294,9 +291,10 @@ impl Tiles {
             constants.push(flag("DIRECT", self.ending == Ending::PLAIN && shape.n.is_multiple_of(4)));
         }
         let [x, y] = variant.workgroups(shape);
-        let rounds = shape.k.div_ceil(parts).div_ceil(variant.terms_per_round(target));
+        let tile = variant.tile(target);
+        let rounds = shape.k.div_ceil(parts).div_ceil(tile.depth);
         let grid = grid(target, spec, [x, y, z])?;
-        Ok(Launch::new(spec, &constants, grid, variant.threads()).chained(rounds as usize))
+        Ok(Launch::new(spec, &constants, grid, variant.threads()).chained(rounds as usize).tiled(tile))
     }
 
     fn bind(&self, gpu: &Gpu, launch: &Launch, views: [&View; 5]) -> Result<Dispatch, GpuError> {

@@ -43,6 +43,11 @@ mod data {
     mod sources;
 }
 
+mod estimate {
+    mod descriptions;
+    mod plan_397dd4e;
+}
+
 mod experiments {
     mod closed_forms;
     mod convex;
