@@ -1,5 +1,5 @@
 //! Every kernel, in every form and with each of its choices, as the compilers of other systems than this one get it: what
-//! can be said of Metal, DirectX 12 and browsers without any of them. tests/spirv does the same for Vulkan.
+//! can be said of Metal, DirectX 12 and browsers without any of them. tests/spirv and tests/isa judge what Vulkan gets.
 
 use jostle::{
     all_specs,
@@ -14,6 +14,7 @@ use naga::{
 
 pub mod hlsl;
 pub mod msl;
+pub mod spirv;
 pub mod web;
 
 /// Values of overrides by name.
