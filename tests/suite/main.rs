@@ -88,6 +88,7 @@ mod kernels {
     mod philox;
     mod pool;
     mod reductions;
+    mod select;
     mod shaders;
     mod winograd;
 }
