@@ -49,8 +49,9 @@ impl AdapterClass {
             // Measured on llvmpipe: barriers make the shared sums twice as slow there.
             return if self == Self::EightLanes { ConvVariant::DirectSoftware } else { ConvVariant::Direct };
         }
-        let [rows, quads, phases] = shape.product(pass);
-        let sides = [rows * phases, 4 * quads, shape.terms(pass)];
+        let [rows, quads, _] = shape.product(pass);
+        // Tiles of phases that no tap reaches keep nobody busy.
+        let sides = [rows * shape.phases_reached(pass), 4 * quads, shape.terms(pass)];
         let tile = match pass {
             ConvPass::WeightGradient => self.coop().weight_gradient_tile(element, sides),
             _ => self.coop().tile(element, sides, false),
@@ -169,13 +170,13 @@ static MATMUL_EIGHT_LANES: &[MatmulRow] = &[
 /// A pass of a convolution with one group, and what its tables go by.
 struct ConvCase {
     pass: ConvPass,
-    /// Rows of the result: pixels, or outputs in a weight gradient.
+    /// Rows of the result that anything is summed for: pixels, or outputs in a weight gradient.
     rows: usize,
     /// Quads of the result's columns: channels, or [taps, channels] in a weight gradient.
     quads: usize,
     /// The smaller of the channels on both sides.
     channels: usize,
-    /// Of which each has taps of its own: a data gradient's with strides, whose tiles take unequal times.
+    /// Of rows, of which each has taps of its own: a data gradient's with strides, whose tiles take unequal times.
     phases: usize,
     /// Of each sum.
     terms: usize,
@@ -184,7 +185,8 @@ struct ConvCase {
 
 impl ConvCase {
     fn new(class: AdapterClass, shape: &ConvShape, pass: ConvPass) -> Self {
-        let [rows, quads, phases] = shape.product(pass);
+        let [rows, quads, _] = shape.product(pass);
+        let phases = shape.phases_reached(pass);
         let channels = shape.input()[2].min(shape.output()[2]);
         let winograd = ConvVariant::Winograd.covers(shape, pass) && winograd_gradient::fits(class, shape, pass);
         Self { pass, rows: rows * phases, quads, channels, phases, terms: shape.terms(pass), winograd }

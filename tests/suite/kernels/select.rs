@@ -36,6 +36,9 @@ fn convolutions_take_the_largest_tile_that_fills_a_gpu() {
         (32, 64, 128, three.stride(2), [large, tall, small]),
         (16, 128, 256, three.stride(2), [large, large, small]),
         (8, 256, 512, three.stride(2), [small, tall, small]),
+        // A quarter of the pixels has a tap.
+        (16, 128, 256, ConvOptions::square(1).stride(2), [large, small, small]),
+        (8, 256, 512, ConvOptions::square(1).stride(2), [small, small, small]),
         // 64 outputs of 576 terms each.
         (32, 64, 64, three.stride(2), [tall, tall, wide]),
     ];
