@@ -7,9 +7,9 @@
 //
 // Shapes    as in conv_tile.wgsl.
 // Epilogue  as in matmul_block.wgsl. One group only.
-// Dispatch  [row tiles, column tiles, phases * fold] workgroups of 16 x 16. A row tile is 64 BLOCK_HALVES pixels of Y, pixels
-//           of one phase of dX (conv_phase_*), or outputs; row tiles beyond the adapter's limit fold into z. A column tile is
-//           16 BLOCK_HALVES quads of outputs, of inputs, or of [taps, in_quads].
+// Dispatch  [row tiles, column tiles, phases * fold] workgroups of 16 x 16. A row tile is 64 BLOCK_ROW_HALVES pixels of Y,
+//           pixels of one phase of dX (conv_phase_*), or outputs; row tiles beyond the adapter's limit fold into z. A column
+//           tile is 16 BLOCK_COLUMN_HALVES quads of outputs, of inputs, or of [taps, in_quads].
 //           Weight gradient: z is the part of the pixels that is summed, into dW[z]; split_sum.wgsl adds the parts.
 //
 // The tiles are those of shared/block.wgsl. Of the gathered operand a loader takes one term of four neighbouring pixels, which
@@ -45,8 +45,8 @@ struct Place {
 }
 
 fn place_at(loader: vec2<u32>, row_0: u32, column_0: u32, depth_0: u32, phase: vec2<u32>) -> Place {
-    let corner = vec2<u32>(select(column_0, row_0, loader.x == 0u), depth_0);
-    let at = corner + block_patch(loader.y, is_across(loader.x));
+    var at = vec2<u32>(row_0, depth_0) + block_patch_a(loader.y, is_across(0u));
+    if loader.x == 1u { at = vec2<u32>(column_0, depth_0) + block_patch_b(loader.y, is_across(1u)); }
     if PASS == CONV_WEIGHT_GRADIENT {
         return Place(at.x, at.y, conv_gather_pixel(at.y), conv_gather_term(at.x / 4u, phase));
     }
@@ -127,8 +127,8 @@ fn conv_block(
 ) {
     let rows_of = conv_rows(values, PASS, workgroup, grid);
     let phase = rows_of.phase;
-    let row_0 = rows_of.tile * 4u * block_quads();
-    let column_0 = workgroup.y * 4u * block_quads();
+    let row_0 = rows_of.tile * 4u * BLOCK_ROW_QUADS;
+    let column_0 = workgroup.y * 4u * BLOCK_COLUMN_QUADS;
     let cell = block_cell(thread);
     let depths = conv_gather_depths(workgroup, grid, BLOCK_DEPTH, phase);
     let pixel_grid = vec4<i32>(conv_gather_grid());
@@ -160,11 +160,15 @@ fn conv_block(
     }
     let row = row_0 + 4u * cell.y;
     let column = column_0 / 4u + cell.x;
+    let right = column + BLOCK_SIDE;
     store_rows(row, phase, column, workgroup.z, thread, mat4x4<f32>(sums[0], sums[2], sums[4], sums[6]));
-    if BLOCK_HALVES > 1u {
-        let right = column + BLOCK_SIDE;
+    if BLOCK_COLUMN_HALVES > 1u {
         store_rows(row, phase, right, workgroup.z, thread, mat4x4<f32>(sums[1], sums[3], sums[5], sums[7]));
+    }
+    if BLOCK_ROW_HALVES > 1u {
         store_rows(row + 64u, phase, column, workgroup.z, thread, mat4x4<f32>(sums[8], sums[10], sums[12], sums[14]));
+    }
+    if BLOCK_ROW_HALVES * BLOCK_COLUMN_HALVES == 4u {
         store_rows(row + 64u, phase, right, workgroup.z, thread, mat4x4<f32>(sums[9], sums[11], sums[13], sums[15]));
     }
 }

@@ -5,7 +5,7 @@ use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, Pro
 use super::{
     AdapterClass, Constant, CoopTile, Target,
     admission::{Pipeline, conv_trial},
-    block::{BLOCK_THREADS, block_constants, block_tile},
+    block::BLOCK_THREADS,
     conv_direct::{self, CONV_DIRECT},
     conv_shape::{ConvPass, ConvProblem, ConvShape},
     conv_specs::{CONV_BLOCK, CONV_COOP_8, CONV_COOP_16, CONV_SOFTWARE, CONV_TILE},
@@ -14,7 +14,7 @@ use super::{
     flag, index_u32,
     product_operands::ProductOperands,
     software::{SOFTWARE_LANES, row_lanes, software_tile},
-    split::{SPLIT_WORKGROUPS, WAVES_64, WAVES_128, parts},
+    split::{SPLIT_WORKGROUPS, parts},
     split_sum::SplitSum,
     tree::SOFTWARE_ROUNDS,
     winograd::{self, WINOGRAD_OUTPUT},
@@ -25,7 +25,12 @@ use super::{
 const SOFTWARE_WORKGROUPS: usize = 16;
 
 /// Pixels of each part of a weight gradient's sums: with fewer a part's sums take longer than its terms.
-const PART_PIXELS: usize = 256;
+pub(super) const PART_PIXELS: usize = 256;
+
+/// Rows and quads of columns.
+fn quads_of([rows, columns]: [usize; 2]) -> [usize; 2] {
+    [rows, columns / 4]
+}
 
 impl ConvVariant {
     /// Words that a pass keeps for itself: [`ProductOperands::scratch`].
@@ -44,15 +49,11 @@ impl ConvVariant {
     /// Rows and quads of columns of a workgroup's tile.
     fn tile(self, shape: &ConvShape, pass: ConvPass) -> [usize; 2] {
         match self {
-            Self::Block128 => [128, 32],
-            Self::Block64 => [64, 16],
+            Self::Block(tile) => quads_of(tile.sides()),
             Self::Software => [32, 8],
             Self::SoftwareWide => [32, 16],
             Self::SoftwareNarrow => [32, NARROW_QUADS],
-            Self::Coop(tile) => {
-                let [rows, columns] = tile.sides();
-                [rows, columns / 4]
-            }
+            Self::Coop(tile) => quads_of(tile.sides()),
             Self::Tile | Self::Winograd | Self::Direct | Self::DirectSoftware => {
                 let [_, quads, _] = shape.product(pass);
                 let columns = quads.next_power_of_two().clamp(4, 16);
@@ -70,8 +71,7 @@ impl ConvVariant {
         let [rows_per_tile, quads_per_tile] = self.tile(shape, pass);
         let tiles = rows.div_ceil(rows_per_tile) * quads.div_ceil(quads_per_tile);
         let workgroups = match self {
-            Self::Block128 => return WAVES_128.parts(tiles, shape.out_pixels(), PART_PIXELS),
-            Self::Block64 => return WAVES_64.parts(tiles, shape.out_pixels(), PART_PIXELS),
+            Self::Block(tile) => return tile.waves().parts(tiles, shape.out_pixels(), PART_PIXELS),
             Self::Tile => SPLIT_WORKGROUPS,
             Self::Software | Self::SoftwareWide => {
                 // A round a line of pixels, and one for each four of them.
@@ -91,7 +91,7 @@ impl ConvVariant {
         // Neighbours in memory of a weight gradient's element are another tap's, and another invocation's.
         let whole = pass != ConvPass::WeightGradient;
         match self {
-            Self::Block128 | Self::Block64 => CONV_BLOCK.spec(whole),
+            Self::Block(_) => CONV_BLOCK.spec(whole),
             Self::Tile => CONV_TILE.spec(whole),
             Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => CONV_SOFTWARE.spec(whole),
             Self::Winograd => &WINOGRAD_OUTPUT,
@@ -104,8 +104,7 @@ impl ConvVariant {
     fn constants(self, target: &Target, shape: &ConvShape, pass: ConvPass) -> Vec<Constant> {
         let [rows, quads, _] = shape.product(pass);
         match self {
-            Self::Block128 => block_constants(target, 2),
-            Self::Block64 => block_constants(target, 1),
+            Self::Block(tile) => tile.constants(target),
             Self::Tile => vec![("COLUMN_QUADS", self.tile(shape, pass)[1] as f64)],
             Self::Software => vec![("COLUMN_BLOCKS", 1.0), ("ROW_LANES", row_lanes(rows))],
             Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(rows))],
@@ -208,7 +207,7 @@ impl ConvVariant {
     /// Invocations of a workgroup.
     fn threads(self) -> usize {
         match self {
-            Self::Block128 | Self::Block64 => BLOCK_THREADS,
+            Self::Block(_) => BLOCK_THREADS,
             Self::Coop(tile) => tile.threads(),
             Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => SOFTWARE_LANES as usize,
             Self::Tile | Self::Winograd | Self::Direct | Self::DirectSoftware => TILE_THREADS,
@@ -218,8 +217,7 @@ impl ConvVariant {
     fn product_tile(self, target: &Target, shape: &ConvShape, pass: ConvPass) -> ProductTile {
         let [rows, quads] = self.tile(shape, pass).map(|side| side as u32);
         match self {
-            Self::Block128 => block_tile(target, 2),
-            Self::Block64 => block_tile(target, 1),
+            Self::Block(tile) => tile.product_tile(target),
             Self::Coop(tile) => tile.product_tile(),
             Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => software_tile([rows, 4 * quads]),
             Self::Tile | Self::Winograd | Self::Direct | Self::DirectSoftware => {

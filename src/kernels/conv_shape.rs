@@ -242,6 +242,17 @@ impl ConvShape {
         self.stride[0] as usize * self.stride[1] as usize
     }
 
+    /// Phases of a pass' product that any tap reaches: the sums of the others are empty.
+    pub(super) fn phases_reached(&self, pass: ConvPass) -> usize {
+        // Taps reach as many remainders by the stride as there are before the first that comes back to its own.
+        let along = |i: usize| {
+            let comes_back =
+                |taps: &u32| (u64::from(*taps) * u64::from(self.dilation[i])).is_multiple_of(self.stride[i].into());
+            (1..self.kernel[i]).find(comes_back).unwrap_or(self.kernel[i]) as usize
+        };
+        if pass == ConvPass::DataGradient { along(0) * along(1) } else { 1 }
+    }
+
     /// Rows and columns (in quads) of a pass' product, and its phases.
     pub(super) fn product(&self, pass: ConvPass) -> [usize; 3] {
         let quads = |channels: u32| padded_channels(channels as usize) / 4;

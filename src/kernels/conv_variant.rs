@@ -3,7 +3,7 @@
 use crate::gpu::{Element, Gpu};
 
 use super::{
-    CoopTile,
+    BlockTile, CoopTile,
     conv_shape::{ConvPass, ConvShape},
     software::SOFTWARE_LANES,
 };
@@ -14,10 +14,8 @@ pub(super) const NARROW_QUADS: usize = 4;
 /// The kernels that compute a convolution; all pass the same test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConvVariant {
-    /// 128 x 128 tiles through workgroup memory, 8 x 8 an invocation, for GPUs. One group.
-    Block128,
-    /// 64 x 64 tiles through workgroup memory, 4 x 4 an invocation, for GPUs. One group.
-    Block64,
+    /// Tiles through workgroup memory, for GPUs. One group.
+    Block(BlockTile),
     /// Tiles of up to 64 columns through workgroup memory, as few as 16 with more rows instead, for GPUs. One group.
     Tile,
     /// 32 x 32 tiles in registers, for software adapters with subgroups of 8. One group.
@@ -41,8 +39,8 @@ impl ConvVariant {
     /// Every variant that can run a pass of this shape on this adapter for operands stored as `element`.
     #[must_use]
     pub fn available(gpu: &Gpu, element: Element, shape: &ConvShape, pass: ConvPass) -> Vec<Self> {
-        let mut variants =
-            vec![Self::Direct, Self::DirectSoftware, Self::Winograd, Self::Tile, Self::Block64, Self::Block128];
+        let mut variants = vec![Self::Direct, Self::DirectSoftware, Self::Winograd, Self::Tile];
+        variants.extend(BlockTile::ALL.map(Self::Block));
         if gpu.fixed_subgroup_size() == Some(SOFTWARE_LANES) {
             variants.extend([Self::Software, Self::SoftwareWide, Self::SoftwareNarrow]);
         }
@@ -67,9 +65,7 @@ impl ConvVariant {
     pub(super) fn covers(self, shape: &ConvShape, pass: ConvPass) -> bool {
         match self {
             Self::Direct | Self::DirectSoftware => true,
-            Self::Block128 | Self::Block64 | Self::Tile | Self::Software | Self::SoftwareWide | Self::Coop(_) => {
-                shape.groups == 1
-            }
+            Self::Block(_) | Self::Tile | Self::Software | Self::SoftwareWide | Self::Coop(_) => shape.groups == 1,
             Self::SoftwareNarrow => {
                 let [_, quads, _] = shape.product(pass);
                 shape.groups == 1 && pass != ConvPass::WeightGradient && quads <= NARROW_QUADS

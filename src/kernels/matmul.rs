@@ -3,9 +3,9 @@
 use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, ProductTile, View, WORD_BYTES, Work};
 
 use super::{
-    Constant, CoopTile, Target,
+    BlockTile, Constant, CoopTile, Target,
     admission::{Extents, Pipeline, matmul_trial},
-    block::{BLOCK_THREADS, block_constants, block_tile},
+    block::BLOCK_THREADS,
     coop::COOP_OCTET,
     epilogue::{Ending, Epilogue},
     flag, index_u32,
@@ -13,37 +13,33 @@ use super::{
     matmul_specs::{MATMUL_BLOCK, MATMUL_COOP_8, MATMUL_COOP_16, MATMUL_SOFTWARE},
     product_operands::ProductOperands,
     software::{SOFTWARE_LANES, row_lanes, software_tile},
-    split::{SPLIT_WORKGROUPS, WAVES_128, parts},
+    split::{SPLIT_WORKGROUPS, parts},
     split_sum::SplitSum,
 };
 
 /// The kernels that compute a product; all pass the same test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MatmulVariant {
-    /// 128 x 128 tiles through workgroup memory, 8 x 8 an invocation, for GPUs.
-    Block128,
-    /// 64 x 64 tiles through workgroup memory, 4 x 4 an invocation, for GPUs.
-    Block64,
-    /// As `Block64`, parts of each sum taken by workgroups of their own and added up by a second dispatch.
-    Split64,
-    /// The same as `Block128`, with fewer parts.
-    Split128,
+    /// Tiles through workgroup memory, for GPUs.
+    Block(BlockTile),
+    /// The same, parts of each sum taken by workgroups of their own and added up by a second dispatch.
+    Split(BlockTile),
     /// 32 x 32 tiles in registers, for software adapters with subgroups of 8.
     Software,
     /// 32 x 64 tiles in registers, for the same adapters and products that overflow their caches.
     SoftwareWide,
-    /// Cooperative matrices, where the adapter lists them; splits long sums as `Split64` does.
+    /// Cooperative matrices, where the adapter lists them; splits long sums as `Split` does.
     Coop(CoopTile),
 }
 
-/// Terms of each part of `Split128`: below that the other tiles' sums are split further.
-pub(super) const SPLIT128_TERMS: usize = 256;
+/// Terms of each part of `Split`, but for its small tile: below that the small tile's sums are split further.
+pub(super) const SPLIT_TERMS: usize = 256;
 
 impl MatmulVariant {
     /// Every variant that can run on this adapter for operands stored as `element`.
     #[must_use]
     pub fn available(gpu: &Gpu, element: Element) -> Vec<Self> {
-        let mut variants = vec![Self::Block128, Self::Block64, Self::Split64, Self::Split128];
+        let mut variants = [BlockTile::ALL.map(Self::Block), BlockTile::ALL.map(Self::Split)].concat();
         if gpu.fixed_subgroup_size() == Some(SOFTWARE_LANES) {
             variants.extend([Self::Software, Self::SoftwareWide]);
         }
@@ -65,8 +61,8 @@ impl MatmulVariant {
         match self {
             // 64 terms are four tiles' depths: below that a part spends more on its own start and on its sums' way through
             // memory than on terms.
-            Self::Split64 => parts(tiles, depth, SPLIT_WORKGROUPS, 64),
-            Self::Split128 => WAVES_128.parts(tiles, depth, SPLIT128_TERMS),
+            Self::Split(BlockTile::SMALL) => parts(tiles, depth, SPLIT_WORKGROUPS, 64),
+            Self::Split(tile) => tile.waves().parts(tiles, depth, SPLIT_TERMS),
             Self::Coop(tile) => tile.parts(tiles, depth),
             _ => 1,
         }
@@ -75,7 +71,7 @@ impl MatmulVariant {
     fn spec(self, shape: MatmulShape) -> &'static KernelSpec {
         let whole = shape.n.is_multiple_of(4);
         match self {
-            Self::Block128 | Self::Block64 | Self::Split64 | Self::Split128 => MATMUL_BLOCK.spec(whole),
+            Self::Block(_) | Self::Split(_) => MATMUL_BLOCK.spec(whole),
             Self::Software | Self::SoftwareWide => MATMUL_SOFTWARE.spec(whole),
             Self::Coop(tile) => tile.spec(MATMUL_COOP_8.spec(whole), MATMUL_COOP_16.spec(whole)),
         }
@@ -83,16 +79,13 @@ impl MatmulVariant {
 
     /// Workgroups in x and y.
     fn workgroups(self, MatmulShape { m, n, .. }: MatmulShape) -> [u32; 2] {
-        match self {
-            Self::Block128 | Self::Split128 => [n.div_ceil(128), m.div_ceil(128)],
-            Self::Block64 | Self::Split64 => [n.div_ceil(64), m.div_ceil(64)],
-            Self::Software => [m.div_ceil(32), n.div_ceil(32)],
-            Self::SoftwareWide => [m.div_ceil(32), n.div_ceil(64)],
-            Self::Coop(tile) => {
-                let [rows, columns] = tile.sides().map(|side| side as u32);
-                [n.div_ceil(columns), m.div_ceil(rows)]
-            }
-        }
+        let [rows, columns] = match self {
+            Self::Block(tile) | Self::Split(tile) => tile.sides(),
+            Self::Coop(tile) => tile.sides(),
+            Self::Software => return [m.div_ceil(32), n.div_ceil(32)],
+            Self::SoftwareWide => return [m.div_ceil(32), n.div_ceil(64)],
+        };
+        [n.div_ceil(columns as u32), m.div_ceil(rows as u32)]
     }
 
     /// Overrides that follow from variant, layout and shape.
@@ -101,8 +94,7 @@ impl MatmulVariant {
         let [a_aligned, b_aligned] = self.aligned(layout, MatmulShape { m, n, k });
         let aligned = [flag("A_ALIGNED", a_aligned), flag("B_ALIGNED", b_aligned)];
         let size = match self {
-            Self::Block128 | Self::Split128 => block_constants(target, 2),
-            Self::Block64 | Self::Split64 => block_constants(target, 1),
+            Self::Block(tile) | Self::Split(tile) => tile.constants(target),
             Self::Software => vec![("COLUMN_BLOCKS", 1.0), ("ROW_LANES", row_lanes(m as usize))],
             Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(m as usize))],
             Self::Coop(tile) => {
@@ -126,7 +118,7 @@ impl MatmulVariant {
     /// Invocations of a workgroup.
     fn threads(self) -> usize {
         match self {
-            Self::Block128 | Self::Block64 | Self::Split64 | Self::Split128 => BLOCK_THREADS,
+            Self::Block(_) | Self::Split(_) => BLOCK_THREADS,
             Self::Software | Self::SoftwareWide => SOFTWARE_LANES as usize,
             Self::Coop(tile) => tile.threads(),
         }
@@ -134,8 +126,7 @@ impl MatmulVariant {
 
     fn tile(self, target: &Target) -> ProductTile {
         match self {
-            Self::Block128 | Self::Split128 => block_tile(target, 2),
-            Self::Block64 | Self::Split64 => block_tile(target, 1),
+            Self::Block(tile) | Self::Split(tile) => tile.product_tile(target),
             Self::Software => software_tile([32, 32]),
             Self::SoftwareWide => software_tile([32, 64]),
             Self::Coop(tile) => tile.product_tile(),

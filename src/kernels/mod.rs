@@ -53,6 +53,7 @@ pub use activation::Activation;
 pub use adapter_class::AdapterClass;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
 pub use ascend::Ascend;
+pub use block::BlockTile;
 pub use ceilings::{StreamKernel, empty, peak_flops, stream};
 pub use column_sum::{column_sum, column_sum_launches, column_sum_scratch_words};
 pub(crate) use column_sum::{sum_of_parts, sum_of_parts_launch};

@@ -93,6 +93,7 @@ mod kernels {
     mod philox;
     mod pool;
     mod reductions;
+    mod select;
     mod shaders;
     mod winograd;
 }

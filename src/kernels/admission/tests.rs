@@ -15,7 +15,7 @@ const SIDES: [usize; 2] = [64; 2];
 const LAYOUTS: [MatmulLayout; 3] = [MatmulLayout::Forward, MatmulLayout::DataGradient, MatmulLayout::WeightGradient];
 
 /// Overrides of `matmul_block` for a data gradient's layout.
-const UNALIGNED: [Constant; 3] = [("BLOCK_HALVES", 1.0), ("A_ALIGNED", 0.0), ("B_ALIGNED", 0.0)];
+const UNALIGNED: [Constant; 2] = [("A_ALIGNED", 0.0), ("B_ALIGNED", 0.0)];
 
 const PASSES: [ConvPass; 3] = [ConvPass::Forward, ConvPass::DataGradient, ConvPass::WeightGradient];
 
@@ -68,7 +68,6 @@ fn admit_matmul(
     types: [Element; 2],
 ) -> Result<(), GpuError> {
     let own = [
-        ("BLOCK_HALVES", 1.0),
         flag("A_TRANSPOSED", layout == MatmulLayout::WeightGradient),
         flag("B_TRANSPOSED", layout == MatmulLayout::Forward),
         flag("A_ALIGNED", aligned),
@@ -80,7 +79,7 @@ fn admit_matmul(
 }
 
 fn admit_conv(gpu: &Gpu, (pass, whole): (ConvPass, bool), ending: Ending, types: [Element; 2]) -> Result<(), GpuError> {
-    let own = [("BLOCK_HALVES", 1.0), ("PASS", f64::from(pass.code()))];
+    let own = [("PASS", f64::from(pass.code()))];
     let spec = CONV_BLOCK.spec(pass != ConvPass::WeightGradient);
     admit(gpu, spec, &own, ending, types, || conv_trial(SIDES, pass, whole, ending))
 }

@@ -317,6 +317,18 @@ fn tensor_cores_take_every_pass_and_split_the_weight_gradients() {
     }
 }
 
+/// Where layers of ResNet-18 halve the image, the data gradient of 1 x 1 has no taps for three phases of four, which leaves few
+/// large tiles with anything to do: on an H200 they took 0.022 ms for 0.014 of the small ones.
+#[test]
+fn tiles_of_phases_without_taps_are_not_counted() {
+    let class = listing([32; 2], CooperativeMatrix::square(16, Scalar::F16));
+    let shape = |options: ConvOptions| ConvShape::new(128, [8, 8, 256], 512, &options.stride(2)).unwrap();
+    let (one, three) = (shape(ConvOptions::square(1)), shape(ConvOptions::square(3).padding(1)));
+    let small = class.conv_variant(Element::Half, &one, ConvPass::WeightGradient);
+    assert_eq!(class.conv_variant(Element::Half, &one, ConvPass::DataGradient), small);
+    assert_ne!(class.conv_variant(Element::Half, &three, ConvPass::DataGradient), small);
+}
+
 #[test]
 fn products_narrower_than_a_matrix_take_ordinary_kernels() {
     let class = listing([32; 2], CooperativeMatrix::square(16, Scalar::F16));
