@@ -200,6 +200,21 @@ fn every_pipeline_of_the_steps_has_a_name_and_spirv() {
     assert_eq!(updates.len(), 4, "SGD and Adam, in both precisions: {updates:?}");
 }
 
+/// What stays f32 in a step of f16 is judged as a pipeline of f32: there has to be one.
+#[test]
+fn a_step_in_f16_launches_what_one_in_f32_does() {
+    let all = pipelines(None, Selection::All).unwrap();
+    let launched = |precision: &str| -> BTreeSet<String> {
+        let taken = all.iter().filter(|pipeline| pipeline.steps.iter().any(|step| step.ends_with(precision)));
+        taken.map(|pipeline| format!("{} {:?}", pipeline.source.spec.entry, pipeline.overrides)).collect()
+    };
+    let [word, half] = [launched(" f32"), launched(" f16")];
+    let only_half: Vec<_> = half.difference(&word).collect();
+    // Its losses and updates know of the loss scale.
+    assert!(only_half.iter().all(|launch| launch.contains("(\"SCALED\", 1.0)")), "{only_half:?}");
+    assert_eq!(word.difference(&half).count(), only_half.len());
+}
+
 #[test]
 fn a_driver_with_a_path_brings_its_libraries() {
     let folder = tempfile::tempdir().unwrap();
