@@ -10,7 +10,8 @@
 // Dispatch  [row tiles, column tiles, phases * fold] workgroups of 16 x 16. A row tile is 64 BLOCK_ROW_HALVES pixels of Y,
 //           pixels of one phase of dX (conv_phase_*), or outputs; row tiles beyond the adapter's limit fold into z. A column
 //           tile is 16 BLOCK_COLUMN_HALVES quads of outputs, of inputs, or of [taps, in_quads].
-//           Weight gradient: z is the part of the pixels that is summed, into dW[z]; split_sum.wgsl adds the parts.
+//           Weight gradient: z is the part of the pixels that is summed, into dW[z]; split_sum.wgsl adds the parts. With SPLIT z is
+//           the part of the terms of another pass likewise, into an image of its own.
 //
 // The tiles are those of shared/block.wgsl. Of the gathered operand a loader takes one term of four neighbouring pixels, which
 // are its rows (forward, data gradient) or its depths (weight gradient). What goes on with the depth is moved a step at a
@@ -18,6 +19,7 @@
 // Every operand is read_write because they may lie in one arena buffer.
 
 override PASS: u32 = 0u;
+override SPLIT: bool = false;
 override EPILOGUE: u32 = 0u;
 override ACTIVATION: u32 = 0u;
 override STORE_PRE: bool = false;
@@ -125,7 +127,7 @@ fn conv_block(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let rows_of = conv_rows(values, PASS, workgroup, grid);
+    let rows_of = conv_rows(values, PASS, SPLIT, workgroup, grid);
     let phase = rows_of.phase;
     let row_0 = rows_of.tile * 4u * BLOCK_ROW_QUADS;
     let column_0 = workgroup.y * 4u * BLOCK_COLUMN_QUADS;

@@ -20,6 +20,7 @@
 // Every operand is read_write because they may lie in one arena buffer.
 
 override PASS: u32 = 0u;
+override SPLIT: bool = false;
 override COLUMN_BLOCKS: u32 = 1u;
 // Fewer than 8 where all rows are the first lanes': see shared/tile.wgsl.
 override ROW_LANES: u32 = 8u;
@@ -305,7 +306,7 @@ fn conv_software(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let rows_of = conv_rows(values, PASS, workgroup, grid);
+    let rows_of = conv_rows(values, PASS, SPLIT, workgroup, grid);
     let phase = rows_of.phase;
     let row = rows_of.tile * BLOCK;
     let column = workgroup.y * LANES * COLUMN_BLOCKS + lane;

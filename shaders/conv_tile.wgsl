@@ -22,6 +22,7 @@ override COLUMN_QUADS: u32 = 16u;
 const INVOCATIONS: u32 = 256u;
 
 override PASS: u32 = 0u;
+override SPLIT: bool = false;
 override EPILOGUE: u32 = 0u;
 override ACTIVATION: u32 = 0u;
 override STORE_PRE: bool = false;
@@ -135,7 +136,7 @@ fn conv_tile(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let rows_of = conv_rows(values, PASS, workgroup, grid);
+    let rows_of = conv_rows(values, PASS, SPLIT, workgroup, grid);
     let phase = rows_of.phase;
     let row_quads = INVOCATIONS / COLUMN_QUADS;
     let row_0 = rows_of.tile * 4u * row_quads;

@@ -1,6 +1,6 @@
 // Which element of an image meets which tap of the kernel, for convolutions as implicit matrix products that gather one
-// operand: X, or dY in a data gradient. Needs shared/conv.wgsl and shared/part.wgsl, and of the kernel its override PASS and
-// ConvShape `values`.
+// operand: X, or dY in a data gradient. Needs shared/conv.wgsl and shared/part.wgsl, and of the kernel its overrides
+// PASS and SPLIT and ConvShape `values`.
 //
 // A "pixel" is where a window starts: (first quad of its image, y, x, whether there is such a pixel). A "term" is a tap and a
 // channel: (offset in y, in x, channel quad, tap, or -1 past the last).
@@ -96,5 +96,7 @@ fn conv_gather_depths(workgroup: vec3<u32>, grid: vec3<u32>, tile: u32, phase: v
     if PASS == CONV_WEIGHT_GRADIENT {
         return part_of_sum(workgroup.z, grid.z, values.batch * values.out_height * values.out_width, tile);
     }
-    return vec2<u32>(conv_gather_reached(0u, tile, phase), 4u * conv_gather_taps() * conv_gather_size().x);
+    let terms = 4u * conv_gather_taps() * conv_gather_size().x;
+    if SPLIT { return part_of_sum(workgroup.z, grid.z, terms, tile); }
+    return vec2<u32>(conv_gather_reached(0u, tile, phase), terms);
 }

@@ -57,7 +57,7 @@ impl BlockTile {
     /// rate of three; the tiles between are taken for small ones. Not more for each than 16 of 64 x 64, by which partial sums
     /// stay below 36 MB.
     pub(super) fn waves(self) -> Waves {
-        Waves { busy: if self == Self::LARGE { 1 } else { 2 }, most: 16 / self.area() }
+        Waves { busy: if self == Self::LARGE { 1 } else { 2 }, most: 16 / self.area(), own: 64 }
     }
 
     /// Terms that it holds: 16 where so much workgroup memory is granted, else 8.

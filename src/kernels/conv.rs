@@ -24,8 +24,8 @@ use super::{
 /// Workgroups that a weight gradient aims at on a software adapter, whose cores take one at a time: with fewer, some idle.
 const SOFTWARE_WORKGROUPS: usize = 16;
 
-/// Pixels of each part of a weight gradient's sums: with fewer a part's sums take longer than its terms.
-pub(super) const PART_PIXELS: usize = 256;
+/// Terms of each part of a sum at least: with fewer a part's sums take longer than its terms.
+pub(super) const PART_TERMS: usize = 256;
 
 /// Rows and quads of columns.
 fn quads_of([rows, columns]: [usize; 2]) -> [usize; 2] {
@@ -43,7 +43,7 @@ impl ConvVariant {
             };
         }
         let parts = self.parts(shape, pass);
-        if parts > 1 { parts * shape.weight_words() } else { 0 }
+        if parts > 1 { parts * shape.result_words(pass) } else { 0 }
     }
 
     /// Rows and quads of columns of a workgroup's tile.
@@ -62,29 +62,34 @@ impl ConvVariant {
         }
     }
 
-    /// Into how many parts the weight gradient's sums over pixels are cut.
+    /// Into how many parts sums are cut.
     fn parts(self, shape: &ConvShape, pass: ConvPass) -> usize {
-        if pass != ConvPass::WeightGradient {
-            return 1;
-        }
         let [rows, quads, _] = shape.product(pass);
         let [rows_per_tile, quads_per_tile] = self.tile(shape, pass);
         let tiles = rows.div_ceil(rows_per_tile) * quads.div_ceil(quads_per_tile);
+        let terms = shape.terms(pass);
+        if pass != ConvPass::WeightGradient && !shape.may_split(pass) {
+            return 1;
+        }
+        match self {
+            Self::Block(tile) => return tile.waves().parts(tiles, terms, PART_TERMS),
+            Self::Coop(tile) => return tile.parts(tiles, terms),
+            _ if pass != ConvPass::WeightGradient => return 1,
+            _ => {}
+        }
         let workgroups = match self {
-            Self::Block(tile) => return tile.waves().parts(tiles, shape.out_pixels(), PART_PIXELS),
             Self::Tile => SPLIT_WORKGROUPS,
             Self::Software | Self::SoftwareWide => {
                 // A round a line of pixels, and one for each four of them.
                 let lines = shape.batch() * shape.output()[0];
                 let rounds = lines * (1 + shape.output()[1].div_ceil(4));
                 let least = rounds.div_ceil(SOFTWARE_ROUNDS / 2);
-                return parts(tiles, shape.out_pixels(), SOFTWARE_WORKGROUPS, PART_PIXELS).max(least);
+                return parts(tiles, terms, SOFTWARE_WORKGROUPS, PART_TERMS).max(least);
             }
-            Self::SoftwareNarrow | Self::Winograd => 1,
             Self::Direct | Self::DirectSoftware => return conv_direct::parts(self, shape),
-            Self::Coop(tile) => return tile.parts(tiles, shape.out_pixels()),
+            Self::SoftwareNarrow | Self::Winograd | Self::Block(_) | Self::Coop(_) => 1,
         };
-        parts(tiles, shape.out_pixels(), workgroups, PART_PIXELS)
+        parts(tiles, terms, workgroups, PART_TERMS)
     }
 
     fn spec(self, pass: ConvPass) -> &'static KernelSpec {
@@ -125,7 +130,8 @@ impl ConvVariant {
         let limit = target.limits.workgroups as usize;
         let tiles = rows.div_ceil(rows_per_tile);
         let fold = tiles.div_ceil(limit);
-        let z = if pass == ConvPass::WeightGradient { self.parts(shape, pass) } else { phases * fold };
+        let parts = self.parts(shape, pass);
+        let z = if pass == ConvPass::WeightGradient || parts > 1 { parts } else { phases * fold };
         let grid = [tiles.div_ceil(fold), quads.div_ceil(quads_per_tile), z];
         if grid.iter().any(|side| *side > limit) {
             let groups = grid.iter().map(|side| *side as u64).product();
@@ -200,8 +206,11 @@ pub fn conv(
 
 impl ConvVariant {
     fn split(self, pass: ConvPass, shape: &ConvShape) -> Result<SplitSum, GpuError> {
-        let count = index_u32(self.spec(pass).entry, &[shape.weight_words()])?;
-        Ok(SplitSum { parts: self.parts(shape, pass) as u32, count, n: count })
+        let count = index_u32(self.spec(pass).entry, &[shape.result_words(pass)])?;
+        let [_, quads, _] = shape.product(pass);
+        // A weight gradient has no epilogue whose columns would count.
+        let n = if pass == ConvPass::WeightGradient { count } else { 4 * quads as u32 };
+        Ok(SplitSum { parts: self.parts(shape, pass) as u32, count, n })
     }
 
     /// Invocations of a workgroup.
@@ -270,6 +279,9 @@ impl ConvVariant {
         if spec.entry == CONV_SOFTWARE.vectors.entry {
             let in_order = pass == ConvPass::Forward || (pass == ConvPass::DataGradient && shape.stride == [1, 1]);
             constants.push(flag("DIRECT", ending == Ending::PLAIN && in_order));
+        }
+        if pass != ConvPass::WeightGradient && sum.parts > 1 {
+            constants.push(flag("SPLIT", true));
         }
         let tile = self.product_tile(target, shape, pass);
         let rounds = shape.terms(pass).div_ceil(sum.parts as usize).div_ceil(tile.depth as usize);

@@ -238,6 +238,26 @@ impl ConvShape {
         }
     }
 
+    /// Whether sums of a pass over pixels may be cut into parts: those of one phase, whose channels are whole quads, so that the
+    /// parts are added up as rows of a product.
+    pub(super) fn may_split(&self, pass: ConvPass) -> bool {
+        let [[.., inputs], [.., outputs]] = [self.input(), self.output()];
+        match pass {
+            ConvPass::Forward => outputs.is_multiple_of(4),
+            ConvPass::DataGradient => self.phases() == 1 && inputs.is_multiple_of(4),
+            ConvPass::WeightGradient => false,
+        }
+    }
+
+    /// Words of what a pass makes.
+    pub(super) fn result_words(&self, pass: ConvPass) -> usize {
+        match pass {
+            ConvPass::Forward => self.image_words(self.output),
+            ConvPass::DataGradient => self.image_words(self.input),
+            ConvPass::WeightGradient => self.weight_words(),
+        }
+    }
+
     fn phases(&self) -> usize {
         self.stride[0] as usize * self.stride[1] as usize
     }

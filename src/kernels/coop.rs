@@ -6,6 +6,7 @@ use super::{
     Constant,
     conv_shape::{ConvPass, ConvShape, padded_channels},
     flag,
+    split::Waves,
 };
 
 /// A tile that the subgroups of a workgroup compute together, 2 x 2 shares of cooperative matrices.
@@ -28,10 +29,12 @@ const SHARES_ALONG: u32 = 2;
 /// Tiles of a product that keep a GPU busy: with fewer, processors would idle. An H100 or H200 has 132 multiprocessors.
 const ENOUGH_TILES: usize = 128;
 
-/// Workgroups that may run at the same time on such a GPU, which parts of sums are cut for: two of the large tile on each
-/// multiprocessor, and four of the small one, which has a quarter of its sums.
-fn resident(share: u32) -> usize {
-    if share > 2 { 264 } else { 528 }
+/// What tiles want of their parts. On an H200 a multiprocessor with one workgroup of the large tile, or with two of the small
+/// one, is as fast as with more: 64, 128 and 256 large tiles took 86, 48 and 54 us, 256 and 512 small ones 67 and 70. Sums are
+/// multiplied three times as fast as by register-blocked tiles, so that a part's way through memory takes as many more terms; not
+/// measured.
+fn waves(share: u32) -> Waves {
+    if share > 2 { Waves { busy: 1, most: 4, own: 192 } } else { Waves { busy: 2, most: 16, own: 192 } }
 }
 
 /// Terms that a part of a sum has at least: so many that a tile reads twice as many bytes as its sums take. Not measured.
@@ -140,11 +143,9 @@ impl CoopTile {
         SHARES.map(|share| Self { matrix, threads, share }).to_vec()
     }
 
-    /// Into how many parts sums of `depth` terms are cut where there are `tiles` of them: as many as run at the same time.
-    ///
-    /// It depends on the shape alone, so that the order of the additions, and so every bit, is the same on every run.
+    /// Into how many parts sums of `depth` terms are cut where there are `tiles` of them.
     pub(super) fn parts(self, tiles: usize, depth: usize) -> usize {
-        (resident(self.share) / tiles.max(1)).min(depth / LEAST_TERMS).max(1)
+        waves(self.share).parts(tiles, depth, LEAST_TERMS)
     }
 
     /// Whether octets of a convolution's operands line up and each tile of terms has one tap: `WHOLE` in

@@ -5,7 +5,7 @@ use crate::gpu::{Element, Gpu, GpuError};
 
 use super::{
     AdapterClass, BlockTile,
-    conv::PART_PIXELS,
+    conv::PART_TERMS,
     conv_shape::{ConvPass, ConvShape},
     conv_variant::ConvVariant,
     matmul::{MatmulVariant, SPLIT_TERMS},
@@ -54,7 +54,7 @@ impl AdapterClass {
         let sides = [rows * shape.phases_reached(pass), 4 * quads, shape.terms(pass)];
         let tile = match pass {
             ConvPass::WeightGradient => self.coop().weight_gradient_tile(element, sides),
-            _ => self.coop().tile(element, sides, false),
+            _ => self.coop().tile(element, sides, shape.may_split(pass)),
         };
         if let Some(tile) = tile {
             return ConvVariant::Coop(tile);
@@ -180,6 +180,8 @@ struct ConvCase {
     phases: usize,
     /// Of each sum.
     terms: usize,
+    /// Whether sums over pixels may be cut.
+    may_split: bool,
     winograd: bool,
 }
 
@@ -189,7 +191,8 @@ impl ConvCase {
         let phases = shape.phases_reached(pass);
         let channels = shape.input()[2].min(shape.output()[2]);
         let winograd = ConvVariant::Winograd.covers(shape, pass) && winograd_gradient::fits(class, shape, pass);
-        Self { pass, rows: rows * phases, quads, channels, phases, terms: shape.terms(pass), winograd }
+        let (terms, may_split) = (shape.terms(pass), shape.may_split(pass));
+        Self { pass, rows: rows * phases, quads, channels, phases, terms, may_split, winograd }
     }
 
     fn sides(&self) -> [usize; 2] {
@@ -201,8 +204,8 @@ impl ConvCase {
     fn is_filled_by(&self, tile: BlockTile) -> bool {
         let (count, waves) = (tile.count(self.sides()), tile.waves());
         let is_spread = self.phases == 1 || count > MULTIPROCESSORS;
-        let splits = self.pass == ConvPass::WeightGradient;
-        let parts = if splits { waves.parts(count, self.terms, PART_PIXELS) } else { 1 };
+        let splits = self.pass == ConvPass::WeightGradient || self.may_split;
+        let parts = if splits { waves.parts(count, self.terms, PART_TERMS) } else { 1 };
         tile.fills(self.sides()) && is_spread && waves.filled_by(count * parts)
     }
 

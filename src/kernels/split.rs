@@ -17,15 +17,14 @@ pub(super) const MULTIPROCESSORS: usize = 132;
 /// Terms that tiles hold at once, whose multiples parts are.
 const PART_STEP: usize = 16;
 
-/// Terms in whose time a part's sums go through memory and are added to the others'.
-const PART_TERMS: usize = 64;
-
-/// What register-blocked tiles want of their number.
+/// What tiles want of their number.
 pub(super) struct Waves {
     /// Workgroups that a multiprocessor must hold to be busy: with fewer it takes as long.
     pub(super) busy: usize,
     /// Parts' workgroups for each multiprocessor at most.
     pub(super) most: usize,
+    /// Terms in whose time a part's sums go through memory and are added to the others'.
+    pub(super) own: usize,
 }
 
 impl Waves {
@@ -38,7 +37,7 @@ impl Waves {
         let most = (depth / least).min(self.most * MULTIPROCESSORS / tiles.max(1)).max(1);
         let time = |parts: &usize| {
             let terms = depth.div_ceil(PART_STEP).div_ceil(*parts) * PART_STEP;
-            let own = if *parts > 1 { PART_TERMS } else { 0 };
+            let own = if *parts > 1 { self.own } else { 0 };
             waves(tiles * parts).max(self.busy) * (terms + own)
         };
         (1..=most).min_by_key(time).unwrap_or(1)

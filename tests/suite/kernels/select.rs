@@ -35,7 +35,8 @@ fn convolutions_take_the_largest_tile_that_fills_a_gpu() {
         (32, 64, 64, three, [tall, tall, ConvVariant::Winograd]),
         (32, 64, 128, three.stride(2), [large, tall, small]),
         (16, 128, 256, three.stride(2), [large, large, small]),
-        (8, 256, 512, three.stride(2), [small, tall, small]),
+        // 64 large tiles, of whose sums two parts are taken.
+        (8, 256, 512, three.stride(2), [large, tall, small]),
         // A quarter of the pixels has a tap.
         (16, 128, 256, ConvOptions::square(1).stride(2), [large, small, small]),
         (8, 256, 512, ConvOptions::square(1).stride(2), [small, small, small]),
