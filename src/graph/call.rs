@@ -265,8 +265,8 @@ pub trait Kernel: Any + fmt::Debug + Send + Sync {
         None
     }
 
-    /// The work of each dispatch; of one dispatch unless a kernel that has several says what each does.
-    fn work(&self, call: &Call) -> Vec<Work> {
+    /// The work of each dispatch on adapters of a class; of one dispatch unless a kernel that has several says what each does.
+    fn work(&self, call: &Call, _class: AdapterClass) -> Vec<Work> {
         vec![Work { flops: self.flops(call), bytes: call.traffic() }]
     }
 

@@ -27,7 +27,7 @@ impl Schedule {
         let mut planned = Vec::new();
         for (step, plan_step) in self.steps.iter().enumerate() {
             let launches = plan_step.call.kernel.launches(&plan_step.call, &context)?;
-            let works = self.work(plan_step);
+            let works = self.work(plan_step, target.class);
             let known = works.len() == launches.len();
             for (place, launch) in launches.into_iter().enumerate() {
                 let launch = if known { launch.doing(works[place]) } else { launch };

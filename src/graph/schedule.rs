@@ -168,15 +168,15 @@ impl Schedule {
         products.map(|step| step.call.kernel.flops(&step.call)).sum()
     }
 
-    /// The work of each dispatch of a step, in the order in which a plan records them.
+    /// The work of each dispatch of a step on adapters of a class, in the order in which a plan records them.
     #[must_use]
-    pub fn work(&self, step: &PlanStep) -> Vec<Work> {
-        step.call.kernel.work(&step.call)
+    pub fn work(&self, step: &PlanStep, class: AdapterClass) -> Vec<Work> {
+        step.call.kernel.work(&step.call, class)
     }
 
     /// Bytes of every operand, each counted once a dispatch: the least traffic without reuse between dispatches.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.steps.iter().flat_map(|step| self.work(step)).map(|work| work.bytes).sum()
+    pub fn bytes(&self, class: AdapterClass) -> u64 {
+        self.steps.iter().flat_map(|step| self.work(step, class)).map(|work| work.bytes).sum()
     }
 }

@@ -24,7 +24,9 @@ fn a_described_gpu_needs_no_adapter() {
     assert_eq!(status, Some(0), "{errors}");
     let dispatches = plan["dispatches"].as_array().unwrap();
     let count = |kernel: &str| dispatches.iter().filter(|line| line["kernel"] == kernel).count();
-    assert_eq!(count("batch_norm_moments"), 2 * 20, "20 batch norms, forward and backward");
+    for kernel in ["moments", "finish_apply", "gradient_moments", "finish_gradient"] {
+        assert_eq!(count(&format!("batch_norm_{kernel}")), 20, "20 batch norms, {kernel}");
+    }
     let passes = count("winograd_weight") + count("winograd_weight_gradient");
     assert!(count("winograd_input") >= passes, "each pass transforms its images");
     assert_eq!(count("update_sgd"), 1);

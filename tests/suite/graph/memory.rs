@@ -40,15 +40,17 @@ impl Backward<'_> {
     }
 
     /// The value that a node's backward reads: a product or norm its input, a ReLU the sign of its output, which mostly is
-    /// the input of the next. A sum, a mean and a flattening read none, nor does a dropout, whose mask is drawn again.
-    fn saved(node: &Node) -> Option<ValueId> {
+    /// the input of the next; after a norm it finds that sign again from the norm's input. A sum, a mean and a flattening read
+    /// none, nor does a dropout, whose mask is drawn again.
+    fn saved(&self, node: &Node) -> Option<ValueId> {
         let identity = |activation: Activation| activation == Activation::Identity;
         let product = node.op_as::<ops::Linear>().is_some_and(|op| identity(op.activation))
             || node.op_as::<ops::Conv>().is_some_and(|op| identity(op.activation));
         if product || node.op_as::<ops::BatchNorm>().is_some() {
             Some(node.inputs[0])
         } else if node.op_as::<ops::Activate>() == Some(&ops::Activate(Activation::Relu)) {
-            Some(node.output)
+            let mut norms = self.graph.nodes().iter().filter(|node| is::<ops::BatchNorm>(node));
+            norms.all(|norm| norm.output != node.inputs[0]).then_some(node.output)
         } else {
             let others = [is::<Pool>(node), is::<ops::Add>(node), is::<ops::Flatten>(node), is::<ops::Dropout>(node)];
             assert!(others.contains(&true), "not in these networks: {:?}", node.op);
@@ -70,7 +72,7 @@ impl Backward<'_> {
     /// Bytes that the backward of the nodes up to `last` still needs from forward.
     fn kept(&self, last: usize) -> usize {
         let nodes = &self.graph.nodes()[..=last];
-        let values: HashSet<ValueId> = nodes.iter().filter_map(Self::saved).collect();
+        let values: HashSet<ValueId> = nodes.iter().filter_map(|node| self.saved(node)).collect();
         self.bytes(&values) + nodes.iter().map(|node| self.beside(node)).sum::<usize>()
     }
 
