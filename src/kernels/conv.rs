@@ -18,8 +18,8 @@ use super::{
     split::{SPLIT_WORKGROUPS, WAVES_64, WAVES_128, parts},
     split_sum::SplitSum,
     tree::SOFTWARE_ROUNDS,
-    winograd::{self, WINOGRAD_OUTPUT},
-    winograd_gradient,
+    winograd, winograd_gradient,
+    winograd_specs::WINOGRAD_OUTPUT,
 };
 
 /// Workgroups that a weight gradient aims at on a software adapter, whose cores take one at a time: with fewer, some idle.
@@ -32,10 +32,10 @@ impl ConvVariant {
     /// Words that a pass keeps for itself: [`ProductOperands::scratch`].
     #[must_use]
     pub fn scratch_words(self, class: AdapterClass, shape: &ConvShape, pass: ConvPass) -> usize {
-        if self == Self::Winograd {
+        if let Self::Winograd(tile) = self {
             return match pass {
-                ConvPass::WeightGradient => winograd_gradient::scratch_words(class, shape),
-                _ => winograd::scratch_words(class, shape, pass),
+                ConvPass::WeightGradient => winograd_gradient::scratch_words(class, tile, shape),
+                _ => winograd::scratch_words(class, tile, shape, pass),
             };
         }
         let parts = self.parts(shape, pass);
@@ -54,7 +54,7 @@ impl ConvVariant {
                 let [rows, columns] = tile.sides();
                 [rows, columns / 4]
             }
-            Self::Tile | Self::Winograd | Self::Direct | Self::DirectSoftware => {
+            Self::Tile | Self::Winograd(_) | Self::Direct | Self::DirectSoftware => {
                 let [_, quads, _] = shape.product(pass);
                 let columns = quads.next_power_of_two().clamp(4, 16);
                 [1024 / columns, columns]
@@ -81,7 +81,7 @@ impl ConvVariant {
                 let least = rounds.div_ceil(SOFTWARE_ROUNDS / 2);
                 return parts(tiles, shape.out_pixels(), SOFTWARE_WORKGROUPS, PART_PIXELS).max(least);
             }
-            Self::SoftwareNarrow | Self::Winograd => 1,
+            Self::SoftwareNarrow | Self::Winograd(_) => 1,
             Self::Direct | Self::DirectSoftware => return conv_direct::parts(self, shape),
             Self::Coop(tile) => return tile.parts(tiles, shape.out_pixels()),
         };
@@ -95,7 +95,7 @@ impl ConvVariant {
             Self::Block128 | Self::Block64 => CONV_BLOCK.spec(whole),
             Self::Tile => CONV_TILE.spec(whole),
             Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => CONV_SOFTWARE.spec(whole),
-            Self::Winograd => &WINOGRAD_OUTPUT,
+            Self::Winograd(tile) => WINOGRAD_OUTPUT.spec(tile),
             Self::Direct | Self::DirectSoftware => &CONV_DIRECT,
             Self::Coop(tile) => tile.spec(CONV_COOP_8.spec(whole), CONV_COOP_16.spec(whole)),
         }
@@ -116,7 +116,7 @@ impl ConvVariant {
                 let across = [pass == ConvPass::WeightGradient, pass != ConvPass::DataGradient];
                 [tile.constants(across[0], across[1]), vec![flag("WHOLE", CoopTile::is_whole(shape, pass))]].concat()
             }
-            Self::Winograd => Vec::new(),
+            Self::Winograd(_) => Vec::new(),
         }
     }
 
@@ -189,10 +189,10 @@ pub fn conv(
     check(spec, variant, pass, shape, epilogue, operands)?;
     let (problem, ending) = (ConvProblem { pass, shape }, Ending { epilogue, accumulate });
     let launches = variant.launches(&Target::for_device(gpu), problem, ending, operands.a.element())?;
-    if variant == ConvVariant::Winograd {
+    if let ConvVariant::Winograd(tile) = variant {
         return match pass {
-            ConvPass::WeightGradient => winograd_gradient::bind(gpu, shape, &launches, operands),
-            _ => winograd::bind(gpu, problem, &launches, operands),
+            ConvPass::WeightGradient => winograd_gradient::bind(gpu, tile, shape, &launches, operands),
+            _ => winograd::bind(gpu, tile, problem, &launches, operands),
         };
     }
     let sum = variant.split(pass, shape)?;
@@ -213,7 +213,7 @@ impl ConvVariant {
             Self::Block64 => [BLOCK_THREADS, block_depth(target, 1) as usize],
             Self::Coop(tile) => [tile.threads(), COOP_DEPTH as usize],
             Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => [SOFTWARE_LANES as usize, 4],
-            Self::Tile | Self::Winograd | Self::Direct | Self::DirectSoftware => {
+            Self::Tile | Self::Winograd(_) | Self::Direct | Self::DirectSoftware => {
                 [TILE_THREADS, self.tile(shape, pass)[1]]
             }
         }
@@ -231,10 +231,12 @@ impl ConvVariant {
         element: Element,
     ) -> Result<Vec<Launch>, GpuError> {
         let ConvProblem { pass, shape } = problem;
-        if self == Self::Winograd {
+        if let Self::Winograd(tile) = self {
             return match pass {
-                ConvPass::WeightGradient => winograd_gradient::launches(target, shape, ending.accumulate, element),
-                _ => winograd::launches(target, problem, ending, element),
+                ConvPass::WeightGradient => {
+                    winograd_gradient::launches(target, tile, shape, ending.accumulate, element)
+                }
+                _ => winograd::launches(target, tile, problem, ending, element),
             };
         }
         let sum = self.split(pass, shape)?;
