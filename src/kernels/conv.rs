@@ -17,8 +17,8 @@ use super::{
     split::{SPLIT_WORKGROUPS, parts},
     split_sum::SplitSum,
     tree::SOFTWARE_ROUNDS,
-    winograd::{self, WINOGRAD_OUTPUT},
-    winograd_gradient,
+    winograd, winograd_gradient,
+    winograd_specs::WINOGRAD_OUTPUT,
 };
 
 /// Workgroups that a weight gradient aims at on a software adapter, whose cores take one at a time: with fewer, some idle.
@@ -36,10 +36,10 @@ impl ConvVariant {
     /// Words that a pass keeps for itself: [`ProductOperands::scratch`].
     #[must_use]
     pub fn scratch_words(self, class: AdapterClass, shape: &ConvShape, pass: ConvPass) -> usize {
-        if self == Self::Winograd {
+        if let Self::Winograd(tile) = self {
             return match pass {
-                ConvPass::WeightGradient => winograd_gradient::scratch_words(class, shape),
-                _ => winograd::scratch_words(class, shape, pass),
+                ConvPass::WeightGradient => winograd_gradient::scratch_words(class, tile, shape),
+                _ => winograd::scratch_words(class, tile, shape, pass),
             };
         }
         let parts = self.parts(shape, pass);
@@ -54,7 +54,7 @@ impl ConvVariant {
             Self::SoftwareWide => [32, 16],
             Self::SoftwareNarrow => [32, NARROW_QUADS],
             Self::Coop(tile) => quads_of(tile.sides()),
-            Self::Tile | Self::Winograd | Self::Direct | Self::DirectSoftware => {
+            Self::Tile | Self::Winograd(_) | Self::Direct | Self::DirectSoftware => {
                 let [_, quads, _] = shape.product(pass);
                 let columns = quads.next_power_of_two().clamp(4, 16);
                 [1024 / columns, columns]
@@ -87,7 +87,7 @@ impl ConvVariant {
                 return parts(tiles, terms, SOFTWARE_WORKGROUPS, PART_TERMS).max(least);
             }
             Self::Direct | Self::DirectSoftware => return conv_direct::parts(self, shape),
-            Self::SoftwareNarrow | Self::Winograd | Self::Block(_) | Self::Coop(_) => 1,
+            Self::SoftwareNarrow | Self::Winograd(_) | Self::Block(_) | Self::Coop(_) => 1,
         };
         parts(tiles, terms, workgroups, PART_TERMS)
     }
@@ -99,7 +99,7 @@ impl ConvVariant {
             Self::Block(_) => CONV_BLOCK.spec(whole),
             Self::Tile => CONV_TILE.spec(whole),
             Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => CONV_SOFTWARE.spec(whole),
-            Self::Winograd => &WINOGRAD_OUTPUT,
+            Self::Winograd(tile) => WINOGRAD_OUTPUT.spec(tile),
             Self::Direct | Self::DirectSoftware => &CONV_DIRECT,
             Self::Coop(tile) => tile.spec(CONV_COOP_8.spec(whole), CONV_COOP_16.spec(whole)),
         }
@@ -119,7 +119,7 @@ impl ConvVariant {
                 let across = [pass == ConvPass::WeightGradient, pass != ConvPass::DataGradient];
                 [tile.constants(across[0], across[1]), vec![flag("WHOLE", CoopTile::is_whole(shape, pass))]].concat()
             }
-            Self::Winograd => Vec::new(),
+            Self::Winograd(_) => Vec::new(),
         }
     }
 
@@ -193,10 +193,10 @@ pub fn conv(
     check(spec, variant, pass, shape, epilogue, operands)?;
     let (problem, ending) = (ConvProblem { pass, shape }, Ending { epilogue, accumulate });
     let launches = variant.launches(&Target::for_device(gpu), problem, ending, operands.a.element())?;
-    if variant == ConvVariant::Winograd {
+    if let ConvVariant::Winograd(tile) = variant {
         return match pass {
-            ConvPass::WeightGradient => winograd_gradient::bind(gpu, shape, &launches, operands),
-            _ => winograd::bind(gpu, problem, &launches, operands),
+            ConvPass::WeightGradient => winograd_gradient::bind(gpu, tile, shape, &launches, operands),
+            _ => winograd::bind(gpu, tile, problem, &launches, operands),
         };
     }
     let sum = variant.split(pass, shape)?;
@@ -219,7 +219,7 @@ impl ConvVariant {
             Self::Block(_) => BLOCK_THREADS,
             Self::Coop(tile) => tile.threads(),
             Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => SOFTWARE_LANES as usize,
-            Self::Tile | Self::Winograd | Self::Direct | Self::DirectSoftware => TILE_THREADS,
+            Self::Tile | Self::Winograd(_) | Self::Direct | Self::DirectSoftware => TILE_THREADS,
         }
     }
 
@@ -229,7 +229,7 @@ impl ConvVariant {
             Self::Block(tile) => tile.product_tile(target),
             Self::Coop(tile) => tile.product_tile(),
             Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => software_tile([rows, 4 * quads]),
-            Self::Tile | Self::Winograd | Self::Direct | Self::DirectSoftware => {
+            Self::Tile | Self::Winograd(_) | Self::Direct | Self::DirectSoftware => {
                 let (sides, depth) = ([rows, 4 * quads], quads);
                 ProductTile { sides, share: [4, 4], depth, element_bytes: 4, by_matrices: false }
             }
@@ -248,10 +248,12 @@ impl ConvVariant {
         element: Element,
     ) -> Result<Vec<Launch>, GpuError> {
         let ConvProblem { pass, shape } = problem;
-        if self == Self::Winograd {
+        if let Self::Winograd(tile) = self {
             return match pass {
-                ConvPass::WeightGradient => winograd_gradient::launches(target, shape, ending.accumulate, element),
-                _ => winograd::launches(target, problem, ending, element),
+                ConvPass::WeightGradient => {
+                    winograd_gradient::launches(target, tile, shape, ending.accumulate, element)
+                }
+                _ => winograd::launches(target, tile, problem, ending, element),
             };
         }
         let sum = self.split(pass, shape)?;

@@ -6,6 +6,7 @@ use super::{
     BlockTile, CoopTile,
     conv_shape::{ConvPass, ConvShape},
     software::SOFTWARE_LANES,
+    winograd_tile::WinogradTile,
 };
 
 /// Quads of channels that `SoftwareNarrow` takes at most.
@@ -24,8 +25,8 @@ pub enum ConvVariant {
     SoftwareWide,
     /// 32 pixels by up to 16 channels of a result in registers, for the same adapters. One group; no weight gradients.
     SoftwareNarrow,
-    /// 3 x 3 without strides, with 4 multiplications for 9, as products of the adapter's kind.
-    Winograd,
+    /// 3 x 3 without strides, with 4 multiplications for 9 or for 16, as products of the adapter's kind.
+    Winograd(WinogradTile),
     /// An element at a time: grouped and depthwise convolutions. Takes the weights as they are. A weight gradient's sums are
     /// shared by a workgroup's invocations, for GPUs.
     Direct,
@@ -39,8 +40,9 @@ impl ConvVariant {
     /// Every variant that can run a pass of this shape on this adapter for operands stored as `element`.
     #[must_use]
     pub fn available(gpu: &Gpu, element: Element, shape: &ConvShape, pass: ConvPass) -> Vec<Self> {
-        let mut variants = vec![Self::Direct, Self::DirectSoftware, Self::Winograd, Self::Tile];
+        let mut variants = vec![Self::Direct, Self::DirectSoftware, Self::Tile];
         variants.extend(BlockTile::ALL.map(Self::Block));
+        variants.extend(WinogradTile::ALL.map(Self::Winograd));
         if gpu.fixed_subgroup_size() == Some(SOFTWARE_LANES) {
             variants.extend([Self::Software, Self::SoftwareWide, Self::SoftwareNarrow]);
         }
@@ -70,7 +72,7 @@ impl ConvVariant {
                 let [_, quads, _] = shape.product(pass);
                 shape.groups == 1 && pass != ConvPass::WeightGradient && quads <= NARROW_QUADS
             }
-            Self::Winograd => shape.is_dense_three_by_three(),
+            Self::Winograd(_) => shape.is_dense_three_by_three(),
         }
     }
 }

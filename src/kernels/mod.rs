@@ -48,6 +48,8 @@ mod update_adam;
 mod update_sgd;
 mod winograd;
 mod winograd_gradient;
+mod winograd_specs;
+mod winograd_tile;
 
 pub use activation::Activation;
 pub use adapter_class::AdapterClass;
@@ -88,6 +90,7 @@ pub use target::Target;
 pub(crate) use tree::Tree;
 pub use update_adam::{AdamStep, UpdateAdam};
 pub use update_sgd::{SgdStep, UpdateSgd};
+pub use winograd_tile::WinogradTile;
 
 use crate::gpu::KernelSpec;
 
@@ -141,10 +144,15 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &split_sum::SPLIT_SUM,
         &update_adam::UPDATE_ADAM,
         &update_sgd::UPDATE_SGD,
-        &winograd_gradient::WINOGRAD_GRADIENT,
-        &winograd::WINOGRAD_INPUT,
-        &winograd::WINOGRAD_OUTPUT,
-        &winograd::WINOGRAD_WEIGHT,
-        &winograd_gradient::WINOGRAD_WEIGHT_GRADIENT,
+        &winograd_specs::WINOGRAD_GRADIENT.four,
+        &winograd_specs::WINOGRAD_GRADIENT.two,
+        &winograd_specs::WINOGRAD_INPUT.four,
+        &winograd_specs::WINOGRAD_INPUT.two,
+        &winograd_specs::WINOGRAD_OUTPUT.four,
+        &winograd_specs::WINOGRAD_OUTPUT.two,
+        &winograd_specs::WINOGRAD_WEIGHT.four,
+        &winograd_specs::WINOGRAD_WEIGHT.two,
+        &winograd_specs::WINOGRAD_WEIGHT_GRADIENT.four,
+        &winograd_specs::WINOGRAD_WEIGHT_GRADIENT.two,
     ]
 }

@@ -13,6 +13,7 @@ use super::{
     split::MULTIPROCESSORS,
     tree::SOFTWARE_ROUNDS,
     winograd_gradient,
+    winograd_tile::WinogradTile,
 };
 
 impl AdapterClass {
@@ -22,8 +23,7 @@ impl AdapterClass {
     /// As [`MatmulShape::new`].
     pub(super) fn batched_variant(self, shape: MatmulShape, batch: usize) -> Result<MatmulVariant, GpuError> {
         let [m, n, k] = [shape.m, shape.n, shape.k].map(|side| side as usize);
-        let fits =
-            |tile: &BlockTile| tile.fills([m, n]) && batch * tile.count([m, n]) >= MULTIPROCESSORS * tile.waves().busy;
+        let fits = |tile: &BlockTile| tile.fills([m, n]) && tile.waves().filled_by(batch * tile.count([m, n]));
         let small = MatmulVariant::Block(BlockTile::SMALL);
         Ok(match self {
             Self::Gpu(_) => BlockTile::ALL.into_iter().find(fits).map_or(small, MatmulVariant::Block),
@@ -64,6 +64,15 @@ impl AdapterClass {
             Self::Gpu(_) => first(CONV_GPU, &case, ConvVariant::Tile),
             Self::EightLanes => first(CONV_EIGHT_LANES, &case, ConvVariant::Software),
         }
+    }
+
+    /// The tile that Winograd's products of a pass cost least with, where they can be taken; on EightLanes the smaller one.
+    fn winograd_tile(self, shape: &ConvShape, pass: ConvPass) -> Option<WinogradTile> {
+        let tiles = if self == Self::EightLanes { &[WinogradTile::F2][..] } else { &WinogradTile::ALL };
+        let there = |tile: &WinogradTile| {
+            ConvVariant::Winograd(*tile).covers(shape, pass) && winograd_gradient::fits(self, *tile, shape, pass)
+        };
+        tiles.iter().copied().filter(there).min_by_key(|tile| tile.cost(shape, pass))
     }
 
     fn plain_matmul_variant(self, shape: MatmulShape) -> MatmulVariant {
@@ -182,7 +191,8 @@ struct ConvCase {
     terms: usize,
     /// Whether sums over pixels may be cut.
     may_split: bool,
-    winograd: bool,
+    /// The tile that Winograd's products cost least with, where they can be taken.
+    winograd: Option<WinogradTile>,
 }
 
 impl ConvCase {
@@ -190,7 +200,7 @@ impl ConvCase {
         let [rows, quads, _] = shape.product(pass);
         let phases = shape.phases_reached(pass);
         let channels = shape.input()[2].min(shape.output()[2]);
-        let winograd = ConvVariant::Winograd.covers(shape, pass) && winograd_gradient::fits(class, shape, pass);
+        let winograd = class.winograd_tile(shape, pass);
         let (terms, may_split) = (shape.terms(pass), shape.may_split(pass));
         Self { pass, rows: rows * phases, quads, channels, phases, terms, may_split, winograd }
     }
@@ -220,13 +230,26 @@ type ConvRow = Row<ConvCase, ConvVariant>;
 
 /// Measured on an H200 (132 multiprocessors; driver 580.159.04, 2026-11-26), batch 128, but for the tall and the wide tile.
 static CONV_GPU: &[ConvRow] = &[
+    // By arithmetic, not measured: 9/16 of the operations of F(2 x 2) and of the bytes that its transforms move, where tiles of
+    // 4 x 4 fill the images. By WinogradTile::cost a pass takes 0.11 ms at 64 channels of 32 x 32, where F(2 x 2) takes 0.20
+    // (measured: 0.29) and 64 x 64 tiles were measured to take 0.30, and 0.09, 0.08 and 0.09 at 128, 256 and 512 channels.
+    Row {
+        fits: |case| case.winograd == Some(WinogradTile::F4) && case.channels >= 64,
+        variant: ConvVariant::Winograd(WinogradTile::F4),
+    },
     // Milliseconds of a forward pass and those of the next best: 0.34 for 0.40 at 128 channels of 16 x 16, 0.32 for 0.41 at 256
     // of 8 x 8, 0.32 for 0.49 at 512 of 4 x 4; but 0.60 for 0.46 at 64 of 32 x 32.
-    Row { fits: |case| case.winograd && case.channels >= 128, variant: ConvVariant::Winograd },
+    Row {
+        fits: |case| case.winograd == Some(WinogradTile::F2) && case.channels >= 128,
+        variant: ConvVariant::Winograd(WinogradTile::F2),
+    },
     // Both operands of a weight gradient are transformed once for all taps, and no tile of its products has idle columns.
     Row {
-        fits: |case| case.winograd && case.pass == ConvPass::WeightGradient && case.channels >= 64,
-        variant: ConvVariant::Winograd,
+        fits: |case| {
+            let small = case.winograd == Some(WinogradTile::F2);
+            small && case.pass == ConvPass::WeightGradient && case.channels >= 64
+        },
+        variant: ConvVariant::Winograd(WinogradTile::F2),
     },
     // 0.26 ms for 0.29 where layers go from 64 to 128 or from 128 to 256 channels, 0.40 for 0.30 from 256 to 512, with 64 tiles.
     // Weight gradients, whose parts fill waves with either tile, take the same time by either, and small tiles pad less.
@@ -254,8 +277,8 @@ static CONV_EIGHT_LANES: &[ConvRow] = &[
     // 1.2 to 1.4 times as fast as the wide tile at 256 channels, 1.1 to 1.3 at 512, even at 128, slower below: the
     // transforms' loads and stores cost as much as two to three times as many multiply-adds. Weight gradients not measured.
     Row {
-        fits: |case| case.winograd && case.pass != ConvPass::WeightGradient && case.channels >= 256,
-        variant: ConvVariant::Winograd,
+        fits: |case| case.winograd.is_some() && case.pass != ConvPass::WeightGradient && case.channels >= 256,
+        variant: ConvVariant::Winograd(WinogradTile::F2),
     },
     // 1.4 times as fast as the 32 columns at 16 channels, 2.0 to 2.2 at 8: no lane is without columns.
     Row { fits: |case| case.quads <= 4 && case.pass != ConvPass::WeightGradient, variant: ConvVariant::SoftwareNarrow },

@@ -34,13 +34,22 @@ impl Waves {
     ///
     /// It depends on the shape alone, as [`parts`] does.
     pub(super) fn parts(&self, tiles: usize, depth: usize, least: usize) -> usize {
+        self.soonest(tiles, depth, least, |_| true)
+    }
+
+    /// The same of parts of equal length.
+    pub(super) fn equal_parts(&self, tiles: usize, depth: usize, least: usize) -> usize {
+        self.soonest(tiles, depth, least, |parts| depth.is_multiple_of(parts))
+    }
+
+    fn soonest(&self, tiles: usize, depth: usize, least: usize, may_be: impl Fn(usize) -> bool) -> usize {
         let most = (depth / least).min(self.most * MULTIPROCESSORS / tiles.max(1)).max(1);
         let time = |parts: &usize| {
             let terms = depth.div_ceil(PART_STEP).div_ceil(*parts) * PART_STEP;
             let own = if *parts > 1 { self.own } else { 0 };
             waves(tiles * parts).max(self.busy) * (terms + own)
         };
-        (1..=most).min_by_key(time).unwrap_or(1)
+        (1..=most).filter(|parts| may_be(*parts)).min_by_key(time).unwrap_or(1)
     }
 
     /// Whether so many workgroups keep most multiprocessors busy to the end: the last of a few waves may be nearly empty.
@@ -67,6 +76,8 @@ mod tests {
         assert_eq!(large.parts(40, 784, 256), 3);
         // 36 tiles: 396 workgroups, three waves to the last multiprocessor, where 288 take as long.
         assert_eq!(small.parts(36, 32768, 256), 11);
+        // 36 products over 8192 tiles: 576 workgroups, where 396 take less but the parts are unequal.
+        assert_eq!((small.parts(36, 8192, 256), small.equal_parts(36, 8192, 256)), (11, 16));
         // As many tiles as multiprocessors need no parts.
         assert_eq!(large.parts(132, 1 << 20, 256), 1);
     }

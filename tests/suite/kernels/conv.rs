@@ -92,6 +92,12 @@ impl Case {
         sums
     }
 
+    /// What a pass makes, and the sums of its terms' magnitudes.
+    pub(super) fn sums(&self, pass: ConvPass) -> (Vec<f64>, Vec<f64>) {
+        let Sums(sums, magnitudes) = self.expected(pass);
+        (sums, magnitudes)
+    }
+
     /// Runs a pass; the result unpadded.
     pub(super) fn run(
         &self,

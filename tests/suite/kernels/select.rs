@@ -3,7 +3,9 @@
 use super::conv::PASSES;
 use jostle::{
     gpu::Element,
-    kernels::{BlockTile, ConvOptions, ConvPass, ConvShape, ConvVariant, MatmulShape, MatmulVariant, Target},
+    kernels::{
+        BlockTile, ConvOptions, ConvPass, ConvShape, ConvVariant, MatmulShape, MatmulVariant, Target, WinogradTile,
+    },
 };
 
 #[test]
@@ -32,7 +34,7 @@ fn convolutions_take_the_largest_tile_that_fills_a_gpu() {
     let three = ConvOptions::square(3).padding(1);
     let all = [
         // Layers of ResNet-18 at batch 128.
-        (32, 64, 64, three, [tall, tall, ConvVariant::Winograd]),
+        (32, 64, 64, three, [ConvVariant::Winograd(WinogradTile::F4); 3]),
         (32, 64, 128, three.stride(2), [large, tall, small]),
         (16, 128, 256, three.stride(2), [large, large, small]),
         // 64 large tiles, of whose sums two parts are taken.
