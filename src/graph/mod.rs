@@ -25,6 +25,7 @@ mod op;
 mod op_pass;
 mod operand;
 mod output_shape;
+mod places;
 mod plan;
 mod record;
 mod schedule;
@@ -45,6 +46,7 @@ pub use op::{Fusion, Inputs, Node, Op, Param, ParamInit, ParamRole, ParamSpec, S
 pub use op_pass::OpPass;
 pub use operand::{DataTensor, Operand, OperandAccess, Slot, Tensor};
 pub use output_shape::OutputShape;
+pub use places::Places;
 pub use plan::Plan;
 pub use record::Record;
 pub use schedule::{PlanMode, Schedule};

@@ -7,7 +7,7 @@ use crate::common::{device, images::hashed_images};
 use jostle::{
     gpu::{Element, Limits},
     graph::{Graph, Node, Op, Plan, PlanMode, Schedule, ValueId, memory},
-    kernels::{Activation, Arena},
+    kernels::{Activation, Arena, ConvShape},
     nn::{Model, Signature},
     ops::{self, Loss, Pool},
     optim::OptimizerKind,
@@ -56,10 +56,15 @@ impl Backward<'_> {
         }
     }
 
-    /// What is kept beside values: a byte for each choice of a max pool, mean and deviation of each channel.
+    /// What is kept beside values: a byte for each choice of a max pool, mean and deviation of each channel, and for a data
+    /// gradient the weights as forward's kernel has read them, packed.
     fn beside(&self, node: &Node) -> usize {
         if node.op_as::<Pool>().is_some_and(Pool::chooses) {
             BATCH * self.graph.features(node.output)
+        } else if let Some(conv) = node.op_as::<ops::Conv>().filter(|_| node.inputs[0] != self.graph.input()) {
+            let input = self.graph.shape(node.inputs[0]).image().unwrap();
+            let shape = ConvShape::new(BATCH, input, conv.channels, &conv.options).unwrap();
+            if shape.reads_packed() { WORD * shape.packed_words() } else { 0 }
         } else if is::<ops::BatchNorm>(node) {
             2 * WORD * self.graph.shape(node.output).channels()
         } else {
