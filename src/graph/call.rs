@@ -249,6 +249,17 @@ impl Binding<'_> {
     }
 }
 
+/// A product in two: what leaves the parts of its sums as they are, and what adds them up.
+#[derive(Clone, Debug)]
+pub struct Deferred {
+    /// Leaves the parts. Its operands are the product's, the parts in the place of the result.
+    pub parts: Arc<dyn Kernel>,
+    /// Words of the parts.
+    pub words: usize,
+    /// Adds them up; operands: parts, result. It joins others of its kind.
+    pub sum: Arc<dyn Kernel>,
+}
+
 /// A computation that calls are made of: plain data, without a device.
 ///
 /// Whether a result adds to what is there is said by the operand's access, never by the kernel.
@@ -287,6 +298,14 @@ pub trait Kernel: Any + fmt::Debug + Send + Sync {
     /// where there is no such kernel.
     fn joined(&self, _other: &dyn Kernel) -> Option<Arc<dyn Kernel>> {
         None
+    }
+
+    /// The kernel in two, where on adapters of a class its result is the sum of parts that can wait.
+    ///
+    /// # Errors
+    /// [`GpuError::Shape`] for sizes past 2^32 elements.
+    fn deferred(&self, _class: AdapterClass, _element: Element) -> Result<Option<Deferred>, GpuError> {
+        Ok(None)
     }
 
     /// What it launches, in order.

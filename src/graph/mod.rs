@@ -11,6 +11,7 @@ mod bind;
 mod call;
 mod canonical;
 mod compile;
+mod deferred;
 mod ends;
 mod error;
 mod forward;
@@ -35,7 +36,9 @@ mod tangent;
 pub use backward::Backward;
 pub use batch::{BatchInfo, DataViews, LossTerms, TargetKind};
 pub use bind::TangentArenas;
-pub use call::{Binding, Call, Kernel, LaunchContext, PlanStep, Tangent, TangentRule, TangentTarget, Tangents};
+pub use call::{
+    Binding, Call, Deferred, Kernel, LaunchContext, PlanStep, Tangent, TangentRule, TangentTarget, Tangents,
+};
 pub use error::GraphError;
 pub use forward::{Forward, Saved};
 pub use graph::Graph;

@@ -18,6 +18,7 @@ mod conv_shape;
 mod conv_specs;
 mod conv_variant;
 mod coop;
+mod deferred_sums;
 mod effective;
 mod elementwise;
 mod epilogue;
@@ -36,6 +37,7 @@ mod moving_average;
 mod norms;
 mod perturb;
 mod product_operands;
+mod product_parts;
 mod select;
 mod software;
 mod split;
@@ -65,6 +67,8 @@ pub use conv_pack::{PackJob, conv_pack};
 pub use conv_shape::{ConvOptions, ConvPass, ConvProblem, ConvShape, padded_channels};
 pub use conv_variant::ConvVariant;
 pub use coop::{CoopMatrices, CoopTile};
+pub(crate) use deferred_sums::deferred_sums_launches;
+pub use deferred_sums::{DeferredSum, deferred_sums};
 pub use effective::EffectiveWeights;
 pub use elementwise::{Elementwise, elementwise};
 pub use epilogue::{Ending, Epilogue};
@@ -82,7 +86,9 @@ pub use moving_average::MovingAverage;
 pub use norms::{Norms, PARTIALS};
 pub use perturb::Perturb;
 pub use product_operands::ProductOperands;
+pub(crate) use product_parts::PartedProduct;
 pub use select::{conv_variant, matmul_variant, with_variants};
+pub use split_sum::SplitSum;
 pub use sweep::{NoiseRange, NoiseStep, Sweep};
 pub use table::Place;
 pub use target::Target;
@@ -115,6 +121,7 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &conv_specs::CONV_SOFTWARE.vectors,
         &conv_specs::CONV_TILE.elements,
         &conv_specs::CONV_TILE.vectors,
+        &deferred_sums::DEFERRED_SUMS,
         &elementwise::ELEMENTWISE,
         &factored::DIAGONAL_GRADIENT,
         &factored::DIAGONAL_PREDICT,

@@ -62,6 +62,7 @@ mod gpu {
 mod graph {
     mod autodiff;
     mod canonical;
+    mod deferred;
     mod gradients;
     mod launches;
     mod memory;
@@ -77,6 +78,7 @@ mod kernels {
     mod conv_pack;
     mod conv_sums;
     mod cooperative;
+    mod deferred_sums;
     mod dropout;
     mod elementwise;
     mod flatten;

@@ -4,14 +4,18 @@ use std::{any::Any, sync::Arc};
 
 use crate::{
     gpu::{Element, GpuError, Launch},
-    graph::{Binding, Call, Kernel, LaunchContext, Operand, Record, Tangent, Tangents},
+    graph::{Binding, Call, Deferred, Kernel, LaunchContext, Operand, Record, Tangent, Tangents},
     kernels::{
-        AdapterClass, ConvPass, ConvProblem, ConvShape, Ending, Epilogue, PackJob, conv, conv_pack, conv_pack_launches,
-        with_variants,
+        AdapterClass, ConvPass, ConvProblem, ConvShape, Ending, Epilogue, PackJob, PartedProduct, conv, conv_pack,
+        conv_pack_launches, with_variants,
     },
 };
 
-use super::{A, B, C, operands, product_tangent};
+use super::{
+    A, B, C, operands,
+    parts::{Parted, deferred},
+    product_tangent,
+};
 
 /// A pass of a convolution with an epilogue: A the input, or the gradient of the output; B the weights
 /// ([`ConvShape::reads_packed`] or as they are), or the input for the weight gradient.
@@ -61,6 +65,11 @@ impl Kernel for ConvProduct {
         Ok(class.conv_variant(element, &self.shape, self.pass).scratch_words(class, &self.shape, self.pass))
     }
 
+    fn deferred(&self, class: AdapterClass, element: Element) -> Result<Option<Deferred>, GpuError> {
+        let is_weight_gradient = self.pass == ConvPass::WeightGradient && self.epilogue == Epilogue::Plain;
+        if is_weight_gradient { deferred(Arc::new(*self), class, element) } else { Ok(None) }
+    }
+
     fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
         let variant = context.target.class.conv_variant(context.element, &self.shape, self.pass);
         let problem = ConvProblem { pass: self.pass, shape: &self.shape };
@@ -76,6 +85,17 @@ impl Kernel for ConvProduct {
             conv(binding.gpu, variant, self.pass, &self.shape, self.epilogue, call.adds(C), &operands)
         })?;
         Ok(Box::new(dispatches))
+    }
+}
+
+/// A weight gradient.
+impl Parted for ConvProduct {
+    fn parted(&self, class: AdapterClass, element: Element) -> Result<(PartedProduct, bool), GpuError> {
+        PartedProduct::conv(class, element, self.shape)
+    }
+
+    fn whole(&self) -> &dyn Kernel {
+        self
     }
 }
 

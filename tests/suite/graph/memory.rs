@@ -7,7 +7,7 @@ use crate::common::{device, images::hashed_images};
 use jostle::{
     gpu::{Element, Limits},
     graph::{Graph, Node, Op, Plan, PlanMode, Schedule, ValueId, memory},
-    kernels::{Activation, Arena, ConvShape},
+    kernels::{Activation, Arena, ConvShape, Target},
     nn::{Model, Signature},
     ops::{self, Loss, Pool},
     optim::OptimizerKind,
@@ -124,6 +124,22 @@ fn the_arena_is_near_what_backward_needs() {
     }
 }
 
+/// Parts of sums that are put off lie where backward has left room.
+#[test]
+fn deferred_sums_take_little_memory() {
+    for name in ["resnet18", "cnn2", "vgg11-bn"] {
+        let model = model(name);
+        let schedule = Schedule::new(&model.graph, BATCH, PlanMode::Train, Loss::Nll).unwrap();
+        let class = Target::GENERIC.class;
+        let bytes = |schedule: &Schedule| {
+            WORD * (schedule.placement(usize::MAX / 64 * 64).words + schedule.scratch_words(class).unwrap())
+        };
+        let [at_once, deferred] = [bytes(&schedule), bytes(&schedule.clone().with_deferred_sums(class).unwrap())];
+        println!("{name}: {at_once} B of activations and scratch, {deferred} B with sums put off");
+        assert!(deferred as f64 <= MARGIN * at_once as f64, "{name}: {deferred} for {at_once}");
+    }
+}
+
 #[test]
 fn no_tensor_lies_in_two_buffers() {
     for name in ["resnet18", "vgg11-bn"] {
@@ -147,7 +163,10 @@ fn default_limits_hold_resnet18() {
     let limits =
         Limits { buffer_bytes: 256 << 20, binding_bytes: 128 << 20, workgroups: 65_535, workgroup_bytes: 16 << 10 };
     let refusal = |name: &str, batch| {
-        Footprint::new(&model(name), batch, OptimizerKind::Sgd, Element::Word).unwrap().0.excess(limits)
+        Footprint::new(&model(name), batch, OptimizerKind::Sgd, Element::Word, Target::GENERIC.class)
+            .unwrap()
+            .0
+            .excess(limits)
     };
     assert_eq!(refusal("resnet18", BATCH), None);
     assert!(refusal("resnet18", 1024).unwrap().contains("largest tensor"));

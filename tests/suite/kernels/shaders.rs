@@ -97,7 +97,7 @@ fn bindings_are_those_of_the_specs() {
 }
 
 /// Integers in buffers that kernels without bounds checks read, each with why they cannot lead it astray.
-const ARGUED_INTEGERS: [(&str, &str, &str); 25] = [
+const ARGUED_INTEGERS: [(&str, &str, &str); 26] = [
     ("mse", "labels", "compared with the number of an output, or bits of numbers: values"),
     ("gather_tokens", "samples", "values, which the kernels that index by them cut to their tables"),
     ("gather_tokens", "output", "as its samples"),
@@ -112,6 +112,7 @@ const ARGUED_INTEGERS: [(&str, &str, &str); 25] = [
     ("update_sgd", "scaling", "counts of steps"),
     ("update_adam", "scaling", "counts of steps"),
     ("conv_pack", "table", "written by the host, of tensors that it has bound"),
+    ("deferred_sums", "table", "written by the host, of tensors that it has bound"),
     ("perturb", "blocks", "written by Arena: a tensor's number, which `filters` has a row for, and counters of Philox"),
     ("perturb", "filters", "written by Arena; what they lead to is cut to `norms`"),
     ("matmul_coop", "a", "the bits of f16 values"),
