@@ -129,7 +129,8 @@ impl RooflineBench {
         let config = RunConfig { accumulate: 1, ..self.config.clone() };
         let model = &self.model;
         let schedule =
-            Schedule::stored(&model.graph, config.batch, PlanMode::Train, config.loss, config.precision.element())?;
+            Schedule::stored(&model.graph, config.batch, PlanMode::Train, config.loss, config.precision.element())?
+                .with_deferred_sums(AdapterClass::for_device(gpu))?;
         let before = Ceilings::measure(gpu)?;
         let (mut runner, _) = Runner::start(gpu, &config, &prepared(model, config.batch, config.loss))?;
         runner.warm_up()?;

@@ -205,7 +205,8 @@ pub fn conv(
 }
 
 impl ConvVariant {
-    fn split(self, pass: ConvPass, shape: &ConvShape) -> Result<SplitSum, GpuError> {
+    /// How sums are cut, of those that end in [`SplitSum`].
+    pub(super) fn split(self, pass: ConvPass, shape: &ConvShape) -> Result<SplitSum, GpuError> {
         let count = index_u32(self.spec(pass).entry, &[shape.result_words(pass)])?;
         let [_, quads, _] = shape.product(pass);
         // A weight gradient has no epilogue whose columns would count.
@@ -263,7 +264,7 @@ impl ConvVariant {
     }
 
     /// One dispatch of the variant's kernel.
-    fn tiles_launch(
+    pub(super) fn tiles_launch(
         self,
         target: &Target,
         problem: ConvProblem<'_>,
@@ -295,20 +296,31 @@ impl ConvVariant {
 /// Invocations of a workgroup of `conv_tile`.
 const TILE_THREADS: usize = 256;
 
-/// Binds the dispatch of a variant's kernel.
-fn bind_tiles(
+/// Fails where the device computes wrong by the cooperative matrices of a variant.
+pub(super) fn admit_tiles(
     gpu: &Gpu,
     variant: ConvVariant,
     ConvProblem { pass, shape }: ConvProblem<'_>,
     ending: Ending,
     launch: &Launch,
     views: [&View; 5],
+) -> Result<(), GpuError> {
+    let ConvVariant::Coop(tile) = variant else { return Ok(()) };
+    tile.expect(gpu, launch.spec, views[0])?;
+    let pipeline = Pipeline { spec: launch.spec, constants: &launch.constants, views, ending };
+    let whole = CoopTile::is_whole(shape, pass);
+    pipeline.admit(gpu, || conv_trial(tile.sides(), pass, whole, ending))
+}
+
+/// Binds the dispatch of a variant's kernel.
+pub(super) fn bind_tiles(
+    gpu: &Gpu,
+    variant: ConvVariant,
+    problem: ConvProblem<'_>,
+    ending: Ending,
+    launch: &Launch,
+    views: [&View; 5],
 ) -> Result<Dispatch, GpuError> {
-    if let ConvVariant::Coop(tile) = variant {
-        tile.expect(gpu, launch.spec, views[0])?;
-        let pipeline = Pipeline { spec: launch.spec, constants: &launch.constants, views, ending };
-        let whole = CoopTile::is_whole(shape, pass);
-        pipeline.admit(gpu, || conv_trial(tile.sides(), pass, whole, ending))?;
-    }
-    gpu.bind(launch, &views, bytemuck::bytes_of(shape))
+    admit_tiles(gpu, variant, problem, ending, launch, views)?;
+    gpu.bind(launch, &views, bytemuck::bytes_of(problem.shape))
 }

@@ -133,7 +133,8 @@ impl MatmulVariant {
         }
     }
 
-    fn split(self, shape: MatmulShape) -> SplitSum {
+    /// How the sums are cut.
+    pub(super) fn split(self, shape: MatmulShape) -> SplitSum {
         SplitSum { parts: self.parts(shape) as u32, count: shape.m * shape.n, n: shape.n }
     }
 
@@ -259,7 +260,7 @@ enum Depth {
 
 /// One dispatch of a variant's kernel: of what, and how it ends.
 #[derive(Clone, Copy, Debug)]
-struct Tiles {
+pub(super) struct Tiles {
     variant: MatmulVariant,
     problem: MatmulProblem,
     depth: Depth,
@@ -267,7 +268,13 @@ struct Tiles {
 }
 
 impl Tiles {
-    fn launch(&self, target: &Target) -> Result<Launch, GpuError> {
+    /// One that leaves the parts of each sum as they are.
+    pub(super) fn parts(variant: MatmulVariant, problem: MatmulProblem) -> Self {
+        let depth = Depth::Parts(variant.split(problem.shape).parts);
+        Self { variant, problem, depth, ending: Ending::PLAIN }
+    }
+
+    pub(super) fn launch(&self, target: &Target) -> Result<Launch, GpuError> {
         let Self { variant, problem: MatmulProblem { layout, shape }, .. } = *self;
         let spec = variant.spec(shape);
         let mut constants = variant.constants(target, layout, shape);
@@ -288,15 +295,19 @@ impl Tiles {
         Ok(Launch::new(spec, &constants, grid, variant.threads()).chained(rounds as usize).tiled(tile))
     }
 
-    fn bind(&self, gpu: &Gpu, launch: &Launch, views: [&View; 5]) -> Result<Dispatch, GpuError> {
+    /// Fails where the device computes wrong by the cooperative matrices of the variant.
+    pub(super) fn admit(&self, gpu: &Gpu, launch: &Launch, views: [&View; 5]) -> Result<(), GpuError> {
         let Self { variant, problem: MatmulProblem { layout, shape }, ending, .. } = *self;
-        if let MatmulVariant::Coop(tile) = variant {
-            tile.expect(gpu, launch.spec, views[0])?;
-            let (spec, constants) = (launch.spec, &launch.constants);
-            let pipeline = Pipeline { spec, constants, views, ending };
-            let extents = Extents { aligned: variant.aligned(layout, shape), whole: shape.n.is_multiple_of(4) };
-            pipeline.admit(gpu, || matmul_trial(tile.sides(), layout, extents, ending))?;
-        }
-        gpu.bind(launch, &views, bytemuck::bytes_of(&shape))
+        let MatmulVariant::Coop(tile) = variant else { return Ok(()) };
+        tile.expect(gpu, launch.spec, views[0])?;
+        let (spec, constants) = (launch.spec, &launch.constants);
+        let pipeline = Pipeline { spec, constants, views, ending };
+        let extents = Extents { aligned: variant.aligned(layout, shape), whole: shape.n.is_multiple_of(4) };
+        pipeline.admit(gpu, || matmul_trial(tile.sides(), layout, extents, ending))
+    }
+
+    pub(super) fn bind(&self, gpu: &Gpu, launch: &Launch, views: [&View; 5]) -> Result<Dispatch, GpuError> {
+        self.admit(gpu, launch, views)?;
+        gpu.bind(launch, &views, bytemuck::bytes_of(&self.problem.shape))
     }
 }

@@ -18,6 +18,7 @@ mod conv_shape;
 mod conv_specs;
 mod conv_variant;
 mod coop;
+mod deferred_sums;
 mod effective;
 mod elementwise;
 mod epilogue;
@@ -28,6 +29,7 @@ mod gather_tokens;
 mod gradient_factor;
 mod gradient_scaling;
 mod init_uniform;
+mod jobs;
 mod matmul;
 mod matmul_shape;
 mod matmul_specs;
@@ -36,6 +38,7 @@ mod moving_average;
 mod norms;
 mod perturb;
 mod product_operands;
+mod product_parts;
 mod select;
 mod software;
 mod split;
@@ -62,11 +65,13 @@ pub(crate) use column_sum::{sum_of_parts, sum_of_parts_launch};
 pub use combine::Combine;
 pub(crate) use constants::{Constant, flag, index_u32};
 pub use conv::conv;
-pub use conv_pack::conv_pack;
-pub(crate) use conv_pack::conv_pack_launch;
+pub(crate) use conv_pack::conv_pack_launches;
+pub use conv_pack::{PackJob, conv_pack};
 pub use conv_shape::{ConvOptions, ConvPass, ConvProblem, ConvShape, padded_channels};
 pub use conv_variant::ConvVariant;
 pub use coop::{CoopMatrices, CoopTile};
+pub(crate) use deferred_sums::deferred_sums_launches;
+pub use deferred_sums::{DeferredSum, deferred_sums};
 pub use effective::EffectiveWeights;
 pub use elementwise::{Elementwise, elementwise};
 pub use epilogue::{Ending, Epilogue};
@@ -77,6 +82,7 @@ pub use gather_tokens::GatherTokens;
 pub use gradient_factor::{FactorRules, GROWTH_INTERVAL, GradientFactor};
 pub use gradient_scaling::GradientScaling;
 pub use init_uniform::init_uniform;
+pub use jobs::Place;
 pub use matmul::{MatmulVariant, matmul};
 pub use matmul_shape::{MatmulLayout, MatmulProblem, MatmulShape};
 pub use metrics::MetricsSum;
@@ -84,7 +90,9 @@ pub use moving_average::MovingAverage;
 pub use norms::{Norms, PARTIALS};
 pub use perturb::Perturb;
 pub use product_operands::ProductOperands;
+pub(crate) use product_parts::PartedProduct;
 pub use select::{conv_variant, matmul_variant, with_variants};
+pub use split_sum::SplitSum;
 pub use sweep::{NoiseRange, NoiseStep, Sweep};
 pub use target::Target;
 pub(crate) use tree::Tree;
@@ -117,6 +125,7 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &conv_specs::CONV_SOFTWARE.vectors,
         &conv_specs::CONV_TILE.elements,
         &conv_specs::CONV_TILE.vectors,
+        &deferred_sums::DEFERRED_SUMS,
         &elementwise::ELEMENTWISE,
         &factored::DIAGONAL_GRADIENT,
         &factored::DIAGONAL_PREDICT,

@@ -20,14 +20,14 @@ pub(super) static SPLIT_SUM: KernelSpec = KernelSpec {
 
 /// C[i] = sum over s of partials[s, i]
 #[repr(C)]
-#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
-pub(super) struct SplitSum {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct SplitSum {
     /// How many are added.
-    pub(super) parts: u32,
+    pub parts: u32,
     /// Elements of C.
-    pub(super) count: u32,
+    pub count: u32,
     /// Its columns.
-    pub(super) n: u32,
+    pub n: u32,
 }
 
 impl SplitSum {
@@ -81,7 +81,7 @@ impl SplitSum {
     }
 
     /// An invocation an element, whose parts' reads are all under way at once; many parts are shared by eight.
-    fn tree(self) -> Tree {
+    pub(super) fn tree(self) -> Tree {
         if self.parts <= 32 { Tree { sums: 64, lanes: 1 } } else { Tree { sums: 32, lanes: 8 } }
     }
 

@@ -67,6 +67,7 @@ mod gpu {
 mod graph {
     mod autodiff;
     mod canonical;
+    mod deferred;
     mod gradients;
     mod launches;
     mod memory;
@@ -82,6 +83,7 @@ mod kernels {
     mod conv_pack;
     mod conv_sums;
     mod cooperative;
+    mod deferred_sums;
     mod dropout;
     mod elementwise;
     mod flatten;

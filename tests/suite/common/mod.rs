@@ -16,7 +16,10 @@ use std::{path::PathBuf, sync::OnceLock};
 
 use half::f16;
 use jostle::{
-    gpu::{ALIGNMENT_WORDS, AdapterChoice, Buffer, Dispatch, Element, Gpu, Launch, View, align_words},
+    gpu::{
+        ALIGNMENT_WORDS, AdapterChoice, AdapterSummary, Buffer, CooperativeMatrix, Dispatch, Element, Gpu, Launch,
+        View, align_words,
+    },
     kernels::{AdapterClass, CoopMatrices, Target},
     noise::{Stream, philox},
 };
@@ -54,6 +57,26 @@ pub fn depth(launches: &[Launch]) -> usize {
 /// The classes of adapters that there are variants for.
 pub fn classes() -> [AdapterClass; 2] {
     [AdapterClass::Gpu(CoopMatrices::default()), AdapterClass::EightLanes]
+}
+
+/// A GPU with subgroups of these sizes that lists such matrices.
+pub fn listing(subgroup_sizes: [u32; 2], matrix: CooperativeMatrix) -> AdapterClass {
+    AdapterClass::for_adapter(&AdapterSummary {
+        index: 0,
+        name: "a GPU".to_owned(),
+        backend: "vulkan".to_owned(),
+        kind: "discrete",
+        driver: String::new(),
+        max_buffer_bytes: 1 << 40,
+        max_binding_bytes: 1 << 31,
+        max_workgroups: 65535,
+        workgroup_bytes: 48 << 10,
+        workgroup_invocations: 1024,
+        subgroup_sizes,
+        features: vec!["subgroups", "f16", "cooperative-matrix"],
+        cooperative_matrices: Vec::new(),
+        usable_matrices: vec![matrix],
+    })
 }
 
 /// A fixture that PyTorch made.

@@ -11,8 +11,8 @@ use jostle::{
     kernels::{
         Activation, AdapterClass, Augmentation, BlockTile, ConvOptions, ConvPass, ConvShape, ConvVariant, Elementwise,
         Epilogue, Gather, GatherForm, GatherViews, MatmulLayout, MatmulShape, MatmulVariant, MetricsSum, Norms,
-        Perturb, ProductOperands, SampleElement, column_sum, column_sum_scratch_words, conv, conv_pack, elementwise,
-        init_uniform, matmul,
+        PackJob, Perturb, ProductOperands, SampleElement, column_sum, column_sum_scratch_words, conv, conv_pack,
+        elementwise, init_uniform, matmul,
     },
     noise::{Distribution, Mode, NoiseConfig},
     ops::{BatchNormVariant, LossBuffers, MseTargets, NormShape, affine_gradient, group_normalise, mse, softmax_nll},
@@ -67,7 +67,8 @@ fn convolutions(gpu: &Gpu, results: &mut Results) {
         let weight = guarded(gpu, &samples(97, shape.weight_words(), 0.5));
         let packed = poisoned(gpu, shape.packed_words());
         for class in adapter_classes() {
-            run(gpu, &[conv_pack(gpu, class, &shape, &weight.view, &packed.view).unwrap()]);
+            let job = PackJob { shape: &shape, weight: &weight.view, output: &packed.view };
+            run(gpu, &conv_pack(gpu, class, &[job]).unwrap());
             results.push((format!("packed {outputs} {class:?}"), packed.read(gpu)));
         }
         for pass in [ConvPass::Forward, ConvPass::DataGradient, ConvPass::WeightGradient] {

@@ -1,7 +1,7 @@
 //! Convolutions: every variant and pass against f64 over random kernels, strides, paddings, dilations and groups.
 
 use crate::common::{
-    ROUNDOFF, assert_within, bits, device, guarded, guarded_as, hash,
+    Guarded, ROUNDOFF, assert_within, bits, device, guarded, guarded_as, hash,
     images::{conv_terms, padded, unpadded},
     poisoned, poisoned_as,
     reference::{activate, derivative, saved},
@@ -12,7 +12,7 @@ use jostle::{
     gpu::{Element, Gpu, GpuError, Grid},
     kernels::{
         Activation, AdapterClass, BlockTile, ConvOptions, ConvPass, ConvShape, ConvVariant, Epilogue, MatmulShape,
-        MatmulVariant, ProductOperands, conv, conv_pack, matmul, padded_channels,
+        MatmulVariant, PackJob, ProductOperands, conv, conv_pack, matmul, padded_channels,
     },
 };
 
@@ -28,6 +28,12 @@ pub(super) struct Case {
     pub(super) dy: Vec<f32>,
     weight: Vec<f32>,
     bias: Vec<f32>,
+}
+
+/// Packs one weight as the device's class does.
+fn pack(gpu: &Gpu, shape: &ConvShape, weight: &Guarded, packed: &Guarded) {
+    let job = PackJob { shape, weight: &weight.view, output: &packed.view };
+    run(gpu, &conv_pack(gpu, AdapterClass::for_device(gpu), &[job]).unwrap());
 }
 
 /// Sums and sums of magnitudes.
@@ -115,7 +121,7 @@ impl Case {
         let packed = if self.options.groups == 1 { shape.packed_words() } else { 1 };
         let packed = poisoned_as(gpu, packed, self.element);
         if variant.wants_packed() {
-            run(gpu, &[&conv_pack(gpu, AdapterClass::for_device(gpu), &shape, &weight.view, &packed.view).unwrap()]);
+            pack(gpu, &shape, &weight, &packed);
         }
         let weights = if variant.wants_packed() { &packed } else { &weight };
         let (a, b, like, channels) = match pass {
@@ -269,7 +275,7 @@ fn tiles_of_either_depth_give_the_same_bits() {
     let shape = case.shape();
     let (x, dy) = (guarded(gpu, &padded(&case.x, 12)), guarded(gpu, &padded(&case.dy, 140)));
     let (weight, packed) = (guarded(gpu, &case.weight), poisoned(gpu, shape.packed_words()));
-    run(gpu, &[conv_pack(gpu, AdapterClass::for_device(gpu), &shape, &weight.view, &packed.view).unwrap()]);
+    pack(gpu, &shape, &weight, &packed);
     let unused = [0, 1].map(|slot| gpu.unused(slot).unwrap());
     // One row tile each but the weight gradient's; column tiles of 128; four phases of a data gradient.
     let passes = [
