@@ -71,7 +71,8 @@ impl CoopMatrices {
     pub const NONE: Self = Self { word: None, half: None, subgroup_sizes: [1, 1] };
 
     /// The first for each type of operands of those that there are kernels for, `matrices`, in order of preference.
-    pub(super) fn preferred(matrices: &[CooperativeMatrix], subgroup_sizes: [u32; 2]) -> Self {
+    #[must_use]
+    pub fn preferred(matrices: &[CooperativeMatrix], subgroup_sizes: [u32; 2]) -> Self {
         let first = |element| matrices.iter().find(|matrix| matrix.operands == operands_of(element)).copied();
         Self { word: first(Element::Word), half: first(Element::Half), subgroup_sizes }
     }
