@@ -1,5 +1,4 @@
-// Batch norm, second step: the table that normalises each channel, and the running statistics. Where it is a dispatch of its
-// own: on software adapters, and with EVALUATE; else batch_norm_finish_apply.wgsl does the same.
+// Batch norm, second step on software adapters: the table that normalises each channel, and the running statistics.
 //
 //   mean, var = the chunks' combined (shared/moments.wgsl), var biased; or with EVALUATE the running ones
 //   running   = moved by the batch's (shared/running.wgsl)

@@ -62,7 +62,11 @@ fn batch_norm_finish_apply(
     let cut = cut_of(workgroup, grid, local, values.rows_per_tile, values.all_rows);
     // Under way while the chunks are combined, as the next rows are while some are written.
     var next: Four;
-    if cut.first < cut.end { next = read_four(cut, cut.first); }
+    var params: mat2x4<f32>;
+    if cut.first < cut.end {
+        next = read_four(cut, cut.first);
+        params = table_params(cut.quad);
+    }
     let leads = cut_leads(cut, local);
     let channel = cut_channel(cut, local);
     var running = vec2<f32>();
@@ -79,7 +83,7 @@ fn batch_norm_finish_apply(
         table[cut.quad] = all.first;
         table[values.quads + cut.quad] = inv_std;
     }
-    let entry = table_fresh(cut.quad, all.first, inv_std);
+    let entry = table_made(all.first, inv_std, params);
     for (var row = cut.first; row < cut.end; row += 4u * cut.step) {
         let four = next;
         if row + 4u * cut.step < cut.end { next = read_four(cut, row + 4u * cut.step); }

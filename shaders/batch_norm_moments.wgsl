@@ -41,8 +41,8 @@ fn lane_moments(cut: Cut) -> Moments {
     return moments_shifted(shift, sum, squares, f32((cut.end - cut.first + cut.step - 1u) / cut.step));
 }
 
-// Weight and bias of a quad's channels.
-fn keep_params(quad: u32) {
+// Weights and biases of a quad's channels.
+fn read_params(quad: u32) -> mat2x4<f32> {
     var weights = vec4<f32>();
     var biases = vec4<f32>();
     for (var j = 0u; j < 4u; j++) {
@@ -52,8 +52,7 @@ fn keep_params(quad: u32) {
             biases[j] = f32(bias[channel]);
         }
     }
-    table[2u * values.quads + quad] = weights;
-    table[3u * values.quads + quad] = biases;
+    return mat2x4<f32>(weights, biases);
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -63,10 +62,17 @@ fn batch_norm_moments(
     @builtin(local_invocation_index) local: u32,
 ) {
     let cut = cut_of(workgroup, grid, local, values.rows_per_chunk, values.rows);
+    let keeps_params = PARAMS && cut.part == 0u && local < QUAD_LANES;
+    // Under way while the rows are read.
+    var params: mat2x4<f32>;
+    if keeps_params { params = read_params(cut.quad); }
     let all = moments_over_rows(true, lane_moments(cut), local, cut.step, QUAD_LANES);
     if local >= QUAD_LANES || cut.quad >= values.quads || cut.part >= values.chunks { return; }
     let at = partials_place(cut.quad, cut.part);
     partials[at] = all.first;
     partials[at + 1u] = all.second;
-    if PARAMS && cut.part == 0u { keep_params(cut.quad); }
+    if keeps_params {
+        table[2u * values.quads + cut.quad] = params[0];
+        table[3u * values.quads + cut.quad] = params[1];
+    }
 }

@@ -9,14 +9,17 @@ struct Table {
     shift: vec4<f32>,
 }
 
-// Of channels whose mean and standard deviation were just found.
-fn table_fresh(quad: u32, mean: vec4<f32>, inv_std: vec4<f32>) -> Table {
-    let weight = table[2u * values.quads + quad];
-    return Table(mean, inv_std, weight * inv_std, table[3u * values.quads + quad]);
+// Weight and bias.
+fn table_params(quad: u32) -> mat2x4<f32> {
+    return mat2x4<f32>(table[2u * values.quads + quad], table[3u * values.quads + quad]);
+}
+
+fn table_made(mean: vec4<f32>, inv_std: vec4<f32>, params: mat2x4<f32>) -> Table {
+    return Table(mean, inv_std, params[0] * inv_std, params[1]);
 }
 
 fn table_of(quad: u32) -> Table {
-    return table_fresh(quad, table[quad], table[values.quads + quad]);
+    return table_made(table[quad], table[values.quads + quad], table_params(quad));
 }
 
 fn table_applied(entry: Table, x: vec4<f32>) -> vec4<f32> {

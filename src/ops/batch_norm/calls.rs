@@ -61,32 +61,37 @@ impl Kernel for BatchNormForward {
         self.work(call, AdapterClass::EightLanes).iter().map(|work| work.flops).sum()
     }
 
-    /// Sums of chunks where the batch's statistics count, their combination, and the sweep that normalises, alone or with the
-    /// combination in it.
+    /// Sums of chunks where the batch's statistics count, the table, and the sweep that normalises, alone or with the table's work
+    /// in it.
     fn work(&self, call: &Call, class: AdapterClass) -> Vec<Work> {
         let (elements, at) = (call.len(0) as u64, |place| call.operand(place));
         let partials = if self.by_batch { at(self.partials_place()) } else { None };
         let residual = if self.residual { at(Self::RESIDUAL) } else { None };
         // Difference from a first row, its sum, its square, their sum; a chunk's likewise.
         let moments = partials.map(|_| Work { flops: 4 * elements, bytes: bytes([at(0), partials]) });
-        let combined = 4 * partials.map_or(0, |partials| partials.len as u64);
+        let statistics = if self.by_batch { [partials, None] } else { [at(3), at(4)] };
+        let finish = Work {
+            flops: 4 * partials.map_or(0, |partials| partials.len as u64),
+            bytes: bytes(statistics) + bytes([at(Self::TABLE)]),
+        };
         let active = u64::from(self.activation != Activation::Identity);
-        let mut sweep = Work {
+        let sweep = Work {
             flops: (3 + u64::from(self.residual) + active) * elements,
             bytes: bytes([at(0), at(Self::TABLE), at(Self::OUTPUT), residual]),
         };
-        let mut finish = None;
-        if partials.is_some() && BatchNormVariant::for_class(class).combines_in_sweep() {
-            sweep = Work { flops: combined + sweep.flops, bytes: bytes([partials]) + sweep.bytes };
+        let sweeps = if BatchNormVariant::for_class(class).combines_in_sweep() {
+            let both = Work { flops: finish.flops + sweep.flops, bytes: bytes(statistics) + sweep.bytes };
+            vec![both]
         } else {
-            finish = Some(Work { flops: combined, bytes: bytes([partials, at(Self::TABLE)]) });
-        }
-        moments.into_iter().chain(finish).chain([sweep]).collect()
+            vec![finish, sweep]
+        };
+        moments.into_iter().chain(sweeps).collect()
     }
 
     fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
-        let variant = self.by_batch.then(|| BatchNormVariant::for_class(context.target.class));
-        Ok(self.shape.forward_launches(&context.target, variant, self.activation, self.residual)?.into_vec())
+        let (target, variant) = (&context.target, BatchNormVariant::for_class(context.target.class));
+        let launches = self.shape.forward_launches(target, variant, self.by_batch, self.activation, self.residual)?;
+        Ok(launches.into_vec())
     }
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {

@@ -78,21 +78,21 @@ impl BatchNormDispatches {
     ) -> Result<Self, GpuError> {
         shape.check(BATCH_NORM_APPLY.entry)?;
         views.check(BATCH_NORM_APPLY.entry, shape)?;
-        let by_batch = views.partials.map(|_| variant);
-        let has_residual = views.residual.is_some();
+        let (by_batch, has_residual) = (views.partials.is_some(), views.residual.is_some());
         let BatchNormLaunches { moments, finish, sweep } =
-            shape.forward_launches(&Target::for_device(gpu), by_batch, activation, has_residual)?;
+            shape.forward_launches(&Target::for_device(gpu), variant, by_batch, activation, has_residual)?;
         let BatchNormViews { x, weight, bias, running_mean, running_var, table, y, .. } = *views;
         let unused = [gpu.unused(0)?, gpu.unused(1)?];
         let (partials, residual) = (views.partials.unwrap_or(&unused[0]), views.residual.unwrap_or(&unused[1]));
         let bind = |launch: &Launch, views: &[&View]| gpu.bind(launch, views, &[]);
         let moments = moments.map(|moments| bind(&moments, &[x, weight, bias, table, partials])).transpose()?;
         let bound = [partials, weight, bias, running_mean, running_var, table];
-        let sweep = match finish {
-            Some(_) => bind(&sweep, &[x, residual, table, y])?,
-            None => bind(&sweep, &[x, residual, partials, running_mean, running_var, table, y])?,
-        };
         let finish = finish.map(|finish| bind(&finish, &bound)).transpose()?;
+        let sweep = if by_batch && finish.is_none() {
+            bind(&sweep, &[x, residual, partials, running_mean, running_var, table, y])?
+        } else {
+            bind(&sweep, &[x, residual, weight, bias, running_mean, running_var, table, y])?
+        };
         Ok(Self { shape, variant, moments, finish, sweep, eps })
     }
 

@@ -149,32 +149,39 @@ impl BatchNormShape {
         Ok(cut_launch(target, spec, &cut, constants)?.chained(chain))
     }
 
-    /// The forward pass: moments, their combination and the sweep; with no `variant` the table by the running statistics and the
-    /// sweep.
+    /// The forward pass: moments, their combination and the sweep where the batch's statistics count, else the table by the
+    /// running ones and the sweep. Sweeps that combine chunks make the table too.
     ///
     /// # Errors
     /// [`GpuError::Grid`] past the target's grid.
     pub fn forward_launches(
         &self,
         target: &Target,
-        variant: Option<BatchNormVariant>,
+        variant: BatchNormVariant,
+        by_batch: bool,
         activation: Activation,
         has_residual: bool,
     ) -> Result<BatchNormLaunches, GpuError> {
+        let combines = variant.combines_in_sweep();
         let constants = [flag("RESIDUAL", has_residual), ("ACTIVATION", f64::from(activation.code()))];
-        let moments = |variant: BatchNormVariant| {
-            let params = flag("PARAMS", variant.combines_in_sweep());
-            self.moments_launch(target, &BATCH_NORM_MOMENTS, variant, &[params])
-        };
-        let moments = variant.map(moments).transpose()?;
-        if variant.is_some_and(BatchNormVariant::combines_in_sweep) {
-            let sweep = self.finish_sweep_launch(target, &BATCH_NORM_FINISH_APPLY, &constants)?;
-            return Ok(BatchNormLaunches { moments, finish: None, sweep });
+        let mut moments = None;
+        if by_batch {
+            let params = flag("PARAMS", combines);
+            moments = Some(self.moments_launch(target, &BATCH_NORM_MOMENTS, variant, &[params])?);
+            if combines {
+                let sweep = self.finish_sweep_launch(target, &BATCH_NORM_FINISH_APPLY, &constants)?;
+                return Ok(BatchNormLaunches { moments, finish: None, sweep });
+            }
         }
-        let chunks = variant.map_or(1, |variant| self.geometry(variant).chunks);
-        let finish = self.finish_launch(target, &BATCH_NORM_FINISH, flag("EVALUATE", variant.is_none()), chunks)?;
+        let constants = [constants[0], constants[1], flag("EVALUATE", combines)];
         let sweep = self.sweep_launch(target, &BATCH_NORM_APPLY, &constants)?;
-        Ok(BatchNormLaunches { moments, finish: Some(finish), sweep })
+        let mut finish = None;
+        if !combines {
+            let chunks = if by_batch { self.geometry(variant).chunks } else { 0 };
+            let evaluates = flag("EVALUATE", !by_batch);
+            finish = Some(self.finish_launch(target, &BATCH_NORM_FINISH, evaluates, chunks)?);
+        }
+        Ok(BatchNormLaunches { moments, finish, sweep })
     }
 
     /// The backward pass: sums, their combination, the sweep.

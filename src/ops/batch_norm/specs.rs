@@ -97,7 +97,16 @@ pub(super) static BATCH_NORM_APPLY: KernelSpec = KernelSpec {
         include_str!("../../../shaders/shared/activation.wgsl"),
         include_str!("../../../shaders/shared/math.wgsl"),
     ),
-    bindings: &[("x", Access::Real), ("residual", Access::Real), ("table", Access::ReadWrite), ("y", Access::Real)],
+    bindings: &[
+        ("x", Access::Real),
+        ("residual", Access::Real),
+        ("weight", Access::Real),
+        ("bias", Access::Real),
+        ("running_mean", Access::ReadWrite),
+        ("running_var", Access::ReadWrite),
+        ("table", Access::ReadWrite),
+        ("y", Access::Real),
+    ],
     immediate_bytes: BATCH_BYTES,
 };
 

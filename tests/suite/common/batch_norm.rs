@@ -36,6 +36,7 @@ pub struct Accumulate {
 }
 
 /// Values channel-last, rows beyond the valid ones rubbish.
+#[derive(Clone)]
 pub struct Case {
     pub shape: BatchNormShape,
     pub valid: usize,
@@ -43,6 +44,8 @@ pub struct Case {
     pub residual: Option<Vec<f32>>,
     /// Whether its gradient is wanted.
     pub residual_gradient: bool,
+    /// Whether that is where the input's is, which is added to it.
+    pub gradients_share: bool,
     pub x: Vec<f32>,
     pub weight: Vec<f32>,
     pub bias: Vec<f32>,
@@ -91,6 +94,7 @@ impl Case {
             activation: Activation::Identity,
             residual: None,
             residual_gradient: true,
+            gradients_share: false,
             x: images(1, 2.0),
             weight: positive(2),
             bias: samples(3, channels, 1.0),
@@ -185,6 +189,7 @@ impl Case {
         let [grad_weight, grad_bias] = [(); 2].map(|()| Self::output(gpu, adds_params, shape.channels, Element::Word));
         let coefficients = poisoned(gpu, shape.coefficient_words());
         let undone = Undone::new(self.activation, residual.is_some());
+        let residual_place = if self.gradients_share { &grad_x } else { &grad_residual };
         let views = BatchNormGradientViews {
             grad: &grad.view,
             saved: undone.by_output.then_some(&y.view),
@@ -194,8 +199,8 @@ impl Case {
             coefficients: &coefficients.view,
             grad_weight: &grad_weight.view,
             grad_bias: &grad_bias.view,
-            grad_x: (&grad_x.view, adds_x),
-            grad_residual: wants_residual.then_some((&grad_residual.view, adds_residual)),
+            grad_x: (&grad_x.view, adds_x || self.gradients_share),
+            grad_residual: wants_residual.then_some((&residual_place.view, adds_residual)),
         };
         if !evaluate {
             let backward = BatchNormGradientDispatches::new(gpu, variant, shape, &views, undone, adds_params);
@@ -209,7 +214,7 @@ impl Case {
             y: image(&y),
             running: [mean.read(gpu), var.read(gpu)],
             grad_x: gradient(&grad_x, !evaluate),
-            grad_residual: gradient(&grad_residual, !evaluate && wants_residual),
+            grad_residual: gradient(residual_place, !evaluate && wants_residual),
             grad_weight: grad_weight.read(gpu),
             grad_bias: grad_bias.read(gpu),
         }
