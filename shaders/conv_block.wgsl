@@ -15,7 +15,7 @@
 //
 // The tiles are those of shared/block.wgsl. Of the gathered operand a loader takes one term of four neighbouring pixels, which
 // are its rows (forward, data gradient) or its depths (weight gradient). What goes on with the depth is moved a step at a
-// time, and found by divisions only where the step leaves a tap or a line of pixels.
+// time, without divisions but where a strided data gradient comes to another tap.
 // Every operand is read_write because they may lie in one arena buffer.
 
 override PASS: u32 = 0u;
@@ -55,16 +55,13 @@ fn place_at(loader: vec2<u32>, row_0: u32, column_0: u32, depth_0: u32, phase: v
     return Place(at.x, at.y, conv_gather_pixel(at.x), conv_gather_term(at.y / 4u, phase));
 }
 
-// `step` terms on.
-fn advance(place: ptr<function, Place>, step: u32, phase: vec2<u32>) {
-    (*place).depth += step;
+// `terms` on, which in a weight gradient are a `step`.
+fn advance(place: ptr<function, Place>, terms: u32, step: ConvGatherStep, phase: vec2<u32>) {
+    (*place).depth += terms;
     if PASS == CONV_WEIGHT_GRADIENT {
-        (*place).pixel.z += i32(step * values.stride_width);
-        let line_end = i32(values.out_width * values.stride_width);
-        if (*place).pixel.z >= line_end { (*place).pixel = conv_gather_pixel((*place).depth); }
+        (*place).pixel = conv_gather_onward((*place).pixel, step);
     } else {
-        (*place).term.z += i32(step / 4u);
-        if (*place).term.z >= i32(conv_gather_size().x) { (*place).term = conv_gather_term((*place).depth / 4u, phase); }
+        (*place).term = conv_gather_term_onward((*place).term, terms / 4u, (*place).depth / 4u, phase);
     }
 }
 
@@ -134,6 +131,7 @@ fn conv_block(
     let cell = block_cell(thread);
     let depths = conv_gather_depths(workgroup, grid, BLOCK_DEPTH, phase);
     let pixel_grid = vec4<i32>(conv_gather_grid());
+    let step = conv_gather_step(BLOCK_DEPTH);
     let loader = block_loader(thread);
     var place = place_at(loader, row_0, column_0, depths.x, phase);
     var carried: BlockPatch;
@@ -144,12 +142,18 @@ fn conv_block(
     var current = 0u;
     block_put(current, vec2<bool>(is_across(0u), is_across(1u)), loader, carried);
     workgroupBarrier();
+    var reached_to = 0u;
     for (var depth = depths.x; depth < depths.y;) {
         // Past the end these are zeros, or the next part's, which nobody multiplies.
-        let next = conv_gather_reached(depth + BLOCK_DEPTH, BLOCK_DEPTH, phase);
+        var next = depth + BLOCK_DEPTH;
+        if next >= reached_to {
+            let reached = conv_gather_reached(next, BLOCK_DEPTH, phase);
+            next = reached.x;
+            reached_to = reached.y;
+        }
         var lines: Lines;
         if loader.x < 2u {
-            advance(&place, next - depth, phase);
+            advance(&place, next - depth, step, phase);
             lines = lines_at(loader.x, place, pixel_grid);
         }
         if loader.x == 0u { carried = fetch_a(lines); }

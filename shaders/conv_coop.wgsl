@@ -196,7 +196,7 @@ fn tap_next(tap: vec3<u32>) -> vec3<u32> {
 // The first tile of the first tap from `tap` on that reaches the phase; past the last, none.
 fn walk_from(tap: vec3<u32>, phase: vec2<u32>) -> Walk {
     var reached = tap;
-    while reached.y < values.kernel_height && pixels_tap(reached.xy, phase).x == CONV_GATHER_UNREACHED {
+    while reached.y < values.kernel_height && conv_gather_offset(reached.xy, phase).x == CONV_GATHER_UNREACHED {
         reached = tap_next(reached);
     }
     if reached.y >= values.kernel_height { return Walk(); }
@@ -227,7 +227,7 @@ fn walk_next(walk: Walk, task: Task) -> Walk {
         if depth == (walk.tap.z + 1u) * tap_terms() { return walk_from(tap_next(walk.tap), task.phase); }
         return Walk(depth, 1u, walk.tap);
     }
-    let reached = conv_gather_reached(depth, COOP_DEPTH, task.phase);
+    let reached = conv_gather_reached(depth, COOP_DEPTH, task.phase).x;
     return Walk(reached, select(0u, 1u, reached < task.end), walk.tap);
 }
 
@@ -244,7 +244,7 @@ struct Source {
 
 // A's octets of a tap's first terms.
 fn tap_a(task: Task, tap: vec3<u32>, pixels: Pixels) -> Lines {
-    let offset = pixels_tap(tap.xy, task.phase);
+    let offset = conv_gather_offset(tap.xy, task.phase);
     let lines = gathered(pixels, vec4<i32>(offset, i32(2u * task.a.y), 0));
     return Lines(lines.at / 2u, lines.there);
 }
@@ -290,7 +290,7 @@ fn source_start(task: Task, walk: Walk) -> Source {
 }
 
 // Of the tile behind `walk`, `next` being there.
-fn source_next(source: Source, walk: Walk, next: Walk, task: Task, step: PixelsStep) -> Source {
+fn source_next(source: Source, walk: Walk, next: Walk, task: Task, step: ConvGatherStep) -> Source {
     var moved = source;
     moved.depth = next.depth;
     if PASS == CONV_WEIGHT_GRADIENT {
@@ -332,7 +332,7 @@ fn conv_coop(
                     depths.x, depths.y, depths.y - (depths.y - depths.x) % COOP_DEPTH,
                     coop_loader(thread, COOP_TILE_ROWS, COOP_A_ACROSS),
                     coop_loader(thread, COOP_TILE_COLUMNS, COOP_B_ACROSS));
-    let step = pixels_step(COOP_DEPTH);
+    let step = conv_gather_step(COOP_DEPTH);
     for (var first = 0u; first < COOP_SHARES; first += subgroups) {
         let share = coop_share(first, subgroup);
         var walk = walk_start(task);

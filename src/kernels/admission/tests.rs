@@ -154,7 +154,10 @@ fn wrong_convolutions_are_refused() {
     // The wrong pixel of the input, a tap left out.
     let faults: [Misread; 2] = [
         |text| instead(text, "let y = bitcast<u32>(pixel.y + tap.x);", "let y = bitcast<u32>(pixel.y + tap.x + 1);"),
-        |text| instead(text, "if tap >= conv_gather_taps()", "if tap + 1u >= conv_gather_taps()"),
+        |text| {
+            let found = instead(text, "if tap >= conv_gather_taps()", "if tap + 1u >= conv_gather_taps()");
+            instead(&found, "next.w >= i32(conv_gather_taps())", "next.w + 1 >= i32(conv_gather_taps())")
+        },
     ];
     for misread in faults {
         let gpu = open().with_faults(Faults { misread: Some(misread), ..Faults::default() });
