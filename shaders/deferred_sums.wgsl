@@ -4,8 +4,8 @@
 //
 // Shapes    table: a row for each product; partials: from element `partials` of a row on its [parts, count]; c: from element `c`
 //           of a row on its [count].
-// Dispatch  ceil(count / SUMS) workgroups of (SUMS, LANES) for each row, folded: neighbours read neighbours, and each of an
-//           element's LANES takes every LANES-th part, whose reads are under way at once, then a tree.
+// Dispatch  ceil(count / (4 SUMS)) workgroups of (SUMS, LANES) for each row, folded: neighbours read neighbours; an invocation has
+//           four elements, SUMS apart, whose reads are under way at once, and takes every LANES-th part of each, then a tree.
 
 override SUMS: u32 = 64u;
 override LANES: u32 = 1u;
@@ -31,15 +31,22 @@ fn deferred_sums(
 ) {
     let group = index_1d(workgroup, grid, 1u);
     let row = table[jobs_row(group)];
-    let at = (group - row.first) * SUMS + local.x;
-    let end = select(0u, row.parts, at < row.count);
-    var own = 0.0;
+    let at = (group - row.first) * 4u * SUMS + local.x + SUMS * vec4<u32>(0u, 1u, 2u, 3u);
+    let there = at < vec4<u32>(row.count);
+    let place = row.partials + select(vec4<u32>(), at, there); // of those past the end the first of all, for nobody
+    let end = select(0u, row.parts, there.x);
+    var own = vec4<f32>();
     for (var part = local.y; part < end; part += LANES) {
-        own += partials[row.partials + part * row.count + at];
+        let from = place + part * row.count;
+        own += vec4<f32>(partials[from.x], partials[from.y], partials[from.z], partials[from.w]);
     }
-    var sum = tree_sum(tree_in_column(local, SUMS), vec4<f32>(own)).x;
-    if at < row.count && local.y == 0u {
-        if row.adds == 1u { sum += c[row.c + at]; }
-        c[row.c + at] = sum;
+    let sums = tree_sum(tree_in_column(local, SUMS), own);
+    if local.y != 0u { return; }
+    for (var i = 0u; i < 4u; i++) {
+        if there[i] {
+            var sum = sums[i];
+            if row.adds == 1u { sum += c[row.c + at[i]]; }
+            c[row.c + at[i]] = sum;
+        }
     }
 }

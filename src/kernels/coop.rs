@@ -26,9 +26,6 @@ const SHARES: [u32; 2] = [4, 2];
 /// Rows and columns of shares in a tile; `COOP_ROWS` and `COOP_COLUMNS` in `shaders/shared/coop.wgsl`.
 const SHARES_ALONG: u32 = 2;
 
-/// Tiles of a product that keep a GPU busy: with fewer, processors would idle. An H100 or H200 has 132 multiprocessors.
-const ENOUGH_TILES: usize = 128;
-
 /// What tiles want of their parts. On an H200 a multiprocessor with one workgroup of the large tile, or with two of the small
 /// one, is as fast as with more: 64, 128 and 256 large tiles took 86, 48 and 54 us, 256 and 512 small ones 67 and 70. Sums are
 /// multiplied three times as fast as by register-blocked tiles, so that a part's way through memory takes as many more terms; not
@@ -97,7 +94,7 @@ impl CoopMatrices {
             let count = whole(tile) / tile.sides().iter().product::<usize>();
             let workgroups = if splits { count * tile.parts(count, depth) } else { count };
             // A quarter is about what the large tile gains by reading its operands less often.
-            workgroups >= ENOUGH_TILES && 4 * whole(tile) <= 5 * whole(small)
+            waves(tile.share).filled_by(workgroups) && 4 * whole(tile) <= 5 * whole(small)
         };
         tiles.iter().find(fits).or(Some(small)).copied()
     }

@@ -91,7 +91,7 @@ fn dispatch(
             count,
             adds: u32::from(accumulate),
         });
-        first += tree.workgroups(count as usize);
+        first += SplitSum::workgroups(tree, count);
         most = most.max(parts as usize);
         let (parts, count) = (u64::from(parts), u64::from(count));
         let results = if accumulate { 2 * count } else { count };
