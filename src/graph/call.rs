@@ -57,6 +57,14 @@ impl Call {
         self.kernel.product()
     }
 
+    /// Does another call's work as well, where its kernel joins that one's; whether it does.
+    pub(super) fn joins(&mut self, other: &Self) -> bool {
+        let Some(kernel) = self.kernel.joined(&*other.kernel) else { return false };
+        self.kernel = kernel;
+        self.operands.extend(&other.operands);
+        true
+    }
+
     /// The slots it touches.
     pub(super) fn slots(&self) -> impl Iterator<Item = SlotId> + '_ {
         self.operands.iter().filter_map(|operand| operand.tensor.slot())

@@ -11,36 +11,30 @@ use super::{Call, Deferred, Operand, OperandAccess, PlanStep, Schedule, Tensor};
 /// Words of parts that wait at most, 128 MiB: those of all weight gradients of ResNet-18 in two or three times.
 const PENDING_WORDS: usize = 1 << 25;
 
-/// Sums that wait, as one call.
+/// Sums that wait, a call for each kind, and the words of their parts.
 #[derive(Default)]
 struct Pending {
-    sum: Option<Call>,
+    sums: Vec<Call>,
     words: usize,
 }
 
 impl Pending {
     fn add(&mut self, sum: Call, words: usize) {
         self.words += words;
-        match &mut self.sum {
-            Some(all) => {
-                if let Some(kernel) = all.kernel.joined(&*sum.kernel) {
-                    all.kernel = kernel;
-                    all.operands.extend(sum.operands);
-                }
-            }
-            None => self.sum = Some(sum),
+        if !self.sums.iter_mut().any(|other| other.joins(&sum)) {
+            self.sums.push(sum);
         }
     }
 
     /// Whether a call uses one of the results.
     fn is_used_by(&self, call: &Call) -> bool {
-        let results = self.sum.iter().flat_map(|sum| &sum.operands).filter(|operand| operand.access.writes());
-        results.into_iter().any(|result| call.operands.iter().any(|operand| operand.tensor == result.tensor))
+        let mut results = self.sums.iter().flat_map(|sum| &sum.operands).filter(|operand| operand.access.writes());
+        results.any(|result| call.operands.iter().any(|operand| operand.tensor == result.tensor))
     }
 
     /// Pushes what waits.
     fn flush(&mut self, schedule: &mut Schedule) {
-        if let Some(sum) = std::mem::take(self).sum {
+        for sum in std::mem::take(self).sums {
             schedule.push("sums", sum);
         }
     }

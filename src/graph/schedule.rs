@@ -127,15 +127,10 @@ impl Schedule {
 
     /// Pushes a call that reads parameters alone, see [`OpPass::prepare`](super::OpPass::prepare).
     pub(super) fn prepare(&mut self, name: &str, call: Call) {
-        for step in &mut self.steps[..self.prepared] {
-            if let Some(kernel) = step.call.kernel.joined(&*call.kernel) {
-                step.call.kernel = kernel;
-                step.call.operands.extend(call.operands);
-                return;
-            }
+        if !self.steps[..self.prepared].iter_mut().any(|step| step.call.joins(&call)) {
+            self.steps.insert(self.prepared, PlanStep { name: name.to_owned(), call });
+            self.prepared += 1;
         }
-        self.steps.insert(self.prepared, PlanStep { name: name.to_owned(), call });
-        self.prepared += 1;
     }
 
     /// When each slot is alive.
