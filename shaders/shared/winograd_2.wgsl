@@ -5,7 +5,7 @@
 //                          1/2 -1/2  1/2         0 -1  1  0
 //                          0    0    1           0  1  0 -1
 //
-// Error     At most 5 units of roundoff (2^-24) of sum |a| |b|, of sums over 64 to 512 channels of independent terms. A test holds it.
+// Error     Of sums over 64 to 512 channels of independent terms at most 5 units of roundoff (2^-24) of sum |a| |b|. A test holds it.
 // Source    Lavin & Gray, "Fast algorithms for convolutional neural networks", CVPR 2016.
 
 const WINOGRAD_PIXELS: u32 = 2u;

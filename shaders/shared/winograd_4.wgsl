@@ -47,7 +47,12 @@ fn winograd_padded(x: WinogradLane) -> vec4<f32> { return vec4<f32>(x, 0.0, 0.0)
 fn winograd_cut(x: vec4<f32>) -> WinogradLane { return x.xy; }
 
 // Rows of a point and of its negative: the even powers' part plus and minus the odd powers'.
-fn winograd_pairs(first: WinogradLane, even: array<WinogradLane, 2>, odd: array<WinogradLane, 2>, last: WinogradLane) -> WinogradLine {
+fn winograd_pairs(
+    first: WinogradLane,
+    even: array<WinogradLane, 2>,
+    odd: array<WinogradLane, 2>,
+    last: WinogradLane,
+) -> WinogradLine {
     return WinogradLine(first, even[0] + odd[0], even[0] - odd[0], even[1] + odd[1], even[1] - odd[1], last);
 }
 

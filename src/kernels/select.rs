@@ -275,7 +275,8 @@ static CONV_GPU: &[ConvRow] = &[
 /// Measured on llvmpipe (Mesa 22.3.6, two cores): `benches/RESULTS.md`.
 static CONV_EIGHT_LANES: &[ConvRow] = &[
     // 1.2 to 1.4 times as fast as the wide tile at 256 channels, 1.1 to 1.3 at 512, even at 128, slower below: the
-    // transforms' loads and stores cost as much as two to three times as many multiply-adds. Weight gradients not measured.
+    // transforms' loads and stores cost as much as two to three times as many multiply-adds. Of many tiles F(4 x 4) is faster, in
+    // both gradients too, and less exact: not taken.
     Row {
         fits: |case| case.winograd.is_some() && case.pass != ConvPass::WeightGradient && case.channels >= 256,
         variant: ConvVariant::Winograd(WinogradTile::F2),

@@ -7,38 +7,13 @@ use super::{
     AdapterClass, Target,
     conv_shape::{ConvPass, ConvProblem, ConvShape},
     epilogue::Ending,
-    index_u32,
     matmul::{MatmulVariant, batched_launch, batched_matmul},
     matmul_shape::{MatmulLayout, MatmulProblem, MatmulShape},
     padded_channels,
     product_operands::ProductOperands,
-    winograd_specs::{WINOGRAD_INPUT, WINOGRAD_OUTPUT, WINOGRAD_WEIGHT},
+    winograd_specs::{Tiles, WINOGRAD_INPUT, WINOGRAD_OUTPUT, WINOGRAD_WEIGHT},
     winograd_tile::WinogradTile,
 };
-
-/// A run of tiles, as `shaders/shared/winograd.wgsl` has it: of the convolution what the kernels read, in the 64 bytes of
-/// immediates that WebGPU grants.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
-pub(super) struct Tiles {
-    input: [u32; 3],
-    output: [u32; 3],
-    padding: [u32; 2],
-    first: u32,
-    count: u32,
-}
-
-impl Tiles {
-    pub(super) fn new(shape: &ConvShape, first: usize, count: usize) -> Result<Self, GpuError> {
-        Ok(Self {
-            input: shape.input,
-            output: shape.output,
-            padding: shape.padding,
-            first: index_u32(WINOGRAD_INPUT.two.entry, &[first])?,
-            count: index_u32(WINOGRAD_INPUT.two.entry, &[count])?,
-        })
-    }
-}
 
 /// The products of a pass: k source channels, n result channels, `tiles` rows of which `chunk` are worked on at a time.
 #[derive(Clone, Copy, Debug)]

@@ -11,8 +11,8 @@ use super::{
     matmul_shape::{MatmulLayout, MatmulProblem, MatmulShape},
     padded_channels,
     product_operands::ProductOperands,
-    winograd::{Tiles, input_launch, transform_work, weight_words},
-    winograd_specs::{WINOGRAD_GRADIENT, WINOGRAD_WEIGHT_GRADIENT},
+    winograd::{input_launch, transform_work, weight_words},
+    winograd_specs::{Sums, Tiles, WINOGRAD_GRADIENT, WINOGRAD_WEIGHT_GRADIENT},
     winograd_tile::{BINDING_WORDS, WinogradTile},
 };
 
@@ -29,17 +29,6 @@ fn rows(tile: WinogradTile) -> usize {
 
 /// Terms that a part of a sum over tiles has at least.
 const LEAST_TERMS: usize = 256;
-
-/// What `winograd_weight_gradient` is told.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
-pub(super) struct Sums {
-    in_channels: u32,
-    out_channels: u32,
-    whole_runs: u32,
-    parts: u32,
-    last_parts: u32,
-}
 
 /// The products of a pass: each [outputs, inputs] sums over `tiles`, of which `chunk` are transformed at a time.
 #[derive(Clone, Copy, Debug)]

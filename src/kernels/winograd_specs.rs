@@ -1,8 +1,8 @@
-//! The kernels of Winograd's convolutions, each for either tile.
+//! The kernels of Winograd's convolutions, each for either tile, and what they are told.
 
-use crate::gpu::{Access, KernelSpec};
+use crate::gpu::{Access, GpuError, KernelSpec};
 
-use super::{conv_shape::ConvShape, winograd::Tiles, winograd_gradient::Sums, winograd_tile::WinogradTile};
+use super::{conv_shape::ConvShape, index_u32, winograd_tile::WinogradTile};
 
 /// A kernel by its tile: bindings and registers have one type each, so it takes two sources.
 #[derive(Debug)]
@@ -18,6 +18,41 @@ impl ByTile {
             WinogradTile::F4 => &self.four,
         }
     }
+}
+
+/// A run of tiles, as `shaders/shared/winograd.wgsl` has it: of the convolution what the kernels read, in the 64 bytes of
+/// immediates that WebGPU grants.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+pub(super) struct Tiles {
+    input: [u32; 3],
+    output: [u32; 3],
+    padding: [u32; 2],
+    first: u32,
+    count: u32,
+}
+
+impl Tiles {
+    pub(super) fn new(shape: &ConvShape, first: usize, count: usize) -> Result<Self, GpuError> {
+        Ok(Self {
+            input: shape.input,
+            output: shape.output,
+            padding: shape.padding,
+            first: index_u32(WINOGRAD_INPUT.two.entry, &[first])?,
+            count: index_u32(WINOGRAD_INPUT.two.entry, &[count])?,
+        })
+    }
+}
+
+/// What `winograd_weight_gradient` is told.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+pub(super) struct Sums {
+    pub(super) in_channels: u32,
+    pub(super) out_channels: u32,
+    pub(super) whole_runs: u32,
+    pub(super) parts: u32,
+    pub(super) last_parts: u32,
 }
 
 /// A kernel's file with what all of them share, and what else it wants.

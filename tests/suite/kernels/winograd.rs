@@ -116,8 +116,8 @@ fn winograd_is_not_taken_where_its_scratch_could_not_be_bound() {
     assert!(!is_winograd(gpu(&many_chunks, ConvPass::WeightGradient)), "{many_chunks}: parts of 56 chunks");
 }
 
-/// The larger tile multiplies less, but for sides that it fills badly, and for so few tiles that their rows are padded or the weights
-/// weigh most.
+/// The larger tile multiplies less, but for sides that it fills badly, and for so few tiles that their rows are padded or the
+/// weights weigh most.
 #[test]
 fn the_larger_tile_is_taken_where_it_costs_less() {
     let taken = |batch, side, channels| {
