@@ -37,8 +37,8 @@ fn deferred_sums(
     let end = select(0u, row.parts, there.x);
     var own = vec4<f32>();
     for (var part = local.y; part < end; part += LANES) {
-        let from = place + part * row.count;
-        own += vec4<f32>(partials[from.x], partials[from.y], partials[from.z], partials[from.w]);
+        let term = place + part * row.count;
+        own += vec4<f32>(partials[term.x], partials[term.y], partials[term.z], partials[term.w]);
     }
     let sums = tree_sum(tree_in_column(local, SUMS), own);
     if local.y != 0u { return; }

@@ -40,8 +40,8 @@ fn split_sum(
     let end = select(0u, values.parts, there.x);
     var own = vec4<f32>();
     for (var part = local.y; part < end; part += LANES) {
-        let from = place + part * values.count;
-        own += vec4<f32>(partials[from.x], partials[from.y], partials[from.z], partials[from.w]);
+        let term = place + part * values.count;
+        own += vec4<f32>(partials[term.x], partials[term.y], partials[term.z], partials[term.w]);
     }
     let sums = tree_sum(tree_in_column(local, SUMS), own);
     if local.y != 0u { return; }

@@ -177,14 +177,14 @@ fn batch_norm_fills_a_large_gpu() {
     }
 }
 
-/// ResNet-18's step on a large GPU, and in f16 on one with cooperative matrices: weights are packed once, and weight gradients'
-/// sums are added up together.
+/// ResNet-18's step on a large GPU, and in f16 on one with cooperative matrices: weights are packed once, weight gradients'
+/// sums are added up together, and with the update there are at most 330 dispatches, and 180.
 #[test]
 fn small_jobs_of_many_layers_go_together() {
     let model = Model::build("resnet18", &nn::Signature::default()).unwrap();
     let matrices = listing([32, 32], CooperativeMatrix::square(16, Scalar::F16));
-    for (element, class, sums, all) in
-        [(Element::Word, Target::GENERIC.class, 2, 300), (Element::Half, matrices, 4, 220)]
+    for (element, class, deferred, at_once, all) in
+        [(Element::Word, Target::GENERIC.class, 2, 2, 329), (Element::Half, matrices, 4, 8, 179)]
     {
         let schedule = Schedule::stored(&model.graph, 128, PlanMode::Train, Loss::Nll, element).unwrap();
         let schedule = schedule.with_deferred_sums(class).unwrap();
@@ -192,9 +192,9 @@ fn small_jobs_of_many_layers_go_together() {
         let count = |entry: &str| launches.iter().filter(|launch| launch.spec.entry == entry).count();
         println!("{element:?}: {} dispatches, {} of deferred sums", launches.len(), count("deferred_sums"));
         assert_eq!(count("conv_pack"), 1, "{element:?}");
-        assert!(count("deferred_sums") <= sums, "{element:?}: {}", count("deferred_sums"));
-        // The classifier's forward, whose result is needed at once.
-        assert!(count("split_sum") <= 1, "{element:?}: {}", count("split_sum"));
+        assert!(count("deferred_sums") <= deferred, "{element:?}: {}", count("deferred_sums"));
+        // Of the classifier, and of convolutions that have few tiles: forward and data gradients, which are needed at once.
+        assert!(count("split_sum") <= at_once, "{element:?}: {}", count("split_sum"));
         assert!(launches.len() <= all, "{element:?}: {} dispatches", launches.len());
     }
 }
