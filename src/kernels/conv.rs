@@ -9,12 +9,12 @@ use super::{
     conv_direct::{self, CONV_DIRECT},
     conv_shape::{ConvPass, ConvProblem, ConvShape},
     conv_specs::{CONV_BLOCK, CONV_COOP_8, CONV_COOP_16, CONV_SOFTWARE, CONV_TILE},
-    conv_variant::{ConvVariant, NARROW_QUADS},
+    conv_variant::ConvVariant,
     coop::COOP_DEPTH,
     epilogue::{Ending, Epilogue},
     flag, index_u32,
     product_operands::ProductOperands,
-    software::{SOFTWARE_LANES, row_lanes},
+    software::Lanes,
     split::{SPLIT_WORKGROUPS, WAVES_64, WAVES_128, parts},
     split_sum::SplitSum,
     tree::SOFTWARE_ROUNDS,
@@ -38,22 +38,22 @@ impl ConvVariant {
                 _ => winograd::scratch_words(class, shape, pass),
             };
         }
-        let parts = self.parts(shape, pass);
+        let parts = self.parts(class.lanes(), shape, pass);
         if parts > 1 { parts * shape.weight_words() } else { 0 }
     }
 
     /// Rows and quads of columns of a workgroup's tile.
-    fn tile(self, shape: &ConvShape, pass: ConvPass) -> [usize; 2] {
+    fn tile(self, lanes: Lanes, shape: &ConvShape, pass: ConvPass) -> [usize; 2] {
         match self {
             Self::Block128 => [128, 32],
             Self::Block64 => [64, 16],
-            Self::Software => [32, 8],
-            Self::SoftwareWide => [32, 16],
-            Self::SoftwareNarrow => [32, NARROW_QUADS],
+            Self::Software => [lanes.rows(), lanes.quads(1)],
+            Self::SoftwareWide => [lanes.rows(), lanes.quads(2)],
             Self::Coop(tile) => {
                 let [rows, columns] = tile.sides();
                 [rows, columns / 4]
             }
+            Self::SoftwareNarrow => [lanes.rows(), shape.product(pass)[1]],
             Self::Tile | Self::Winograd | Self::Direct | Self::DirectSoftware => {
                 let [_, quads, _] = shape.product(pass);
                 let columns = quads.next_power_of_two().clamp(4, 16);
@@ -63,12 +63,12 @@ impl ConvVariant {
     }
 
     /// Into how many parts the weight gradient's sums over pixels are cut.
-    fn parts(self, shape: &ConvShape, pass: ConvPass) -> usize {
+    fn parts(self, lanes: Lanes, shape: &ConvShape, pass: ConvPass) -> usize {
         if pass != ConvPass::WeightGradient {
             return 1;
         }
         let [rows, quads, _] = shape.product(pass);
-        let [rows_per_tile, quads_per_tile] = self.tile(shape, pass);
+        let [rows_per_tile, quads_per_tile] = self.tile(lanes, shape, pass);
         let tiles = rows.div_ceil(rows_per_tile) * quads.div_ceil(quads_per_tile);
         let workgroups = match self {
             Self::Block128 => return WAVES_128.parts(tiles, shape.out_pixels(), PART_PIXELS),
@@ -103,14 +103,14 @@ impl ConvVariant {
 
     /// Overrides that follow from variant, shape and pass.
     fn constants(self, target: &Target, shape: &ConvShape, pass: ConvPass) -> Vec<Constant> {
-        let [rows, quads, _] = shape.product(pass);
+        let ([rows, quads, _], lanes) = (shape.product(pass), target.class.lanes());
         match self {
             Self::Block128 => block_constants(target, 2),
             Self::Block64 => block_constants(target, 1),
-            Self::Tile => vec![("COLUMN_QUADS", self.tile(shape, pass)[1] as f64)],
-            Self::Software => vec![("COLUMN_BLOCKS", 1.0), ("ROW_LANES", row_lanes(rows))],
-            Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(rows))],
-            Self::SoftwareNarrow => vec![("NARROW_QUADS", quads as f64)],
+            Self::Tile => vec![("COLUMN_QUADS", self.tile(lanes, shape, pass)[1] as f64)],
+            Self::Software => lanes.constants(1, rows),
+            Self::SoftwareWide => lanes.constants(2, rows),
+            Self::SoftwareNarrow => vec![("LANES", lanes.count() as f64), ("NARROW_QUADS", quads as f64)],
             Self::Direct | Self::DirectSoftware => Vec::new(),
             Self::Coop(tile) => {
                 let across = [pass == ConvPass::WeightGradient, pass != ConvPass::DataGradient];
@@ -121,13 +121,13 @@ impl ConvVariant {
     }
 
     fn grid(self, target: &Target, shape: &ConvShape, pass: ConvPass) -> Result<Grid, GpuError> {
-        let entry = self.spec(pass).entry;
+        let (entry, lanes) = (self.spec(pass).entry, target.class.lanes());
         let [rows, quads, phases] = shape.product(pass);
-        let [rows_per_tile, quads_per_tile] = self.tile(shape, pass);
+        let [rows_per_tile, quads_per_tile] = self.tile(lanes, shape, pass);
         let limit = target.limits.workgroups as usize;
         let tiles = rows.div_ceil(rows_per_tile);
         let fold = tiles.div_ceil(limit);
-        let z = if pass == ConvPass::WeightGradient { self.parts(shape, pass) } else { phases * fold };
+        let z = if pass == ConvPass::WeightGradient { self.parts(lanes, shape, pass) } else { phases * fold };
         let grid = [tiles.div_ceil(fold), quads.div_ceil(quads_per_tile), z];
         if grid.iter().any(|side| *side > limit) {
             let groups = grid.iter().map(|side| *side as u64).product();
@@ -139,6 +139,7 @@ impl ConvVariant {
 
 fn check(
     spec: &KernelSpec,
+    lanes: Lanes,
     variant: ConvVariant,
     pass: ConvPass,
     shape: &ConvShape,
@@ -160,7 +161,7 @@ fn check(
         let (kernel, shape) = (spec.entry, format!("{} groups", shape.groups));
         return Err(GpuError::Shape { kernel, shape, reason: "takes one group only" });
     }
-    if !variant.covers(shape, pass) {
+    if !variant.covers(lanes, shape, pass) {
         let (kernel, shape) = (spec.entry, format!("{shape}, {pass:?}"));
         return Err(GpuError::Shape { kernel, shape, reason: "the variant chosen does not compute this" });
     }
@@ -185,36 +186,38 @@ pub fn conv(
     accumulate: bool,
     operands: &ProductOperands<'_>,
 ) -> Result<Vec<Dispatch>, GpuError> {
-    let spec = variant.spec(pass);
-    check(spec, variant, pass, shape, epilogue, operands)?;
+    let (spec, target) = (variant.spec(pass), Target::for_device(gpu));
+    let lanes = target.class.lanes();
+    check(spec, lanes, variant, pass, shape, epilogue, operands)?;
     let (problem, ending) = (ConvProblem { pass, shape }, Ending { epilogue, accumulate });
-    let launches = variant.launches(&Target::for_device(gpu), problem, ending, operands.a.element())?;
+    let launches = variant.launches(&target, problem, ending, operands.a.element())?;
     if variant == ConvVariant::Winograd {
         return match pass {
             ConvPass::WeightGradient => winograd_gradient::bind(gpu, shape, &launches, operands),
             _ => winograd::bind(gpu, problem, &launches, operands),
         };
     }
-    let sum = variant.split(pass, shape)?;
+    let sum = variant.split(lanes, pass, shape)?;
     let tiles_ending = sum.tiles_ending(ending);
     sum.bind(gpu, &launches, operands, |launch, views| bind_tiles(gpu, variant, problem, tiles_ending, launch, views))
 }
 
 impl ConvVariant {
-    fn split(self, pass: ConvPass, shape: &ConvShape) -> Result<SplitSum, GpuError> {
+    fn split(self, lanes: Lanes, pass: ConvPass, shape: &ConvShape) -> Result<SplitSum, GpuError> {
         let count = index_u32(self.spec(pass).entry, &[shape.weight_words()])?;
-        Ok(SplitSum { parts: self.parts(shape, pass) as u32, count, n: count })
+        Ok(SplitSum { parts: self.parts(lanes, shape, pass) as u32, count, n: count })
     }
 
     /// Invocations of a workgroup, and terms of each sum that a round of the kernel's loop takes.
     fn rounds_of(self, target: &Target, shape: &ConvShape, pass: ConvPass) -> [usize; 2] {
+        let lanes = target.class.lanes();
         match self {
             Self::Block128 => [BLOCK_THREADS, block_depth(target, 2) as usize],
             Self::Block64 => [BLOCK_THREADS, block_depth(target, 1) as usize],
             Self::Coop(tile) => [tile.threads(), COOP_DEPTH as usize],
-            Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => [SOFTWARE_LANES as usize, 4],
+            Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => [lanes.count(), 4],
             Self::Tile | Self::Winograd | Self::Direct | Self::DirectSoftware => {
-                [TILE_THREADS, self.tile(shape, pass)[1]]
+                [TILE_THREADS, self.tile(lanes, shape, pass)[1]]
             }
         }
     }
@@ -237,7 +240,7 @@ impl ConvVariant {
                 _ => winograd::launches(target, problem, ending, element),
             };
         }
-        let sum = self.split(pass, shape)?;
+        let sum = self.split(target.class.lanes(), pass, shape)?;
         let tiles = self.tiles_launch(target, problem, sum, sum.tiles_ending(ending))?;
         let bytes = shape.words().iter().map(|words| element.words(*words) as u64 * WORD_BYTES).sum();
         sum.launches(target, ending, tiles, Work { flops: shape.flops(), bytes })

@@ -19,7 +19,7 @@ pub(crate) fn conv_pack_launch(target: &Target, shape: &ConvShape) -> Result<Lau
             let constants = [("WORKGROUP_SIZE", TILE_INVOCATIONS as f64), flag("TILED", true)];
             Ok(Launch::new(&CONV_PACK, &constants, target.grid_1d(&CONV_PACK, tiles, 1)?, TILE_INVOCATIONS))
         }
-        AdapterClass::EightLanes => {
+        AdapterClass::Software(_) => {
             target.sized_launch(&CONV_PACK, &[flag("TILED", false)], shape.packed_words() / 4, WORKGROUP_SIZE)
         }
     }

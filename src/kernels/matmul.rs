@@ -3,7 +3,7 @@
 use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, View, WORD_BYTES, Work};
 
 use super::{
-    Constant, CoopTile, Target,
+    AdapterClass, Constant, CoopTile, Target,
     admission::{Extents, Pipeline, matmul_trial},
     block::{BLOCK_THREADS, block_constants, block_depth},
     coop::{COOP_DEPTH, COOP_OCTET},
@@ -12,7 +12,7 @@ use super::{
     matmul_shape::{MatmulLayout, MatmulProblem, MatmulShape},
     matmul_specs::{MATMUL_BLOCK, MATMUL_COOP_8, MATMUL_COOP_16, MATMUL_SOFTWARE},
     product_operands::ProductOperands,
-    software::{SOFTWARE_LANES, row_lanes},
+    software::Lanes,
     split::{SPLIT_WORKGROUPS, WAVES_128, parts},
     split_sum::SplitSum,
 };
@@ -28,9 +28,9 @@ pub enum MatmulVariant {
     Split64,
     /// The same as `Block128`, with fewer parts.
     Split128,
-    /// 32 x 32 tiles in registers, for software adapters with subgroups of 8.
+    /// Tiles in registers, 32 x 32 with 8 lanes, for software adapters.
     Software,
-    /// 32 x 64 tiles in registers, for the same adapters and products that overflow their caches.
+    /// Tiles of twice as many columns, for the same adapters and products that overflow their caches.
     SoftwareWide,
     /// Cooperative matrices, where the adapter lists them; splits long sums as `Split64` does.
     Coop(CoopTile),
@@ -44,7 +44,7 @@ impl MatmulVariant {
     #[must_use]
     pub fn available(gpu: &Gpu, element: Element) -> Vec<Self> {
         let mut variants = vec![Self::Block128, Self::Block64, Self::Split64, Self::Split128];
-        if gpu.fixed_subgroup_size() == Some(SOFTWARE_LANES) {
+        if AdapterClass::for_device(gpu).lanes() != Lanes::Unknown {
             variants.extend([Self::Software, Self::SoftwareWide]);
         }
         variants.extend(CoopTile::available(gpu, element).into_iter().map(Self::Coop));
@@ -60,7 +60,7 @@ impl MatmulVariant {
 
     /// Into how many parts the depth is cut.
     fn parts(self, shape: MatmulShape) -> usize {
-        let [x, y] = self.workgroups(shape);
+        let [x, y] = self.workgroups(Lanes::Unknown, shape); // no tile that depends on lanes is split
         let (tiles, depth) = (x as usize * y as usize, shape.k as usize);
         match self {
             // 64 terms are four tiles' depths: below that a part spends more on its own start and on its sums' way through
@@ -82,12 +82,14 @@ impl MatmulVariant {
     }
 
     /// Workgroups in x and y.
-    fn workgroups(self, MatmulShape { m, n, .. }: MatmulShape) -> [u32; 2] {
+    fn workgroups(self, lanes: Lanes, MatmulShape { m, n, .. }: MatmulShape) -> [u32; 2] {
         match self {
             Self::Block128 | Self::Split128 => [n.div_ceil(128), m.div_ceil(128)],
             Self::Block64 | Self::Split64 => [n.div_ceil(64), m.div_ceil(64)],
-            Self::Software => [m.div_ceil(32), n.div_ceil(32)],
-            Self::SoftwareWide => [m.div_ceil(32), n.div_ceil(64)],
+            Self::Software | Self::SoftwareWide => {
+                let columns = 4 * lanes.quads(self.column_blocks());
+                [m.div_ceil(lanes.rows() as u32), n.div_ceil(columns as u32)]
+            }
             Self::Coop(tile) => {
                 let [rows, columns] = tile.sides().map(|side| side as u32);
                 [n.div_ceil(columns), m.div_ceil(rows)]
@@ -103,8 +105,7 @@ impl MatmulVariant {
         let size = match self {
             Self::Block128 | Self::Split128 => block_constants(target, 2),
             Self::Block64 | Self::Split64 => block_constants(target, 1),
-            Self::Software => vec![("COLUMN_BLOCKS", 1.0), ("ROW_LANES", row_lanes(m as usize))],
-            Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(m as usize))],
+            Self::Software | Self::SoftwareWide => target.class.lanes().constants(self.column_blocks(), m as usize),
             Self::Coop(tile) => {
                 return aligned.into_iter().chain(tile.constants(a_transposed, !b_transposed)).collect();
             }
@@ -123,11 +124,16 @@ impl MatmulVariant {
         [a, b].map(|extent| extent.is_multiple_of(at_once))
     }
 
+    /// Blocks of columns of a software adapter's tile.
+    fn column_blocks(self) -> usize {
+        if self == Self::SoftwareWide { 2 } else { 1 }
+    }
+
     /// Invocations of a workgroup.
-    fn threads(self) -> usize {
+    fn threads(self, lanes: Lanes) -> usize {
         match self {
             Self::Block128 | Self::Block64 | Self::Split64 | Self::Split128 => BLOCK_THREADS,
-            Self::Software | Self::SoftwareWide => SOFTWARE_LANES as usize,
+            Self::Software | Self::SoftwareWide => lanes.count(),
             Self::Coop(tile) => tile.threads(),
         }
     }
@@ -293,10 +299,10 @@ impl Tiles {
         } else if spec.entry == MATMUL_SOFTWARE.vectors.entry {
             constants.push(flag("DIRECT", self.ending == Ending::PLAIN && shape.n.is_multiple_of(4)));
         }
-        let [x, y] = variant.workgroups(shape);
+        let [x, y] = variant.workgroups(target.class.lanes(), shape);
         let rounds = shape.k.div_ceil(parts).div_ceil(variant.terms_per_round(target));
         let grid = grid(target, spec, [x, y, z])?;
-        Ok(Launch::new(spec, &constants, grid, variant.threads()).chained(rounds as usize))
+        Ok(Launch::new(spec, &constants, grid, variant.threads(target.class.lanes())).chained(rounds as usize))
     }
 
     fn bind(&self, gpu: &Gpu, launch: &Launch, views: [&View; 5]) -> Result<Dispatch, GpuError> {

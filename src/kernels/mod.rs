@@ -82,6 +82,7 @@ pub use norms::{Norms, PARTIALS};
 pub use perturb::Perturb;
 pub use product_operands::ProductOperands;
 pub use select::{conv_variant, matmul_variant, with_variants};
+pub use software::Lanes;
 pub use sweep::{NoiseRange, NoiseStep, Sweep};
 pub use target::Target;
 pub(crate) use tree::Tree;

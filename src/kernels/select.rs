@@ -4,7 +4,7 @@
 use crate::gpu::{Element, Gpu, GpuError};
 
 use super::{
-    AdapterClass,
+    AdapterClass, Lanes,
     conv_shape::{ConvPass, ConvShape},
     conv_variant::ConvVariant,
     matmul::{MatmulVariant, SPLIT128_TERMS},
@@ -26,7 +26,7 @@ impl AdapterClass {
                 MatmulVariant::Block128
             }
             Self::Gpu(_) => MatmulVariant::Block64,
-            Self::EightLanes => match self.plain_matmul_variant(MatmulShape::new(batch * m, n, k)?) {
+            Self::Software(_) => match self.plain_matmul_variant(MatmulShape::new(batch * m, n, k)?) {
                 MatmulVariant::Split64 | MatmulVariant::Split128 => MatmulVariant::Block64,
                 variant => variant,
             },
@@ -46,7 +46,7 @@ impl AdapterClass {
     pub fn conv_variant(self, element: Element, shape: &ConvShape, pass: ConvPass) -> ConvVariant {
         if shape.groups() > 1 {
             // Measured on llvmpipe: barriers make the shared sums twice as slow there.
-            return if self == Self::EightLanes { ConvVariant::DirectSoftware } else { ConvVariant::Direct };
+            return if self.is_software() { ConvVariant::DirectSoftware } else { ConvVariant::Direct };
         }
         let [rows, quads, phases] = shape.product(pass);
         let sides = [rows * phases, 4 * quads, shape.terms(pass)];
@@ -59,15 +59,15 @@ impl AdapterClass {
         }
         let case = ConvCase::new(self, shape, pass);
         match self {
-            Self::Gpu(_) => first(CONV_GPU, &case, ConvVariant::Tile),
-            Self::EightLanes => first(CONV_EIGHT_LANES, &case, ConvVariant::Software),
+            Self::Gpu(_) | Self::Software(Lanes::Unknown) => first(CONV_GPU, &case, ConvVariant::Tile),
+            Self::Software(_) => first(CONV_SOFTWARE, &case, ConvVariant::Software),
         }
     }
 
     fn plain_matmul_variant(self, shape: MatmulShape) -> MatmulVariant {
         match self {
-            Self::Gpu(_) => first(MATMUL_GPU, &shape, MatmulVariant::Block64),
-            Self::EightLanes => first(MATMUL_EIGHT_LANES, &shape, MatmulVariant::Software),
+            Self::Gpu(_) | Self::Software(Lanes::Unknown) => first(MATMUL_GPU, &shape, MatmulVariant::Block64),
+            Self::Software(lanes) => first(MATMUL_SOFTWARE, &(lanes, shape), MatmulVariant::Software),
         }
     }
 }
@@ -156,14 +156,19 @@ static MATMUL_GPU: &[MatmulRow] = &[
     Row { fits: |_| true, variant: MatmulVariant::Block64 },
 ];
 
-/// Measured on llvmpipe (Mesa 22.3.6, two cores): `benches/RESULTS.md`.
-static MATMUL_EIGHT_LANES: &[MatmulRow] = &[
+/// Measured on llvmpipe (Mesa 22.3.6, two cores) with 8 lanes: `benches/RESULTS.md`. With 4 and with 16 the same holds of tiles
+/// that are as many times smaller or larger.
+static MATMUL_SOFTWARE: &[Row<(Lanes, MatmulShape), MatmulVariant>] = &[
     // More rounds of four terms than llvmpipe runs, which leaves the rest out without a word.
-    Row { fits: |shape| shape.k as usize > 4 * SOFTWARE_ROUNDS, variant: MatmulVariant::Split64 },
+    Row { fits: |(_, shape)| shape.k as usize > 4 * SOFTWARE_ROUNDS, variant: MatmulVariant::Split64 },
     // 1.1 to 1.3 times as fast as 32 columns from 256^3 to 1024^3, because A is read half as often, and from there on more so;
     // with few tiles, cores would idle.
     Row {
-        fits: |shape| shape.n > 32 && u64::from(shape.m.div_ceil(32)) * u64::from(shape.n.div_ceil(64)) >= 16,
+        fits: |(lanes, shape)| {
+            let [m, n] = sides(shape);
+            let [one_block, two_blocks] = [1, 2].map(|blocks| 4 * lanes.quads(blocks));
+            n > one_block && m.div_ceil(lanes.rows()) * n.div_ceil(two_blocks) >= 16
+        },
         variant: MatmulVariant::SoftwareWide,
     },
     Row { fits: |_| true, variant: MatmulVariant::Software },
@@ -181,14 +186,16 @@ struct ConvCase {
     /// Of which each has taps of its own: a data gradient's with strides, whose tiles take unequal times.
     phases: usize,
     winograd: bool,
+    lanes: Lanes,
 }
 
 impl ConvCase {
     fn new(class: AdapterClass, shape: &ConvShape, pass: ConvPass) -> Self {
         let [rows, quads, phases] = shape.product(pass);
         let channels = shape.input()[2].min(shape.output()[2]);
-        let winograd = ConvVariant::Winograd.covers(shape, pass) && winograd_gradient::fits(class, shape, pass);
-        Self { pass, rows: rows * phases, quads, channels, phases, winograd }
+        let winograd =
+            ConvVariant::Winograd.covers(class.lanes(), shape, pass) && winograd_gradient::fits(class, shape, pass);
+        Self { pass, rows: rows * phases, quads, channels, phases, winograd, lanes: class.lanes() }
     }
 
     fn sides(&self) -> [usize; 2] {
@@ -224,8 +231,8 @@ static CONV_GPU: &[ConvRow] = &[
     Row { fits: |_| true, variant: ConvVariant::Tile },
 ];
 
-/// Measured on llvmpipe (Mesa 22.3.6, two cores): `benches/RESULTS.md`.
-static CONV_EIGHT_LANES: &[ConvRow] = &[
+/// Measured as [`MATMUL_SOFTWARE`].
+static CONV_SOFTWARE: &[ConvRow] = &[
     // 1.2 to 1.4 times as fast as the wide tile at 256 channels, 1.1 to 1.3 at 512, even at 128, slower below: the
     // transforms' loads and stores cost as much as two to three times as many multiply-adds. Weight gradients not measured.
     Row {
@@ -233,8 +240,11 @@ static CONV_EIGHT_LANES: &[ConvRow] = &[
         variant: ConvVariant::Winograd,
     },
     // 1.4 times as fast as the 32 columns at 16 channels, 2.0 to 2.2 at 8: no lane is without columns.
-    Row { fits: |case| case.quads <= 4 && case.pass != ConvPass::WeightGradient, variant: ConvVariant::SoftwareNarrow },
+    Row {
+        fits: |case| case.quads <= case.lanes.narrow_quads() && case.pass != ConvPass::WeightGradient,
+        variant: ConvVariant::SoftwareNarrow,
+    },
     // 1.1 to 1.3 times as fast as 32 columns: rows are read half as often. Second blocks without columns cost 1.7 times.
-    Row { fits: |case| case.quads > 8, variant: ConvVariant::SoftwareWide },
+    Row { fits: |case| case.quads > case.lanes.quads(1), variant: ConvVariant::SoftwareWide },
     Row { fits: |_| true, variant: ConvVariant::Software },
 ];

@@ -62,7 +62,7 @@ pub(super) const PRODUCTS: usize = 16;
 fn chunk_words(class: AdapterClass) -> usize {
     match class {
         AdapterClass::Gpu(_) => 1 << 25,
-        AdapterClass::EightLanes => 1 << 22,
+        AdapterClass::Software(_) => 1 << 22,
     }
 }
 

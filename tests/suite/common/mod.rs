@@ -17,7 +17,7 @@ use std::{path::PathBuf, sync::OnceLock};
 use half::f16;
 use jostle::{
     gpu::{ALIGNMENT_WORDS, AdapterChoice, Buffer, Dispatch, Element, Gpu, Launch, View, align_words},
-    kernels::{AdapterClass, CoopMatrices, Target},
+    kernels::{AdapterClass, CoopMatrices, Lanes, Target},
     noise::{Stream, philox},
 };
 
@@ -53,7 +53,7 @@ pub fn depth(launches: &[Launch]) -> usize {
 
 /// The classes of adapters that there are variants for.
 pub fn classes() -> [AdapterClass; 2] {
-    [AdapterClass::Gpu(CoopMatrices::default()), AdapterClass::EightLanes]
+    [AdapterClass::Gpu(CoopMatrices::default()), AdapterClass::Software(Lanes::Eight)]
 }
 
 /// A fixture that PyTorch made.

@@ -9,7 +9,7 @@ use crate::common::{
 };
 use jostle::{
     gpu::{Element, GpuError},
-    kernels::{Activation, AdapterClass, CoopMatrices, Target},
+    kernels::{Activation, AdapterClass, CoopMatrices, Lanes, Target},
     ops::{BatchNormAdds, BatchNormDispatches, BatchNormShape, BatchNormVariant, BatchNormViews},
 };
 
@@ -235,6 +235,6 @@ fn every_row_and_quad_is_in_one_workgroup() {
 #[test]
 fn software_adapters_take_chunks() {
     let variant = BatchNormVariant::for_class;
-    assert_eq!(variant(AdapterClass::EightLanes), BatchNormVariant::Chunks);
+    assert_eq!(variant(AdapterClass::Software(Lanes::Eight)), BatchNormVariant::Chunks);
     assert_eq!(variant(AdapterClass::Gpu(CoopMatrices::default())), BatchNormVariant::Tree);
 }
