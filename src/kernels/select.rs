@@ -156,8 +156,8 @@ static MATMUL_GPU: &[MatmulRow] = &[
     Row { fits: |_| true, variant: MatmulVariant::Block64 },
 ];
 
-/// Measured on llvmpipe (Mesa 22.3.6, two cores) with 8 lanes: `benches/RESULTS.md`. With 4 and with 16 the same holds of tiles
-/// that are as many times smaller or larger.
+/// Measured on llvmpipe (Mesa 22.3.6, two cores) with 8 lanes: `benches/RESULTS.md`. With 4 and with 16 lanes, whose tiles are as
+/// many times smaller or larger, that the wide ones are faster was measured at 1024^3 alone.
 static MATMUL_SOFTWARE: &[Row<(Lanes, MatmulShape), MatmulVariant>] = &[
     // More rounds of four terms than llvmpipe runs, which leaves the rest out without a word.
     Row { fits: |(_, shape)| shape.k as usize > 4 * SOFTWARE_ROUNDS, variant: MatmulVariant::Split64 },
@@ -231,7 +231,7 @@ static CONV_GPU: &[ConvRow] = &[
     Row { fits: |_| true, variant: ConvVariant::Tile },
 ];
 
-/// Measured as [`MATMUL_SOFTWARE`].
+/// Measured on llvmpipe (Mesa 22.3.6, two cores) with 8 lanes: `benches/RESULTS.md`; with other lanes not.
 static CONV_SOFTWARE: &[ConvRow] = &[
     // 1.2 to 1.4 times as fast as the wide tile at 256 channels, 1.1 to 1.3 at 512, even at 128, slower below: the
     // transforms' loads and stores cost as much as two to three times as many multiply-adds. Weight gradients not measured.
