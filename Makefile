@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test soak fuzz validate spirv compilers lint bench python gpu
+.PHONY: help setup demo docs test soak fuzz validate spirv compilers isa lint bench python gpu
 
 # A fresh rustup is not on the PATH of shells that were open before it.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -21,13 +21,15 @@ DEMO_FLAGS ?=
 BENCH_FLAGS ?=
 # Options of scripts/gpu.sh, such as --budget 240.
 GPU_FLAGS ?=
+# Options of tests/isa, such as --update or --json FILE.
+ISA_FLAGS ?=
 # Seconds of each fuzz target.
 FUZZ_SECONDS ?= 600
 
 help: ## List these targets
 	@echo 'make TARGET, where TARGET is one of'
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST))
-	@echo 'demo takes DEMO_SEEDS=5 DEMO_EPOCHS= DEMO_HESSIAN=8 DEMO_OUT=runs/demo DEMO_FLAGS=, bench takes BENCH_FLAGS=, gpu takes GPU_FLAGS=, fuzz takes FUZZ_SECONDS=600'
+	@echo 'demo takes DEMO_SEEDS=5 DEMO_EPOCHS= DEMO_HESSIAN=8 DEMO_OUT=runs/demo DEMO_FLAGS=, bench takes BENCH_FLAGS=, gpu takes GPU_FLAGS=, isa takes ISA_FLAGS=, fuzz takes FUZZ_SECONDS=600'
 
 setup: ## Check cargo; install a software Vulkan driver where there is no adapter
 	@bash scripts/setup.sh
@@ -65,6 +67,9 @@ spirv: ## Hold every kernel's SPIR-V against spirv-val: minutes of C++ the first
 compilers: ## Put every kernel through Metal's, browsers' and DirectX 12's shader compilers, as far as Linux has them
 	cargo test -p jostle-compilers
 	bash scripts/compilers.sh || [ $$? -eq 77 ] # a compiler that is not here has been said to be skipped
+
+isa: ## Compile every pipeline of a training step for AMD's GPUs, which need not be here: registers, spills, occupancy
+	bash scripts/isa.sh $(ISA_FLAGS) || [ $$? -eq 77 ] # what is not here has been said to be skipped
 
 lint: ## Check formatting, and clippy with warnings as errors
 	cargo fmt --all --check

@@ -79,12 +79,14 @@ find_programs() {
             suite="$(sed -n 's/.*Executable .*(\(.*\))$/\1/p' <<<"$built" | tail -n 1)"
             [[ $suite == /* ]] || suite="$root/$suite"
             peers="$root/benches/peers" out="${out:-$root/runs/gpu}"
+            meganeura="${CARGO_TARGET_DIR:-$peers/meganeura/target}/release/jostle-peer-meganeura"
             return
         fi
         root="$root/gpu-bundle"
         [[ -x $root/bin/jostle ]] || die "there is neither cargo nor a bundle (scripts/gpu_bundle.sh) here"
     fi
     jostle="$root/bin/jostle" suite="$root/bin/suite" peers="$root/peers" out="${out:-$root/results}"
+    meganeura="$root/bin/jostle-peer-meganeura"
 }
 
 # The folders of libraries, one a line, that the loader would look into beside its cache.
@@ -335,6 +337,21 @@ torch() {
     fi
 }
 
+# Meganeura trains in f32 without noise; of what it trains ResNet-18 has no norms, and so a step of ours beside it.
+meganeura() {
+    local line model batch steps options=(--warmup 10 --sync-every 10)
+    if [[ ! -x $meganeura ]]; then
+        skip torch "Meganeura" "benches/peers/meganeura is not built"
+        return
+    fi
+    for line in "${meganeura_models[@]}"; do
+        read -r model batch steps <<<"$line"
+        piece torch "Meganeura, $model" 40 "$meganeura" --model "$model" --batch "$batch" --steps "$steps" "${options[@]}"
+    done
+    [[ $toy -eq 1 ]] || piece step "resnet18-plain, batch 128" 20 "$jostle" bench --json --batch 128 --precision f32 \
+        --model "$peers/models/resnet18-plain.toml" --data cifar10 --noise none --timed-steps 128 --rounds 8
+}
+
 trace() {
     local name
     for name in $(grep -E '::two_adapters::.*_follows?_the_trace$' "$scratch/list.txt"); do
@@ -367,7 +384,7 @@ if [[ $toy -eq 1 ]]; then
     roofline_models=("mlp:64-77-10 16 f16" "resnet20:4 4 f32")
     variant_models=("mlp:64-77-10 16 f32")
     step_models=("mlp:64-77-10 16 16 f32" "mlp:64-77-10 16 16 f16")
-    torch_models=("mlp:64-77-10 16 4")
+    torch_models=("mlp:64-77-10 16 4") meganeura_models=("mlp:64-77-10 16 10")
 else
     product=4096 product_precisions=(f32 f16) roofline_seconds=5 step_seconds=6
     roofline_models=("resnet18 128 f32" "resnet18 128 f16" "mlp2 128 f32")
@@ -377,6 +394,7 @@ else
         "mlp1 128 2048 f16" "mlp2 128 256 f16" "cnn2 128 512 f16")
     # Model, batch, tensors: in mode layer a block of steps meets each once.
     torch_models=("resnet18 128 62" "mlp1 128 40" "mlp2 128 24" "cnn2 128 30")
+    meganeura_models=("mlp1 128 200" "mlp2 128 50" "resnet18-plain 128 30") # model, batch, steps
 fi
 
 find_programs
@@ -403,6 +421,6 @@ stage c roofline 75 && rooflines
 stage d variants 75 && variants
 stage e step 100 && steps
 stage g tests 30 && trace # seconds: before what takes a minute and needs a CUDA device
-stage f torch 75 && torch
+stage f torch 75 && { torch; meganeura; }
 stage h experiment "$budget" && experiment
 finish

@@ -10,6 +10,7 @@ set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 limit_mib=48
+meganeura="benches/peers/meganeura"
 bundle="gpu-bundle"
 # The first three are what NVIDIA's driver needs for Vulkan; the others it may open.
 loaders=(libvulkan1 libegl1 libglvnd0 libopengl0 libgl1 libglx0 libgles2)
@@ -61,6 +62,12 @@ strip -o "$part/bin/jostle" "$target/release/jostle"
 strip -o "$part/bin/suite" "$suite"
 cp scripts/gpu.sh "$part/"
 cp benches/peers/torch_step.py benches/peers/torch_models.py "$part/peers/"
+cp -r benches/peers/models "$part/peers/"
+if cargo build --release --manifest-path "$meganeura/Cargo.toml"; then
+    cp "${CARGO_TARGET_DIR:-$meganeura/target}/release/jostle-peer-meganeura" "$part/bin/"
+else
+    printf 'gpu_bundle.sh: Meganeura does not go along: it could not be built\n'
+fi
 cp -r assets shaders "$part/"
 rm -rf -- "$part/assets/figures"
 if fetch_loaders "$target/loaders"; then

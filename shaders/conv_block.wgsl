@@ -7,17 +7,19 @@
 //
 // Shapes    as in conv_tile.wgsl.
 // Epilogue  as in matmul_block.wgsl. One group only.
-// Dispatch  [row tiles, column tiles, phases * fold] workgroups of 16 x 16. A row tile is 64 BLOCK_HALVES pixels of Y, pixels
-//           of one phase of dX (conv_phase_*), or outputs; row tiles beyond the adapter's limit fold into z. A column tile is
-//           16 BLOCK_HALVES quads of outputs, of inputs, or of [taps, in_quads].
-//           Weight gradient: z is the part of the pixels that is summed, into dW[z]; split_sum.wgsl adds the parts.
+// Dispatch  [row tiles, column tiles, phases * fold] workgroups of 16 x 16. A row tile is 64 BLOCK_ROW_HALVES pixels of Y,
+//           pixels of one phase of dX (conv_phase_*), or outputs; row tiles beyond the adapter's limit fold into z. A column
+//           tile is 16 BLOCK_COLUMN_HALVES quads of outputs, of inputs, or of [taps, in_quads].
+//           Weight gradient: z is the part of the pixels that is summed, into dW[z]; split_sum.wgsl adds the parts. With SPLIT z is
+//           the part of the terms of another pass likewise, into an image of its own.
 //
 // The tiles are those of shared/block.wgsl. Of the gathered operand a loader takes one term of four neighbouring pixels, which
 // are its rows (forward, data gradient) or its depths (weight gradient). What goes on with the depth is moved a step at a
-// time, and found by divisions only where the step leaves a tap or a line of pixels.
+// time, without divisions but where a strided data gradient comes to another tap.
 // Every operand is read_write because they may lie in one arena buffer.
 
 override PASS: u32 = 0u;
+override SPLIT: bool = false;
 override EPILOGUE: u32 = 0u;
 override ACTIVATION: u32 = 0u;
 override STORE_PRE: bool = false;
@@ -45,24 +47,21 @@ struct Place {
 }
 
 fn place_at(loader: vec2<u32>, row_0: u32, column_0: u32, depth_0: u32, phase: vec2<u32>) -> Place {
-    let corner = vec2<u32>(select(column_0, row_0, loader.x == 0u), depth_0);
-    let at = corner + block_patch(loader.y, is_across(loader.x));
+    var at = vec2<u32>(row_0, depth_0) + block_patch_a(loader.y, is_across(0u));
+    if loader.x == 1u { at = vec2<u32>(column_0, depth_0) + block_patch_b(loader.y, is_across(1u)); }
     if PASS == CONV_WEIGHT_GRADIENT {
         return Place(at.x, at.y, conv_gather_pixel(at.y), conv_gather_term(at.x / 4u, phase));
     }
     return Place(at.x, at.y, conv_gather_pixel(at.x), conv_gather_term(at.y / 4u, phase));
 }
 
-// `step` terms on.
-fn advance(place: ptr<function, Place>, step: u32, phase: vec2<u32>) {
-    (*place).depth += step;
+// `terms` on, which in a weight gradient are a `step`.
+fn advance(place: ptr<function, Place>, terms: u32, step: ConvGatherStep, phase: vec2<u32>) {
+    (*place).depth += terms;
     if PASS == CONV_WEIGHT_GRADIENT {
-        (*place).pixel.z += i32(step * values.stride_width);
-        let line_end = i32(values.out_width * values.stride_width);
-        if (*place).pixel.z >= line_end { (*place).pixel = conv_gather_pixel((*place).depth); }
+        (*place).pixel = conv_gather_onward((*place).pixel, step);
     } else {
-        (*place).term.z += i32(step / 4u);
-        if (*place).term.z >= i32(conv_gather_size().x) { (*place).term = conv_gather_term((*place).depth / 4u, phase); }
+        (*place).term = conv_gather_term_onward((*place).term, terms / 4u, (*place).depth / 4u, phase);
     }
 }
 
@@ -125,13 +124,14 @@ fn conv_block(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let rows_of = conv_rows(values, PASS, workgroup, grid);
+    let rows_of = conv_rows(values, PASS, SPLIT, workgroup, grid);
     let phase = rows_of.phase;
-    let row_0 = rows_of.tile * 4u * block_quads();
-    let column_0 = workgroup.y * 4u * block_quads();
+    let row_0 = rows_of.tile * 4u * BLOCK_ROW_QUADS;
+    let column_0 = workgroup.y * 4u * BLOCK_COLUMN_QUADS;
     let cell = block_cell(thread);
     let depths = conv_gather_depths(workgroup, grid, BLOCK_DEPTH, phase);
     let pixel_grid = vec4<i32>(conv_gather_grid());
+    let step = conv_gather_step(BLOCK_DEPTH);
     let loader = block_loader(thread);
     var place = place_at(loader, row_0, column_0, depths.x, phase);
     var carried: BlockPatch;
@@ -142,12 +142,18 @@ fn conv_block(
     var current = 0u;
     block_put(current, vec2<bool>(is_across(0u), is_across(1u)), loader, carried);
     workgroupBarrier();
+    var reached_to = 0u;
     for (var depth = depths.x; depth < depths.y;) {
         // Past the end these are zeros, or the next part's, which nobody multiplies.
-        let next = conv_gather_reached(depth + BLOCK_DEPTH, BLOCK_DEPTH, phase);
+        var next = depth + BLOCK_DEPTH;
+        if next >= reached_to {
+            let reached = conv_gather_reached(next, BLOCK_DEPTH, phase);
+            next = reached.x;
+            reached_to = reached.y;
+        }
         var lines: Lines;
         if loader.x < 2u {
-            advance(&place, next - depth, phase);
+            advance(&place, next - depth, step, phase);
             lines = lines_at(loader.x, place, pixel_grid);
         }
         if loader.x == 0u { carried = fetch_a(lines); }
@@ -160,11 +166,15 @@ fn conv_block(
     }
     let row = row_0 + 4u * cell.y;
     let column = column_0 / 4u + cell.x;
+    let right = column + BLOCK_SIDE;
     store_rows(row, phase, column, workgroup.z, thread, mat4x4<f32>(sums[0], sums[2], sums[4], sums[6]));
-    if BLOCK_HALVES > 1u {
-        let right = column + BLOCK_SIDE;
+    if BLOCK_COLUMN_HALVES > 1u {
         store_rows(row, phase, right, workgroup.z, thread, mat4x4<f32>(sums[1], sums[3], sums[5], sums[7]));
+    }
+    if BLOCK_ROW_HALVES > 1u {
         store_rows(row + 64u, phase, column, workgroup.z, thread, mat4x4<f32>(sums[8], sums[10], sums[12], sums[14]));
+    }
+    if BLOCK_ROW_HALVES * BLOCK_COLUMN_HALVES == 4u {
         store_rows(row + 64u, phase, right, workgroup.z, thread, mat4x4<f32>(sums[9], sums[11], sums[13], sums[15]));
     }
 }

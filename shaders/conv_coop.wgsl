@@ -9,7 +9,8 @@
 // Dispatch  [row tiles, column tiles, phases * fold] workgroups of COOP_THREADS. A row tile is COOP_TILE_ROWS
 //           pixels of Y, pixels of one phase of dX (conv_phase_*), or outputs; row tiles beyond the adapter's limit fold into
 //           z. A column tile is COOP_TILE_COLUMNS / 4 quads of outputs, of inputs, or of [taps, in_quads].
-//           Weight gradient: z is the part of the pixels that is summed, into dW[z]; split_sum.wgsl adds the parts.
+//           Weight gradient: z is the part of the pixels that is summed, into dW[z]; split_sum.wgsl adds the parts. With SPLIT z is
+//           the part of the terms of another pass likewise, into an image of its own.
 // Every operand is read_write because they may lie in one arena buffer.
 //
 // WHOLE says that octets line up and that a tile of terms has one tap. Then the loop neither divides nor asks for edges but the
@@ -18,6 +19,7 @@
 enable wgpu_cooperative_matrix;
 
 override PASS: u32 = 0u;
+override SPLIT: bool = false;
 override WHOLE: bool = false;
 override EPILOGUE: u32 = 0u;
 override ACTIVATION: u32 = 0u;
@@ -194,7 +196,7 @@ fn tap_next(tap: vec3<u32>) -> vec3<u32> {
 // The first tile of the first tap from `tap` on that reaches the phase; past the last, none.
 fn walk_from(tap: vec3<u32>, phase: vec2<u32>) -> Walk {
     var reached = tap;
-    while reached.y < values.kernel_height && pixels_tap(reached.xy, phase).x == CONV_GATHER_UNREACHED {
+    while reached.y < values.kernel_height && conv_gather_offset(reached.xy, phase).x == CONV_GATHER_UNREACHED {
         reached = tap_next(reached);
     }
     if reached.y >= values.kernel_height { return Walk(); }
@@ -206,6 +208,12 @@ fn walk_start(task: Task) -> Walk {
         let tiles = (task.end - task.first + COOP_DEPTH - 1u) / COOP_DEPTH;
         return Walk(select(task.first, task.cut, task.cut < task.end), tiles, vec3<u32>());
     }
+    if WHOLE && SPLIT {
+        if task.first >= task.end { return Walk(); }
+        let tap = task.first / tap_terms();
+        let line = tap / values.kernel_width;
+        return Walk(task.first, 1u, vec3<u32>(tap - line * values.kernel_width, line, tap));
+    }
     if WHOLE { return walk_from(vec3<u32>(), task.phase); }
     return Walk(task.first, select(0u, 1u, task.first < task.end), vec3<u32>());
 }
@@ -215,10 +223,11 @@ fn walk_next(walk: Walk, task: Task) -> Walk {
     if PASS == CONV_WEIGHT_GRADIENT {
         return Walk(select(depth, task.first, walk.depth == task.cut), walk.left - 1u, walk.tap);
     } else if WHOLE {
+        if SPLIT && depth >= task.end { return Walk(); }
         if depth == (walk.tap.z + 1u) * tap_terms() { return walk_from(tap_next(walk.tap), task.phase); }
         return Walk(depth, 1u, walk.tap);
     }
-    let reached = conv_gather_reached(depth, COOP_DEPTH, task.phase);
+    let reached = conv_gather_reached(depth, COOP_DEPTH, task.phase).x;
     return Walk(reached, select(0u, 1u, reached < task.end), walk.tap);
 }
 
@@ -235,7 +244,7 @@ struct Source {
 
 // A's octets of a tap's first terms.
 fn tap_a(task: Task, tap: vec3<u32>, pixels: Pixels) -> Lines {
-    let offset = pixels_tap(tap.xy, task.phase);
+    let offset = conv_gather_offset(tap.xy, task.phase);
     let lines = gathered(pixels, vec4<i32>(offset, i32(2u * task.a.y), 0));
     return Lines(lines.at / 2u, lines.there);
 }
@@ -281,7 +290,7 @@ fn source_start(task: Task, walk: Walk) -> Source {
 }
 
 // Of the tile behind `walk`, `next` being there.
-fn source_next(source: Source, walk: Walk, next: Walk, task: Task, step: PixelsStep) -> Source {
+fn source_next(source: Source, walk: Walk, next: Walk, task: Task, step: ConvGatherStep) -> Source {
     var moved = source;
     moved.depth = next.depth;
     if PASS == CONV_WEIGHT_GRADIENT {
@@ -317,13 +326,13 @@ fn conv_coop(
     @builtin(subgroup_id) subgroup: u32,
     @builtin(num_subgroups) subgroups: u32,
 ) {
-    let rows = conv_rows(values, PASS, workgroup, grid);
+    let rows = conv_rows(values, PASS, SPLIT, workgroup, grid);
     let depths = conv_gather_depths(workgroup, grid, COOP_DEPTH, rows.phase);
     let task = Task(rows.tile * COOP_TILE_ROWS, workgroup.y * COOP_TILE_COLUMNS / 4u, rows.phase,
                     depths.x, depths.y, depths.y - (depths.y - depths.x) % COOP_DEPTH,
                     coop_loader(thread, COOP_TILE_ROWS, COOP_A_ACROSS),
                     coop_loader(thread, COOP_TILE_COLUMNS, COOP_B_ACROSS));
-    let step = pixels_step(COOP_DEPTH);
+    let step = conv_gather_step(COOP_DEPTH);
     for (var first = 0u; first < COOP_SHARES; first += subgroups) {
         let share = coop_share(first, subgroup);
         var walk = walk_start(task);

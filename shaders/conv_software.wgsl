@@ -22,6 +22,7 @@
 // Every operand is read_write because they may lie in one arena buffer.
 
 override PASS: u32 = 0u;
+override SPLIT: bool = false;
 // Lanes of a subgroup, and so of a workgroup: 4, 8 or 16.
 override LANES: u32 = 8u;
 override COLUMN_BLOCKS: u32 = 1u;
@@ -333,7 +334,7 @@ fn conv_software(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let rows_of = conv_rows(values, PASS, workgroup, grid);
+    let rows_of = conv_rows(values, PASS, SPLIT, workgroup, grid);
     let phase = rows_of.phase;
     let row = rows_of.tile * BLOCK;
     let column = workgroup.y * LANES * COLUMN_BLOCKS + lane;

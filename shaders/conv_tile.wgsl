@@ -22,6 +22,7 @@ override COLUMN_QUADS: u32 = 16u;
 const INVOCATIONS: u32 = 256u;
 
 override PASS: u32 = 0u;
+override SPLIT: bool = false;
 override EPILOGUE: u32 = 0u;
 override ACTIVATION: u32 = 0u;
 override STORE_PRE: bool = false;
@@ -135,7 +136,7 @@ fn conv_tile(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let rows_of = conv_rows(values, PASS, workgroup, grid);
+    let rows_of = conv_rows(values, PASS, SPLIT, workgroup, grid);
     let phase = rows_of.phase;
     let row_quads = INVOCATIONS / COLUMN_QUADS;
     let row_0 = rows_of.tile * 4u * row_quads;
@@ -158,6 +159,7 @@ fn conv_tile(
     }
     // The same for the whole workgroup, which goes from barrier to barrier together.
     let depths = conv_gather_depths(workgroup, grid, COLUMN_QUADS, phase);
+    var reached_to = 0u;
     var sums: array<vec4<f32>, 4>;
     for (var depth_0 = depths.x; depth_0 < depths.y;) {
         var from_a: vec4<f32>;
@@ -184,7 +186,12 @@ fn conv_tile(
             sums[3] += row_terms.w * column_terms;
         }
         workgroupBarrier();
-        depth_0 = conv_gather_reached(depth_0 + COLUMN_QUADS, COLUMN_QUADS, phase);
+        depth_0 += COLUMN_QUADS;
+        if depth_0 >= reached_to {
+            let reached = conv_gather_reached(depth_0, COLUMN_QUADS, phase);
+            depth_0 = reached.x;
+            reached_to = reached.y;
+        }
     }
     let row = row_0 + 4u * local.y;
     for (var i = 0u; i < 4u; i++) {

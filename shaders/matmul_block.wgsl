@@ -10,7 +10,7 @@
 //           contiguous extents that are multiples of 4, and neither parts nor batches take an epilogue.
 // Epilogue  0: value;  1: activation(value + bias[column]), its argument kept in pre with STORE_PRE;
 //           2: value * activation'(saved);  ACCUMULATE adds to what C holds.
-// Dispatch  [ceil(n / TILE), ceil(m / TILE), Z] workgroups of 16 x 16; TILE is 64 BLOCK_HALVES.
+// Dispatch  [ceil(n / 64 BLOCK_COLUMN_HALVES), ceil(m / 64 BLOCK_ROW_HALVES), Z] workgroups of 16 x 16.
 //
 // The tiles are those of shared/block.wgsl.
 // Global reads are vec4s where the contiguous extent is a multiple of 4: 4 BLOCK_DEPTH bytes along depth, whole 32-byte
@@ -84,13 +84,13 @@ fn b_vector(line: u32, lines: Lines) -> vec4<Real> {
 
 // What loader `loader` of an operand carries of the tile that starts at `row` or `column` and `depth`.
 fn fetch_a(row: u32, depth: u32, loader: u32, batch: u32) -> BlockPatch {
-    let lines = lines_at(vec2<u32>(row, depth) + block_patch(loader, A_TRANSPOSED), values.m, A_TRANSPOSED, batch);
+    let lines = lines_at(vec2<u32>(row, depth) + block_patch_a(loader, A_TRANSPOSED), values.m, A_TRANSPOSED, batch);
     let i = lines.line;
     return BlockPatch(a_vector(i.x, lines), a_vector(i.y, lines), a_vector(i.z, lines), a_vector(i.w, lines), lines.there);
 }
 
 fn fetch_b(column: u32, depth: u32, loader: u32, batch: u32) -> BlockPatch {
-    let lines = lines_at(vec2<u32>(column, depth) + block_patch(loader, !B_TRANSPOSED), values.n, !B_TRANSPOSED, batch);
+    let lines = lines_at(vec2<u32>(column, depth) + block_patch_b(loader, !B_TRANSPOSED), values.n, !B_TRANSPOSED, batch);
     let i = lines.line;
     return BlockPatch(b_vector(i.x, lines), b_vector(i.y, lines), b_vector(i.z, lines), b_vector(i.w, lines), lines.there);
 }
@@ -134,8 +134,8 @@ fn matmul_block(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 ) {
-    let row = workgroup.y * 64u * BLOCK_HALVES;
-    let column = workgroup.x * 64u * BLOCK_HALVES;
+    let row = workgroup.y * 64u * BLOCK_ROW_HALVES;
+    let column = workgroup.x * 64u * BLOCK_COLUMN_HALVES;
     let cell = block_cell(thread);
     var first = 0u;
     var end = values.k;
@@ -167,9 +167,13 @@ fn matmul_block(
     let at = vec2<u32>(row + 4u * cell.y, column + 4u * cell.x);
     let start = workgroup.z * values.m * values.n;
     store_block(at.x, at.y, start, thread, mat4x4<f32>(sums[0], sums[2], sums[4], sums[6]));
-    if BLOCK_HALVES > 1u {
+    if BLOCK_COLUMN_HALVES > 1u {
         store_block(at.x, at.y + 64u, start, thread, mat4x4<f32>(sums[1], sums[3], sums[5], sums[7]));
+    }
+    if BLOCK_ROW_HALVES > 1u {
         store_block(at.x + 64u, at.y, start, thread, mat4x4<f32>(sums[8], sums[10], sums[12], sums[14]));
+    }
+    if BLOCK_ROW_HALVES * BLOCK_COLUMN_HALVES == 4u {
         store_block(at.x + 64u, at.y + 64u, start, thread, mat4x4<f32>(sums[9], sums[11], sums[13], sums[15]));
     }
 }

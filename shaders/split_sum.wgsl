@@ -6,8 +6,8 @@
 // Shapes    partials: [parts, count]; C: [count], rows of n; aux: bias [n] (EPILOGUE 1) or what forward saved [count]
 //           (EPILOGUE 2); pre: [count] with STORE_PRE.
 // Epilogue  as in matmul_block.wgsl.
-// Dispatch  ceil(count / SUMS) workgroups of (SUMS, LANES), folded: neighbours read neighbours, and each of an element's LANES
-//           takes every LANES-th part, whose reads are under way at once, then a tree.
+// Dispatch  ceil(count / (4 SUMS)) workgroups of (SUMS, LANES), folded: neighbours read neighbours; an invocation has four
+//           elements, SUMS apart, whose reads are under way at once, and takes every LANES-th part of each, then a tree.
 
 override SUMS: u32 = 64u;
 override LANES: u32 = 1u;
@@ -34,14 +34,18 @@ fn split_sum(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
 ) {
-    let at = index_1d(workgroup, grid, 1u) * SUMS + local.x;
-    let end = select(0u, values.parts, at < values.count);
-    var own = 0.0;
+    let at = index_1d(workgroup, grid, 1u) * 4u * SUMS + local.x + SUMS * vec4<u32>(0u, 1u, 2u, 3u);
+    let there = at < vec4<u32>(values.count);
+    let place = select(vec4<u32>(), at, there); // of those past the end the first of all, for nobody
+    let end = select(0u, values.parts, there.x);
+    var own = vec4<f32>();
     for (var part = local.y; part < end; part += LANES) {
-        own += partials[part * values.count + at];
+        let from = place + part * values.count;
+        own += vec4<f32>(partials[from.x], partials[from.y], partials[from.z], partials[from.w]);
     }
-    let sum = tree_sum(tree_in_column(local, SUMS), vec4<f32>(own)).x;
-    if at < values.count && local.y == 0u {
-        epilogue_store(at, at % values.n, sum);
+    let sums = tree_sum(tree_in_column(local, SUMS), own);
+    if local.y != 0u { return; }
+    for (var i = 0u; i < 4u; i++) {
+        if there[i] { epilogue_store(at[i], at[i] % values.n, sums[i]); }
     }
 }

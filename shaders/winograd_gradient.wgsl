@@ -1,45 +1,58 @@
 // Gradients of Winograd's products from the gradient of the output, for a 3 x 3 convolution's weight gradient.
 //
-//   D[4 r + c, tile, channel] = (A dy A')[r, c],  dy: the tile's 2 x 2 pixels of dY, zero past its edges
-//   A = 1  0
-//       1  1
-//       1 -1
-//       0 -1
+//   D[SIDE r + c, tile, channel] = (A dy A')[r, c],  dy: the tile's pixels of dY, zero past its edges
 //
-// Shapes    gradient: dY [batch, out_height, out_width, out_quads]; output: D [16, count, out_quads], of tiles
-//           `first` .. `first + count`; vec4s.
-// Dispatch  grid_1d(count * quads, WORKGROUP_SIZE), folded; a quad of channels of a tile an invocation.
+// Shapes    gradient: dY [batch, out_height, out_width, out_lanes]; output: D [SIDE^2, count, out_lanes], of tiles
+//           `first` .. `first + count`; SIDE and lanes are those of shared/winograd_*.
+// Dispatch  grid_1d(count * lanes, WORKGROUP_SIZE), folded; a lane of channels of a tile an invocation.
 
 override WORKGROUP_SIZE: u32 = 64u;
 
 var<immediate> values: WinogradTiles;
-@group(0) @binding(0) var<storage, read_write> gradient: array<vec4<Real>>;
-@group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read_write> gradient: array<WinogradReal>;
+@group(0) @binding(1) var<storage, read_write> output: array<WinogradLane>;
 
-// dy A' of one row of dy.
-fn gradient_row(image: u32, at: vec2<u32>, sides: vec2<u32>, quads: u32, quad: u32) -> mat4x4<f32> {
-    if at.x >= sides.x { return mat4x4<f32>(); }
-    let first = ((image * sides.x + at.x) * sides.y + at.y) * quads + quad;
-    let d0 = vec4<f32>(gradient[first]);
-    var d1 = vec4<f32>();
-    if at.y + 1u < sides.y { d1 = vec4<f32>(gradient[first + quads]); }
-    return mat4x4<f32>(d0, d0 + d1, d0 - d1, -d1);
+// Past an edge some other pixel is read, and none of it taken: a branch for each would have them wait for each other.
+fn gradient_at(tile: vec3<u32>, row: u32, column: u32, lanes: u32, lane: u32) -> WinogradLane {
+    let at = tile.yz + vec2<u32>(row, column);
+    let place = min(at, vec2<u32>(values.out_height, values.out_width) - 1u);
+    let pixel = (tile.x * values.out_height + place.x) * values.out_width + place.y;
+    return select(WinogradLane(), WinogradLane(gradient[pixel * lanes + lane]), all(at == place));
+}
+
+// A of one row of dy.
+fn gradient_row(at: vec3<u32>, row: u32, lanes: u32, lane: u32) -> WinogradLine {
+    var dy = winograd_four(gradient_at(at, row, 0u, lanes, lane), gradient_at(at, row, 1u, lanes, lane),
+                           WinogradLane(), WinogradLane());
+    if WINOGRAD_PIXELS > 2u {
+        dy[2] = gradient_at(at, row, 2u, lanes, lane);
+        dy[3] = gradient_at(at, row, 3u, lanes, lane);
+    }
+    return winograd_gradients(dy);
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn winograd_gradient(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
     let index = index_1d(invocation, grid, WORKGROUP_SIZE);
-    let quads = conv_quads(values.out_channels);
-    let tile = index / quads;
+    let lanes = winograd_lanes(values.out_channels);
+    let tile = index / lanes;
     if tile >= values.count { return; }
-    let quad = index - tile * quads;
-    let sides = vec2<u32>(values.out_height, values.out_width);
-    let at = winograd_tile(values.first + tile, sides);
-    let d0 = gradient_row(at.x, at.yz, sides, quads, quad);
-    let d1 = gradient_row(at.x, at.yz + vec2<u32>(1u, 0u), sides, quads, quad);
-    let stride = values.count * quads;
-    winograd_put(0u, index, stride, d0);
-    winograd_put(1u, index, stride, d0 + d1);
-    winograd_put(2u, index, stride, d0 - d1);
-    winograd_put(3u, index, stride, -1.0 * d1);
+    let lane = index - tile * lanes;
+    let at = winograd_tile(values.first + tile, vec2<u32>(values.out_height, values.out_width));
+    var dy: WinogradTile;
+    dy[0] = gradient_row(at, 0u, lanes, lane);
+    dy[1] = gradient_row(at, 1u, lanes, lane);
+    if WINOGRAD_PIXELS > 2u {
+        dy[2] = gradient_row(at, 2u, lanes, lane);
+        dy[3] = gradient_row(at, 3u, lanes, lane);
+    }
+    let stride = values.count * lanes;
+    winograd_put(0u, index, stride, winograd_gradients(winograd_across(&dy, 0u)));
+    winograd_put(1u, index, stride, winograd_gradients(winograd_across(&dy, 1u)));
+    winograd_put(2u, index, stride, winograd_gradients(winograd_across(&dy, 2u)));
+    winograd_put(3u, index, stride, winograd_gradients(winograd_across(&dy, 3u)));
+    if WINOGRAD_SIDE > 4u {
+        winograd_put(4u, index, stride, winograd_gradients(winograd_across(&dy, 4u)));
+        winograd_put(5u, index, stride, winograd_gradients(winograd_across(&dy, 5u)));
+    }
 }

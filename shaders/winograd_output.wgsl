@@ -1,14 +1,12 @@
 // Pixels from Winograd's products, through the convolution's epilogue.
 //
-//   Y[2 y + r, 2 x + c, channel] = epilogue( (A' m A)[r, c] ),  m[r, c] = M[4 r + c, tile, channel]
-//   A' = 1  1  1  0
-//        0  1 -1 -1
+//   Y[m y + r, m x + c, channel] = epilogue( (A' M A)[r, c] ),  M[r, c] = M[SIDE r + c, tile, channel]
 //
-// Shapes    sums: M [16, count, quads] vec4s, of tiles `first` .. `first + count`; c, pre: Y [batch, out_height, out_width,
-//           out_quads], or dX likewise in a data gradient. aux: bias [out] (EPILOGUE 1) or what forward saved, as dX
-//           (EPILOGUE 2).
+// Shapes    sums: M [SIDE^2, count, lanes], of tiles `first` .. `first + count`; c, pre: Y [batch, out_height, out_width,
+//           out_lanes], or dX likewise in a data gradient. aux: bias [out] (EPILOGUE 1) or what forward saved, as dX
+//           (EPILOGUE 2). m, SIDE and lanes are those of shared/winograd_*.
 // Epilogue  as in matmul_block.wgsl.
-// Dispatch  grid_1d(count * quads, WORKGROUP_SIZE), folded; a quad of channels of a tile an invocation.
+// Dispatch  grid_1d(count * lanes, WORKGROUP_SIZE), folded; a lane of channels of a tile an invocation.
 // aux, c and pre are read_write because they may lie in one arena buffer.
 
 override WORKGROUP_SIZE: u32 = 64u;
@@ -19,59 +17,80 @@ override STORE_PRE: bool = false;
 override ACCUMULATE: bool = false;
 
 var<immediate> values: WinogradTiles;
-@group(0) @binding(0) var<storage, read> sums: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> aux: array<vec4<Real>>;
-@group(0) @binding(2) var<storage, read_write> c: array<vec4<Out>>;
-@group(0) @binding(3) var<storage, read_write> pre: array<vec4<Real>>;
+@group(0) @binding(0) var<storage, read> sums: array<WinogradLane>;
+@group(0) @binding(1) var<storage, read_write> aux: array<WinogradReal>;
+@group(0) @binding(2) var<storage, read_write> c: array<WinogradOut>;
+@group(0) @binding(3) var<storage, read_write> pre: array<WinogradReal>;
 
-fn sum_row(row: u32, at: u32, stride: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(sums[4u * row * stride + at], sums[(4u * row + 1u) * stride + at],
-                       sums[(4u * row + 2u) * stride + at], sums[(4u * row + 3u) * stride + at]);
+// A' of one column of M.
+fn sum_column(column: u32, at: u32, stride: u32) -> WinogradLine {
+    let first = column * stride + at;
+    let row = WINOGRAD_SIDE * stride;
+    var m = winograd_four(sums[first], sums[first + row], sums[first + 2u * row], sums[first + 3u * row]);
+    if WINOGRAD_SIDE > 4u {
+        m[4] = sums[first + 4u * row];
+        m[5] = sums[first + 5u * row];
+    }
+    return winograd_result(m);
 }
 
-fn bias_of(quad: u32) -> vec4<f32> {
-    if EPILOGUE != 1u { return vec4<f32>(); }
-    let there = 4u * quad + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(values.out_channels);
-    return select(vec4<f32>(), vec4<f32>(aux[quad]), there);
+fn bias_of(lane: u32) -> WinogradLane {
+    if EPILOGUE != 1u { return WinogradLane(); }
+    let there = WINOGRAD_LANES * lane + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(values.out_channels);
+    return winograd_cut(select(vec4<f32>(), winograd_padded(WinogradLane(aux[lane])), there));
 }
 
-fn store(at: u32, sum: vec4<f32>, bias: vec4<f32>) {
+fn store(at: u32, sum: WinogradLane, bias: WinogradLane) {
     var value = sum + bias;
     if EPILOGUE == 1u {
-        if STORE_PRE { pre[at] = vec4<Real>(value); }
-        value = activation_forward_vec4(ACTIVATION, value);
+        if STORE_PRE { pre[at] = WinogradReal(value); }
+        value = winograd_cut(activation_forward_vec4(ACTIVATION, winograd_padded(value)));
     } else if EPILOGUE == 2u {
-        value *= activation_gradient_vec4(ACTIVATION, vec4<f32>(aux[at]));
+        let saved = winograd_padded(WinogradLane(aux[at]));
+        value *= winograd_cut(activation_gradient_vec4(ACTIVATION, saved));
     }
-    if ACCUMULATE { value += vec4<f32>(c[at]); }
-    c[at] = vec4<Out>(value);
+    if ACCUMULATE { value += WinogradLane(c[at]); }
+    c[at] = WinogradOut(value);
 }
 
-// One row of the tile; `of` is that row of A' m.
-fn store_row(at: u32, width: u32, x: u32, quads: u32, block: mat4x4<f32>, bias: vec4<f32>) {
-    store(at, block[0] + block[1] + block[2], bias);
-    if x + 1u < width { store(at + quads, block[1] - block[2] - block[3], bias); }
+// What there is of a row of the tile, whose first pixel lies at `at`.
+fn store_row(at: u32, lanes: u32, there: u32, row: WinogradLine, bias: WinogradLane) {
+    store(at, row[0], bias);
+    if there > 1u { store(at + lanes, row[1], bias); }
+    if WINOGRAD_PIXELS > 2u {
+        if there > 2u { store(at + 2u * lanes, row[2], bias); }
+        if there > 3u { store(at + 3u * lanes, row[3], bias); }
+    }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn winograd_output(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
     let index = index_1d(invocation, grid, WORKGROUP_SIZE);
     let is_forward = PASS == CONV_FORWARD;
-    let quads = conv_quads(select(values.in_channels, values.out_channels, is_forward));
-    let tile = index / quads;
+    let lanes = winograd_lanes(select(values.in_channels, values.out_channels, is_forward));
+    let tile = index / lanes;
     if tile >= values.count { return; }
-    let quad = index - tile * quads;
+    let lane = index - tile * lanes;
     let sides = winograd_sides(values, is_forward).result;
     let at = winograd_tile(values.first + tile, sides);
-    let stride = values.count * quads;
-    let m0 = sum_row(0u, index, stride);
-    let m1 = sum_row(1u, index, stride);
-    let m2 = sum_row(2u, index, stride);
-    let m3 = sum_row(3u, index, stride);
-    let bias = bias_of(quad);
-    let start = ((at.x * sides.x + at.y) * sides.y + at.z) * quads + quad;
-    store_row(start, sides.y, at.z, quads, m0 + m1 + m2, bias);
-    if at.y + 1u < sides.x {
-        store_row(start + sides.y * quads, sides.y, at.z, quads, m1 - m2 - m3, bias);
+    let stride = values.count * lanes;
+    var sum: WinogradTile;
+    sum[0] = sum_column(0u, index, stride);
+    sum[1] = sum_column(1u, index, stride);
+    sum[2] = sum_column(2u, index, stride);
+    sum[3] = sum_column(3u, index, stride);
+    if WINOGRAD_SIDE > 4u {
+        sum[4] = sum_column(4u, index, stride);
+        sum[5] = sum_column(5u, index, stride);
+    }
+    let bias = bias_of(lane);
+    let start = ((at.x * sides.x + at.y) * sides.y + at.z) * lanes + lane;
+    let line = sides.y * lanes;
+    let there = sides - at.yz;
+    store_row(start, lanes, there.y, winograd_result(winograd_across(&sum, 0u)), bias);
+    if there.x > 1u { store_row(start + line, lanes, there.y, winograd_result(winograd_across(&sum, 1u)), bias); }
+    if WINOGRAD_PIXELS > 2u {
+        if there.x > 2u { store_row(start + 2u * line, lanes, there.y, winograd_result(winograd_across(&sum, 2u)), bias); }
+        if there.x > 3u { store_row(start + 3u * line, lanes, there.y, winograd_result(winograd_across(&sum, 3u)), bias); }
     }
 }

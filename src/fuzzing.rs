@@ -8,6 +8,7 @@ use crate::{
     experiments::simple::{self, FileKind},
     gpu::Element,
     graph::ValueShape,
+    kernels::Target,
     nn::{Model, Signature, matched, parse_model, parse_tensors},
     optim::OptimizerKind,
     train::{Footprint, Manifest, MetricsFile, Options, RunConfig, parse_sums},
@@ -125,7 +126,7 @@ pub fn model(bytes: &[u8]) -> Result<(), String> {
 /// What comes before any device: the bytes of a run.
 fn planned(model: &Model) -> Result<(), String> {
     const BATCH: usize = 128;
-    let footprint = Footprint::new(model, BATCH, OptimizerKind::Adam, Element::Word);
+    let footprint = Footprint::new(model, BATCH, OptimizerKind::Adam, Element::Word, Target::GENERIC.class);
     let (footprint, _) = footprint.map_err(|error| error.to_string())?;
     assert!(footprint.total_bytes >= model.graph.layout().parameters() as u64 * 4);
     Ok(())

@@ -18,6 +18,7 @@ pub mod data;
 mod device_data;
 mod digest;
 mod durable;
+pub mod estimate;
 pub mod experiments;
 #[doc(hidden)]
 pub mod fuzzing; // what the fuzz targets and the replay of their corpora call; no interface for users

@@ -14,6 +14,10 @@ from table import Turn, Variant, Work
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TORCH_STEP = HERE / "torch_step.py"
+# Networks that Jostle reads from a file.
+FILES = {"resnet18-plain": HERE / "models" / "resnet18-plain.toml"}
+# What Meganeura trains: it has no batch norm, and its max pool's gradient is another.
+MEGANEURA_MODELS = ("mlp", "resnet18-plain")
 AUTOCAST = {"cpu": "autocast bf16", "cuda": "autocast f16"}
 
 
@@ -43,7 +47,7 @@ class Programs:
         self.reports: dict[Variant, dict[str, object]] = {}  # the first of each: version and adapter
         self.device = args.device
         self.versions: dict[str, str] = {}
-        self.variants = [*self._jostle(), *self._burn(), *self._torch()]
+        self.variants = [*self._jostle(), *self._burn(), *self._meganeura(), *self._torch()]
 
     def lacks(self, text: str) -> None:
         """Says what is missing, and keeps it for the end."""
@@ -74,6 +78,15 @@ class Programs:
             self.lacks(f"no burn at {self.args.burn}: cargo build --release in {HERE / 'burn'}, or --burn")
             return []
         return [Variant("burn", "wgpu", "f32")]
+
+    def _meganeura(self) -> list[Variant]:
+        if "meganeura" not in self.args.peers or "f32" not in self.args.precisions:
+            return []
+        if not self.args.meganeura.is_file():
+            crate = HERE / "meganeura"
+            self.lacks(f"no meganeura at {self.args.meganeura}: cargo build --release in {crate}, or --meganeura")
+            return []
+        return [Variant("meganeura", "vulkan", "f32")]
 
     def _torch(self) -> list[Variant]:
         if "torch" not in self.args.peers:
@@ -126,9 +139,13 @@ class Programs:
         return Variant("torch", mode + layout, name, tuple(options))
 
     def supports(self, variant: Variant, work: Work) -> bool:
-        """Burn is timed without noise; products only as they are, in f32 or TF32; channels_last needs channels."""
+        """Burn and Meganeura are timed without noise; products only as they are, in f32 or TF32; channels_last needs channels."""
         if work.side:
             return variant.precision in ("f32", "tf32") and variant.mode in ("wgpu", "eager")
+        if variant.program == "meganeura":
+            return work.noise == "none" and work.model.startswith(MEGANEURA_MODELS)
+        if work.model in FILES and variant.program != "jostle":
+            return False
         if variant.program == "burn":
             return work.noise == "none"
         return "--channels-last" not in variant.options or not work.model.startswith("mlp")
@@ -136,6 +153,8 @@ class Programs:
     def command(self, variant: Variant, work: Work, amount: Amount) -> list[str | Path]:
         what = ["--matmul", str(work.side)] if work.side else ["--model", work.model, "--batch", str(work.batch)]
         if variant.program == "jostle":
+            if not work.side:
+                what = [*self._jostle_model(work.model), "--batch", str(work.batch)]
             program = [self.args.jostle.resolve(), "bench", "--json", *what, *variant.options]
             rounds = str(amount.steps // amount.block)  # of a product its bench knows only rounds
             if work.side:
@@ -144,8 +163,15 @@ class Programs:
         peer = [*what, "--steps", str(amount.steps), "--warmup", str(amount.warmup), "--sync-every", str(amount.block)]
         if variant.program == "burn":
             return [self.args.burn.resolve(), *peer]
+        if variant.program == "meganeura":
+            return [self.args.meganeura.resolve(), *peer]
         where = ["--device", self.device, "--threads", str(self.args.threads)]
         return [self.args.python, TORCH_STEP, *peer, "--noise", work.noise, *where, *variant.options]
+
+    @staticmethod
+    def _jostle_model(model: str) -> list[str | Path]:
+        """The options by which Jostle knows a network; one in a file takes its input's shape from data."""
+        return ["--model", FILES[model], "--data", "cifar10"] if model in FILES else ["--model", model]
 
     def turn(self, variant: Variant, work: Work, amount: Amount) -> Turn:
         """Runs the program once."""
@@ -177,7 +203,7 @@ class Programs:
 
     def planned_parameters(self, model: str) -> int:
         """Of Jostle's network, which its bench does not report."""
-        plan = self._run([self.args.jostle.resolve(), "plan", "--model", model, "--json"])
+        plan = self._run([self.args.jostle.resolve(), "plan", *self._jostle_model(model), "--json"])
         if "parameters" not in plan:
             raise Failure("its plan does not tell")
         return plan["parameters"]

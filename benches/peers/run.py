@@ -23,14 +23,16 @@ EXE = ".exe" if os.name == "nt" else ""
 TENSORS = {
     **{"mlp1": 8, "mlp2": 8, "mlp3": 12},
     **{"cnn1": 10, "cnn2": 10, "resnet18": 62, "resnet20": 65, "vgg11-bn": 38},
+    "resnet18-plain": 42,
 }
-BATCHES = {"resnet18": 32}  # 128 for all others
+BATCHES = {"resnet18": 32, "resnet18-plain": 32}  # 128 for all others
 NOISES = ["none", "all", "layer"]
+PEERS = ["burn", "meganeura", "torch"]
 PRECISIONS = ["f32", "tf32", "mixed"]
 LEAST_STEPS = 2  # of a turn, timed, and before
 PILOT = Amount(steps=3, block=1, warmup=LEAST_STEPS)
 LONG_CYCLE = 3.0  # times --seconds: a longer cycle over a model's tensors is timed once only
-FULL = {"models": ["mlp1", "mlp2", "cnn2", "resnet18"], "noise": NOISES, "matmul": [1024], "rounds": 3}
+FULL = {"models": ["mlp1", "mlp2", "cnn2", "resnet18", "resnet18-plain"], "noise": NOISES, "matmul": [1024], "rounds": 3}
 FULL |= {"seconds": 10.0, "steps": 100, "warmup": 10}
 QUICK = {"models": ["mlp1"], "noise": ["none", "layer"], "matmul": [], "rounds": 2}
 QUICK |= {"seconds": 1.0, "steps": 16, "warmup": 4}
@@ -56,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     of.add_argument("--timeout", type=float, default=3600.0, metavar="SECONDS", help="for one turn [3600]")
     of.add_argument("--noise-cost", action="store_true", help="a table of what noise costs each program")
     of.add_argument("--json", type=Path, metavar="FILE", help="write everything there too, after each model")
-    of.add_argument("--peers", nargs="*", default=["burn", "torch"], choices=["burn", "torch"])
+    of.add_argument("--peers", nargs="*", default=PEERS, choices=PEERS)
     of.add_argument(
         "--precisions", nargs="*", default=PRECISIONS, choices=PRECISIONS,
         help="tf32: PyTorch on CUDA; mixed: jostle's f16, PyTorch's autocast [all]",
@@ -68,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     of.add_argument("--channels-last", action="store_true", help="PyTorch's image networks in that format too")
     of.add_argument("--jostle", type=Path, default=built(ROOT, "jostle"))
     of.add_argument("--burn", type=Path, default=built(HERE / "burn", "jostle-peer-burn"))
+    of.add_argument("--meganeura", type=Path, default=built(HERE / "meganeura", "jostle-peer-meganeura"))
     of.add_argument("--python", default=sys.executable, help="a Python that has PyTorch [this one]")
     of.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="of PyTorch [auto]")
     of.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of PyTorch on the CPU [all cores]")

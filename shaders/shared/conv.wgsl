@@ -70,15 +70,15 @@ fn conv_tap(phase: u32, padding: u32, tap: u32, dilation: u32, stride: u32) -> C
     return ConvTap(offset, offset * s == distance);
 }
 
-// Which tile of rows a workgroup of a dispatch [row tiles, column tiles, phases * fold] makes, and of which phase, (x, y). In a
-// weight gradient z counts parts instead.
+// Which tile of rows a workgroup of a dispatch [row tiles, column tiles, phases * fold] makes, and of which phase, (x, y). Where
+// sums are cut, as in a weight gradient, z counts parts instead.
 struct ConvRows {
     tile: u32,
     phase: vec2<u32>,
 }
 
-fn conv_rows(shape: ConvShape, pass_code: u32, workgroup: vec3<u32>, grid: vec3<u32>) -> ConvRows {
-    if pass_code == CONV_WEIGHT_GRADIENT { return ConvRows(workgroup.x, vec2<u32>()); }
+fn conv_rows(shape: ConvShape, pass_code: u32, split: bool, workgroup: vec3<u32>, grid: vec3<u32>) -> ConvRows {
+    if split || pass_code == CONV_WEIGHT_GRADIENT { return ConvRows(workgroup.x, vec2<u32>()); }
     let phases = select(1u, shape.stride_height * shape.stride_width, pass_code == CONV_DATA_GRADIENT);
     let fold = workgroup.z / phases;
     let phase = workgroup.z - fold * phases;

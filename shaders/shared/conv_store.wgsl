@@ -1,7 +1,7 @@
 // What becomes of the finished sums of a convolution, with the epilogue of matmul_block.wgsl.
 // Needs shared/conv.wgsl, shared/activation.wgsl and shared/store_4.wgsl, or shared/store_1.wgsl for weight gradients, and of
-// the kernel its overrides PASS, EPILOGUE, ACTIVATION, STORE_PRE and ACCUMULATE, its ConvShape `values` and its binding aux
-// [Real].
+// the kernel its overrides PASS, SPLIT (in forward and data gradient workgroups in z sum parts of the terms, into images of their
+// own), EPILOGUE, ACTIVATION, STORE_PRE and ACCUMULATE, its ConvShape `values` and its binding aux [Real].
 
 // The biases of four outputs, read once for all pixels; 0 beyond the last output, and where no bias is added.
 fn conv_store_bias(column: u32) -> vec4<f32> {
@@ -59,7 +59,8 @@ fn conv_store(row: u32, phase: vec2<u32>, column: u32, part: u32, sums: vec4<f32
         let pixel = conv_pixel(values, PASS, row, phase);
         // A row past the last is of an image past the last, and so a pixel too.
         if pixel.there && pixel.index < conv_store_pixels() && column < columns {
-            conv_store_pixel(pixel.index * columns + column, sums, conv_store_bias(column));
+            let image = select(0u, part * conv_store_pixels(), SPLIT);
+            conv_store_pixel((image + pixel.index) * columns + column, sums, conv_store_bias(column));
         }
     }
 }

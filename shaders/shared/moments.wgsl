@@ -52,3 +52,19 @@ fn moments_over_rows(centred: bool, own: Moments, local: u32, rows: u32, columns
     }
     return all;
 }
+
+// As moments_over_rows, left where every invocation finds it: moments_shared(column).
+fn moments_share(centred: bool, own: Moments, local: u32, rows: u32, columns: u32) {
+    let all = moments_over_rows(centred, own, local, rows, columns);
+    // Row 0 has neither written nor read its own places.
+    if local < columns {
+        moments_firsts[local] = all.first;
+        moments_seconds[local] = all.second;
+        moments_counts[local] = all.count;
+    }
+    workgroupBarrier();
+}
+
+fn moments_shared(column: u32) -> Moments {
+    return Moments(moments_firsts[column], moments_seconds[column], moments_counts[column]);
+}

@@ -31,26 +31,8 @@ fn pixels_source(pixels: Pixels, term: vec4<i32>) -> vec4<i32> {
     return select(vec4<i32>(-1), at, there & vec4<bool>(term.w >= 0));
 }
 
-// The way from pixels to those so many further on.
-struct PixelsStep {
-    by: vec3<i32>, // quads of whole images, y and x
-    line: vec2<i32>, // from a line of the grid to the next, and how far x reaches
-    image: vec2<i32>, // quads of an image, and how far y reaches
-}
-
-fn pixels_step(count: u32) -> PixelsStep {
-    let grid = conv_gather_grid();
-    let size = conv_gather_size();
-    let image = size.x * size.y * size.z;
-    let lines = count / grid.y;
-    let images = lines / grid.x;
-    let by = vec3<u32>(images * image, (lines - images * grid.x) * grid.z, (count - lines * grid.y) * grid.w);
-    return PixelsStep(vec3<i32>(by), vec2<i32>(vec2<u32>(grid.z, grid.y * grid.w)),
-                          vec2<i32>(vec2<u32>(image, grid.x * grid.z)));
-}
-
 // The pixels a step on, without divisions.
-fn pixels_next(pixels: Pixels, step: PixelsStep) -> Pixels {
+fn pixels_next(pixels: Pixels, step: ConvGatherStep) -> Pixels {
     let zero = vec4<i32>();
     let x = pixels.x + step.by.z;
     let line_ends = x >= vec4<i32>(step.line.y);
@@ -59,18 +41,4 @@ fn pixels_next(pixels: Pixels, step: PixelsStep) -> Pixels {
     let first = pixels.first + step.by.x + select(zero, vec4<i32>(step.image.x), image_ends);
     return Pixels(first, y - select(zero, vec4<i32>(step.image.y), image_ends),
                       x - select(zero, vec4<i32>(step.line.y), line_ends));
-}
-
-// Offset in y and x of a tap (x, y), or CONV_GATHER_UNREACHED where it does not reach the phase.
-fn pixels_tap(tap: vec2<u32>, phase: vec2<u32>) -> vec2<i32> {
-    if PASS != CONV_DATA_GRADIENT {
-        return vec2<i32>(i32(tap.y * values.dilation_height) - i32(values.padding_height),
-                         i32(tap.x * values.dilation_width) - i32(values.padding_width));
-    } else if values.stride_height * values.stride_width == 1u {
-        return vec2<i32>(i32(values.padding_height) - i32(tap.y * values.dilation_height),
-                         i32(values.padding_width) - i32(tap.x * values.dilation_width));
-    }
-    let y = conv_tap(phase.y, values.padding_height, tap.y, values.dilation_height, values.stride_height);
-    let x = conv_tap(phase.x, values.padding_width, tap.x, values.dilation_width, values.stride_width);
-    return select(vec2<i32>(CONV_GATHER_UNREACHED), vec2<i32>(y.offset, x.offset), y.reaches && x.reaches);
 }

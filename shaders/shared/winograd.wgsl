@@ -1,11 +1,31 @@
-// Winograd's F(2 x 2, 3 x 3): 2 x 2 pixels of a 3 x 3 correlation from 4 x 4 pixels by 16 multiplications in place of 36.
+// Winograd's F(m x m, 3 x 3): m x m pixels of a 3 x 3 correlation from m + 2 x m + 2 pixels, by (m + 2)^2 multiplications in place
+// of 9 m^2.
 //
-//   Y = A' [ (G g G') * (B' d B) ] A,  d: 4 x 4 source pixels, g: 3 x 3 weights, * elementwise, a sum over channels within
+//   Y = A' [ (G g G') * (B' d B) ] A,  d: m + 2 x m + 2 source pixels, g: 3 x 3 weights, * elementwise, a sum over channels within
 //
-// Source    Lavin & Gray, "Fast algorithms for convolutional neural networks", CVPR 2016.
+// The matrices are those of shared/winograd_2.wgsl (m = 2) or shared/winograd_4.wgsl (m = 4), which transform a line at a time.
 // A data gradient is the correlation of dY with the kernel turned by half, and 2 - padding for its padding.
 
-// A run of tiles of 2 x 2 result pixels, numbered through images, rows and columns; of the convolution what a 3 x 3 one with
+// Of each line of a tile what its kernel says; of F(2 x 2) there are four at most, and the rest is nothing. Always indexed by what
+// is a constant where the functions are put together, so that tiles stay in registers.
+alias WinogradLine = array<WinogradLane, 6>;
+alias WinogradTile = array<WinogradLine, 6>;
+
+fn winograd_four(x0: WinogradLane, x1: WinogradLane, x2: WinogradLane, x3: WinogradLane) -> WinogradLine {
+    return WinogradLine(x0, x1, x2, x3, WinogradLane(), WinogradLane());
+}
+
+// Element i of every line.
+fn winograd_across(tile: ptr<function, WinogradTile>, i: u32) -> WinogradLine {
+    return WinogradLine((*tile)[0][i], (*tile)[1][i], (*tile)[2][i], (*tile)[3][i], (*tile)[4][i], (*tile)[5][i]);
+}
+
+// Lanes that the channels of an image are, padded to quads as they are.
+fn winograd_lanes(channels: u32) -> u32 {
+    return conv_quads(channels) * (4u / WINOGRAD_LANES);
+}
+
+// A run of tiles of m x m result pixels, numbered through images, rows and columns; of the convolution what a 3 x 3 one with
 // neither strides nor dilation nor groups leaves open, because WebGPU grants 64 bytes of immediates.
 struct WinogradTiles {
     in_height: u32,
@@ -37,9 +57,8 @@ fn winograd_sides(tiles: WinogradTiles, is_forward: bool) -> WinogradSides {
 
 // Image, and first row and column of the result, of a tile.
 fn winograd_tile(tile: u32, result: vec2<u32>) -> vec3<u32> {
-    let across = (result.y + 1u) / 2u;
-    let down = (result.x + 1u) / 2u;
-    let line = tile / across;
-    let image = line / down;
-    return vec3<u32>(image, 2u * (line - image * down), 2u * (tile - line * across));
+    let tiles = (result + vec2<u32>(WINOGRAD_PIXELS - 1u)) / WINOGRAD_PIXELS;
+    let line = tile / tiles.y;
+    let image = line / tiles.x;
+    return vec3<u32>(image, WINOGRAD_PIXELS * (line - image * tiles.x), WINOGRAD_PIXELS * (tile - line * tiles.y));
 }

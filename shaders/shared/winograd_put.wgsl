@@ -1,9 +1,15 @@
-// A row of a transformed 4 x 4 tile into its four products, which are `stride` vec4s apart. Needs of the kernel its binding
-// output [vec4<f32>].
+// A column of a transformed tile into its products, which are `stride` lanes apart. Needs of the kernel its binding output
+// [WinogradLane].
 
-fn winograd_put(row: u32, at: u32, stride: u32, block: mat4x4<f32>) {
-    output[4u * row * stride + at] = block[0];
-    output[(4u * row + 1u) * stride + at] = block[1];
-    output[(4u * row + 2u) * stride + at] = block[2];
-    output[(4u * row + 3u) * stride + at] = block[3];
+fn winograd_put(column: u32, at: u32, stride: u32, line: WinogradLine) {
+    let first = column * stride + at;
+    let row = WINOGRAD_SIDE * stride;
+    output[first] = line[0];
+    output[first + row] = line[1];
+    output[first + 2u * row] = line[2];
+    output[first + 3u * row] = line[3];
+    if WINOGRAD_SIDE > 4u {
+        output[first + 4u * row] = line[4];
+        output[first + 5u * row] = line[5];
+    }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     gpu::{Gpu, Profile, Span, Work},
     graph::{PlanMode, PlanStep, Schedule},
+    kernels::AdapterClass,
     nn::Model,
     noise::Mode,
     train::{Precision, RunConfig, TrainError},
@@ -128,7 +129,8 @@ impl RooflineBench {
         let config = RunConfig { accumulate: 1, ..self.config.clone() };
         let model = &self.model;
         let schedule =
-            Schedule::stored(&model.graph, config.batch, PlanMode::Train, config.loss, config.precision.element())?;
+            Schedule::stored(&model.graph, config.batch, PlanMode::Train, config.loss, config.precision.element())?
+                .with_deferred_sums(AdapterClass::for_device(gpu))?;
         let before = Ceilings::measure(gpu)?;
         let (mut runner, _) = Runner::start(gpu, &config, &prepared(model, config.batch, config.loss))?;
         runner.warm_up()?;
@@ -138,7 +140,7 @@ impl RooflineBench {
         let times = if gpu.has_timestamps() { self.profile(gpu, &mut runner)? } else { Times::default() };
         let ceilings = before.best(&Ceilings::measure(gpu)?);
         let update = config.optimizer_config().work(model.graph.layout().words(), config.precision.element());
-        let (kernels, steps) = lines(&schedule, update, &times, &ceilings);
+        let (kernels, steps) = lines(&schedule, AdapterClass::for_device(gpu), update, &times, &ceilings);
         Ok(RooflineReport {
             adapter: gpu.adapter_name().to_owned(),
             driver: gpu.driver(),
@@ -332,13 +334,19 @@ impl Ledger<'_> {
 }
 
 /// The kernels, slowest first, and the plan's steps; `update` is the work of the optimizer's.
-fn lines(schedule: &Schedule, update: Work, times: &Times, ceilings: &Ceilings) -> (Vec<KernelLine>, Vec<StepLine>) {
+fn lines(
+    schedule: &Schedule,
+    class: AdapterClass,
+    update: Work,
+    times: &Times,
+    ceilings: &Ceilings,
+) -> (Vec<KernelLine>, Vec<StepLine>) {
     let mut ledger = Ledger { ceilings, sums: BTreeMap::new() };
     let mut steps = Vec::new();
     for (number, step) in schedule.steps.iter().enumerate() {
         let dispatches = times.dispatches(Some(number));
         if !dispatches.is_empty() {
-            steps.extend(ledger.step(step, schedule.work(step), &dispatches));
+            steps.extend(ledger.step(step, schedule.work(step, class), &dispatches));
         }
     }
     for Dispatches { kernel, count, median_ms } in times.dispatches(None) {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     gpu::{Gpu, KernelTime, Profile},
     graph::{PlanMode, Schedule},
+    kernels::AdapterClass,
     nn::Model,
     noise::Mode,
     train::{Precision, RunConfig, TrainError},
@@ -126,8 +127,9 @@ impl StepBench {
         let host_ms = runner.host_ms(self.seconds / 10.0)?;
         let kernels = self.kernels(gpu, &mut runner)?;
         let schedule =
-            Schedule::stored(&model.graph, batch, PlanMode::Train, self.config.loss, self.config.precision.element())?;
-        let bytes = schedule.bytes()
+            Schedule::stored(&model.graph, batch, PlanMode::Train, self.config.loss, self.config.precision.element())?
+                .with_deferred_sums(AdapterClass::for_device(gpu))?;
+        let bytes = schedule.bytes(AdapterClass::for_device(gpu))
             + self.config.optimizer_config().work(model.graph.layout().words(), self.config.precision.element()).bytes;
         let (noisy_ms, clean_ms, costs) = (sorted(noisy_ms), sorted(clean_ms), sorted(costs));
         let median_ms = quantile(&noisy_ms, 0.5);

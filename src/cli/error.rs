@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use jostle::{
     analysis::AnalysisError,
     data::DataError,
+    estimate::DescriptionError,
     experiments::ExperimentError,
     gpu::GpuError,
     graph::GraphError,
@@ -59,6 +60,9 @@ pub enum CliError {
     /// A figure or report.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// A GPU that cannot be planned for.
+    #[error(transparent)]
+    Description(#[from] DescriptionError),
     /// The file system.
     #[error("{}: {source}", path.display())]
     Io {
@@ -99,6 +103,7 @@ impl CliError {
     pub fn exit(&self) -> u8 {
         match self {
             Self::Usage(_)
+            | Self::Description(_)
             | Self::Train(
                 TrainError::Config { .. } | TrainError::Model(_) | TrainError::Data(DataError::UnknownSource { .. }),
             )

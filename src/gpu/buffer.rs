@@ -1,5 +1,7 @@
 //! Buffers of 32-bit words, and views of parts of them.
 
+use std::ops::Range;
+
 use super::{Element, GpuError, WORD_BYTES};
 
 /// Bytes of a vec4: kernels that read vec4s are bound to whole ones.
@@ -108,6 +110,28 @@ impl View {
 
     fn words(&self) -> usize {
         self.element.words(self.len)
+    }
+
+    /// Its words in its buffer.
+    #[must_use]
+    pub fn span(&self) -> Range<usize> {
+        self.offset..self.offset + self.words()
+    }
+
+    /// Whether both are parts of one buffer.
+    #[must_use]
+    pub fn shares_buffer(&self, other: &Self) -> bool {
+        self.buffer.raw == other.buffer.raw
+    }
+
+    /// These words of the view's buffer, stored as the view's elements: a binding of several tensors. The first is a multiple
+    /// of the alignment.
+    ///
+    /// # Errors
+    /// [`GpuError::Length`] if the words run past the buffer's end.
+    pub fn around(&self, span: Range<usize>) -> Result<Self, GpuError> {
+        let words = span.len();
+        self.buffer.part(span.start, words)?.read_as(self.element, words * self.element.per_word())
     }
 
     /// Offset of the first byte in the buffer.

@@ -156,6 +156,7 @@ impl Gpu {
         if let Some(matrices) = &faults.matrices {
             self.cooperative.clone_from(matrices);
         }
+        self.limits = faults.limits.unwrap_or(self.limits);
         self.faults = faults;
         self
     }

@@ -18,4 +18,10 @@ impl Element {
     pub fn words(self, len: usize) -> usize {
         if self == Self::Half { len.div_ceil(2) } else { len }
     }
+
+    /// Elements in a word.
+    #[must_use]
+    pub fn per_word(self) -> usize {
+        if self == Self::Half { 2 } else { 1 }
+    }
 }

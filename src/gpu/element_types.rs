@@ -37,18 +37,13 @@ impl ElementTypes {
         Ok(types)
     }
 
-    /// The WGSL of `spec` with these types: `enable` has to stand before it, the aliases may stand after it.
+    /// The WGSL of `spec` with these types: `enable` has to stand before it, the aliases may stand after it. Both are always
+    /// there, for what shared parts say of either.
     #[must_use]
     pub fn source(self, spec: &KernelSpec) -> String {
         let name = |half: bool| if half { "f16" } else { "f32" };
         let enable = if self.real_is_half || self.out_is_half { "enable f16; " } else { "" };
-        let mut text = format!("{enable}{}", spec.source);
-        for (access, alias, half) in [(Access::Real, "Real", self.real_is_half), (Access::Out, "Out", self.out_is_half)]
-        {
-            if spec.bindings.iter().any(|(_, declared)| *declared == access) {
-                text += &format!("\nalias {alias} = {};\n", name(half));
-            }
-        }
-        text
+        let aliases = format!("alias Real = {};\nalias Out = {};\n", name(self.real_is_half), name(self.out_is_half));
+        format!("{enable}{}\n{aliases}", spec.source)
     }
 }

@@ -47,6 +47,21 @@ impl std::iter::Sum for Work {
     }
 }
 
+/// How a workgroup computes its tile of a product, as far as its time depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProductTile {
+    /// Rows and columns.
+    pub sides: [u32; 2],
+    /// Rows and columns that an invocation sums, or a subgroup by cooperative matrices.
+    pub share: [u32; 2],
+    /// Terms of each sum that a round takes.
+    pub depth: u32,
+    /// Bytes of an operand's element in workgroup memory.
+    pub element_bytes: u32,
+    /// Whether sums are by cooperative matrices.
+    pub by_matrices: bool,
+}
+
 /// A dispatch before any device is involved: which pipeline, and how much of it. [`Gpu::bind`](super::Gpu::bind) makes it one that runs.
 #[derive(Clone, Debug)]
 pub struct Launch {
@@ -61,6 +76,8 @@ pub struct Launch {
     /// Rounds of one invocation's longest loop and of what the workgroup does after it, each waiting for the one before:
     /// what no number of multiprocessors makes shorter.
     pub chain: usize,
+    /// Of products, the tile of which each workgroup does `chain` rounds.
+    pub tile: Option<ProductTile>,
     /// Operations and bytes, where the kernel says; zero where whoever planned the call knows.
     pub work: Work,
 }
@@ -70,13 +87,19 @@ impl Launch {
     #[must_use]
     pub fn new(spec: &'static KernelSpec, constants: &[(&'static str, f64)], grid: Grid, threads: usize) -> Self {
         let (constants, threads) = (constants.to_vec(), threads as u32);
-        Self { spec, constants, grid, threads, chain: 1, work: Work::default() }
+        Self { spec, constants, grid, threads, chain: 1, tile: None, work: Work::default() }
     }
 
     /// The same with a chain of `rounds`.
     #[must_use]
     pub fn chained(self, rounds: usize) -> Self {
         Self { chain: rounds.max(1), ..self }
+    }
+
+    /// The same with a tile of a product for each workgroup.
+    #[must_use]
+    pub fn tiled(self, tile: ProductTile) -> Self {
+        Self { tile: Some(tile), ..self }
     }
 
     /// The same with what it has to do.

@@ -35,7 +35,7 @@ pub use error::GpuError;
 #[doc(hidden)]
 pub use faults::Faults;
 pub use kernel::CompiledKernel;
-pub use launch::{Grid, Launch, Work};
+pub use launch::{Grid, Launch, ProductTile, Work};
 pub use limits::{Family, Limits};
 pub use pipeline_cache::cache_folder;
 pub use readback::PendingRead;

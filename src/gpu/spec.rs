@@ -34,8 +34,14 @@ impl KernelSpec {
     /// The run-time checks that the kernel is compiled with on a device that asks for `wanted`.
     pub(super) fn checks(&self, wanted: wgpu::ShaderRuntimeChecks) -> wgpu::ShaderRuntimeChecks {
         let mut checks = wanted;
-        checks.bounds_checks |= self.bindings.iter().any(|(_, access)| *access == Access::Index);
+        checks.bounds_checks |= self.indexes_by_values();
         checks
+    }
+
+    /// Whether it indexes a binding by values that lie in another: it keeps its bounds checks on every device.
+    #[must_use]
+    pub fn indexes_by_values(&self) -> bool {
+        self.bindings.iter().any(|(_, access)| *access == Access::Index)
     }
 }
 

@@ -153,7 +153,7 @@ fn step_beside_torch(report: &Report, precision: &str, torch: &str) -> Answer {
     Ok((format!("{ours:.0} beside {theirs:.0}: {:.2}", ours / theirs), verdict(ours >= theirs)))
 }
 
-/// Whether a kernel is one of batch norm's that sum over the batch; the sweeps that normalise are not.
+/// Whether a kernel is one of batch norm's that sum over the batch; the sweeps that only normalise are not.
 fn sums_batch(line: &KernelLine) -> bool {
     line.kernel.starts_with("batch_norm") && (line.kernel.contains("moments") || line.kernel.contains("finish"))
 }

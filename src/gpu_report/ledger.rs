@@ -63,7 +63,7 @@ impl Stage {
             Self::Roofline => "roofline",
             Self::Variants => "variants of the products",
             Self::Steps => "training steps, cost of noise",
-            Self::Torch => "PyTorch beside it",
+            Self::Torch => "PyTorch and Meganeura beside it",
             Self::Trace => "training runs against llvmpipe's",
             Self::Experiment => "experiment fmnist-mlp",
         }
@@ -87,7 +87,7 @@ pub(super) enum Kind {
     Variants,
     /// JSON of `jostle bench`.
     Step,
-    /// A JSON object a line, of `torch_step.py`.
+    /// A JSON object a line, of `torch_step.py` or another peer.
     Torch,
     /// JSON of `jostle experiment`.
     Experiment,

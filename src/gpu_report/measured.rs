@@ -181,7 +181,7 @@ pub struct KernelLine {
     pub percent_of_ceiling: Option<f64>,
 }
 
-/// A line of `torch_step.py`.
+/// A line of `torch_step.py`, or of another peer.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum TorchLine {
@@ -196,10 +196,13 @@ pub enum TorchLine {
     },
 }
 
-/// What PyTorch took.
+/// What PyTorch, or another peer, took.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Torch {
-    /// Of PyTorch.
+    /// Which peer.
+    #[serde(default = "pytorch")]
+    pub peer: String,
+    /// Of the peer.
     pub version: String,
     /// The device.
     pub adapter: String,
@@ -227,6 +230,18 @@ pub struct Torch {
     pub gflops: Option<f64>,
     /// Until the end of the first step.
     pub first_step_ms: f64,
+}
+
+/// The peer of lines that do not name theirs.
+fn pytorch() -> String {
+    "torch".to_owned()
+}
+
+impl Torch {
+    /// Whether it is PyTorch's.
+    pub(super) fn is_pytorch(&self) -> bool {
+        self.peer == pytorch()
+    }
 }
 
 /// Of `jostle experiment`.

@@ -77,8 +77,8 @@ impl Report {
 
     pub(super) fn torch(&self) -> impl Iterator<Item = &Torch> {
         self.pieces.iter().flat_map(Piece::torch).filter_map(|line| match line {
-            TorchLine::Timed(record) => Some(record),
-            TorchLine::Failed { .. } => None,
+            TorchLine::Timed(record) if record.is_pytorch() => Some(record),
+            _ => None,
         })
     }
 

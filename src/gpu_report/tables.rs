@@ -66,7 +66,7 @@ impl Report {
         section("Tests", markdown(self.tests_table()));
         section("Steps", markdown(self.steps_table()));
         section("Products, and the variants that beat the table's choice", markdown(self.variants_table()));
-        section("PyTorch", markdown(self.torch_table()));
+        section("Peers", markdown(self.torch_table()));
         self.rooflines().for_each(|record| section(&roofline_title(record), roofline(record)));
         section("Experiment", self.pieces.iter().map(claims).collect());
         text
@@ -199,11 +199,11 @@ impl Report {
                 format!("{:.3}", record.median_ms),
                 number(record.gflops, 0),
                 format!("{:.0}", record.first_step_ms),
-                format!("{}, {}", record.version, record.adapter),
+                format!("{} {}, {}", record.peer, record.version, record.adapter),
             ],
             TorchLine::Failed { options, failed } => strings([options, "", "", "-", "-", "-", failed]),
         });
-        let headers = ["what", "precision", "mode", "ms", "GFLOP/s", "first ms", "PyTorch"];
+        let headers = ["what", "precision", "mode", "ms", "GFLOP/s", "first ms", "peer"];
         Table::new("", &headers, rows.collect())
     }
 }

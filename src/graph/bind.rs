@@ -5,7 +5,7 @@ use crate::{
     kernels::Arena,
 };
 
-use super::{Binding, Call, DataTensor, DataViews, Record, Schedule, SlotId, Tensor, memory::Placement};
+use super::{Binding, Call, DataTensor, DataViews, Places, Record, Schedule, SlotId, Tensor};
 
 /// What a product with the Hessian reads and writes, laid out as the weights.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct TangentArenas {
 pub(super) struct Binder<'a> {
     pub(super) gpu: &'a Gpu,
     pub(super) schedule: &'a Schedule,
-    pub(super) placement: Placement,
+    pub(super) places: Places,
     /// The activation arena, as many buffers as the adapter's limit makes it.
     pub(super) banks: Vec<Buffer>,
     /// For what kernels keep for themselves, one after the other.
@@ -32,7 +32,7 @@ pub(super) struct Binder<'a> {
 
 impl Binder<'_> {
     pub(super) fn slot(&self, SlotId(slot): SlotId) -> Result<View, GpuError> {
-        let (bank, offset) = self.placement.place_of(slot);
+        let (bank, offset) = self.places.placement.place_of(slot);
         let placed = &self.schedule.slots[slot];
         self.banks[bank].part(offset, placed.words())?.read_as(placed.element, placed.len)
     }
@@ -69,7 +69,7 @@ impl Binder<'_> {
     /// The call as a step records it.
     pub(super) fn bind(&self, call: &Call) -> Result<Box<dyn Record>, GpuError> {
         let views = call.operands.iter().map(|operand| self.view(operand.tensor)).collect::<Result<_, _>>()?;
-        let (gpu, scratch, data, element) = (self.gpu, &self.scratch, self.data, self.schedule.element);
-        call.kernel.bind(call, &Binding { gpu, views, scratch, data, element })
+        let Self { gpu, places, scratch, data, .. } = self;
+        call.kernel.bind(call, &Binding { gpu, views, places, scratch, data, element: self.schedule.element })
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     kernels::{self, AdapterClass},
 };
 
-use super::{DataViews, GraphError, Operand, OperandAccess, Record, SlotId, Tensor};
+use super::{DataViews, GraphError, Operand, OperandAccess, Places, Record, SlotId, Tensor};
 
 /// A kernel with its operands, in the order that the kernel documents: one dispatch to be, or a few that belong together.
 #[derive(Clone, Debug)]
@@ -55,6 +55,14 @@ impl Call {
     #[must_use]
     pub fn product(&self) -> Option<String> {
         self.kernel.product()
+    }
+
+    /// Does another call's work as well, where its kernel joins that one's; whether it does.
+    pub(super) fn joins(&mut self, other: &Self) -> bool {
+        let Some(kernel) = self.kernel.joined(&*other.kernel) else { return false };
+        self.kernel = kernel;
+        self.operands.extend(&other.operands);
+        true
     }
 
     /// The slots it touches.
@@ -186,9 +194,11 @@ pub type TangentRule<'a> = Box<dyn Fn(&mut dyn Tangents, &str, &Call) -> Result<
 
 /// What a launch depends on beside the call.
 #[derive(Clone, Copy, Debug)]
-pub struct LaunchContext {
+pub struct LaunchContext<'a> {
     /// The adapter, or one that is only described.
     pub target: kernels::Target,
+    /// Where the call's tensors lie, and all others.
+    pub places: &'a Places,
     /// Channels, height and width of a sample of the data set.
     pub sample: [usize; 3],
     /// How activations are stored.
@@ -202,6 +212,8 @@ pub struct Binding<'a> {
     pub gpu: &'a Gpu,
     /// Its operands' views, in their order.
     pub views: Vec<View>,
+    /// Where they lie, and all other tensors.
+    pub places: &'a Places,
     /// For what a kernel keeps for itself from one of its dispatches to the next.
     pub scratch: &'a Buffer,
     /// The data set.
@@ -213,8 +225,9 @@ pub struct Binding<'a> {
 impl Binding<'_> {
     /// What a launch on this device depends on.
     #[must_use]
-    pub fn context(&self) -> LaunchContext {
-        LaunchContext { target: kernels::Target::for_device(self.gpu), sample: self.data.sample, element: self.element }
+    pub fn context(&self) -> LaunchContext<'_> {
+        let (target, sample) = (kernels::Target::for_device(self.gpu), self.data.sample);
+        LaunchContext { target, places: self.places, sample, element: self.element }
     }
 
     /// The first `words` of the scratch.
@@ -244,6 +257,17 @@ impl Binding<'_> {
     }
 }
 
+/// A product in two: what leaves the parts of its sums as they are, and what adds them up.
+#[derive(Clone, Debug)]
+pub struct Deferred {
+    /// Leaves the parts. Its operands are the product's, the parts in the place of the result.
+    pub parts: Arc<dyn Kernel>,
+    /// Words of the parts.
+    pub words: usize,
+    /// Adds them up; operands: parts, result. It joins others of its kind.
+    pub sum: Arc<dyn Kernel>,
+}
+
 /// A computation that calls are made of: plain data, without a device.
 ///
 /// Whether a result adds to what is there is said by the operand's access, never by the kernel.
@@ -265,8 +289,8 @@ pub trait Kernel: Any + fmt::Debug + Send + Sync {
         None
     }
 
-    /// The work of each dispatch; of one dispatch unless a kernel that has several says what each does.
-    fn work(&self, call: &Call) -> Vec<Work> {
+    /// The work of each dispatch on adapters of a class; of one dispatch unless a kernel that has several says what each does.
+    fn work(&self, call: &Call, _class: AdapterClass) -> Vec<Work> {
         vec![Work { flops: self.flops(call), bytes: call.traffic() }]
     }
 
@@ -276,6 +300,20 @@ pub trait Kernel: Any + fmt::Debug + Send + Sync {
     /// [`GpuError::Shape`] for sizes past 2^32 elements.
     fn scratch_words(&self, _class: AdapterClass, _element: Element) -> Result<usize, GpuError> {
         Ok(0)
+    }
+
+    /// The kernel that does this one's work and another's in one call, whose operands are this one's and then the other's; none
+    /// where there is no such kernel.
+    fn joined(&self, _other: &dyn Kernel) -> Option<Arc<dyn Kernel>> {
+        None
+    }
+
+    /// The kernel in two, where on adapters of a class its result is the sum of parts that can wait.
+    ///
+    /// # Errors
+    /// [`GpuError::Shape`] for sizes past 2^32 elements.
+    fn deferred(&self, _class: AdapterClass, _element: Element) -> Result<Option<Deferred>, GpuError> {
+        Ok(None)
     }
 
     /// What it launches, in order.

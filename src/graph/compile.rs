@@ -83,6 +83,7 @@ impl Schedule {
             outputs: OutputShape::new(batch, graph.shape(graph.output()))?,
             slots: Vec::new(),
             steps: Vec::new(),
+            prepared: 0,
             output: SlotId(0),
             mode,
             element,

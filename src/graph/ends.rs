@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     gpu::{Element, GpuError, Launch, Work},
-    kernels::{Augmentation, Gather, GatherForm, GatherTokens, GatherViews, MetricsSum, SampleElement},
+    kernels::{AdapterClass, Augmentation, Gather, GatherForm, GatherTokens, GatherViews, MetricsSum, SampleElement},
 };
 
 use super::{
@@ -59,7 +59,7 @@ impl Kernel for GatherBatch {
     }
 
     /// Of the data set a byte an element comes in.
-    fn work(&self, call: &Call) -> Vec<Work> {
+    fn work(&self, call: &Call, _class: AdapterClass) -> Vec<Work> {
         vec![Work { flops: self.flops(call), bytes: call.traffic() + self.elements() }]
     }
 

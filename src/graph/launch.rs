@@ -5,7 +5,7 @@ use crate::{
     kernels::Target,
 };
 
-use super::{LaunchContext, Schedule};
+use super::{LaunchContext, Schedule, memory};
 
 /// A dispatch of a schedule.
 #[derive(Clone, Debug)]
@@ -23,11 +23,12 @@ impl Schedule {
     /// # Errors
     /// [`GpuError::Grid`] past the target's grid, [`GpuError::Shape`] for a product past 2^32 elements.
     pub fn launches(&self, target: &Target, sample: [usize; 3]) -> Result<Vec<PlannedLaunch>, GpuError> {
-        let context = LaunchContext { target: *target, sample, element: self.element };
+        let places = self.places(memory::bank_words(target.limits.buffer_bytes));
+        let context = LaunchContext { target: *target, sample, element: self.element, places: &places };
         let mut planned = Vec::new();
         for (step, plan_step) in self.steps.iter().enumerate() {
             let launches = plan_step.call.kernel.launches(&plan_step.call, &context)?;
-            let works = self.work(plan_step);
+            let works = self.work(plan_step, target.class);
             let known = works.len() == launches.len();
             for (place, launch) in launches.into_iter().enumerate() {
                 let launch = if known { launch.doing(works[place]) } else { launch };

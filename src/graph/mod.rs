@@ -11,6 +11,7 @@ mod bind;
 mod call;
 mod canonical;
 mod compile;
+mod deferred;
 mod ends;
 mod error;
 mod forward;
@@ -25,6 +26,7 @@ mod op;
 mod op_pass;
 mod operand;
 mod output_shape;
+mod places;
 mod plan;
 mod record;
 mod schedule;
@@ -34,7 +36,9 @@ mod tangent;
 pub use backward::Backward;
 pub use batch::{BatchInfo, DataViews, LossTerms, TargetKind};
 pub use bind::TangentArenas;
-pub use call::{Binding, Call, Kernel, LaunchContext, PlanStep, Tangent, TangentRule, TangentTarget, Tangents};
+pub use call::{
+    Binding, Call, Deferred, Kernel, LaunchContext, PlanStep, Tangent, TangentRule, TangentTarget, Tangents,
+};
 pub use error::GraphError;
 pub use forward::{Forward, Saved};
 pub use graph::Graph;
@@ -45,6 +49,7 @@ pub use op::{Fusion, Inputs, Node, Op, Param, ParamInit, ParamRole, ParamSpec, S
 pub use op_pass::OpPass;
 pub use operand::{DataTensor, Operand, OperandAccess, Slot, Tensor};
 pub use output_shape::OutputShape;
+pub use places::Places;
 pub use plan::Plan;
 pub use record::Record;
 pub use schedule::{PlanMode, Schedule};

@@ -105,6 +105,11 @@ impl<State> OpPass<'_, State> {
         self.schedule.push(name, Call { kernel, operands: operands.into() });
     }
 
+    /// Pushes a call that reads parameters alone, before all that is no such call: in one with those that its kernel joins.
+    pub fn prepare(&mut self, name: &str, kernel: Arc<dyn Kernel>, operands: impl Into<Vec<Operand>>) {
+        self.schedule.prepare(name, Call { kernel, operands: operands.into() });
+    }
+
     /// That the operation cannot take its first input.
     #[must_use]
     pub fn refusal(&self, reason: &dyn std::fmt::Display) -> GraphError {

@@ -62,10 +62,10 @@ impl Plan {
                 limit_name: "max_storage_buffer_binding_size",
             });
         }
-        let placement = schedule.placement(bank_words);
-        let banks = placement.banks().map(|words| gpu.buffer("activations", words)).collect::<Result<_, _>>()?;
+        let places = schedule.places(bank_words);
+        let banks = places.placement.banks().map(|words| gpu.buffer("activations", words)).collect::<Result<_, _>>()?;
         let scratch = gpu.buffer("scratch", schedule.scratch_words(AdapterClass::for_device(gpu))?)?;
-        let binder = Binder { gpu, schedule, placement, banks, scratch, arena, tangents, data, metrics };
+        let binder = Binder { gpu, schedule, places, banks, scratch, arena, tangents, data, metrics };
         // Side by side: most of the time goes into compiling kernels.
         let calls = schedule.steps.par_iter().map(|step| binder.bind(&step.call)).collect::<Result<_, _>>()?;
         log::debug!("{} calls bound in {:.0} ms", schedule.steps.len(), started.elapsed().as_secs_f64() * 1e3);

@@ -6,7 +6,7 @@ use crate::{
 };
 
 use super::{
-    Call, Operand, OperandAccess, OutputShape, PlanStep, Slot, SlotId, Tensor, ValueShape,
+    Call, Operand, OperandAccess, OutputShape, Places, PlanStep, Slot, SlotId, Tensor, ValueShape,
     memory::{self, Life, Placement},
 };
 
@@ -66,6 +66,8 @@ pub struct Schedule {
     pub mode: PlanMode,
     /// How activations, their gradients and the weights that the network sees are stored.
     pub element: Element,
+    /// How many of the steps, the first ones, prepare what others read.
+    pub(super) prepared: usize,
     /// Elements of each parameter.
     pub(super) param_lens: Vec<usize>,
     /// Elements of each tensor of running statistics.
@@ -123,6 +125,14 @@ impl Schedule {
         self.steps.push(PlanStep { name: name.to_owned(), call });
     }
 
+    /// Pushes a call that reads parameters alone, see [`OpPass::prepare`](super::OpPass::prepare).
+    pub(super) fn prepare(&mut self, name: &str, call: Call) {
+        if !self.steps[..self.prepared].iter_mut().any(|step| step.call.joins(&call)) {
+            self.steps.insert(self.prepared, PlanStep { name: name.to_owned(), call });
+            self.prepared += 1;
+        }
+    }
+
     /// When each slot is alive.
     #[must_use]
     pub fn lives(&self) -> Vec<Life> {
@@ -144,6 +154,11 @@ impl Schedule {
     #[must_use]
     pub fn placement(&self, bank_words: usize) -> Placement {
         memory::place(&self.lives(), bank_words)
+    }
+
+    /// Where all tensors lie, the activation arena cut into banks of `bank_words`.
+    pub(super) fn places(&self, bank_words: usize) -> Places {
+        Places::new(self.placement(bank_words), &self.param_lens, &self.stat_lens)
     }
 
     /// Words that products and long sums keep for themselves, one after the other, on adapters of a class: enough for the
@@ -168,15 +183,15 @@ impl Schedule {
         products.map(|step| step.call.kernel.flops(&step.call)).sum()
     }
 
-    /// The work of each dispatch of a step, in the order in which a plan records them.
+    /// The work of each dispatch of a step on adapters of a class, in the order in which a plan records them.
     #[must_use]
-    pub fn work(&self, step: &PlanStep) -> Vec<Work> {
-        step.call.kernel.work(&step.call)
+    pub fn work(&self, step: &PlanStep, class: AdapterClass) -> Vec<Work> {
+        step.call.kernel.work(&step.call, class)
     }
 
     /// Bytes of every operand, each counted once a dispatch: the least traffic without reuse between dispatches.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.steps.iter().flat_map(|step| self.work(step)).map(|work| work.bytes).sum()
+    pub fn bytes(&self, class: AdapterClass) -> u64 {
+        self.steps.iter().flat_map(|step| self.work(step, class)).map(|work| work.bytes).sum()
     }
 }

@@ -1,60 +1,60 @@
 //! 2-d convolutions as implicit matrix products: the host side of `shaders/conv_*.wgsl`.
 
-use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, View, WORD_BYTES, Work};
+use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, ProductTile, View, WORD_BYTES, Work};
 
 use super::{
     AdapterClass, Constant, CoopTile, Target,
     admission::{Pipeline, conv_trial},
-    block::{BLOCK_THREADS, block_constants, block_depth},
+    block::BLOCK_THREADS,
     conv_direct::{self, CONV_DIRECT},
     conv_shape::{ConvPass, ConvProblem, ConvShape},
     conv_specs::{CONV_BLOCK, CONV_COOP_8, CONV_COOP_16, CONV_SOFTWARE, CONV_TILE},
     conv_variant::ConvVariant,
-    coop::COOP_DEPTH,
     epilogue::{Ending, Epilogue},
     flag, index_u32,
     product_operands::ProductOperands,
-    software::Lanes,
-    split::{SPLIT_WORKGROUPS, WAVES_64, WAVES_128, parts},
+    software::{Lanes, software_tile},
+    split::{SPLIT_WORKGROUPS, parts},
     split_sum::SplitSum,
     tree::SOFTWARE_ROUNDS,
-    winograd::{self, WINOGRAD_OUTPUT},
-    winograd_gradient,
+    winograd, winograd_gradient,
+    winograd_specs::WINOGRAD_OUTPUT,
 };
 
 /// Workgroups that a weight gradient aims at on a software adapter, whose cores take one at a time: with fewer, some idle.
 const SOFTWARE_WORKGROUPS: usize = 16;
 
-/// Pixels of each part of a weight gradient's sums: with fewer a part's sums take longer than its terms.
-const PART_PIXELS: usize = 256;
+/// Terms of each part of a sum at least: with fewer a part's sums take longer than its terms.
+pub(super) const PART_TERMS: usize = 256;
+
+/// Rows and quads of columns.
+fn quads_of([rows, columns]: [usize; 2]) -> [usize; 2] {
+    [rows, columns / 4]
+}
 
 impl ConvVariant {
     /// Words that a pass keeps for itself: [`ProductOperands::scratch`].
     #[must_use]
     pub fn scratch_words(self, class: AdapterClass, shape: &ConvShape, pass: ConvPass) -> usize {
-        if self == Self::Winograd {
+        if let Self::Winograd(tile) = self {
             return match pass {
-                ConvPass::WeightGradient => winograd_gradient::scratch_words(class, shape),
-                _ => winograd::scratch_words(class, shape, pass),
+                ConvPass::WeightGradient => winograd_gradient::scratch_words(class, tile, shape),
+                _ => winograd::scratch_words(class, tile, shape, pass),
             };
         }
         let parts = self.parts(class.lanes(), shape, pass);
-        if parts > 1 { parts * shape.weight_words() } else { 0 }
+        if parts > 1 { parts * shape.result_words(pass) } else { 0 }
     }
 
     /// Rows and quads of columns of a workgroup's tile.
     fn tile(self, lanes: Lanes, shape: &ConvShape, pass: ConvPass) -> [usize; 2] {
         match self {
-            Self::Block128 => [128, 32],
-            Self::Block64 => [64, 16],
+            Self::Block(tile) => quads_of(tile.sides()),
             Self::Software => [lanes.rows(), lanes.quads(1)],
             Self::SoftwareWide => [lanes.rows(), lanes.quads(2)],
-            Self::Coop(tile) => {
-                let [rows, columns] = tile.sides();
-                [rows, columns / 4]
-            }
             Self::SoftwareNarrow => [lanes.rows(), shape.product(pass)[1]],
-            Self::Tile | Self::Winograd | Self::Direct | Self::DirectSoftware => {
+            Self::Coop(tile) => quads_of(tile.sides()),
+            Self::Tile | Self::Winograd(_) | Self::Direct | Self::DirectSoftware => {
                 let [_, quads, _] = shape.product(pass);
                 let columns = quads.next_power_of_two().clamp(4, 16);
                 [1024 / columns, columns]
@@ -62,40 +62,44 @@ impl ConvVariant {
         }
     }
 
-    /// Into how many parts the weight gradient's sums over pixels are cut.
+    /// Into how many parts sums are cut.
     fn parts(self, lanes: Lanes, shape: &ConvShape, pass: ConvPass) -> usize {
-        if pass != ConvPass::WeightGradient {
-            return 1;
-        }
         let [rows, quads, _] = shape.product(pass);
         let [rows_per_tile, quads_per_tile] = self.tile(lanes, shape, pass);
         let tiles = rows.div_ceil(rows_per_tile) * quads.div_ceil(quads_per_tile);
+        let terms = shape.terms(pass);
+        if pass != ConvPass::WeightGradient && !shape.may_split(pass) {
+            return 1;
+        }
+        match self {
+            Self::Block(tile) => return tile.waves().parts(tiles, terms, PART_TERMS),
+            Self::Coop(tile) => return tile.parts(tiles, terms),
+            _ if pass != ConvPass::WeightGradient => return 1,
+            _ => {}
+        }
         let workgroups = match self {
-            Self::Block128 => return WAVES_128.parts(tiles, shape.out_pixels(), PART_PIXELS),
-            Self::Block64 => return WAVES_64.parts(tiles, shape.out_pixels(), PART_PIXELS),
             Self::Tile => SPLIT_WORKGROUPS,
             Self::Software | Self::SoftwareWide => {
                 // A round a line of pixels, and one for each four of them.
                 let lines = shape.batch() * shape.output()[0];
                 let rounds = lines * (1 + shape.output()[1].div_ceil(4));
                 let least = rounds.div_ceil(SOFTWARE_ROUNDS / 2);
-                return parts(tiles, shape.out_pixels(), SOFTWARE_WORKGROUPS, PART_PIXELS).max(least);
+                return parts(tiles, terms, SOFTWARE_WORKGROUPS, PART_TERMS).max(least);
             }
-            Self::SoftwareNarrow | Self::Winograd => 1,
             Self::Direct | Self::DirectSoftware => return conv_direct::parts(self, shape),
-            Self::Coop(tile) => return tile.parts(tiles, shape.out_pixels()),
+            Self::SoftwareNarrow | Self::Winograd(_) | Self::Block(_) | Self::Coop(_) => 1,
         };
-        parts(tiles, shape.out_pixels(), workgroups, PART_PIXELS)
+        parts(tiles, terms, workgroups, PART_TERMS)
     }
 
     fn spec(self, pass: ConvPass) -> &'static KernelSpec {
         // Neighbours in memory of a weight gradient's element are another tap's, and another invocation's.
         let whole = pass != ConvPass::WeightGradient;
         match self {
-            Self::Block128 | Self::Block64 => CONV_BLOCK.spec(whole),
+            Self::Block(_) => CONV_BLOCK.spec(whole),
             Self::Tile => CONV_TILE.spec(whole),
             Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => CONV_SOFTWARE.spec(whole),
-            Self::Winograd => &WINOGRAD_OUTPUT,
+            Self::Winograd(tile) => WINOGRAD_OUTPUT.spec(tile),
             Self::Direct | Self::DirectSoftware => &CONV_DIRECT,
             Self::Coop(tile) => tile.spec(CONV_COOP_8.spec(whole), CONV_COOP_16.spec(whole)),
         }
@@ -105,8 +109,7 @@ impl ConvVariant {
     fn constants(self, target: &Target, shape: &ConvShape, pass: ConvPass) -> Vec<Constant> {
         let ([rows, quads, _], lanes) = (shape.product(pass), target.class.lanes());
         match self {
-            Self::Block128 => block_constants(target, 2),
-            Self::Block64 => block_constants(target, 1),
+            Self::Block(tile) => tile.constants(target),
             Self::Tile => vec![("COLUMN_QUADS", self.tile(lanes, shape, pass)[1] as f64)],
             Self::Software => lanes.constants(1, rows),
             Self::SoftwareWide => lanes.constants(2, rows),
@@ -116,7 +119,7 @@ impl ConvVariant {
                 let across = [pass == ConvPass::WeightGradient, pass != ConvPass::DataGradient];
                 [tile.constants(across[0], across[1]), vec![flag("WHOLE", CoopTile::is_whole(shape, pass))]].concat()
             }
-            Self::Winograd => Vec::new(),
+            Self::Winograd(_) => Vec::new(),
         }
     }
 
@@ -127,7 +130,8 @@ impl ConvVariant {
         let limit = target.limits.workgroups as usize;
         let tiles = rows.div_ceil(rows_per_tile);
         let fold = tiles.div_ceil(limit);
-        let z = if pass == ConvPass::WeightGradient { self.parts(lanes, shape, pass) } else { phases * fold };
+        let parts = self.parts(lanes, shape, pass);
+        let z = if pass == ConvPass::WeightGradient || parts > 1 { parts } else { phases * fold };
         let grid = [tiles.div_ceil(fold), quads.div_ceil(quads_per_tile), z];
         if grid.iter().any(|side| *side > limit) {
             let groups = grid.iter().map(|side| *side as u64).product();
@@ -191,10 +195,10 @@ pub fn conv(
     check(spec, lanes, variant, pass, shape, epilogue, operands)?;
     let (problem, ending) = (ConvProblem { pass, shape }, Ending { epilogue, accumulate });
     let launches = variant.launches(&target, problem, ending, operands.a.element())?;
-    if variant == ConvVariant::Winograd {
+    if let ConvVariant::Winograd(tile) = variant {
         return match pass {
-            ConvPass::WeightGradient => winograd_gradient::bind(gpu, shape, &launches, operands),
-            _ => winograd::bind(gpu, problem, &launches, operands),
+            ConvPass::WeightGradient => winograd_gradient::bind(gpu, tile, shape, &launches, operands),
+            _ => winograd::bind(gpu, tile, problem, &launches, operands),
         };
     }
     let sum = variant.split(lanes, pass, shape)?;
@@ -203,21 +207,34 @@ pub fn conv(
 }
 
 impl ConvVariant {
-    fn split(self, lanes: Lanes, pass: ConvPass, shape: &ConvShape) -> Result<SplitSum, GpuError> {
-        let count = index_u32(self.spec(pass).entry, &[shape.weight_words()])?;
-        Ok(SplitSum { parts: self.parts(lanes, shape, pass) as u32, count, n: count })
+    /// How sums are cut, of those that end in [`SplitSum`].
+    pub(super) fn split(self, lanes: Lanes, pass: ConvPass, shape: &ConvShape) -> Result<SplitSum, GpuError> {
+        let count = index_u32(self.spec(pass).entry, &[shape.result_words(pass)])?;
+        let [_, quads, _] = shape.product(pass);
+        // A weight gradient has no epilogue whose columns would count.
+        let n = if pass == ConvPass::WeightGradient { count } else { 4 * quads as u32 };
+        Ok(SplitSum { parts: self.parts(lanes, shape, pass) as u32, count, n })
     }
 
-    /// Invocations of a workgroup, and terms of each sum that a round of the kernel's loop takes.
-    fn rounds_of(self, target: &Target, shape: &ConvShape, pass: ConvPass) -> [usize; 2] {
-        let lanes = target.class.lanes();
+    /// Invocations of a workgroup.
+    fn threads(self, lanes: Lanes) -> usize {
         match self {
-            Self::Block128 => [BLOCK_THREADS, block_depth(target, 2) as usize],
-            Self::Block64 => [BLOCK_THREADS, block_depth(target, 1) as usize],
-            Self::Coop(tile) => [tile.threads(), COOP_DEPTH as usize],
-            Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => [lanes.count(), 4],
-            Self::Tile | Self::Winograd | Self::Direct | Self::DirectSoftware => {
-                [TILE_THREADS, self.tile(lanes, shape, pass)[1]]
+            Self::Block(_) => BLOCK_THREADS,
+            Self::Coop(tile) => tile.threads(),
+            Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => lanes.count(),
+            Self::Tile | Self::Winograd(_) | Self::Direct | Self::DirectSoftware => TILE_THREADS,
+        }
+    }
+
+    fn product_tile(self, target: &Target, shape: &ConvShape, pass: ConvPass) -> ProductTile {
+        let [rows, quads] = self.tile(target.class.lanes(), shape, pass).map(|side| side as u32);
+        match self {
+            Self::Block(tile) => tile.product_tile(target),
+            Self::Coop(tile) => tile.product_tile(),
+            Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => software_tile([rows, 4 * quads]),
+            Self::Tile | Self::Winograd(_) | Self::Direct | Self::DirectSoftware => {
+                let (sides, depth) = ([rows, 4 * quads], quads);
+                ProductTile { sides, share: [4, 4], depth, element_bytes: 4, by_matrices: false }
             }
         }
     }
@@ -234,10 +251,12 @@ impl ConvVariant {
         element: Element,
     ) -> Result<Vec<Launch>, GpuError> {
         let ConvProblem { pass, shape } = problem;
-        if self == Self::Winograd {
+        if let Self::Winograd(tile) = self {
             return match pass {
-                ConvPass::WeightGradient => winograd_gradient::launches(target, shape, ending.accumulate, element),
-                _ => winograd::launches(target, problem, ending, element),
+                ConvPass::WeightGradient => {
+                    winograd_gradient::launches(target, tile, shape, ending.accumulate, element)
+                }
+                _ => winograd::launches(target, tile, problem, ending, element),
             };
         }
         let sum = self.split(target.class.lanes(), pass, shape)?;
@@ -247,7 +266,7 @@ impl ConvVariant {
     }
 
     /// One dispatch of the variant's kernel.
-    fn tiles_launch(
+    pub(super) fn tiles_launch(
         self,
         target: &Target,
         problem: ConvProblem<'_>,
@@ -266,29 +285,44 @@ impl ConvVariant {
             let in_order = pass == ConvPass::Forward || (pass == ConvPass::DataGradient && shape.stride == [1, 1]);
             constants.push(flag("DIRECT", ending == Ending::PLAIN && in_order));
         }
-        let [threads, terms_per_round] = self.rounds_of(target, shape, pass);
-        let rounds = shape.terms(pass).div_ceil(sum.parts as usize).div_ceil(terms_per_round);
-        Ok(Launch::new(spec, &constants, self.grid(target, shape, pass)?, threads).chained(rounds))
+        if pass != ConvPass::WeightGradient && sum.parts > 1 {
+            constants.push(flag("SPLIT", true));
+        }
+        let tile = self.product_tile(target, shape, pass);
+        let rounds = shape.terms(pass).div_ceil(sum.parts as usize).div_ceil(tile.depth as usize);
+        let grid = self.grid(target, shape, pass)?;
+        Ok(Launch::new(spec, &constants, grid, self.threads(target.class.lanes())).chained(rounds).tiled(tile))
     }
 }
 
 /// Invocations of a workgroup of `conv_tile`.
 const TILE_THREADS: usize = 256;
 
-/// Binds the dispatch of a variant's kernel.
-fn bind_tiles(
+/// Fails where the device computes wrong by the cooperative matrices of a variant.
+pub(super) fn admit_tiles(
     gpu: &Gpu,
     variant: ConvVariant,
     ConvProblem { pass, shape }: ConvProblem<'_>,
     ending: Ending,
     launch: &Launch,
     views: [&View; 5],
+) -> Result<(), GpuError> {
+    let ConvVariant::Coop(tile) = variant else { return Ok(()) };
+    tile.expect(gpu, launch.spec, views[0])?;
+    let pipeline = Pipeline { spec: launch.spec, constants: &launch.constants, views, ending };
+    let whole = CoopTile::is_whole(shape, pass);
+    pipeline.admit(gpu, || conv_trial(tile.sides(), pass, whole, ending))
+}
+
+/// Binds the dispatch of a variant's kernel.
+pub(super) fn bind_tiles(
+    gpu: &Gpu,
+    variant: ConvVariant,
+    problem: ConvProblem<'_>,
+    ending: Ending,
+    launch: &Launch,
+    views: [&View; 5],
 ) -> Result<Dispatch, GpuError> {
-    if let ConvVariant::Coop(tile) = variant {
-        tile.expect(gpu, launch.spec, views[0])?;
-        let pipeline = Pipeline { spec: launch.spec, constants: &launch.constants, views, ending };
-        let whole = CoopTile::is_whole(shape, pass);
-        pipeline.admit(gpu, || conv_trial(tile.sides(), pass, whole, ending))?;
-    }
-    gpu.bind(launch, &views, bytemuck::bytes_of(shape))
+    admit_tiles(gpu, variant, problem, ending, launch, views)?;
+    gpu.bind(launch, &views, bytemuck::bytes_of(problem.shape))
 }

@@ -238,8 +238,39 @@ impl ConvShape {
         }
     }
 
+    /// Whether sums of a pass over pixels may be cut into parts: those of one phase, whose channels are whole quads, so that the
+    /// parts are added up as rows of a product.
+    pub(super) fn may_split(&self, pass: ConvPass) -> bool {
+        let [[.., inputs], [.., outputs]] = [self.input(), self.output()];
+        match pass {
+            ConvPass::Forward => outputs.is_multiple_of(4),
+            ConvPass::DataGradient => self.phases() == 1 && inputs.is_multiple_of(4),
+            ConvPass::WeightGradient => false,
+        }
+    }
+
+    /// Words of what a pass makes.
+    pub(super) fn result_words(&self, pass: ConvPass) -> usize {
+        match pass {
+            ConvPass::Forward => self.image_words(self.output),
+            ConvPass::DataGradient => self.image_words(self.input),
+            ConvPass::WeightGradient => self.weight_words(),
+        }
+    }
+
     fn phases(&self) -> usize {
         self.stride[0] as usize * self.stride[1] as usize
+    }
+
+    /// Phases of a pass' product that any tap reaches: the sums of the others are empty.
+    pub(super) fn phases_reached(&self, pass: ConvPass) -> usize {
+        // Taps reach as many remainders by the stride as there are before the first that comes back to its own.
+        let along = |i: usize| {
+            let comes_back =
+                |taps: &u32| (u64::from(*taps) * u64::from(self.dilation[i])).is_multiple_of(self.stride[i].into());
+            (1..self.kernel[i]).find(comes_back).unwrap_or(self.kernel[i]) as usize
+        };
+        if pass == ConvPass::DataGradient { along(0) * along(1) } else { 1 }
     }
 
     /// Rows and columns (in quads) of a pass' product, and its phases.

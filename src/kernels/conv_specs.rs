@@ -119,9 +119,10 @@ pub(super) static CONV_PACK: KernelSpec = KernelSpec {
     entry: "conv_pack",
     source: concat!(
         include_str!("../../shaders/conv_pack.wgsl"),
+        include_str!("../../shaders/shared/jobs.wgsl"),
         include_str!("../../shaders/shared/conv.wgsl"),
         include_str!("../../shaders/shared/index.wgsl"),
     ),
-    bindings: &[("weight", Access::Real), ("output", Access::Real)],
-    immediate_bytes: size_of::<ConvShape>() as u32,
+    bindings: &[("table", Access::Read), ("weight", Access::Real), ("output", Access::Real)],
+    immediate_bytes: 0,
 };

@@ -3,18 +3,17 @@
 use crate::gpu::{Element, Gpu};
 
 use super::{
-    AdapterClass, CoopTile,
+    AdapterClass, BlockTile, CoopTile,
     conv_shape::{ConvPass, ConvShape},
     software::Lanes,
+    winograd_tile::WinogradTile,
 };
 
 /// The kernels that compute a convolution; all pass the same test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConvVariant {
-    /// 128 x 128 tiles through workgroup memory, 8 x 8 an invocation, for GPUs. One group.
-    Block128,
-    /// 64 x 64 tiles through workgroup memory, 4 x 4 an invocation, for GPUs. One group.
-    Block64,
+    /// Tiles through workgroup memory, for GPUs. One group.
+    Block(BlockTile),
     /// Tiles of up to 64 columns through workgroup memory, as few as 16 with more rows instead, for GPUs. One group.
     Tile,
     /// Tiles in registers, 32 x 32 with 8 lanes, for software adapters. One group.
@@ -23,8 +22,8 @@ pub enum ConvVariant {
     SoftwareWide,
     /// Tiles of all channels of a result, up to 16 with 8 lanes, for the same adapters. One group; no weight gradients.
     SoftwareNarrow,
-    /// 3 x 3 without strides, with 4 multiplications for 9, as products of the adapter's kind.
-    Winograd,
+    /// 3 x 3 without strides, with 4 multiplications for 9 or for 16, as products of the adapter's kind.
+    Winograd(WinogradTile),
     /// An element at a time: grouped and depthwise convolutions. Takes the weights as they are. A weight gradient's sums are
     /// shared by a workgroup's invocations, for GPUs.
     Direct,
@@ -38,8 +37,9 @@ impl ConvVariant {
     /// Every variant that can run a pass of this shape on this adapter for operands stored as `element`.
     #[must_use]
     pub fn available(gpu: &Gpu, element: Element, shape: &ConvShape, pass: ConvPass) -> Vec<Self> {
-        let mut variants =
-            vec![Self::Direct, Self::DirectSoftware, Self::Winograd, Self::Tile, Self::Block64, Self::Block128];
+        let mut variants = vec![Self::Direct, Self::DirectSoftware, Self::Tile];
+        variants.extend(BlockTile::ALL.map(Self::Block));
+        variants.extend(WinogradTile::ALL.map(Self::Winograd));
         let lanes = AdapterClass::for_device(gpu).lanes();
         if lanes != Lanes::Unknown {
             variants.extend([Self::Software, Self::SoftwareWide, Self::SoftwareNarrow]);
@@ -65,14 +65,12 @@ impl ConvVariant {
     pub(super) fn covers(self, lanes: Lanes, shape: &ConvShape, pass: ConvPass) -> bool {
         match self {
             Self::Direct | Self::DirectSoftware => true,
-            Self::Block128 | Self::Block64 | Self::Tile | Self::Software | Self::SoftwareWide | Self::Coop(_) => {
-                shape.groups == 1
-            }
+            Self::Block(_) | Self::Tile | Self::Software | Self::SoftwareWide | Self::Coop(_) => shape.groups == 1,
             Self::SoftwareNarrow => {
                 let [_, quads, _] = shape.product(pass);
                 shape.groups == 1 && pass != ConvPass::WeightGradient && quads <= lanes.narrow_quads()
             }
-            Self::Winograd => shape.is_dense_three_by_three(),
+            Self::Winograd(_) => shape.is_dense_three_by_three(),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Tiles of a product by cooperative matrices: the host side of `shaders/shared/coop.wgsl`, and the choice between them.
 
-use crate::gpu::{CooperativeMatrix, Element, Gpu, GpuError, KernelSpec, Scalar, View};
+use crate::gpu::{CooperativeMatrix, Element, Gpu, GpuError, KernelSpec, ProductTile, Scalar, View};
 
 use super::{
     Constant,
     conv_shape::{ConvPass, ConvShape, padded_channels},
     flag,
+    split::Waves,
 };
 
 /// A tile that the subgroups of a workgroup compute together, 2 x 2 shares of cooperative matrices.
@@ -25,13 +26,12 @@ const SHARES: [u32; 2] = [4, 2];
 /// Rows and columns of shares in a tile; `COOP_ROWS` and `COOP_COLUMNS` in `shaders/shared/coop.wgsl`.
 const SHARES_ALONG: u32 = 2;
 
-/// Tiles of a product that keep a GPU busy: with fewer, processors would idle. An H100 or H200 has 132 multiprocessors.
-const ENOUGH_TILES: usize = 128;
-
-/// Workgroups that may run at the same time on such a GPU, which parts of sums are cut for: two of the large tile on each
-/// multiprocessor, and four of the small one, which has a quarter of its sums.
-fn resident(share: u32) -> usize {
-    if share > 2 { 264 } else { 528 }
+/// What tiles want of their parts. On an H200 a multiprocessor with one workgroup of the large tile, or with two of the small
+/// one, is as fast as with more: 64, 128 and 256 large tiles took 86, 48 and 54 us, 256 and 512 small ones 67 and 70. Sums are
+/// multiplied three times as fast as by register-blocked tiles, so that a part's way through memory takes as many more terms; not
+/// measured.
+fn waves(share: u32) -> Waves {
+    if share > 2 { Waves { busy: 1, most: 4, own: 192 } } else { Waves { busy: 2, most: 16, own: 192 } }
 }
 
 /// Terms that a part of a sum has at least: so many that a tile reads twice as many bytes as its sums take. Not measured.
@@ -71,13 +71,18 @@ impl CoopMatrices {
     pub const NONE: Self = Self { word: None, half: None, subgroup_sizes: [1, 1] };
 
     /// The first for each type of operands of those that there are kernels for, `matrices`, in order of preference.
-    pub(super) fn preferred(matrices: &[CooperativeMatrix], subgroup_sizes: [u32; 2]) -> Self {
+    #[must_use]
+    pub fn preferred(matrices: &[CooperativeMatrix], subgroup_sizes: [u32; 2]) -> Self {
         let first = |element| matrices.iter().find(|matrix| matrix.operands == operands_of(element)).copied();
         Self { word: first(Element::Word), half: first(Element::Half), subgroup_sizes }
     }
 
     /// The tile for a product of `rows` x `columns` sums of `depth` terms, which may be split or not; `None` where there are no
     /// such matrices, and for products that are too small in one direction.
+    ///
+    /// Of resnet18 at batch 128 on an H200 (`benches/gpu/h200-0a5e397-variants.md`), ms of the large tile and of the small one:
+    /// 0.054 and 0.075 at 128 channels of 16 x 16, 0.048 and 0.070 at 256 of 8 x 8, with 128 tiles; 0.086 and 0.067 at 512 of
+    /// 4 x 4, with 64; 0.125 and 0.084 at 64 of 32 x 32, half of whose tiles is padding.
     pub(super) fn tile(self, element: Element, [rows, columns, depth]: [usize; 3], splits: bool) -> Option<CoopTile> {
         let tiles = self.tiles(element, [rows, columns, depth])?;
         let whole = |tile: &CoopTile| {
@@ -89,7 +94,7 @@ impl CoopMatrices {
             let count = whole(tile) / tile.sides().iter().product::<usize>();
             let workgroups = if splits { count * tile.parts(count, depth) } else { count };
             // A quarter is about what the large tile gains by reading its operands less often.
-            workgroups >= ENOUGH_TILES && 4 * whole(tile) <= 5 * whole(small)
+            waves(tile.share).filled_by(workgroups) && 4 * whole(tile) <= 5 * whole(small)
         };
         tiles.iter().find(fits).or(Some(small)).copied()
     }
@@ -135,11 +140,9 @@ impl CoopTile {
         SHARES.map(|share| Self { matrix, threads, share }).to_vec()
     }
 
-    /// Into how many parts sums of `depth` terms are cut where there are `tiles` of them: as many as run at the same time.
-    ///
-    /// It depends on the shape alone, so that the order of the additions, and so every bit, is the same on every run.
+    /// Into how many parts sums of `depth` terms are cut where there are `tiles` of them.
     pub(super) fn parts(self, tiles: usize, depth: usize) -> usize {
-        (resident(self.share) / tiles.max(1)).min(depth / LEAST_TERMS).max(1)
+        waves(self.share).parts(tiles, depth, LEAST_TERMS)
     }
 
     /// Whether octets of a convolution's operands line up and each tile of terms has one tap: `WHOLE` in
@@ -157,6 +160,17 @@ impl CoopTile {
     /// Rows and columns of the tile.
     pub(super) fn sides(self) -> [usize; 2] {
         [(SHARES_ALONG * self.share * self.matrix.sides[0]) as usize; 2]
+    }
+
+    /// The tile of a workgroup.
+    pub(super) fn product_tile(self) -> ProductTile {
+        ProductTile {
+            sides: self.sides().map(|side| side as u32),
+            share: [self.share * self.matrix.sides[0]; 2],
+            depth: COOP_DEPTH,
+            element_bytes: if self.matrix.operands == Scalar::F16 { 2 } else { 4 },
+            by_matrices: true,
+        }
     }
 
     /// Invocations of a workgroup.

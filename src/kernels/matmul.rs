@@ -1,49 +1,45 @@
 //! Matrix products with an epilogue: the host side of `shaders/matmul_*.wgsl`, the choice between them being that of `select`.
 
-use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, View, WORD_BYTES, Work};
+use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, ProductTile, View, WORD_BYTES, Work};
 
 use super::{
-    AdapterClass, Constant, CoopTile, Target,
+    AdapterClass, BlockTile, Constant, CoopTile, Target,
     admission::{Extents, Pipeline, matmul_trial},
-    block::{BLOCK_THREADS, block_constants, block_depth},
-    coop::{COOP_DEPTH, COOP_OCTET},
+    block::BLOCK_THREADS,
+    coop::COOP_OCTET,
     epilogue::{Ending, Epilogue},
     flag, index_u32,
     matmul_shape::{MatmulLayout, MatmulProblem, MatmulShape},
     matmul_specs::{MATMUL_BLOCK, MATMUL_COOP_8, MATMUL_COOP_16, MATMUL_SOFTWARE},
     product_operands::ProductOperands,
-    software::Lanes,
-    split::{SPLIT_WORKGROUPS, WAVES_128, parts},
+    software::{Lanes, software_tile},
+    split::{SPLIT_WORKGROUPS, parts},
     split_sum::SplitSum,
 };
 
 /// The kernels that compute a product; all pass the same test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MatmulVariant {
-    /// 128 x 128 tiles through workgroup memory, 8 x 8 an invocation, for GPUs.
-    Block128,
-    /// 64 x 64 tiles through workgroup memory, 4 x 4 an invocation, for GPUs.
-    Block64,
-    /// As `Block64`, parts of each sum taken by workgroups of their own and added up by a second dispatch.
-    Split64,
-    /// The same as `Block128`, with fewer parts.
-    Split128,
+    /// Tiles through workgroup memory, for GPUs.
+    Block(BlockTile),
+    /// The same, parts of each sum taken by workgroups of their own and added up by a second dispatch.
+    Split(BlockTile),
     /// Tiles in registers, 32 x 32 with 8 lanes, for software adapters.
     Software,
     /// Tiles of twice as many columns, for the same adapters and products that overflow their caches.
     SoftwareWide,
-    /// Cooperative matrices, where the adapter lists them; splits long sums as `Split64` does.
+    /// Cooperative matrices, where the adapter lists them; splits long sums as `Split` does.
     Coop(CoopTile),
 }
 
-/// Terms of each part of `Split128`: below that the other tiles' sums are split further.
-pub(super) const SPLIT128_TERMS: usize = 256;
+/// Terms of each part of `Split`, but for its small tile: below that the small tile's sums are split further.
+pub(super) const SPLIT_TERMS: usize = 256;
 
 impl MatmulVariant {
     /// Every variant that can run on this adapter for operands stored as `element`.
     #[must_use]
     pub fn available(gpu: &Gpu, element: Element) -> Vec<Self> {
-        let mut variants = vec![Self::Block128, Self::Block64, Self::Split64, Self::Split128];
+        let mut variants = [BlockTile::ALL.map(Self::Block), BlockTile::ALL.map(Self::Split)].concat();
         if AdapterClass::for_device(gpu).lanes() != Lanes::Unknown {
             variants.extend([Self::Software, Self::SoftwareWide]);
         }
@@ -65,8 +61,8 @@ impl MatmulVariant {
         match self {
             // 64 terms are four tiles' depths: below that a part spends more on its own start and on its sums' way through
             // memory than on terms.
-            Self::Split64 => parts(tiles, depth, SPLIT_WORKGROUPS, 64),
-            Self::Split128 => WAVES_128.parts(tiles, depth, SPLIT128_TERMS),
+            Self::Split(BlockTile::SMALL) => parts(tiles, depth, SPLIT_WORKGROUPS, 64),
+            Self::Split(tile) => tile.waves().parts(tiles, depth, SPLIT_TERMS),
             Self::Coop(tile) => tile.parts(tiles, depth),
             _ => 1,
         }
@@ -75,7 +71,7 @@ impl MatmulVariant {
     fn spec(self, shape: MatmulShape) -> &'static KernelSpec {
         let whole = shape.n.is_multiple_of(4);
         match self {
-            Self::Block128 | Self::Block64 | Self::Split64 | Self::Split128 => MATMUL_BLOCK.spec(whole),
+            Self::Block(_) | Self::Split(_) => MATMUL_BLOCK.spec(whole),
             Self::Software | Self::SoftwareWide => MATMUL_SOFTWARE.spec(whole),
             Self::Coop(tile) => tile.spec(MATMUL_COOP_8.spec(whole), MATMUL_COOP_16.spec(whole)),
         }
@@ -83,18 +79,15 @@ impl MatmulVariant {
 
     /// Workgroups in x and y.
     fn workgroups(self, lanes: Lanes, MatmulShape { m, n, .. }: MatmulShape) -> [u32; 2] {
-        match self {
-            Self::Block128 | Self::Split128 => [n.div_ceil(128), m.div_ceil(128)],
-            Self::Block64 | Self::Split64 => [n.div_ceil(64), m.div_ceil(64)],
+        let [rows, columns] = match self {
+            Self::Block(tile) | Self::Split(tile) => tile.sides(),
+            Self::Coop(tile) => tile.sides(),
             Self::Software | Self::SoftwareWide => {
-                let columns = 4 * lanes.quads(self.column_blocks());
-                [m.div_ceil(lanes.rows() as u32), n.div_ceil(columns as u32)]
+                let [rows, columns] = self.software_sides(lanes);
+                return [m.div_ceil(rows), n.div_ceil(columns)];
             }
-            Self::Coop(tile) => {
-                let [rows, columns] = tile.sides().map(|side| side as u32);
-                [n.div_ceil(columns), m.div_ceil(rows)]
-            }
-        }
+        };
+        [n.div_ceil(columns as u32), m.div_ceil(rows as u32)]
     }
 
     /// Overrides that follow from variant, layout and shape.
@@ -103,8 +96,7 @@ impl MatmulVariant {
         let [a_aligned, b_aligned] = self.aligned(layout, MatmulShape { m, n, k });
         let aligned = [flag("A_ALIGNED", a_aligned), flag("B_ALIGNED", b_aligned)];
         let size = match self {
-            Self::Block128 | Self::Split128 => block_constants(target, 2),
-            Self::Block64 | Self::Split64 => block_constants(target, 1),
+            Self::Block(tile) | Self::Split(tile) => tile.constants(target),
             Self::Software | Self::SoftwareWide => target.class.lanes().constants(self.column_blocks(), m as usize),
             Self::Coop(tile) => {
                 return aligned.into_iter().chain(tile.constants(a_transposed, !b_transposed)).collect();
@@ -129,26 +121,30 @@ impl MatmulVariant {
         if self == Self::SoftwareWide { 2 } else { 1 }
     }
 
+    /// Rows and columns of a software adapter's tile.
+    fn software_sides(self, lanes: Lanes) -> [u32; 2] {
+        [lanes.rows(), 4 * lanes.quads(self.column_blocks())].map(|side| side as u32)
+    }
+
     /// Invocations of a workgroup.
     fn threads(self, lanes: Lanes) -> usize {
         match self {
-            Self::Block128 | Self::Block64 | Self::Split64 | Self::Split128 => BLOCK_THREADS,
+            Self::Block(_) | Self::Split(_) => BLOCK_THREADS,
             Self::Software | Self::SoftwareWide => lanes.count(),
             Self::Coop(tile) => tile.threads(),
         }
     }
 
-    /// Terms of each sum that a round of the kernel's loop takes.
-    fn terms_per_round(self, target: &Target) -> u32 {
+    fn tile(self, target: &Target) -> ProductTile {
         match self {
-            Self::Block128 | Self::Split128 => block_depth(target, 2),
-            Self::Block64 | Self::Split64 => block_depth(target, 1),
-            Self::Software | Self::SoftwareWide => SOFTWARE_TERMS,
-            Self::Coop(_) => COOP_DEPTH,
+            Self::Block(tile) | Self::Split(tile) => tile.product_tile(target),
+            Self::Software | Self::SoftwareWide => software_tile(self.software_sides(target.class.lanes())),
+            Self::Coop(tile) => tile.product_tile(),
         }
     }
 
-    fn split(self, shape: MatmulShape) -> SplitSum {
+    /// How the sums are cut.
+    pub(super) fn split(self, shape: MatmulShape) -> SplitSum {
         SplitSum { parts: self.parts(shape) as u32, count: shape.m * shape.n, n: shape.n }
     }
 
@@ -173,9 +169,6 @@ impl MatmulVariant {
         sum.launches(target, ending, tiles.launch(target)?, work)
     }
 }
-
-/// Terms that a round of `matmul_software`'s loop takes; its `DEPTH_STEP`.
-const SOFTWARE_TERMS: u32 = 4;
 
 fn grid(target: &Target, spec: &KernelSpec, [x, y, z]: [u32; 3]) -> Result<Grid, GpuError> {
     let limit = target.limits.workgroups;
@@ -277,7 +270,7 @@ enum Depth {
 
 /// One dispatch of a variant's kernel: of what, and how it ends.
 #[derive(Clone, Copy, Debug)]
-struct Tiles {
+pub(super) struct Tiles {
     variant: MatmulVariant,
     problem: MatmulProblem,
     depth: Depth,
@@ -285,7 +278,13 @@ struct Tiles {
 }
 
 impl Tiles {
-    fn launch(&self, target: &Target) -> Result<Launch, GpuError> {
+    /// One that leaves the parts of each sum as they are.
+    pub(super) fn parts(variant: MatmulVariant, problem: MatmulProblem) -> Self {
+        let depth = Depth::Parts(variant.split(problem.shape).parts);
+        Self { variant, problem, depth, ending: Ending::PLAIN }
+    }
+
+    pub(super) fn launch(&self, target: &Target) -> Result<Launch, GpuError> {
         let Self { variant, problem: MatmulProblem { layout, shape }, .. } = *self;
         let spec = variant.spec(shape);
         let mut constants = variant.constants(target, layout, shape);
@@ -300,20 +299,26 @@ impl Tiles {
             constants.push(flag("DIRECT", self.ending == Ending::PLAIN && shape.n.is_multiple_of(4)));
         }
         let [x, y] = variant.workgroups(target.class.lanes(), shape);
-        let rounds = shape.k.div_ceil(parts).div_ceil(variant.terms_per_round(target));
+        let tile = variant.tile(target);
+        let rounds = shape.k.div_ceil(parts).div_ceil(tile.depth);
         let grid = grid(target, spec, [x, y, z])?;
-        Ok(Launch::new(spec, &constants, grid, variant.threads(target.class.lanes())).chained(rounds as usize))
+        let threads = variant.threads(target.class.lanes());
+        Ok(Launch::new(spec, &constants, grid, threads).chained(rounds as usize).tiled(tile))
     }
 
-    fn bind(&self, gpu: &Gpu, launch: &Launch, views: [&View; 5]) -> Result<Dispatch, GpuError> {
+    /// Fails where the device computes wrong by the cooperative matrices of the variant.
+    pub(super) fn admit(&self, gpu: &Gpu, launch: &Launch, views: [&View; 5]) -> Result<(), GpuError> {
         let Self { variant, problem: MatmulProblem { layout, shape }, ending, .. } = *self;
-        if let MatmulVariant::Coop(tile) = variant {
-            tile.expect(gpu, launch.spec, views[0])?;
-            let (spec, constants) = (launch.spec, &launch.constants);
-            let pipeline = Pipeline { spec, constants, views, ending };
-            let extents = Extents { aligned: variant.aligned(layout, shape), whole: shape.n.is_multiple_of(4) };
-            pipeline.admit(gpu, || matmul_trial(tile.sides(), layout, extents, ending))?;
-        }
-        gpu.bind(launch, &views, bytemuck::bytes_of(&shape))
+        let MatmulVariant::Coop(tile) = variant else { return Ok(()) };
+        tile.expect(gpu, launch.spec, views[0])?;
+        let (spec, constants) = (launch.spec, &launch.constants);
+        let pipeline = Pipeline { spec, constants, views, ending };
+        let extents = Extents { aligned: variant.aligned(layout, shape), whole: shape.n.is_multiple_of(4) };
+        pipeline.admit(gpu, || matmul_trial(tile.sides(), layout, extents, ending))
+    }
+
+    pub(super) fn bind(&self, gpu: &Gpu, launch: &Launch, views: [&View; 5]) -> Result<Dispatch, GpuError> {
+        self.admit(gpu, launch, views)?;
+        gpu.bind(launch, &views, bytemuck::bytes_of(&self.problem.shape))
     }
 }

@@ -18,6 +18,7 @@ mod conv_shape;
 mod conv_specs;
 mod conv_variant;
 mod coop;
+mod deferred_sums;
 mod effective;
 mod elementwise;
 mod epilogue;
@@ -28,6 +29,7 @@ mod gather_tokens;
 mod gradient_factor;
 mod gradient_scaling;
 mod init_uniform;
+mod jobs;
 mod matmul;
 mod matmul_shape;
 mod matmul_specs;
@@ -36,6 +38,7 @@ mod moving_average;
 mod norms;
 mod perturb;
 mod product_operands;
+mod product_parts;
 mod select;
 mod software;
 mod split;
@@ -48,22 +51,27 @@ mod update_adam;
 mod update_sgd;
 mod winograd;
 mod winograd_gradient;
+mod winograd_specs;
+mod winograd_tile;
 
 pub use activation::Activation;
 pub use adapter_class::AdapterClass;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
 pub use ascend::Ascend;
+pub use block::BlockTile;
 pub use ceilings::{StreamKernel, empty, peak_flops, stream};
 pub use column_sum::{column_sum, column_sum_launches, column_sum_scratch_words};
 pub(crate) use column_sum::{sum_of_parts, sum_of_parts_launch};
 pub use combine::Combine;
 pub(crate) use constants::{Constant, flag, index_u32};
 pub use conv::conv;
-pub use conv_pack::conv_pack;
-pub(crate) use conv_pack::conv_pack_launch;
+pub(crate) use conv_pack::conv_pack_launches;
+pub use conv_pack::{PackJob, conv_pack};
 pub use conv_shape::{ConvOptions, ConvPass, ConvProblem, ConvShape, padded_channels};
 pub use conv_variant::ConvVariant;
 pub use coop::{CoopMatrices, CoopTile};
+pub(crate) use deferred_sums::deferred_sums_launches;
+pub use deferred_sums::{DeferredSum, deferred_sums};
 pub use effective::EffectiveWeights;
 pub use elementwise::{Elementwise, elementwise};
 pub use epilogue::{Ending, Epilogue};
@@ -74,6 +82,7 @@ pub use gather_tokens::GatherTokens;
 pub use gradient_factor::{FactorRules, GROWTH_INTERVAL, GradientFactor};
 pub use gradient_scaling::GradientScaling;
 pub use init_uniform::init_uniform;
+pub use jobs::Place;
 pub use matmul::{MatmulVariant, matmul};
 pub use matmul_shape::{MatmulLayout, MatmulProblem, MatmulShape};
 pub use metrics::MetricsSum;
@@ -81,13 +90,16 @@ pub use moving_average::MovingAverage;
 pub use norms::{Norms, PARTIALS};
 pub use perturb::Perturb;
 pub use product_operands::ProductOperands;
+pub(crate) use product_parts::PartedProduct;
 pub use select::{conv_variant, matmul_variant, with_variants};
 pub use software::Lanes;
+pub use split_sum::SplitSum;
 pub use sweep::{NoiseRange, NoiseStep, Sweep};
 pub use target::Target;
 pub(crate) use tree::Tree;
 pub use update_adam::{AdamStep, UpdateAdam};
 pub use update_sgd::{SgdStep, UpdateSgd};
+pub use winograd_tile::WinogradTile;
 
 use crate::gpu::KernelSpec;
 
@@ -114,6 +126,7 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &conv_specs::CONV_SOFTWARE.vectors,
         &conv_specs::CONV_TILE.elements,
         &conv_specs::CONV_TILE.vectors,
+        &deferred_sums::DEFERRED_SUMS,
         &elementwise::ELEMENTWISE,
         &factored::DIAGONAL_GRADIENT,
         &factored::DIAGONAL_PREDICT,
@@ -141,10 +154,15 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &split_sum::SPLIT_SUM,
         &update_adam::UPDATE_ADAM,
         &update_sgd::UPDATE_SGD,
-        &winograd_gradient::WINOGRAD_GRADIENT,
-        &winograd::WINOGRAD_INPUT,
-        &winograd::WINOGRAD_OUTPUT,
-        &winograd::WINOGRAD_WEIGHT,
-        &winograd_gradient::WINOGRAD_WEIGHT_GRADIENT,
+        &winograd_specs::WINOGRAD_GRADIENT.four,
+        &winograd_specs::WINOGRAD_GRADIENT.two,
+        &winograd_specs::WINOGRAD_INPUT.four,
+        &winograd_specs::WINOGRAD_INPUT.two,
+        &winograd_specs::WINOGRAD_OUTPUT.four,
+        &winograd_specs::WINOGRAD_OUTPUT.two,
+        &winograd_specs::WINOGRAD_WEIGHT.four,
+        &winograd_specs::WINOGRAD_WEIGHT.two,
+        &winograd_specs::WINOGRAD_WEIGHT_GRADIENT.four,
+        &winograd_specs::WINOGRAD_WEIGHT_GRADIENT.two,
     ]
 }

@@ -1,5 +1,7 @@
 //! What the kernels for software adapters go by: how many lanes of a subgroup share a tile of `shaders/shared/tile.wgsl`.
 
+use crate::gpu::ProductTile;
+
 use super::Constant;
 
 /// Invocations of a software adapter's subgroups, which it computes with at once.
@@ -56,4 +58,12 @@ impl Lanes {
         let row_lanes = rows.div_ceil(4).next_power_of_two().min(self.count());
         vec![("LANES", self.count() as f64), ("COLUMN_BLOCKS", blocks as f64), ("ROW_LANES", row_lanes as f64)]
     }
+}
+
+/// Terms that a round of `matmul_software`'s and `conv_software`'s loops takes; `DEPTH_STEP` in the former.
+const SOFTWARE_TERMS: u32 = 4;
+
+/// A tile in the registers of a subgroup.
+pub(super) fn software_tile(sides: [u32; 2]) -> ProductTile {
+    ProductTile { sides, share: sides, depth: SOFTWARE_TERMS, element_bytes: 4, by_matrices: false }
 }

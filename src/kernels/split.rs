@@ -17,22 +17,15 @@ pub(super) const MULTIPROCESSORS: usize = 132;
 /// Terms that tiles hold at once, whose multiples parts are.
 const PART_STEP: usize = 16;
 
-/// Terms in whose time a part's sums go through memory and are added to the others'.
-const PART_TERMS: usize = 64;
-
-/// What register-blocked tiles want of their parts.
+/// What tiles want of their number.
 pub(super) struct Waves {
     /// Workgroups that a multiprocessor must hold to be busy: with fewer it takes as long.
     pub(super) busy: usize,
-    /// Workgroups for each multiprocessor at most, by which partial sums stay below 36 MB.
+    /// Parts' workgroups for each multiprocessor at most.
     pub(super) most: usize,
+    /// Terms in whose time a part's sums go through memory and are added to the others'.
+    pub(super) own: usize,
 }
-
-/// 64 x 64 tiles.
-pub(super) const WAVES_64: Waves = Waves { busy: 2, most: 16 };
-
-/// 128 x 128 tiles: one for each multiprocessor reach the rate that three reach.
-pub(super) const WAVES_128: Waves = Waves { busy: 1, most: 4 };
 
 impl Waves {
     /// Parts of sums of `depth` terms over `tiles` tiles, each of at least `least` terms, that are done soonest if every
@@ -41,39 +34,57 @@ impl Waves {
     ///
     /// It depends on the shape alone, as [`parts`] does.
     pub(super) fn parts(&self, tiles: usize, depth: usize, least: usize) -> usize {
+        self.soonest(tiles, depth, least, |_| true)
+    }
+
+    /// The same of parts of equal length.
+    pub(super) fn equal_parts(&self, tiles: usize, depth: usize, least: usize) -> usize {
+        self.soonest(tiles, depth, least, |parts| depth.is_multiple_of(parts))
+    }
+
+    fn soonest(&self, tiles: usize, depth: usize, least: usize, may_be: impl Fn(usize) -> bool) -> usize {
         let most = (depth / least).min(self.most * MULTIPROCESSORS / tiles.max(1)).max(1);
         let time = |parts: &usize| {
             let terms = depth.div_ceil(PART_STEP).div_ceil(*parts) * PART_STEP;
-            let own = if *parts > 1 { PART_TERMS } else { 0 };
+            let own = if *parts > 1 { self.own } else { 0 };
             waves(tiles * parts).max(self.busy) * (terms + own)
         };
-        (1..=most).min_by_key(time).unwrap_or(1)
+        (1..=most).filter(|parts| may_be(*parts)).min_by_key(time).unwrap_or(1)
+    }
+
+    /// Whether so many workgroups keep most multiprocessors busy to the end: the last of a few waves may be nearly empty.
+    pub(super) fn filled_by(&self, workgroups: usize) -> bool {
+        4 * workgroups >= 3 * MULTIPROCESSORS * waves(workgroups).max(self.busy)
     }
 }
 
 /// Workgroups that the busiest multiprocessor takes of so many.
-pub(super) fn waves(workgroups: usize) -> usize {
+fn waves(workgroups: usize) -> usize {
     workgroups.div_ceil(MULTIPROCESSORS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::BlockTile;
 
     #[test]
     fn parts_fill_the_last_wave() {
+        let [large, small] = [BlockTile::LARGE, BlockTile::SMALL].map(BlockTile::waves);
         // 40 tiles: 120 workgroups, where 160 would take twice as long.
-        assert_eq!(WAVES_128.parts(40, 5000, 256), 3);
-        assert_eq!(WAVES_128.parts(40, 784, 256), 3);
+        assert_eq!(large.parts(40, 5000, 256), 3);
+        assert_eq!(large.parts(40, 784, 256), 3);
         // 36 tiles: 396 workgroups, three waves to the last multiprocessor, where 288 take as long.
-        assert_eq!(WAVES_64.parts(36, 32768, 256), 11);
+        assert_eq!(small.parts(36, 32768, 256), 11);
+        // 36 products over 8192 tiles: 576 workgroups, where 396 take less but the parts are unequal.
+        assert_eq!((small.parts(36, 8192, 256), small.equal_parts(36, 8192, 256)), (11, 16));
         // As many tiles as multiprocessors need no parts.
-        assert_eq!(WAVES_128.parts(132, 1 << 20, 256), 1);
+        assert_eq!(large.parts(132, 1 << 20, 256), 1);
     }
 
     #[test]
     fn parts_are_long_and_their_sums_bounded() {
-        for waves in [WAVES_64, WAVES_128] {
+        for waves in BlockTile::ALL.map(BlockTile::waves) {
             for tiles in [0, 1, 7, 36, 131, 133, 576, 5000] {
                 for depth in [1, 255, 512, 5000, 1 << 17] {
                     let parts = waves.parts(tiles, depth, 256);

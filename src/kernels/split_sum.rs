@@ -18,16 +18,19 @@ pub(super) static SPLIT_SUM: KernelSpec = KernelSpec {
     immediate_bytes: size_of::<SplitSum>() as u32,
 };
 
+/// Elements of an invocation, there and in `shaders/deferred_sums.wgsl`.
+const ELEMENTS: usize = 4;
+
 /// C[i] = sum over s of partials[s, i]
 #[repr(C)]
-#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
-pub(super) struct SplitSum {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct SplitSum {
     /// How many are added.
-    pub(super) parts: u32,
+    pub parts: u32,
     /// Elements of C.
-    pub(super) count: u32,
+    pub count: u32,
     /// Its columns.
-    pub(super) n: u32,
+    pub n: u32,
 }
 
 impl SplitSum {
@@ -80,14 +83,19 @@ impl SplitSum {
         Ok(dispatches)
     }
 
-    /// An invocation an element, whose parts' reads are all under way at once; many parts are shared by eight.
-    fn tree(self) -> Tree {
+    /// An invocation takes four elements, whose reads are under way at once; many parts are shared by eight.
+    pub(super) fn tree(self) -> Tree {
         if self.parts <= 32 { Tree { sums: 64, lanes: 1 } } else { Tree { sums: 32, lanes: 8 } }
+    }
+
+    /// Workgroups that add up the parts of so many elements.
+    pub(super) fn workgroups(tree: Tree, count: u32) -> usize {
+        tree.workgroups((count as usize).div_ceil(ELEMENTS))
     }
 
     fn sum_launch(self, target: &Target, ending: Ending) -> Result<Launch, GpuError> {
         let (tree, constants) = (self.tree(), ending.constants());
-        let (workgroups, chain) = (tree.workgroups(self.count as usize), tree.chain(self.parts as usize, 1));
+        let (workgroups, chain) = (Self::workgroups(tree, self.count), tree.chain(self.parts as usize, 1));
         tree.launch(target, &SPLIT_SUM, &constants, workgroups, chain)
     }
 }

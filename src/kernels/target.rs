@@ -1,6 +1,6 @@
 //! What launches go by: a device, an adapter that is not open, or one that is only described.
 
-use crate::gpu::{AdapterSummary, Gpu, GpuError, Grid, KernelSpec, Launch, Limits};
+use crate::gpu::{AdapterSummary, CooperativeMatrix, Gpu, GpuError, Grid, KernelSpec, Launch, Limits};
 
 use super::{AdapterClass, CoopMatrices, WORKGROUP_SIZE};
 
@@ -28,6 +28,14 @@ impl Target {
 
     /// Multiprocessors of the generic GPU.
     pub const MULTIPROCESSORS: u64 = 128;
+
+    /// A GPU with subgroups of so many lanes, these cooperative matrices and bytes of workgroup memory and of memory, with the
+    /// grid that WebGPU grants everywhere.
+    #[must_use]
+    pub fn described(subgroup: u32, matrices: &[CooperativeMatrix], workgroup_bytes: u32, memory: u64) -> Self {
+        let class = AdapterClass::Gpu(CoopMatrices::preferred(matrices, [subgroup; 2]));
+        Self { class, limits: Limits { workgroup_bytes, buffer_bytes: memory, ..Self::GENERIC.limits } }
+    }
 
     /// The target that an open device is.
     #[must_use]

@@ -1,64 +1,39 @@
-//! Weight gradients of 3 x 3 convolutions by the transpose of Winograd's F(2 x 2, 3 x 3): the host side of
+//! Weight gradients of 3 x 3 convolutions by the transpose of Winograd's F(m x m, 3 x 3): the host side of
 //! `shaders/winograd_gradient.wgsl` and `shaders/winograd_weight_gradient.wgsl`.
 
-use crate::gpu::{Access, Dispatch, Element, Gpu, GpuError, KernelSpec, Launch, WORD_BYTES, Work};
+use crate::gpu::{Dispatch, Element, Gpu, GpuError, Launch, WORD_BYTES, Work, align_words};
 
 use super::{
-    AdapterClass, Target,
+    AdapterClass, BlockTile, Target,
     conv_shape::{ConvPass, ConvShape},
     flag, index_u32,
     matmul::{MatmulVariant, batched_launch, batched_matmul},
     matmul_shape::{MatmulLayout, MatmulProblem, MatmulShape},
     padded_channels,
     product_operands::ProductOperands,
-    split::SPLIT_WORKGROUPS,
-    winograd::{PRODUCTS, Tiles, WINOGRAD_INPUT, chunk_tiles, input_launch, tiles_of, weight_words},
+    winograd::{input_launch, transform_work, weight_words},
+    winograd_specs::{Sums, Tiles, WINOGRAD_GRADIENT, WINOGRAD_WEIGHT_GRADIENT},
+    winograd_tile::{BINDING_WORDS, WinogradTile},
 };
 
-pub(super) static WINOGRAD_GRADIENT: KernelSpec = KernelSpec {
-    entry: "winograd_gradient",
-    source: concat!(
-        include_str!("../../shaders/winograd_gradient.wgsl"),
-        include_str!("../../shaders/shared/winograd_put.wgsl"),
-        include_str!("../../shaders/shared/winograd.wgsl"),
-        include_str!("../../shaders/shared/conv.wgsl"),
-        include_str!("../../shaders/shared/index.wgsl"),
-    ),
-    bindings: &[("gradient", Access::Real), ("output", Access::ReadWrite)],
-    immediate_bytes: size_of::<Tiles>() as u32,
-};
-
-pub(super) static WINOGRAD_WEIGHT_GRADIENT: KernelSpec = KernelSpec {
-    entry: "winograd_weight_gradient",
-    source: concat!(
-        include_str!("../../shaders/winograd_weight_gradient.wgsl"),
-        include_str!("../../shaders/shared/conv.wgsl"),
-        include_str!("../../shaders/shared/index.wgsl"),
-    ),
-    bindings: &[("sums", Access::Read), ("c", Access::ReadWrite)],
-    immediate_bytes: size_of::<Sums>() as u32,
-};
-
-/// Pairs of an output and a quad of inputs that a workgroup of `winograd_weight_gradient` makes; `PAIRS` there.
+/// Pairs of an output and a lane of inputs that a workgroup of `winograd_weight_gradient` makes; `PAIRS` there.
 const PAIRS: usize = 16;
+
+/// Invocations that add up the products of a pair; `ROWS` there.
+fn rows(tile: WinogradTile) -> usize {
+    match tile {
+        WinogradTile::F2 => 16,
+        WinogradTile::F4 => 12,
+    }
+}
 
 /// Terms that a part of a sum over tiles has at least.
 const LEAST_TERMS: usize = 256;
 
-/// What `winograd_weight_gradient` is told.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
-struct Sums {
-    in_channels: u32,
-    out_channels: u32,
-    whole_runs: u32,
-    parts: u32,
-    last_parts: u32,
-}
-
-/// The products of a pass: for each of 16, [outputs, inputs] sums over `tiles`, of which `chunk` are transformed at a time.
+/// The products of a pass: each [outputs, inputs] sums over `tiles`, of which `chunk` are transformed at a time.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
+    tile: WinogradTile,
     inputs: usize,
     outputs: usize,
     tiles: usize,
@@ -74,10 +49,10 @@ struct Run {
 }
 
 impl Cut {
-    fn new(class: AdapterClass, shape: &ConvShape) -> Self {
+    fn new(class: AdapterClass, tile: WinogradTile, shape: &ConvShape) -> Self {
         let [inputs, outputs] = [shape.input(), shape.output()].map(|[.., channels]| padded_channels(channels));
-        let tiles = tiles_of(shape.batch(), shape.output());
-        Self { inputs, outputs, tiles, chunk: chunk_tiles(class, inputs + outputs, tiles) }
+        let tiles = tile.tiles_of(shape.batch(), shape.output());
+        Self { tile, inputs, outputs, tiles, chunk: tile.chunk_tiles(class, [inputs, outputs], tiles) }
     }
 
     /// Elements of a product.
@@ -90,34 +65,39 @@ impl Cut {
         Run { first, count, parts: self.parts(count) }
     }
 
-    /// The most parts of equal length that fill a GPU with tiles of the size that products of this size take; of `count`
-    /// tiles whose number has no such divisor fewer.
+    /// Parts of equal length, since products of one dispatch have one size, that are done soonest by tiles of the size that
+    /// products of this size take.
     fn parts(&self, count: usize) -> usize {
-        let side = if self.inputs.min(self.outputs) > 64 { 128 } else { 64 };
-        let workgroups = PRODUCTS * self.inputs.div_ceil(side) * self.outputs.div_ceil(side);
-        let most = (SPLIT_WORKGROUPS / workgroups).min(count / LEAST_TERMS).max(1);
-        (1..=most).rev().find(|parts| count.is_multiple_of(*parts)).unwrap_or(1)
+        let tile = if self.inputs.min(self.outputs) > 64 { BlockTile::LARGE } else { BlockTile::SMALL };
+        let tiles = self.tile.products() * tile.count([self.outputs, self.inputs]);
+        tile.waves().equal_parts(tiles, count, LEAST_TERMS)
     }
 
     fn runs(&self) -> impl Iterator<Item = Run> {
         (0..self.tiles).step_by(self.chunk).map(|first| self.run(first))
     }
 
-    /// Words of the transformed input, of the transformed gradient and of all products.
+    /// Words of the transformed input, of the transformed gradient and of all products, each of which is bound by itself.
     fn words(&self) -> [usize; 3] {
         let parts: usize = self.runs().map(|run| run.parts).sum();
-        [self.chunk * self.inputs, self.chunk * self.outputs, parts * self.product()].map(|words| PRODUCTS * words)
+        [self.chunk * self.inputs, self.chunk * self.outputs, parts * self.product()]
+            .map(|words| align_words(self.tile.products() * words))
     }
 
     /// The variant for the products of a run, and the size of one of its parts.
     fn variant(&self, target: &Target, run: &Run) -> Result<(MatmulVariant, MatmulShape), GpuError> {
         let part = MatmulShape::new(self.outputs, self.inputs, run.count / run.parts)?;
-        Ok((target.class.batched_variant(part, PRODUCTS * run.parts)?, part))
+        Ok((target.class.batched_variant(part, self.tile.products() * run.parts)?, part))
+    }
+
+    /// Products of a run's dispatch.
+    fn batch(&self, run: &Run) -> Result<u32, GpuError> {
+        index_u32(WINOGRAD_GRADIENT.two.entry, &[self.tile.products(), run.parts])
     }
 
     fn sums(&self, shape: &ConvShape) -> Result<Sums, GpuError> {
         let whole = self.tiles / self.chunk;
-        let count = |value| index_u32(WINOGRAD_WEIGHT_GRADIENT.entry, &[value]);
+        let count = |value| index_u32(WINOGRAD_WEIGHT_GRADIENT.two.entry, &[value]);
         let last = whole * self.chunk;
         Ok(Sums {
             in_channels: count(shape.input()[2])?,
@@ -130,22 +110,20 @@ impl Cut {
 }
 
 /// Words that a weight gradient keeps for itself.
-pub(super) fn scratch_words(class: AdapterClass, shape: &ConvShape) -> usize {
-    Cut::new(class, shape).words().iter().sum()
+pub(super) fn scratch_words(class: AdapterClass, tile: WinogradTile, shape: &ConvShape) -> usize {
+    Cut::new(class, tile, shape).words().iter().sum()
 }
 
-/// Words that a binding has everywhere where WebGPU does: what a pass keeps for itself is bound in parts of at most so many.
-const BINDING_WORDS: usize = 1 << 25;
-
 /// Whether every part of what a pass keeps for itself can be bound wherever WebGPU is: the chunks can, the transformed weights
-/// can up to some 1,400 channels of either side, and the sums of a weight gradient as long as there are not too many chunks.
-pub(super) fn fits(class: AdapterClass, shape: &ConvShape, pass: ConvPass) -> bool {
+/// can up to some 1,400 channels of either side, 960 with the larger tile, and the sums of a weight gradient as long as there
+/// are not too many chunks.
+pub(super) fn fits(class: AdapterClass, tile: WinogradTile, shape: &ConvShape, pass: ConvPass) -> bool {
     let words = match pass {
         ConvPass::WeightGradient => {
-            let [.., sums] = Cut::new(class, shape).words();
+            let [.., sums] = Cut::new(class, tile, shape).words();
             sums
         }
-        ConvPass::Forward | ConvPass::DataGradient => weight_words(class, shape, pass),
+        ConvPass::Forward | ConvPass::DataGradient => weight_words(class, tile, shape, pass),
     };
     words <= BINDING_WORDS
 }
@@ -154,31 +132,30 @@ pub(super) fn fits(class: AdapterClass, shape: &ConvShape, pass: ConvPass) -> bo
 /// the transform of all sums.
 pub(super) fn launches(
     target: &Target,
+    tile: WinogradTile,
     shape: &ConvShape,
     accumulate: bool,
     element: Element,
 ) -> Result<Vec<Launch>, GpuError> {
-    let cut = Cut::new(target.class, shape);
+    let cut = Cut::new(target.class, tile, shape);
     let mut launches = Vec::new();
     for run in cut.runs() {
-        launches.push(input_launch(target, 0.0, run.count * cut.inputs, element)?);
+        launches.push(input_launch(target, tile, 0.0, run.count * cut.inputs, element)?);
         let gradient = run.count * cut.outputs;
-        let launch = target.launch(&WINOGRAD_GRADIENT, &[], gradient / 4)?;
-        // 12 additions a tile, where it lies past an edge too.
-        let bytes = (element.words(4 * gradient) + PRODUCTS * gradient) as u64 * WORD_BYTES;
-        launches.push(launch.doing(Work { flops: 12 * gradient as u64, bytes }));
+        let launch = target.launch(WINOGRAD_GRADIENT.spec(tile), &[], gradient / tile.lanes())?;
+        launches.push(launch.doing(transform_work(tile, tile.flops().gradient, gradient, element, 1)));
         let (variant, part) = cut.variant(target, &run)?;
-        let batch = index_u32(WINOGRAD_GRADIENT.entry, &[PRODUCTS, run.parts])?;
-        launches.push(batched_launch(target, variant, problem(part), batch)?);
+        launches.push(batched_launch(target, variant, problem(part), cut.batch(&run)?)?);
     }
-    let spec = &WINOGRAD_WEIGHT_GRADIENT;
-    let (pairs, [.., sums]) = (shape.output()[2] * cut.inputs / 4, cut.words());
+    let spec = WINOGRAD_WEIGHT_GRADIENT.spec(tile);
+    let (pairs, [.., sums]) = (shape.output()[2] * cut.inputs / tile.lanes(), cut.words());
     let grid = target.grid_1d(spec, pairs, PAIRS)?;
     let written = shape.weight_words() * if accumulate { 2 } else { 1 };
-    let work = Work { flops: (sums + 24 * cut.product()) as u64, bytes: (sums + written) as u64 * WORD_BYTES };
-    let launch = Launch::new(spec, &[flag("ACCUMULATE", accumulate)], grid, PAIRS * PRODUCTS);
-    let rounds = sums / (PRODUCTS * cut.product());
-    launches.push(launch.chained(rounds).doing(work));
+    let flops = sums + tile.flops().taps * cut.product();
+    let work = Work { flops: flops as u64, bytes: (sums + written) as u64 * WORD_BYTES };
+    let constants = [flag("ACCUMULATE", accumulate), ("ROWS", rows(tile) as f64)];
+    let launch = Launch::new(spec, &constants, grid, PAIRS * rows(tile));
+    launches.push(launch.chained(sums / (rows(tile) * cut.product())).doing(work));
     Ok(launches)
 }
 
@@ -190,12 +167,13 @@ fn problem(shape: MatmulShape) -> MatmulProblem {
 /// Binds what [`launches`] gave; `conv` has checked the lengths.
 pub(super) fn bind(
     gpu: &Gpu,
+    tile: WinogradTile,
     shape: &ConvShape,
     launches: &[Launch],
     operands: &ProductOperands<'_>,
 ) -> Result<Vec<Dispatch>, GpuError> {
     let target = Target::for_device(gpu);
-    let cut = Cut::new(target.class, shape);
+    let cut = Cut::new(target.class, tile, shape);
     let [input_words, gradient_words, sum_words] = cut.words();
     let unused = gpu.unused(0)?;
     let scratch = operands.scratch.unwrap_or(&unused);
@@ -205,15 +183,16 @@ pub(super) fn bind(
     for (run, [input, gradient, products]) in cut.runs().zip(steps.as_chunks::<3>().0) {
         let tiles = Tiles::new(shape, run.first, run.count)?;
         let tiles = bytemuck::bytes_of(&tiles);
-        let x = scratch.part(0, PRODUCTS * run.count * cut.inputs)?;
-        let dy = scratch.part(input_words, PRODUCTS * run.count * cut.outputs)?;
-        let sums = scratch.part(at, PRODUCTS * run.parts * cut.product())?;
-        at += PRODUCTS * run.parts * cut.product();
+        let x = scratch.part(0, tile.products() * run.count * cut.inputs)?;
+        let dy = scratch.part(input_words, tile.products() * run.count * cut.outputs)?;
+        let words = tile.products() * run.parts * cut.product();
+        let sums = scratch.part(at, words)?;
+        at += words;
         dispatches.push(gpu.bind(input, &[operands.b, &x], tiles)?);
         dispatches.push(gpu.bind(gradient, &[operands.a, &dy], tiles)?);
         let (variant, part) = cut.variant(&target, &run)?;
-        let batch = index_u32(WINOGRAD_INPUT.entry, &[PRODUCTS, run.parts])?;
-        dispatches.push(batched_matmul(gpu, products, variant, problem(part), batch, [&dy, &x, &sums])?);
+        let views = [&dy, &x, &sums];
+        dispatches.push(batched_matmul(gpu, products, variant, problem(part), cut.batch(&run)?, views)?);
     }
     let sums = scratch.part(sums_at, sum_words)?;
     let told = cut.sums(shape)?;

@@ -121,11 +121,11 @@ impl Op for Conv {
     fn forward(&self, pass: &mut Forward<'_>) -> Result<Saved, GraphError> {
         let shape = self.shape(pass.batch(), pass.input_shape(0)).map_err(|error| pass.refusal(&error))?;
         let name = pass.name();
-        let weight = packed(&shape, pass.param(WEIGHT), |kernel, weight| {
-            let packed = pass.elements("packed weights", shape.packed_words());
-            pass.push(&format!("{name} pack"), kernel, [weight, packed]);
-            packed.read()
-        });
+        let packed = shape.reads_packed().then(|| pass.elements("packed weights", shape.packed_words()));
+        if let Some(packed) = packed {
+            pass.prepare("pack", Arc::new(PackWeights(vec![shape])), [pass.param(WEIGHT), packed]);
+        }
+        let weight = packed.map_or(pass.param(WEIGHT), Operand::read);
         let pre = pre_activation(pass, self.activation);
         let epilogue = if self.bias {
             Epilogue::BiasActivation { activation: self.activation, store_pre: pre.is_some() }
@@ -137,7 +137,10 @@ impl Op for Conv {
         let operands: Vec<_> = operands.collect();
         pass.push(&format!("{name} forward"), kernel(ConvPass::Forward, shape, epilogue), operands);
         let kept = pre.unwrap_or(pass.output()).slot().filter(|_| self.activation != Activation::Identity);
-        Ok(Saved { slots: Vec::new(), activation: kept.map(|slot| (self.activation, slot)) })
+        Ok(Saved {
+            slots: packed.and_then(|packed| packed.slot()).into_iter().collect(),
+            activation: kept.map(|slot| (self.activation, slot)),
+        })
     }
 
     fn backward(&self, pass: &mut Backward<'_, '_>) -> Result<(), GraphError> {
@@ -152,11 +155,7 @@ impl Op for Conv {
         }
         let fused = pass.fusable_activation(0);
         if let Some(gradient) = pass.input_gradient_through(0, fused.is_some()) {
-            let weight = packed(&shape, pass.param(WEIGHT), |kernel, weight| {
-                let packed = pass.elements("packed weights", shape.packed_words());
-                pass.push(&format!("{name} pack"), kernel, [weight, packed]);
-                packed.read()
-            });
+            let weight = if shape.reads_packed() { pass.saved(0)? } else { pass.param(WEIGHT) };
             let operands = [sums, weight, gradient].into_iter().chain(fused.map(|(_, saved)| saved));
             let operands: Vec<_> = operands.collect();
             let product = kernel(ConvPass::DataGradient, shape, gradient_epilogue(fused));
@@ -164,12 +163,6 @@ impl Op for Conv {
         }
         Ok(())
     }
-}
-
-/// A convolution's weights as its products read them: as they are, or as `pack` packs them. Packed weights are packed again
-/// for backward rather than kept, which costs one sweep over the weights and saves their memory in between.
-fn packed(shape: &ConvShape, weight: Operand, pack: impl FnOnce(Arc<dyn Kernel>, Operand) -> Operand) -> Operand {
-    if shape.reads_packed() { pack(Arc::new(PackWeights(*shape)), weight) } else { weight }
 }
 
 /// The layer in files.

@@ -25,8 +25,8 @@ pub use add::Add;
 pub use affine::{affine, affine_gradient};
 pub use batch_norm::{
     BatchNorm, BatchNormAdds, BatchNormBackward, BatchNormDispatches, BatchNormForward, BatchNormGeometry,
-    BatchNormGradientDispatches, BatchNormGradientViews, BatchNormShape, BatchNormVariant, BatchNormViews,
-    ForwardLaunches, channel_normalise,
+    BatchNormGradientDispatches, BatchNormGradientViews, BatchNormLaunches, BatchNormShape, BatchNormVariant,
+    BatchNormViews, Undone, channel_normalise,
 };
 pub use column_sum::ColumnSums;
 pub use conv::Conv;

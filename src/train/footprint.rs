@@ -5,8 +5,8 @@ use serde::Serialize;
 use crate::{
     data::Dataset,
     gpu::{Element, Gpu, Limits, WORD_BYTES},
-    graph::{GraphError, PlanMode, Schedule, Slot, memory},
-    kernels::Target,
+    graph::{PlanMode, Schedule, Slot, memory},
+    kernels::{AdapterClass, Target},
     nn::Model,
     ops::Loss,
     optim::{Optimizer, OptimizerKind},
@@ -44,7 +44,7 @@ impl Footprint {
     /// The footprint of a whole run in batches of `batch`: training, evaluation and data.
     ///
     /// # Errors
-    /// [`GraphError`] for a model or batch that cannot be planned, [`GpuError::Shape`](crate::gpu::GpuError::Shape) for one
+    /// [`GraphError`](crate::graph::GraphError) for a model or batch that cannot be planned, [`GpuError::Shape`](crate::gpu::GpuError::Shape) for one
     /// past 2^32 elements.
     pub fn for_run(config: &RunConfig, prepared: &Prepared, batch: usize, target: &Target) -> Result<Self, TrainError> {
         Self::for_rule(config, prepared, batch, target, &Compiled::new(&Program::noise(), UpdateFusion::Fused))
@@ -62,7 +62,7 @@ impl Footprint {
         rule: &Compiled,
     ) -> Result<Self, TrainError> {
         let (model, split, element) = (&prepared.model, &prepared.split, config.precision.element());
-        let (footprint, schedule) = Self::new(model, batch, config.optimizer, element)?;
+        let (footprint, schedule) = Self::new(model, batch, config.optimizer, element, target.class)?;
         let mut footprint = footprint.with_scratch(schedule.scratch_words(target.class)?);
         let arena = (model.graph.layout().words() as u64) * WORD_BYTES;
         if config.ema.is_some() {
@@ -104,18 +104,20 @@ impl Footprint {
         self.total_bytes += bytes;
     }
 
-    /// The footprint of training `model` with batches of `batch`, activations and the weights that the network sees stored
-    /// as `element`; data and evaluation are apart.
+    /// The footprint of training `model` with batches of `batch` on adapters of a class, activations and the weights that the
+    /// network sees stored as `element`; data and evaluation are apart.
     ///
     /// # Errors
-    /// [`GraphError`] for a model or batch that cannot be planned.
+    /// As [`Footprint::for_run`].
     pub fn new(
         model: &Model,
         batch: usize,
         optimizer: OptimizerKind,
         element: Element,
-    ) -> Result<(Self, Schedule), GraphError> {
+        class: AdapterClass,
+    ) -> Result<(Self, Schedule), TrainError> {
         let schedule = Schedule::stored(&model.graph, batch, PlanMode::Train, Loss::Nll, element)?;
+        let schedule = schedule.with_deferred_sums(class)?;
         let layout = model.graph.layout();
         let words = layout.words() as u64 * WORD_BYTES;
         let activations = schedule.placement(whole_bank()).words as u64 * WORD_BYTES;

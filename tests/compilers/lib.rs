@@ -1,5 +1,5 @@
 //! Every kernel, in every form and with each of its choices, as the compilers of other systems than this one get it: what
-//! can be said of Metal, DirectX 12 and browsers without any of them. tests/spirv does the same for Vulkan.
+//! can be said of Metal, DirectX 12 and browsers without any of them. tests/spirv and tests/isa judge what Vulkan gets.
 
 use jostle::{
     all_specs,
@@ -14,6 +14,7 @@ use naga::{
 
 pub mod hlsl;
 pub mod msl;
+pub mod spirv;
 pub mod web;
 
 /// Values of overrides by name.
@@ -28,8 +29,9 @@ pub const F16_TO_F32: ElementTypes = ElementTypes { real_is_half: true, out_is_h
 
 /// Values of overrides that choose between more than two things, beside their default.
 const CHOICES: &[(&str, &[f64])] = &[
+    ("BLOCK_COLUMN_HALVES", &[2.0]),
     ("BLOCK_DEPTH", &[8.0]),
-    ("BLOCK_HALVES", &[2.0]),
+    ("BLOCK_ROW_HALVES", &[2.0]),
     ("COLUMN_BLOCKS", &[2.0]),
     ("COLUMN_QUADS", &[4.0, 8.0]),
     ("EPILOGUE", &[1.0, 2.0]),
@@ -122,9 +124,10 @@ impl Source {
                 all.extend(values.iter().map(|value| vec![(name, *value)]));
             }
         }
-        // Large tiles where little workgroup memory is granted.
+        // Large tiles where much workgroup memory is granted, and where little is.
         if all.iter().flatten().any(|(name, _)| *name == "BLOCK_DEPTH") {
-            all.push(vec![("BLOCK_HALVES", 2.0), ("BLOCK_DEPTH", 8.0)]);
+            let large = [("BLOCK_ROW_HALVES", 2.0), ("BLOCK_COLUMN_HALVES", 2.0)];
+            all.extend([16.0, 8.0].map(|depth| [&large[..], &[("BLOCK_DEPTH", depth)]].concat()));
         }
         all
     }

@@ -10,32 +10,14 @@ use jostle::{
     all_specs,
     gpu::{ElementTypes, KernelSpec},
 };
-use jostle_compilers::{F16, F16_TO_F32, F32, Overrides, Source};
-use naga::{
-    ShaderStage,
-    back::spv::{Options, PipelineOptions, ZeroInitializeWorkgroupMemoryMode, write_vec},
-    proc::{BoundsCheckPolicies, BoundsCheckPolicy},
+use jostle_compilers::{
+    F16, F16_TO_F32, F32, Overrides, Source,
+    spirv::{self, Checks},
 };
 use spirv_tools::{
     TargetEnv,
     val::{Validator as _, compiled::CompiledValidator},
 };
-
-/// As wgpu compiles it for Vulkan 1.3, with or without its run-time checks.
-fn spirv(source: &Source, overrides: &Overrides<'_>, checked: bool) -> Vec<u32> {
-    let resolved = source.resolved(overrides).unwrap();
-    let index = if checked { BoundsCheckPolicy::Restrict } else { BoundsCheckPolicy::Unchecked };
-    let options = Options {
-        lang_version: (1, 6),
-        bounds_check_policies: BoundsCheckPolicies { index, buffer: index, ..BoundsCheckPolicies::default() },
-        zero_initialize_workgroup_memory: ZeroInitializeWorkgroupMemoryMode::None,
-        force_loop_bounding: checked,
-        ..Options::default()
-    };
-    let pipeline = PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: source.spec.entry.to_owned() };
-    write_vec(&resolved.module, &resolved.info, &options, Some(&pipeline))
-        .unwrap_or_else(|error| panic!("{} with {overrides:?}: {error:?}", source.name()))
-}
 
 /// Those of `names` that the kernel declares, with their values.
 fn declared(source: &Source, names: &[(&'static str, f64)]) -> Overrides<'static> {
@@ -45,9 +27,9 @@ fn declared(source: &Source, names: &[(&'static str, f64)]) -> Overrides<'static
 }
 
 fn check(source: &Source, overrides: &Overrides<'_>) {
-    for checked in [false, true] {
-        if let Err(error) = validate(&spirv(source, overrides, checked)) {
-            panic!("{} with {overrides:?}, checked {checked}: {error}", source.name());
+    for checks in [Checks::AsTrained, Checks::All] {
+        if let Err(error) = validate(&spirv::write(source, overrides, checks).unwrap()) {
+            panic!("{} with {overrides:?}, {checks:?}: {error}", source.name());
         }
     }
 }
@@ -261,7 +243,8 @@ fn broken_modules_are_refused() {
     const COOPERATIVE_MATRIX: u32 = 6022;
     const USE: usize = 5; // of a matrix type: as A, as B or as the sum
     for (spec, element_types) in cooperative() {
-        let words = spirv(&Source::new(spec, element_types[0]).unwrap(), &Overrides::new(), false);
+        let words =
+            spirv::write(&Source::new(spec, element_types[0]).unwrap(), &Overrides::new(), Checks::AsTrained).unwrap();
         validate(&words).unwrap();
         let all = instructions(&words);
 

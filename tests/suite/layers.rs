@@ -17,6 +17,7 @@ const LAYERS: &[(&str, Option<&[&str]>)] = &[
     ("tensorboard", Some(&[])),
     ("kernels", Some(&["names", "gpu"])),
     ("graph", Some(&["kernels", "gpu"])),
+    ("estimate", Some(&["kernels", "gpu", "input"])),
     ("device_data", Some(&["data", "graph", "kernels", "gpu"])),
     ("ops", Some(&["graph", "names", "kernels", "gpu"])),
     ("specs", Some(&["ops", "kernels", "gpu"])),

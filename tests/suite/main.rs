@@ -43,6 +43,11 @@ mod data {
     mod sources;
 }
 
+mod estimate {
+    mod descriptions;
+    mod plan_397dd4e;
+}
+
 mod experiments {
     mod closed_forms;
     mod convex;
@@ -62,6 +67,7 @@ mod gpu {
 mod graph {
     mod autodiff;
     mod canonical;
+    mod deferred;
     mod gradients;
     mod launches;
     mod memory;
@@ -77,6 +83,7 @@ mod kernels {
     mod conv_pack;
     mod conv_sums;
     mod cooperative;
+    mod deferred_sums;
     mod dropout;
     mod elementwise;
     mod flatten;
@@ -89,6 +96,7 @@ mod kernels {
     mod philox;
     mod pool;
     mod reductions;
+    mod select;
     mod shaders;
     mod winograd;
 }

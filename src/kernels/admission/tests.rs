@@ -15,7 +15,7 @@ const SIDES: [usize; 2] = [64; 2];
 const LAYOUTS: [MatmulLayout; 3] = [MatmulLayout::Forward, MatmulLayout::DataGradient, MatmulLayout::WeightGradient];
 
 /// Overrides of `matmul_block` for a data gradient's layout.
-const UNALIGNED: [Constant; 3] = [("BLOCK_HALVES", 1.0), ("A_ALIGNED", 0.0), ("B_ALIGNED", 0.0)];
+const UNALIGNED: [Constant; 2] = [("A_ALIGNED", 0.0), ("B_ALIGNED", 0.0)];
 
 const PASSES: [ConvPass; 3] = [ConvPass::Forward, ConvPass::DataGradient, ConvPass::WeightGradient];
 
@@ -68,7 +68,6 @@ fn admit_matmul(
     types: [Element; 2],
 ) -> Result<(), GpuError> {
     let own = [
-        ("BLOCK_HALVES", 1.0),
         flag("A_TRANSPOSED", layout == MatmulLayout::WeightGradient),
         flag("B_TRANSPOSED", layout == MatmulLayout::Forward),
         flag("A_ALIGNED", aligned),
@@ -80,7 +79,7 @@ fn admit_matmul(
 }
 
 fn admit_conv(gpu: &Gpu, (pass, whole): (ConvPass, bool), ending: Ending, types: [Element; 2]) -> Result<(), GpuError> {
-    let own = [("BLOCK_HALVES", 1.0), ("PASS", f64::from(pass.code()))];
+    let own = [("PASS", f64::from(pass.code()))];
     let spec = CONV_BLOCK.spec(pass != ConvPass::WeightGradient);
     admit(gpu, spec, &own, ending, types, || conv_trial(SIDES, pass, whole, ending))
 }
@@ -155,7 +154,10 @@ fn wrong_convolutions_are_refused() {
     // The wrong pixel of the input, a tap left out.
     let faults: [Misread; 2] = [
         |text| instead(text, "let y = bitcast<u32>(pixel.y + tap.x);", "let y = bitcast<u32>(pixel.y + tap.x + 1);"),
-        |text| instead(text, "if tap >= conv_gather_taps()", "if tap + 1u >= conv_gather_taps()"),
+        |text| {
+            let found = instead(text, "if tap >= conv_gather_taps()", "if tap + 1u >= conv_gather_taps()");
+            instead(&found, "next.w >= i32(conv_gather_taps())", "next.w + 1 >= i32(conv_gather_taps())")
+        },
     ];
     for misread in faults {
         let gpu = open().with_faults(Faults { misread: Some(misread), ..Faults::default() });

@@ -3,13 +3,14 @@
 use crate::{
     gpu::{Dispatch, GpuError, Launch, Recorder, Work},
     graph::{BatchInfo, Binding, Call, Kernel, LaunchContext, Operand, Record, Tangent},
-    kernels::{Activation, AdapterClass},
+    kernels::{Activation, AdapterClass, Lanes},
 };
 
 use super::{
     forward::{BatchNormDispatches, BatchNormViews},
     gradient::{BatchNormGradientDispatches, BatchNormGradientViews},
-    shape::{BatchNormAdds, BatchNormShape, BatchNormVariant},
+    launches::{BatchNormAdds, Undone},
+    shape::{BatchNormShape, BatchNormVariant},
 };
 
 /// A batch norm; operands: input, weight, bias, running mean, running variance, table, output, then the residual where there
@@ -57,29 +58,40 @@ impl Kernel for BatchNormForward {
     }
 
     fn flops(&self, call: &Call) -> u64 {
-        self.work(call).iter().map(|work| work.flops).sum()
+        self.work(call, AdapterClass::Software(Lanes::Eight)).iter().map(|work| work.flops).sum()
     }
 
-    /// Sums of chunks where the batch's statistics count, their combination, and the sweep that normalises.
-    fn work(&self, call: &Call) -> Vec<Work> {
+    /// Sums of chunks where the batch's statistics count, the table, and the sweep that normalises, alone or with the table's work
+    /// in it.
+    fn work(&self, call: &Call, class: AdapterClass) -> Vec<Work> {
         let (elements, at) = (call.len(0) as u64, |place| call.operand(place));
         let partials = if self.by_batch { at(self.partials_place()) } else { None };
         let residual = if self.residual { at(Self::RESIDUAL) } else { None };
-        let partial_words = partials.map_or(0, |partials| partials.len as u64);
-        // Difference from a first row, its sum, its square, their sum.
+        // Difference from a first row, its sum, its square, their sum; a chunk's likewise.
         let moments = partials.map(|_| Work { flops: 4 * elements, bytes: bytes([at(0), partials]) });
-        let finish = Work { flops: 4 * partial_words, bytes: bytes([partials, at(Self::TABLE)]) };
+        let statistics = if self.by_batch { [partials, None] } else { [at(3), at(4)] };
+        let finish = Work {
+            flops: 4 * partials.map_or(0, |partials| partials.len as u64),
+            bytes: bytes(statistics) + bytes([at(Self::TABLE)]),
+        };
         let active = u64::from(self.activation != Activation::Identity);
-        let apply = Work {
+        let sweep = Work {
             flops: (3 + u64::from(self.residual) + active) * elements,
             bytes: bytes([at(0), at(Self::TABLE), at(Self::OUTPUT), residual]),
         };
-        moments.into_iter().chain([finish, apply]).collect()
+        let sweeps = if BatchNormVariant::for_class(class).combines_in_sweep() {
+            let both = Work { flops: finish.flops + sweep.flops, bytes: bytes(statistics) + sweep.bytes };
+            vec![both]
+        } else {
+            vec![finish, sweep]
+        };
+        moments.into_iter().chain(sweeps).collect()
     }
 
     fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
-        let variant = self.by_batch.then(|| BatchNormVariant::for_class(context.target.class));
-        Ok(self.shape.forward_launches(&context.target, variant, self.activation, self.residual)?.into_vec())
+        let (target, variant) = (&context.target, BatchNormVariant::for_class(context.target.class));
+        let launches = self.shape.forward_launches(target, variant, self.by_batch, self.activation, self.residual)?;
+        Ok(launches.into_vec())
     }
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
@@ -102,14 +114,14 @@ impl Kernel for BatchNormForward {
 }
 
 /// The backward of a batch norm by the batch's statistics; operands: gradient of the output, input, table, partial sums,
-/// coefficients, gradients of weight, bias and input, then that of the residual where there is one, then the output where an
-/// activation was applied.
+/// coefficients, gradients of weight, bias and input, then that of the residual where there is one, then the output where the
+/// activation is undone by it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNormBackward {
     /// Samples, pixels, channels.
     pub shape: BatchNormShape,
     /// Undone first.
-    pub activation: Activation,
+    pub undone: Undone,
     /// Whether the residual's gradient is made too.
     pub residual: bool,
 }
@@ -123,10 +135,6 @@ impl BatchNormBackward {
     pub const GRAD_INPUT: usize = 7;
     /// Place of the residual's gradient, where there is one.
     pub const GRAD_RESIDUAL: usize = 8;
-
-    fn activates(&self) -> bool {
-        self.activation != Activation::Identity
-    }
 
     fn saved_place(&self) -> usize {
         Self::GRAD_RESIDUAL + usize::from(self.residual)
@@ -152,30 +160,41 @@ impl Kernel for BatchNormBackward {
     }
 
     fn flops(&self, call: &Call) -> u64 {
-        self.work(call).iter().map(|work| work.flops).sum()
+        self.work(call, AdapterClass::Software(Lanes::Eight)).iter().map(|work| work.flops).sum()
     }
 
-    fn work(&self, call: &Call) -> Vec<Work> {
+    fn work(&self, call: &Call, class: AdapterClass) -> Vec<Work> {
         let (elements, at) = (call.len(1) as u64, |place| call.operand(place));
-        let active = 2 * u64::from(self.activates());
-        let saved = if self.activates() { at(self.saved_place()) } else { None };
-        let read = bytes([at(0), at(1), at(2), saved]);
+        let combines = BatchNormVariant::for_class(class).combines_in_sweep();
+        let saved = if self.undone.by_output { at(self.saved_place()) } else { None };
         let partials = at(Self::PARTIALS);
-        let moments = Work { flops: (4 + active) * elements, bytes: read + bytes([partials]) };
-        let finish = Work {
-            flops: 4 * partials.map_or(0, |partials| partials.len as u64),
-            bytes: bytes([partials, at(2), at(Self::COEFFICIENTS)]),
-        };
-        // A gradient that is added to is read as well.
+        let input = at(Self::GRAD_INPUT);
         let residual = if self.residual { at(Self::GRAD_RESIDUAL) } else { None };
-        let results = [at(Self::GRAD_INPUT), residual];
-        let again = results.map(|result| result.filter(|result| result.adds()));
-        let added = again.iter().flatten().count() as u64;
-        let apply = Work {
-            flops: (5 + active + added) * elements,
-            bytes: read + bytes([at(Self::COEFFICIENTS)]) + bytes(results) + bytes(again),
+        // A gradient that is added to is read as well.
+        let result = |result: Option<&Operand>| bytes([result, result.filter(|result| result.adds())]);
+        let added = |result: Option<&Operand>| u64::from(result.is_some_and(Operand::adds));
+
+        let active = 2 * u64::from(self.undone.activation != Activation::Identity);
+        let read = bytes([at(0), at(1), at(2), saved]);
+        let mut moments = Work { flops: (4 + active) * elements, bytes: read + bytes([partials]) };
+        let combined = 4 * partials.map_or(0, |partials| partials.len as u64);
+        if combines {
+            moments.bytes += result(residual);
+            moments.flops += added(residual) * elements;
+            let is_in_residual = self.undone.is_in_residual(self.residual_adds(call));
+            let (active, read) = if is_in_residual { (0, bytes([residual, at(1), at(2)])) } else { (active, read) };
+            let sweep = Work {
+                flops: combined + (5 + active + added(input)) * elements,
+                bytes: read + bytes([partials]) + result(input),
+            };
+            return vec![moments, sweep];
+        }
+        let finish = Work { flops: combined, bytes: bytes([partials, at(2), at(Self::COEFFICIENTS)]) };
+        let sweep = Work {
+            flops: (5 + active + added(input) + added(residual)) * elements,
+            bytes: read + bytes([at(Self::COEFFICIENTS)]) + result(input) + result(residual),
         };
-        vec![moments, finish, apply]
+        vec![moments, finish, sweep]
     }
 
     fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
@@ -185,14 +204,14 @@ impl Kernel for BatchNormBackward {
             params: call.adds(Self::GRAD_WEIGHT),
         };
         let variant = BatchNormVariant::for_class(context.target.class);
-        Ok(self.shape.gradient_launches(&context.target, variant, self.activation, adds)?.into())
+        Ok(self.shape.gradient_launches(&context.target, variant, self.undone, adds)?.into_vec())
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
         let residual = if self.residual { Some(binding.view(Self::GRAD_RESIDUAL)?) } else { None };
         let views = BatchNormGradientViews {
             grad: binding.view(0)?,
-            saved: if self.activates() { Some(binding.view(self.saved_place())?) } else { None },
+            saved: if self.undone.by_output { Some(binding.view(self.saved_place())?) } else { None },
             x: binding.view(1)?,
             table: binding.view(2)?,
             partials: binding.view(Self::PARTIALS)?,
@@ -204,8 +223,7 @@ impl Kernel for BatchNormBackward {
         };
         let (variant, accumulate) =
             (BatchNormVariant::for_class(AdapterClass::for_device(binding.gpu)), call.adds(Self::GRAD_WEIGHT));
-        let norm =
-            BatchNormGradientDispatches::new(binding.gpu, variant, self.shape, &views, self.activation, accumulate)?;
+        let norm = BatchNormGradientDispatches::new(binding.gpu, variant, self.shape, &views, self.undone, accumulate)?;
         Ok(Box::new(norm))
     }
 }

@@ -1,13 +1,14 @@
 //! Batch norm's forward pass, planned.
 
 use crate::{
-    gpu::{Dispatch, Gpu, GpuError, Recorder, View},
+    gpu::{Dispatch, Gpu, GpuError, Launch, Recorder, View},
     kernels::{Activation, Target},
 };
 
 use super::{
-    shape::{BatchNormShape, BatchNormVariant, moments_values},
-    specs::{BATCH_NORM_APPLY, Finish},
+    launches::BatchNormLaunches,
+    shape::{BatchNormShape, BatchNormVariant},
+    specs::BATCH_NORM_APPLY,
 };
 
 /// The tensors of the forward pass.
@@ -57,8 +58,8 @@ pub struct BatchNormDispatches {
     shape: BatchNormShape,
     variant: BatchNormVariant,
     moments: Option<Dispatch>,
-    finish: Dispatch,
-    apply: Dispatch,
+    finish: Option<Dispatch>,
+    sweep: Dispatch,
     eps: f32,
 }
 
@@ -77,45 +78,33 @@ impl BatchNormDispatches {
     ) -> Result<Self, GpuError> {
         shape.check(BATCH_NORM_APPLY.entry)?;
         views.check(BATCH_NORM_APPLY.entry, shape)?;
-        let by_batch = views.partials.map(|_| variant);
-        let launches =
-            shape.forward_launches(&Target::for_device(gpu), by_batch, activation, views.residual.is_some())?;
-        let unused = [gpu.unused(0)?, gpu.unused(1)?, gpu.unused(2)?];
-        let partials = views.partials.unwrap_or(&unused[0]);
-        let bound = [views.x, &unused[0], &unused[1], &unused[2], partials];
-        let moments = launches.moments.map(|moments| gpu.bind(&moments, &bound, &[])).transpose()?;
-        let bound = [partials, views.weight, views.bias, views.running_mean, views.running_var, views.table];
-        let finish = gpu.bind(&launches.finish, &bound, &[])?;
-        let bound = [views.x, views.residual.unwrap_or(&unused[0]), views.table, views.y];
-        let values = [shape.rows() as u32, shape.quads() as u32];
-        let apply = gpu.bind(&launches.apply, &bound, bytemuck::cast_slice(&values))?;
-        Ok(Self { shape, variant, moments, finish, apply, eps })
+        let (by_batch, has_residual) = (views.partials.is_some(), views.residual.is_some());
+        let BatchNormLaunches { moments, finish, sweep } =
+            shape.forward_launches(&Target::for_device(gpu), variant, by_batch, activation, has_residual)?;
+        let BatchNormViews { x, weight, bias, running_mean, running_var, table, y, .. } = *views;
+        let unused = [gpu.unused(0)?, gpu.unused(1)?];
+        let (partials, residual) = (views.partials.unwrap_or(&unused[0]), views.residual.unwrap_or(&unused[1]));
+        let bind = |launch: &Launch, views: &[&View]| gpu.bind(launch, views, &[]);
+        let moments = moments.map(|moments| bind(&moments, &[x, weight, bias, table, partials])).transpose()?;
+        let bound = [partials, weight, bias, running_mean, running_var, table];
+        let finish = finish.map(|finish| bind(&finish, &bound)).transpose()?;
+        let sweep = if by_batch && finish.is_none() {
+            bind(&sweep, &[x, residual, partials, running_mean, running_var, table, y])?
+        } else {
+            bind(&sweep, &[x, residual, weight, bias, running_mean, running_var, table, y])?
+        };
+        Ok(Self { shape, variant, moments, finish, sweep, eps })
     }
 
     /// Its dispatches in their order.
     pub(super) fn dispatches(&self) -> impl Iterator<Item = &Dispatch> {
-        self.moments.iter().chain([&self.finish, &self.apply])
+        self.moments.iter().chain(&self.finish).chain([&self.sweep])
     }
 
     /// Records the pass for `valid` samples, the only ones that count; `momentum` is the batch's share of the running
     /// statistics.
     pub fn record(&self, recorder: &mut Recorder<'_>, valid: u32, momentum: f32) {
-        let values = moments_values(self.shape, self.variant, self.shape.valid_rows(valid));
-        if let Some(moments) = &self.moments {
-            recorder.run_with(moments, bytemuck::cast_slice(&values));
-        }
-        let [rows, quads, rows_per_chunk, chunks] = values;
-        let finish = Finish {
-            rows,
-            quads,
-            rows_per_chunk,
-            chunks,
-            filled: rows.div_ceil(rows_per_chunk),
-            channels: self.shape.channels as u32,
-            momentum,
-            eps: self.eps,
-        };
-        recorder.run_with(&self.finish, bytemuck::bytes_of(&finish));
-        recorder.run(&self.apply);
+        let values = self.shape.values(self.variant, valid, momentum, self.eps);
+        self.dispatches().for_each(|dispatch| recorder.run_with(dispatch, bytemuck::bytes_of(&values)));
     }
 }

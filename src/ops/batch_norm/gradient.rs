@@ -1,12 +1,13 @@
 //! Batch norm's backward pass, planned.
 
 use crate::{
-    gpu::{Dispatch, Gpu, GpuError, Recorder, View},
-    kernels::{Activation, Target},
+    gpu::{Dispatch, Gpu, GpuError, Launch, Recorder, View},
+    kernels::Target,
 };
 
 use super::{
-    shape::{BatchNormAdds, BatchNormShape, BatchNormVariant, moments_values},
+    launches::{BatchNormAdds, BatchNormLaunches, Undone},
+    shape::{BatchNormShape, BatchNormVariant},
     specs::BATCH_NORM_GRADIENT,
 };
 
@@ -15,7 +16,7 @@ use super::{
 pub struct BatchNormGradientViews<'a> {
     /// Gradient of y.
     pub grad: &'a View,
-    /// What the activation saved: y; none without an activation.
+    /// y; none where [`Undone::by_output`] is not.
     pub saved: Option<&'a View>,
     /// The forward pass' input.
     pub x: &'a View,
@@ -23,7 +24,7 @@ pub struct BatchNormGradientViews<'a> {
     pub table: &'a View,
     /// [`BatchNormShape::partial_words`]
     pub partials: &'a View,
-    /// [`BatchNormShape::coefficient_words`]
+    /// [`BatchNormShape::coefficient_words`], of which a sweep that combines the chunks has no need.
     pub coefficients: &'a View,
     /// `[channels]`
     pub grad_weight: &'a View,
@@ -36,7 +37,7 @@ pub struct BatchNormGradientViews<'a> {
 }
 
 impl BatchNormGradientViews<'_> {
-    fn check(&self, kernel: &'static str, shape: BatchNormShape, activation: Activation) -> Result<(), GpuError> {
+    fn check(&self, kernel: &'static str, shape: BatchNormShape, undone: Undone) -> Result<(), GpuError> {
         for (name, view) in [
             ("grad", Some(self.grad)),
             ("saved", self.saved),
@@ -51,7 +52,7 @@ impl BatchNormGradientViews<'_> {
         self.coefficients.expect_len(kernel, "coefficients", shape.coefficient_words())?;
         self.grad_weight.expect_len(kernel, "grad_weight", shape.channels)?;
         self.grad_bias.expect_len(kernel, "grad_bias", shape.channels)?;
-        if activation != Activation::Identity && self.saved.is_none() {
+        if undone.by_output && self.saved.is_none() {
             let expected = shape.words();
             return Err(GpuError::Length { kernel, argument: "saved", expected, found: 0 });
         }
@@ -64,14 +65,13 @@ impl BatchNormGradientViews<'_> {
 pub struct BatchNormGradientDispatches {
     shape: BatchNormShape,
     variant: BatchNormVariant,
-    moments: Dispatch,
-    finish: Dispatch,
-    apply: Dispatch,
+    moments: Option<Dispatch>,
+    finish: Option<Dispatch>,
+    sweep: Dispatch,
 }
 
 impl BatchNormGradientDispatches {
-    /// Plans the backward pass; `accumulate` adds to the gradients of weight and bias. The activation has to be one
-    /// whose derivative takes its output.
+    /// Plans the backward pass; `accumulate` adds to the gradients of weight and bias.
     ///
     /// # Errors
     /// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit.
@@ -80,41 +80,48 @@ impl BatchNormGradientDispatches {
         variant: BatchNormVariant,
         shape: BatchNormShape,
         views: &BatchNormGradientViews<'_>,
-        activation: Activation,
+        undone: Undone,
         accumulate: bool,
     ) -> Result<Self, GpuError> {
         shape.check(BATCH_NORM_GRADIENT.entry)?;
-        views.check(BATCH_NORM_GRADIENT.entry, shape, activation)?;
+        views.check(BATCH_NORM_GRADIENT.entry, shape, undone)?;
         let adds = BatchNormAdds {
             input: views.grad_x.1,
             residual: views.grad_residual.map(|(_, adds)| adds),
             params: accumulate,
         };
-        let [moments, finish, apply] = shape.gradient_launches(&Target::for_device(gpu), variant, activation, adds)?;
+        let BatchNormLaunches { moments, finish, sweep } =
+            shape.gradient_launches(&Target::for_device(gpu), variant, undone, adds)?;
+        let BatchNormGradientViews { grad, x, table, partials, coefficients, grad_weight, grad_bias, .. } = *views;
         let unused = [gpu.unused(0)?, gpu.unused(1)?];
         let saved = views.saved.unwrap_or(&unused[0]);
-        let bound = [views.x, views.grad, saved, views.table, views.partials];
-        let moments = gpu.bind(&moments, &bound, &[])?;
-        let bound = [views.partials, views.table, views.grad_weight, views.grad_bias, views.coefficients];
-        let finish = gpu.bind(&finish, &bound, &[])?;
         let grad_residual = views.grad_residual.map_or(&unused[1], |(view, _)| view);
-        let bound = [views.grad, saved, views.x, views.table, views.coefficients, views.grad_x.0, grad_residual];
-        let apply = gpu.bind(&apply, &bound, &[])?;
-        Ok(Self { shape, variant, moments, finish, apply })
+        let grad_x = views.grad_x.0;
+        let bind = |launch: &Launch, views: &[&View]| gpu.bind(launch, views, &[]);
+        let bound = [grad, saved, x, table, partials, grad_residual];
+        let moments = moments.map(|moments| bind(&moments, &bound)).transpose()?;
+        let sweep = match finish {
+            Some(_) => bind(&sweep, &[grad, saved, x, table, coefficients, grad_x, grad_residual])?,
+            None => {
+                let (grad, saved) =
+                    if undone.is_in_residual(adds.residual) { (grad_residual, &unused[0]) } else { (grad, saved) };
+                bind(&sweep, &[grad, saved, x, table, partials, grad_weight, grad_bias, grad_x])?
+            }
+        };
+        let bound = [partials, table, grad_weight, grad_bias, coefficients];
+        let finish = finish.map(|finish| bind(&finish, &bound)).transpose()?;
+        Ok(Self { shape, variant, moments, finish, sweep })
     }
 
     /// Its dispatches in their order.
     pub(super) fn dispatches(&self) -> impl Iterator<Item = &Dispatch> {
-        [&self.moments, &self.finish, &self.apply].into_iter()
+        self.moments.iter().chain(&self.finish).chain([&self.sweep])
     }
 
     /// Records the pass for a batch of which `valid` samples count.
     pub fn record(&self, recorder: &mut Recorder<'_>, valid: u32) {
-        let values = moments_values(self.shape, self.variant, self.shape.valid_rows(valid));
-        recorder.run_with(&self.moments, bytemuck::cast_slice(&values));
-        let [rows, quads, rows_per_chunk, chunks] = values;
-        let finish = [rows, quads, chunks, rows.div_ceil(rows_per_chunk), self.shape.channels as u32];
-        recorder.run_with(&self.finish, bytemuck::cast_slice(&finish));
-        recorder.run_with(&self.apply, bytemuck::cast_slice(&[self.shape.rows() as u32, quads, rows]));
+        // Neither running statistics nor a variance are made here.
+        let values = self.shape.values(self.variant, valid, 0.0, 0.0);
+        self.dispatches().for_each(|dispatch| recorder.run_with(dispatch, bytemuck::bytes_of(&values)));
     }
 }

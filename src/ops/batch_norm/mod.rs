@@ -12,6 +12,7 @@ mod calls;
 mod channel_normalise;
 mod forward;
 mod gradient;
+mod launches;
 mod shape;
 mod specs;
 
@@ -35,20 +36,27 @@ use super::{
 };
 
 use channel_normalise::{CHANNEL_NORMALISE, ChannelNormalise};
-use specs::{BATCH_NORM_APPLY, BATCH_NORM_FINISH, BATCH_NORM_GRADIENT, BATCH_NORM_GRADIENT_FINISH, BATCH_NORM_MOMENTS};
+use specs::{
+    BATCH_NORM_APPLY, BATCH_NORM_FINISH, BATCH_NORM_FINISH_APPLY, BATCH_NORM_FINISH_GRADIENT, BATCH_NORM_GRADIENT,
+    BATCH_NORM_GRADIENT_FINISH, BATCH_NORM_GRADIENT_MOMENTS, BATCH_NORM_MOMENTS,
+};
 
 pub use calls::{BatchNormBackward, BatchNormForward};
 pub use channel_normalise::channel_normalise;
 pub use forward::{BatchNormDispatches, BatchNormViews};
 pub use gradient::{BatchNormGradientDispatches, BatchNormGradientViews};
-pub use shape::{BatchNormAdds, BatchNormGeometry, BatchNormShape, BatchNormVariant, ForwardLaunches};
+pub use launches::{BatchNormAdds, BatchNormLaunches, Undone};
+pub use shape::{BatchNormGeometry, BatchNormShape, BatchNormVariant};
 
 /// Its kernels.
 pub(super) const SPECS: &[&KernelSpec] = &[
     &BATCH_NORM_APPLY,
     &BATCH_NORM_FINISH,
+    &BATCH_NORM_FINISH_APPLY,
+    &BATCH_NORM_FINISH_GRADIENT,
     &BATCH_NORM_GRADIENT,
     &BATCH_NORM_GRADIENT_FINISH,
+    &BATCH_NORM_GRADIENT_MOMENTS,
     &BATCH_NORM_MOMENTS,
     &CHANNEL_NORMALISE,
 ];
@@ -185,8 +193,9 @@ impl Op for BatchNorm {
         // Nothing trains before the model's input, but the parameters' gradients come with this pass.
         let words = pass.input_shape(0).words();
         let input = pass.input_gradient(0).unwrap_or_else(|| pass.activation("gradient", words));
-        let kernel = BatchNormBackward { shape, activation: self.activation, residual: residual.is_some() };
-        let saved = (self.activation != Activation::Identity).then(|| pass.output());
+        let undone = Undone::new(self.activation, pass.inputs() > 1);
+        let kernel = BatchNormBackward { shape, undone, residual: residual.is_some() };
+        let saved = undone.by_output.then(|| pass.output());
         let operands = [pass.gradient(), pass.input(0), table, partials, coefficients, params[0], params[1], input];
         let operands: Vec<_> = operands.into_iter().chain(residual).chain(saved).collect();
         pass.push(&format!("{} backward", pass.name()), Arc::new(kernel), operands);

@@ -1,27 +1,27 @@
-//! Sizes of batch norm, and what its dispatches launch: plain arithmetic that needs no device.
+//! Sizes of batch norm and how its rows are cut: plain arithmetic that needs no device.
 
 use crate::{
-    gpu::{GpuError, KernelSpec, Launch},
-    kernels::{Activation, AdapterClass, Constant, Target, flag, index_u32, padded_channels},
+    gpu::GpuError,
+    kernels::{AdapterClass, index_u32, padded_channels},
 };
 
-use super::specs::{
-    BATCH_NORM_APPLY, BATCH_NORM_FINISH, BATCH_NORM_GRADIENT, BATCH_NORM_GRADIENT_FINISH, BATCH_NORM_MOMENTS,
-};
-
-/// Rows that an invocation of the sweeps takes: `BATCH_NORM_ROWS` in the shaders.
-const SWEEP_ROWS: usize = 4;
+use super::specs::Batch;
 
 /// Channels of a quad, each of which an invocation of the finishes takes.
-const QUAD: usize = 4;
+pub(super) const QUAD: usize = 4;
 
-/// How the rows are cut among invocations; both run the same kernels.
+/// Of the rows times this many are read at most as rows of partial results by the sweeps that combine them: for each of a quad's
+/// rows a sweep reads 16 bytes of f32 and writes 16, a partial result has 32.
+const PARTIALS_SHARE: usize = 8;
+
+/// How the rows are cut among invocations, and in how many dispatches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchNormVariant {
-    /// Workgroups of 256, two for each multiprocessor of a large GPU, their rows' sums combined by a tree.
+    /// Two dispatches of workgroups of 256, two for each multiprocessor of a large GPU: their rows' sums, combined by a tree; and
+    /// the sweep, each of whose workgroups combines the chunks of its own channels first.
     Tree,
     /// An invocation for each quad of a chunk of rows: no barriers in the first step, for software adapters, where they cost most
-    /// and a few invocations are enough.
+    /// and a few invocations are enough. The chunks are combined by a dispatch of its own.
     Chunks,
 }
 
@@ -39,8 +39,6 @@ struct Cut {
     fewest_rows: usize,
     /// Steps that none takes more of.
     longest_chain: usize,
-    /// Invocations that combine a quad's chunks at most: a chunk each, where there are fewer of those.
-    finish_lanes: usize,
 }
 
 impl BatchNormVariant {
@@ -56,28 +54,23 @@ impl BatchNormVariant {
         }
     }
 
+    /// Whether the sweeps combine the chunks, each of their workgroups for itself.
+    pub(super) fn combines_in_sweep(self) -> bool {
+        self == Self::Tree
+    }
+
     fn cut(self) -> Cut {
         match self {
-            // 16 quads are 256 bytes in f32 and a cache line in f16. 264 workgroups are two for each multiprocessor of an H100.
-            Self::Tree => Cut {
-                threads: 256,
-                quad_lanes: 16,
-                row_lanes: 256,
-                workgroups: 264,
-                fewest_rows: 2,
-                longest_chain: 64,
-                finish_lanes: 256,
-            },
-            // One row of invocations has nothing to combine, and so no barrier; a finish needs one for each channel of a quad.
-            Self::Chunks => Cut {
-                threads: 16,
-                quad_lanes: 16,
-                row_lanes: 1,
-                workgroups: 64,
-                fewest_rows: 8,
-                longest_chain: 512,
-                finish_lanes: QUAD,
-            },
+            // 4 quads are 64 bytes in f32 and in f16 the 32 that a GPU reads at once; neighbouring workgroups read what lies
+            // beside them. More of them would leave fewer columns and so more chunks for every sweep to combine. 264
+            // workgroups are two for each multiprocessor of an H100.
+            Self::Tree => {
+                Cut { threads: 256, quad_lanes: 4, row_lanes: 256, workgroups: 264, fewest_rows: 2, longest_chain: 64 }
+            }
+            // One row of invocations has nothing to combine, and so no barrier.
+            Self::Chunks => {
+                Cut { threads: 16, quad_lanes: 16, row_lanes: 1, workgroups: 64, fewest_rows: 8, longest_chain: 512 }
+            }
         }
     }
 }
@@ -99,12 +92,12 @@ impl std::fmt::Display for BatchNormShape {
     }
 }
 
-/// How the first step cuts [rows, quads] into chunks of rows and columns of quads, a workgroup each.
+/// How [rows, quads] are cut into chunks of rows and columns of quads, a workgroup each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchNormGeometry {
     /// Workgroups side by side.
     pub column_tiles: usize,
-    /// Workgroups one below the other, each of which leaves a partial result.
+    /// Workgroups one below the other; those of the first step leave a partial result each.
     pub chunks: usize,
     /// Invocations side by side in a row, a quad each.
     pub quad_lanes: usize,
@@ -120,36 +113,21 @@ impl BatchNormGeometry {
     pub fn rows_per_chunk(&self) -> usize {
         self.row_lanes * self.rows_per_lane
     }
-}
 
-/// What a forward pass launches.
-#[derive(Clone, Debug)]
-pub struct ForwardLaunches {
-    /// The first step; none where the running statistics count.
-    pub moments: Option<Launch>,
-    /// The table of each channel.
-    pub finish: Launch,
-    /// The sweep.
-    pub apply: Launch,
-}
-
-impl ForwardLaunches {
-    /// In their order.
-    #[must_use]
-    pub fn into_vec(self) -> Vec<Launch> {
-        self.moments.into_iter().chain([self.finish, self.apply]).collect()
+    /// Workgroups in all.
+    pub(super) fn workgroups(&self) -> usize {
+        self.column_tiles * self.chunks
     }
-}
 
-/// Which gradients add to what is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BatchNormAdds {
-    /// That of x.
-    pub input: bool,
-    /// That of the residual, if there is one.
-    pub residual: Option<bool>,
-    /// Those of weight and bias.
-    pub params: bool,
+    /// Invocations of a workgroup.
+    pub(super) fn threads(&self) -> usize {
+        self.quad_lanes * self.row_lanes
+    }
+
+    /// Steps of the tree over a workgroup's invocations.
+    pub(super) fn tree_steps(&self) -> usize {
+        self.row_lanes.ilog2() as usize
+    }
 }
 
 impl BatchNormShape {
@@ -166,103 +144,39 @@ impl BatchNormShape {
         padded_channels(self.channels) / QUAD
     }
 
+    /// Columns of the workgroups, and invocations side by side and one below the other.
+    fn columns(&self, cut: &Cut) -> (usize, usize, usize) {
+        let quad_lanes = self.quads().max(1).next_power_of_two().min(cut.quad_lanes);
+        (self.quads().div_ceil(quad_lanes), quad_lanes, (cut.threads / quad_lanes).min(cut.row_lanes))
+    }
+
     /// How the first step is cut.
     #[must_use]
     pub fn geometry(&self, variant: BatchNormVariant) -> BatchNormGeometry {
         let cut = variant.cut();
-        let quad_lanes = self.quads().max(1).next_power_of_two().min(cut.quad_lanes);
-        let row_lanes = (cut.threads / quad_lanes).min(cut.row_lanes);
-        let column_tiles = self.quads().div_ceil(quad_lanes);
-        let chunks = cut.workgroups.div_ceil(column_tiles.max(1));
+        let (column_tiles, quad_lanes, row_lanes) = self.columns(&cut);
+        let mut chunks = cut.workgroups.div_ceil(column_tiles.max(1));
+        if variant.combines_in_sweep() {
+            // As many as there are workgroups of a sweep to read them, at half of the share: those may be twice as many.
+            chunks = chunks.min((self.rows() / (2 * PARTIALS_SHARE)).isqrt()).max(1);
+        }
         let most = cut.longest_chain - row_lanes.ilog2() as usize;
         let rows_per_lane = (self.rows() / (row_lanes * chunks)).clamp(cut.fewest_rows, most);
         let chunks = self.rows().div_ceil(row_lanes * rows_per_lane);
         BatchNormGeometry { column_tiles, chunks, quad_lanes, row_lanes, rows_per_lane }
     }
 
-    /// What the first step launches; `gradient` is that of the backward pass, with the activation that it undoes.
-    fn moments_launch(
-        &self,
-        target: &Target,
-        variant: BatchNormVariant,
-        gradient: Option<Activation>,
-    ) -> Result<Launch, GpuError> {
-        let cut = self.geometry(variant);
-        let threads = cut.quad_lanes * cut.row_lanes;
-        let constants = [
-            ("WORKGROUP_SIZE", threads as f64),
-            ("QUAD_LANES", cut.quad_lanes as f64),
-            flag("GRADIENT", gradient.is_some()),
-            ("ACTIVATION", f64::from(gradient.unwrap_or(Activation::Identity).code())),
-        ];
-        let grid = target.grid_1d(&BATCH_NORM_MOMENTS, cut.column_tiles * cut.chunks, 1)?;
-        let chain = cut.rows_per_lane + cut.row_lanes.ilog2() as usize;
-        Ok(Launch::new(&BATCH_NORM_MOMENTS, &constants, grid, threads).chained(chain))
-    }
-
-    /// What a finish launches: a workgroup a quad, of as many invocations as the kernel's LANES; with no `variant` there are no
-    /// chunks to combine.
-    fn finish_launch(
-        &self,
-        target: &Target,
-        spec: &'static KernelSpec,
-        constant: Constant,
-        variant: Option<BatchNormVariant>,
-    ) -> Result<Launch, GpuError> {
-        let grid = target.grid_1d(spec, self.quads(), 1)?;
-        let (chunks, most) = variant.map_or((1, QUAD), |v| (self.geometry(v).chunks, v.cut().finish_lanes));
-        let lanes = chunks.next_power_of_two().clamp(QUAD, most);
-        let chain = chunks.div_ceil(lanes) + lanes.ilog2() as usize;
-        Ok(Launch::new(spec, &[("LANES", lanes as f64), constant], grid, lanes).chained(chain))
-    }
-
-    fn sweep_launch(
-        &self,
-        target: &Target,
-        spec: &'static KernelSpec,
-        constants: &[Constant],
-    ) -> Result<Launch, GpuError> {
-        let invocations = self.rows().div_ceil(SWEEP_ROWS) * self.quads();
-        Ok(target.launch(spec, constants, invocations)?.chained(SWEEP_ROWS))
-    }
-
-    /// The forward pass: moments and their combination, or with no `variant` the table by the running statistics; the sweep.
-    ///
-    /// # Errors
-    /// [`GpuError::Grid`] past the target's grid.
-    pub fn forward_launches(
-        &self,
-        target: &Target,
-        variant: Option<BatchNormVariant>,
-        activation: Activation,
-        has_residual: bool,
-    ) -> Result<ForwardLaunches, GpuError> {
-        let moments = variant.map(|variant| self.moments_launch(target, variant, None)).transpose()?;
-        let evaluates = flag("EVALUATE", variant.is_none());
-        let finish = self.finish_launch(target, &BATCH_NORM_FINISH, evaluates, variant)?;
-        let constants = [flag("RESIDUAL", has_residual), ("ACTIVATION", f64::from(activation.code()))];
-        let apply = self.sweep_launch(target, &BATCH_NORM_APPLY, &constants)?;
-        Ok(ForwardLaunches { moments, finish, apply })
-    }
-
-    /// The backward pass: sums, their combination, the sweep.
-    ///
-    /// # Errors
-    /// [`GpuError::Grid`] past the target's grid.
-    pub fn gradient_launches(
-        &self,
-        target: &Target,
-        variant: BatchNormVariant,
-        activation: Activation,
-        adds: BatchNormAdds,
-    ) -> Result<[Launch; 3], GpuError> {
-        let moments = self.moments_launch(target, variant, Some(activation))?;
-        let accumulates = flag("ACCUMULATE", adds.params);
-        let finish = self.finish_launch(target, &BATCH_NORM_GRADIENT_FINISH, accumulates, Some(variant))?;
-        let residual = adds.residual.map_or(0.0, |adds| if adds { 2.0 } else { 1.0 });
-        let constants =
-            [("ACTIVATION", f64::from(activation.code())), ("RESIDUAL", residual), flag("ACCUMULATE", adds.input)];
-        Ok([moments, finish, self.sweep_launch(target, &BATCH_NORM_GRADIENT, &constants)?])
+    /// How the sweeps that combine the chunks themselves are cut: into twice as many workgroups as the first step, so that four
+    /// for each multiprocessor wait for each other's memory, or so few that their reads of all the chunks keep to their share.
+    #[must_use]
+    pub fn sweep_geometry(&self) -> BatchNormGeometry {
+        let cut = BatchNormVariant::Tree.cut();
+        let (column_tiles, quad_lanes, row_lanes) = self.columns(&cut);
+        let share = self.rows() / (PARTIALS_SHARE * self.geometry(BatchNormVariant::Tree).chunks.max(1));
+        let tiles = (2 * cut.workgroups).div_ceil(column_tiles.max(1)).min(share).max(1);
+        let rows_per_lane = self.rows().div_ceil(row_lanes * tiles).max(1);
+        let chunks = self.rows().div_ceil(row_lanes * rows_per_lane);
+        BatchNormGeometry { column_tiles, chunks, quad_lanes, row_lanes, rows_per_lane }
     }
 
     /// Words of the value.
@@ -278,13 +192,13 @@ impl BatchNormShape {
         chunks[0].max(chunks[1]) * 2 * QUAD * self.quads()
     }
 
-    /// Words of the table that forward leaves: mean, 1 / standard deviation, scale and shift of each channel.
+    /// Words of the table that forward leaves: mean, 1 / standard deviation, weight and bias of each channel.
     #[must_use]
     pub fn table_words(&self) -> usize {
         4 * QUAD * self.quads()
     }
 
-    /// Words of the coefficients within backward.
+    /// Words of the coefficients within backward, of the variant that combines the chunks in a dispatch of its own.
     #[must_use]
     pub fn coefficient_words(&self) -> usize {
         2 * QUAD * self.quads()
@@ -297,10 +211,21 @@ impl BatchNormShape {
         }
         index_u32(kernel, &[self.words()]).map(|_| ())
     }
-}
 
-/// The first step's immediates.
-pub(super) fn moments_values(shape: BatchNormShape, variant: BatchNormVariant, rows: usize) -> [u32; 4] {
-    let cut = shape.geometry(variant);
-    [rows, shape.quads(), cut.rows_per_chunk(), cut.chunks].map(|size| size as u32)
+    /// The immediates of every kernel, for the first `valid` samples.
+    pub(super) fn values(&self, variant: BatchNormVariant, valid: u32, momentum: f32, eps: f32) -> Batch {
+        let (cut, rows) = (self.geometry(variant), self.valid_rows(valid));
+        Batch {
+            rows: rows as u32,
+            all_rows: self.rows() as u32,
+            quads: self.quads() as u32,
+            channels: self.channels as u32,
+            rows_per_chunk: cut.rows_per_chunk() as u32,
+            chunks: cut.chunks as u32,
+            filled: rows.div_ceil(cut.rows_per_chunk()) as u32,
+            rows_per_tile: self.sweep_geometry().rows_per_chunk() as u32,
+            momentum,
+            eps,
+        }
+    }
 }

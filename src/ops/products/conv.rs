@@ -1,17 +1,21 @@
 //! A convolution's products as calls, and the packing of its weights.
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use crate::{
     gpu::{Element, GpuError, Launch},
-    graph::{Binding, Call, Kernel, LaunchContext, Record, Tangent},
+    graph::{Binding, Call, Deferred, Kernel, LaunchContext, Operand, Record, Tangent, Tangents},
     kernels::{
-        AdapterClass, ConvPass, ConvProblem, ConvShape, Ending, Epilogue, conv, conv_pack, conv_pack_launch,
-        with_variants,
+        AdapterClass, ConvPass, ConvProblem, ConvShape, Ending, Epilogue, PackJob, PartedProduct, conv, conv_pack,
+        conv_pack_launches, with_variants,
     },
 };
 
-use super::{A, B, C, operands, product_tangent};
+use super::{
+    A, B, C, operands,
+    parts::{Parted, deferred},
+    product_tangent,
+};
 
 /// A pass of a convolution with an epilogue: A the input, or the gradient of the output; B the weights
 /// ([`ConvShape::reads_packed`] or as they are), or the input for the weight gradient.
@@ -61,6 +65,11 @@ impl Kernel for ConvProduct {
         Ok(class.conv_variant(element, &self.shape, self.pass).scratch_words(class, &self.shape, self.pass))
     }
 
+    fn deferred(&self, class: AdapterClass, element: Element) -> Result<Option<Deferred>, GpuError> {
+        let is_weight_gradient = self.pass == ConvPass::WeightGradient && self.epilogue == Epilogue::Plain;
+        if is_weight_gradient { deferred(Arc::new(*self), class, element) } else { Ok(None) }
+    }
+
     fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
         let variant = context.target.class.conv_variant(context.element, &self.shape, self.pass);
         let problem = ConvProblem { pass: self.pass, shape: &self.shape };
@@ -79,9 +88,42 @@ impl Kernel for ConvProduct {
     }
 }
 
-/// A convolution's weights as its products read them; operands: weight [out, in, height, width], packed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PackWeights(pub ConvShape);
+/// A weight gradient.
+impl Parted for ConvProduct {
+    fn parted(&self, class: AdapterClass, element: Element) -> Result<(PartedProduct, bool), GpuError> {
+        PartedProduct::conv(class, element, self.shape)
+    }
+
+    fn whole(&self) -> &dyn Kernel {
+        self
+    }
+}
+
+/// The weights of convolutions as their products read them; operands: of each the weight [out, in, height, width], then the
+/// packed one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PackWeights(pub Vec<ConvShape>);
+
+impl PackWeights {
+    /// What is packed, of the convolution in this place, and where to.
+    fn operands<'a>(&self, call: &'a Call) -> impl Iterator<Item = [&'a Operand; 2]> {
+        call.operands.as_chunks::<2>().0.iter().map(<[Operand; 2]>::each_ref)
+    }
+
+    /// Packing is linear: that of the directions, where weights have one.
+    fn pack_tangents(&self, pass: &mut dyn Tangents, name: &str, call: &Call) {
+        let (mut shapes, mut operands) = (Vec::new(), Vec::new());
+        for (shape, [weight, packed]) in self.0.iter().zip(self.operands(call)) {
+            if let Some(tangent) = pass.tangent(weight.tensor) {
+                shapes.push(*shape);
+                operands.extend([tangent, pass.fresh_target(packed).next_term()]);
+            }
+        }
+        if !shapes.is_empty() {
+            pass.push(name, Arc::new(Self(shapes)), operands);
+        }
+    }
+}
 
 impl Kernel for PackWeights {
     fn kind(&self) -> &'static str {
@@ -89,23 +131,36 @@ impl Kernel for PackWeights {
     }
 
     fn sizes(&self) -> String {
-        format!("{} words", self.0.packed_words())
+        let words: usize = self.0.iter().map(ConvShape::packed_words).sum();
+        format!("{words} words of {} layers", self.0.len())
     }
 
     fn tangent(&self) -> Tangent<'_> {
-        Tangent::Linear(0)
+        Tangent::Own(Box::new(|pass, name, call| {
+            self.pack_tangents(pass, name, call);
+            Ok(())
+        }))
     }
 
     fn flops(&self, _call: &Call) -> u64 {
         0
     }
 
-    fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![conv_pack_launch(&context.target, &self.0)?])
+    fn joined(&self, other: &dyn Kernel) -> Option<Arc<dyn Kernel>> {
+        let other: &dyn Any = other;
+        let Self(others) = other.downcast_ref()?;
+        Some(Arc::new(Self([self.0.as_slice(), others].concat())))
+    }
+
+    fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
+        let places: Vec<_> = self.operands(call).map(|job| job.map(|operand| context.places.place(operand))).collect();
+        conv_pack_launches(&context.target, context.element, &self.0, &places)
     }
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
-        let class = AdapterClass::for_device(binding.gpu);
-        Ok(Box::new(conv_pack(binding.gpu, class, &self.0, binding.view(0)?, binding.view(1)?)?))
+        let views = binding.views.as_chunks::<2>().0;
+        let jobs = self.0.iter().zip(views).map(|(shape, [weight, output])| PackJob { shape, weight, output });
+        let jobs: Vec<_> = jobs.collect();
+        Ok(Box::new(conv_pack(binding.gpu, AdapterClass::for_device(binding.gpu), &jobs)?))
     }
 }

@@ -4,11 +4,17 @@ use std::sync::Arc;
 
 use crate::{
     gpu::{Element, GpuError, Launch},
-    graph::{Binding, Call, Kernel, LaunchContext, Record, Tangent},
-    kernels::{AdapterClass, Ending, Epilogue, MatmulLayout, MatmulProblem, MatmulShape, matmul, with_variants},
+    graph::{Binding, Call, Deferred, Kernel, LaunchContext, Record, Tangent},
+    kernels::{
+        AdapterClass, Ending, Epilogue, MatmulLayout, MatmulProblem, MatmulShape, PartedProduct, matmul, with_variants,
+    },
 };
 
-use super::{A, B, C, operands, product_tangent};
+use super::{
+    A, B, C, operands,
+    parts::{Parted, deferred},
+    product_tangent,
+};
 
 /// C (+)= A B with an epilogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +71,10 @@ impl Kernel for MatrixProduct {
         Ok(class.matmul_variant(element, shape).scratch_words(shape))
     }
 
+    fn deferred(&self, class: AdapterClass, element: Element) -> Result<Option<Deferred>, GpuError> {
+        if self.epilogue == Epilogue::Plain { deferred(Arc::new(*self), class, element) } else { Ok(None) }
+    }
+
     fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
         let shape = self.sides()?;
         let variant = context.target.class.matmul_variant(context.element, shape);
@@ -82,5 +92,15 @@ impl Kernel for MatrixProduct {
             matmul(binding.gpu, variant, self.layout, shape, self.epilogue, call.adds(C), &operands)
         })?;
         Ok(Box::new(dispatches))
+    }
+}
+
+impl Parted for MatrixProduct {
+    fn parted(&self, class: AdapterClass, element: Element) -> Result<(PartedProduct, bool), GpuError> {
+        PartedProduct::matmul(class, element, MatmulProblem { layout: self.layout, shape: self.sides()? })
+    }
+
+    fn whole(&self) -> &dyn Kernel {
+        self
     }
 }

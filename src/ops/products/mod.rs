@@ -2,6 +2,7 @@
 
 mod conv;
 mod matmul;
+mod parts;
 
 use std::sync::Arc;
 

@@ -24,7 +24,9 @@ fn a_described_gpu_needs_no_adapter() {
     assert_eq!(status, Some(0), "{errors}");
     let dispatches = plan["dispatches"].as_array().unwrap();
     let count = |kernel: &str| dispatches.iter().filter(|line| line["kernel"] == kernel).count();
-    assert_eq!(count("batch_norm_moments"), 2 * 20, "20 batch norms, forward and backward");
+    for kernel in ["moments", "finish_apply", "gradient_moments", "finish_gradient"] {
+        assert_eq!(count(&format!("batch_norm_{kernel}")), 20, "20 batch norms, {kernel}");
+    }
     let passes = count("winograd_weight") + count("winograd_weight_gradient");
     assert!(count("winograd_input") >= passes, "each pass transforms its images");
     assert_eq!(count("update_sgd"), 1);
@@ -41,4 +43,28 @@ fn data_decide_on_shape_and_classes() {
     let convolution = plan["dispatches"].as_array().unwrap().iter().find(|line| line["kind"] == "convolution");
     let shape = convolution.unwrap()["shape"].as_str().unwrap();
     assert!(shape.contains("128 x 1 x 28 x 28"), "{shape}: {errors}");
+}
+
+#[test]
+fn times_are_estimated_for_a_gpu_that_is_described() {
+    let resnet = ["--gpu", "h100", "--model", "resnet18", "--batch", "128", "--data", "cifar10", "--precision", "f16"];
+    let (status, plan, errors) = plan(&resnet);
+    assert_eq!(status, Some(0), "{errors}");
+    assert_eq!(plan["target"], "NVIDIA H100 SXM");
+    let dispatches = plan["dispatches"].as_array().unwrap();
+    let us: f64 = dispatches.iter().map(|line| line["estimate"]["total_us"].as_f64().unwrap()).sum();
+    let step = plan["estimate"]["step_ms"].as_f64().unwrap();
+    assert!((1e-3 * us / step - 1.0).abs() < 1e-3, "{us} us of dispatches, {step} ms a step");
+    assert!(dispatches.iter().any(|line| line["kernel"] == "conv_coop"), "it has cooperative matrices");
+    let kernels = plan["estimate"]["kernels"].as_array().unwrap();
+    let ms: f64 = kernels.iter().map(|kernel| kernel["ms"].as_f64().unwrap()).sum();
+    assert!((ms / step - 1.0).abs() < 1e-9, "{ms} ms of kernels");
+    assert!(plan["estimate"]["idle"]["metrics_sum"] == 1, "a kernel of one workgroup is idle");
+}
+
+#[test]
+fn a_gpu_that_is_not_known_is_an_error_of_usage() {
+    let (status, _, errors) = plan(&["--gpu", "voodoo2", "--model", "mlp1"]);
+    assert_eq!(status, Some(2));
+    assert!(errors.contains("gpu: expected one of h100") && errors.contains("found voodoo2"), "{errors}");
 }

@@ -5,7 +5,7 @@ use jostle::{
     kernels::Activation,
     ops::{
         BatchNormDispatches, BatchNormGradientDispatches, BatchNormGradientViews, BatchNormShape, BatchNormVariant,
-        BatchNormViews,
+        BatchNormViews, Undone,
     },
 };
 
@@ -36,11 +36,16 @@ pub struct Accumulate {
 }
 
 /// Values channel-last, rows beyond the valid ones rubbish.
+#[derive(Clone)]
 pub struct Case {
     pub shape: BatchNormShape,
     pub valid: usize,
     pub activation: Activation,
     pub residual: Option<Vec<f32>>,
+    /// Whether its gradient is wanted.
+    pub residual_gradient: bool,
+    /// Whether that is where the input's is, which is added to it.
+    pub gradients_share: bool,
     pub x: Vec<f32>,
     pub weight: Vec<f32>,
     pub bias: Vec<f32>,
@@ -88,6 +93,8 @@ impl Case {
             valid,
             activation: Activation::Identity,
             residual: None,
+            residual_gradient: true,
+            gradients_share: false,
             x: images(1, 2.0),
             weight: positive(2),
             bias: samples(3, channels, 1.0),
@@ -156,6 +163,7 @@ impl Case {
         let (shape, element) = (self.shape, self.element);
         let upload = |values: &[f32]| guarded_as(gpu, &padded(values, shape.channels), element);
         let (x, grad, residual) = (upload(&self.x), upload(&self.upstream), self.residual.as_deref().map(upload));
+        let wants_residual = residual.is_some() && self.residual_gradient;
         let [weight, bias] = [&self.weight, &self.bias].map(|values| guarded_as(gpu, values, element));
         let [mean, var] = self.running.each_ref().map(|values| guarded(gpu, values));
         let [partials, gradient_partials] = [(); 2].map(|()| poisoned(gpu, shape.partial_words()));
@@ -180,21 +188,22 @@ impl Case {
             [adds_x, adds_residual].map(|adds| Self::output(gpu, adds, shape.words(), element));
         let [grad_weight, grad_bias] = [(); 2].map(|()| Self::output(gpu, adds_params, shape.channels, Element::Word));
         let coefficients = poisoned(gpu, shape.coefficient_words());
+        let undone = Undone::new(self.activation, residual.is_some());
+        let residual_place = if self.gradients_share { &grad_x } else { &grad_residual };
         let views = BatchNormGradientViews {
             grad: &grad.view,
-            saved: (self.activation != Activation::Identity).then_some(&y.view),
+            saved: undone.by_output.then_some(&y.view),
             x: &x.view,
             table: &table.view,
             partials: &gradient_partials.view,
             coefficients: &coefficients.view,
             grad_weight: &grad_weight.view,
             grad_bias: &grad_bias.view,
-            grad_x: (&grad_x.view, adds_x),
-            grad_residual: residual.is_some().then_some((&grad_residual.view, adds_residual)),
+            grad_x: (&grad_x.view, adds_x || self.gradients_share),
+            grad_residual: wants_residual.then_some((&residual_place.view, adds_residual)),
         };
         if !evaluate {
-            let (activation, accumulate) = (self.activation, adds_params);
-            let backward = BatchNormGradientDispatches::new(gpu, variant, shape, &views, activation, accumulate);
+            let backward = BatchNormGradientDispatches::new(gpu, variant, shape, &views, undone, adds_params);
             let backward = backward.unwrap();
             backward.record(&mut recorder, self.valid as u32);
         }
@@ -205,7 +214,7 @@ impl Case {
             y: image(&y),
             running: [mean.read(gpu), var.read(gpu)],
             grad_x: gradient(&grad_x, !evaluate),
-            grad_residual: gradient(&grad_residual, !evaluate && residual.is_some()),
+            grad_residual: gradient(residual_place, !evaluate && wants_residual),
             grad_weight: grad_weight.read(gpu),
             grad_bias: grad_bias.read(gpu),
         }
@@ -246,7 +255,7 @@ impl Case {
         hold("weight", &found.grad_weight, &expected.weight, &bounds.weight, start(self.accumulate.params));
         hold("bias", &found.grad_bias, &expected.bias, &bounds.bias, start(self.accumulate.params));
         let mut beyond = vec![(&found.grad_x, start(self.accumulate.x))];
-        if self.residual.is_some() {
+        if self.residual.is_some() && self.residual_gradient {
             // its terms, and not their sum, which is the bias' gradient
             let magnitudes = norm.magnitudes(x);
             let error = |i: usize| 2.0 * norm.errors(x, depth)[i] * upstream[i].abs() * magnitudes[i];

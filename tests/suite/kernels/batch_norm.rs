@@ -10,7 +10,9 @@ use crate::common::{
 use jostle::{
     gpu::{Element, GpuError},
     kernels::{Activation, AdapterClass, CoopMatrices, Lanes, Target},
-    ops::{BatchNormAdds, BatchNormDispatches, BatchNormShape, BatchNormVariant, BatchNormViews},
+    ops::{
+        BatchNormAdds, BatchNormDispatches, BatchNormLaunches, BatchNormShape, BatchNormVariant, BatchNormViews, Undone,
+    },
 };
 
 const ACTIVATIONS: [Activation; 4] = [Activation::Identity, Activation::Relu, Activation::Tanh, Activation::Sigmoid];
@@ -45,8 +47,29 @@ fn every_fused_activation_with_a_residual() {
     }
 }
 
-/// Shapes that lie across what the variants cut by: quads of 4 channels, 16 of them side by side, 2 and more rows an invocation,
-/// chunks of these.
+/// ReLU's derivative is then not that of the normalised input alone.
+#[test]
+fn a_residual_that_needs_no_gradient_counts_all_the_same() {
+    let case = Case { activation: Activation::Relu, ..Case::new([3, 5 * 7, 6], 2).with_residual() };
+    let case = Case { residual_gradient: false, ..case };
+    case.check_reference("residual without a gradient");
+    case.check("residual without a gradient");
+}
+
+/// x + batch norm(x): both gradients lie in one place.
+#[test]
+fn the_residual_may_be_the_input() {
+    let case = Case { activation: Activation::Relu, ..Case::new([5, 11 * 13, 21], 4).with_residual() };
+    let one_place = Case { gradients_share: true, ..case.clone() };
+    for variant in BatchNormVariant::ALL {
+        let apart = case.run(device(), variant, false);
+        let sums: Vec<f32> = apart.grad_x.iter().zip(&apart.grad_residual).map(|(x, residual)| x + residual).collect();
+        assert_eq!(bits(&one_place.run(device(), variant, false).grad_x), bits(&sums), "{variant:?}");
+    }
+}
+
+/// Shapes that lie across what the variants cut by: quads of 4 channels, 4 or 16 of them side by side, 2 and more rows an
+/// invocation, chunks of these.
 #[test]
 fn rows_and_channels_are_cut_anywhere() {
     for (shape, valid) in [
@@ -149,8 +172,11 @@ fn variances_are_biased_in_the_output_and_unbiased_in_the_running_one() {
 fn evaluation_goes_by_the_running_statistics_and_leaves_them() {
     for activation in Activation::ALL {
         let case = Case { activation, ..Case::new([3, 6, 7], 3).with_residual() };
-        let found = case.run(device(), BatchNormVariant::Tree, true);
-        assert_eq!(found.running, case.running);
+        let [found, other] = BatchNormVariant::ALL.map(|variant| case.run(device(), variant, true));
+        for found in [&found, &other] {
+            assert_eq!(found.running, case.running);
+        }
+        assert_eq!(bits(&found.y), bits(&other.y), "{activation}: with a table and without");
         let [x, residual, weight, bias] = case.inputs();
         let [mean, var] = case.running.each_ref().map(|running| wide(running));
         let value = |i: usize| {
@@ -201,13 +227,13 @@ fn large_gpus_are_filled_and_no_invocation_goes_far() {
         let variant = BatchNormVariant::Tree;
         let (target, relu) = (&Target::GENERIC, Activation::Relu);
         let adds = BatchNormAdds { input: false, residual: None, params: false };
-        let forward = shape.forward_launches(target, Some(variant), relu, false).unwrap();
-        let backward = shape.gradient_launches(target, variant, relu, adds).unwrap();
-        for launch in forward.into_vec().into_iter().chain(backward) {
+        let forward = shape.forward_launches(target, variant, true, relu, false).unwrap();
+        let backward = shape.gradient_launches(target, variant, Undone::new(relu, false), adds).unwrap();
+        let launches = [forward, backward].map(BatchNormLaunches::into_vec).concat();
+        assert_eq!(launches.len(), 4, "{shape}: none for a finish alone");
+        for launch in launches {
             assert!(launch.threads <= 256 && launch.chain <= 64, "{shape}: {launch:?}");
-            // One workgroup combines the partial results of a quad of channels.
-            let finishes = launch.spec.entry.ends_with("finish");
-            assert!(launch.workgroups() >= 264 || finishes, "{shape}: {launch:?}");
+            assert!(launch.workgroups() >= 264, "{shape}: {launch:?}");
         }
     }
 }
@@ -218,8 +244,8 @@ fn every_row_and_quad_is_in_one_workgroup() {
         let draw = |i: u64, below: u64| 1 + (hash(seed, i) % below) as usize;
         let shape = BatchNormShape { batch: draw(0, 300), pixels: draw(1, 2000), channels: draw(2, 2100) };
         let (rows, quads) = (shape.batch * shape.pixels, shape.channels.div_ceil(4));
-        for variant in BatchNormVariant::ALL {
-            let geometry = shape.geometry(variant);
+        let [tree, chunks] = BatchNormVariant::ALL.map(|variant| shape.geometry(variant));
+        for geometry in [tree, chunks, shape.sweep_geometry()] {
             let covers = |parts: usize, each: usize, all: usize| parts * each >= all && (parts - 1) * each < all;
             assert!(covers(geometry.chunks, geometry.rows_per_chunk(), rows), "{shape}: {geometry:?}");
             assert!(covers(geometry.column_tiles, geometry.quad_lanes, quads), "{shape}: {geometry:?}");
@@ -227,14 +253,28 @@ fn every_row_and_quad_is_in_one_workgroup() {
                 [geometry.quad_lanes, geometry.row_lanes].iter().all(|lanes| lanes.is_power_of_two()),
                 "{shape}: {geometry:?}"
             );
+        }
+        let sweep = shape.sweep_geometry();
+        assert!(sweep.chunks == 1 || 8 * sweep.chunks * tree.chunks <= rows, "{shape}: {tree:?} by {sweep:?}");
+        for geometry in [tree, chunks] {
             assert!(shape.partial_words() >= geometry.chunks * 2 * 4 * quads, "{shape}: {geometry:?}");
         }
     }
 }
 
 #[test]
-fn software_adapters_take_chunks() {
-    let variant = BatchNormVariant::for_class;
-    assert_eq!(variant(AdapterClass::Software(Lanes::Eight)), BatchNormVariant::Chunks);
-    assert_eq!(variant(AdapterClass::Gpu(CoopMatrices::default())), BatchNormVariant::Tree);
+fn only_software_adapters_take_chunks_and_finishes() {
+    let shape = BatchNormShape { batch: 3, pixels: 50, channels: 9 };
+    let adds = BatchNormAdds { input: false, residual: Some(true), params: false };
+    for (class, variant, kernels) in [
+        (AdapterClass::Software(Lanes::Eight), BatchNormVariant::Chunks, [3, 2, 3]),
+        (AdapterClass::Gpu(CoopMatrices::default()), BatchNormVariant::Tree, [2, 1, 2]),
+    ] {
+        assert_eq!(BatchNormVariant::for_class(class), variant);
+        let target = &Target::with_class(device(), class);
+        let forward = |by_batch| shape.forward_launches(target, variant, by_batch, Activation::Tanh, true).unwrap();
+        let backward = shape.gradient_launches(target, variant, Undone::new(Activation::Tanh, true), adds).unwrap();
+        let launches = [forward(true), forward(false), backward].map(|launches| launches.into_vec().len());
+        assert_eq!(launches, kernels, "{class:?}: training, evaluation, backward");
+    }
 }

@@ -3,7 +3,10 @@
 use crate::common::{ROUNDOFF, assert_within, depth, device};
 use jostle::{
     gpu::{Element, Launch},
-    kernels::{ConvOptions, ConvPass, ConvProblem, ConvShape, ConvVariant, Ending, Epilogue, Target, conv_variant},
+    kernels::{
+        Activation, BlockTile, ConvOptions, ConvPass, ConvProblem, ConvShape, ConvVariant, Ending, Epilogue, Target,
+        conv_variant,
+    },
 };
 
 use super::conv::{Case, cases};
@@ -78,5 +81,34 @@ fn no_invocation_walks_the_pixels_alone() {
         let launches = depthwise(128, side, channels);
         assert!(launches.iter().all(|launch| launch.chain <= 128), "{side} {channels}: {launches:?}");
         assert!(launches[0].workgroups() >= 264 && launches[0].threads == 256, "{side} {channels}: {launches:?}");
+    }
+}
+
+/// Forward and data gradient of tiles too few for a GPU, whose terms are summed in parts: by blocks, and by cooperative matrices
+/// where the adapter has them, in whole taps and across them.
+#[test]
+fn few_tiles_of_long_sums_are_cut_into_parts() {
+    let gpu = device();
+    let bias = Epilogue::BiasActivation { activation: Activation::Gelu, store_pre: true };
+    let gradient = Epilogue::ActivationGradient(Activation::Gelu);
+    let three = ConvOptions::square(3).padding(1);
+    for case in [Case::new(2, [5, 6, 68], 60, three), Case::new(1, [7, 5, 64], 96, three)] {
+        for case in cases(gpu, case) {
+            let shape = case.shape();
+            let available = ConvVariant::available(gpu, case.element, &shape, ConvPass::Forward);
+            let cut = |variant: &ConvVariant| {
+                matches!(variant, ConvVariant::Block(BlockTile::SMALL | BlockTile::LARGE) | ConvVariant::Coop(_))
+            };
+            for variant in available.into_iter().filter(cut) {
+                for (pass, epilogue, accumulate) in
+                    [(ConvPass::Forward, bias, true), (ConvPass::DataGradient, gradient, false)]
+                {
+                    let problem = ConvProblem { pass, shape: &shape };
+                    let launches = variant.launches(&Target::for_device(gpu), problem, Ending::PLAIN, case.element);
+                    assert_eq!(launches.unwrap().len(), 2, "{variant:?} {pass:?}: tiles, and the sum of their parts");
+                    case.check(gpu, variant, pass, epilogue, accumulate);
+                }
+            }
+        }
     }
 }

@@ -97,7 +97,7 @@ fn bindings_are_those_of_the_specs() {
 }
 
 /// Integers in buffers that kernels without bounds checks read, each with why they cannot lead it astray.
-const ARGUED_INTEGERS: [(&str, &str, &str); 18] = [
+const ARGUED_INTEGERS: [(&str, &str, &str); 26] = [
     ("mse", "labels", "compared with the number of an output, or bits of numbers: values"),
     ("gather_tokens", "samples", "values, which the kernels that index by them cut to their tables"),
     ("gather_tokens", "output", "as its samples"),
@@ -105,6 +105,14 @@ const ARGUED_INTEGERS: [(&str, &str, &str); 18] = [
     ("gather", "ids", "counters of Philox"),
     ("embedding", "tokens", "cut to the vocabulary where they lead"),
     ("embedding_gradient", "tokens", "compared with the number of a token"),
+    ("ascend", "scaling", "counts of steps"),
+    ("gradient_factor", "scaling", "counts of steps"),
+    ("mse", "scaling", "counts of steps"),
+    ("softmax_nll", "scaling", "counts of steps"),
+    ("update_sgd", "scaling", "counts of steps"),
+    ("update_adam", "scaling", "counts of steps"),
+    ("conv_pack", "table", "written by the host, of tensors that it has bound"),
+    ("deferred_sums", "table", "written by the host, of tensors that it has bound"),
     ("perturb", "blocks", "written by Arena: a tensor's number, which `filters` has a row for, and counters of Philox"),
     ("perturb", "filters", "written by Arena; what they lead to is cut to `norms`"),
     ("matmul_coop", "a", "the bits of f16 values"),
@@ -118,11 +126,12 @@ const ARGUED_INTEGERS: [(&str, &str, &str); 18] = [
     ("pool", "chosen", "written by the max pool before it, and cut to the image where it leads"),
 ];
 
-/// Whether a buffer's elements are integers, alone or in vectors.
+/// Whether a buffer's elements are integers, alone, in vectors or in rows of a table.
 fn holds_integers(module: &Module, ty: naga::Handle<naga::Type>) -> bool {
     use naga::{Scalar, ScalarKind, TypeInner};
     match module.types[ty].inner {
         TypeInner::Array { base, .. } => holds_integers(module, base),
+        TypeInner::Struct { ref members, .. } => members.iter().any(|member| holds_integers(module, member.ty)),
         TypeInner::Scalar(Scalar { kind, .. }) | TypeInner::Vector { scalar: Scalar { kind, .. }, .. } => {
             matches!(kind, ScalarKind::Uint | ScalarKind::Sint)
         }
@@ -301,7 +310,7 @@ fn shared_parts_keep_to_their_prefix_and_declare_no_bindings() {
             let prefixed = match keyword {
                 "fn" | "var<workgroup>" => name == prefix || name.starts_with(&format!("{prefix}_")),
                 "const" | "override" => name == name.to_uppercase() && lower.starts_with(&format!("{prefix}_")),
-                "struct" | "alias" => lower.starts_with(prefix),
+                "struct" | "alias" => lower.starts_with(&prefix.replace('_', "")),
                 _ => false,
             };
             assert!(prefixed, "shared/{stem}.wgsl declares {keyword} {name}");

@@ -1,9 +1,11 @@
-//! Every family of networks: 50 steps repeat bit by bit, in both precisions, with noise of every mode.
+//! Every family of networks: 50 steps repeat bit by bit, in both precisions, with noise of every mode; and in small buffers.
 
 use crate::common::{device, images::hashed_squares, trace::Trace};
 use jostle::{
     data::Split,
-    graph::ValueShape,
+    gpu::{Element, Faults, Limits, WORD_BYTES},
+    graph::{PlanMode, Schedule, Slot, ValueShape, memory},
+    kernels::AdapterClass,
     nn::{Model, Signature},
     noise::Mode,
     ops::Loss,
@@ -99,4 +101,36 @@ fn every_network_is_of_a_family() {
     for (name, _) in Model::networks() {
         assert!(FAMILIES.iter().any(|(prefix, _)| name.starts_with(prefix)), "{name} is not repeated");
     }
+}
+
+/// The bytes of the largest tensor or arena that has to lie in one buffer.
+fn least_buffer(schedule: &Schedule, model: &Model) -> usize {
+    let largest = schedule.slots.iter().map(Slot::words).max().unwrap();
+    let scratch = schedule.scratch_words(AdapterClass::for_device(device())).unwrap();
+    largest.max(scratch).max(model.graph.layout().words()) * WORD_BYTES as usize
+}
+
+/// Kernels that bind many tensors at once take more dispatches where these lie in several buffers, and compute the same.
+#[test]
+fn activations_in_many_small_buffers_change_nothing() {
+    let prepared = prepared("resnet20:4", 8);
+    let config = RunConfig {
+        model: "resnet20:4".to_owned(),
+        batch: SAMPLES,
+        steps: Some(6),
+        eval_every: EvalEvery::Steps(3),
+        log_every: 1,
+        lr: 0.001,
+        ..RunConfig::default()
+    };
+    let graph = &prepared.model.graph;
+    let schedule = Schedule::stored(graph, SAMPLES, PlanMode::Train, Loss::Nll, Element::Word).unwrap();
+    let bytes = least_buffer(&schedule, &prepared.model) as u64;
+    let banks = schedule.placement(memory::bank_words(bytes)).banks().count();
+    assert!(banks >= 4, "{banks} buffers");
+    let limits = Limits { buffer_bytes: bytes, binding_bytes: bytes, ..device().limits() };
+    let narrow = device().again().with_faults(Faults { limits: Some(limits), ..Faults::default() });
+    let once = Trace::new(&config, &prepared);
+    assert_eq!(once.status, Status::Finished);
+    assert!(once == Trace::on(&narrow, &config, &prepared), "other bits in {banks} buffers");
 }

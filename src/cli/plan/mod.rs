@@ -1,8 +1,12 @@
 //! `jostle plan`
 
+mod lines;
+mod summary;
+
 use jostle::{
     data::DataSource,
-    gpu::{AdapterSummary, Grid, Launch},
+    estimate::{GpuDescription, StepEstimate},
+    gpu::AdapterSummary,
     graph::Schedule,
     kernels::Target,
     nn::Model,
@@ -13,36 +17,20 @@ use jostle::{
 use serde::Serialize;
 
 use super::{CliError, Context, Exit, keys, output::human_bytes};
+use lines::Line;
+use summary::Summary;
 
 /// Options of `jostle plan`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Plan for a described GPU instead of the adapter at hand
-    #[arg(long, value_enum)]
-    gpu: Option<Described>,
+    /// Plan for a GPU that is only described instead of the adapter at hand, and estimate its times: h100, h200, a100, rtx4090,
+    /// rx7900xtx, m2-max, arc-a770, a FILE.toml; or generic, a large GPU without estimates
+    #[arg(long, value_name = "NAME|FILE.toml")]
+    gpu: Option<String>,
 }
 
-/// GPUs that are only described.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Described {
-    /// 128 multiprocessors, subgroups of 32, 48 KiB of workgroup memory
-    Generic,
-}
-
-/// A dispatch of a step.
-#[derive(Serialize)]
-struct Line {
-    step: String,
-    kind: &'static str,
-    shape: String,
-    kernel: &'static str,
-    workgroups: [u32; 3],
-    /// Of a workgroup.
-    threads: u32,
-    chain: usize,
-    flops: u64,
-    bytes: u64,
-}
+/// The name of the GPU of which nothing is known but [`Target::GENERIC`].
+const GENERIC: &str = "generic";
 
 #[derive(Serialize)]
 struct Output<'a> {
@@ -51,44 +39,10 @@ struct Output<'a> {
     parameters: usize,
     target: &'a str,
     dispatches: Vec<Line>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimate: Option<Summary>,
     footprint: &'a Footprint,
     does_not_fit: Option<String>,
-}
-
-impl Line {
-    fn new([step, shape]: [String; 2], kind: &'static str, launch: &Launch) -> Self {
-        Self {
-            step,
-            kind,
-            shape,
-            kernel: launch.spec.entry,
-            workgroups: launch.grid.0,
-            threads: launch.threads,
-            chain: launch.chain,
-            flops: launch.work.flops,
-            bytes: launch.work.bytes,
-        }
-    }
-
-    fn workgroups(&self) -> u64 {
-        Grid(self.workgroups).workgroups()
-    }
-
-    fn row(&self, number: usize) -> Vec<String> {
-        let filled = |value: u64| if value > 0 { format!("{:.2}", 1e-6 * value as f64) } else { String::new() };
-        vec![
-            number.to_string(),
-            self.step.clone(),
-            self.kind.to_owned(),
-            self.shape.clone(),
-            self.kernel.to_owned(),
-            self.workgroups().to_string(),
-            self.threads.to_string(),
-            self.chain.to_string(),
-            filled(self.flops),
-            filled(self.bytes),
-        ]
-    }
 }
 
 /// What the plan is for: the described GPU, else the adapter at hand, else a generic one.
@@ -96,27 +50,45 @@ struct Device {
     name: String,
     target: Target,
     adapter: Option<AdapterSummary>,
+    description: Option<GpuDescription>,
 }
 
 impl Device {
-    fn new(context: &Context, described: Option<Described>) -> Self {
+    fn new(context: &Context, described: Option<&str>) -> Result<Self, CliError> {
+        if let Some(name) = described.filter(|name| *name != GENERIC) {
+            let gpu = GpuDescription::named(name)?;
+            return Ok(Self { name: gpu.name.clone(), target: gpu.target(), adapter: None, description: Some(gpu) });
+        }
         let adapter = if described.is_none() { context.adapter.find().ok() } else { None };
-        match adapter {
+        Ok(match adapter {
             Some(adapter) => {
                 let target = Target::for_adapter(&adapter);
-                Self { name: adapter.name.clone(), target, adapter: Some(adapter) }
+                Self { name: adapter.name.clone(), target, adapter: Some(adapter), description: None }
             }
-            None => Self { name: "a generic GPU".to_owned(), target: Target::GENERIC, adapter: None },
-        }
+            None => {
+                let name = "a generic GPU".to_owned();
+                Self { name, target: Target::GENERIC, adapter: None, description: None }
+            }
+        })
     }
 
-    /// Which dispatches leave multiprocessors idle, where their number is known.
+    /// Which dispatches leave multiprocessors of the generic GPU idle.
     fn idle(&self, lines: &[Line]) -> Option<String> {
-        let known = self.target == Target::GENERIC;
+        let generic = self.adapter.is_none() && self.description.is_none();
         let idle = lines.iter().filter(|line| line.workgroups() < Target::MULTIPROCESSORS).count();
         let all = Target::MULTIPROCESSORS;
-        known
+        generic
             .then(|| format!("{idle} of {} dispatches have fewer workgroups than {all} multiprocessors\n", lines.len()))
+    }
+
+    /// The lines with their estimates, and what they add up to, where the GPU is described.
+    fn estimated(&self, lines: Vec<Line>) -> (Vec<Line>, Option<Summary>) {
+        let Some(gpu) = &self.description else { return (lines, None) };
+        let dispatches: Vec<_> = lines.iter().map(|line| line.dispatch).collect();
+        let step = StepEstimate::new(gpu, &dispatches);
+        let summary = Summary::new(gpu, &lines, &step);
+        let lines = lines.into_iter().zip(&step.dispatches).map(|(line, estimate)| line.estimated(estimate));
+        (lines.collect(), Some(summary))
     }
 }
 
@@ -178,19 +150,26 @@ fn memory(footprint: &Footprint) -> String {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let device = Device::new(context, args.gpu);
+    let device = Device::new(context, args.gpu.as_deref())?;
     let config = RunConfig::default().with(&context.options)?;
     let batch = keys::expect_batch(&config, "plan")?;
     let (model, sample) = model_and_sample(&config, keys::named_data(context, &config)?.as_ref())?;
-    let (footprint, schedule) = Footprint::new(&model, batch, config.optimizer, config.precision.element())?;
+    let (footprint, schedule) =
+        Footprint::new(&model, batch, config.optimizer, config.precision.element(), device.target.class)?;
     let footprint = footprint.with_scratch(schedule.scratch_words(device.target.class)?);
-    let dispatches = lines(&config, &model, &schedule, &device, sample)?;
+    let (dispatches, estimate) = device.estimated(lines(&config, &model, &schedule, &device, sample)?);
     let title = format!("{model}, batch {batch}: the dispatches of one training step on {}", device.name);
-    let headers = ["#", "step", "call", "shape", "kernel", "workgroups", "threads", "chain", "Mflop", "MB"];
+    let mut headers = Line::HEADERS.to_vec();
+    if estimate.is_some() {
+        headers.extend(Line::ESTIMATE_HEADERS);
+    }
     let rows = dispatches.iter().enumerate().map(|(number, line)| line.row(number)).collect();
     let mut text = Table::new(&title, &headers, rows).to_text();
     text.push_str("threads: of a workgroup; chain: rounds that one invocation does one after the other\n");
     text.push_str(&device.idle(&dispatches).unwrap_or_default());
+    if let Some(summary) = &estimate {
+        text.push_str(&format!("\n{}", summary.to_text()));
+    }
     text.push_str(&format!("\n{}\n", rule()));
     text.push_str(&memory(&footprint));
     let does_not_fit = device.adapter.as_ref().and_then(|adapter| footprint.excess(adapter.limits()));
@@ -205,6 +184,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         parameters: model.graph.layout().parameters(),
         target: &device.name,
         dispatches,
+        estimate,
         footprint: &footprint,
         does_not_fit,
     };
