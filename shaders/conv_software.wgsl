@@ -1,4 +1,5 @@
-// 2-d convolution as an implicit matrix product, for software adapters with subgroups of 8 lanes: registers and shuffles.
+// 2-d convolution as an implicit matrix product, for software adapters with subgroups of 4, 8 or 16 lanes: registers and
+// shuffles.
 //
 //   forward          Y[p, o]       = epilogue( sum_{tap, i} X[p * stride + tap * dilation - padding, i] W[tap, i, o] )
 //   data gradient    dX[q, i]      = epilogue( sum_{tap, o} dY[(q + padding - tap * dilation) / stride, o] W[tap, i, o] )
@@ -8,23 +9,27 @@
 //           W: [taps, 4 in_quads, out_quads], as conv_pack.wgsl leaves it; all vec4s; dW: [out, in, taps], PyTorch's layout.
 //           a, b: X, W | dY, W | dY, X. aux: bias [out] (EPILOGUE 1) or what forward saved, as dX (EPILOGUE 2).
 // Epilogue  as in matmul_block.wgsl. One group only.
-// Dispatch  [row tiles, column tiles, phases * fold] workgroups of one subgroup of 8 lanes. A row tile is 32 rows: pixels
-//           of Y, pixels of one phase of dX (conv_phase_*), or outputs; row tiles beyond the adapter's limit fold into z.
-//           A column tile is 8 COLUMN_BLOCKS quads of outputs, of inputs, or of [taps, in_quads].
+// Dispatch  [row tiles, column tiles, phases * fold] workgroups of one subgroup. A row tile is 4 LANES rows: pixels of Y,
+//           pixels of one phase of dX (conv_phase_*), or outputs; row tiles beyond the adapter's limit fold into z.
+//           A column tile is LANES COLUMN_BLOCKS quads of outputs, of inputs, or of [taps, in_quads].
 //           With NARROW_QUADS there is one column tile, of that many quads.
 //           Weight gradient: z is the part of Y's lines that is summed, into dW[z]; split_sum.wgsl adds the parts.
 //
 // Nothing is gathered ahead: a lane keeps where its 4 rows start and steps through taps, then channels, as
-// matmul_software.wgsl steps through depth. Up to 16 result channels would leave half of the lanes without columns, so that
-// there (NARROW_QUADS) lanes keep their rows to themselves and weights are what they hand to each other.
+// matmul_software.wgsl steps through depth. Up to half as many quads of result channels as lanes would leave half of these
+// without columns, so that there (NARROW_QUADS) lanes keep their rows to themselves and weights are what they hand to each
+// other.
 // Every operand is read_write because they may lie in one arena buffer.
 
 override PASS: u32 = 0u;
 override SPLIT: bool = false;
+// Lanes of a subgroup, and so of a workgroup: 4, 8 or 16.
+override LANES: u32 = 8u;
 override COLUMN_BLOCKS: u32 = 1u;
-// Fewer than 8 where all rows are the first lanes': see shared/tile.wgsl.
-override ROW_LANES: u32 = 8u;
-// The quads of the result's channels where they are 1 to 4, for a layout of sums of their own; not for weight gradients.
+// Fewer than LANES where all rows are the first lanes': see shared/tile.wgsl.
+override ROW_LANES: u32 = LANES;
+// The quads of the result's channels where they are 1 to LANES / 2, for a layout of sums of their own; not for weight
+// gradients.
 override NARROW_QUADS: u32 = 0u;
 // Nothing happens to the sums and rows are pixels in order: written straight from registers.
 override DIRECT: bool = false;
@@ -33,8 +38,7 @@ override ACTIVATION: u32 = 0u;
 override STORE_PRE: bool = false;
 override ACCUMULATE: bool = false;
 
-const LANES: u32 = 8u;
-const BLOCK: u32 = 32u;
+override BLOCK: u32 = 4u * LANES;
 
 var<immediate> values: ConvShape;
 @group(0) @binding(0) var<storage, read_write> a: array<vec4<Real>>;
@@ -44,7 +48,7 @@ var<immediate> values: ConvShape;
 @group(0) @binding(4) var<storage, read_write> pre: array<StoreReal>;
 
 // A finished tile on its way through an epilogue, as in matmul_software.wgsl.
-var<workgroup> finished: array<vec4<f32>, 512>;
+var<workgroup> finished: array<vec4<f32>, BLOCK * COLUMN_BLOCKS * LANES>;
 
 // The four rows that a lane reads: first element of their image, and where their window starts.
 struct Rows {
@@ -102,7 +106,7 @@ fn data_weights(tap: u32, quad: u32, column: u32) -> mat4x4<f32> {
 }
 
 // The weights of a tap between four source channels and all result channels, spread over the lanes: one vec4 of each
-// lane, and of 9 to 16 channels a second one.
+// lane, and where that is not enough a second one.
 struct Spread {
     first: vec4<f32>,
     second: vec4<f32>,
@@ -118,7 +122,7 @@ fn spread_at(lane: u32, tap: u32, quad: u32) -> u32 {
 fn spread(lane: u32, tap: u32, quad: u32) -> Spread {
     let first = vec4<f32>(b[spread_at(lane, tap, quad)]);
     var second = first;
-    if NARROW_QUADS > 2u { second = vec4<f32>(b[spread_at(lane + LANES, tap, quad)]); }
+    if 4u * NARROW_QUADS > LANES { second = vec4<f32>(b[spread_at(lane + LANES, tap, quad)]); }
     return Spread(first, second);
 }
 
@@ -155,6 +159,10 @@ fn narrow_add_block(sums: ptr<function, TileSums>, rows: mat4x4<f32>, spread_wei
     if NARROW_QUADS > 1u { narrow_add_quad(sums, 1u, rows, spread_weights); }
     if NARROW_QUADS > 2u { narrow_add_quad(sums, 2u, rows, spread_weights); }
     if NARROW_QUADS > 3u { narrow_add_quad(sums, 3u, rows, spread_weights); }
+    if NARROW_QUADS > 4u { narrow_add_quad(sums, 4u, rows, spread_weights); }
+    if NARROW_QUADS > 5u { narrow_add_quad(sums, 5u, rows, spread_weights); }
+    if NARROW_QUADS > 6u { narrow_add_quad(sums, 6u, rows, spread_weights); }
+    if NARROW_QUADS > 7u { narrow_add_quad(sums, 7u, rows, spread_weights); }
 }
 
 fn forward_sums(sums: ptr<function, TileSums>, rows: Rows, column: u32) {
@@ -267,8 +275,9 @@ fn write_finished(row: u32, rows: u32, phase: vec2<u32>, column: u32, columns: u
     let bias_0 = conv_store_bias(column);
     let bias_1 = conv_store_bias(column + LANES);
     for (var i = 0u; i < rows; i++) {
-        let first = finished[2u * i * LANES + lane];
-        let second = finished[(2u * i + 1u) * LANES + lane];
+        let first = finished[COLUMN_BLOCKS * i * LANES + lane];
+        var second = first;
+        if COLUMN_BLOCKS > 1u { second = finished[(COLUMN_BLOCKS * i + 1u) * LANES + lane]; }
         if PASS == CONV_WEIGHT_GRADIENT {
             conv_store_weight(row + i, column, part, first);
             if COLUMN_BLOCKS > 1u { conv_store_weight(row + i, column + LANES, part, second); }
@@ -300,7 +309,26 @@ fn write_narrow(sums: ptr<function, TileSums>, row: u32, row_count: u32, phase: 
     }
 }
 
-@compute @workgroup_size(8)
+// What becomes of the sums of up to 32 rows from the tile's row `first` on. Unrolled by the driver, as in matmul_software.wgsl:
+// only plain vectors are written from it.
+fn write_plain(
+    sums: ptr<function, TileSums>, first: u32, row: u32, row_count: u32, column: u32, columns: u32, lane: u32,
+) {
+    for (var i = first; i < min(first + 32u, BLOCK); i++) {
+        if DIRECT {
+            let at = (row + i) * columns + column;
+            if row + i < row_count {
+                if column < columns { store_c(4u * at, 4u, (*sums)[2u * i]); }
+                if COLUMN_BLOCKS > 1u && column + LANES < columns { store_c(4u * (at + LANES), 4u, (*sums)[2u * i + 1u]); }
+            }
+        } else {
+            finished[COLUMN_BLOCKS * i * LANES + lane] = (*sums)[2u * i];
+            if COLUMN_BLOCKS > 1u { finished[(COLUMN_BLOCKS * i + 1u) * LANES + lane] = (*sums)[2u * i + 1u]; }
+        }
+    }
+}
+
+@compute @workgroup_size(LANES)
 fn conv_software(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
@@ -335,19 +363,8 @@ fn conv_software(
         write_narrow(&sums, row + 4u * lane, row_count, phase, columns, lane);
         return;
     }
-    // Unrolled by the driver, as in matmul_software.wgsl: only plain vectors are written from it.
-    for (var i = 0u; i < BLOCK; i++) {
-        if DIRECT {
-            let at = (row + i) * columns + column;
-            if row + i < row_count {
-                if column < columns { store_c(4u * at, 4u, sums[2u * i]); }
-                if COLUMN_BLOCKS > 1u && column + LANES < columns { store_c(4u * (at + LANES), 4u, sums[2u * i + 1u]); }
-            }
-        } else {
-            finished[2u * i * LANES + lane] = sums[2u * i];
-            if COLUMN_BLOCKS > 1u { finished[(2u * i + 1u) * LANES + lane] = sums[2u * i + 1u]; }
-        }
-    }
+    write_plain(&sums, 0u, row, row_count, column, columns, lane);
+    if BLOCK > 32u { write_plain(&sums, 32u, row, row_count, column, columns, lane); }
     if DIRECT { return; }
     write_finished(row, min(BLOCK, row_count - row), phase, column, columns, lane, workgroup.z);
 }

@@ -1,4 +1,4 @@
-// Matrix product for software adapters with subgroups of 8 lanes (llvmpipe): registers and shuffles, no workgroup tiles.
+// Matrix product for software adapters with subgroups of 4, 8 or 16 lanes: registers and shuffles, no workgroup tiles.
 //
 //   C[m, n] = epilogue( sum_k A[m, k] B[k, n] )
 //
@@ -6,13 +6,13 @@
 //           aux: bias [n] (EPILOGUE 1) or what forward saved [m, n] (EPILOGUE 2); pre: [m, n] with STORE_PRE.
 //           Any sizes; bindings are whole vec4s (the host rounds their sizes up to 16 bytes).
 // Epilogue  as in matmul_block.wgsl.
-// Dispatch  [ceil(m / 32), ceil(n / (32 COLUMN_BLOCKS)), batch] workgroups of one subgroup of 8 lanes; rows run fastest,
+// Dispatch  [ceil(m / (4 LANES)), ceil(n / (4 LANES COLUMN_BLOCKS)), batch] workgroups of one subgroup; rows run fastest,
 //           so that the panel of B stays in the cache. A batch is of products of their own, A, B and C each one after the
 //           other; more than one want contiguous extents that are multiples of 4, and no epilogue.
 //
 // A load within a loop costs llvmpipe some 35 instructions a lane, whatever the lanes read, so nothing is read twice: a
-// lane reads 4 rows of a 32 x 4 block of A, which subgroupShuffle with a constant lane (one instruction) hands to all,
-// and 4 columns of each block of B. Sums live in registers and on the stack.
+// lane reads 4 rows of 4 depths of A, which subgroupShuffle with a constant lane (one instruction) hands to all, and 4
+// columns of each block of B. Sums live in registers and on the stack.
 // Every operand is read_write because A, B and C may lie in one arena buffer.
 
 override A_TRANSPOSED: bool = false;
@@ -20,10 +20,12 @@ override B_TRANSPOSED: bool = false;
 // The contiguous extent of the operand is a multiple of 4, so that vec4 reads line up.
 override A_ALIGNED: bool = true;
 override B_ALIGNED: bool = true;
-// 1 or 2 blocks of 32 columns for each workgroup: 2 for products that overflow the caches.
+// Lanes of a subgroup, and so of a workgroup: 4, 8 or 16.
+override LANES: u32 = 8u;
+// 1 or 2 blocks of columns for each workgroup: 2 for products that overflow the caches.
 override COLUMN_BLOCKS: u32 = 1u;
-// Fewer than 8 where all rows are the first lanes': see shared/tile.wgsl.
-override ROW_LANES: u32 = 8u;
+// Fewer than LANES where all rows are the first lanes': see shared/tile.wgsl.
+override ROW_LANES: u32 = LANES;
 // Nothing happens to the sums and they line up: written straight from registers.
 override DIRECT: bool = false;
 override EPILOGUE: u32 = 0u;
@@ -31,8 +33,7 @@ override ACTIVATION: u32 = 0u;
 override STORE_PRE: bool = false;
 override ACCUMULATE: bool = false;
 
-const LANES: u32 = 8u;
-const BLOCK: u32 = 32u; // rows or columns of a block: 4 for each lane
+override BLOCK: u32 = 4u * LANES; // rows or columns of a block: 4 for each lane
 const DEPTH_STEP: u32 = 4u;
 
 struct Product {
@@ -48,9 +49,9 @@ var<immediate> values: Product;
 @group(0) @binding(3) var<storage, read_write> c: array<StoreOut>;
 @group(0) @binding(4) var<storage, read_write> pre: array<StoreReal>;
 
-// A finished tile on its way through an epilogue, as [32 rows][2][8 lanes]. A lane reads back only what
-// it wrote, so no barrier is needed.
-var<workgroup> finished: array<vec4<f32>, 512>;
+// A finished tile on its way through an epilogue, as [rows][COLUMN_BLOCKS][LANES]. A lane reads back only what it wrote, so
+// no barrier is needed.
+var<workgroup> finished: array<vec4<f32>, BLOCK * COLUMN_BLOCKS * LANES>;
 
 fn a_vector(line: u32, first: u32, width: u32) -> vec4<f32> {
     let at = line * width + first;
@@ -143,7 +144,27 @@ fn write_vector(row: u32, column: u32, sums: vec4<f32>, bias: vec4<f32>) {
     store_c(at, count, value);
 }
 
-@compute @workgroup_size(8)
+// What becomes of the sums of up to 32 rows from the tile's row `first` on. The driver unrolls loops of up to 32 rounds; a longer
+// one would index `sums` at run time, which takes it 20 seconds to compile. So does an epilogue in an unrolled loop: only plain
+// vectors are written from it.
+fn write_plain(sums: ptr<function, TileSums>, first: u32, tile: vec3<u32>, lane: u32) {
+    let column = tile.y * BLOCK * COLUMN_BLOCKS + 4u * lane;
+    for (var i = first; i < min(first + 32u, BLOCK); i++) {
+        if DIRECT {
+            let row = tile.x * BLOCK + i;
+            if row < values.m {
+                let at = tile.z * values.m + row;
+                write_vector(at, column, (*sums)[2u * i], vec4<f32>());
+                if COLUMN_BLOCKS > 1u { write_vector(at, column + BLOCK, (*sums)[2u * i + 1u], vec4<f32>()); }
+            }
+        } else {
+            finished[COLUMN_BLOCKS * i * LANES + lane] = (*sums)[2u * i];
+            if COLUMN_BLOCKS > 1u { finished[(COLUMN_BLOCKS * i + 1u) * LANES + lane] = (*sums)[2u * i + 1u]; }
+        }
+    }
+}
+
+@compute @workgroup_size(LANES)
 fn matmul_software(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = tile.x * BLOCK;
     let first_row = tile.z * values.m + row; // of all the batch's C
@@ -155,28 +176,17 @@ fn matmul_software(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invoca
         if COLUMN_BLOCKS > 1u { b1 = b_block(column + BLOCK, depth, tile.z); }
         tile_add_block(&sums, a_block(row + 4u * lane, depth, tile.z), b0, b1);
     }
-    // The driver unrolls loops of up to 32 rounds; a longer one would index `sums` at run time, which takes it 20 seconds
-    // to compile. So does an epilogue in an unrolled loop: only plain vectors are written from it.
-    for (var i = 0u; i < BLOCK; i++) {
-        if DIRECT {
-            if row + i < values.m {
-                write_vector(first_row + i, column, sums[2u * i], vec4<f32>());
-                if COLUMN_BLOCKS > 1u { write_vector(first_row + i, column + BLOCK, sums[2u * i + 1u], vec4<f32>()); }
-            }
-        } else {
-            finished[2u * i * LANES + lane] = sums[2u * i];
-            if COLUMN_BLOCKS > 1u { finished[(2u * i + 1u) * LANES + lane] = sums[2u * i + 1u]; }
-        }
-    }
+    write_plain(&sums, 0u, tile, lane);
+    if BLOCK > 32u { write_plain(&sums, 32u, tile, lane); }
     if DIRECT { return; }
     let bias_0 = bias_of(column);
     var bias_1 = bias_0;
     if COLUMN_BLOCKS > 1u { bias_1 = bias_of(column + BLOCK); }
     let rows = min(BLOCK, values.m - row);
     for (var i = 0u; i < rows; i++) {
-        write_vector(first_row + i, column, finished[2u * i * LANES + lane], bias_0);
+        write_vector(first_row + i, column, finished[COLUMN_BLOCKS * i * LANES + lane], bias_0);
         if COLUMN_BLOCKS > 1u {
-            write_vector(first_row + i, column + BLOCK, finished[(2u * i + 1u) * LANES + lane], bias_1);
+            write_vector(first_row + i, column + BLOCK, finished[(COLUMN_BLOCKS * i + 1u) * LANES + lane], bias_1);
         }
     }
 }

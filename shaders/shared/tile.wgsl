@@ -1,11 +1,12 @@
-// The sums of a 32 x 32 or 32 x 64 tile in the registers of a subgroup of 8 lanes, for software adapters.
-// Needs the kernel's overrides COLUMN_BLOCKS (1 or 2) and ROW_LANES (how many lanes' rows there are at all: 1, 2, 4 or 8).
+// The sums of a tile in the registers of a subgroup of 4, 8 or 16 lanes, for software adapters: of 4 rows for each lane, and
+// of one or two blocks of as many columns.
+// Needs the kernel's overrides COLUMN_BLOCKS (1 or 2) and ROW_LANES (how many lanes' rows there are at all: a power of two).
 //
-// A lane holds 4 columns of each block of 32; of every 4 depths it reads 4 rows, which subgroupShuffle with a constant
-// lane (one instruction) hands to all.
+// A lane holds 4 columns of each block; of every 4 depths it reads 4 rows, which subgroupShuffle with a constant lane (one
+// instruction) hands to all.
 
-// Two vec4s (one for each column block) for each of 32 rows.
-alias TileSums = array<vec4<f32>, 64>;
+// Two vec4s (one for each column block) for each row, of which 16 lanes have 64.
+alias TileSums = array<vec4<f32>, 128>;
 
 // One row, all depths of the step: its 4 or 8 accumulators stay in registers.
 fn tile_add_row(sums: ptr<function, TileSums>, row: u32, terms: vec4<f32>, b0: mat4x4<f32>, b1: mat4x4<f32>) {
@@ -50,5 +51,15 @@ fn tile_add_block(sums: ptr<function, TileSums>, rows: mat4x4<f32>, b0: mat4x4<f
         tile_add_lane(sums, 5u, rows, b0, b1);
         tile_add_lane(sums, 6u, rows, b0, b1);
         tile_add_lane(sums, 7u, rows, b0, b1);
+    }
+    if ROW_LANES > 8u {
+        tile_add_lane(sums, 8u, rows, b0, b1);
+        tile_add_lane(sums, 9u, rows, b0, b1);
+        tile_add_lane(sums, 10u, rows, b0, b1);
+        tile_add_lane(sums, 11u, rows, b0, b1);
+        tile_add_lane(sums, 12u, rows, b0, b1);
+        tile_add_lane(sums, 13u, rows, b0, b1);
+        tile_add_lane(sums, 14u, rows, b0, b1);
+        tile_add_lane(sums, 15u, rows, b0, b1);
     }
 }

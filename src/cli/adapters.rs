@@ -1,6 +1,6 @@
 //! `jostle adapters`
 
-use jostle::{gpu::list_adapters, report::Table};
+use jostle::{gpu::list_adapters, kernels::AdapterClass, report::Table};
 
 use super::{CliError, Context, Exit, output::human_bytes};
 
@@ -19,6 +19,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, CliError> {
         "binding",
         "workgroup",
         "subgroup",
+        "class",
         "features",
         "cooperative matrices",
     ];
@@ -35,6 +36,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, CliError> {
                 human_bytes(a.max_binding_bytes),
                 format!("{}, {}", human_bytes(a.workgroup_bytes.into()), a.workgroup_invocations),
                 format!("{}-{}", a.subgroup_sizes[0], a.subgroup_sizes[1]),
+                AdapterClass::for_adapter(a).to_string(),
                 a.features.join(" "),
                 if a.cooperative_matrices.is_empty() { "-".to_owned() } else { a.cooperative_matrices.join(", ") },
             ]

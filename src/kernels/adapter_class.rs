@@ -1,17 +1,29 @@
 //! Adapters by the variants that they want.
 
+use std::fmt;
+
 use crate::gpu::{AdapterSummary, CooperativeMatrix, Family, Gpu};
 
-use super::{CoopMatrices, software::SOFTWARE_LANES};
+use super::{CoopMatrices, Lanes};
 
 /// Adapters that want the same variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdapterClass {
-    /// A GPU, with the cooperative matrices that its products run on, and software adapters that no variant is written for,
-    /// where the tiles are slow and right.
+    /// A GPU, with the cooperative matrices that its products run on.
     Gpu(CoopMatrices),
-    /// A software adapter with subgroups of 8 lanes: llvmpipe on AVX2.
-    EightLanes,
+    /// A software adapter, with the lanes that share the tiles of its products; where they are not known, these are a GPU's,
+    /// slow and right.
+    Software(Lanes),
+}
+
+impl fmt::Display for AdapterClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gpu(_) => f.write_str("GPU"),
+            Self::Software(Lanes::Unknown) => f.write_str("software"),
+            Self::Software(lanes) => write!(f, "software, {} lanes", lanes.count()),
+        }
+    }
 }
 
 impl AdapterClass {
@@ -32,11 +44,21 @@ impl AdapterClass {
 
     /// Software adapters have variants of their own, which are faster than by cooperative matrices.
     fn new(is_software: bool, subgroup_sizes: [u32; 2], matrices: &[CooperativeMatrix]) -> Self {
-        match (is_software, subgroup_sizes) {
-            (true, [SOFTWARE_LANES, SOFTWARE_LANES]) => Self::EightLanes,
-            (true, _) => Self::Gpu(CoopMatrices::default()),
-            (false, sizes) => Self::Gpu(CoopMatrices::preferred(matrices, sizes)),
+        if is_software {
+            Self::Software(Lanes::of_subgroups(subgroup_sizes))
+        } else {
+            Self::Gpu(CoopMatrices::preferred(matrices, subgroup_sizes))
         }
+    }
+
+    /// Whether it is a processor that passes for a GPU.
+    pub(super) fn is_software(self) -> bool {
+        matches!(self, Self::Software(_))
+    }
+
+    /// The lanes that share a tile of the kernels for software adapters.
+    pub(super) fn lanes(self) -> Lanes {
+        if let Self::Software(lanes) = self { lanes } else { Lanes::Unknown }
     }
 
     /// The same without cooperative matrices: whose variants stand in for those that the device is found to compute wrong.

@@ -9,11 +9,11 @@ use super::{
     conv_direct::{self, CONV_DIRECT},
     conv_shape::{ConvPass, ConvProblem, ConvShape},
     conv_specs::{CONV_BLOCK, CONV_COOP_8, CONV_COOP_16, CONV_SOFTWARE, CONV_TILE},
-    conv_variant::{ConvVariant, NARROW_QUADS},
+    conv_variant::ConvVariant,
     epilogue::{Ending, Epilogue},
     flag, index_u32,
     product_operands::ProductOperands,
-    software::{SOFTWARE_LANES, row_lanes, software_tile},
+    software::{Lanes, software_tile},
     split::{SPLIT_WORKGROUPS, parts},
     split_sum::SplitSum,
     tree::SOFTWARE_ROUNDS,
@@ -42,17 +42,17 @@ impl ConvVariant {
                 _ => winograd::scratch_words(class, tile, shape, pass),
             };
         }
-        let parts = self.parts(shape, pass);
+        let parts = self.parts(class.lanes(), shape, pass);
         if parts > 1 { parts * shape.result_words(pass) } else { 0 }
     }
 
     /// Rows and quads of columns of a workgroup's tile.
-    fn tile(self, shape: &ConvShape, pass: ConvPass) -> [usize; 2] {
+    fn tile(self, lanes: Lanes, shape: &ConvShape, pass: ConvPass) -> [usize; 2] {
         match self {
             Self::Block(tile) => quads_of(tile.sides()),
-            Self::Software => [32, 8],
-            Self::SoftwareWide => [32, 16],
-            Self::SoftwareNarrow => [32, NARROW_QUADS],
+            Self::Software => [lanes.rows(), lanes.quads(1)],
+            Self::SoftwareWide => [lanes.rows(), lanes.quads(2)],
+            Self::SoftwareNarrow => [lanes.rows(), shape.product(pass)[1]],
             Self::Coop(tile) => quads_of(tile.sides()),
             Self::Tile | Self::Winograd(_) | Self::Direct | Self::DirectSoftware => {
                 let [_, quads, _] = shape.product(pass);
@@ -63,9 +63,9 @@ impl ConvVariant {
     }
 
     /// Into how many parts sums are cut.
-    fn parts(self, shape: &ConvShape, pass: ConvPass) -> usize {
+    fn parts(self, lanes: Lanes, shape: &ConvShape, pass: ConvPass) -> usize {
         let [rows, quads, _] = shape.product(pass);
-        let [rows_per_tile, quads_per_tile] = self.tile(shape, pass);
+        let [rows_per_tile, quads_per_tile] = self.tile(lanes, shape, pass);
         let tiles = rows.div_ceil(rows_per_tile) * quads.div_ceil(quads_per_tile);
         let terms = shape.terms(pass);
         if pass != ConvPass::WeightGradient && !shape.may_split(pass) {
@@ -107,13 +107,13 @@ impl ConvVariant {
 
     /// Overrides that follow from variant, shape and pass.
     fn constants(self, target: &Target, shape: &ConvShape, pass: ConvPass) -> Vec<Constant> {
-        let [rows, quads, _] = shape.product(pass);
+        let ([rows, quads, _], lanes) = (shape.product(pass), target.class.lanes());
         match self {
             Self::Block(tile) => tile.constants(target),
-            Self::Tile => vec![("COLUMN_QUADS", self.tile(shape, pass)[1] as f64)],
-            Self::Software => vec![("COLUMN_BLOCKS", 1.0), ("ROW_LANES", row_lanes(rows))],
-            Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(rows))],
-            Self::SoftwareNarrow => vec![("NARROW_QUADS", quads as f64)],
+            Self::Tile => vec![("COLUMN_QUADS", self.tile(lanes, shape, pass)[1] as f64)],
+            Self::Software => lanes.constants(1, rows),
+            Self::SoftwareWide => lanes.constants(2, rows),
+            Self::SoftwareNarrow => vec![("LANES", lanes.count() as f64), ("NARROW_QUADS", quads as f64)],
             Self::Direct | Self::DirectSoftware => Vec::new(),
             Self::Coop(tile) => {
                 let across = [pass == ConvPass::WeightGradient, pass != ConvPass::DataGradient];
@@ -124,13 +124,13 @@ impl ConvVariant {
     }
 
     fn grid(self, target: &Target, shape: &ConvShape, pass: ConvPass) -> Result<Grid, GpuError> {
-        let entry = self.spec(pass).entry;
+        let (entry, lanes) = (self.spec(pass).entry, target.class.lanes());
         let [rows, quads, phases] = shape.product(pass);
-        let [rows_per_tile, quads_per_tile] = self.tile(shape, pass);
+        let [rows_per_tile, quads_per_tile] = self.tile(lanes, shape, pass);
         let limit = target.limits.workgroups as usize;
         let tiles = rows.div_ceil(rows_per_tile);
         let fold = tiles.div_ceil(limit);
-        let parts = self.parts(shape, pass);
+        let parts = self.parts(lanes, shape, pass);
         let z = if pass == ConvPass::WeightGradient || parts > 1 { parts } else { phases * fold };
         let grid = [tiles.div_ceil(fold), quads.div_ceil(quads_per_tile), z];
         if grid.iter().any(|side| *side > limit) {
@@ -143,6 +143,7 @@ impl ConvVariant {
 
 fn check(
     spec: &KernelSpec,
+    lanes: Lanes,
     variant: ConvVariant,
     pass: ConvPass,
     shape: &ConvShape,
@@ -164,7 +165,7 @@ fn check(
         let (kernel, shape) = (spec.entry, format!("{} groups", shape.groups));
         return Err(GpuError::Shape { kernel, shape, reason: "takes one group only" });
     }
-    if !variant.covers(shape, pass) {
+    if !variant.covers(lanes, shape, pass) {
         let (kernel, shape) = (spec.entry, format!("{shape}, {pass:?}"));
         return Err(GpuError::Shape { kernel, shape, reason: "the variant chosen does not compute this" });
     }
@@ -189,43 +190,44 @@ pub fn conv(
     accumulate: bool,
     operands: &ProductOperands<'_>,
 ) -> Result<Vec<Dispatch>, GpuError> {
-    let spec = variant.spec(pass);
-    check(spec, variant, pass, shape, epilogue, operands)?;
+    let (spec, target) = (variant.spec(pass), Target::for_device(gpu));
+    let lanes = target.class.lanes();
+    check(spec, lanes, variant, pass, shape, epilogue, operands)?;
     let (problem, ending) = (ConvProblem { pass, shape }, Ending { epilogue, accumulate });
-    let launches = variant.launches(&Target::for_device(gpu), problem, ending, operands.a.element())?;
+    let launches = variant.launches(&target, problem, ending, operands.a.element())?;
     if let ConvVariant::Winograd(tile) = variant {
         return match pass {
             ConvPass::WeightGradient => winograd_gradient::bind(gpu, tile, shape, &launches, operands),
             _ => winograd::bind(gpu, tile, problem, &launches, operands),
         };
     }
-    let sum = variant.split(pass, shape)?;
+    let sum = variant.split(lanes, pass, shape)?;
     let tiles_ending = sum.tiles_ending(ending);
     sum.bind(gpu, &launches, operands, |launch, views| bind_tiles(gpu, variant, problem, tiles_ending, launch, views))
 }
 
 impl ConvVariant {
     /// How sums are cut, of those that end in [`SplitSum`].
-    pub(super) fn split(self, pass: ConvPass, shape: &ConvShape) -> Result<SplitSum, GpuError> {
+    pub(super) fn split(self, lanes: Lanes, pass: ConvPass, shape: &ConvShape) -> Result<SplitSum, GpuError> {
         let count = index_u32(self.spec(pass).entry, &[shape.result_words(pass)])?;
         let [_, quads, _] = shape.product(pass);
         // A weight gradient has no epilogue whose columns would count.
         let n = if pass == ConvPass::WeightGradient { count } else { 4 * quads as u32 };
-        Ok(SplitSum { parts: self.parts(shape, pass) as u32, count, n })
+        Ok(SplitSum { parts: self.parts(lanes, shape, pass) as u32, count, n })
     }
 
     /// Invocations of a workgroup.
-    fn threads(self) -> usize {
+    fn threads(self, lanes: Lanes) -> usize {
         match self {
             Self::Block(_) => BLOCK_THREADS,
             Self::Coop(tile) => tile.threads(),
-            Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => SOFTWARE_LANES as usize,
+            Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => lanes.count(),
             Self::Tile | Self::Winograd(_) | Self::Direct | Self::DirectSoftware => TILE_THREADS,
         }
     }
 
     fn product_tile(self, target: &Target, shape: &ConvShape, pass: ConvPass) -> ProductTile {
-        let [rows, quads] = self.tile(shape, pass).map(|side| side as u32);
+        let [rows, quads] = self.tile(target.class.lanes(), shape, pass).map(|side| side as u32);
         match self {
             Self::Block(tile) => tile.product_tile(target),
             Self::Coop(tile) => tile.product_tile(),
@@ -257,7 +259,7 @@ impl ConvVariant {
                 _ => winograd::launches(target, tile, problem, ending, element),
             };
         }
-        let sum = self.split(pass, shape)?;
+        let sum = self.split(target.class.lanes(), pass, shape)?;
         let tiles = self.tiles_launch(target, problem, sum, sum.tiles_ending(ending))?;
         let bytes = shape.words().iter().map(|words| element.words(*words) as u64 * WORD_BYTES).sum();
         sum.launches(target, ending, tiles, Work { flops: shape.flops(), bytes })
@@ -289,7 +291,7 @@ impl ConvVariant {
         let tile = self.product_tile(target, shape, pass);
         let rounds = shape.terms(pass).div_ceil(sum.parts as usize).div_ceil(tile.depth as usize);
         let grid = self.grid(target, shape, pass)?;
-        Ok(Launch::new(spec, &constants, grid, self.threads()).chained(rounds).tiled(tile))
+        Ok(Launch::new(spec, &constants, grid, self.threads(target.class.lanes())).chained(rounds).tiled(tile))
     }
 }
 

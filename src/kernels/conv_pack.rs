@@ -48,7 +48,7 @@ impl Form {
     fn new(class: AdapterClass) -> Self {
         match class {
             AdapterClass::Gpu(_) => Self { invocations: TILE_INVOCATIONS, tiled: true },
-            AdapterClass::EightLanes => Self { invocations: WORKGROUP_SIZE, tiled: false },
+            AdapterClass::Software(_) => Self { invocations: WORKGROUP_SIZE, tiled: false },
         }
     }
 

@@ -3,14 +3,11 @@
 use crate::gpu::{Element, Gpu};
 
 use super::{
-    BlockTile, CoopTile,
+    AdapterClass, BlockTile, CoopTile,
     conv_shape::{ConvPass, ConvShape},
-    software::SOFTWARE_LANES,
+    software::Lanes,
     winograd_tile::WinogradTile,
 };
-
-/// Quads of channels that `SoftwareNarrow` takes at most.
-pub(super) const NARROW_QUADS: usize = 4;
 
 /// The kernels that compute a convolution; all pass the same test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +16,11 @@ pub enum ConvVariant {
     Block(BlockTile),
     /// Tiles of up to 64 columns through workgroup memory, as few as 16 with more rows instead, for GPUs. One group.
     Tile,
-    /// 32 x 32 tiles in registers, for software adapters with subgroups of 8. One group.
+    /// Tiles in registers, 32 x 32 with 8 lanes, for software adapters. One group.
     Software,
-    /// 32 x 64 tiles in registers, for the same adapters. One group.
+    /// Tiles of twice as many columns, for the same adapters. One group.
     SoftwareWide,
-    /// 32 pixels by up to 16 channels of a result in registers, for the same adapters. One group; no weight gradients.
+    /// Tiles of all channels of a result, up to 16 with 8 lanes, for the same adapters. One group; no weight gradients.
     SoftwareNarrow,
     /// 3 x 3 without strides, with 4 multiplications for 9 or for 16, as products of the adapter's kind.
     Winograd(WinogradTile),
@@ -43,11 +40,12 @@ impl ConvVariant {
         let mut variants = vec![Self::Direct, Self::DirectSoftware, Self::Tile];
         variants.extend(BlockTile::ALL.map(Self::Block));
         variants.extend(WinogradTile::ALL.map(Self::Winograd));
-        if gpu.fixed_subgroup_size() == Some(SOFTWARE_LANES) {
+        let lanes = AdapterClass::for_device(gpu).lanes();
+        if lanes != Lanes::Unknown {
             variants.extend([Self::Software, Self::SoftwareWide, Self::SoftwareNarrow]);
         }
         variants.extend(CoopTile::available(gpu, element).into_iter().map(Self::Coop));
-        variants.retain(|variant| variant.covers(shape, pass));
+        variants.retain(|variant| variant.covers(lanes, shape, pass));
         variants
     }
 
@@ -63,14 +61,14 @@ impl ConvVariant {
         matches!(self, Self::Direct | Self::DirectSoftware)
     }
 
-    /// Whether it computes a pass of this shape, whatever the adapter.
-    pub(super) fn covers(self, shape: &ConvShape, pass: ConvPass) -> bool {
+    /// Whether it computes a pass of this shape on an adapter of so many lanes.
+    pub(super) fn covers(self, lanes: Lanes, shape: &ConvShape, pass: ConvPass) -> bool {
         match self {
             Self::Direct | Self::DirectSoftware => true,
             Self::Block(_) | Self::Tile | Self::Software | Self::SoftwareWide | Self::Coop(_) => shape.groups == 1,
             Self::SoftwareNarrow => {
                 let [_, quads, _] = shape.product(pass);
-                shape.groups == 1 && pass != ConvPass::WeightGradient && quads <= NARROW_QUADS
+                shape.groups == 1 && pass != ConvPass::WeightGradient && quads <= lanes.narrow_quads()
             }
             Self::Winograd(_) => shape.is_dense_three_by_three(),
         }

@@ -41,7 +41,7 @@ pub struct FactorRules {
 
 /// One workgroup for all partials: on a GPU a large one, which has more reads under way.
 fn tree(class: AdapterClass) -> Tree {
-    Tree { sums: 1, lanes: if class == AdapterClass::EightLanes { 64 } else { 256 } }
+    Tree { sums: 1, lanes: if class.is_software() { 64 } else { 256 } }
 }
 
 /// The planned factor of one arena's gradients, which the update takes from the arena's `scaling`.

@@ -3,7 +3,7 @@
 use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, ProductTile, View, WORD_BYTES, Work};
 
 use super::{
-    BlockTile, Constant, CoopTile, Target,
+    AdapterClass, BlockTile, Constant, CoopTile, Target,
     admission::{Extents, Pipeline, matmul_trial},
     block::BLOCK_THREADS,
     coop::COOP_OCTET,
@@ -12,7 +12,7 @@ use super::{
     matmul_shape::{MatmulLayout, MatmulProblem, MatmulShape},
     matmul_specs::{MATMUL_BLOCK, MATMUL_COOP_8, MATMUL_COOP_16, MATMUL_SOFTWARE},
     product_operands::ProductOperands,
-    software::{SOFTWARE_LANES, row_lanes, software_tile},
+    software::{Lanes, software_tile},
     split::{SPLIT_WORKGROUPS, parts},
     split_sum::SplitSum,
 };
@@ -24,9 +24,9 @@ pub enum MatmulVariant {
     Block(BlockTile),
     /// The same, parts of each sum taken by workgroups of their own and added up by a second dispatch.
     Split(BlockTile),
-    /// 32 x 32 tiles in registers, for software adapters with subgroups of 8.
+    /// Tiles in registers, 32 x 32 with 8 lanes, for software adapters.
     Software,
-    /// 32 x 64 tiles in registers, for the same adapters and products that overflow their caches.
+    /// Tiles of twice as many columns, for the same adapters and products that overflow their caches.
     SoftwareWide,
     /// Cooperative matrices, where the adapter lists them; splits long sums as `Split` does.
     Coop(CoopTile),
@@ -40,7 +40,7 @@ impl MatmulVariant {
     #[must_use]
     pub fn available(gpu: &Gpu, element: Element) -> Vec<Self> {
         let mut variants = [BlockTile::ALL.map(Self::Block), BlockTile::ALL.map(Self::Split)].concat();
-        if gpu.fixed_subgroup_size() == Some(SOFTWARE_LANES) {
+        if AdapterClass::for_device(gpu).lanes() != Lanes::Unknown {
             variants.extend([Self::Software, Self::SoftwareWide]);
         }
         variants.extend(CoopTile::available(gpu, element).into_iter().map(Self::Coop));
@@ -56,7 +56,7 @@ impl MatmulVariant {
 
     /// Into how many parts the depth is cut.
     fn parts(self, shape: MatmulShape) -> usize {
-        let [x, y] = self.workgroups(shape);
+        let [x, y] = self.workgroups(Lanes::Unknown, shape); // no tile that depends on lanes is split
         let (tiles, depth) = (x as usize * y as usize, shape.k as usize);
         match self {
             // 64 terms are four tiles' depths: below that a part spends more on its own start and on its sums' way through
@@ -78,12 +78,14 @@ impl MatmulVariant {
     }
 
     /// Workgroups in x and y.
-    fn workgroups(self, MatmulShape { m, n, .. }: MatmulShape) -> [u32; 2] {
+    fn workgroups(self, lanes: Lanes, MatmulShape { m, n, .. }: MatmulShape) -> [u32; 2] {
         let [rows, columns] = match self {
             Self::Block(tile) | Self::Split(tile) => tile.sides(),
             Self::Coop(tile) => tile.sides(),
-            Self::Software => return [m.div_ceil(32), n.div_ceil(32)],
-            Self::SoftwareWide => return [m.div_ceil(32), n.div_ceil(64)],
+            Self::Software | Self::SoftwareWide => {
+                let [rows, columns] = self.software_sides(lanes);
+                return [m.div_ceil(rows), n.div_ceil(columns)];
+            }
         };
         [n.div_ceil(columns as u32), m.div_ceil(rows as u32)]
     }
@@ -95,8 +97,7 @@ impl MatmulVariant {
         let aligned = [flag("A_ALIGNED", a_aligned), flag("B_ALIGNED", b_aligned)];
         let size = match self {
             Self::Block(tile) | Self::Split(tile) => tile.constants(target),
-            Self::Software => vec![("COLUMN_BLOCKS", 1.0), ("ROW_LANES", row_lanes(m as usize))],
-            Self::SoftwareWide => vec![("COLUMN_BLOCKS", 2.0), ("ROW_LANES", row_lanes(m as usize))],
+            Self::Software | Self::SoftwareWide => target.class.lanes().constants(self.column_blocks(), m as usize),
             Self::Coop(tile) => {
                 return aligned.into_iter().chain(tile.constants(a_transposed, !b_transposed)).collect();
             }
@@ -115,11 +116,21 @@ impl MatmulVariant {
         [a, b].map(|extent| extent.is_multiple_of(at_once))
     }
 
+    /// Blocks of columns of a software adapter's tile.
+    fn column_blocks(self) -> usize {
+        if self == Self::SoftwareWide { 2 } else { 1 }
+    }
+
+    /// Rows and columns of a software adapter's tile.
+    fn software_sides(self, lanes: Lanes) -> [u32; 2] {
+        [lanes.rows(), 4 * lanes.quads(self.column_blocks())].map(|side| side as u32)
+    }
+
     /// Invocations of a workgroup.
-    fn threads(self) -> usize {
+    fn threads(self, lanes: Lanes) -> usize {
         match self {
             Self::Block(_) | Self::Split(_) => BLOCK_THREADS,
-            Self::Software | Self::SoftwareWide => SOFTWARE_LANES as usize,
+            Self::Software | Self::SoftwareWide => lanes.count(),
             Self::Coop(tile) => tile.threads(),
         }
     }
@@ -127,8 +138,7 @@ impl MatmulVariant {
     fn tile(self, target: &Target) -> ProductTile {
         match self {
             Self::Block(tile) | Self::Split(tile) => tile.product_tile(target),
-            Self::Software => software_tile([32, 32]),
-            Self::SoftwareWide => software_tile([32, 64]),
+            Self::Software | Self::SoftwareWide => software_tile(self.software_sides(target.class.lanes())),
             Self::Coop(tile) => tile.product_tile(),
         }
     }
@@ -288,11 +298,12 @@ impl Tiles {
         } else if spec.entry == MATMUL_SOFTWARE.vectors.entry {
             constants.push(flag("DIRECT", self.ending == Ending::PLAIN && shape.n.is_multiple_of(4)));
         }
-        let [x, y] = variant.workgroups(shape);
+        let [x, y] = variant.workgroups(target.class.lanes(), shape);
         let tile = variant.tile(target);
         let rounds = shape.k.div_ceil(parts).div_ceil(tile.depth);
         let grid = grid(target, spec, [x, y, z])?;
-        Ok(Launch::new(spec, &constants, grid, variant.threads()).chained(rounds as usize).tiled(tile))
+        let threads = variant.threads(target.class.lanes());
+        Ok(Launch::new(spec, &constants, grid, threads).chained(rounds as usize).tiled(tile))
     }
 
     /// Fails where the device computes wrong by the cooperative matrices of the variant.

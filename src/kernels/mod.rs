@@ -92,6 +92,7 @@ pub use perturb::Perturb;
 pub use product_operands::ProductOperands;
 pub(crate) use product_parts::PartedProduct;
 pub use select::{conv_variant, matmul_variant, with_variants};
+pub use software::Lanes;
 pub use split_sum::SplitSum;
 pub use sweep::{NoiseRange, NoiseStep, Sweep};
 pub use target::Target;

@@ -22,7 +22,7 @@ pub const PARTIALS: usize = 4096;
 fn tree(class: AdapterClass) -> Tree {
     match class {
         AdapterClass::Gpu(_) => Tree { sums: 4, lanes: 64 },
-        AdapterClass::EightLanes => Tree { sums: 64, lanes: 1 },
+        AdapterClass::Software(_) => Tree { sums: 64, lanes: 1 },
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::gpu::{Dispatch, Element, Gpu, GpuError, Launch, View};
 
 use super::{
-    AdapterClass, BlockTile, ConvPass, ConvProblem, ConvShape, ConvVariant, Ending, MatmulProblem, MatmulVariant,
-    SplitSum, Target,
+    AdapterClass, BlockTile, ConvPass, ConvProblem, ConvShape, ConvVariant, Ending, Lanes, MatmulProblem,
+    MatmulVariant, SplitSum, Target,
     conv::{admit_tiles, bind_tiles},
     matmul::Tiles,
 };
@@ -12,8 +12,8 @@ use super::{
 /// A variant of a product whose sums may be cut into parts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum PartedProduct {
-    /// A convolution's weight gradient.
-    Conv(ConvVariant, ConvShape),
+    /// A convolution's weight gradient, on an adapter of so many lanes.
+    Conv(Lanes, ConvVariant, ConvShape),
     /// A matrix product.
     Matmul(MatmulVariant, MatmulProblem),
 }
@@ -26,7 +26,8 @@ impl PartedProduct {
     pub(crate) fn conv(class: AdapterClass, element: Element, shape: ConvShape) -> Result<(Self, bool), GpuError> {
         let variant = class.conv_variant(element, &shape, ConvPass::WeightGradient);
         let ends_in_sums = !matches!(variant, ConvVariant::Winograd(_));
-        let product = Self::Conv(if ends_in_sums { variant } else { ConvVariant::Block(BlockTile::SMALL) }, shape);
+        let variant = if ends_in_sums { variant } else { ConvVariant::Block(BlockTile::SMALL) };
+        let product = Self::Conv(class.lanes(), variant, shape);
         Ok((product, ends_in_sums && product.sum()?.parts > 1))
     }
 
@@ -43,14 +44,14 @@ impl PartedProduct {
     /// How the parts add up.
     pub(crate) fn sum(&self) -> Result<SplitSum, GpuError> {
         match self {
-            Self::Conv(variant, shape) => variant.split(ConvPass::WeightGradient, shape),
+            Self::Conv(lanes, variant, shape) => variant.split(*lanes, ConvPass::WeightGradient, shape),
             Self::Matmul(variant, problem) => Ok(variant.split(problem.shape)),
         }
     }
 
     fn operand_lens(&self) -> [usize; 2] {
         match self {
-            Self::Conv(_, shape) => {
+            Self::Conv(_, _, shape) => {
                 let [input, output] = shape.words();
                 [output, input]
             }
@@ -64,7 +65,7 @@ impl PartedProduct {
     /// What makes the parts.
     pub(crate) fn launch(&self, target: &Target) -> Result<Launch, GpuError> {
         match self {
-            Self::Conv(variant, shape) => {
+            Self::Conv(_, variant, shape) => {
                 variant.tiles_launch(target, weight_gradient(shape), self.sum()?, Ending::PLAIN)
             }
             Self::Matmul(variant, problem) => Tiles::parts(*variant, *problem).launch(target),
@@ -81,7 +82,7 @@ impl PartedProduct {
             (operand.read_as(element, words * element.per_word())?, parts.read_as(Element::Word, words)?);
         let views = [&operand, &operand, &unused, &parts, &unused];
         match self {
-            Self::Conv(variant, shape) => {
+            Self::Conv(_, variant, shape) => {
                 admit_tiles(gpu, *variant, weight_gradient(shape), Ending::PLAIN, &launch, views)
             }
             Self::Matmul(variant, problem) => Tiles::parts(*variant, *problem).admit(gpu, &launch, views),
@@ -98,7 +99,7 @@ impl PartedProduct {
         let parts = partials.part(0, sum.parts as usize * sum.count as usize)?;
         let views = [a, b, &aux, &parts, &pre];
         match self {
-            Self::Conv(variant, shape) => {
+            Self::Conv(_, variant, shape) => {
                 bind_tiles(gpu, *variant, weight_gradient(shape), Ending::PLAIN, &launch, views)
             }
             Self::Matmul(variant, problem) => Tiles::parts(*variant, *problem).bind(gpu, &launch, views),

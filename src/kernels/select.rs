@@ -4,7 +4,7 @@
 use crate::gpu::{Element, Gpu, GpuError};
 
 use super::{
-    AdapterClass, BlockTile,
+    AdapterClass, BlockTile, Lanes,
     conv::PART_TERMS,
     conv_shape::{ConvPass, ConvShape},
     conv_variant::ConvVariant,
@@ -27,7 +27,7 @@ impl AdapterClass {
         let small = MatmulVariant::Block(BlockTile::SMALL);
         Ok(match self {
             Self::Gpu(_) => BlockTile::ALL.into_iter().find(fits).map_or(small, MatmulVariant::Block),
-            Self::EightLanes => match self.plain_matmul_variant(MatmulShape::new(batch * m, n, k)?) {
+            Self::Software(_) => match self.plain_matmul_variant(MatmulShape::new(batch * m, n, k)?) {
                 MatmulVariant::Split(_) => small,
                 variant => variant,
             },
@@ -47,7 +47,7 @@ impl AdapterClass {
     pub fn conv_variant(self, element: Element, shape: &ConvShape, pass: ConvPass) -> ConvVariant {
         if shape.groups() > 1 {
             // Measured on llvmpipe: barriers make the shared sums twice as slow there.
-            return if self == Self::EightLanes { ConvVariant::DirectSoftware } else { ConvVariant::Direct };
+            return if self.is_software() { ConvVariant::DirectSoftware } else { ConvVariant::Direct };
         }
         let [rows, quads, _] = shape.product(pass);
         // Tiles of phases that no tap reaches keep nobody busy.
@@ -61,24 +61,27 @@ impl AdapterClass {
         }
         let case = ConvCase::new(self, shape, pass);
         match self {
-            Self::Gpu(_) => first(CONV_GPU, &case, ConvVariant::Tile),
-            Self::EightLanes => first(CONV_EIGHT_LANES, &case, ConvVariant::Software),
+            Self::Gpu(_) | Self::Software(Lanes::Unknown) => first(CONV_GPU, &case, ConvVariant::Tile),
+            Self::Software(_) => first(CONV_SOFTWARE, &case, ConvVariant::Software),
         }
     }
 
-    /// The tile that Winograd's products of a pass cost least with, where they can be taken; on EightLanes the smaller one.
+    /// The tile that Winograd's products of a pass cost least with, where they can be taken; on software adapters the smaller one.
     fn winograd_tile(self, shape: &ConvShape, pass: ConvPass) -> Option<WinogradTile> {
-        let tiles = if self == Self::EightLanes { &[WinogradTile::F2][..] } else { &WinogradTile::ALL };
+        let tiles = if self.is_software() { &[WinogradTile::F2][..] } else { &WinogradTile::ALL };
         let there = |tile: &WinogradTile| {
-            ConvVariant::Winograd(*tile).covers(shape, pass) && winograd_gradient::fits(self, *tile, shape, pass)
+            ConvVariant::Winograd(*tile).covers(self.lanes(), shape, pass)
+                && winograd_gradient::fits(self, *tile, shape, pass)
         };
         tiles.iter().copied().filter(there).min_by_key(|tile| tile.cost(shape, pass))
     }
 
     fn plain_matmul_variant(self, shape: MatmulShape) -> MatmulVariant {
         match self {
-            Self::Gpu(_) => first(MATMUL_GPU, &shape, MatmulVariant::Block(BlockTile::SMALL)),
-            Self::EightLanes => first(MATMUL_EIGHT_LANES, &shape, MatmulVariant::Software),
+            Self::Gpu(_) | Self::Software(Lanes::Unknown) => {
+                first(MATMUL_GPU, &shape, MatmulVariant::Block(BlockTile::SMALL))
+            }
+            Self::Software(lanes) => first(MATMUL_SOFTWARE, &(lanes, shape), MatmulVariant::Software),
         }
     }
 }
@@ -163,14 +166,19 @@ static MATMUL_GPU: &[MatmulRow] = &[
     Row { fits: |_| true, variant: MatmulVariant::Block(BlockTile::SMALL) },
 ];
 
-/// Measured on llvmpipe (Mesa 22.3.6, two cores): `benches/RESULTS.md`.
-static MATMUL_EIGHT_LANES: &[MatmulRow] = &[
+/// Measured on llvmpipe (Mesa 22.3.6, two cores) with 8 lanes: `benches/RESULTS.md`. With 4 and with 16 lanes, whose tiles are as
+/// many times smaller or larger, that the wide ones are faster was measured at 1024^3 alone.
+static MATMUL_SOFTWARE: &[Row<(Lanes, MatmulShape), MatmulVariant>] = &[
     // More rounds of four terms than llvmpipe runs, which leaves the rest out without a word.
-    Row { fits: |shape| shape.k as usize > 4 * SOFTWARE_ROUNDS, variant: MatmulVariant::Split(BlockTile::SMALL) },
+    Row { fits: |(_, shape)| shape.k as usize > 4 * SOFTWARE_ROUNDS, variant: MatmulVariant::Split(BlockTile::SMALL) },
     // 1.1 to 1.3 times as fast as 32 columns from 256^3 to 1024^3, because A is read half as often, and from there on more so;
     // with few tiles, cores would idle.
     Row {
-        fits: |shape| shape.n > 32 && u64::from(shape.m.div_ceil(32)) * u64::from(shape.n.div_ceil(64)) >= 16,
+        fits: |(lanes, shape)| {
+            let [m, n] = sides(shape);
+            let [one_block, two_blocks] = [1, 2].map(|blocks| 4 * lanes.quads(blocks));
+            n > one_block && m.div_ceil(lanes.rows()) * n.div_ceil(two_blocks) >= 16
+        },
         variant: MatmulVariant::SoftwareWide,
     },
     Row { fits: |_| true, variant: MatmulVariant::Software },
@@ -193,6 +201,7 @@ struct ConvCase {
     may_split: bool,
     /// The tile that Winograd's products cost least with, where they can be taken.
     winograd: Option<WinogradTile>,
+    lanes: Lanes,
 }
 
 impl ConvCase {
@@ -202,7 +211,7 @@ impl ConvCase {
         let channels = shape.input()[2].min(shape.output()[2]);
         let winograd = class.winograd_tile(shape, pass);
         let (terms, may_split) = (shape.terms(pass), shape.may_split(pass));
-        Self { pass, rows: rows * phases, quads, channels, phases, terms, may_split, winograd }
+        Self { pass, rows: rows * phases, quads, channels, phases, terms, may_split, winograd, lanes: class.lanes() }
     }
 
     fn sides(&self) -> [usize; 2] {
@@ -272,8 +281,8 @@ static CONV_GPU: &[ConvRow] = &[
     Row { fits: |_| true, variant: ConvVariant::Tile },
 ];
 
-/// Measured on llvmpipe (Mesa 22.3.6, two cores): `benches/RESULTS.md`.
-static CONV_EIGHT_LANES: &[ConvRow] = &[
+/// Measured on llvmpipe (Mesa 22.3.6, two cores) with 8 lanes: `benches/RESULTS.md`; with other lanes not.
+static CONV_SOFTWARE: &[ConvRow] = &[
     // 1.2 to 1.4 times as fast as the wide tile at 256 channels, 1.1 to 1.3 at 512, even at 128, slower below: the
     // transforms' loads and stores cost as much as two to three times as many multiply-adds. Of many tiles F(4 x 4) is faster, in
     // both gradients too, and less exact: not taken.
@@ -282,8 +291,11 @@ static CONV_EIGHT_LANES: &[ConvRow] = &[
         variant: ConvVariant::Winograd(WinogradTile::F2),
     },
     // 1.4 times as fast as the 32 columns at 16 channels, 2.0 to 2.2 at 8: no lane is without columns.
-    Row { fits: |case| case.quads <= 4 && case.pass != ConvPass::WeightGradient, variant: ConvVariant::SoftwareNarrow },
+    Row {
+        fits: |case| case.quads <= case.lanes.narrow_quads() && case.pass != ConvPass::WeightGradient,
+        variant: ConvVariant::SoftwareNarrow,
+    },
     // 1.1 to 1.3 times as fast as 32 columns: rows are read half as often. Second blocks without columns cost 1.7 times.
-    Row { fits: |case| case.quads > 8, variant: ConvVariant::SoftwareWide },
+    Row { fits: |case| case.quads > case.lanes.quads(1), variant: ConvVariant::SoftwareWide },
     Row { fits: |_| true, variant: ConvVariant::Software },
 ];

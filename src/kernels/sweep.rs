@@ -63,7 +63,7 @@ impl Share {
         match class {
             // An H200 moves 3.8 TB/s so, and 1.3 TB/s by invocations of whole octets, whose loads and stores lie 64 bytes apart.
             AdapterClass::Gpu(_) => Self { octets: 1, threads: 256, spread: true },
-            AdapterClass::EightLanes => Self { octets: 2, threads: WORKGROUP_SIZE, spread: false },
+            AdapterClass::Software(_) => Self { octets: 2, threads: WORKGROUP_SIZE, spread: false },
         }
     }
 

@@ -17,8 +17,11 @@ const NARROW_COLUMNS: usize = 8;
 /// Rounds of all of an invocation's loops together, after which llvmpipe ends them without a word.
 pub(super) const SOFTWARE_ROUNDS: usize = 65_535;
 
-/// Terms of a row up to which one invocation sums it on an adapter of eight lanes, and up to which a subgroup does. llvmpipe ends
-/// an invocation's loops, without a word, after 65,535 rounds altogether: with three passes over a row a subgroup gets to 174,760.
+/// Lanes of the software adapters that sums are shared out for: others have two subgroups for one, or half of one idle.
+const SOFTWARE_LANES: usize = 8;
+
+/// Terms of a row up to which one invocation sums it on a software adapter, and up to which a subgroup does. llvmpipe ends an
+/// invocation's loops, without a word, after 65,535 rounds altogether: with three passes over a row a subgroup gets to 174,760.
 const ALONE: usize = 1 << 14;
 const SUBGROUP: usize = 1 << 17;
 
@@ -43,8 +46,10 @@ impl Tree {
             }
             // A row of its own for each lane of a subgroup, without barriers; a longer one for a whole subgroup, and one that
             // would take it more rounds than the driver runs for a workgroup.
-            AdapterClass::EightLanes if terms <= ALONE => Self { sums: 8, lanes: 1 },
-            AdapterClass::EightLanes => Self { sums: 1, lanes: if terms <= SUBGROUP { 8 } else { INVOCATIONS } },
+            AdapterClass::Software(_) if terms <= ALONE => Self { sums: SOFTWARE_LANES, lanes: 1 },
+            AdapterClass::Software(_) => {
+                Self { sums: 1, lanes: if terms <= SUBGROUP { SOFTWARE_LANES } else { INVOCATIONS } }
+            }
         }
     }
 
@@ -58,7 +63,7 @@ impl Tree {
                 let sums = columns.next_power_of_two().min(most);
                 Self { sums, lanes: (INVOCATIONS / sums).min(rows.next_power_of_two()) }
             }
-            AdapterClass::EightLanes => Self { sums: 32, lanes: 1 },
+            AdapterClass::Software(_) => Self { sums: 32, lanes: 1 },
         }
     }
 
@@ -81,7 +86,7 @@ impl Tree {
         match class {
             // 8 lanes a column first, 32 then: rows / (8 parts) rounds and parts / 32 are the same number.
             AdapterClass::Gpu(_) => 2 * rows.isqrt(),
-            AdapterClass::EightLanes => rows.isqrt(),
+            AdapterClass::Software(_) => rows.isqrt(),
         }
     }
 

@@ -84,7 +84,7 @@ impl WinogradTile {
         let [a, b] = channels;
         let most = match class {
             AdapterClass::Gpu(_) => BINDING_WORDS / (self.products() * a.max(b)),
-            AdapterClass::EightLanes => CACHED_WORDS / (self.products() * (a + b)),
+            AdapterClass::Software(_) => CACHED_WORDS / (self.products() * (a + b)),
         };
         tiles.div_ceil(tiles.div_ceil(most.max(CHUNK_TILES))).next_multiple_of(CHUNK_TILES).min(tiles)
     }

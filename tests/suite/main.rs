@@ -88,6 +88,7 @@ mod kernels {
     mod elementwise;
     mod flatten;
     mod gather;
+    mod lanes;
     mod losses;
     mod matmul;
     mod norms;

@@ -3,7 +3,7 @@
 use crate::{
     gpu::{Dispatch, GpuError, Launch, Recorder, Work},
     graph::{BatchInfo, Binding, Call, Kernel, LaunchContext, Operand, Record, Tangent},
-    kernels::{Activation, AdapterClass},
+    kernels::{Activation, AdapterClass, Lanes},
 };
 
 use super::{
@@ -58,7 +58,7 @@ impl Kernel for BatchNormForward {
     }
 
     fn flops(&self, call: &Call) -> u64 {
-        self.work(call, AdapterClass::EightLanes).iter().map(|work| work.flops).sum()
+        self.work(call, AdapterClass::Software(Lanes::Eight)).iter().map(|work| work.flops).sum()
     }
 
     /// Sums of chunks where the batch's statistics count, the table, and the sweep that normalises, alone or with the table's work
@@ -160,7 +160,7 @@ impl Kernel for BatchNormBackward {
     }
 
     fn flops(&self, call: &Call) -> u64 {
-        self.work(call, AdapterClass::EightLanes).iter().map(|work| work.flops).sum()
+        self.work(call, AdapterClass::Software(Lanes::Eight)).iter().map(|work| work.flops).sum()
     }
 
     fn work(&self, call: &Call, class: AdapterClass) -> Vec<Work> {

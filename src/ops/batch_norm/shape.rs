@@ -50,7 +50,7 @@ impl BatchNormVariant {
     pub fn for_class(class: AdapterClass) -> Self {
         match class {
             AdapterClass::Gpu(_) => Self::Tree,
-            AdapterClass::EightLanes => Self::Chunks,
+            AdapterClass::Software(_) => Self::Chunks,
         }
     }
 

@@ -20,7 +20,7 @@ use jostle::{
         ALIGNMENT_WORDS, AdapterChoice, AdapterSummary, Buffer, CooperativeMatrix, Dispatch, Element, Gpu, Launch,
         View, align_words,
     },
-    kernels::{AdapterClass, CoopMatrices, Target},
+    kernels::{AdapterClass, CoopMatrices, Lanes, Target},
     noise::{Stream, philox},
 };
 
@@ -56,16 +56,21 @@ pub fn depth(launches: &[Launch]) -> usize {
 
 /// The classes of adapters that there are variants for.
 pub fn classes() -> [AdapterClass; 2] {
-    [AdapterClass::Gpu(CoopMatrices::default()), AdapterClass::EightLanes]
+    [AdapterClass::Gpu(CoopMatrices::default()), AdapterClass::Software(Lanes::Eight)]
 }
 
-/// A GPU with subgroups of these sizes that lists such matrices.
-pub fn listing(subgroup_sizes: [u32; 2], matrix: CooperativeMatrix) -> AdapterClass {
+/// An adapter of this kind with subgroups of these sizes, which has such features and lists such matrices.
+pub fn adapter(
+    kind: &'static str,
+    subgroup_sizes: [u32; 2],
+    features: &[&'static str],
+    usable_matrices: &[CooperativeMatrix],
+) -> AdapterClass {
     AdapterClass::for_adapter(&AdapterSummary {
         index: 0,
-        name: "a GPU".to_owned(),
+        name: "an adapter".to_owned(),
         backend: "vulkan".to_owned(),
-        kind: "discrete",
+        kind,
         driver: String::new(),
         max_buffer_bytes: 1 << 40,
         max_binding_bytes: 1 << 31,
@@ -73,10 +78,15 @@ pub fn listing(subgroup_sizes: [u32; 2], matrix: CooperativeMatrix) -> AdapterCl
         workgroup_bytes: 48 << 10,
         workgroup_invocations: 1024,
         subgroup_sizes,
-        features: vec!["subgroups", "f16", "cooperative-matrix"],
+        features: features.to_vec(),
         cooperative_matrices: Vec::new(),
-        usable_matrices: vec![matrix],
+        usable_matrices: usable_matrices.to_vec(),
     })
+}
+
+/// A GPU with subgroups of these sizes that lists such matrices.
+pub fn listing(subgroup_sizes: [u32; 2], matrix: CooperativeMatrix) -> AdapterClass {
+    adapter("discrete", subgroup_sizes, &["subgroups", "f16", "cooperative-matrix"], &[matrix])
 }
 
 /// A fixture that PyTorch made.

@@ -9,7 +9,7 @@ use crate::common::{
 };
 use jostle::{
     gpu::{Element, GpuError},
-    kernels::{Activation, AdapterClass, CoopMatrices, Target},
+    kernels::{Activation, AdapterClass, CoopMatrices, Lanes, Target},
     ops::{
         BatchNormAdds, BatchNormDispatches, BatchNormLaunches, BatchNormShape, BatchNormVariant, BatchNormViews, Undone,
     },
@@ -267,7 +267,7 @@ fn only_software_adapters_take_chunks_and_finishes() {
     let shape = BatchNormShape { batch: 3, pixels: 50, channels: 9 };
     let adds = BatchNormAdds { input: false, residual: Some(true), params: false };
     for (class, variant, kernels) in [
-        (AdapterClass::EightLanes, BatchNormVariant::Chunks, [3, 2, 3]),
+        (AdapterClass::Software(Lanes::Eight), BatchNormVariant::Chunks, [3, 2, 3]),
         (AdapterClass::Gpu(CoopMatrices::default()), BatchNormVariant::Tree, [2, 1, 2]),
     ] {
         assert_eq!(BatchNormVariant::for_class(class), variant);

@@ -7,7 +7,7 @@ use crate::common::{
 use jostle::{
     gpu::{GpuError, View},
     graph::LossTerms,
-    kernels::{AdapterClass, Target},
+    kernels::{AdapterClass, Lanes, Target},
     ops::{
         LossBuffers, LossKernel, LossTangent, MseTargets, loss_tangent, loss_tangent_launch, mse, mse_launch,
         softmax_nll, softmax_nll_launch,
@@ -311,7 +311,7 @@ fn a_loss_of_nan_is_nan() {
 
 #[test]
 fn wrong_lengths_are_named() {
-    let (gpu, class) = (device(), AdapterClass::EightLanes);
+    let (gpu, class) = (device(), AdapterClass::Software(Lanes::Eight));
     let index = words(gpu, &[0; 4]);
     let right = [12, 12, 8];
     for (wrong, name) in ["logits", "grad_logits", "row_stats"].into_iter().enumerate() {

@@ -85,14 +85,14 @@ fn epilogues(
 }
 
 /// Sum and sum of magnitudes of each element's terms.
-struct Product {
+pub(super) struct Product {
     a: Vec<f32>,
     b: Vec<f32>,
     sums: Vec<f64>,
     magnitudes: Vec<f64>,
 }
 
-fn product(layout: MatmulLayout, [m, n, k]: [usize; 3], element: Element) -> Product {
+pub(super) fn product(layout: MatmulLayout, [m, n, k]: [usize; 3], element: Element) -> Product {
     // About 1/sqrt(k) keeps the sums where activations bend; the odd elements stand far out.
     let (a, b) = (awkward(1, m * k, 1.0), awkward(2, k * n, 1.5 / (k as f32).sqrt()));
     let (a, b) = (stored(element, &a), stored(element, &b));
@@ -165,7 +165,7 @@ fn expected(
     e
 }
 
-fn check(
+pub(super) fn check(
     gpu: &Gpu,
     variant: MatmulVariant,
     layout: MatmulLayout,

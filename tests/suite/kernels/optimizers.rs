@@ -10,7 +10,8 @@ use crate::common::{
 use jostle::{
     gpu::{Buffer, Element},
     kernels::{
-        AdapterClass, Arena, ArenaLayout, FactorRules, GradientFactor, GradientScaling, NoiseRange, NoiseStep, Perturb,
+        AdapterClass, Arena, ArenaLayout, FactorRules, GradientFactor, GradientScaling, Lanes, NoiseRange, NoiseStep,
+        Perturb,
     },
     noise::{Distribution, Mode, NoiseConfig, StepNoise},
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
@@ -300,7 +301,7 @@ fn updated(class: AdapterClass, kind: OptimizerKind, noisy: Range<u32>) -> [Vec<
 #[test]
 fn noise_changes_nothing_that_is_kept() {
     for kind in [OptimizerKind::Sgd, OptimizerKind::AdamW] {
-        let reference = updated(AdapterClass::EightLanes, kind, 0..0);
+        let reference = updated(AdapterClass::Software(Lanes::Eight), kind, 0..0);
         for class in classes() {
             for noisy in [0..0, 0..BLOCKS, 1..BLOCKS - 1, 3..4, 33..100] {
                 let [kept, seen] = updated(class, kind, noisy.clone());

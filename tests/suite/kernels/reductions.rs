@@ -7,8 +7,8 @@ use crate::common::{
 use jostle::{
     gpu::{Element, GpuError},
     kernels::{
-        AdapterClass, Arena, ArenaLayout, FilterNorms, GradientFactor, MetricsSum, Norms, PARTIALS, Target, column_sum,
-        column_sum_launches, column_sum_scratch_words,
+        AdapterClass, Arena, ArenaLayout, FilterNorms, GradientFactor, Lanes, MetricsSum, Norms, PARTIALS, Target,
+        column_sum, column_sum_launches, column_sum_scratch_words,
     },
 };
 
@@ -99,7 +99,7 @@ fn no_invocation_sums_alone() {
 fn column_sums_refuse_wrong_lengths() {
     let gpu = device();
     let [a, b, long] = [6, 2, 2000].map(|count| poisoned(gpu, count));
-    let plan = |views, shape| column_sum(gpu, AdapterClass::EightLanes, views, shape, false);
+    let plan = |views, shape| column_sum(gpu, AdapterClass::Software(Lanes::Eight), views, shape, false);
     let wrong_input = plan([&a.view, &b.view, &b.view], [4, 2, 2]);
     assert!(matches!(wrong_input, Err(GpuError::Length { argument: "input", expected: 8, found: 6, .. })));
     let wrong_output = plan([&a.view, &b.view, &b.view], [2, 3, 3]);
