@@ -16,6 +16,13 @@ use super::{
 /// Rows that an invocation of the sweeps after a finish takes: `BATCH_NORM_ROWS` in the shaders.
 const SWEEP_ROWS: usize = 4;
 
+/// Rows whose reads an invocation has under way at once, in the kernels that go forward and in those that go backward.
+const FORWARD_ROWS: usize = 4;
+const BACKWARD_ROWS: usize = 2;
+
+/// Partial results likewise, of those that sweeps combine: `shaders/shared/partials.wgsl`.
+const PARTIALS_AT_ONCE: usize = 2;
+
 /// What a pass launches: a finish of its own, or a sweep that does its work.
 #[derive(Clone, Debug)]
 pub struct BatchNormLaunches {
@@ -108,9 +115,10 @@ impl BatchNormShape {
         spec: &'static KernelSpec,
         variant: BatchNormVariant,
         constants: &[Constant],
+        rounds: impl Fn(usize) -> usize,
     ) -> Result<Launch, GpuError> {
         let cut = self.geometry(variant);
-        Ok(cut_launch(target, spec, &cut, constants)?.chained(cut.rows_per_lane + cut.tree_steps()))
+        Ok(cut_launch(target, spec, &cut, constants)?.chained(rounds(cut.rows_per_lane) + cut.tree_steps()))
     }
 
     /// What a finish of its own launches: a workgroup a quad, an invocation a channel, which take the quad's `chunks` in turn.
@@ -143,9 +151,11 @@ impl BatchNormShape {
         target: &Target,
         spec: &'static KernelSpec,
         constants: &[Constant],
+        rows_at_once: usize,
     ) -> Result<Launch, GpuError> {
         let (cut, chunks) = (self.sweep_geometry(), self.geometry(BatchNormVariant::Tree).chunks);
-        let chain = chunks.div_ceil(cut.row_lanes) + cut.tree_steps() + 1 + cut.rows_per_lane;
+        let combining = chunks.div_ceil(PARTIALS_AT_ONCE * cut.row_lanes) + cut.tree_steps() + 1;
+        let chain = combining + cut.rows_per_lane.div_ceil(rows_at_once);
         Ok(cut_launch(target, spec, &cut, constants)?.chained(chain))
     }
 
@@ -167,9 +177,11 @@ impl BatchNormShape {
         let mut moments = None;
         if by_batch {
             let params = flag("PARAMS", combines);
-            moments = Some(self.moments_launch(target, &BATCH_NORM_MOMENTS, variant, &[params])?);
+            // The first row, whose distance the others are summed by, is read alone.
+            let rounds = |rows: usize| 1 + (rows - 1).div_ceil(FORWARD_ROWS);
+            moments = Some(self.moments_launch(target, &BATCH_NORM_MOMENTS, variant, &[params], rounds)?);
             if combines {
-                let sweep = self.finish_sweep_launch(target, &BATCH_NORM_FINISH_APPLY, &constants)?;
+                let sweep = self.finish_sweep_launch(target, &BATCH_NORM_FINISH_APPLY, &constants, FORWARD_ROWS)?;
                 return Ok(BatchNormLaunches { moments, finish: None, sweep });
             }
         }
@@ -198,14 +210,15 @@ impl BatchNormShape {
         let [activated, recomputes] = undone.constants();
         let moments = |residual: Option<bool>| {
             let constants = [activated, recomputes, residual_constant(residual)];
-            self.moments_launch(target, &BATCH_NORM_GRADIENT_MOMENTS, variant, &constants).map(Some)
+            let rounds = |rows: usize| rows.div_ceil(BACKWARD_ROWS);
+            self.moments_launch(target, &BATCH_NORM_GRADIENT_MOMENTS, variant, &constants, rounds).map(Some)
         };
         if variant.combines_in_sweep() {
             let left = if undone.is_in_residual(adds.residual) { Undone::NOTHING } else { undone };
             let [activated, recomputes] = left.constants();
             let added = [flag("ACCUMULATE", adds.input), flag("ACCUMULATE_PARAMS", adds.params)];
             let constants = [activated, recomputes, added[0], added[1]];
-            let sweep = self.finish_sweep_launch(target, &BATCH_NORM_FINISH_GRADIENT, &constants)?;
+            let sweep = self.finish_sweep_launch(target, &BATCH_NORM_FINISH_GRADIENT, &constants, BACKWARD_ROWS)?;
             return Ok(BatchNormLaunches { moments: moments(adds.residual)?, finish: None, sweep });
         }
         let (added, chunks) = (flag("ACCUMULATE", adds.params), self.geometry(variant).chunks);
