@@ -310,8 +310,9 @@ pub(super) fn admit_tiles(
     let ConvVariant::Coop(tile) = variant else { return Ok(()) };
     tile.expect(gpu, launch.spec, views[0])?;
     let pipeline = Pipeline { spec: launch.spec, constants: &launch.constants, views, ending };
-    let whole = CoopTile::is_whole(shape, pass);
-    pipeline.admit(gpu, || conv_trial(tile.sides(), pass, whole, ending))
+    let split = launch.constants.contains(&flag("SPLIT", true));
+    let form = [CoopTile::is_whole(shape, pass), split];
+    pipeline.admit(gpu, || conv_trial(tile.sides(), pass, form, ending))
 }
 
 /// Binds the dispatch of a variant's kernel.

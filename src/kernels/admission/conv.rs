@@ -8,22 +8,24 @@ use super::{
 };
 
 const KERNEL: [usize; 2] = [2, 2];
-/// Two phases of a data gradient, rows and columns with strides of their own.
-const STRIDE: [usize; 2] = [2, 1];
+/// Two phases of a data gradient, rows and columns with strides of their own; but one where sums are cut.
+const STRIDES: [usize; 2] = [2, 1];
 const BATCH: usize = 2;
 const WIDTH: usize = 6;
 
 /// A pass of a convolution whose product has tiles of `sides`: more than one in each direction, edges that fill none, padding
-/// on every side and, behind the last channel, padding channels; `whole` where octets line up and a tile of terms has one tap.
+/// on every side and, behind the last channel, padding channels; `whole` where octets line up and a tile of terms has one tap,
+/// `split` where forward or data gradient sum their terms in parts.
 pub(in crate::kernels) fn conv_trial(
     sides: [usize; 2],
     pass: ConvPass,
-    whole: bool,
+    [whole, split]: [bool; 2],
     ending: Ending,
 ) -> Result<Trial, GpuError> {
+    let stride = if split { [1, 1] } else { STRIDES };
     let taps: usize = KERNEL.iter().product();
     let [rows, columns] = sides;
-    // Lines of the output; the input has STRIDE[0] for each, but one for the padding.
+    // Lines of the output; the input has stride[0] for each, but one for the padding.
     let lines_for = |pixels: usize, width: usize| (pixels + 10).div_ceil(BATCH * width);
     let (lines, inputs, outputs) = match (pass, whole) {
         (ConvPass::Forward, _) => (lines_for(rows, WIDTH + 1), if whole { 64 } else { 10 }, columns + 6),
@@ -32,16 +34,16 @@ pub(in crate::kernels) fn conv_trial(
         (ConvPass::WeightGradient, true) => (8, columns / taps + 7, rows + 6),
         (ConvPass::WeightGradient, false) => (8, columns / taps + 9, rows + 6),
     };
-    let options = ConvOptions { stride: STRIDE, padding: [1; 2], kernel: KERNEL, ..ConvOptions::square(2) };
-    let shape = ConvShape::new(BATCH, [STRIDE[0] * (lines - 1), WIDTH, inputs], outputs, &options)?;
+    let options = ConvOptions { stride, padding: [1; 2], kernel: KERNEL, ..ConvOptions::square(2) };
+    let shape = ConvShape::new(BATCH, [stride[0] * (lines - 1), WIDTH, inputs], outputs, &options)?;
     let [images, results] = shape.words();
     let x = Image { padded: padded_channels(inputs), values: operand(1, images) };
     let y = Image { padded: padded_channels(outputs), values: operand(2, results) };
     let weights = Weights::new(&shape);
-    let sums = sums(&shape, pass, [&x, &y], &weights);
-    let parts = if pass == ConvPass::WeightGradient && ending == Ending::PLAIN { 2 } else { 1 };
+    let sums = sums((&shape, stride), pass, [&x, &y], &weights);
+    let parts = if split || (pass == ConvPass::WeightGradient && ending == Ending::PLAIN) { 2 } else { 1 };
     let [product_rows, quads, phases] = shape.product(pass);
-    let z = if pass == ConvPass::DataGradient { phases } else { parts };
+    let z = if pass == ConvPass::DataGradient && !split { phases } else { parts };
     let (a, b, columns) = match pass {
         ConvPass::Forward => (x.values, weights.values, [y.padded, outputs]),
         ConvPass::DataGradient => (y.values, weights.values, [x.padded, outputs]),
@@ -97,7 +99,12 @@ impl Weights {
 }
 
 /// The sums of a pass over images x and y, y being the gradient of the output in the gradients' passes.
-fn sums(shape: &ConvShape, pass: ConvPass, [x, y]: [&Image; 2], weights: &Weights) -> Vec<Option<f64>> {
+fn sums(
+    (shape, stride): (&ConvShape, [usize; 2]),
+    pass: ConvPass,
+    [x, y]: [&Image; 2],
+    weights: &Weights,
+) -> Vec<Option<f64>> {
     let [_, _, inputs] = shape.input();
     let [_, _, outputs] = shape.output();
     let taps = KERNEL[0] * KERNEL[1];
@@ -107,7 +114,7 @@ fn sums(shape: &ConvShape, pass: ConvPass, [x, y]: [&Image; 2], weights: &Weight
         ConvPass::WeightGradient => (taps * inputs * outputs, outputs),
     };
     let mut sums = vec![0; words];
-    for [from, to, tap] in meetings(shape) {
+    for [from, to, tap] in meetings(shape, stride) {
         for (input, x) in x.pixel(from, inputs).iter().enumerate() {
             let (y, weights) = (y.pixel(to, outputs), weights.line(tap, input, outputs));
             match pass {
@@ -138,14 +145,14 @@ fn sums(shape: &ConvShape, pass: ConvPass, [x, y]: [&Image; 2], weights: &Weight
 }
 
 /// Each pixel of the input and of the output that a tap joins.
-fn meetings(shape: &ConvShape) -> Vec<[usize; 3]> {
+fn meetings(shape: &ConvShape, stride: [usize; 2]) -> Vec<[usize; 3]> {
     let ([height, width, _], [lines, across, _]) = (shape.input(), shape.output());
     let mut all = Vec::new();
     for tap in 0..KERNEL[0] * KERNEL[1] {
         for to in 0..BATCH * lines * across {
             // With a padding of 1; what lies above or left of the image wraps past its end.
-            let y = (to / across % lines * STRIDE[0] + tap / KERNEL[1]).wrapping_sub(1);
-            let x = (to % across * STRIDE[1] + tap % KERNEL[1]).wrapping_sub(1);
+            let y = (to / across % lines * stride[0] + tap / KERNEL[1]).wrapping_sub(1);
+            let x = (to % across * stride[1] + tap % KERNEL[1]).wrapping_sub(1);
             if y < height && x < width {
                 all.push([(to / across / lines * height + y) * width + x, to, tap]);
             }

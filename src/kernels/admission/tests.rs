@@ -79,9 +79,19 @@ fn admit_matmul(
 }
 
 fn admit_conv(gpu: &Gpu, (pass, whole): (ConvPass, bool), ending: Ending, types: [Element; 2]) -> Result<(), GpuError> {
-    let own = [("PASS", f64::from(pass.code()))];
+    admit_conv_form(gpu, pass, [whole, false], ending, types)
+}
+
+fn admit_conv_form(
+    gpu: &Gpu,
+    pass: ConvPass,
+    form: [bool; 2],
+    ending: Ending,
+    types: [Element; 2],
+) -> Result<(), GpuError> {
+    let own = [("PASS", f64::from(pass.code())), flag("SPLIT", form[1])];
     let spec = CONV_BLOCK.spec(pass != ConvPass::WeightGradient);
-    admit(gpu, spec, &own, ending, types, || conv_trial(SIDES, pass, whole, ending))
+    admit(gpu, spec, &own, ending, types, || conv_trial(SIDES, pass, form, ending))
 }
 
 #[test]
@@ -109,6 +119,11 @@ fn right_convolutions_are_admitted() {
             for accumulate in [false, true] {
                 admit_conv(gpu, (pass, accumulate), Ending { epilogue: Epilogue::Plain, accumulate }, types).unwrap();
             }
+        }
+        for (pass, whole) in
+            [ConvPass::Forward, ConvPass::DataGradient].into_iter().flat_map(|pass| [(pass, false), (pass, true)])
+        {
+            admit_conv_form(gpu, pass, [whole, true], Ending::PLAIN, types).unwrap();
         }
         let bias = Epilogue::BiasActivation { activation: Activation::Gelu, store_pre: true };
         admit_conv(gpu, (ConvPass::Forward, false), Ending { epilogue: bias, accumulate: false }, types).unwrap();
