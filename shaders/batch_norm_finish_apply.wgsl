@@ -71,7 +71,7 @@ fn batch_norm_finish_apply(
     let channel = cut_channel(cut, local);
     var running = vec2<f32>();
     if leads { running = running_of(channel); }
-    moments_share(true, partials_moments(cut.quad, local / QUAD_LANES, cut.step), local, cut.step, QUAD_LANES);
+    moments_share(true, partials_moments(cut.quad, local / QUAD_LANES, cut.step), local, cut_row_lanes(), QUAD_LANES);
     if leads {
         let all = moments_shared(local / 4u);
         running_move(channel, running, all.first[local % 4u], all.second[local % 4u]);

@@ -69,7 +69,7 @@ fn batch_norm_finish_gradient(
         inv_std = table[values.quads + channel / 4u][channel % 4u];
         if ACCUMULATE_PARAMS { before = vec2<f32>(grad_bias[channel], grad_weight[channel]); }
     }
-    moments_share(false, partials_sums(cut.quad, local / QUAD_LANES, cut.step), local, cut.step, QUAD_LANES);
+    moments_share(false, partials_sums(cut.quad, local / QUAD_LANES, cut.step), local, cut_row_lanes(), QUAD_LANES);
     if leads {
         let all = moments_shared(local / 4u);
         grad_bias[channel] = all.first[local % 4u] + before.x;

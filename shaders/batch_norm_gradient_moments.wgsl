@@ -61,7 +61,7 @@ fn batch_norm_gradient_moments(
     // A gradient that is written is written in all rows.
     let rows = select(values.rows, values.all_rows, RESIDUAL == 1u);
     let cut = cut_of(workgroup, grid, local, values.rows_per_chunk, rows);
-    let all = moments_over_rows(false, lane_sums(cut), local, cut.step, QUAD_LANES);
+    let all = moments_over_rows(false, lane_sums(cut), local, cut_row_lanes(), QUAD_LANES);
     if local >= QUAD_LANES || cut.quad >= values.quads || cut.part >= values.chunks { return; }
     let at = partials_place(cut.quad, cut.part);
     partials[at] = all.first;

@@ -66,7 +66,7 @@ fn batch_norm_moments(
     // Under way while the rows are read.
     var params: mat2x4<f32>;
     if keeps_params { params = read_params(cut.quad); }
-    let all = moments_over_rows(true, lane_moments(cut), local, cut.step, QUAD_LANES);
+    let all = moments_over_rows(true, lane_moments(cut), local, cut_row_lanes(), QUAD_LANES);
     if local >= QUAD_LANES || cut.quad >= values.quads || cut.part >= values.chunks { return; }
     let at = partials_place(cut.quad, cut.part);
     partials[at] = all.first;

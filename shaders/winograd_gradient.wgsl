@@ -17,13 +17,13 @@ fn gradient_at(tile: vec3<u32>, row: u32, column: u32, lanes: u32, lane: u32) ->
     let at = tile.yz + vec2<u32>(row, column);
     let place = min(at, vec2<u32>(values.out_height, values.out_width) - 1u);
     let pixel = (tile.x * values.out_height + place.x) * values.out_width + place.y;
-    return select(WinogradLane(), WinogradLane(gradient[pixel * lanes + lane]), all(at == place));
+    return select(WinogradLane(0.0), WinogradLane(gradient[pixel * lanes + lane]), all(at == place));
 }
 
 // A of one row of dy.
 fn gradient_row(at: vec3<u32>, row: u32, lanes: u32, lane: u32) -> WinogradLine {
     var dy = winograd_four(gradient_at(at, row, 0u, lanes, lane), gradient_at(at, row, 1u, lanes, lane),
-                           WinogradLane(), WinogradLane());
+                           WinogradLane(0.0), WinogradLane(0.0));
     if WINOGRAD_PIXELS > 2u {
         dy[2] = gradient_at(at, row, 2u, lanes, lane);
         dy[3] = gradient_at(at, row, 3u, lanes, lane);

@@ -35,7 +35,7 @@ fn sum_column(column: u32, at: u32, stride: u32) -> WinogradLine {
 }
 
 fn bias_of(lane: u32) -> WinogradLane {
-    if EPILOGUE != 1u { return WinogradLane(); }
+    if EPILOGUE != 1u { return WinogradLane(0.0); }
     let there = WINOGRAD_LANES * lane + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(values.out_channels);
     return winograd_cut(select(vec4<f32>(), winograd_padded(WinogradLane(aux[lane])), there));
 }

@@ -56,7 +56,7 @@ fn tap(row: u32, column: u32, pair: u32) -> WinogradLane {
 
 // The sum of `count` parts, a stride apart; four at a time, so that their reads wait together.
 fn sum_of_parts(first: u32, count: u32, stride: u32) -> WinogradLane {
-    var total = WinogradLane();
+    var total = WinogradLane(0.0);
     var part = 0u;
     for (; part + 4u <= count; part += 4u) {
         let at = first + part * stride;
@@ -68,7 +68,7 @@ fn sum_of_parts(first: u32, count: u32, stride: u32) -> WinogradLane {
 
 // The sum of all parts of one product of a pair.
 fn sum_of_product(number: u32, pair: u32, stride: u32) -> WinogradLane {
-    var total = WinogradLane();
+    var total = WinogradLane(0.0);
     for (var run = 0u; run < values.whole_runs; run++) {
         total += sum_of_parts((run * PRODUCTS + number) * values.parts * stride + pair, values.parts, stride);
     }

@@ -12,7 +12,7 @@ alias WinogradLine = array<WinogradLane, 6>;
 alias WinogradTile = array<WinogradLine, 6>;
 
 fn winograd_four(x0: WinogradLane, x1: WinogradLane, x2: WinogradLane, x3: WinogradLane) -> WinogradLine {
-    return WinogradLine(x0, x1, x2, x3, WinogradLane(), WinogradLane());
+    return WinogradLine(x0, x1, x2, x3, WinogradLane(0.0), WinogradLane(0.0));
 }
 
 // Element i of every line.

@@ -33,7 +33,7 @@ fn winograd_filter(g: WinogradLine) -> WinogradLine {
 
 // A' m
 fn winograd_result(m: WinogradLine) -> WinogradLine {
-    return winograd_four(m[0] + m[1] + m[2], m[1] - m[2] - m[3], WinogradLane(), WinogradLane());
+    return winograd_four(m[0] + m[1] + m[2], m[1] - m[2] - m[3], WinogradLane(0.0), WinogradLane(0.0));
 }
 
 // A dy

@@ -35,7 +35,7 @@ const CHOICES: &[(&str, &[f64])] = &[
     ("COLUMN_BLOCKS", &[2.0]),
     ("COLUMN_QUADS", &[4.0, 8.0]),
     ("EPILOGUE", &[1.0, 2.0]),
-    ("LANES", &[4.0, 16.0]),
+    ("LANES", &[4.0]),
     ("MODE", &[1.0, 2.0, 3.0]),
     ("NARROW_QUADS", &[1.0, 4.0]),
     ("NOISE", &[1.0, 2.0]),
@@ -96,7 +96,8 @@ impl Source {
             _ => "f16-to-f32",
         };
         let stores = if self.text.contains("const STORE_WHOLE: bool = false;") { "-elements" } else { "" };
-        format!("{}{side}{stores}-{form}", self.spec.entry)
+        let tiles = if self.text.contains("const WINOGRAD_PIXELS: u32 = 4u;") { "-4x4" } else { "" };
+        format!("{}{side}{tiles}{stores}-{form}", self.spec.entry)
     }
 
     /// Whether it multiplies by cooperative matrices, which WGSL has as an extension of naga alone.
