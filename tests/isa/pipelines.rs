@@ -64,6 +64,7 @@ fn launches(model: &str, element: Element, target: &Target) -> Result<Vec<Launch
     let graph = model.parse::<Model>().map_err(|error| in_words(&error))?.graph;
     let schedule =
         Schedule::stored(&graph, BATCH, PlanMode::Train, Loss::Nll, element).map_err(|error| in_words(&error))?;
+    let schedule = schedule.with_deferred_sums(target.class).map_err(|error| in_words(&error))?;
     let sample = graph.shape(graph.input()).sample_sides();
     let planned = schedule.launches(target, sample).map_err(|error| in_words(&error))?;
     let mut launches: Vec<Launch> = planned.into_iter().map(|planned| planned.launch).collect();
