@@ -21,7 +21,7 @@ pub(super) static SPLIT_SUM: KernelSpec = KernelSpec {
 /// Elements of an invocation, there and in `shaders/deferred_sums.wgsl`.
 const ELEMENTS: usize = 4;
 
-/// C[i] = sum over s of partials[s, i]
+/// `C[i] = sum over s of partials[s, i]`
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct SplitSum {

@@ -58,13 +58,14 @@ fn instructions(words: &[u32]) -> Vec<(u32, &[u32])> {
     all
 }
 
-/// The module without ArrayStride and Offset on types that lie in workgroup and function memory only.
+/// The module without ArrayStride, Offset and the layout of matrices on types that lie in workgroup and function memory only.
 ///
 /// naga 30 decorates these too, which Vulkan forbids (VUID-StandaloneSpirv-None-10684; gfx-rs/wgpu #7696) and drivers
 /// overlook; spirv-val would stop at it and say nothing of the rest.
 fn without_stray_layouts(words: &[u32]) -> Vec<u32> {
     const ARRAY_STRIDE: u32 = 6;
-    const OFFSET: u32 = 35;
+    // Of members: ColMajor, MatrixStride, Offset.
+    const OF_MEMBERS: [u32; 3] = [5, 7, 35];
     const WORKGROUP_PRIVATE_FUNCTION: [u32; 3] = [4, 6, 7];
     let all = instructions(words);
     let mut parts: HashMap<u32, &[u32]> = HashMap::new();
@@ -81,7 +82,7 @@ fn without_stray_layouts(words: &[u32]) -> Vec<u32> {
     let (with_layout, without) = (reachable(&parts, with_layout), reachable(&parts, without));
     let stray = |opcode: u32, operands: &[u32]| {
         let layout = (opcode == OP_DECORATE && operands[1] == ARRAY_STRIDE)
-            || (opcode == OP_MEMBER_DECORATE && operands[2] == OFFSET);
+            || (opcode == OP_MEMBER_DECORATE && OF_MEMBERS.contains(&operands[2]));
         layout && without.contains(&operands[0]) && !with_layout.contains(&operands[0])
     };
     let mut kept = words[..5].to_vec();
