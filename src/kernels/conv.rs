@@ -14,7 +14,7 @@ use super::{
     flag, index_u32,
     product_operands::ProductOperands,
     software::{Lanes, software_tile},
-    split::{SPLIT_WORKGROUPS, parts},
+    split::{PART_TERMS, SPLIT_WORKGROUPS, parts},
     split_sum::SplitSum,
     tree::SOFTWARE_ROUNDS,
     winograd, winograd_gradient,
@@ -23,9 +23,6 @@ use super::{
 
 /// Workgroups that a weight gradient aims at on a software adapter, whose cores take one at a time: with fewer, some idle.
 const SOFTWARE_WORKGROUPS: usize = 16;
-
-/// Terms of each part of a sum at least: with fewer a part's sums take longer than its terms.
-pub(super) const PART_TERMS: usize = 256;
 
 /// Rows and quads of columns.
 fn quads_of([rows, columns]: [usize; 2]) -> [usize; 2] {
@@ -64,32 +61,27 @@ impl ConvVariant {
 
     /// Into how many parts sums are cut.
     fn parts(self, lanes: Lanes, shape: &ConvShape, pass: ConvPass) -> usize {
+        if !shape.may_split(pass) {
+            return 1;
+        }
         let [rows, quads, _] = shape.product(pass);
         let [rows_per_tile, quads_per_tile] = self.tile(lanes, shape, pass);
         let tiles = rows.div_ceil(rows_per_tile) * quads.div_ceil(quads_per_tile);
-        let terms = shape.terms(pass);
-        if pass != ConvPass::WeightGradient && !shape.may_split(pass) {
-            return 1;
-        }
+        let (terms, over_pixels) = (shape.terms(pass), pass == ConvPass::WeightGradient);
         match self {
-            Self::Block(tile) => return tile.waves().parts(tiles, terms, PART_TERMS),
-            Self::Coop(tile) => return tile.parts(tiles, terms),
-            _ if pass != ConvPass::WeightGradient => return 1,
-            _ => {}
-        }
-        let workgroups = match self {
-            Self::Tile => SPLIT_WORKGROUPS,
-            Self::Software | Self::SoftwareWide => {
+            Self::Block(tile) => tile.waves().parts(tiles, terms),
+            Self::Coop(tile) => tile.parts(tiles, terms),
+            Self::Tile if over_pixels => parts(tiles, terms, SPLIT_WORKGROUPS, PART_TERMS),
+            Self::Software | Self::SoftwareWide if over_pixels => {
                 // A round a line of pixels, and one for each four of them.
                 let lines = shape.batch() * shape.output()[0];
                 let rounds = lines * (1 + shape.output()[1].div_ceil(4));
                 let least = rounds.div_ceil(SOFTWARE_ROUNDS / 2);
-                return parts(tiles, terms, SOFTWARE_WORKGROUPS, PART_TERMS).max(least);
+                parts(tiles, terms, SOFTWARE_WORKGROUPS, PART_TERMS).max(least)
             }
-            Self::Direct | Self::DirectSoftware => return conv_direct::parts(self, shape),
-            Self::SoftwareNarrow | Self::Winograd(_) | Self::Block(_) | Self::Coop(_) => 1,
-        };
-        parts(tiles, terms, workgroups, PART_TERMS)
+            Self::Direct | Self::DirectSoftware if over_pixels => conv_direct::parts(self, shape),
+            _ => 1,
+        }
     }
 
     fn spec(self, pass: ConvPass) -> &'static KernelSpec {

@@ -7,7 +7,7 @@ use super::{
     conv_shape::ConvShape,
     conv_specs::CONV_PACK,
     flag, index_u32,
-    jobs::{JobPlaces, Run, places_of, runs},
+    jobs::{JobPlaces, Tabled, places_of, runs},
     padded_channels,
 };
 
@@ -66,19 +66,12 @@ impl Form {
     }
 }
 
-/// One dispatch, with the table that it goes by.
-struct Planned {
-    run: Run,
-    rows: Vec<PackRow>,
-    launch: Launch,
-}
-
 fn planned(
     target: &Target,
     element: Element,
     shapes: &[ConvShape],
     places: &[JobPlaces],
-) -> Result<Vec<Planned>, GpuError> {
+) -> Result<Vec<Tabled<PackRow>>, GpuError> {
     let form = Form::new(target.class);
     runs(target.limits, places)
         .into_iter()
@@ -101,7 +94,7 @@ fn planned(
             }
             let grid = target.grid_1d(&CONV_PACK, first, 1)?;
             let launch = Launch::new(&CONV_PACK, &form.constants(), grid, form.invocations).doing(work);
-            Ok(Planned { run, rows, launch })
+            Ok(Tabled { run, rows, launch })
         })
         .collect()
 }
@@ -134,13 +127,7 @@ pub fn conv_pack(gpu: &Gpu, class: AdapterClass, jobs: &[PackJob<'_>]) -> Result
     }
     let Some(element) = jobs.first().map(|job| job.weight.element()) else { return Ok(Vec::new()) };
     let shapes: Vec<ConvShape> = jobs.iter().map(|job| *job.shape).collect();
-    let places = places_of(&jobs.iter().map(|job| [job.weight, job.output]).collect::<Vec<_>>());
-    let planned = planned(&Target::with_class(gpu, class), element, &shapes, &places)?;
-    let bound = planned.into_iter().map(|Planned { run, rows, launch }| {
-        let PackJob { weight, output, .. } = jobs[run.jobs[0]];
-        let [read, written] = run.bound.map(|place| place.words);
-        let table = gpu.upload("packs", &rows)?.view();
-        gpu.bind(&launch, &[&table, &weight.around(read)?, &output.around(written)?], &[])
-    });
-    bound.collect()
+    let views: Vec<_> = jobs.iter().map(|job| [job.weight, job.output]).collect();
+    let planned = planned(&Target::with_class(gpu, class), element, &shapes, &places_of(&views))?;
+    planned.into_iter().map(|tabled| tabled.bind(gpu, &views)).collect()
 }

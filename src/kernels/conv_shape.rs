@@ -238,14 +238,14 @@ impl ConvShape {
         }
     }
 
-    /// Whether sums of a pass over pixels may be cut into parts: those of one phase, whose channels are whole quads, so that the
-    /// parts are added up as rows of a product.
+    /// Whether a pass' sums may be cut into parts: weight gradients', and those of one phase whose channels are whole quads, so
+    /// that the parts are added up as rows of a product.
     pub(super) fn may_split(&self, pass: ConvPass) -> bool {
         let [[.., inputs], [.., outputs]] = [self.input(), self.output()];
         match pass {
             ConvPass::Forward => outputs.is_multiple_of(4),
             ConvPass::DataGradient => self.phases() == 1 && inputs.is_multiple_of(4),
-            ConvPass::WeightGradient => false,
+            ConvPass::WeightGradient => true,
         }
     }
 

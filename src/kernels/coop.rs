@@ -34,9 +34,6 @@ fn waves(share: u32) -> Waves {
     if share > 2 { Waves { busy: 1, most: 4, own: 192 } } else { Waves { busy: 2, most: 16, own: 192 } }
 }
 
-/// Terms that a part of a sum has at least: so many that a tile reads twice as many bytes as its sums take. Not measured.
-const LEAST_TERMS: usize = 256;
-
 /// A side of a product (rows, columns, terms) below which most of a tile would be multiplied for nothing. On an H200, products
 /// with a side of 10 took 1.1 to 1.3 times as long as by ordinary kernels.
 const LEAST_SIDE: usize = 16;
@@ -142,7 +139,7 @@ impl CoopTile {
 
     /// Into how many parts sums of `depth` terms are cut where there are `tiles` of them.
     pub(super) fn parts(self, tiles: usize, depth: usize) -> usize {
-        waves(self.share).parts(tiles, depth, LEAST_TERMS)
+        waves(self.share).parts(tiles, depth)
     }
 
     /// Whether octets of a convolution's operands line up and each tile of terms has one tap: `WHOLE` in

@@ -4,7 +4,7 @@ use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, View, WORD
 
 use super::{
     Target, index_u32,
-    jobs::{JobPlaces, Run, places_of, runs},
+    jobs::{JobPlaces, Run, Tabled, places_of, runs},
     split_sum::SplitSum,
     tree::Tree,
 };
@@ -42,16 +42,8 @@ struct SumRow {
     adds: u32,
 }
 
-/// One dispatch, with the table that it goes by; the run's jobs are counted among those that share their sums out alike.
-struct Planned {
-    jobs: Vec<usize>,
-    bound: JobPlaces,
-    rows: Vec<SumRow>,
-    launch: Launch,
-}
-
 /// The sums that are shared out alike go together.
-fn planned(target: &Target, sums: &[DeferredSum], places: &[JobPlaces]) -> Result<Vec<Planned>, GpuError> {
+fn planned(target: &Target, sums: &[DeferredSum], places: &[JobPlaces]) -> Result<Vec<Tabled<SumRow>>, GpuError> {
     let mut trees: Vec<Tree> = Vec::new();
     for DeferredSum { sum, .. } in sums {
         if !trees.contains(&sum.tree()) {
@@ -63,8 +55,8 @@ fn planned(target: &Target, sums: &[DeferredSum], places: &[JobPlaces]) -> Resul
         let alike: Vec<usize> = (0..sums.len()).filter(|job| sums[*job].sum.tree() == tree).collect();
         let their_places: Vec<JobPlaces> = alike.iter().map(|job| places[*job].clone()).collect();
         for run in runs(target.limits, &their_places) {
-            let jobs: Vec<usize> = run.jobs.iter().map(|job| alike[*job]).collect();
-            all.push(dispatch(target, tree, (sums, places), run, jobs)?);
+            let jobs = run.jobs.iter().map(|job| alike[*job]).collect();
+            all.push(dispatch(target, tree, (sums, places), Run { jobs, ..run })?);
         }
     }
     Ok(all)
@@ -76,10 +68,9 @@ fn dispatch(
     tree: Tree,
     (sums, places): (&[DeferredSum], &[JobPlaces]),
     run: Run,
-    jobs: Vec<usize>,
-) -> Result<Planned, GpuError> {
+) -> Result<Tabled<SumRow>, GpuError> {
     let (mut rows, mut first, mut most, mut work) = (Vec::new(), 0, 0, Work::default());
-    for job in &jobs {
+    for job in &run.jobs {
         let DeferredSum { sum: SplitSum { parts, count, .. }, accumulate } = sums[*job];
         let [partials, c] = run.offsets(&places[*job]);
         let index = |words: usize| index_u32(DEFERRED_SUMS.entry, &[words]);
@@ -99,7 +90,7 @@ fn dispatch(
         work.bytes += (parts * count + results) * WORD_BYTES;
     }
     let launch = tree.launch(target, &DEFERRED_SUMS, &[], first, tree.chain(most, 1))?.doing(work);
-    Ok(Planned { jobs, bound: run.bound, rows, launch })
+    Ok(Tabled { run, rows, launch })
 }
 
 /// What [`deferred_sums`] launches for parts and results that lie in these places.
@@ -127,11 +118,5 @@ pub fn deferred_sums(gpu: &Gpu, sums: &[DeferredSum], views: &[[&View; 2]]) -> R
         c.expect_len(kernel, "c", count)?;
     }
     let planned = planned(&Target::for_device(gpu), sums, &places_of(views))?;
-    let bound = planned.into_iter().map(|Planned { jobs, bound, rows, launch }| {
-        let [partials, c] = views[jobs[0]];
-        let [read, written] = bound.map(|place| place.words);
-        let table = gpu.upload("sums", &rows)?.view();
-        gpu.bind(&launch, &[&table, &partials.around(read)?, &c.around(written)?], &[])
-    });
-    bound.collect()
+    planned.into_iter().map(|tabled| tabled.bind(gpu, views)).collect()
 }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::gpu::{Limits, View, WORD_BYTES};
+use crate::gpu::{Dispatch, Gpu, GpuError, Launch, Limits, View, WORD_BYTES};
 
 /// Where a tensor lies: in which of the buffers that are in question, and its words there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,23 @@ impl Run {
     /// The first word of a job's tensor within what is bound.
     pub(super) fn offsets(&self, places: &JobPlaces) -> [usize; 2] {
         [0, 1].map(|at| places[at].words.start - self.bound[at].words.start)
+    }
+}
+
+/// One dispatch, with the table that it goes by: a row of the kernel's for each job of its run.
+pub(super) struct Tabled<Row> {
+    pub(super) run: Run,
+    pub(super) rows: Vec<Row>,
+    pub(super) launch: Launch,
+}
+
+impl<Row: bytemuck::Pod> Tabled<Row> {
+    /// Binds it to the table and to what its jobs, numbered in `views`, read and write.
+    pub(super) fn bind(self, gpu: &Gpu, views: &[[&View; 2]]) -> Result<Dispatch, GpuError> {
+        let [read, written] = views[self.run.jobs[0]];
+        let [reads, writes] = self.run.bound.map(|place| place.words);
+        let table = gpu.upload("jobs", &self.rows)?.view();
+        gpu.bind(&self.launch, &[&table, &read.around(reads)?, &written.around(writes)?], &[])
     }
 }
 

@@ -32,9 +32,6 @@ pub enum MatmulVariant {
     Coop(CoopTile),
 }
 
-/// Terms of each part of `Split`, but for its small tile: below that the small tile's sums are split further.
-pub(super) const SPLIT_TERMS: usize = 256;
-
 impl MatmulVariant {
     /// Every variant that can run on this adapter for operands stored as `element`.
     #[must_use]
@@ -62,7 +59,7 @@ impl MatmulVariant {
             // 64 terms are four tiles' depths: below that a part spends more on its own start and on its sums' way through
             // memory than on terms.
             Self::Split(BlockTile::SMALL) => parts(tiles, depth, SPLIT_WORKGROUPS, 64),
-            Self::Split(tile) => tile.waves().parts(tiles, depth, SPLIT_TERMS),
+            Self::Split(tile) => tile.waves().parts(tiles, depth),
             Self::Coop(tile) => tile.parts(tiles, depth),
             _ => 1,
         }

@@ -5,12 +5,11 @@ use crate::gpu::{Element, Gpu, GpuError};
 
 use super::{
     AdapterClass, BlockTile, Lanes,
-    conv::PART_TERMS,
     conv_shape::{ConvPass, ConvShape},
     conv_variant::ConvVariant,
-    matmul::{MatmulVariant, SPLIT_TERMS},
+    matmul::MatmulVariant,
     matmul_shape::MatmulShape,
-    split::MULTIPROCESSORS,
+    split::{MULTIPROCESSORS, PART_TERMS},
     tree::SOFTWARE_ROUNDS,
     winograd_gradient,
     winograd_tile::WinogradTile,
@@ -136,7 +135,7 @@ fn is_whole(shape: &MatmulShape, tile: BlockTile) -> bool {
 /// Whether they are few, and the sums long enough for parts.
 fn is_split(shape: &MatmulShape, tile: BlockTile) -> bool {
     let count = tile.count(sides(shape));
-    let parts = shape.k as usize / SPLIT_TERMS;
+    let parts = shape.k as usize / PART_TERMS;
     tile.fills(sides(shape))
         && parts >= 2
         && count < 2 * MULTIPROCESSORS
@@ -197,7 +196,7 @@ struct ConvCase {
     phases: usize,
     /// Of each sum.
     terms: usize,
-    /// Whether sums over pixels may be cut.
+    /// Whether they may be cut.
     may_split: bool,
     /// The tile that Winograd's products cost least with, where they can be taken.
     winograd: Option<WinogradTile>,
@@ -223,8 +222,7 @@ impl ConvCase {
     fn is_filled_by(&self, tile: BlockTile) -> bool {
         let (count, waves) = (tile.count(self.sides()), tile.waves());
         let is_spread = self.phases == 1 || count > MULTIPROCESSORS;
-        let splits = self.pass == ConvPass::WeightGradient || self.may_split;
-        let parts = if splits { waves.parts(count, self.terms, PART_TERMS) } else { 1 };
+        let parts = if self.may_split { waves.parts(count, self.terms) } else { 1 };
         tile.fills(self.sides()) && is_spread && waves.filled_by(count * parts)
     }
 

@@ -17,6 +17,9 @@ pub(super) const MULTIPROCESSORS: usize = 132;
 /// Terms that tiles hold at once, whose multiples parts are.
 const PART_STEP: usize = 16;
 
+/// Terms that a part of a sum has at least: with fewer its sums take longer than its terms.
+pub(super) const PART_TERMS: usize = 256;
+
 /// What tiles want of their number.
 pub(super) struct Waves {
     /// Workgroups that a multiprocessor must hold to be busy: with fewer it takes as long.
@@ -28,22 +31,22 @@ pub(super) struct Waves {
 }
 
 impl Waves {
-    /// Parts of sums of `depth` terms over `tiles` tiles, each of at least `least` terms, that are done soonest if every
+    /// Parts of sums of `depth` terms over `tiles` tiles, each of at least [`PART_TERMS`], that are done soonest if every
     /// multiprocessor takes its workgroups in as long as one after the other. By that rule an H200's times for weight gradients
     /// of 64 x 64 tiles differ by 10 per cent at most where they are not launches: 288 workgroups take as long as 396 would.
     ///
     /// It depends on the shape alone, as [`parts`] does.
-    pub(super) fn parts(&self, tiles: usize, depth: usize, least: usize) -> usize {
-        self.soonest(tiles, depth, least, |_| true)
+    pub(super) fn parts(&self, tiles: usize, depth: usize) -> usize {
+        self.soonest(tiles, depth, |_| true)
     }
 
     /// The same of parts of equal length.
-    pub(super) fn equal_parts(&self, tiles: usize, depth: usize, least: usize) -> usize {
-        self.soonest(tiles, depth, least, |parts| depth.is_multiple_of(parts))
+    pub(super) fn equal_parts(&self, tiles: usize, depth: usize) -> usize {
+        self.soonest(tiles, depth, |parts| depth.is_multiple_of(parts))
     }
 
-    fn soonest(&self, tiles: usize, depth: usize, least: usize, may_be: impl Fn(usize) -> bool) -> usize {
-        let most = (depth / least).min(self.most * MULTIPROCESSORS / tiles.max(1)).max(1);
+    fn soonest(&self, tiles: usize, depth: usize, may_be: impl Fn(usize) -> bool) -> usize {
+        let most = (depth / PART_TERMS).min(self.most * MULTIPROCESSORS / tiles.max(1)).max(1);
         let time = |parts: &usize| {
             let terms = depth.div_ceil(PART_STEP).div_ceil(*parts) * PART_STEP;
             let own = if *parts > 1 { self.own } else { 0 };
@@ -72,14 +75,14 @@ mod tests {
     fn parts_fill_the_last_wave() {
         let [large, small] = [BlockTile::LARGE, BlockTile::SMALL].map(BlockTile::waves);
         // 40 tiles: 120 workgroups, where 160 would take twice as long.
-        assert_eq!(large.parts(40, 5000, 256), 3);
-        assert_eq!(large.parts(40, 784, 256), 3);
+        assert_eq!(large.parts(40, 5000), 3);
+        assert_eq!(large.parts(40, 784), 3);
         // 36 tiles: 396 workgroups, three waves to the last multiprocessor, where 288 take as long.
-        assert_eq!(small.parts(36, 32768, 256), 11);
+        assert_eq!(small.parts(36, 32768), 11);
         // 36 products over 8192 tiles: 576 workgroups, where 396 take less but the parts are unequal.
-        assert_eq!((small.parts(36, 8192, 256), small.equal_parts(36, 8192, 256)), (11, 16));
+        assert_eq!((small.parts(36, 8192), small.equal_parts(36, 8192)), (11, 16));
         // As many tiles as multiprocessors need no parts.
-        assert_eq!(large.parts(132, 1 << 20, 256), 1);
+        assert_eq!(large.parts(132, 1 << 20), 1);
     }
 
     #[test]
@@ -87,7 +90,7 @@ mod tests {
         for waves in BlockTile::ALL.map(BlockTile::waves) {
             for tiles in [0, 1, 7, 36, 131, 133, 576, 5000] {
                 for depth in [1, 255, 512, 5000, 1 << 17] {
-                    let parts = waves.parts(tiles, depth, 256);
+                    let parts = waves.parts(tiles, depth);
                     assert!(parts >= 1 && (parts == 1 || parts * 256 <= depth), "{tiles} {depth}: {parts}");
                     assert!(parts == 1 || tiles * parts <= waves.most * MULTIPROCESSORS, "{tiles} {depth}: {parts}");
                 }

@@ -27,9 +27,6 @@ fn rows(tile: WinogradTile) -> usize {
     }
 }
 
-/// Terms that a part of a sum over tiles has at least.
-const LEAST_TERMS: usize = 256;
-
 /// The products of a pass: each [outputs, inputs] sums over `tiles`, of which `chunk` are transformed at a time.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
@@ -70,7 +67,7 @@ impl Cut {
     fn parts(&self, count: usize) -> usize {
         let tile = if self.inputs.min(self.outputs) > 64 { BlockTile::LARGE } else { BlockTile::SMALL };
         let tiles = self.tile.products() * tile.count([self.outputs, self.inputs]);
-        tile.waves().equal_parts(tiles, count, LEAST_TERMS)
+        tile.waves().equal_parts(tiles, count)
     }
 
     fn runs(&self) -> impl Iterator<Item = Run> {

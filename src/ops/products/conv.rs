@@ -4,7 +4,7 @@ use std::{any::Any, sync::Arc};
 
 use crate::{
     gpu::{Element, GpuError, Launch},
-    graph::{Binding, Call, Deferred, Kernel, LaunchContext, Operand, Record, Tangent, Tangents},
+    graph::{Binding, Call, Deferred, Kernel, LaunchContext, Record, Tangent, Tangents},
     kernels::{
         AdapterClass, ConvPass, ConvProblem, ConvShape, Ending, Epilogue, PackJob, PartedProduct, conv, conv_pack,
         conv_pack_launches, with_variants,
@@ -12,9 +12,9 @@ use crate::{
 };
 
 use super::{
-    A, B, C, operands,
+    A, B, C, operands, pairs,
     parts::{Parted, deferred},
-    product_tangent,
+    places, product_tangent,
 };
 
 /// A pass of a convolution with an epilogue: A the input, or the gradient of the output; B the weights
@@ -105,15 +105,10 @@ impl Parted for ConvProduct {
 pub struct PackWeights(pub Vec<ConvShape>);
 
 impl PackWeights {
-    /// What is packed, of the convolution in this place, and where to.
-    fn operands<'a>(&self, call: &'a Call) -> impl Iterator<Item = [&'a Operand; 2]> {
-        call.operands.as_chunks::<2>().0.iter().map(<[Operand; 2]>::each_ref)
-    }
-
     /// Packing is linear: that of the directions, where weights have one.
     fn pack_tangents(&self, pass: &mut dyn Tangents, name: &str, call: &Call) {
         let (mut shapes, mut operands) = (Vec::new(), Vec::new());
-        for (shape, [weight, packed]) in self.0.iter().zip(self.operands(call)) {
+        for (shape, [weight, packed]) in self.0.iter().zip(pairs(call)) {
             if let Some(tangent) = pass.tangent(weight.tensor) {
                 shapes.push(*shape);
                 operands.extend([tangent, pass.fresh_target(packed).next_term()]);
@@ -153,8 +148,7 @@ impl Kernel for PackWeights {
     }
 
     fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
-        let places: Vec<_> = self.operands(call).map(|job| job.map(|operand| context.places.place(operand))).collect();
-        conv_pack_launches(&context.target, context.element, &self.0, &places)
+        conv_pack_launches(&context.target, context.element, &self.0, &places(call, context))
     }
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {

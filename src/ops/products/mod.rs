@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::{
     gpu::{GpuError, View},
-    graph::{Binding, Call, GraphError, Kernel, Operand, TangentTarget, Tangents},
-    kernels::{Activation, Elementwise, Epilogue, ProductOperands},
+    graph::{Binding, Call, GraphError, Kernel, LaunchContext, Operand, TangentTarget, Tangents},
+    kernels::{Activation, Elementwise, Epilogue, Place, ProductOperands},
 };
 
 use super::elementwise::ElementwiseStep;
@@ -35,6 +35,16 @@ fn operands<'a>(binding: &'a Binding<'_>, scratch: &'a View) -> Result<ProductOp
         pre: binding.views.get(PRE),
         scratch: Some(scratch),
     })
+}
+
+/// Operands two by two, of a call that does a job for each: what it reads, then what it writes.
+fn pairs(call: &Call) -> impl Iterator<Item = [&Operand; 2]> {
+    call.operands.as_chunks::<2>().0.iter().map(<[Operand; 2]>::each_ref)
+}
+
+/// Where they lie.
+fn places(call: &Call, context: &LaunchContext) -> Vec<[Place; 2]> {
+    pairs(call).map(|job| job.map(|operand| context.places.place(operand))).collect()
 }
 
 /// The tangent of a product with an epilogue; one without is bilinear. C = A B gives the tangents A' B + A B' (a prime for a

@@ -4,11 +4,11 @@ use std::{any::Any, fmt, sync::Arc};
 
 use crate::{
     gpu::{Element, GpuError, Launch},
-    graph::{Binding, Call, Deferred, Kernel, LaunchContext, Operand, Record, Tangent},
+    graph::{Binding, Call, Deferred, Kernel, LaunchContext, Record, Tangent},
     kernels::{AdapterClass, DeferredSum, PartedProduct, deferred_sums, deferred_sums_launches, with_variants},
 };
 
-use super::{A, B, C};
+use super::{A, B, C, pairs, places};
 
 /// A product whose sums may be cut into parts, and put off.
 pub(super) trait Parted: fmt::Debug + Send + Sync {
@@ -84,18 +84,13 @@ impl Kernel for ProductParts {
 struct DeferredSums(Vec<Arc<dyn Parted>>);
 
 impl DeferredSums {
-    /// The parts of each product and its result.
-    fn operands<'a>(&self, call: &'a Call) -> impl Iterator<Item = [&'a Operand; 2]> {
-        call.operands.as_chunks::<2>().0.iter().map(<[Operand; 2]>::each_ref)
-    }
-
     /// How each product is cut, which `sum` says.
     fn sums(
         &self,
         call: &Call,
         sum: impl Fn(&dyn Parted) -> Result<PartedProduct, GpuError>,
     ) -> Result<Vec<DeferredSum>, GpuError> {
-        let products = self.0.iter().zip(self.operands(call));
+        let products = self.0.iter().zip(pairs(call));
         let sums = products
             .map(|(product, [_, result])| Ok(DeferredSum { sum: sum(&**product)?.sum()?, accumulate: result.adds() }));
         sums.collect()
@@ -117,7 +112,7 @@ impl Kernel for DeferredSums {
     }
 
     fn flops(&self, call: &Call) -> u64 {
-        self.operands(call).map(|[parts, _]| parts.len as u64).sum()
+        pairs(call).map(|[parts, _]| parts.len as u64).sum()
     }
 
     fn joined(&self, other: &dyn Kernel) -> Option<Arc<dyn Kernel>> {
@@ -128,8 +123,7 @@ impl Kernel for DeferredSums {
 
     fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
         let sums = self.sums(call, |product| Ok(product.parted(context.target.class, context.element)?.0))?;
-        let places: Vec<_> = self.operands(call).map(|job| job.map(|operand| context.places.place(operand))).collect();
-        deferred_sums_launches(&context.target, &sums, &places)
+        deferred_sums_launches(&context.target, &sums, &places(call, context))
     }
 
     /// By the variants that the products themselves are bound to.
