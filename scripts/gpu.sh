@@ -62,12 +62,16 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 # --- Programs and drivers -----------------------------------------------------------------------------------------------
 
+# The programs of a bundle, which come packed: each takes the place of its archive.
+unpack() { [[ ! -e $1/jostle.gz ]] || gzip -df "$1"/*.gz || die "the programs in $1 cannot be unpacked"; }
+
 # Sets root (what tests read lies there), jostle, suite and peers: those of the bundle that this script lies in, else those
 # of the checkout, built here, else those of a bundle in the checkout.
 find_programs() {
     local here built
     here="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
     root="$here"
+    unpack "$here/bin"
     if [[ ! -x $here/bin/jostle ]]; then
         root="$(dirname -- "$here")"
         PATH="$PATH:${CARGO_HOME:-${HOME:-/root}/.cargo}/bin"
@@ -83,6 +87,7 @@ find_programs() {
             return
         fi
         root="$root/gpu-bundle"
+        unpack "$root/bin"
         [[ -x $root/bin/jostle ]] || die "there is neither cargo nor a bundle (scripts/gpu_bundle.sh) here"
     fi
     jostle="$root/bin/jostle" suite="$root/bin/suite" peers="$root/peers" out="${out:-$root/results}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds what scripts/gpu.sh needs on a machine with neither a compiler nor a network, and leaves it in gpu-bundle/, which
-# git ignores: program and tests without debug information, what the tests read, the peers' scripts, a Vulkan loader.
+# git ignores: program and tests without debug information, packed, what the tests read, the peers' scripts, a Vulkan loader.
 #
 #   scripts/gpu_bundle.sh [--data DIR]     # DIR: a folder of data, Fashion-MNIST's four files say, that goes along
 #   bash gpu-bundle/gpu.sh --budget 420    # there, wherever gpu-bundle/ was copied to
@@ -68,6 +68,7 @@ if cargo build --release --manifest-path "$meganeura/Cargo.toml"; then
 else
     printf 'gpu_bundle.sh: Meganeura does not go along: it could not be built\n'
 fi
+gzip -n "$part"/bin/* # to a third; gpu.sh unpacks them
 cp -r assets shaders "$part/"
 rm -rf -- "$part/assets/figures"
 if fetch_loaders "$target/loaders"; then
