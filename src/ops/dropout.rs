@@ -11,13 +11,14 @@ use serde::Deserialize;
 use crate::{
     gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, Recorder, View},
     graph::{
-        Backward, BatchInfo, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, ParamId,
+        Backward, BatchInfo, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Node, Op, ParamId,
         ParamSpec, Record, Saved, StatId, Tangent, ValueId, ValueShape,
     },
     kernels::{Elementwise, Target, flag, index_u32},
 };
 
 use super::{
+    attention::Attention,
     elementwise::ElementwiseStep,
     layer::{LayerKind, keys},
 };
@@ -90,9 +91,7 @@ impl Op for Dropout {
     }
 
     fn infer(&self, inputs: &Inputs<'_>) -> Result<ValueShape, GraphError> {
-        if !(0.0..1.0).contains(&self.probability) {
-            return Err(inputs.refusal(format!("probability {} is not in [0, 1)", self.probability)));
-        }
+        check(inputs, self.probability)?;
         Ok(inputs.first())
     }
 
@@ -134,13 +133,27 @@ struct DropoutKeys {
     probability: f32,
 }
 
+/// Refuses a chance that is none.
+pub(super) fn check(inputs: &Inputs<'_>, probability: f32) -> Result<(), GraphError> {
+    if (0.0..1.0).contains(&probability) {
+        return Ok(());
+    }
+    Err(inputs.refusal(format!("probability {probability} is not in [0, 1)")))
+}
+
+/// The number that the next operation with a mask has among the graph's.
+pub(super) fn next_layer(graph: &Graph) -> usize {
+    let drops = |node: &&Node| node.op_as::<Dropout>().is_some() || node.op_as().is_some_and(Attention::drops);
+    graph.nodes().iter().filter(drops).count()
+}
+
 impl Graph {
     /// Adds a dropout.
     ///
     /// # Errors
     /// [`GraphError::Shape`] for a probability outside of [0, 1).
     pub fn dropout(&mut self, input: ValueId, probability: f32) -> Result<ValueId, GraphError> {
-        let layer = self.nodes().iter().filter(|node| node.op_as::<Dropout>().is_some()).count();
+        let layer = next_layer(self);
         self.add_op(Arc::new(Dropout { probability, layer }), "", &[input])
     }
 }

@@ -5,6 +5,7 @@
 mod activation;
 mod add;
 mod affine;
+mod attention;
 mod batch_norm;
 mod column_sum;
 mod conv;
@@ -23,6 +24,10 @@ mod registry;
 pub use activation::Activate;
 pub use add::Add;
 pub use affine::{affine, affine_gradient};
+pub use attention::{
+    Attention, AttentionOptions, AttentionProduct, AttentionShape, attention_product, attention_softmax,
+    attention_softmax_curvature, attention_softmax_gradient,
+};
 pub use batch_norm::{
     BatchNorm, BatchNormAdds, BatchNormBackward, BatchNormDispatches, BatchNormForward, BatchNormGeometry,
     BatchNormGradientDispatches, BatchNormGradientViews, BatchNormLaunches, BatchNormShape, BatchNormVariant,

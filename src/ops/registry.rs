@@ -3,7 +3,7 @@
 use crate::gpu::KernelSpec;
 
 use super::{
-    activation, affine, batch_norm, conv, dropout, embedding, flatten,
+    activation, affine, attention, batch_norm, conv, dropout, embedding, flatten,
     layer::{LayerError, LayerKind},
     linear, loss, norm, pool,
 };
@@ -27,6 +27,7 @@ const OPERATIONS: &[Operation] = &[
     Operation { layers: flatten::LAYERS, kernels: flatten::SPECS },
     Operation { layers: dropout::LAYERS, kernels: dropout::SPECS },
     Operation { layers: embedding::LAYERS, kernels: embedding::SPECS },
+    Operation { layers: attention::LAYERS, kernels: attention::SPECS },
     Operation { layers: activation::LAYERS, kernels: &[] },
     Operation { layers: &[], kernels: loss::SPECS },
 ];
