@@ -79,6 +79,7 @@ mod graph {
 
 mod kernels {
     mod attention;
+    mod attention_rows;
     mod batch_norm;
     mod combine;
     mod conv;
