@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::kernels::ArenaLayout;
 
-use super::{GraphError, Inputs, Node, Op, Param, ParamId, ParamSpec, Stat, StatId, StatSpec, ValueId, ValueShape};
+use super::{
+    GraphError, Inputs, Node, Op, Param, ParamId, ParamInit, ParamSpec, Stat, StatId, StatSpec, ValueId, ValueShape,
+};
 
 /// A model: operations in order, each reading values made before.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -72,7 +74,7 @@ impl Graph {
 
     fn param(&mut self, name: &str, spec: ParamSpec) -> Result<ParamId, GraphError> {
         let ParamSpec { suffix, shape, role, init } = spec;
-        let name = format!("{name}.{suffix}");
+        let name = if suffix.is_empty() { name.to_owned() } else { format!("{name}.{suffix}") };
         if self.params.iter().any(|other| other.name == name) {
             return Err(GraphError::Name { name });
         }
@@ -87,6 +89,25 @@ impl Graph {
     fn stat(&mut self, name: &str, StatSpec { suffix, channels, initial }: StatSpec) -> StatId {
         self.stats.push(Stat { name: format!("{name}.{suffix}"), channels, initial });
         StatId(self.stats.len() - 1)
+    }
+
+    /// Has a parameter start otherwise than its operation would have it; runs that have begun do not ask.
+    ///
+    /// # Errors
+    /// [`GraphError::Param`] for the name of none.
+    pub fn set_init(&mut self, param: &str, init: ParamInit) -> Result<(), GraphError> {
+        let ParamId(found) = self.param_id(param)?;
+        self.params[found].init = init;
+        Ok(())
+    }
+
+    /// The parameter of a name.
+    ///
+    /// # Errors
+    /// [`GraphError::Param`] for the name of none.
+    pub fn param_id(&self, name: &str) -> Result<ParamId, GraphError> {
+        let missing = || GraphError::Param { name: name.to_owned() };
+        self.params.iter().position(|param| param.name == name).map(ParamId).ok_or_else(missing)
     }
 
     /// Shape of a value.

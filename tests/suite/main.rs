@@ -102,6 +102,7 @@ mod kernels {
 }
 
 mod nn {
+    mod init;
     mod model_file;
 }
 
