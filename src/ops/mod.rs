@@ -35,7 +35,7 @@ pub use elementwise::ElementwiseStep;
 pub use embedding::Embedding;
 pub use flatten::{Flatten, Unflatten, flatten};
 pub use layer::{LayerError, LayerKind, LayerSite, Pair, keys};
-pub use linear::Linear;
+pub use linear::{Linear, LinearOptions};
 pub use loss::{
     Loss, LossBuffers, LossKernel, LossTangent, MseTargets, loss_tangent, loss_tangent_launch, mse, mse_launch,
     softmax_nll, softmax_nll_launch,

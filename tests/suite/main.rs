@@ -74,6 +74,7 @@ mod graph {
     mod random_network;
     mod sequences;
     mod tangents;
+    mod ties;
 }
 
 mod kernels {

@@ -58,7 +58,7 @@ impl<'a> Interpreter<'a> {
         let (id, x) = (node.inputs[0], &values[&node.inputs[0]]);
         let param = |place: usize| self.params[node.params[place].0].clone();
         if let Some(op) = node.op_as::<ops::Linear>() {
-            let (weight, bias) = (param(0), param(1));
+            let (weight, bias) = (param(0), if op.bias { param(1) } else { vec![0.0; op.out_features] });
             let rows = x.chunks_exact(self.graph.features(id));
             let sums = rows.flat_map(|row| linear(&weight, &bias, row)).collect();
             self.activate(op.activation, sums)

@@ -108,3 +108,12 @@ pub fn linear(weight: &[f64], bias: &[f64], x: &[f64]) -> Vec<f64> {
     let row = |row: &[f64]| row.iter().zip(x).map(|(w, x)| w * x).sum::<f64>();
     weight.chunks_exact(x.len()).map(row).zip(bias).map(|(sum, b)| sum + b).collect()
 }
+
+/// The layer norm of a vector.
+pub fn layer_norm(weight: &[f64], bias: &[f64], row: &[f64]) -> Vec<f64> {
+    let count = row.len() as f64;
+    let mean = row.iter().sum::<f64>() / count;
+    let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
+    let normalised = row.iter().map(|x| (x - mean) / (variance + 1e-5).sqrt());
+    normalised.zip(weight).zip(bias).map(|((x, w), b)| x * w + b).collect()
+}
