@@ -75,6 +75,7 @@ mod graph {
     mod sequences;
     mod tangents;
     mod ties;
+    mod transformer_parts;
 }
 
 mod kernels {
@@ -87,6 +88,7 @@ mod kernels {
     mod deferred_sums;
     mod dropout;
     mod elementwise;
+    mod embedding;
     mod flatten;
     mod gather;
     mod lanes;

@@ -270,7 +270,7 @@ fn the_networks_hold_every_operation() {
     let expected = "adaptive pool; average pool false; average pool true; batch norm with residual, identity; \
                     batch norm with residual, relu; batch norm with residual, tanh; batch norm, identity; \
                     batch norm and its own input added; batch norm, relu; batch norm, tanh; batch norm's gradient added; conv; conv's gradient added; \
-                    conv's gradient, activation; depthwise; dropout; gelu; group norm; grouped; identity; layer norm; \
+                    conv's gradient, activation; depthwise; dropout; gelu; gelu_tanh; group norm; grouped; identity; layer norm; \
                     max pool; pool's gradient, activation; relu; residual's gradient added; sigmoid; silu; tanh; \
                     unflatten";
     let missing: Vec<&str> = expected.split("; ").filter(|name| !found.contains(*name)).collect();
