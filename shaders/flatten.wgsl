@@ -1,4 +1,5 @@
-// Between images (channel-last, channels padded) and rows of features (channel-first, dense), as torch.flatten orders them.
+// Between images (channel-last, channels padded) and rows of features (dense): channel-first, as torch.flatten orders them, or with
+// CHANNEL_LAST pixel after pixel, as a sequence of vectors.
 //
 //   output[n, channel * pixels + pixel] (+)= input[n, pixel, channel];  with BACK the other way, padding channels 0
 //
@@ -7,6 +8,7 @@
 
 override WORKGROUP_SIZE: u32 = 64u;
 override BACK: bool = false;
+override CHANNEL_LAST: bool = false;
 override ACCUMULATE: bool = false;
 
 struct Shape {
@@ -20,23 +22,33 @@ var<immediate> values: Shape;
 @group(0) @binding(0) var<storage, read_write> input: array<Real>;
 @group(0) @binding(1) var<storage, read_write> output: array<Real>;
 
+// Where an element lies in a row.
+fn row_element(pixel: u32, channel: u32) -> u32 {
+    if CHANNEL_LAST { return pixel * values.channels + channel; }
+    return channel * values.pixels + pixel;
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn flatten(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
     let index = index_1d(invocation, grid, WORKGROUP_SIZE);
-    let inner = select(values.channels, values.stride, BACK) * values.pixels;
-    let n = index / inner;
+    let sample = select(values.channels, values.stride, BACK) * values.pixels;
+    let n = index / sample;
     if n >= values.batch { return; }
-    let at = index - n * inner;
+    let at = index - n * sample;
     var value = 0.0;
     if BACK {
         let pixel = at / values.stride;
         let channel = at - pixel * values.stride;
         if channel < values.channels {
-            value = f32(input[(n * values.channels + channel) * values.pixels + pixel]);
+            value = f32(input[n * values.channels * values.pixels + row_element(pixel, channel)]);
         }
     } else {
-        let channel = at / values.pixels;
-        value = f32(input[(n * values.pixels + at - channel * values.pixels) * values.stride + channel]);
+        let inner_side = select(values.pixels, values.channels, CHANNEL_LAST);
+        let outer = at / inner_side;
+        let inner = at - outer * inner_side;
+        let pixel = select(inner, outer, CHANNEL_LAST);
+        let channel = select(outer, inner, CHANNEL_LAST);
+        value = f32(input[(n * values.pixels + pixel) * values.stride + channel]);
     }
     if ACCUMULATE { value += f32(output[index]); }
     output[index] = Real(value);

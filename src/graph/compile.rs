@@ -134,9 +134,12 @@ impl Forwarded {
     }
 }
 
-/// `fc1` of `fc1.weight`.
+/// `fc1` of `fc1.weight`, where an earlier operation brought that one `fc1 tied`.
 fn module_name(graph: &Graph, node: &Node) -> String {
     let Some(param) = node.params.first() else { return node.op.name().to_owned() };
     let name = graph.params()[param.0].name.as_str();
-    name.rsplit_once('.').map_or(name, |(module, _)| module).to_owned()
+    let module = name.rsplit_once('.').map_or(name, |(module, _)| module);
+    let user = graph.nodes().iter().find(|other| other.params.contains(param));
+    let is_first = user.is_none_or(|user| user.output == node.output);
+    if is_first { module.to_owned() } else { format!("{module} tied") }
 }

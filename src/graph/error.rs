@@ -43,6 +43,12 @@ pub enum GraphError {
         /// The name.
         name: String,
     },
+    /// No parameter has this name.
+    #[error("no parameter is called {name:?}")]
+    Param {
+        /// The name.
+        name: String,
+    },
     /// A call that the derivative of a batch has no rule for.
     #[error("no derivative is known of the call {call:?}")]
     NoDerivative {

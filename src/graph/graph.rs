@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::kernels::ArenaLayout;
 
-use super::{GraphError, Inputs, Node, Op, Param, ParamId, ParamSpec, Stat, StatId, StatSpec, ValueId, ValueShape};
+use super::{
+    GraphError, Inputs, Node, Op, Param, ParamId, ParamInit, ParamSpec, Stat, StatId, StatSpec, ValueId, ValueShape,
+};
 
 /// A model: operations in order, each reading values made before.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,11 +58,8 @@ impl Graph {
         let operation = if name.is_empty() { op.name().to_owned() } else { format!("{} {name}", op.name()) };
         let shapes: Vec<ValueShape> = inputs.iter().map(|input| self.shape(*input)).collect();
         let given = Inputs { operation: &operation, shapes: &shapes };
-        if !op.takes_tokens() && shapes.iter().any(|shape| matches!(shape, ValueShape::Tokens { .. })) {
-            return Err(given.refusal("embed it first"));
-        }
-        let shape = op.infer(&given)?;
-        let (params, stats) = (op.params(&given)?, op.stats(&given));
+        let (shape, params) = brought(&*op, &given)?;
+        let stats = op.stats(&given);
         let output = self.value(&operation, shape)?;
         let brings = !params.is_empty();
         let params = params.into_iter().map(|spec| self.param(name, spec)).collect::<Result<_, _>>()?;
@@ -70,9 +69,33 @@ impl Graph {
         Ok(output)
     }
 
+    /// Adds an operation by parameters that the graph has already, in the place of those that it would bring: a parameter of
+    /// several operations has the sum of their gradients, and is one to noise, updates and files.
+    ///
+    /// # Errors
+    /// As [`Graph::add_op`]; [`GraphError::Shape`] for parameters of other shapes.
+    pub fn add_tied(&mut self, op: Arc<dyn Op>, params: &[ParamId], inputs: &[ValueId]) -> Result<ValueId, GraphError> {
+        let tied: Vec<&Param> = params.iter().filter_map(|param| self.params.get(param.0)).collect();
+        let names: Vec<&str> = tied.iter().map(|param| param.name.as_str()).collect();
+        let operation = format!("{} by {}", op.name(), names.join(", "));
+        let shapes: Vec<ValueShape> = inputs.iter().map(|input| self.shape(*input)).collect();
+        let given = Inputs { operation: &operation, shapes: &shapes };
+        let (shape, needed) = brought(&*op, &given)?;
+        let [found, needed]: [Vec<&[usize]>; 2] = [
+            tied.iter().map(|param| param.shape.as_slice()).collect(),
+            needed.iter().map(|spec| spec.shape.as_slice()).collect(),
+        ];
+        if found != needed {
+            return Err(given.refusal(format!("it needs parameters of {needed:?} and not of {found:?}")));
+        }
+        let output = self.value(&operation, shape)?;
+        self.nodes.push(Node { op, inputs: inputs.to_vec(), output, params: params.to_vec(), stats: Vec::new() });
+        Ok(output)
+    }
+
     fn param(&mut self, name: &str, spec: ParamSpec) -> Result<ParamId, GraphError> {
         let ParamSpec { suffix, shape, role, init } = spec;
-        let name = format!("{name}.{suffix}");
+        let name = if suffix.is_empty() { name.to_owned() } else { format!("{name}.{suffix}") };
         if self.params.iter().any(|other| other.name == name) {
             return Err(GraphError::Name { name });
         }
@@ -87,6 +110,25 @@ impl Graph {
     fn stat(&mut self, name: &str, StatSpec { suffix, channels, initial }: StatSpec) -> StatId {
         self.stats.push(Stat { name: format!("{name}.{suffix}"), channels, initial });
         StatId(self.stats.len() - 1)
+    }
+
+    /// Has a parameter start otherwise than its operation would have it; runs that have begun do not ask.
+    ///
+    /// # Errors
+    /// [`GraphError::Param`] for the name of none.
+    pub fn set_init(&mut self, param: &str, init: ParamInit) -> Result<(), GraphError> {
+        let ParamId(found) = self.param_id(param)?;
+        self.params[found].init = init;
+        Ok(())
+    }
+
+    /// The parameter of a name.
+    ///
+    /// # Errors
+    /// [`GraphError::Param`] for the name of none.
+    pub fn param_id(&self, name: &str) -> Result<ParamId, GraphError> {
+        let missing = || GraphError::Param { name: name.to_owned() };
+        self.params.iter().position(|param| param.name == name).map(ParamId).ok_or_else(missing)
     }
 
     /// Shape of a value.
@@ -154,4 +196,12 @@ impl Graph {
         let params = ArenaLayout::new(self.params.iter().map(|param| param.shape.as_slice()));
         params.with_stats(self.stats.iter().map(|stat| stat.channels))
     }
+}
+
+/// What an operation makes of its inputs, and the parameters that it takes for that.
+fn brought(op: &dyn Op, given: &Inputs<'_>) -> Result<(ValueShape, Vec<ParamSpec>), GraphError> {
+    if !op.takes_tokens() && given.shapes.iter().any(|shape| matches!(shape, ValueShape::Tokens { .. })) {
+        return Err(given.refusal("embed it first"));
+    }
+    Ok((op.infer(given)?, op.params(given)?))
 }

@@ -25,6 +25,11 @@ pub enum ParamInit {
         /// Inputs of each output.
         fan_in: usize,
     },
+    /// Normal of mean 0.
+    Normal {
+        /// Standard deviation.
+        std: f32,
+    },
     /// One value throughout.
     Constant(f32),
 }
@@ -58,7 +63,7 @@ pub struct Stat {
 /// A parameter that an operation brings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParamSpec {
-    /// What follows the operation's name, `weight` of `fc1.weight`.
+    /// What follows the operation's name, `weight` of `fc1.weight`; where it is empty, the parameter has that name alone.
     pub suffix: &'static str,
     /// PyTorch's layout.
     pub shape: Vec<usize>,

@@ -28,6 +28,7 @@ mod gather;
 mod gather_tokens;
 mod gradient_factor;
 mod gradient_scaling;
+mod init_normal;
 mod init_uniform;
 mod jobs;
 mod matmul;
@@ -82,6 +83,7 @@ pub use gather::{Augmentation, Gather, GatherForm, GatherViews, SampleElement};
 pub use gather_tokens::GatherTokens;
 pub use gradient_factor::{FactorRules, GROWTH_INTERVAL, GradientFactor};
 pub use gradient_scaling::GradientScaling;
+pub use init_normal::init_normal;
 pub use init_uniform::init_uniform;
 pub use jobs::Place;
 pub use matmul::{MatmulVariant, matmul};
@@ -141,6 +143,7 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &gather::GATHER,
         &gather_tokens::GATHER_TOKENS,
         &gradient_factor::GRADIENT_FACTOR,
+        &init_normal::INIT_NORMAL,
         &init_uniform::INIT_UNIFORM,
         &matmul_specs::MATMUL_BLOCK.elements,
         &matmul_specs::MATMUL_BLOCK.vectors,

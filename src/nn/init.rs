@@ -1,20 +1,21 @@
-//! PyTorch's default initialisation, on the device.
+//! Initialisation on the device: PyTorch's default unless a graph says otherwise.
 
 use crate::{
     gpu::{Gpu, GpuError},
     graph::ParamInit,
-    kernels::{Arena, init_uniform},
+    kernels::{Arena, init_normal, init_uniform},
 };
 
 use super::Model;
 
-/// Draws every weight and bias of linear layers and convolutions uniformly from +-1/sqrt(fan_in), a pure function of
-/// (seed, tensor, element); norms start as the identity, running statistics at mean 0 and variance 1.
+/// Starts every parameter as its [`ParamInit`] says, draws being a pure function of (seed, tensor, element): where nothing else
+/// was set, weights and biases of linear layers and convolutions uniform in +-1/sqrt(fan_in), and norms as the identity; running
+/// statistics at mean 0 and variance 1.
 ///
 /// Source: `reset_parameters` of `torch.nn.Linear`, `Conv2d` and `BatchNorm2d`.
 ///
 /// # Errors
-/// As [`init_uniform`].
+/// As [`init_uniform`] and [`init_normal`].
 pub fn initialise(gpu: &Gpu, model: &Model, arena: &Arena, seed: u64) -> Result<(), GpuError> {
     let mut recorder = gpu.record();
     for (tensor, param) in model.graph.params().iter().enumerate() {
@@ -25,6 +26,7 @@ pub fn initialise(gpu: &Gpu, model: &Model, arena: &Arena, seed: u64) -> Result<
                 let bound = 1.0 / (fan_in as f32).sqrt();
                 recorder.run(&init_uniform(gpu, &view, tensor, seed, bound)?);
             }
+            ParamInit::Normal { std } => recorder.run(&init_normal(gpu, &view, tensor, seed, std)?),
         }
     }
     for (index, stat) in model.graph.stats().iter().enumerate() {

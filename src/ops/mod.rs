@@ -18,8 +18,13 @@ mod linear;
 mod loss;
 mod norm;
 mod pool;
+mod positions;
 mod products;
 mod registry;
+mod swiglu;
+mod token_order;
+mod tokens;
+mod window;
 
 pub use activation::Activate;
 pub use add::Add;
@@ -37,21 +42,26 @@ pub use column_sum::ColumnSums;
 pub use conv::Conv;
 pub use dropout::{Dropout, DropoutDispatch, DropoutMask};
 pub use elementwise::ElementwiseStep;
-pub use embedding::Embedding;
-pub use flatten::{Flatten, Unflatten, flatten};
+pub use embedding::{Embedding, EmbeddingShape, embedding_gradient};
+pub use flatten::{Flatten, PixelSequence, RowOrder, Unflatten, flatten};
 pub use layer::{LayerError, LayerKind, LayerSite, Pair, keys};
-pub use linear::Linear;
+pub use linear::{Linear, LinearOptions};
 pub use loss::{
     Loss, LossBuffers, LossKernel, LossTangent, MseTargets, loss_tangent, loss_tangent_launch, mse, mse_launch,
     softmax_nll, softmax_nll_launch,
 };
 pub use norm::{
-    Norm, NormCurvatureViews, NormShape, group_normalise, group_normalise_curvature, group_normalise_gradient,
+    Norm, NormCurvatureViews, NormKind, NormOptions, NormShape, group_normalise, group_normalise_curvature,
+    group_normalise_gradient,
 };
 pub use pool::{Pool, PoolBackward, PoolForward, PoolShape, pool, pool_gradient, pool_select};
+pub use positions::Positions;
 pub use products::{ConvProduct, MatrixProduct, PackWeights};
 pub use registry::Layers;
 pub(crate) use registry::specs;
+pub use swiglu::SwiGlu;
+pub use token_order::TokenOrder;
+pub use tokens::{ClassToken, Token};
 
 /// Height and width in a canonical text.
 fn pair([rows, columns]: [usize; 2]) -> String {

@@ -75,6 +75,8 @@ mod graph {
     mod random_network;
     mod sequences;
     mod tangents;
+    mod ties;
+    mod transformer_parts;
 }
 
 mod kernels {
@@ -89,6 +91,7 @@ mod kernels {
     mod deferred_sums;
     mod dropout;
     mod elementwise;
+    mod embedding;
     mod flatten;
     mod gather;
     mod lanes;
@@ -105,6 +108,7 @@ mod kernels {
 }
 
 mod nn {
+    mod init;
     mod model_file;
 }
 

@@ -10,6 +10,7 @@ pub mod network;
 pub mod norm;
 pub mod places;
 pub mod reference;
+pub mod sequences;
 pub mod supervised;
 pub mod trace;
 

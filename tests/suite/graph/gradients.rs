@@ -82,6 +82,7 @@ impl Case {
         let draw = |(i, param): (usize, &jostle::graph::Param)| {
             let (mean, scale) = match param.init {
                 ParamInit::Uniform { fan_in } => (0.0, 2.5 / (fan_in as f32).sqrt()),
+                ParamInit::Normal { std } => (0.0, 2.5 * std),
                 ParamInit::Constant(value) => (value, 0.5),
             };
             let values = samples(seed + i as u64, param.shape.iter().product(), scale);

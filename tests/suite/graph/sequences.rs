@@ -2,61 +2,20 @@
 //! written out by hand.
 
 use crate::common::{
-    ROUNDOFF, assert_close, central_difference, device, hash,
-    network::{get, padding, set},
-    reference::{activate, argmax, linear, mse, nll, one_hot},
-    samples, wide,
+    device,
+    reference::{layer_norm, linear},
+    samples,
+    sequences::{Case, LENGTH, Params, SAMPLES, VOCABULARY, activated, by_row, embedded, next_tokens, text, words},
+    wide,
 };
 use jostle::{
-    analysis::{Curvature, CurvatureProduct, Subject},
     data::{Dataset, SampleShape, Targets},
     gpu::GpuError,
-    graph::{BatchInfo, Graph, GraphError, Plan, PlanMode, Schedule, ValueShape},
+    graph::{Graph, GraphError, Plan, PlanMode, Schedule, ValueShape},
     kernels::{Activation, Arena},
-    nn::Model,
     ops::Loss,
-    train::{DeviceData, Evaluator},
+    train::DeviceData,
 };
-
-const SAMPLES: usize = 6;
-const LENGTH: usize = 4;
-const VOCABULARY: usize = 7;
-
-type Params<'a> = &'a [Vec<f64>];
-/// (parameters, number of a sample) to its outputs, row after row.
-type Forward<'a> = &'a dyn Fn(Params<'_>, usize) -> Vec<f64>;
-
-struct Case<'a> {
-    name: &'a str,
-    graph: Graph,
-    data: Dataset,
-    loss: Loss,
-    forward: Forward<'a>,
-}
-
-fn words(seed: u64, count: usize) -> Vec<u32> {
-    (0..count).map(|i| (hash(seed, i as u64) % VOCABULARY as u64) as u32).collect()
-}
-
-/// Samples that are texts, and the same as numbers of tokens.
-fn text(targets: Targets) -> (Dataset, Vec<u32>) {
-    let tokens = words(301, SAMPLES * LENGTH);
-    let shape = SampleShape { channels: 1, height: 1, width: LENGTH };
-    (Dataset::from_arrays("text", tokens.clone(), targets, shape).unwrap(), tokens)
-}
-
-fn next_tokens() -> Targets {
-    Targets::Tokens { tokens: words(302, SAMPLES * LENGTH), length: LENGTH, vocabulary: VOCABULARY }
-}
-
-/// A layer on each row of `width`.
-fn by_row(rows: &[f64], width: usize, layer: impl Fn(&[f64]) -> Vec<f64>) -> Vec<f64> {
-    rows.chunks_exact(width).flat_map(layer).collect()
-}
-
-fn activated(kind: Activation, values: Vec<f64>) -> Vec<f64> {
-    values.into_iter().map(|x| activate(kind, x)).collect()
-}
 
 /// embedding (5) - layer norm - linear (6) - tanh - linear (vocabulary) at every position.
 fn language_model() -> Graph {
@@ -69,170 +28,10 @@ fn language_model() -> Graph {
     graph
 }
 
-fn embedded(table: &[f64], tokens: &[u32]) -> Vec<f64> {
-    tokens.iter().flat_map(|token| table[*token as usize * 5..][..5].to_vec()).collect()
-}
-
 fn language_outputs(p: Params<'_>, tokens: &[u32]) -> Vec<f64> {
     let normalised = by_row(&embedded(&p[0], tokens), 5, |row| layer_norm(&p[1], &p[2], row));
     let hidden = by_row(&normalised, 5, |row| linear(&p[3], &p[4], row));
     by_row(&activated(Activation::Tanh, hidden), 6, |row| linear(&p[5], &p[6], row))
-}
-
-fn layer_norm(weight: &[f64], bias: &[f64], row: &[f64]) -> Vec<f64> {
-    let count = row.len() as f64;
-    let mean = row.iter().sum::<f64>() / count;
-    let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
-    let normalised = row.iter().map(|x| (x - mean) / (variance + 1e-5).sqrt());
-    normalised.zip(weight).zip(bias).map(|((x, w), b)| x * w + b).collect()
-}
-
-impl Case<'_> {
-    /// Loss of a sample, summed over its rows, and how many of them are right.
-    fn score(&self, p: Params<'_>, sample: usize) -> (f64, f64) {
-        let outputs = (self.forward)(p, sample);
-        let per_sample = self.data.targets.per_sample();
-        let rows = self.model().positions();
-        if let Targets::Vectors { values, .. } = &self.data.targets {
-            let wanted = wide(&values[sample * per_sample..][..per_sample]);
-            return (mse(&outputs, &wanted) * rows as f64, 0.0);
-        }
-        let labels = &self.data.targets.labels()[sample * per_sample..][..per_sample];
-        let width = outputs.len() / rows;
-        outputs.chunks_exact(width).zip(labels).fold((0.0, 0.0), |(loss, right), (row, label)| {
-            let label = *label as usize;
-            let own = match self.loss {
-                Loss::Nll => nll(row, label),
-                Loss::Mse => mse(row, &one_hot(width, label)),
-            };
-            (loss + own, right + f64::from(u8::from(argmax(row) == label)))
-        })
-    }
-
-    fn mean_loss(&self, p: Params<'_>, samples: &[usize]) -> f64 {
-        samples.iter().map(|sample| self.score(p, *sample).0).sum::<f64>()
-            / (samples.len() * self.model().positions()) as f64
-    }
-
-    fn params(&self) -> Vec<Vec<f32>> {
-        let values = |(i, p): (usize, &jostle::graph::Param)| samples(303 + i as u64, p.shape.iter().product(), 0.8);
-        self.graph.params().iter().enumerate().map(values).collect()
-    }
-
-    fn model(&self) -> Model {
-        Model { description: self.name.to_owned(), graph: self.graph.clone() }
-    }
-
-    fn arena(&self) -> Arena {
-        let arena = Arena::new(device(), self.graph.layout(), &vec![1.0; self.graph.params().len()]).unwrap();
-        set(device(), &arena, &arena.weights_eff, &self.params());
-        set(device(), &arena, &arena.weights, &self.params());
-        arena
-    }
-
-    fn check(&self) {
-        for resident in [true, false] {
-            for (batch, first, valid) in [(SAMPLES, 0, SAMPLES), (4, 1, 3), (1, 5, 1)] {
-                self.check_gradients(resident, [batch, first, valid]);
-            }
-        }
-        self.check_scores();
-    }
-
-    fn check_gradients(&self, resident: bool, [batch, first, valid]: [usize; 3]) {
-        let (gpu, arena) = (device(), self.arena());
-        let mut data = DeviceData::with_residency(gpu, self.data.clone(), batch, &[], resident).unwrap();
-        let order: Vec<u32> = (0..SAMPLES as u32).rev().collect();
-        data.set_order(gpu, order).unwrap();
-        let schedule = Schedule::new(&self.graph, batch, PlanMode::Train, self.loss).unwrap();
-        let metrics = gpu.upload("metrics", &[f32::NAN; 2]).unwrap();
-        let plan = Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view()).unwrap();
-        let poison: Vec<Vec<f32>> = self.params().iter().map(|param| vec![f32::NAN; param.len()]).collect();
-        set(gpu, &arena, &arena.grads, &poison);
-        let staged = data.stage(gpu, first, valid).unwrap();
-        let mut recorder = gpu.record();
-        plan.record(&mut recorder, BatchInfo::new(staged, valid as u32, 0));
-        recorder.submit().unwrap();
-
-        let samples: Vec<usize> = (first..first + valid).map(|position| SAMPLES - 1 - position).collect();
-        let params: Vec<Vec<f64>> = self.params().iter().map(|param| wide(param)).collect();
-        let found = get(gpu, &arena, &arena.grads);
-        for tensor in 0..params.len() {
-            let loss_at = |x: &[f64]| {
-                let mut moved = params.clone();
-                moved[tensor] = x.to_vec();
-                self.mean_loss(&moved, &samples)
-            };
-            // As in the tests of rows of features: truncation, rounding, and some 300 roundings of the device.
-            let expected = central_difference(loss_at, &params[tensor], 1e-5);
-            let size = expected.iter().fold(1.0_f64, |m, g| m.max(g.abs()));
-            let name = format!("{} {valid} of {batch}: {}", self.name, self.graph.params()[tensor].name);
-            assert_close(&name, &found[tensor], &expected, 2e-8 + 300.0 * ROUNDOFF * size, 0.0);
-        }
-        assert!(padding(gpu, &arena, &arena.grads).iter().all(|x| *x == 0.0), "{}", self.name);
-        let sums: Vec<f32> = gpu.read(&metrics.view()).unwrap();
-        let scores = samples.iter().map(|sample| self.score(&params, *sample));
-        let (loss, right) = scores.fold((0.0, 0.0), |sum, own| (sum.0 + own.0, sum.1 + own.1));
-        assert_close(self.name, &sums, &[loss, right], 0.0, 300.0 * ROUNDOFF);
-    }
-
-    /// The evaluator's means, and its outputs in the data's order.
-    fn check_scores(&self) {
-        let (gpu, arena) = (device(), self.arena());
-        let evaluator = Evaluator::new(gpu, &self.model(), &arena, self.data.clone(), &[], self.loss).unwrap();
-        let (found, outputs) = evaluator.outputs(gpu).unwrap();
-        let params: Vec<Vec<f64>> = self.params().iter().map(|param| wide(param)).collect();
-        let all: Vec<usize> = (0..SAMPLES).collect();
-        let expected: Vec<f64> = all.iter().flat_map(|sample| (self.forward)(&params, *sample)).collect();
-        assert_close(self.name, &outputs, &expected, 100.0 * ROUNDOFF, 100.0 * ROUNDOFF);
-        let loss = self.mean_loss(&params, &all);
-        assert!((found.loss - loss).abs() <= 300.0 * ROUNDOFF * loss, "{}: {found:?}, {loss}", self.name);
-        let right: f64 = all.iter().map(|sample| self.score(&params, *sample).1).sum();
-        if matches!(self.data.targets, Targets::Vectors { .. }) {
-            assert!(found.accuracy.is_nan(), "{}: no answer is right or wrong", self.name);
-        } else {
-            assert!(
-                (found.accuracy - right / (SAMPLES * self.model().positions()) as f64).abs() < 1e-12,
-                "{}",
-                self.name
-            );
-        }
-    }
-
-    /// H v by mixed second differences in f64, against the device's.
-    fn check_hessian(&self) {
-        const STEP: f64 = 1e-4;
-        let (gpu, arena) = (device(), self.arena());
-        let data = DeviceData::new(gpu, self.data.clone(), SAMPLES, &[]).unwrap();
-        let model = self.model();
-        let loss = std::sync::Arc::new(self.loss);
-        let subject = Subject { model: &model, arena: &arena, loss, label_smoothing: 0.0, data: &data };
-        let params: Vec<Vec<f64>> = self.params().iter().map(|param| wide(param)).collect();
-        let direction: Vec<Vec<f32>> =
-            params.iter().enumerate().map(|(i, p)| samples(330 + i as u64, p.len(), 1.0)).collect();
-        let mut flat = vec![0.0; arena.layout.words()];
-        for (span, values) in arena.layout.spans().iter().zip(&direction) {
-            flat[span.start..span.start + span.len].copy_from_slice(values);
-        }
-        let product = CurvatureProduct::new(gpu, &subject, Curvature::Hessian).unwrap().apply(&flat).unwrap();
-        let all: Vec<usize> = (0..SAMPLES).collect();
-        let along = |p: Params<'_>, by: f64| {
-            let line = |(w, v): (&Vec<f64>, &Vec<f32>)| w.iter().zip(v).map(|(w, v)| w + by * f64::from(*v)).collect();
-            let moved: Vec<Vec<f64>> = p.iter().zip(&direction).map(line).collect();
-            self.mean_loss(&moved, &all)
-        };
-        for (tensor, span) in arena.layout.spans().iter().enumerate() {
-            let slope_at = |x: &[f64]| {
-                let mut moved = params.clone();
-                moved[tensor] = x.to_vec();
-                (along(&moved, STEP) - along(&moved, -STEP)) / (2.0 * STEP)
-            };
-            let expected = central_difference(slope_at, &params[tensor], STEP);
-            let found: Vec<f32> = product[span.start..span.start + span.len].iter().map(|x| *x as f32).collect();
-            let name = format!("{}: product, {}", self.name, self.graph.params()[tensor].name);
-            assert_close(&name, &found, &expected, 1e-5, 0.0);
-        }
-    }
 }
 
 #[test]

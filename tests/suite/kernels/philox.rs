@@ -3,7 +3,7 @@
 use crate::common::{assert_close, classes, device, hash, poisoned, reference::erf, run, words};
 use jostle::{
     gpu::{Access, Gpu, KernelSpec},
-    kernels::{AdapterClass, Arena, ArenaLayout, NoiseRange, NoiseStep, Perturb},
+    kernels::{AdapterClass, Arena, ArenaLayout, NoiseRange, NoiseStep, Perturb, init_normal},
     noise::{Distribution, Stream, philox, unit_noise},
 };
 
@@ -213,6 +213,31 @@ fn every_gaussian_is_within_four_ulp_of_the_exact_one() {
         ulps.enumerate().fold((0, 0.0), |worst, (at, ulp)| if ulp <= worst.1 { worst } else { (at, ulp) });
     println!("{}: the worst of {} Gaussians is {worst:.2} ulp from the exact one", gpu.adapter_name(), found.len());
     assert!(worst <= ULPS, "word {:#010x}: {worst} ulp", bits[at / 2]);
+}
+
+#[test]
+fn normal_initialisation_is_box_muller_and_pure() {
+    let gpu = device();
+    let std = 0.02_f32;
+    let draw = |count: usize, tensor: usize, seed: u64| {
+        let weights = poisoned(gpu, count);
+        run(gpu, &[&init_normal(gpu, &weights.view, tensor, seed, std).unwrap()]);
+        weights.read(gpu)
+    };
+    let exact = |element: usize| {
+        let counter = [(element / 8) as u32, 2, 0, Stream::Init as u32];
+        f64::from(std) * pair(philox(counter, [SEED as u32, (SEED >> 32) as u32])[element % 8 / 2])[element % 2]
+    };
+    let whole = draw(100_003, 2, SEED);
+    let expected: Vec<f64> = (0..whole.len()).map(exact).collect();
+    // The draw's ulps, and the product's.
+    assert_close("normal initialisation", &whole, &expected, 0.0, (ULPS + 1.0) * f64::from(f32::EPSILON));
+    for len in [1, 7, 8, 9, 63, 513] {
+        assert_eq!(draw(len, 2, SEED), whole[..len], "a shorter tensor starts alike");
+    }
+    for other in [draw(64, 3, SEED), draw(64, 2, SEED + 1), draw(64, 2, SEED + (1 << 32))] {
+        assert!(other.iter().zip(&whole).all(|(a, b)| a != b), "tensor, seed and its high word all count");
+    }
 }
 
 #[test]
