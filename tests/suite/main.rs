@@ -71,6 +71,7 @@ mod graph {
     mod gradients;
     mod launches;
     mod memory;
+    mod parts;
     mod random_network;
     mod sequences;
     mod tangents;
