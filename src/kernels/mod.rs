@@ -94,7 +94,7 @@ pub(crate) use product_parts::PartedProduct;
 pub use select::{conv_variant, matmul_variant, with_variants};
 pub use software::Lanes;
 pub use split_sum::SplitSum;
-pub use sweep::{NoiseRange, NoiseStep, Sweep};
+pub use sweep::{NoiseEdge, NoiseRange, NoiseStep, Sweep, UpdateVariant};
 pub use target::Target;
 pub(crate) use tree::Tree;
 pub use update_adam::{AdamStep, UpdateAdam};

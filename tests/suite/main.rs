@@ -108,6 +108,7 @@ mod nn {
 
 mod noise {
     mod draws;
+    mod projections;
     mod scheme;
 }
 
@@ -123,6 +124,7 @@ mod train {
     mod faults;
     mod footprint;
     mod keys;
+    mod language_models;
     mod mixed_precision;
     mod moving_average;
     mod old_checkpoint;
