@@ -55,6 +55,7 @@ fn adapted(command: &str, key: Arg) -> Arg {
             .default_value(Resettable::Reset)
             .help("Data set whose shape and classes the model takes, named as for train; without it the model's own"),
         ("bench" | "plan", "batch") => key.help("Samples a step"),
+        ("hessian", "groups") => key.visible_alias("by"),
         ("bench", "model") => key.default_value(BENCH_MODEL),
         ("bench", "noise") => key.default_value(BENCH_NOISE.name()),
         ("plan", "model") => key.default_value(Resettable::Reset).required(true),

@@ -43,6 +43,10 @@ pub struct Param {
     pub shape: Vec<usize>,
     /// Number of the module it belongs to.
     pub module: usize,
+    /// Number of the block that it belongs to, if it does: a transformer block, or another part that is repeated.
+    pub block: Option<usize>,
+    /// Names of the projections that it packs, in order, each of as many rows as the others; empty where it packs none.
+    pub projections: Vec<&'static str>,
     /// Weight, bias or scale.
     pub role: ParamRole,
     /// How it starts.

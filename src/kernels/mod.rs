@@ -98,7 +98,7 @@ pub use select::{conv_variant, matmul_variant, with_variants};
 pub use software::Lanes;
 pub use split_sum::SplitSum;
 pub(crate) use store::ByStore;
-pub use sweep::{NoiseRange, NoiseStep, Sweep};
+pub use sweep::{NoiseEdge, NoiseRange, NoiseStep, Sweep, UpdateVariant};
 pub use target::Target;
 pub(crate) use tiling::Tiling;
 pub(crate) use tree::Tree;

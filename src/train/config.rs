@@ -13,7 +13,7 @@ use crate::{
     kernels::Augmentation,
     noise::{Distribution, GroupOrder, Grouping, Mode, Scale, SigmaSchedule},
     ops::Loss,
-    optim::{LearningRateSchedule, OptimizerConfig, OptimizerKind},
+    optim::{Decay, LearningRateSchedule, OptimizerConfig, OptimizerKind},
     schedule::ScheduleUnit,
 };
 
@@ -100,7 +100,8 @@ pub struct RunConfig {
     #[arg(long, help_heading = topic::SIGMA_SCHEDULE, value_name = "STEP")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noise_off_step: Option<u64>,
-    /// A group is a tensor, a module (its weight and bias), or only weights
+    /// What a group is: tensor, module (its weight and bias), weights (biases stay clean), projection (a tensor, but q, k
+    /// and v apart) or block (of a transformer)
     #[arg(long, help_heading = topic::NOISE, value_name = "GROUPS", default_value_t = Grouping::Tensor)]
     pub groups: Grouping,
     /// Optimizer: sgd, adam or adamw
@@ -109,11 +110,15 @@ pub struct RunConfig {
     /// Learning rate
     #[arg(long, help_heading = topic::LEARNING_RATE, default_value_t = 0.01)]
     pub lr: f64,
-    /// Learning rate over the run: constant, cosine, linear, step, multistep or one-cycle, with PyTorch's values;
-    /// one-cycle moves momentum or beta1 too
+    /// Learning rate over the run: constant, cosine, linear, step, multistep or one-cycle, with PyTorch's values, or
+    /// warmup-cosine with nanoGPT's, by the step; one-cycle moves momentum or beta1 too
     #[arg(long, help_heading = topic::LEARNING_RATE, value_name = "SCHEDULE")]
     #[arg(default_value_t = LearningRateSchedule::Constant)]
     pub schedule: LearningRateSchedule,
+    /// What schedules cosine, linear and warmup-cosine end at, 0 where not given
+    #[arg(long, help_heading = topic::LEARNING_RATE, value_name = "LR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_lr: Option<f64>,
     /// What the schedules of learning rate and sigma count: epoch or step
     #[arg(long, help_heading = topic::LEARNING_RATE, value_name = "UNIT", default_value_t = ScheduleUnit::Epoch)]
     pub schedule_unit: ScheduleUnit,
@@ -141,6 +146,10 @@ pub struct RunConfig {
     /// Weight decay: L2 in sgd and adam, decoupled in adamw
     #[arg(long, help_heading = topic::OPTIMIZER, default_value = "5e-4")]
     pub weight_decay: f64,
+    /// Tensors that weight decay is on: all, or matrices for those of two dimensions or more (no biases, no norms)
+    #[arg(long, help_heading = topic::OPTIMIZER, value_name = "TENSORS", default_value_t = Decay::All)]
+    #[serde(skip_serializing_if = "Decay::is_all")]
+    pub decay: Decay,
     /// Adam: decay of the first moment; schedule one-cycle has its own
     #[arg(long, help_heading = topic::OPTIMIZER, default_value_t = 0.9)]
     pub beta1: f64,
@@ -220,7 +229,8 @@ pub struct RunConfig {
     /// Batches whose gradients make one step; more than an epoch has make it full-batch
     #[arg(long, help_heading = topic::RUN, value_name = "BATCHES", default_value_t = 1)]
     pub accumulate: usize,
-    /// Steps over which the learning rate rises linearly from 0, whatever the schedule and its unit
+    /// Steps over which the learning rate rises linearly from 0, whatever the schedule and its unit; with warmup-cosine
+    /// from 1/(STEPS + 1), before the fall
     #[arg(long, help_heading = topic::LEARNING_RATE, value_name = "STEPS", default_value_t = 0)]
     pub warmup_steps: u64,
     /// Keep an exponential moving average of the weights with this decay, evaluate and save it
@@ -325,6 +335,7 @@ impl RunConfig {
             dampening: self.dampening,
             nesterov: self.nesterov,
             weight_decay: self.weight_decay,
+            decay: self.decay,
             beta1: self.beta1,
             beta2: self.beta2,
             eps: self.eps,

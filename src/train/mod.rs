@@ -49,7 +49,7 @@ pub use evaluation::{EvalEvery, TrainEval, Validation};
 pub use event::{Broken, Control, Event, RunResult, Status};
 pub use footprint::Footprint;
 pub use model::{model_for, signature_of_source};
-pub use network::{CurvatureOptions, CurvatureReport, Network};
+pub use network::{CurvatureOptions, CurvatureReport, GroupCurvature, Network};
 pub use noise_of_step::{NoiseOfStep, PlaceWeights, check_noise_of_step, noise_of_step};
 pub use normalise::Normalise;
 pub use on_nan::OnNan;

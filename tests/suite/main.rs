@@ -72,6 +72,7 @@ mod graph {
     mod gradients;
     mod launches;
     mod memory;
+    mod parts;
     mod random_network;
     mod sequences;
     mod tangents;
@@ -114,6 +115,7 @@ mod nn {
 
 mod noise {
     mod draws;
+    mod projections;
     mod scheme;
 }
 
@@ -129,6 +131,7 @@ mod train {
     mod faults;
     mod footprint;
     mod keys;
+    mod language_models;
     mod mixed_precision;
     mod moving_average;
     mod old_checkpoint;

@@ -9,7 +9,7 @@ const DATA: &str = "data subset subset-seed stratified test-subset label-noise l
 const NOISE: &str = "noise sigma noise-order noise-scale noise-distribution groups";
 const SIGMA_SCHEDULE: &str =
     "noise-schedule noise-milestones-every noise-milestones noise-gamma noise-off-epoch noise-off-step";
-const OPTIMIZER: &str = "optimizer momentum dampening nesterov weight-decay beta1 beta2 eps clip-norm ema";
+const OPTIMIZER: &str = "optimizer momentum dampening nesterov weight-decay decay beta1 beta2 eps clip-norm ema";
 const AUGMENTATION: &str = "crop-padding crop-reflect flip cutout";
 
 /// Commands, the options of their own, and the keys of a configuration that they read.
