@@ -7,8 +7,7 @@ use std::path::PathBuf;
 use super::TextError;
 
 /// How a data source is named.
-pub(super) const SOURCES: &str =
-    "digits, plays, mnist, fashion-mnist, cifar10, cifar100, idx:DIR, cifar:DIR, folder:DIR, folder:DIR@HxW, text:FILE, \
+pub(super) const SOURCES: &str = "digits, plays, mnist, fashion-mnist, cifar10, cifar100, idx:DIR, cifar:DIR, folder:DIR, folder:DIR@HxW, text:FILE, \
      text:FILE@bytes, tokens:FILE or tokens:FILE@VOCABULARY";
 
 /// An error of the data room. Each message is one whole sentence that names the file, the place in it, what was

@@ -35,6 +35,7 @@ mod text;
 mod text_error;
 pub(crate) mod untrusted;
 mod vocabulary;
+mod windowed;
 mod windows;
 
 pub use dataset::Dataset;

@@ -5,7 +5,9 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{DataError, Dataset, Split, TextError, Vocabulary, bytes::Bytes, samples::count_of_kinds, windows::Windows};
+use super::{
+    DataError, Dataset, Split, TextError, Vocabulary, bytes::Bytes, samples::count_of_kinds, windows::Windows,
+};
 
 const PLAYS_GZ: &[u8] = include_bytes!("../../assets/plays/plays.txt.gz");
 /// The name of the bundled plays, as a data source and in messages.
@@ -47,7 +49,11 @@ pub(super) fn load_tokens(path: &Path, vocabulary: Option<usize>, name: &str) ->
 /// All bytes of a text; more than it may have tokens are refused.
 pub(super) fn all(mut bytes: Bytes<'_>, name: &str) -> Result<Vec<u8>, DataError> {
     let most = MOST * TOKEN_BYTES as u64;
-    let read = bytes.read(most + 1, most)?;
+    let read = bytes.read(most + 1, most).map_err(|error| match error {
+        // How long the text ought to be is not known.
+        DataError::Gzip { path, offset, cause, .. } => TextError::Gzip { path, offset, cause }.into(),
+        error => error,
+    })?;
     if read.len() as u64 > most { Err(too_long(name)) } else { Ok(read) }
 }
 

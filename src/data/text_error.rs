@@ -1,6 +1,6 @@
 //! What can go wrong with a text.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 /// An error of a text; each message is one whole sentence, as those of [`DataError`](super::DataError).
 #[derive(Debug, thiserror::Error)]
@@ -13,8 +13,21 @@ pub enum TextError {
         path: PathBuf,
     },
 
+    /// The gzip stream of a text is damaged or cut short.
+    #[error("{path}: at offset {offset}, expected its gzip stream to go on, found it damaged or cut short: {cause}")]
+    Gzip {
+        /// The file.
+        path: PathBuf,
+        /// Bytes decompressed before the error.
+        offset: u64,
+        /// The decompressor's error.
+        cause: io::Error,
+    },
+
     /// A text's file is not UTF-8.
-    #[error("{path}: at offset {offset}, expected UTF-8 text, found the byte {found:#04x}; `text:FILE@bytes` takes any bytes")]
+    #[error(
+        "{path}: at offset {offset}, expected UTF-8 text, found the byte {found:#04x}; `text:FILE@bytes` takes any bytes"
+    )]
     NotUtf8 {
         /// The file.
         path: PathBuf,

@@ -4,37 +4,15 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     data::{BLOCK, Dataset, Vocabulary},
-    durable,
     gpu::{ALIGNMENT_WORDS, Buffer, Gpu, View},
     graph::{BatchInfo, Plan, PlanMode, Schedule, ValueShape},
-    input,
     kernels::{Arena, EffectiveWeights},
     nn::{self, Model, Signature},
     noise::{Stream, philox},
     ops::Loss,
 };
 
-use super::{
-    CheckpointError, DeviceData, Options, Prepared, RunConfig, TrainError, checkpoint, supervisor::CONFIG,
-};
-
-/// The file of a run's folder that says what the tokens of its text stand for.
-const VOCABULARY: &str = "vocabulary.json";
-
-/// Writes down in a run's folder what the tokens of its data stand for, where these are a text; removes what an earlier run of
-/// other data has left.
-pub(super) fn write_vocabulary(run: &Path, prepared: &Prepared) -> Result<(), TrainError> {
-    let path = run.join(VOCABULARY);
-    let written = match prepared.split.train.windows() {
-        Some(windows) => {
-            let bytes = windows.vocabulary().to_bytes();
-            bytes.map_err(std::io::Error::from).and_then(|bytes| durable::write_file(&path, &bytes))
-        }
-        None if path.exists() => std::fs::remove_file(&path),
-        None => Ok(()),
-    };
-    written.map_err(|source| TrainError::Io { path, source })
-}
+use super::{DeviceData, Options, RunConfig, TrainError, checkpoint, supervisor::CONFIG, vocabulary_file};
 
 /// How the next token is chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -106,11 +84,11 @@ impl<'g> Generator<'g> {
     /// its newest.
     ///
     /// # Errors
-    /// [`TrainError::Io`] or [`TrainError::Config`] for a folder without a configuration or a vocabulary, [`CheckpointError::None`],
-    /// those of the model, its weights and the device.
+    /// [`TrainError::Io`] or [`TrainError::Config`] for a folder without a configuration, a vocabulary or a
+    /// checkpoint; those of the model, its weights and the device.
     pub fn open(gpu: &'g Gpu, run: &Path, weights: Option<&Path>, sampling: Sampling) -> Result<Self, TrainError> {
         let config = RunConfig::resolve(Some(&run.join(CONFIG)), &Options::default())?;
-        let vocabulary = read_vocabulary(&run.join(VOCABULARY))?;
+        let vocabulary = vocabulary_file::read(run)?;
         let size = vocabulary.size();
         let input = ValueShape::Tokens { length: config.block.unwrap_or(BLOCK), vocabulary: size };
         let model = Model::build(&config.model, &Signature { input, classes: size })?;
@@ -210,7 +188,7 @@ impl<'g> Generator<'g> {
 /// Tokens of a window of a model that gives an output for each token of the vocabulary at each position.
 fn expect_text_model(model: &Model, vocabulary: &Vocabulary) -> Result<usize, TrainError> {
     let (description, size) = (model.description.clone(), vocabulary.size());
-    let data = VOCABULARY.to_owned();
+    let data = vocabulary_file::NAME.to_owned();
     let (length, known) = match model.graph.shape(model.graph.input()) {
         ValueShape::Tokens { length, vocabulary } => (length, vocabulary),
         input => return Err(TrainError::NoTokens { model: description, data, input: input.to_string() }),
@@ -223,23 +201,15 @@ fn expect_text_model(model: &Model, vocabulary: &Vocabulary) -> Result<usize, Tr
     Err(TrainError::Outputs { model: description, data, found: format!("{positions} x {width}"), wanted })
 }
 
-fn read_vocabulary(path: &Path) -> Result<Vocabulary, TrainError> {
-    let bytes = input::bytes(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => {
-            let reason = format!("expected a run over a text, found no {}", path.display());
-            TrainError::Config { key: "run".to_owned(), reason }
-        }
-        _ => TrainError::Io { path: path.to_owned(), source },
-    })?;
-    let wrong = |reason| TrainError::Config { key: path.display().to_string(), reason };
-    Vocabulary::parse(&bytes).map_err(wrong)
-}
-
 /// The weights of a run's checkpoint with the lowest validation loss, or of its newest.
 fn chosen_weights(run: &Path) -> Result<PathBuf, TrainError> {
     let folder = checkpoint::CheckpointFolder::in_run(run);
     let newest = checkpoint::newest(&folder, &mut |text| log::warn!("{text}"))?;
-    let (stored, manifest) = newest.ok_or_else(|| CheckpointError::None { folder: folder.root().to_owned() })?;
+    let none = || TrainError::Config {
+        key: "run".to_owned(),
+        reason: format!("expected a checkpoint in {}, found none; --weights takes a file's", folder.root().display()),
+    };
+    let (stored, manifest) = newest.ok_or_else(none)?;
     let best = manifest.best.map(|best| folder.path(best.step)).filter(|path| path.is_dir());
     Ok(best.unwrap_or(stored.path).join(checkpoint::WEIGHTS))
 }
@@ -258,7 +228,8 @@ mod tests {
         assert_eq!(sampling(0.0, 0).choose(&outputs, 3), Some(1));
         assert_eq!(sampling(1.0, 0).choose(&[f32::NAN; 3], 3), None);
         let draws = |sampling: Sampling| (0..20_000).map(move |place| sampling.choose(&outputs, place).unwrap_or(9));
-        let share = |sampling: Sampling, token: u32| draws(sampling).filter(|drawn| *drawn == token).count() as f64 / 2e4;
+        let share =
+            |sampling: Sampling, token: u32| draws(sampling).filter(|drawn| *drawn == token).count() as f64 / 2e4;
         let weights = [0.0, 2.0, f64::NEG_INFINITY, -1.0, 2.0].map(|x: f64| (x / 0.5).exp());
         for (token, weight) in weights.iter().enumerate() {
             let expected = weight / weights.iter().sum::<f64>();

@@ -34,6 +34,7 @@ mod schedules;
 mod scoring;
 mod supervisor;
 mod trainer;
+mod vocabulary_file;
 
 pub use crate::device_data::{DeviceData, DeviceDataError, SampleSize};
 

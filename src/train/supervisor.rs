@@ -18,9 +18,9 @@ use super::{
     Prepare, Prepared, RunConfig, RunResult, Status, StepRecord, TrainError, Trainer,
     checkpoint::{self, CheckpointFolder, Differences, Identity, Keeper, RunLock, Stored, newest},
     event_file::EventFile,
-    generate,
     journal::Journal,
     run::{run_kept, steps_per_epoch},
+    vocabulary_file,
 };
 
 /// What a run does where the device is lost.
@@ -185,7 +185,7 @@ impl Supervisor {
         let config = |reason: String| TrainError::Config { key: "configuration".to_owned(), reason };
         let text = toml::to_string(&self.config).map_err(|error| config(error.to_string()))?;
         durable::write_file(&path, text.as_bytes()).map_err(|source| TrainError::Io { path, source })?;
-        generate::write_vocabulary(&self.run, &self.prepared)
+        vocabulary_file::write(&self.run, &self.prepared)
     }
 
     /// The configuration.

@@ -235,7 +235,6 @@ pub fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("text", "verse", VERSE.as_bytes().to_vec()),
         ("text", "verse.gz", gzip(VERSE.as_bytes())),
         ("tokens", "gpt2", [0, 1, 50_256, 7].map(u16::to_le_bytes).concat()),
-        ("checkpoint", "vocabulary", br#"{"kind":"characters","characters":"\n abc"}"#.to_vec()),
         ("problem", "sparse", tensors(&[design, ("y", &[3])])),
         ("problem", "grouped", typed_tensors(&groups)),
         ("problem", "whole", tensors(&[("Y", &[3, 2])])),

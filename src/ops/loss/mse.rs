@@ -4,7 +4,9 @@ use crate::gpu::{Access, Gpu, GpuError, KernelSpec, Launch};
 
 use crate::kernels::{AdapterClass, Target, flag};
 
-use super::softmax_nll::{LossBuffers, LossKernel, LossValues, loss_launch, loss_values, positions_constant, windows_constant};
+use super::softmax_nll::{
+    LossBuffers, LossKernel, LossValues, loss_launch, loss_values, positions_constant, windows_constant,
+};
 
 pub(super) static MSE: KernelSpec = KernelSpec {
     entry: "mse",

@@ -21,7 +21,11 @@ const TAKEN: [(&str, &str, &[&str]); 5] = [
         "config weights test-data probes probe-seed tolerance top lanczos-steps starts out",
         &[DATA, "model loss label-smoothing groups"],
     ),
-    ("noise", "config step epoch weights out", &[NOISE, SIGMA_SCHEDULE, "data block model seed epochs steps schedule-unit"]),
+    (
+        "noise",
+        "config step epoch weights out",
+        &[NOISE, SIGMA_SCHEDULE, "data block model seed epochs steps schedule-unit"],
+    ),
     (
         "bench",
         "timed-steps rounds seconds matmul variants profile roofline out",
