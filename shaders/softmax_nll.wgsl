@@ -6,8 +6,8 @@
 //   grad_logits[row,c] = (softmax(logits[row])[c] - t[c]) gradient_scale, which is 1 over the rows of the mean
 //   row_stats[row]     = (loss, 1 if the first largest logit is the target's else 0);  rows >= valid: all zero
 //
-// Shapes    logits, grad_logits: [rows, classes], rows = batch * POSITIONS; labels: [samples, POSITIONS]; indices: [samples];
-//           row_stats: [rows, 2].
+// Shapes    logits, grad_logits: [rows, classes], rows = batch * POSITIONS; labels: [samples, POSITIONS], or with TARGET_WINDOWS
+//           one text; indices: [samples]; row_stats: [rows, 2].
 // Dispatch  ceil(rows / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a row, four classes a round, in two passes
 //           with a tree each and one that writes the gradient.
 // Source    label smoothing as in torch.nn.CrossEntropyLoss (Szegedy et al., CVPR 2016).
@@ -100,7 +100,8 @@ fn softmax_nll(
     if index >= values.rows { return; }
     let valid = index < values.valid;
     let labelled = select(0u, index, valid);
-    let target_class = labels[indices[values.first + labelled / POSITIONS] * POSITIONS + labelled % POSITIONS];
+    let sample = indices[values.first + labelled / POSITIONS];
+    let target_class = labels[target_place(sample, labelled % POSITIONS, POSITIONS)];
     var scale = select(0.0, values.gradient_scale, valid);
     if SCALED { scale *= scaling.loss_scale; }
     let row = Row(start, target_class, largest.value, total.y, scale);

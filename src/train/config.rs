@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction::Set, Args as _, Command, FromArgMatches as _};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data::BatchOrder,
+    data::{BatchOrder, DataError, Dataset},
     kernels::Augmentation,
     noise::{Distribution, GroupOrder, Grouping, Mode, Scale, SigmaSchedule},
     ops::Loss,
@@ -18,6 +18,9 @@ use crate::{
 };
 
 use super::{EvalEvery, Normalise, OnNan, Precision, TrainEval, Validation, batch, normalise};
+
+/// Windows of a text that an evaluation scores by default.
+const EVAL_WINDOWS: usize = 2400;
 
 /// What keys are about: the headings of a command's help.
 pub mod topic {
@@ -48,8 +51,8 @@ pub mod topic {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, clap::Args)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RunConfig {
-    /// Data: digits (bundled), mnist, fashion-mnist, cifar10, cifar100, idx:DIR, cifar:DIR, folder:DIR or
-    /// folder:DIR@HxW
+    /// Data: digits or plays (bundled), mnist, fashion-mnist, cifar10, cifar100, idx:DIR, cifar:DIR, folder:DIR or
+    /// folder:DIR@HxW; texts: text:FILE, text:FILE@bytes, tokens:FILE or tokens:FILE@VOCABULARY
     #[arg(long, help_heading = topic::DATA, value_name = "DATA", default_value = "digits")]
     pub data: String,
     /// Model: mlp1-3, cnn1-3, resnet18/34/20/56, vgg11-bn, vgg16-bn, widths such as mlp:784-500-10, or a file
@@ -282,6 +285,15 @@ pub struct RunConfig {
     #[arg(default_missing_value = "true", default_value_t = false, action = Set)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tensorboard: bool,
+    /// Tokens of a window of a text, where the model has no length of its own; 64 where not given
+    #[arg(long, help_heading = topic::DATA, value_name = "TOKENS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block: Option<usize>,
+    /// Windows of a text that an evaluation scores, random ones but always the same, by --subset-seed; 2400 where not
+    /// given (200 batches of 12, as nanoGPT), and all of a part, one after the other, that has no more
+    #[arg(long, help_heading = topic::DATA, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_windows: Option<usize>,
 }
 
 impl Default for RunConfig {
@@ -311,6 +323,31 @@ impl RunConfig {
             Some(every) => evaluation.is_multiple_of(every),
             // The data that a run is chosen by are looked at as it goes, those that it is judged by once.
             None => self.validation.is_none(),
+        }
+    }
+
+    /// What an evaluation scores of a part of the data: all of it, but of a text its windows by `eval-windows`.
+    pub(super) fn scored(&self, data: &Dataset) -> Dataset {
+        data.scored_windows(self.eval_windows.unwrap_or(EVAL_WINDOWS), self.subset_seed)
+    }
+
+    /// Samples of [`RunConfig::scored_train`].
+    pub(super) fn scored_train_len(&self, train: &Dataset) -> Option<usize> {
+        let most = if train.windows().is_some() { self.eval_windows.unwrap_or(EVAL_WINDOWS) } else { usize::MAX };
+        match self.train_eval {
+            TrainEval::All => Some(train.len().min(most)),
+            some => some.samples(train.len()),
+        }
+    }
+
+    /// What an evaluation scores of the training data, if anything.
+    ///
+    /// # Errors
+    /// As [`TrainEval::part`].
+    pub(super) fn scored_train(&self, train: &Dataset) -> Result<Option<Dataset>, DataError> {
+        match self.train_eval {
+            TrainEval::All => Ok(Some(self.scored(train))),
+            some => some.part(train, self.subset_seed),
         }
     }
 

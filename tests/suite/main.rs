@@ -27,6 +27,7 @@ mod bench {
 
 mod cli {
     mod export;
+    mod generate;
     mod help;
     mod hessian;
     mod options;
@@ -41,6 +42,7 @@ mod data {
     mod images;
     mod label_noise;
     mod sources;
+    mod texts;
 }
 
 mod estimate {
@@ -141,6 +143,7 @@ mod train {
     mod schedules;
     mod step_noise;
     mod tensorboard;
+    mod texts;
     mod validation;
     mod values;
 }

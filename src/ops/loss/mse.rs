@@ -4,7 +4,9 @@ use crate::gpu::{Access, Gpu, GpuError, KernelSpec, Launch};
 
 use crate::kernels::{AdapterClass, Target, flag};
 
-use super::softmax_nll::{LossBuffers, LossKernel, LossValues, loss_launch, loss_values, positions_constant};
+use super::softmax_nll::{
+    LossBuffers, LossKernel, LossValues, loss_launch, loss_values, positions_constant, windows_constant,
+};
 
 pub(super) static MSE: KernelSpec = KernelSpec {
     entry: "mse",
@@ -12,6 +14,7 @@ pub(super) static MSE: KernelSpec = KernelSpec {
         include_str!("../../../shaders/mse.wgsl"),
         include_str!("../../../shaders/shared/index.wgsl"),
         include_str!("../../../shaders/shared/scaling.wgsl"),
+        include_str!("../../../shaders/shared/target.wgsl"),
         include_str!("../../../shaders/shared/tree.wgsl"),
     ),
     bindings: &[
@@ -65,7 +68,8 @@ pub fn mse(
     let [_, positions, width] = shape;
     let targets_of_sample = if targets == MseTargets::Given { positions * width } else { positions };
     let values = loss_values(MSE.entry, buffers, shape, targets_of_sample)?;
-    let launch = mse_launch(&Target::with_class(gpu, class), shape, targets, buffers.scaling.is_some())?;
+    let mut launch = mse_launch(&Target::with_class(gpu, class), shape, targets, buffers.scaling.is_some())?;
+    launch.constants.extend(windows_constant(buffers));
     let unused = gpu.unused(0)?;
     let scaling = buffers.scaling.unwrap_or(&unused);
     let views = [buffers.logits, buffers.labels, buffers.indices, buffers.grad_logits, buffers.row_stats, scaling];

@@ -115,6 +115,7 @@ fn rows(gpu: &Gpu, results: &mut Results) {
             logits: &input.view,
             labels: &labels,
             indices: &indices,
+            windows: false,
             grad_logits: &grad.view,
             row_stats: &stats.view,
             scaling: None,
