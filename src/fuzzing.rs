@@ -9,7 +9,7 @@ use crate::{
     gpu::Element,
     graph::ValueShape,
     kernels::Target,
-    nn::{Model, Signature, matched, parse_model, parse_tensors},
+    nn::{Model, Signature, WeightsFormat, parse_model, parse_tensors},
     optim::OptimizerKind,
     train::{Footprint, Manifest, MetricsFile, Options, RunConfig, parse_sums},
 };
@@ -102,7 +102,7 @@ pub fn weights(bytes: &[u8]) -> Result<(), String> {
         assert_eq!(tensor.shape.iter().product::<usize>(), tensor.values.len());
     }
     let model = "mlp:2-2-1".parse::<Model>().map_err(|error| error.to_string())?;
-    let matched = matched(path(), &model, tensors).map_err(|error| refusal(&error))?;
+    let matched = WeightsFormat::Jostle.read(path(), &model, tensors).map_err(|error| refusal(&error))?;
     assert_eq!(matched.len(), model.graph.params().len());
     Ok(())
 }

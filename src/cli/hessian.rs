@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use jostle::{
     analysis::{GroupTrace, Ritz, TraceEstimate, TraceOptions},
     experiments::spectrum_figure,
+    nn::WeightsFormat,
     report::Table,
     train::{CurvatureOptions, CurvatureReport, Network, Prepared, RunConfig},
 };
@@ -24,6 +25,9 @@ pub(super) struct Args {
     /// The weights to measure at
     #[arg(long, value_name = "FILE.safetensors")]
     weights: PathBuf,
+    /// Whose names and layouts they have: jostle, nanogpt, huggingface or timm
+    #[arg(long, value_name = "FORMAT", default_value_t = WeightsFormat::Jostle)]
+    weights_format: WeightsFormat,
     /// Take the loss over the test data instead of the training data
     #[arg(long)]
     test_data: bool,
@@ -62,7 +66,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let prepared = Prepared::load(&config)?;
     let gpu = context.gpu()?;
     let network = Network::new(&gpu, &config, &prepared)?;
-    network.load(&args.weights)?;
+    network.load_as(&args.weights, args.weights_format)?;
     let data = if args.test_data { prepared.split.test } else { prepared.split.train };
     let options = CurvatureOptions {
         probes: args.probes,

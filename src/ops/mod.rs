@@ -24,6 +24,7 @@ mod registry;
 mod swiglu;
 mod token_order;
 mod tokens;
+mod transformer;
 mod window;
 
 pub use activation::Activate;
@@ -62,6 +63,7 @@ pub(crate) use registry::specs;
 pub use swiglu::SwiGlu;
 pub use token_order::TokenOrder;
 pub use tokens::{ClassToken, Token};
+pub use transformer::{BlockNames, BlockOptions, GPT_NAMES, MlpKind, PROJECTIONS, TRANSFORMER_STD, VIT_NAMES};
 
 /// Height and width in a canonical text.
 fn pair([rows, columns]: [usize; 2]) -> String {

@@ -5,7 +5,7 @@ use crate::gpu::KernelSpec;
 use super::{
     activation, affine, attention, batch_norm, conv, dropout, embedding, flatten,
     layer::{LayerError, LayerKind},
-    linear, loss, norm, pool, positions, swiglu, token_order, tokens, window,
+    linear, loss, norm, pool, positions, swiglu, token_order, tokens, transformer, window,
 };
 
 /// What an operation brings beside itself.
@@ -32,6 +32,7 @@ const OPERATIONS: &[Operation] = &[
     Operation { layers: positions::LAYERS, kernels: positions::SPECS },
     Operation { layers: tokens::LAYERS, kernels: window::SPECS },
     Operation { layers: swiglu::LAYERS, kernels: swiglu::SPECS },
+    Operation { layers: transformer::LAYERS, kernels: &[] },
     Operation { layers: activation::LAYERS, kernels: &[] },
     Operation { layers: &[], kernels: loss::SPECS },
 ];

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     data::{BatchOrder, DataError, Dataset},
     kernels::Augmentation,
+    nn::{ModelOptions, WeightsFormat},
     noise::{Distribution, GroupOrder, Grouping, Mode, Scale, SigmaSchedule},
     ops::Loss,
     optim::{Decay, LearningRateSchedule, OptimizerConfig, OptimizerKind},
@@ -55,10 +56,16 @@ pub struct RunConfig {
     /// folder:DIR@HxW; texts: text:FILE, text:FILE@bytes, tokens:FILE or tokens:FILE@VOCABULARY
     #[arg(long, help_heading = topic::DATA, value_name = "DATA", default_value = "digits")]
     pub data: String,
-    /// Model: mlp1-3, cnn1-3, resnet18/34/20/56, vgg11-bn, vgg16-bn, widths such as mlp:784-500-10, or a file
-    /// MODEL.toml
+    /// Model: mlp1-3, cnn1-3, resnet18/34/20/56, vgg11-bn, vgg16-bn, gpt-mini, gpt-shakespeare, gpt2, vit-tiny,
+    /// vit-small, sizes such as mlp:784-500-10, gpt:4x4x128@64 (layers, heads, channels, block) or vit:6x8x512/4 (patch),
+    /// or a file MODEL.toml
     #[arg(long, help_heading = topic::MODEL, value_name = "MODEL", default_value = "mlp:64-256-256-10")]
     pub model: String,
+    /// Chance of a zero in a transformer's dropouts (embedding, attention, what each half of a block adds); by default
+    /// that of its preset, else 0
+    #[arg(long, help_heading = topic::MODEL, value_name = "P")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f32>,
     /// Precision: f32, or f16 for activations and the weights that the network sees, with sums and master weights in
     /// f32
     #[arg(long, help_heading = topic::MODEL, value_name = "PRECISION", default_value_t = Precision::F32)]
@@ -251,6 +258,10 @@ pub struct RunConfig {
     #[arg(long, help_heading = topic::RUN, value_name = "FILE.safetensors")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
+    /// Whose names and layouts the file of --init has: jostle, nanogpt, huggingface or timm
+    #[arg(long, help_heading = topic::RUN, value_name = "FORMAT", default_value_t = WeightsFormat::Jostle)]
+    #[serde(skip_serializing_if = "WeightsFormat::is_jostle")]
+    pub weights_format: WeightsFormat,
     /// Order of batches: shuffled or sequential
     #[arg(long, help_heading = topic::RUN, value_name = "ORDER", default_value_t = BatchOrder::Shuffled)]
     pub batch_order: BatchOrder,
@@ -361,6 +372,12 @@ impl RunConfig {
             cutout: self.cutout,
             seed: self.seed,
         }
+    }
+
+    /// What is chosen of the model beside its description.
+    #[must_use]
+    pub fn model_options(&self) -> ModelOptions {
+        ModelOptions { dropout: self.dropout }
     }
 
     /// The optimizer.

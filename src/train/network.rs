@@ -13,7 +13,7 @@ use crate::{
     gpu::Gpu,
     graph::LossFunction,
     kernels::Arena,
-    nn::{self, Model, NamedTensor},
+    nn::{self, Model, NamedTensor, WeightsFormat},
     noise::NoisePart,
 };
 
@@ -118,7 +118,15 @@ impl<'g> Network<'g> {
     /// # Errors
     /// As [`nn::load`].
     pub fn load(&self, path: &Path) -> Result<(), TrainError> {
-        Ok(nn::load(self.gpu, &self.model, &self.arena, path)?)
+        self.load_as(path, WeightsFormat::Jostle)
+    }
+
+    /// As [`Network::load`], of a file with another program's names and layouts.
+    ///
+    /// # Errors
+    /// As [`nn::load`].
+    pub fn load_as(&self, path: &Path, format: WeightsFormat) -> Result<(), TrainError> {
+        Ok(nn::load_as(self.gpu, &self.model, &self.arena, path, format)?)
     }
 
     /// Takes weights in memory, as [`Network::load`] does those of a file; `name` is what messages call them.

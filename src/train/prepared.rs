@@ -6,6 +6,7 @@ use crate::{
     data::{DataError, DataSource, Dataset, LabelNoise, Parts, SampleShape, Split, Targets, TextError},
     graph::{LossFunction, ValueShape},
     nn::{Model, Signature},
+    ops::Layers,
 };
 
 use super::{RunConfig, TrainError, TrainEval, Validation};
@@ -44,7 +45,8 @@ impl Prepared {
     /// # Errors
     /// As [`Prepared::load`].
     pub fn from_split(config: &RunConfig, split: Split) -> Result<Self, TrainError> {
-        let model = Model::build(&config.model, &signature_for(&split, config.block))?;
+        let signature = signature_for(&split, config.block);
+        let model = Model::build_with(&config.model, &signature, &Layers::standard(), config.model_options())?;
         Self::with_model(config, split, model)
     }
 

@@ -96,7 +96,7 @@ impl<'g> Trainer<'g> {
         let arena = Arena::stored(gpu, layout, &scales(rule, &model)?, element)?;
         nn::initialise(gpu, &model, &arena, config.seed)?;
         if let Some(path) = &config.init {
-            nn::load(gpu, &model, &arena, path)?;
+            nn::load_as(gpu, &model, &arena, path, config.weights_format)?;
         }
         let normalisation = config.normalise.moments(&prepared.split.train)?;
         let metrics = gpu.buffer("metrics", (RING + 1) * 2)?;

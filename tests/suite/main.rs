@@ -19,6 +19,7 @@ mod analysis {
     mod curvature;
     mod curvature_parity;
     mod noise_variance;
+    mod transformer_curvature;
 }
 
 mod bench {
@@ -111,6 +112,7 @@ mod kernels {
 }
 
 mod nn {
+    mod foreign_weights;
     mod init;
     mod model_file;
 }
@@ -144,6 +146,7 @@ mod train {
     mod step_noise;
     mod tensorboard;
     mod texts;
+    mod transformer_parity;
     mod validation;
     mod values;
 }

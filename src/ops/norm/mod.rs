@@ -22,6 +22,7 @@ use crate::{
         Backward, Forward, Graph, GraphError, Inputs, Op, ParamId, ParamInit, ParamRole, ParamSpec, Saved, StatId,
         ValueId, ValueShape,
     },
+    names::named,
 };
 
 use super::{
@@ -37,14 +38,17 @@ pub use shape::NormShape;
 /// Batch norm's and the other norms' default in PyTorch.
 pub(super) const EPS: f32 = 1e-5;
 
-/// What a norm divides by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NormKind {
-    /// The standard deviation, the mean taken off before: layer norm, and group norm.
-    Layer,
-    /// The root of the mean square: RMS norm.
-    Rms,
-}
+named!("norm",
+    /// What a norm divides by.
+    #[derive(Default)]
+    NormKind {
+        /// The standard deviation, the mean taken off before: layer norm, and group norm.
+        #[default]
+        Layer = "layer",
+        /// The root of the mean square: RMS norm.
+        Rms = "rms",
+    }
+);
 
 /// What a norm over all of a sample, in a sequence over each vector, is asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]

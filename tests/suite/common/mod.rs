@@ -13,6 +13,7 @@ pub mod reference;
 pub mod sequences;
 pub mod supervised;
 pub mod trace;
+pub mod transformers;
 
 use std::{path::PathBuf, sync::OnceLock};
 
