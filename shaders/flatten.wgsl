@@ -22,10 +22,20 @@ var<immediate> values: Shape;
 @group(0) @binding(0) var<storage, read_write> input: array<Real>;
 @group(0) @binding(1) var<storage, read_write> output: array<Real>;
 
-// Where an element lies in a row.
-fn row_element(pixel: u32, channel: u32) -> u32 {
-    if CHANNEL_LAST { return pixel * values.channels + channel; }
-    return channel * values.pixels + pixel;
+// Where an element lies in the rows.
+fn row_element(n: u32, pixel: u32, channel: u32) -> u32 {
+    if CHANNEL_LAST { return (n * values.pixels + pixel) * values.channels + channel; }
+    return (n * values.channels + channel) * values.pixels + pixel;
+}
+
+// Where element `at` of a row lies in the images.
+fn image_element(n: u32, at: u32) -> u32 {
+    if CHANNEL_LAST {
+        let pixel = at / values.channels;
+        return (n * values.pixels + pixel) * values.stride + at - pixel * values.channels;
+    }
+    let channel = at / values.pixels;
+    return (n * values.pixels + at - channel * values.pixels) * values.stride + channel;
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -40,15 +50,10 @@ fn flatten(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_wo
         let pixel = at / values.stride;
         let channel = at - pixel * values.stride;
         if channel < values.channels {
-            value = f32(input[n * values.channels * values.pixels + row_element(pixel, channel)]);
+            value = f32(input[row_element(n, pixel, channel)]);
         }
     } else {
-        let inner_side = select(values.pixels, values.channels, CHANNEL_LAST);
-        let outer = at / inner_side;
-        let inner = at - outer * inner_side;
-        let pixel = select(inner, outer, CHANNEL_LAST);
-        let channel = select(outer, inner, CHANNEL_LAST);
-        value = f32(input[(n * values.pixels + pixel) * values.stride + channel]);
+        value = f32(input[image_element(n, at)]);
     }
     if ACCUMULATE { value += f32(output[index]); }
     output[index] = Real(value);
