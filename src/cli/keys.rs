@@ -38,7 +38,7 @@ fn takes(command: &str, key: &Arg) -> bool {
             about(&[topic::MODEL, topic::AUGMENTATION, topic::NOISE, topic::OPTIMIZER])
                 || named(&["data", "block", "batch", "seed", "on-nan"])
         }
-        "plan" => named(&["data", "block", "model", "precision", "optimizer", "batch"]),
+        "plan" => named(&["data", "block", "model", "dropout", "precision", "optimizer", "batch"]),
         _ => false,
     }
 }

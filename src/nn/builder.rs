@@ -7,7 +7,7 @@ use toml::Table;
 use crate::{
     graph::{Graph, GraphError, Op, ValueId, ValueShape},
     kernels::{Activation, ConvOptions},
-    ops::{LayerError, LayerSite, Layers, LinearOptions, NormOptions, Pool},
+    ops::{BlockOptions, LayerError, LayerSite, Layers, LinearOptions, NormOptions, Pool},
 };
 
 use super::{Model, ModelError};
@@ -182,6 +182,13 @@ impl Sequential {
     #[must_use]
     pub fn dropout(self, probability: f32) -> Self {
         self.then("-dropout", |graph, value| graph.dropout(value, probability))
+    }
+
+    /// A transformer's block; the n-th is called `h{n}`.
+    #[must_use]
+    pub fn transformer_block(mut self, options: &BlockOptions) -> Self {
+        let name = self.next_name("h");
+        self.then("-block", |graph, value| graph.transformer_block(value, &name, options))
     }
 
     /// Any operation, of the engine's or of one's own; its parameters are called after `name`.

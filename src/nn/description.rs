@@ -6,16 +6,9 @@ use crate::{graph::Graph, kernels::Activation, names::UnknownName, ops::Layers};
 
 use super::{
     Model, ModelError, Sequential, file,
-    transformers::{GPTS, Gpt, VITS, Vit, own_signature},
-    zoo::{Signature, ZOO},
+    transformers::{GPTS, Gpt, VITS, Vit},
+    zoo::{ModelOptions, Signature, ZOO},
 };
-
-/// What may be chosen of a model beside its description.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct ModelOptions {
-    /// Chance of a zero in every dropout of a model that has some by its description; its own where not given.
-    pub dropout: Option<f32>,
-}
 
 /// The largest width of a network of the zoo: 512 times that of the widest published.
 const MAX_WIDTH: usize = 1 << 15;
@@ -27,9 +20,9 @@ const PRESETS: [(&str, &str); 3] =
 impl FromStr for Model {
     type Err = ModelError;
 
-    /// As [`Model::build`] for CIFAR-10, a language model for 65 characters, `gpt2` for its own 50,257 tokens.
+    /// As [`Model::build`] for the description's own [`Signature::of`].
     fn from_str(text: &str) -> Result<Self, ModelError> {
-        Self::build(text, &own_signature(text))
+        Self::build(text, &Signature::of(text))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     ops::{BlockOptions, GPT_NAMES, LinearOptions, MlpKind, NormKind, TRANSFORMER_STD, VIT_NAMES},
 };
 
-use super::{ModelOptions, zoo::Signature};
+use super::zoo::{ModelOptions, Signature};
 
 /// A language model's sizes, as `gpt:LAYERSxHEADSxCHANNELS@BLOCK[:ACTIVATION]` says them.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,17 +52,15 @@ pub(super) const VITS: [(&str, Vit); 2] = [
 const GPT2_VOCABULARY: usize = 50_257;
 const CHARACTERS: usize = 65;
 
-/// What a model of this description takes where no data say it: tokens for a language model, else images of CIFAR-10.
-pub(super) fn own_signature(description: &str) -> Signature {
-    let Some(block) = block_of(description) else { return Signature::default() };
-    let vocabulary = if description == "gpt2" { GPT2_VOCABULARY } else { CHARACTERS };
-    Signature { input: ValueShape::Tokens { length: block, vocabulary }, classes: vocabulary }
-}
-
-/// Tokens that a language model of this description sees; `None` for one that says no such thing.
-#[must_use]
-pub fn block_of(description: &str) -> Option<usize> {
-    Gpt::parse(description)?.ok().map(|gpt| gpt.block)
+impl Signature {
+    /// What a model of this description takes where no data say it: 65 characters for a language model, for `gpt2` its own 50,257
+    /// tokens; for all others images of CIFAR-10.
+    #[must_use]
+    pub fn of(description: &str) -> Self {
+        let Some(Ok(gpt)) = Gpt::parse(description) else { return Self::default() };
+        let vocabulary = if description == "gpt2" { GPT2_VOCABULARY } else { CHARACTERS };
+        Self { input: ValueShape::Tokens { length: gpt.block, vocabulary }, classes: vocabulary }
+    }
 }
 
 impl Gpt {

@@ -22,6 +22,13 @@ impl Default for Signature {
     }
 }
 
+/// What may be chosen of a model beside its description.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ModelOptions {
+    /// Chance of a zero in every dropout of a model that has some by its description; its own where not given.
+    pub dropout: Option<f32>,
+}
+
 /// A network by name.
 pub(super) struct Entry {
     pub(super) name: &'static str,

@@ -18,7 +18,7 @@ use crate::{
 };
 
 use super::{
-    layer::{LayerKind, keys},
+    layer::{LayerError, LayerKind, keys},
     token_order::TokenOrder,
 };
 
@@ -234,7 +234,7 @@ impl Op for Embedding {
 
     fn params(&self, inputs: &Inputs<'_>) -> Result<Vec<ParamSpec>, GraphError> {
         let [_, vocabulary] = text(inputs)?;
-        let (shape, init) = (vec![vocabulary, self.features], ParamInit::Uniform { fan_in: 1 });
+        let (shape, init) = (vec![vocabulary, self.features], ParamInit::Normal { std: 1.0 });
         Ok(vec![ParamSpec { suffix: "weight", shape, role: ParamRole::Weight, init }])
     }
 
@@ -274,8 +274,15 @@ pub(super) const LAYERS: &[LayerKind] = &[LayerKind {
     name: "embedding",
     stem: Some("embedding"),
     add: |site, table| {
-        let EmbeddingKeys { features } = keys(table)?;
-        Ok(site.graph.embedding(site.input, site.name, features)?)
+        let EmbeddingKeys { features, std } = keys(table)?;
+        let value = site.graph.embedding(site.input, site.name, features)?;
+        if let Some(std) = std {
+            if !(std.is_finite() && std >= 0.0) {
+                return Err(LayerError::Keys(format!("std: expected a number from 0 on, found {std}")));
+            }
+            site.graph.set_init(&format!("{}.weight", site.name), ParamInit::Normal { std })?;
+        }
+        Ok(value)
     },
 }];
 
@@ -283,11 +290,13 @@ pub(super) const LAYERS: &[LayerKind] = &[LayerKind {
 #[serde(deny_unknown_fields)]
 struct EmbeddingKeys {
     features: usize,
+    /// Standard deviation of the initial normals.
+    std: Option<f32>,
 }
 
 impl Graph {
-    /// Adds a token embedding `name` with parameter `name.weight` [vocabulary, features], which starts uniform in +-1. (PyTorch's
-    /// starts as standard normals.)
+    /// Adds a token embedding `name` with parameter `name.weight` [vocabulary, features], which starts as standard
+    /// normals, as `torch.nn.Embedding` does.
     ///
     /// # Errors
     /// [`GraphError::Shape`] for an input that is not [`ValueShape::Tokens`], [`GraphError::Empty`] for no features,

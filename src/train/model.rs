@@ -3,9 +3,10 @@
 use crate::{
     data::DataSource,
     nn::{Model, Signature},
+    ops::Layers,
 };
 
-use super::{TrainError, prepared};
+use super::{RunConfig, TrainError, prepared};
 
 /// Shape and classes of a data set, which is read only where its name does not say them; a text in windows of `block` tokens, where
 /// that is given.
@@ -19,13 +20,14 @@ pub fn signature_of_source(data: &DataSource, block: Option<usize>) -> Result<Si
     })
 }
 
-/// The model of a description for a data set, as [`signature_of_source`] has it; without one for the model's own.
+/// The model of a configuration for a data set, as [`signature_of_source`] has it; without one for the model's own.
 ///
 /// # Errors
 /// [`TrainError::Data`], [`TrainError::Model`]
-pub fn model_for(description: &str, data: Option<&DataSource>, block: Option<usize>) -> Result<Model, TrainError> {
-    Ok(match data {
-        Some(data) => Model::build(description, &signature_of_source(data, block)?)?,
-        None => description.parse()?,
-    })
+pub fn model_for(config: &RunConfig, data: Option<&DataSource>) -> Result<Model, TrainError> {
+    let signature = match data {
+        Some(data) => signature_of_source(data, config.block)?,
+        None => Signature::of(&config.model),
+    };
+    Ok(Model::build_with(&config.model, &signature, &Layers::standard(), config.model_options())?)
 }

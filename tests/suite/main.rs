@@ -115,6 +115,7 @@ mod nn {
     mod foreign_weights;
     mod init;
     mod model_file;
+    mod transformer_blocks;
 }
 
 mod noise {

@@ -15,10 +15,10 @@ const AUGMENTATION: &str = "crop-padding crop-reflect flip cutout";
 
 /// Commands, the options of their own, and the keys of a configuration that they read.
 const TAKEN: [(&str, &str, &[&str]); 5] = [
-    ("eval", "config weights train-data validation-data logits", &[DATA, "model loss"]),
+    ("eval", "config weights weights-format train-data validation-data logits", &[DATA, "model loss"]),
     (
         "hessian",
-        "config weights test-data probes probe-seed tolerance top lanczos-steps starts out",
+        "config weights weights-format test-data probes probe-seed tolerance top lanczos-steps starts out",
         &[DATA, "model loss label-smoothing groups"],
     ),
     (
@@ -29,9 +29,9 @@ const TAKEN: [(&str, &str, &[&str]); 5] = [
     (
         "bench",
         "timed-steps rounds seconds matmul variants profile roofline out",
-        &[NOISE, OPTIMIZER, AUGMENTATION, "data block model precision loss label-smoothing batch seed on-nan"],
+        &[NOISE, OPTIMIZER, AUGMENTATION, "data block model dropout precision loss label-smoothing batch seed on-nan"],
     ),
-    ("plan", "gpu", &["data block model precision optimizer batch"]),
+    ("plan", "gpu", &["data block model dropout precision optimizer batch"]),
 ];
 const TRAIN: &str =
     "config out overwrite resume force checkpoint-every keep-checkpoints on-device-lost profile hessian";
