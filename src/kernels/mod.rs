@@ -96,7 +96,7 @@ pub use software::Lanes;
 pub use split_sum::SplitSum;
 pub use sweep::{NoiseRange, NoiseStep, Sweep};
 pub use target::Target;
-pub(crate) use tree::Tree;
+pub(crate) use tree::{SOFTWARE_ROUNDS, Tree};
 pub use update_adam::{AdamStep, UpdateAdam};
 pub use update_sgd::{SgdStep, UpdateSgd};
 pub use winograd_tile::WinogradTile;
