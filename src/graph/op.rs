@@ -186,6 +186,11 @@ pub trait Op: Any + fmt::Debug + Send + Sync {
     /// What in it has kinks, where the second derivative does not exist; `None` for a smooth operation.
     fn kinks(&self) -> Option<&'static str>;
 
+    /// Whether it draws masks in training, and so has a number among the graph's operations that do, by which they differ.
+    fn draws_masks(&self) -> bool {
+        false
+    }
+
     /// Pushes the calls of the forward pass.
     ///
     /// # Errors

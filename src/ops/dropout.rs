@@ -11,14 +11,13 @@ use serde::Deserialize;
 use crate::{
     gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, Recorder, View},
     graph::{
-        Backward, BatchInfo, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Node, Op,
-        ParamId, ParamSpec, Record, Saved, StatId, Tangent, ValueId, ValueShape,
+        Backward, BatchInfo, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, ParamId,
+        ParamSpec, Record, Saved, StatId, Tangent, ValueId, ValueShape,
     },
     kernels::{Elementwise, Target, flag, index_u32},
 };
 
 use super::{
-    attention::Attention,
     elementwise::ElementwiseStep,
     layer::{LayerKind, keys},
 };
@@ -113,6 +112,10 @@ impl Op for Dropout {
         None
     }
 
+    fn draws_masks(&self) -> bool {
+        true
+    }
+
     fn forward(&self, pass: &mut Forward<'_>) -> Result<Saved, GraphError> {
         let operands = [pass.input(0), pass.output()];
         pass.push("dropout", self.kernel(pass.mode().trains()), operands);
@@ -153,8 +156,7 @@ pub(super) fn check(inputs: &Inputs<'_>, probability: f32) -> Result<(), GraphEr
 
 /// The number that the next operation with a mask has among the graph's.
 pub(super) fn next_layer(graph: &Graph) -> usize {
-    let drops = |node: &&Node| node.op_as::<Dropout>().is_some() || node.op_as().is_some_and(Attention::drops);
-    graph.nodes().iter().filter(drops).count()
+    graph.nodes().iter().filter(|node| node.op.draws_masks()).count()
 }
 
 impl Graph {

@@ -65,6 +65,7 @@ mod gpu {
 }
 
 mod graph {
+    mod attention;
     mod autodiff;
     mod canonical;
     mod deferred;
@@ -77,6 +78,7 @@ mod graph {
 }
 
 mod kernels {
+    mod attention;
     mod batch_norm;
     mod combine;
     mod conv;

@@ -9,6 +9,7 @@
 //!
 //! Source: Vaswani et al., "Attention is all you need", NeurIPS 2017.
 
+mod calls;
 mod materialised;
 mod product;
 mod rows;
@@ -65,18 +66,13 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// Whether it draws masks, and so has a number among the graph's dropouts.
-    pub(super) fn drops(&self) -> bool {
-        self.options.dropout > 0.0
-    }
-
     /// What it computes by.
     fn form<State>(&self, pass: &OpPass<'_, State>) -> Result<Materialised, GraphError> {
         let AttentionOptions { heads, causal, dropout } = self.options;
         let (length, features) = (pass.input_shape(0).pixels(), pass.output_shape().channels());
         let shape = AttentionShape::new([pass.batch(), length, heads, features / heads], causal)
             .map_err(|error| pass.refusal(&error))?;
-        let drops = self.drops() && pass.mode().trains();
+        let drops = self.draws_masks() && pass.mode().trains();
         Ok(Materialised { shape, dropout: drops.then_some(Dropout { probability: dropout, layer: self.layer }) })
     }
 }
@@ -88,7 +84,8 @@ impl Op for Attention {
 
     fn canonical_text(&self, _params: &[ParamId], _stats: &[StatId]) -> String {
         let AttentionOptions { heads, causal, dropout } = self.options;
-        format!("attention heads {heads} causal {causal} dropout {dropout} layer {}", self.layer)
+        let mask = if self.draws_masks() { format!(" dropout {dropout} layer {}", self.layer) } else { String::new() };
+        format!("attention heads {heads} causal {causal}{mask}")
     }
 
     fn infer(&self, inputs: &Inputs<'_>) -> Result<ValueShape, GraphError> {
@@ -103,6 +100,10 @@ impl Op for Attention {
 
     fn kinks(&self) -> Option<&'static str> {
         None
+    }
+
+    fn draws_masks(&self) -> bool {
+        self.options.dropout > 0.0
     }
 
     fn forward(&self, pass: &mut Forward<'_>) -> Result<Saved, GraphError> {

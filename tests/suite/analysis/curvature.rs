@@ -1,7 +1,9 @@
 //! Products with the Hessian and with its Gauss-Newton part against f64 differences of models written out by hand.
 
 use crate::common::{
-    assert_close, device,
+    assert_close,
+    attention::Attention,
+    device,
     model::{Data, FEATURES, Forward, Params, SAMPLES, fc, map, plus},
     network::{get, padding, set},
     reference::{mse, nll, one_hot, softmax},
@@ -9,11 +11,11 @@ use crate::common::{
 };
 use jostle::{
     analysis::{Curvature, CurvatureProduct, SpectrumOptions, Subject, TraceOptions, hessian_trace, spectrum},
-    graph::Graph,
+    graph::{Graph, ValueShape},
     kernels::{Activation, Arena},
     nn::{Model, Sequential},
     noise::{Distribution, unit_noise},
-    ops::Loss,
+    ops::{AttentionOptions, Loss},
 };
 
 /// Step of the differences in f64: the truncation is its square, the rounding 1e-16 over its square.
@@ -121,7 +123,7 @@ fn check(name: &str, graph: &Graph, forward: Forward<'_>) {
                 |(i, p): (usize, &jostle::graph::Param)| wide(&samples(seed + i as u64, p.shape.iter().product(), 0.8));
             graph.params().iter().enumerate().map(draw).collect()
         };
-        let data = Data::new(graph.features(graph.output()));
+        let data = Data::shaped(graph.features(graph.output()), graph.shape(graph.input()).sample_sides());
         let case = Case { data, forward, loss, weights: random(73), direction: random(173) };
         for (curvature, expected) in
             [(Curvature::Hessian, case.hessian()), (Curvature::GaussNewton, case.gauss_newton())]
@@ -188,6 +190,31 @@ fn residual_blocks_and_shared_values() {
         let sum = plus(&plus(&map(Activation::Sigmoid, &fc(p, 2, &h)), &h), x);
         fc(p, 3, &map(Activation::Tanh, &plus(&sum, &sum)))
     });
+}
+
+/// linear - attention - linear - attention - linear, each position of the input having one feature.
+#[test]
+fn attention_causal_or_not() {
+    let layer = |p: Params<'_>, n: usize, width: usize, x: &[f64]| -> Vec<f64> {
+        x.chunks_exact(width).flat_map(|row| fc(p, n, row)).collect()
+    };
+    for causal in [false, true] {
+        let input = ValueShape::Sequence { length: FEATURES, features: 1 };
+        let (mut graph, mut value) = Graph::with_input(input).unwrap();
+        value = graph.linear(value, "a", 12, Activation::Identity).unwrap();
+        value = graph.attention(value, AttentionOptions { heads: 2, causal, dropout: 0.2 }).unwrap();
+        value = graph.linear(value, "b", 9, Activation::Identity).unwrap();
+        value = graph.attention(value, AttentionOptions { heads: 1, causal, dropout: 0.0 }).unwrap();
+        value = graph.flatten(value).unwrap();
+        graph.linear(value, "c", 3, Activation::Identity).unwrap();
+        let attend = |heads: usize, head_dim: usize, x: &[f64]| {
+            Attention { batch: 1, length: FEATURES, heads, head_dim, causal, mask: None }.forward(x)
+        };
+        check(&format!("attention, causal {causal}"), &graph, &|p, x| {
+            let first = attend(2, 2, &layer(p, 1, 1, x));
+            fc(p, 3, &attend(1, 3, &layer(p, 2, 4, &first)))
+        });
+    }
 }
 
 fn weights(graph: &Graph) -> Tensors {

@@ -1,5 +1,6 @@
 //! What the tests share: the device, samples, guarded buffers, comparisons, central differences.
 
+pub mod attention;
 pub mod batch_norm;
 pub mod events;
 pub mod images;
