@@ -66,6 +66,7 @@ mod gpu {
 
 mod graph {
     mod attention;
+    mod attention_forms;
     mod autodiff;
     mod canonical;
     mod deferred;
@@ -88,6 +89,7 @@ mod kernels {
     mod deferred_sums;
     mod dropout;
     mod elementwise;
+    mod flash;
     mod flatten;
     mod gather;
     mod lanes;
