@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     super::dropout::Dropout,
-    flash_specs::{FLASH, FLASH_GRADIENT, FLASH_GRADIENT_TANGENT, FLASH_ROWS, FLASH_TANGENT},
+    flash_specs::{FLASH, FLASH_GRADIENT, FLASH_GRADIENT_TANGENT, FLASH_ROWS, FLASH_TANGENT, FlashValues},
     shape::AttentionShape,
 };
 
@@ -47,24 +47,6 @@ pub struct Flash {
     pub shape: AttentionShape,
     /// The mask of the probabilities, where there is one.
     pub dropout: Option<Dropout>,
-}
-
-/// What all kernels are told: `FlashShape` in `shaders/shared/flash_shape.wgsl`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
-pub(super) struct FlashValues {
-    sequences: u32,
-    length: u32,
-    heads: u32,
-    head_dim: u32,
-    causal: u32,
-    scale: f32,
-    layer: u32,
-    threshold: u32,
-    kept_scale: f32,
-    step: u32,
-    seed_low: u32,
-    seed_high: u32,
 }
 
 /// A dispatch over tiles: its kernel, the products of a tile by a tile in a round, and its flags.

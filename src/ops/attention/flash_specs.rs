@@ -2,7 +2,23 @@
 
 use crate::gpu::{Access, KernelSpec};
 
-use super::flash::FlashValues;
+/// What all kernels are told: `FlashShape` in `shaders/shared/flash_shape.wgsl`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+pub(super) struct FlashValues {
+    pub(super) sequences: u32,
+    pub(super) length: u32,
+    pub(super) heads: u32,
+    pub(super) head_dim: u32,
+    pub(super) causal: u32,
+    pub(super) scale: f32,
+    pub(super) layer: u32,
+    pub(super) threshold: u32,
+    pub(super) kept_scale: f32,
+    pub(super) step: u32,
+    pub(super) seed_low: u32,
+    pub(super) seed_high: u32,
+}
 
 /// A kernel's file, then what those over tiles share.
 macro_rules! tiles {

@@ -1,13 +1,8 @@
 //! Which form of attention for which adapter and shape.
 
-use std::{any::Any, sync::Arc};
+use crate::kernels::{AdapterClass, Target};
 
-use crate::{
-    graph::{Graph, Op},
-    kernels::{AdapterClass, Target},
-};
-
-use super::{Attention, flash::Flash, shape::AttentionShape};
+use super::{flash::Flash, shape::AttentionShape};
 
 /// What an attention computes by: the results differ by roundings alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,18 +11,6 @@ pub enum AttentionForm {
     Materialised,
     /// Tiles of scores, made again wherever they are needed: memory grows with the length.
     Linear,
-}
-
-impl AttentionForm {
-    /// The same graph with every attention in this form, whatever the adapter: for tests and measurements.
-    #[must_use]
-    pub fn everywhere(self, graph: &Graph) -> Graph {
-        graph.with_ops(|op: &dyn Op| {
-            let op: &dyn Any = op;
-            let attention = op.downcast_ref::<Attention>()?;
-            Some(Arc::new(Attention { form: FormChoice::Only(self), ..*attention }))
-        })
-    }
 }
 
 /// How the form is chosen.

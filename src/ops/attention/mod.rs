@@ -21,7 +21,7 @@ mod product;
 mod rows;
 mod shape;
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use serde::Deserialize;
 
@@ -156,6 +156,18 @@ impl Op for Attention {
             InForm::Materialised(attention) => attention.backward(pass),
             InForm::Linear(attention) => attention.backward(pass),
         }
+    }
+}
+
+impl AttentionForm {
+    /// The same graph with every attention in this form, whatever the adapter: for tests and measurements.
+    #[must_use]
+    pub fn everywhere(self, graph: &Graph) -> Graph {
+        graph.with_ops(|op: &dyn Op| {
+            let op: &dyn Any = op;
+            let attention = op.downcast_ref::<Attention>()?;
+            Some(Arc::new(Attention { form: FormChoice::Only(self), ..*attention }))
+        })
     }
 }
 
