@@ -6,7 +6,7 @@ use crate::{
     device_data::DeviceData,
     gpu::{Gpu, GpuError},
     graph::{BatchInfo, GraphError, LossFunction, Plan, PlanMode, Schedule, TangentArenas},
-    kernels::Arena,
+    kernels::{AdapterClass, Arena},
     nn::Model,
 };
 
@@ -86,7 +86,8 @@ impl<'a> CurvatureProduct<'a> {
         };
         let most = BATCH.min(subject.data.len()).min(subject.data.capacity());
         let batch = subject.model.graph.batch_within(most, TENSOR_WORDS);
-        let schedule = Schedule::new(&subject.model.graph, batch, mode, subject.loss.clone())?;
+        let graph = subject.model.graph.suited(AdapterClass::for_device(gpu));
+        let schedule = Schedule::new(&graph, batch, mode, subject.loss.clone())?;
         let metrics = gpu.buffer("unread metrics", 2)?;
         let plan = Plan::with_tangents(gpu, &schedule, arena, Some(&tangents), subject.data.views(), &metrics.view())?;
         let mut recorder = gpu.record();

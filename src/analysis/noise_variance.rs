@@ -69,11 +69,11 @@ pub fn noise_variance(
 
 impl<'a> Probe<'a> {
     fn new(gpu: &'a Gpu, subject: &'a Subject<'a>, scheme: &'a Scheme, draws: usize) -> Result<Self, AnalysisError> {
-        let (arena, graph) = (subject.arena, &subject.model.graph);
+        let (arena, graph) = (subject.arena, subject.model.graph.suited(AdapterClass::for_device(gpu)));
         let metrics = gpu.buffer("metrics of draws", 4 * draws)?;
         let unread = gpu.buffer("unread metrics", 2)?;
         let plan = |mode, metrics: &Buffer| -> Result<Plan, AnalysisError> {
-            let schedule = Schedule::new(graph, subject.data.len(), mode, subject.loss.clone())?;
+            let schedule = Schedule::new(&graph, subject.data.len(), mode, subject.loss.clone())?;
             Ok(Plan::new(gpu, &schedule, arena, subject.data.views(), &metrics.view())?)
         };
         let evaluate = plan(PlanMode::Evaluate, &metrics)?;

@@ -31,7 +31,8 @@ impl<'a> NoisyLoss<'a> {
     pub fn new(gpu: &'a Gpu, subject: &'a Subject<'a>) -> Result<Self, AnalysisError> {
         let batch = BATCH.min(subject.data.len()).min(subject.data.capacity());
         let metrics = gpu.buffer("metrics of batches", 2 * subject.data.len().div_ceil(batch.max(1)))?;
-        let schedule = Schedule::new(&subject.model.graph, batch, PlanMode::Evaluate, subject.loss.clone())?;
+        let graph = subject.model.graph.suited(AdapterClass::for_device(gpu));
+        let schedule = Schedule::new(&graph, batch, PlanMode::Evaluate, subject.loss.clone())?;
         let plan = Plan::new(gpu, &schedule, subject.arena, subject.data.views(), &metrics.view())?;
         let perturb =
             Perturb::new(gpu, AdapterClass::for_device(gpu), subject.arena, Distribution::Gaussian.code(), false)?;

@@ -128,9 +128,10 @@ impl RooflineBench {
     pub fn run(&self, gpu: &Gpu) -> Result<RooflineReport, TrainError> {
         let config = RunConfig { accumulate: 1, ..self.config.clone() };
         let model = &self.model;
-        let schedule =
-            Schedule::stored(&model.graph, config.batch, PlanMode::Train, config.loss, config.precision.element())?
-                .with_deferred_sums(AdapterClass::for_device(gpu))?;
+        let (class, element) = (AdapterClass::for_device(gpu), config.precision.element());
+        let graph = model.graph.suited(class);
+        let schedule = Schedule::stored(&graph, config.batch, PlanMode::Train, config.loss, element)?;
+        let schedule = schedule.with_deferred_sums(class)?;
         let before = Ceilings::measure(gpu)?;
         let (mut runner, _) = Runner::start(gpu, &config, &prepared(model, config.batch, config.loss))?;
         runner.warm_up()?;

@@ -126,10 +126,10 @@ impl StepBench {
         runner.time_with(true, 1)?;
         let host_ms = runner.host_ms(self.seconds / 10.0)?;
         let kernels = self.kernels(gpu, &mut runner)?;
-        let schedule =
-            Schedule::stored(&model.graph, batch, PlanMode::Train, self.config.loss, self.config.precision.element())?
-                .with_deferred_sums(AdapterClass::for_device(gpu))?;
-        let bytes = schedule.bytes(AdapterClass::for_device(gpu))
+        let (class, element) = (AdapterClass::for_device(gpu), self.config.precision.element());
+        let schedule = Schedule::stored(&model.graph.suited(class), batch, PlanMode::Train, self.config.loss, element)?;
+        let schedule = schedule.with_deferred_sums(class)?;
+        let bytes = schedule.bytes(class)
             + self.config.optimizer_config().work(model.graph.layout().words(), self.config.precision.element()).bytes;
         let (noisy_ms, clean_ms, costs) = (sorted(noisy_ms), sorted(clean_ms), sorted(costs));
         let median_ms = quantile(&noisy_ms, 0.5);

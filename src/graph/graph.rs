@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::kernels::ArenaLayout;
+use crate::kernels::{AdapterClass, ArenaLayout};
 
 use super::{
     GraphError, Inputs, Node, Op, Param, ParamId, ParamInit, ParamSpec, Stat, StatId, StatSpec, ValueId, ValueShape,
@@ -132,6 +132,20 @@ impl Graph {
     pub fn param_id(&self, name: &str) -> Result<ParamId, GraphError> {
         let missing = || GraphError::Param { name: name.to_owned() };
         self.params.iter().position(|param| param.name == name).map(ParamId).ok_or_else(missing)
+    }
+
+    /// The same graph with other operations in the place of those that `other` gives one for, which take and make the same shapes
+    /// by the same parameters.
+    #[must_use]
+    pub fn with_ops(&self, other: impl Fn(&dyn Op) -> Option<Arc<dyn Op>>) -> Self {
+        let replaced = |node: &Node| Node { op: other(&*node.op).unwrap_or_else(|| node.op.clone()), ..node.clone() };
+        Self { nodes: self.nodes.iter().map(replaced).collect(), ..self.clone() }
+    }
+
+    /// The same graph, each operation in the form that suits adapters of a class.
+    #[must_use]
+    pub fn suited(&self, class: AdapterClass) -> Self {
+        self.with_ops(|op| op.suited(class))
     }
 
     /// Shape of a value.

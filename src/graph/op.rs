@@ -2,7 +2,7 @@
 
 use std::{any::Any, fmt, sync::Arc};
 
-use crate::kernels::Activation;
+use crate::kernels::{Activation, AdapterClass};
 
 use super::{Backward, Forward, GraphError, ParamId, Saved, StatId, ValueId, ValueShape};
 
@@ -211,6 +211,11 @@ pub trait Op: Any + fmt::Debug + Send + Sync {
     /// # Errors
     /// [`GraphError::Shape`] for a batch that is too large.
     fn backward(&self, pass: &mut Backward<'_, '_>) -> Result<(), GraphError>;
+
+    /// The operation in the form that suits adapters of a class, where it has several: with the same results but for roundings.
+    fn suited(&self, _class: AdapterClass) -> Option<Arc<dyn Op>> {
+        None
+    }
 
     /// What it may become part of.
     fn fusion(&self) -> Fusion {

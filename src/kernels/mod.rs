@@ -101,7 +101,7 @@ pub(crate) use store::ByStore;
 pub use sweep::{NoiseEdge, NoiseRange, NoiseStep, Sweep, UpdateVariant};
 pub use target::Target;
 pub(crate) use tiling::Tiling;
-pub(crate) use tree::Tree;
+pub(crate) use tree::{SOFTWARE_ROUNDS, Tree};
 pub use update_adam::{AdamStep, UpdateAdam};
 pub use update_sgd::{SgdStep, UpdateSgd};
 pub use winograd_tile::WinogradTile;

@@ -15,7 +15,7 @@ const WIDE_COLUMNS: usize = 32;
 const NARROW_COLUMNS: usize = 8;
 
 /// Rounds of all of an invocation's loops together, after which llvmpipe ends them without a word.
-pub(super) const SOFTWARE_ROUNDS: usize = 65_535;
+pub(crate) const SOFTWARE_ROUNDS: usize = 65_535;
 
 /// Lanes of the software adapters that sums are shared out for: others have two subgroups for one, or half of one idle.
 const SOFTWARE_LANES: usize = 8;

@@ -74,6 +74,16 @@ impl Record for DropoutDispatch {
 }
 
 impl Dropout {
+    /// Of 2^32 equally likely words, those below it are zeros.
+    pub(super) fn threshold(self) -> u32 {
+        (f64::from(self.probability) * 2f64.powi(32)) as u32
+    }
+
+    /// What is kept is multiplied by it.
+    pub(super) fn scale(self) -> f32 {
+        1.0 / (1.0 - self.probability)
+    }
+
     /// The kernel: a copy where the schedule is not of training.
     fn kernel(self, trains: bool) -> Arc<dyn Kernel> {
         if trains { Arc::new(DropoutMask(self)) } else { Arc::new(ElementwiseStep(Elementwise::Copy)) }
@@ -216,13 +226,14 @@ impl DropoutDispatch {
             let shape = format!("probability {probability}");
             return Err(GpuError::Shape { kernel, shape, reason: "has to be in [0, 1)" });
         }
+        let dropout = Dropout { probability, layer };
         let count = index_u32(kernel, &[output.len()])?;
         input.expect_len(kernel, "input", output.len())?;
         let values = DropoutValues {
             count,
             layer: layer as u32,
-            threshold: (f64::from(probability) * 2f64.powi(32)) as u32,
-            scale: 1.0 / (1.0 - probability),
+            threshold: dropout.threshold(),
+            scale: dropout.scale(),
             step: 0,
             seed_low: 0,
             seed_high: 0,

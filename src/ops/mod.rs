@@ -31,8 +31,10 @@ pub use activation::Activate;
 pub use add::Add;
 pub use affine::{affine, affine_gradient};
 pub use attention::{
-    Attention, AttentionOptions, AttentionProduct, AttentionShape, attention_product, attention_softmax,
-    attention_softmax_curvature, attention_softmax_gradient,
+    Attention, AttentionForm, AttentionOptions, AttentionProduct, AttentionShape, Flash, FlashDispatches,
+    FlashGradientTangentViews, FlashGradientViews, FlashTangentViews, FormChoice, attention_product, attention_softmax,
+    attention_softmax_curvature, attention_softmax_gradient, flash, flash_gradient, flash_gradient_tangent,
+    flash_tangent,
 };
 pub use batch_norm::{
     BatchNorm, BatchNormAdds, BatchNormBackward, BatchNormDispatches, BatchNormForward, BatchNormGeometry,

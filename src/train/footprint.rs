@@ -70,7 +70,7 @@ impl Footprint {
         }
         (0..rule.kept()).for_each(|_| footprint.add("kept gradients", arena));
         let mut planned = |name: &str, batch, mode| -> Result<(), TrainError> {
-            let schedule = Schedule::stored(&model.graph, batch, mode, Loss::Nll, element)?;
+            let schedule = Schedule::stored(&model.graph.suited(target.class), batch, mode, Loss::Nll, element)?;
             let words = schedule.placement(whole_bank()).words + schedule.scratch_words(target.class)?;
             footprint.largest_binding_bytes = footprint.largest_binding_bytes.max(largest_slot(&schedule));
             footprint.add(name, words as u64 * WORD_BYTES);
@@ -116,7 +116,7 @@ impl Footprint {
         element: Element,
         class: AdapterClass,
     ) -> Result<(Self, Schedule), TrainError> {
-        let schedule = Schedule::stored(&model.graph, batch, PlanMode::Train, Loss::Nll, element)?;
+        let schedule = Schedule::stored(&model.graph.suited(class), batch, PlanMode::Train, Loss::Nll, element)?;
         let schedule = schedule.with_deferred_sums(class)?;
         let layout = model.graph.layout();
         let words = layout.words() as u64 * WORD_BYTES;

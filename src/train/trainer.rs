@@ -106,8 +106,9 @@ impl<'g> Trainer<'g> {
         let data = data.augmented(config.augmentation());
         let mode = if accumulate > 1 { PlanMode::Accumulate } else { PlanMode::Train };
         let planned = |mode| -> Result<Plan, TrainError> {
-            let schedule = Schedule::stored(&model.graph, batch, mode, prepared.loss.clone(), element)?;
-            let schedule = schedule.with_deferred_sums(AdapterClass::for_device(gpu))?;
+            let class = AdapterClass::for_device(gpu);
+            let schedule = Schedule::stored(&model.graph.suited(class), batch, mode, prepared.loss.clone(), element)?;
+            let schedule = schedule.with_deferred_sums(class)?;
             Ok(Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view())?)
         };
         let plan = planned(mode)?;

@@ -35,6 +35,7 @@ const CHOICES: &[(&str, &[f64])] = &[
     ("COLUMN_BLOCKS", &[2.0]),
     ("COLUMN_QUADS", &[4.0, 8.0]),
     ("EPILOGUE", &[1.0, 2.0]),
+    ("FLASH_PARTS", &[1.0, 4.0]),
     ("LANES", &[4.0]),
     ("MODE", &[1.0, 2.0, 3.0]),
     ("NARROW_QUADS", &[1.0, 4.0]),

@@ -69,6 +69,7 @@ mod gpu {
 
 mod graph {
     mod attention;
+    mod attention_forms;
     mod autodiff;
     mod canonical;
     mod deferred;
@@ -96,6 +97,7 @@ mod kernels {
     mod dropout;
     mod elementwise;
     mod embedding;
+    mod flash;
     mod flatten;
     mod gather;
     mod lanes;

@@ -17,7 +17,7 @@ use super::{
     shape::AttentionShape,
 };
 
-fn sizes(shape: &AttentionShape) -> String {
+pub(super) fn sizes(shape: &AttentionShape) -> String {
     let AttentionShape { batch, length, heads, head_dim, causal } = shape;
     let kind = if *causal { ", causal" } else { "" };
     format!("{batch} x {heads} heads, {length} x {head_dim}{kind}")
@@ -28,7 +28,7 @@ fn element(call: &Call, place: usize) -> Element {
 }
 
 /// A call's operands, for a rule that knows how many they are.
-fn operands<const N: usize>(call: &Call, name: &str) -> Result<[Operand; N], GraphError> {
+pub(super) fn operands<const N: usize>(call: &Call, name: &str) -> Result<[Operand; N], GraphError> {
     call.operands.as_slice().try_into().map_err(|_| GraphError::no_derivative(name))
 }
 

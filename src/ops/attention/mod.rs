@@ -10,17 +10,27 @@
 //! Source: Vaswani et al., "Attention is all you need", NeurIPS 2017.
 
 mod calls;
+mod flash;
+mod flash_calls;
+mod flash_gradient;
+mod flash_specs;
+mod form;
+mod linear;
 mod materialised;
 mod product;
 mod rows;
 mod shape;
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use serde::Deserialize;
 
-use crate::graph::{
-    Backward, Forward, Graph, GraphError, Inputs, Op, OpPass, ParamId, ParamSpec, Saved, StatId, ValueId, ValueShape,
+use crate::{
+    graph::{
+        Backward, Forward, Graph, GraphError, Inputs, Op, OpPass, ParamId, ParamSpec, Saved, StatId, ValueId,
+        ValueShape,
+    },
+    kernels::AdapterClass,
 };
 
 use super::{
@@ -28,6 +38,12 @@ use super::{
     layer::{LayerKind, keys},
 };
 
+pub use flash::{Flash, FlashDispatches, flash};
+pub use flash_gradient::{
+    FlashGradientTangentViews, FlashGradientViews, FlashTangentViews, flash_gradient, flash_gradient_tangent,
+    flash_tangent,
+};
+pub use form::{AttentionForm, FormChoice};
 pub use product::{AttentionProduct, attention_product};
 pub use rows::{attention_softmax, attention_softmax_curvature, attention_softmax_gradient};
 pub use shape::AttentionShape;
@@ -36,6 +52,11 @@ use materialised::Materialised;
 
 /// The kernels of all forms.
 pub(super) const SPECS: &[&crate::gpu::KernelSpec] = &[
+    &flash_specs::FLASH,
+    &flash_specs::FLASH_GRADIENT,
+    &flash_specs::FLASH_GRADIENT_TANGENT,
+    &flash_specs::FLASH_ROWS,
+    &flash_specs::FLASH_TANGENT,
     &product::BLOCK.elements,
     &product::BLOCK.vectors,
     &product::SOFTWARE.elements,
@@ -63,17 +84,29 @@ pub struct Attention {
     pub options: AttentionOptions,
     /// Number of its mask among the graph's dropouts, which each have their own stream.
     pub layer: usize,
+    /// How it is computed, which is no part of a model: an adapter's choice, or that of a test or a measurement.
+    pub form: FormChoice,
+}
+
+/// An attention of a batch in its form.
+enum InForm {
+    Materialised(Materialised),
+    Linear(Flash),
 }
 
 impl Attention {
     /// What it computes by.
-    fn form<State>(&self, pass: &OpPass<'_, State>) -> Result<Materialised, GraphError> {
+    fn in_form<State>(&self, pass: &OpPass<'_, State>) -> Result<InForm, GraphError> {
         let AttentionOptions { heads, causal, dropout } = self.options;
         let (length, features) = (pass.input_shape(0).pixels(), pass.output_shape().channels());
         let shape = AttentionShape::new([pass.batch(), length, heads, features / heads], causal)
             .map_err(|error| pass.refusal(&error))?;
         let drops = self.draws_masks() && pass.mode().trains();
-        Ok(Materialised { shape, dropout: drops.then_some(Dropout { probability: dropout, layer: self.layer }) })
+        let dropout = drops.then_some(Dropout { probability: dropout, layer: self.layer });
+        Ok(match self.form.form(&shape) {
+            AttentionForm::Materialised => InForm::Materialised(Materialised { shape, dropout }),
+            AttentionForm::Linear => InForm::Linear(Flash { shape, dropout }),
+        })
     }
 }
 
@@ -106,12 +139,35 @@ impl Op for Attention {
         self.options.dropout > 0.0
     }
 
+    fn suited(&self, class: AdapterClass) -> Option<Arc<dyn Op>> {
+        let suited = || Arc::new(Self { form: FormChoice::Suited(class), ..*self }) as Arc<dyn Op>;
+        matches!(self.form, FormChoice::Suited(_)).then(suited)
+    }
+
     fn forward(&self, pass: &mut Forward<'_>) -> Result<Saved, GraphError> {
-        Ok(self.form(pass)?.forward(pass))
+        Ok(match self.in_form(pass)? {
+            InForm::Materialised(attention) => attention.forward(pass),
+            InForm::Linear(attention) => attention.forward(pass),
+        })
     }
 
     fn backward(&self, pass: &mut Backward<'_, '_>) -> Result<(), GraphError> {
-        self.form(pass)?.backward(pass)
+        match self.in_form(pass)? {
+            InForm::Materialised(attention) => attention.backward(pass),
+            InForm::Linear(attention) => attention.backward(pass),
+        }
+    }
+}
+
+impl AttentionForm {
+    /// The same graph with every attention in this form, whatever the adapter: for tests and measurements.
+    #[must_use]
+    pub fn everywhere(self, graph: &Graph) -> Graph {
+        graph.with_ops(|op: &dyn Op| {
+            let op: &dyn Any = op;
+            let attention = op.downcast_ref::<Attention>()?;
+            Some(Arc::new(Attention { form: FormChoice::Only(self), ..*attention }))
+        })
     }
 }
 
@@ -144,6 +200,6 @@ impl Graph {
     /// or a dropout outside of [0, 1).
     pub fn attention(&mut self, input: ValueId, options: AttentionOptions) -> Result<ValueId, GraphError> {
         let layer = dropout::next_layer(self);
-        self.add_op(Arc::new(Attention { options, layer }), "", &[input])
+        self.add_op(Arc::new(Attention { options, layer, form: FormChoice::default() }), "", &[input])
     }
 }

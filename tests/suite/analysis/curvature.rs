@@ -17,7 +17,7 @@ use jostle::{
     kernels::{Activation, Arena},
     nn::{Model, Sequential},
     noise::{Distribution, Grouping, unit_noise},
-    ops::{AttentionOptions, Loss},
+    ops::{AttentionForm, AttentionOptions, Loss},
 };
 
 /// Step of the differences in f64: the truncation is its square, the rounding 1e-16 over its square.
@@ -212,10 +212,12 @@ fn attention_causal_or_not() {
         let attend = |heads: usize, head_dim: usize, x: &[f64]| {
             Attention { batch: 1, length: FEATURES, heads, head_dim, causal, mask: None }.forward(x)
         };
-        check(&format!("attention, causal {causal}"), &graph, &|p, x| {
-            let first = attend(2, 2, &layer(p, 1, 1, x));
-            fc(p, 3, &attend(1, 3, &layer(p, 2, 4, &first)))
-        });
+        for form in [AttentionForm::Materialised, AttentionForm::Linear] {
+            check(&format!("{form:?} attention, causal {causal}"), &form.everywhere(&graph), &|p, x| {
+                let first = attend(2, 2, &layer(p, 1, 1, x));
+                fc(p, 3, &attend(1, 3, &layer(p, 2, 4, &first)))
+            });
+        }
     }
 }
 

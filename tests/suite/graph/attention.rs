@@ -16,7 +16,7 @@ use jostle::{
     graph::{BatchInfo, Graph, Plan, PlanMode, PlannedLaunch, Schedule, TangentArenas, ValueShape},
     kernels::{Activation, Arena, EffectiveWeights, GradientScaling, Target},
     nn::{Model, Signature},
-    ops::{AttentionOptions, Loss},
+    ops::{AttentionForm, AttentionOptions, Loss},
 };
 
 const BATCH: usize = 4;
@@ -42,6 +42,8 @@ struct Case {
     data: Data,
     params: Vec<Vec<f32>>,
 }
+
+const FORMS: [AttentionForm; 2] = [AttentionForm::Materialised, AttentionForm::Linear];
 
 /// What a run leaves: gradients, the sum of the losses, and the outputs where nothing is trained.
 struct Found {
@@ -69,6 +71,15 @@ impl Case {
         };
         let params = graph.params().iter().enumerate().map(draw).collect();
         Self { causal, graph, data: Data::shaped(CLASSES, [1, LENGTH, WIDTH]), params }
+    }
+
+    /// The same in each form, causal and not.
+    fn in_forms(dropouts: [f32; 3]) -> impl Iterator<Item = Self> {
+        let both = [false, true].map(|causal| FORMS.map(|form| (causal, form)));
+        both.into_iter().flatten().map(move |(causal, form)| {
+            let case = Self::new(causal, dropouts);
+            Self { graph: form.everywhere(&case.graph), ..case }
+        })
     }
 
     /// Outputs of a batch in f64; `draw` of training.
@@ -158,23 +169,18 @@ impl Case {
 
 #[test]
 fn gradients_agree_with_differences() {
-    for causal in [false, true] {
-        Case::new(causal, [0.0; 3]).check_gradients(None);
-    }
+    Case::in_forms([0.0; 3]).for_each(|case| case.check_gradients(None));
 }
 
 /// The mask that backward regenerates is forward's: that of (seed, step, number among the dropouts, element).
 #[test]
 fn masks_are_the_same_both_ways() {
-    for causal in [false, true] {
-        Case::new(causal, DROPOUTS).check_gradients(Some(DRAW));
-    }
+    Case::in_forms(DROPOUTS).for_each(|case| case.check_gradients(Some(DRAW)));
 }
 
 #[test]
 fn evaluation_has_no_masks() {
-    for causal in [false, true] {
-        let case = Case::new(causal, DROPOUTS);
+    for case in Case::in_forms(DROPOUTS) {
         let found = case.run(PlanMode::Evaluate, Element::Word, [1, BATCH], DRAW);
         let inputs: Vec<f64> = (1..=BATCH).flat_map(|position| case.data.sample(position).0).collect();
         let expected = case.outputs(&case.wide_params(), &inputs, None);
@@ -184,15 +190,16 @@ fn evaluation_has_no_masks() {
 
 #[test]
 fn steps_repeat_bit_for_bit_and_differ_from_others() {
-    let case = Case::new(true, DROPOUTS);
-    let run = |[seed, step]: [u64; 2]| {
-        let found = case.run(PlanMode::Train, Element::Word, [0, BATCH], [seed, step]);
-        (found.grads.concat().iter().map(|x| x.to_bits()).collect::<Vec<_>>(), found.loss.to_bits())
-    };
-    let [seed, step] = DRAW;
-    assert_eq!(run(DRAW), run(DRAW));
-    assert_ne!(run(DRAW), run([seed, step + 1]));
-    assert_ne!(run(DRAW), run([seed + 1, step]));
+    for case in Case::in_forms(DROPOUTS) {
+        let run = |[seed, step]: [u64; 2]| {
+            let found = case.run(PlanMode::Train, Element::Word, [0, BATCH], [seed, step]);
+            (found.grads.concat().iter().map(|x| x.to_bits()).collect::<Vec<_>>(), found.loss.to_bits())
+        };
+        let [seed, step] = DRAW;
+        assert_eq!(run(DRAW), run(DRAW));
+        assert_ne!(run(DRAW), run([seed, step + 1]));
+        assert_ne!(run(DRAW), run([seed + 1, step]));
+    }
 }
 
 /// At weights that f16 holds, so that only what is stored on the way differs: values, probabilities and gradients.
@@ -202,8 +209,8 @@ fn f16_gradients_agree_with_f32() {
         eprintln!("skipped: no f16");
         return;
     }
-    for causal in [false, true] {
-        let mut case = Case::new(causal, DROPOUTS);
+    for mut case in Case::in_forms(DROPOUTS) {
+        let causal = case.causal;
         case.params.iter_mut().flatten().for_each(|value| *value = half::f16::from_f32(*value).to_f32());
         let [exact, rounded] = [Element::Word, Element::Half].map(|element| {
             let found = case.run(PlanMode::Train, element, [0, BATCH], DRAW);
@@ -248,8 +255,8 @@ layers = [
 /// On the device as it is, and taken for a GPU.
 #[test]
 fn a_plan_binds_what_the_schedule_says() {
-    let case = Case::new(true, DROPOUTS);
-    for family in [None, Some(Family::Gpu)] {
+    let families = [None, Some(Family::Gpu), Some(Family::Gpu), None];
+    for (case, family) in Case::in_forms(DROPOUTS).zip(families) {
         let gpu = own_device().with_faults(Faults { family, ..Faults::default() });
         let (layout, target) = (case.graph.layout(), Target::for_device(&gpu));
         let words = layout.words();
