@@ -94,7 +94,7 @@ impl Device {
 
 /// The model, built for the data set that is named, and channels, rows and columns of a sample.
 fn model_and_sample(config: &RunConfig, data: Option<&DataSource>) -> Result<(Model, [usize; 3]), TrainError> {
-    let model = model_for(&config, data)?;
+    let model = model_for(config, data)?;
     let sample = match (data, model.graph.shape(model.graph.input())) {
         // A text's windows are as long as the model's.
         (_, input @ ValueShape::Tokens { .. }) | (None, input) => input,
