@@ -20,9 +20,9 @@ const PRESETS: [(&str, &str); 3] =
 impl FromStr for Model {
     type Err = ModelError;
 
-    /// As [`Model::build`] for the description's own [`Signature::of`].
+    /// As [`Model::build`] for the description's own [`Signature::described_by`].
     fn from_str(text: &str) -> Result<Self, ModelError> {
-        Self::build(text, &Signature::of(text))
+        Self::build(text, &Signature::described_by(text))
     }
 }
 

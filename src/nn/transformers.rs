@@ -56,7 +56,7 @@ impl Signature {
     /// What a model of this description takes where no data say it: 65 characters for a language model, for `gpt2` its own 50,257
     /// tokens; for all others images of CIFAR-10.
     #[must_use]
-    pub fn of(description: &str) -> Self {
+    pub fn described_by(description: &str) -> Self {
         let Some(Ok(gpt)) = Gpt::parse(description) else { return Self::default() };
         let vocabulary = if description == "gpt2" { GPT2_VOCABULARY } else { CHARACTERS };
         Self { input: ValueShape::Tokens { length: gpt.block, vocabulary }, classes: vocabulary }

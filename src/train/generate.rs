@@ -6,7 +6,7 @@ use crate::{
     data::{BLOCK, Dataset, Vocabulary},
     gpu::{ALIGNMENT_WORDS, Buffer, Gpu, View},
     graph::{BatchInfo, Plan, PlanMode, Schedule, ValueShape},
-    kernels::{Arena, EffectiveWeights},
+    kernels::{AdapterClass, Arena, EffectiveWeights},
     nn::{self, Model, Signature},
     noise::{Stream, philox},
     ops::Loss,
@@ -120,7 +120,8 @@ impl<'g> Generator<'g> {
         let window = Dataset::from_text("prompt", vec![0; block + 1], Vocabulary::Numbers { size })?;
         let data = DeviceData::with_residency(gpu, window.with_block(block)?, 1, &[], true)?;
         let sums = gpu.buffer("sums", 2)?;
-        let schedule = Schedule::new(&model.graph, 1, PlanMode::Evaluate, Loss::Nll)?;
+        let graph = model.graph.suited(AdapterClass::for_device(gpu));
+        let schedule = Schedule::new(&graph, 1, PlanMode::Evaluate, Loss::Nll)?;
         let plan = Plan::new(gpu, &schedule, &arena, data.views(), &sums.view())?;
         let mut recorder = gpu.record();
         EffectiveWeights::new(gpu, &arena, &arena.weights)?.record(&mut recorder);

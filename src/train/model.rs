@@ -27,7 +27,7 @@ pub fn signature_of_source(data: &DataSource, block: Option<usize>) -> Result<Si
 pub fn model_for(config: &RunConfig, data: Option<&DataSource>) -> Result<Model, TrainError> {
     let signature = match data {
         Some(data) => signature_of_source(data, config.block)?,
-        None => Signature::of(&config.model),
+        None => Signature::described_by(&config.model),
     };
     Ok(Model::build_with(&config.model, &signature, &Layers::standard(), config.model_options())?)
 }

@@ -12,8 +12,9 @@ use jostle::{
 };
 use jostle_compilers::{F32, Overrides, Source, forms, shown};
 
-/// Networks whose training steps are judged: those that are measured on GPUs.
-const MODELS: [&str; 3] = ["mlp2", "cnn2", "resnet18"];
+/// Networks whose training steps are judged: those that are measured on GPUs, transformers, and one whose texts are long enough for
+/// attention that keeps no scores.
+const MODELS: [&str; 6] = ["mlp2", "cnn2", "resnet18", "gpt-mini", "gpt:2x4x128@512", "vit-tiny"];
 
 /// As they are measured.
 const BATCH: usize = 128;
@@ -61,7 +62,7 @@ fn target(coop: Option<[u32; 2]>) -> Target {
 /// Every dispatch of a training step, with the update of each optimizer.
 fn launches(model: &str, element: Element, target: &Target) -> Result<Vec<Launch>, String> {
     let in_words = |error: &dyn std::fmt::Display| format!("{model}: {error}");
-    let graph = model.parse::<Model>().map_err(|error| in_words(&error))?.graph;
+    let graph = model.parse::<Model>().map_err(|error| in_words(&error))?.graph.suited(target.class);
     let schedule =
         Schedule::stored(&graph, BATCH, PlanMode::Train, Loss::Nll, element).map_err(|error| in_words(&error))?;
     let schedule = schedule.with_deferred_sums(target.class).map_err(|error| in_words(&error))?;
