@@ -92,7 +92,7 @@ fn what_is_wrong_in_a_block_is_said_of_its_layer() {
         ("heads = 5\n", "5 heads"),
         ("heads = 3\nmlp = \"swish\"\n", "unknown activation \"swish\""),
         ("heads = 3\nnorm = \"batch\"\n", "batch"),
-        ("heads = 3\ndropout = 1.5\n", "dropout"),
+        ("heads = 3\ndropout = 1.5\n", "probability 1.5"),
         ("causal = true\n", "heads"),
     ] {
         let message = model(&file(block)).unwrap_err().to_string();
