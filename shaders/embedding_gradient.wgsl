@@ -1,9 +1,10 @@
 // The gradient of a table of vectors: the sum over the rows that took each.
 //
-//   grad_weight[v, c] (+)= sum over the rows with token[row] = v of grad_output[row, c]
+//   grad_weight[v, c] (+)= sum over the rows with token[row] = first + v of grad_output[row, c]
 //
-// Shapes    grad_output: [rows, features]; tokens: [rows]; grad_weight: [vocabulary, features]. ACCUMULATE adds to what is there.
-// Dispatch  vocabulary * ceil(features / SUMS) workgroups of (SUMS, LANES), folded: every workgroup reads all tokens, and
+// Shapes    grad_output: [rows, features]; tokens: [rows]; grad_weight: [count, features], the part of [vocabulary, features]
+//           from row `first` on, or all. ACCUMULATE adds to what is there.
+// Dispatch  count * ceil(features / SUMS) workgroups of (SUMS, LANES), folded: every workgroup reads all tokens, and
 //           gradients of its own alone; each of a column's LANES takes every LANES-th row, then a tree; so always the same bits,
 //           without atomics.
 
@@ -15,6 +16,8 @@ struct Shape {
     rows: u32,
     features: u32,
     vocabulary: u32,
+    first: u32,
+    count: u32,
 }
 
 var<immediate> values: Shape;
@@ -30,17 +33,17 @@ fn embedding_gradient(
 ) {
     let blocks = (values.features + SUMS - 1u) / SUMS;
     let index = index_1d(workgroup, grid, 1u);
-    let token = index / blocks;
-    let c = (index - token * blocks) * SUMS + local.x;
-    let is_there = token < values.vocabulary && c < values.features;
+    let entry = index / blocks;
+    let c = (index - entry * blocks) * SUMS + local.x;
+    let is_there = entry < values.count && c < values.features;
     let end = select(0u, values.rows, is_there);
     var own = 0.0;
     for (var row = local.y; row < end; row += LANES) {
-        if tokens[row] == token { own += f32(grad_output[row * values.features + c]); }
+        if tokens[row] == values.first + entry { own += f32(grad_output[row * values.features + c]); }
     }
     var sum = tree_sum(tree_in_column(local, SUMS), vec4<f32>(own)).x;
     if is_there && local.y == 0u {
-        let at = token * values.features + c;
+        let at = entry * values.features + c;
         if ACCUMULATE { sum += grad_weight[at]; }
         grad_weight[at] = sum;
     }

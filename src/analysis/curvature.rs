@@ -87,6 +87,7 @@ impl<'a> CurvatureProduct<'a> {
         let most = BATCH.min(subject.data.len()).min(subject.data.capacity());
         let batch = subject.model.graph.batch_within(most, TENSOR_WORDS);
         let schedule = Schedule::new(&subject.model.graph, batch, mode, subject.loss.clone())?;
+        let schedule = schedule.within_bindings(gpu.limits());
         let metrics = gpu.buffer("unread metrics", 2)?;
         let plan = Plan::with_tangents(gpu, &schedule, arena, Some(&tangents), subject.data.views(), &metrics.view())?;
         let mut recorder = gpu.record();

@@ -74,6 +74,7 @@ impl<'a> Probe<'a> {
         let unread = gpu.buffer("unread metrics", 2)?;
         let plan = |mode, metrics: &Buffer| -> Result<Plan, AnalysisError> {
             let schedule = Schedule::new(graph, subject.data.len(), mode, subject.loss.clone())?;
+            let schedule = schedule.within_bindings(gpu.limits());
             Ok(Plan::new(gpu, &schedule, arena, subject.data.views(), &metrics.view())?)
         };
         let evaluate = plan(PlanMode::Evaluate, &metrics)?;

@@ -32,6 +32,7 @@ impl<'a> NoisyLoss<'a> {
         let batch = BATCH.min(subject.data.len()).min(subject.data.capacity());
         let metrics = gpu.buffer("metrics of batches", 2 * subject.data.len().div_ceil(batch.max(1)))?;
         let schedule = Schedule::new(&subject.model.graph, batch, PlanMode::Evaluate, subject.loss.clone())?;
+        let schedule = schedule.within_bindings(gpu.limits());
         let plan = Plan::new(gpu, &schedule, subject.arena, subject.data.views(), &metrics.view())?;
         let perturb =
             Perturb::new(gpu, AdapterClass::for_device(gpu), subject.arena, Distribution::Gaussian.code(), false)?;

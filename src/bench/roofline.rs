@@ -130,6 +130,7 @@ impl RooflineBench {
         let model = &self.model;
         let schedule =
             Schedule::stored(&model.graph, config.batch, PlanMode::Train, config.loss, config.precision.element())?
+                .within_bindings(gpu.limits())
                 .with_deferred_sums(AdapterClass::for_device(gpu))?;
         let before = Ceilings::measure(gpu)?;
         let (mut runner, _) = Runner::start(gpu, &config, &prepared(model, config.batch, config.loss))?;

@@ -128,6 +128,7 @@ impl StepBench {
         let kernels = self.kernels(gpu, &mut runner)?;
         let schedule =
             Schedule::stored(&model.graph, batch, PlanMode::Train, self.config.loss, self.config.precision.element())?
+                .within_bindings(gpu.limits())
                 .with_deferred_sums(AdapterClass::for_device(gpu))?;
         let bytes = schedule.bytes(AdapterClass::for_device(gpu))
             + self.config.optimizer_config().work(model.graph.layout().words(), self.config.precision.element()).bytes;

@@ -54,14 +54,19 @@ impl Schedule {
         let forward = schedule.forward(graph)?;
         schedule.output = forward.values[graph.output().0];
         let outputs = schedule.operand(Tensor::Slot(schedule.output), OperandAccess::Read);
-        let gradient = schedule.push_loss(&*loss.into(), outputs);
-        if mode.has_backward() {
+        let loss = loss.into();
+        if let Some(gradient) = schedule.push_loss(&*loss, outputs)
+            && mode.has_backward()
+        {
             let mut pass = BackwardPass::new(&mut schedule, forward.flows(graph, mode), graph.input());
             pass.begin(graph.output(), gradient);
             for ((node, site), saved) in graph.nodes().iter().zip(&forward.sites).zip(&forward.saved).rev() {
                 if let Some(mut pass) = pass.at(site, saved, &node.inputs, node.output) {
                     node.op.backward(&mut pass)?;
                 }
+            }
+            if mode.trains() {
+                schedule.put_gradient_in_place(&*loss, gradient);
             }
         }
         if mode.has_tangents() {
@@ -83,6 +88,7 @@ impl Schedule {
             outputs: OutputShape::new(batch, graph.shape(graph.output()))?,
             slots: Vec::new(),
             steps: Vec::new(),
+            output_columns: None,
             prepared: 0,
             output: SlotId(0),
             mode,

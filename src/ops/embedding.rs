@@ -4,15 +4,15 @@
 //! output[n, t] = weight[token[n, t]]
 //! ```
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use serde::Deserialize;
 
 use crate::{
     gpu::{Access, GpuError, KernelSpec, Launch, View},
     graph::{
-        Backward, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, ParamId, ParamInit,
-        ParamRole, ParamSpec, Record, Saved, StatId, Tangent, ValueId, ValueShape,
+        Backward, Binding, Call, Cut, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, ParamId,
+        ParamInit, ParamRole, ParamSpec, Record, Saved, StatId, Tangent, ValueId, ValueShape,
     },
     kernels::{Target, Tree, flag, index_u32},
 };
@@ -23,7 +23,7 @@ static EMBEDDING: KernelSpec = KernelSpec {
     entry: "embedding",
     source: concat!(include_str!("../../shaders/embedding.wgsl"), include_str!("../../shaders/shared/index.wgsl"),),
     bindings: &[("weight", Access::Real), ("tokens", Access::ReadWrite), ("output", Access::Real)],
-    immediate_bytes: 12,
+    immediate_bytes: 20,
 };
 
 static EMBEDDING_GRADIENT: KernelSpec = KernelSpec {
@@ -34,7 +34,7 @@ static EMBEDDING_GRADIENT: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/tree.wgsl"),
     ),
     bindings: &[("grad_output", Access::Real), ("tokens", Access::ReadWrite), ("grad_weight", Access::ReadWrite)],
-    immediate_bytes: 12,
+    immediate_bytes: 20,
 };
 
 pub(super) const SPECS: &[&KernelSpec] = &[&EMBEDDING, &EMBEDDING_GRADIENT];
@@ -55,6 +55,8 @@ struct Lookup {
     vocabulary: usize,
     /// The gradient.
     backward: bool,
+    /// The tokens of the part of the table that it goes over: all, unless the table is past a binding.
+    part: [usize; 2],
 }
 
 impl Lookup {
@@ -68,14 +70,18 @@ impl Lookup {
             return target.launch(&EMBEDDING, &[], self.rows * self.features);
         }
         let tree = self.tree(target);
-        let workgroups = self.vocabulary * tree.workgroups(self.features);
+        let workgroups = self.part_len() * tree.workgroups(self.features);
         let constants = [flag("ACCUMULATE", adds)];
         tree.launch(target, &EMBEDDING_GRADIENT, &constants, workgroups, tree.chain(self.rows, 1))
     }
 
+    fn part_len(&self) -> usize {
+        self.part[1] - self.part[0]
+    }
+
     /// Elements of each operand.
     fn lens(&self) -> [usize; 3] {
-        let (vectors, table) = (self.rows * self.features, self.vocabulary * self.features);
+        let (vectors, table) = (self.rows * self.features, self.part_len() * self.features);
         if self.backward { [vectors, self.rows, table] } else { [table, self.rows, vectors] }
     }
 }
@@ -98,6 +104,17 @@ impl Kernel for Lookup {
         if self.backward { (self.rows * self.features) as u64 } else { 0 }
     }
 
+    /// Over parts of the table.
+    fn cut(&self, call: &Call, cut: &mut dyn Cut) -> Option<Vec<Call>> {
+        let (table, parts) = (if self.backward { 2 } else { 0 }, cut.rows(self.vocabulary, self.features)?);
+        let of_part = |tokens: Range<usize>| {
+            let mut operands = call.operands.clone();
+            operands[table] = operands.get(table)?.rows(&tokens, self.features);
+            Some(Call { kernel: Arc::new(Self { part: [tokens.start, tokens.end], ..*self }), operands })
+        };
+        if cut.has_others(call, &[]) { None } else { parts.into_iter().map(of_part).collect() }
+    }
+
     fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
         Ok(vec![self.launch(&context.target, call.adds(2))?])
     }
@@ -110,8 +127,8 @@ impl Kernel for Lookup {
             view.expect_len(launch.spec.entry, argument, len)?;
         }
         index_u32(launch.spec.entry, &[self.rows, self.features])?;
-        index_u32(launch.spec.entry, &[self.vocabulary, self.features])?;
-        let sizes = [self.rows, self.features, self.vocabulary].map(|size| size as u32);
+        index_u32(launch.spec.entry, &[self.part_len(), self.features])?;
+        let sizes = [self.rows, self.features, self.vocabulary, self.part[0], self.part_len()].map(|size| size as u32);
         Ok(Box::new(binding.gpu.bind(&launch, &views, bytemuck::cast_slice(&sizes))?))
     }
 }
@@ -171,7 +188,7 @@ impl Op for Embedding {
 impl Embedding {
     fn lookup(&self, batch: usize, input: ValueShape, backward: bool) -> Lookup {
         let vocabulary = if let ValueShape::Tokens { vocabulary, .. } = input { vocabulary } else { 0 };
-        Lookup { rows: batch * input.pixels(), features: self.features, vocabulary, backward }
+        Lookup { rows: batch * input.pixels(), features: self.features, vocabulary, backward, part: [0, vocabulary] }
     }
 }
 

@@ -32,6 +32,7 @@ impl Calibration {
         batch: usize,
     ) -> Result<Self, TrainError> {
         let schedule = Schedule::stored(&model.graph, batch, PlanMode::Calibrate, loss, arena.element)?;
+        let schedule = schedule.within_bindings(gpu.limits());
         let metrics = gpu.buffer("unread metrics", 2)?;
         let plan = Plan::new(gpu, &schedule, arena, data.views(), &metrics.view())?;
         let clean = EffectiveWeights::new(gpu, arena, &arena.weights)?;

@@ -60,6 +60,7 @@ impl Evaluator {
         let data = DeviceData::new(gpu, data, batch, normalisation)?;
         let sums = gpu.buffer("evaluation sums", SLOTS * 2)?;
         let schedule = Schedule::stored(&model.graph, batch, PlanMode::Evaluate, loss, arena.element)?;
+        let schedule = schedule.within_bindings(gpu.limits());
         let plan = Plan::new(gpu, &schedule, arena, data.views(), &sums.view())?;
         let clean = EffectiveWeights::new(gpu, arena, &arena.weights)?;
         Ok(Self { data, plan, batch, outputs: schedule.outputs, sums, clean })
@@ -100,7 +101,7 @@ impl Evaluator {
         let per_sample = self.outputs.positions * self.outputs.width;
         let mut outputs = Vec::with_capacity(self.data.len() * per_sample);
         let evaluation = self.run(gpu, &set(&self.clean), |valid| {
-            let batch = gpu.read_floats(self.plan.output())?;
+            let batch = self.plan.read_outputs(gpu)?;
             outputs.extend_from_slice(&batch[..valid * per_sample]);
             Ok(())
         })?;

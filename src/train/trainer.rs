@@ -106,7 +106,7 @@ impl<'g> Trainer<'g> {
         let mode = if accumulate > 1 { PlanMode::Accumulate } else { PlanMode::Train };
         let planned = |mode| -> Result<Plan, TrainError> {
             let schedule = Schedule::stored(&model.graph, batch, mode, prepared.loss.clone(), element)?;
-            let schedule = schedule.with_deferred_sums(AdapterClass::for_device(gpu))?;
+            let schedule = schedule.within_bindings(gpu.limits()).with_deferred_sums(AdapterClass::for_device(gpu))?;
             Ok(Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view())?)
         };
         let plan = planned(mode)?;

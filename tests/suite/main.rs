@@ -75,6 +75,7 @@ mod graph {
     mod sequences;
     mod tangents;
     mod ties;
+    mod vocabulary;
 }
 
 mod kernels {

@@ -4,7 +4,9 @@ use crate::gpu::{Access, Gpu, GpuError, KernelSpec, Launch};
 
 use crate::kernels::{AdapterClass, Target, flag};
 
-use super::softmax_nll::{LossBuffers, LossKernel, LossValues, loss_launch, loss_values, positions_constant};
+use super::softmax_nll::{
+    LossBuffers, LossGradient, LossKernel, LossValues, loss_launch, loss_values, positions_constant,
+};
 
 pub(super) static MSE: KernelSpec = KernelSpec {
     entry: "mse",
@@ -66,9 +68,13 @@ pub fn mse(
     let targets_of_sample = if targets == MseTargets::Given { positions * width } else { positions };
     let values = loss_values(MSE.entry, buffers, shape, targets_of_sample)?;
     let launch = mse_launch(&Target::with_class(gpu, class), shape, targets, buffers.scaling.is_some())?;
+    let LossGradient::Apart(gradient) = buffers.gradient else {
+        let shape = format!("{shape:?}");
+        return Err(GpuError::Shape { kernel: MSE.entry, shape, reason: "its gradient needs a tensor of its own" });
+    };
     let unused = gpu.unused(0)?;
     let scaling = buffers.scaling.unwrap_or(&unused);
-    let views = [buffers.logits, buffers.labels, buffers.indices, buffers.grad_logits, buffers.row_stats, scaling];
+    let views = [buffers.logits, buffers.labels, buffers.indices, gradient, buffers.row_stats, scaling];
     let dispatch = gpu.bind(&launch, &views, &[])?;
     Ok(LossKernel { dispatch, values, positions: positions as u32, terms: width as f32 })
 }

@@ -3,7 +3,7 @@
 use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, Recorder, View};
 
 use crate::{
-    graph::LossTerms,
+    graph::{GradientInPlace, LossTerms},
     kernels::{AdapterClass, Constant, Target, Tree, flag, index_u32},
 };
 
@@ -39,6 +39,16 @@ pub(super) struct LossValues {
     pub(super) smoothing: f32,
 }
 
+impl LossValues {
+    /// Those of a batch of `valid` samples of so many positions, from position `first` of the epoch on; `per_row` terms of the mean
+    /// are of one row.
+    pub(super) fn of_batch(self, [first, valid, positions]: [u32; 3], terms: LossTerms, per_row: f32) -> Self {
+        let rows = terms.mean_over.max(1) as f32 * positions as f32;
+        let (gradient_scale, smoothing) = (1.0 / (rows * per_row), terms.label_smoothing);
+        Self { first, valid: valid * positions, gradient_scale, smoothing, ..self }
+    }
+}
+
 /// What a loss reads and writes; rows are batch x positions.
 #[derive(Debug)]
 pub struct LossBuffers<'a> {
@@ -48,12 +58,32 @@ pub struct LossBuffers<'a> {
     pub labels: &'a View,
     /// `[samples]`, the order of the epoch
     pub indices: &'a View,
-    /// [rows, width]
-    pub grad_logits: &'a View,
+    /// Of the shape of the logits.
+    pub gradient: LossGradient<'a>,
     /// [rows, 2]: loss, correct
     pub row_stats: &'a View,
     /// One [`GradientScaling`](crate::kernels::GradientScaling), by whose loss scale the gradient is multiplied.
     pub scaling: Option<&'a View>,
+}
+
+/// Where the gradient of a loss goes.
+#[derive(Clone, Copy, Debug)]
+pub enum LossGradient<'a> {
+    /// To a tensor of its own.
+    Apart(&'a View),
+    /// There is no such tensor.
+    InPlace(GradientInPlace),
+}
+
+impl<'a> LossGradient<'a> {
+    /// Its tensor, where it has one of its own.
+    pub(super) fn apart(self) -> Option<&'a View> {
+        if let Self::Apart(view) = self { Some(view) } else { None }
+    }
+
+    pub(super) fn in_place(self) -> Option<GradientInPlace> {
+        if let Self::InPlace(place) = self { Some(place) } else { None }
+    }
 }
 
 /// A planned loss of either kind.
@@ -75,9 +105,7 @@ impl LossKernel {
 
     /// Records the loss of `valid` samples from position `first` on.
     pub fn record(&self, recorder: &mut Recorder<'_>, first: u32, valid: u32, terms: LossTerms) {
-        let rows = terms.mean_over.max(1) as f32 * self.positions as f32;
-        let (gradient_scale, smoothing) = (1.0 / (rows * self.terms), terms.label_smoothing);
-        let values = LossValues { first, valid: valid * self.positions, gradient_scale, smoothing, ..self.values };
+        let values = self.values.of_batch([first, valid, self.positions], terms, self.terms);
         recorder.run_with(&self.dispatch, bytemuck::bytes_of(&values));
     }
 }
@@ -97,7 +125,9 @@ pub(super) fn loss_values(
         return Err(GpuError::Length { kernel, argument: "labels", expected, found });
     }
     buffers.logits.expect_len(kernel, "logits", rows * width)?;
-    buffers.grad_logits.expect_len(kernel, "grad_logits", rows * width)?;
+    if let Some(gradient) = buffers.gradient.apart() {
+        gradient.expect_len(kernel, "grad_logits", rows * width)?;
+    }
     buffers.row_stats.expect_len(kernel, "row_stats", rows * 2)?;
     Ok(LossValues { first: 0, valid: 0, rows: rows as u32, width: width as u32, gradient_scale: 0.0, smoothing: 0.0 })
 }
@@ -120,7 +150,7 @@ pub(super) fn loss_launch(
 }
 
 /// Classes that an invocation of the kernel takes a round.
-const PER_ROUND: usize = 4;
+pub(super) const PER_ROUND: usize = 4;
 
 /// What [`softmax_nll`] launches, for outputs [batch, positions, width].
 ///
@@ -130,8 +160,13 @@ pub fn softmax_nll_launch(
     target: &Target,
     [batch, positions, width]: [usize; 3],
     scaled: bool,
+    in_place: Option<GradientInPlace>,
 ) -> Result<Launch, GpuError> {
-    let constants = [flag("SCALED", scaled), positions_constant(positions)];
+    let mut constants = vec![flag("SCALED", scaled), positions_constant(positions)];
+    constants.extend(in_place.map(|gradient| match gradient {
+        GradientInPlace::Outputs => flag("IN_PLACE", true),
+        GradientInPlace::LeftOut => flag("GRADIENT", false),
+    }));
     loss_launch(target, &SOFTMAX_NLL, &constants, [batch * positions, width], PER_ROUND)
 }
 
@@ -150,9 +185,12 @@ pub fn softmax_nll(
     shape: [usize; 3],
 ) -> Result<LossKernel, GpuError> {
     let values = loss_values(SOFTMAX_NLL.entry, buffers, shape, shape[1])?;
-    let launch = softmax_nll_launch(&Target::with_class(gpu, class), shape, buffers.scaling.is_some())?;
+    let (target, in_place) = (Target::with_class(gpu, class), buffers.gradient.in_place());
+    let launch = softmax_nll_launch(&target, shape, buffers.scaling.is_some(), in_place)?;
     let unused = gpu.unused(0)?;
+    // What is bound for nothing has to lie in a buffer that is bound for the same access.
+    let gradient = buffers.gradient.apart().unwrap_or(buffers.logits);
     let scaling = buffers.scaling.unwrap_or(&unused);
-    let views = [buffers.logits, buffers.labels, buffers.indices, buffers.grad_logits, buffers.row_stats, scaling];
+    let views = [buffers.logits, buffers.labels, buffers.indices, gradient, buffers.row_stats, scaling];
     Ok(LossKernel { dispatch: gpu.bind(&launch, &views, &[])?, values, positions: shape[1] as u32, terms: 1.0 })
 }

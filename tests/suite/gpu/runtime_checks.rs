@@ -15,7 +15,10 @@ use jostle::{
         elementwise, init_uniform, matmul,
     },
     noise::{Distribution, Mode, NoiseConfig},
-    ops::{BatchNormVariant, LossBuffers, MseTargets, NormShape, affine_gradient, group_normalise, mse, softmax_nll},
+    ops::{
+        BatchNormVariant, LossBuffers, LossGradient, MseTargets, NormShape, affine_gradient, group_normalise, mse,
+        softmax_nll,
+    },
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
     schedule::Moment,
 };
@@ -115,7 +118,7 @@ fn rows(gpu: &Gpu, results: &mut Results) {
             logits: &input.view,
             labels: &labels,
             indices: &indices,
-            grad_logits: &grad.view,
+            gradient: LossGradient::Apart(&grad.view),
             row_stats: &stats.view,
             scaling: None,
         };
@@ -198,7 +201,7 @@ fn arenas(gpu: &Gpu, results: &mut Results) {
         }
     }
     let drawn = poisoned(gpu, 131);
-    run(gpu, &[&init_uniform(gpu, &drawn.view, 1, 2, 0.5).unwrap()]);
+    run(gpu, &[&init_uniform(gpu, &drawn.view, 0, 1, 2, 0.5).unwrap()]);
     results.push(("initialisation".to_owned(), drawn.read(gpu)));
 }
 
