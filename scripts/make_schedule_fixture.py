@@ -51,6 +51,28 @@ def cases():
         schedulers.LinearLR(o, start_factor=1 / 4, end_factor=1.0, total_iters=3),
         schedulers.CosineAnnealingLR(o, T_max=12),
     ]
+    lowest = {"schedule": "cosine", "min-lr": 0.02}
+    yield "cosine-lowest", lowest, 9, lambda o: [schedulers.CosineAnnealingLR(o, T_max=9, eta_min=0.02)]
+    lowest = {"schedule": "linear", "min-lr": 0.02}
+    yield "linear-lowest", lowest, 9, lambda o: [
+        schedulers.LinearLR(o, start_factor=1.0, end_factor=0.2, total_iters=9)
+    ]
+    for warmup, total, low in ((4, 12, 0.01), (0, 5, 0.0), (3, 3, 0.05)):
+        nanogpt = {"schedule": "warmup-cosine", "schedule-unit": "step", "warmup-steps": warmup, "min-lr": low}
+        yield f"nanogpt-{warmup}-{total}", nanogpt, total, lambda o, w=warmup, t=total, m=low: [
+            schedulers.LambdaLR(o, lambda it: get_lr(it, w, t, m) / LR)
+        ]
+
+
+def get_lr(it, warmup_iters, lr_decay_iters, min_lr):
+    """The learning rate in nanoGPT's train.py, there of the variables LR and those given here."""
+    if it < warmup_iters:
+        return LR * (it + 1) / (warmup_iters + 1)
+    if it > lr_decay_iters:
+        return min_lr
+    decay_ratio = (it - warmup_iters) / (lr_decay_iters - warmup_iters)
+    coeff = 0.5 * (1.0 + math.cos(math.pi * decay_ratio))
+    return min_lr + coeff * (LR - min_lr)
 
 
 def optimizer_of(config, parameters):

@@ -31,7 +31,7 @@ var<immediate> values: ConvShape;
 @group(0) @binding(1) var<storage, read_write> b: array<CoopStored>;
 @group(0) @binding(2) var<storage, read_write> aux: array<Real>;
 @group(0) @binding(3) var<storage, read_write> c: array<StoreOut>;
-@group(0) @binding(4) var<storage, read_write> pre: array<StoreReal>;
+@group(0) @binding(4) var<storage, read_write> pre: array<PreReal>;
 
 // What a workgroup makes, what it sums (end, and where the tile begins that the end of the pixels cuts off: no tile else), and
 // an invocation's loaders.

@@ -45,7 +45,7 @@ var<immediate> values: ConvShape;
 @group(0) @binding(1) var<storage, read_write> b: array<vec4<Real>>;
 @group(0) @binding(2) var<storage, read_write> aux: array<Real>;
 @group(0) @binding(3) var<storage, read_write> c: array<StoreOut>;
-@group(0) @binding(4) var<storage, read_write> pre: array<StoreReal>;
+@group(0) @binding(4) var<storage, read_write> pre: array<PreReal>;
 
 // A finished tile on its way through an epilogue, as in matmul_software.wgsl.
 var<workgroup> finished: array<vec4<f32>, BLOCK * COLUMN_BLOCKS * LANES>;

@@ -1,8 +1,9 @@
 // A batch of tokens from the resident samples.
 //
-//   output[row, position] = samples[indices[first + row], position];  rows >= valid are 0
+//   output[row, position] = samples[indices[first + row] * stride + position];  rows >= valid are 0
 //
-// Shapes    samples: [samples, length]; indices: [positions of the epoch], a sample's place in `samples`; output: [batch, length].
+// Shapes    samples: [samples, length], where the stride is the length, or one text, where it is 1; indices: [positions of the
+//           epoch], a sample's number, or the token at which its window of the text begins; output: [batch, length].
 // Dispatch  grid_1d(batch * length, WORKGROUP_SIZE), folded; one token an invocation.
 
 override WORKGROUP_SIZE: u32 = 64u;
@@ -12,6 +13,7 @@ struct Batch {
     valid: u32,
     batch: u32,
     length: u32,
+    stride: u32,
 }
 
 var<immediate> values: Batch;
@@ -26,7 +28,7 @@ fn gather_tokens(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(
     if row >= values.batch { return; }
     var token = 0u;
     if row < values.valid {
-        token = samples[indices[values.first + row] * values.length + index - row * values.length];
+        token = samples[indices[values.first + row] * values.stride + index - row * values.length];
     }
     output[index] = token;
 }

@@ -1,12 +1,15 @@
-// Group norm and layer norm without weight and bias: a layer norm is one group.
+// Group norm, layer norm and RMS norm without weight and bias: a layer norm is one group.
 //
 //   output = (input - mean) inv_std, mean and biased variance over the channels of a group and all pixels of a sample,
 //   in two passes, so that a large mean cancels nothing; inv_std = 1 / sqrt(variance + eps)
 //
+// An RMS norm is one group whose mean is taken for 0: inv_std = 1 / sqrt(mean of squares + eps).
+//
 // Shapes    input, output: [batch, pixels, stride]; inv_std: [batch, groups].
 // Dispatch  ceil(batch * groups / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a group of a sample, then a tree
 //           for each pass.
-// Source    Wu & He, "Group normalization", ECCV 2018; Ba, Kiros, Hinton, "Layer normalization", 2016.
+// Source    Wu & He, "Group normalization", ECCV 2018; Ba, Kiros, Hinton, "Layer normalization", 2016;
+//           Zhang & Sennrich, "Root mean square layer normalization", NeurIPS 2019.
 
 override SUMS: u32 = 1u;
 override LANES: u32 = 64u;
@@ -31,8 +34,9 @@ fn group_normalise(
     let start = norm_place(lane.place, width);
     let step = norm_place(LANES, width);
     let count = f32(width * values.pixels);
+    let mean_end = select(0u, end, values.centred == 1u);
     var own = 0.0;
-    for (var p = start; p.pixel < end; p = norm_further(p, step, width)) {
+    for (var p = start; p.pixel < mean_end; p = norm_further(p, step, width)) {
         let at = norm_element(values, n, p.pixel, first + p.channel);
         own += f32(input[at]);
     }

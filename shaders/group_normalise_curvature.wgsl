@@ -1,7 +1,7 @@
 // How the derivative P of group_normalise.wgsl changes along a direction x': the tangent of P(g) at fixed g.
 //
 //   P(g)    = inv_std (g - mean(g) - xhat mean(g xhat));  xhat' = P(x'), inv_std' = -inv_std^2 mean(xhat x')
-//   output += inv_std' / inv_std P(g) - inv_std (xhat' mean(g xhat) + xhat mean(g xhat'))
+//   output += inv_std' / inv_std P(g) - inv_std (xhat' mean(g xhat) + xhat mean(g xhat'));  of an RMS norm without mean(g)
 //
 // Shapes    grad, xhat, x_tangent, xhat_tangent, output: [batch, pixels, stride]; inv_std: [batch, groups].
 // Dispatch  ceil(batch * groups / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a group of a sample, then a tree.
@@ -31,10 +31,11 @@ fn group_normalise_curvature(
     let first = (index - n * values.groups) * width;
     let start = norm_place(lane.place, width);
     let step = norm_place(LANES, width);
+    let centred = f32(values.centred);
     var own = vec4<f32>(); // of g, g xhat, g xhat', xhat x'
     for (var p = start; p.pixel < end; p = norm_further(p, step, width)) {
         let at = norm_element(values, n, p.pixel, first + p.channel);
-        own += vec4<f32>(grad[at] * vec3<f32>(1.0, xhat[at], xhat_tangent[at]), xhat[at] * x_tangent[at]);
+        own += vec4<f32>(grad[at] * vec3<f32>(centred, xhat[at], xhat_tangent[at]), xhat[at] * x_tangent[at]);
     }
     let means = tree_sum(lane, own) / f32(width * values.pixels);
     var scale = 0.0;

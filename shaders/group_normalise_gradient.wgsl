@@ -1,6 +1,6 @@
 // The derivative of group_normalise.wgsl applied to `grad`; it is symmetric, so it serves forward and backward.
 //
-//   output (+)= inv_std (grad - mean(grad) - xhat mean(grad xhat)), means over the group
+//   output (+)= inv_std (grad - mean(grad) - xhat mean(grad xhat)), means over the group; of an RMS norm without mean(grad)
 //
 // Shapes    grad, xhat (what group_normalise made), output: [batch, pixels, stride]; inv_std: [batch, groups].
 // Dispatch  ceil(batch * groups / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a group of a sample, then a tree.
@@ -29,10 +29,11 @@ fn group_normalise_gradient(
     let first = (index - n * values.groups) * width;
     let start = norm_place(lane.place, width);
     let step = norm_place(LANES, width);
+    let centred = f32(values.centred);
     var own = vec2<f32>(); // of grad, and of grad xhat
     for (var p = start; p.pixel < end; p = norm_further(p, step, width)) {
         let at = norm_element(values, n, p.pixel, first + p.channel);
-        own += f32(grad[at]) * vec2<f32>(1.0, f32(xhat[at]));
+        own += f32(grad[at]) * vec2<f32>(centred, f32(xhat[at]));
     }
     let means = tree_sum(lane, vec4<f32>(own, own)) / f32(width * values.pixels);
     var scale = 0.0;

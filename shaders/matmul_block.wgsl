@@ -40,7 +40,7 @@ var<immediate> values: Product;
 @group(0) @binding(1) var<storage, read_write> b: array<vec4<Real>>;
 @group(0) @binding(2) var<storage, read_write> aux: array<vec4<Real>>;
 @group(0) @binding(3) var<storage, read_write> c: array<StoreOut>;
-@group(0) @binding(4) var<storage, read_write> pre: array<StoreReal>;
+@group(0) @binding(4) var<storage, read_write> pre: array<PreReal>;
 
 // Four lines of an operand as it lies in memory, `width` elements each, from element `first` of each on; which are there
 // (block_bits).
@@ -109,7 +109,7 @@ fn store(at: u32, column: u32, sums: vec4<f32>) {
     var value = sums;
     if EPILOGUE == 1u {
         value += aux_vector(column, column);
-        if STORE_PRE { store_pre(at, count, value); }
+        if STORE_PRE { pre_store(at, count, value); }
         value = activation_forward_vec4(ACTIVATION, value);
     } else if EPILOGUE == 2u {
         value *= activation_gradient_vec4(ACTIVATION, aux_vector(at, column));

@@ -34,7 +34,7 @@ var<immediate> values: Product;
 @group(0) @binding(1) var<storage, read_write> b: array<CoopStored>;
 @group(0) @binding(2) var<storage, read_write> aux: array<Real>;
 @group(0) @binding(3) var<storage, read_write> c: array<StoreOut>;
-@group(0) @binding(4) var<storage, read_write> pre: array<StoreReal>;
+@group(0) @binding(4) var<storage, read_write> pre: array<PreReal>;
 
 // Where an invocation's octets lie from number `first` on, of an operand with `side` rows or columns and of its tile with `tile`
 // of them that begins at `corner` (side, depth). Past the operand's edges the last ones again.
@@ -174,7 +174,7 @@ fn store(start: u32, row: u32, column: u32, sums: vec4<f32>) {
     var value = sums;
     if EPILOGUE == 1u {
         value += aux_quad(column, count);
-        if STORE_PRE { store_pre(at, count, value); }
+        if STORE_PRE { pre_store(at, count, value); }
         value = activation_forward_vec4(ACTIVATION, value);
     } else if EPILOGUE == 2u {
         value *= activation_gradient_vec4(ACTIVATION, aux_quad(at, count));

@@ -47,7 +47,7 @@ var<immediate> values: Product;
 @group(0) @binding(1) var<storage, read_write> b: array<vec4<Real>>;
 @group(0) @binding(2) var<storage, read_write> aux: array<vec4<Real>>;
 @group(0) @binding(3) var<storage, read_write> c: array<StoreOut>;
-@group(0) @binding(4) var<storage, read_write> pre: array<StoreReal>;
+@group(0) @binding(4) var<storage, read_write> pre: array<PreReal>;
 
 // A finished tile on its way through an epilogue, as [rows][COLUMN_BLOCKS][LANES]. A lane reads back only what it wrote, so
 // no barrier is needed.
@@ -135,7 +135,7 @@ fn write_vector(row: u32, column: u32, sums: vec4<f32>, bias: vec4<f32>) {
     let count = values.n - column;
     var value = sums + bias;
     if EPILOGUE == 1u {
-        if STORE_PRE { store_pre(at, count, value); }
+        if STORE_PRE { pre_store(at, count, value); }
         value = activation_forward_vec4(ACTIVATION, value);
     } else if EPILOGUE == 2u {
         value *= activation_gradient_vec4(ACTIVATION, saved_vector(at, count));

@@ -7,7 +7,7 @@
 //   Without ONE_HOT there is no label, and no answer is right or wrong: row_stats[row] = (loss, 0).
 //
 // Shapes    outputs, grad_outputs: [rows, features], rows = batch * POSITIONS; indices: [samples]; labels: [samples, POSITIONS],
-//           and target[row, c] = [c = label], or without ONE_HOT the targets' bits: [samples, POSITIONS, features];
+//           or with TARGET_WINDOWS one text, and target[row, c] = [c = label], or without ONE_HOT the targets' bits: [samples, POSITIONS, features];
 //           row_stats: [rows, 2].
 // Dispatch  ceil(rows / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a row, then trees.
 // Source    torch.nn.MSELoss with reduction "mean": over batch and features.
@@ -49,7 +49,7 @@ fn mse(
     let end = select(0u, values.features, is_there);
     let valid = row < values.valid;
     let labelled = select(0u, row, valid);
-    let target_row = indices[values.first + labelled / POSITIONS] * POSITIONS + labelled % POSITIONS;
+    let target_row = target_place(indices[values.first + labelled / POSITIONS], labelled % POSITIONS, POSITIONS);
     var label = 0u;
     if ONE_HOT { label = labels[target_row]; }
     var scale = select(0.0, values.gradient_scale, valid);

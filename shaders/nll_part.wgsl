@@ -86,7 +86,8 @@ fn nll_part(
     var wanted = before.wanted;
     if !TANGENT {
         let labelled = select(0u, index, valid);
-        target_class = labels[indices[values.first + labelled / POSITIONS] * POSITIONS + labelled % POSITIONS];
+        let sample = indices[values.first + labelled / POSITIONS];
+        target_class = labels[target_place(sample, labelled % POSITIONS, POSITIONS)];
         let column = target_class - values.first_class; // of an earlier part: past all columns
         if column < values.columns { wanted = f32(logits[start + column]); }
     }

@@ -42,7 +42,8 @@ fn nll_part_gradient(
     var target_class = 0u;
     if !TANGENT {
         let labelled = select(0u, index, valid);
-        target_class = labels[indices[values.first + labelled / POSITIONS] * POSITIONS + labelled % POSITIONS];
+        let sample = indices[values.first + labelled / POSITIONS];
+        target_class = labels[target_place(sample, labelled % POSITIONS, POSITIONS)];
     }
     let mean = row.tangents / row.sum;
     let others = values.smoothing / f32(values.classes);

@@ -3,7 +3,8 @@
 //   weights_eff[i] = weights[i] + sigma * scale[tensor] * norm * unit noise(seed, step, tensor, element)
 //
 // norm is 1, or with FILTER_SCALED the L2 norm of the filter that holds element i (filter_norm.wgsl).
-// NOISE = 0 copies.
+// NOISE = 0 copies. With MASKED a dispatch takes one block, and of its elements only those marked in the mask get noise: the edge of
+// a part of a tensor, which need not begin or end where blocks do.
 //
 // Shapes    weights, weights_eff: the arena in vec4s; blocks: one entry per 64 elements of the arena;
 //           filters: per tensor (first filter, elements per filter, 0, 0); norms: [filters].
@@ -14,8 +15,16 @@ override WORKGROUP_SIZE: u32 = 64u;
 override NOISE: u32 = 0u;
 override SPREAD: bool = false;
 override FILTER_SCALED: bool = false;
+override MASKED: bool = false;
 
-var<immediate> values: NoiseStep;
+struct PerturbStep {
+    noise: NoiseStep,
+    // Bit i: element i of the block, or 32 + i.
+    mask_low: u32,
+    mask_high: u32,
+}
+
+var<immediate> values: PerturbStep;
 @group(0) @binding(0) var<storage, read> weights: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> weights_eff: array<vec4<Real>>;
 @group(0) @binding(2) var<storage, read> blocks: array<vec4<u32>>;
@@ -41,20 +50,31 @@ fn norms_of(at: u32, block: vec4<u32>) -> vec4<f32> {
 
 // The entry of the block that holds vec4 number `at` of a pair.
 fn block_of(pair: SweepPair, at: u32) -> vec4<u32> {
-    if SPREAD { return blocks[values.block_base + at / 16u]; }
+    if SPREAD { return blocks[values.noise.block_base + at / 16u]; }
     return pair.block;
 }
 
+// The noisy values of vec4 number `at` where they are marked, else the clean ones.
+fn masked(at: u32, clean: vec4<f32>, noisy: vec4<f32>) -> vec4<f32> {
+    let word = select(values.mask_low, values.mask_high, (at & 8u) != 0u);
+    let bits = vec4<u32>(word >> (4u * (at & 7u))) & vec4<u32>(1u, 2u, 4u, 8u);
+    return select(clean, noisy, bits != vec4<u32>());
+}
+
 fn add_noise(pair: SweepPair, local: u32) {
-    var noisy = mat2x4<f32>(weights[pair.at.x], weights[pair.at.y]);
+    let clean = mat2x4<f32>(weights[pair.at.x], weights[pair.at.y]);
+    var noisy = clean;
     if NOISE != NOISE_NONE {
-        let delta = sweep_noise(values, pair, local);
+        let delta = sweep_noise(values.noise, pair, local);
         if FILTER_SCALED {
             noisy[0] += delta[0] * norms_of(pair.at.x, block_of(pair, pair.at.x));
             noisy[1] += delta[1] * norms_of(pair.at.y, block_of(pair, pair.at.y));
         } else {
             noisy += delta;
         }
+    }
+    if MASKED {
+        noisy = mat2x4<f32>(masked(pair.at.x, clean[0], noisy[0]), masked(pair.at.y, clean[1], noisy[1]));
     }
     if pair.inside.x { weights_eff[pair.at.x] = vec4<Real>(noisy[0]); }
     if pair.inside.y { weights_eff[pair.at.y] = vec4<Real>(noisy[1]); }
@@ -66,7 +86,7 @@ fn perturb(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let pair = sweep_pair(values, index_1d(workgroup, grid, 1u), local);
+    let pair = sweep_pair(values.noise, index_1d(workgroup, grid, 1u), local);
     add_noise(pair, local);
     if !SPREAD { add_noise(sweep_next(pair), local); }
 }

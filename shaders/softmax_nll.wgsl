@@ -6,10 +6,9 @@
 //   grad_logits[row,c] = (softmax(logits[row])[c] - t[c]) gradient_scale, which is 1 over the rows of the mean
 //   row_stats[row]     = (loss, 1 if the first largest logit is the target's else 0);  rows >= valid: all zero
 //
-// Shapes    logits, grad_logits: [rows, classes], rows = batch * POSITIONS; labels: [samples, POSITIONS]; indices: [samples];
-//           row_stats: [rows, 2].
-//           With IN_PLACE the gradient takes the place of the logits, and without GRADIENT there is none; grad_logits is not
-//           written then.
+// Shapes    logits, grad_logits: [rows, classes], rows = batch * POSITIONS; labels: [samples, POSITIONS], or with TARGET_WINDOWS
+//           one text; indices: [samples]; row_stats: [rows, 2]. With IN_PLACE the gradient takes the place of the logits, and
+//           without GRADIENT there is none; grad_logits is not written then.
 // Dispatch  ceil(rows / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a row, four classes a round, in two passes
 //           with a tree each and one that writes the gradient.
 // Source    label smoothing as in torch.nn.CrossEntropyLoss (Szegedy et al., CVPR 2016).
@@ -107,7 +106,8 @@ fn softmax_nll(
     let own = (sums[0] + sums[1]) + (sums[2] + sums[3]);
     let valid = index < values.valid;
     let labelled = select(0u, index, valid);
-    let target_class = labels[indices[values.first + labelled / POSITIONS] * POSITIONS + labelled % POSITIONS];
+    let sample = indices[values.first + labelled / POSITIONS];
+    let target_class = labels[target_place(sample, labelled % POSITIONS, POSITIONS)];
     let to_target = largest.value - f32(logits[start + target_class]);
     let total = tree_sum(lane, vec4<f32>(own, own));
     // All have read the logits of the row before any of them is overwritten.

@@ -7,6 +7,8 @@
 //   weights[i]     = w - step_size exp_avg / (sqrt(exp_avg_sq) / bias_correction2_sqrt + eps)
 //   weights_eff[i] = weights[i] + noise of the next step
 //
+// With DECAY_MATRICES tensors of one dimension have weight_decay 0 and decay_factor 1.
+//
 // Shapes    grads, exp_avg, exp_avg_sq, weights, weights_eff: the arena in vec4s; blocks: one entry per 64 elements.
 // Units     grads is d(mean loss)/d(weights); step_size = learning_rate / (1 - beta1^t), t counted from 1, and
 //           bias_correction2_sqrt = sqrt(1 - beta2^t). Where updates were left out (SCALED) t counts those that were not,
@@ -20,6 +22,7 @@ override NOISE: u32 = 0u;
 override SPREAD: bool = false;
 // Gradients are multiplied by scaling.factor; 0 leaves the weights and the state as they are.
 override SCALED: bool = false;
+override DECAY_MATRICES: bool = false;
 
 struct AdamStep {
     noise: NoiseStep,
@@ -81,16 +84,27 @@ fn load(i: u32) -> State {
     return State(weights[i], exp_avg[i], exp_avg_sq[i], grads[i]);
 }
 
+// What weight decay does to vec4 number i of the bound part.
+struct Decay {
+    coupled: f32,
+    factor: f32,
+}
+
+fn decay(i: u32) -> Decay {
+    if DECAY_MATRICES && blocks[values.noise.block_base + i / 16u].w == 0u { return Decay(0.0, 1.0); }
+    return Decay(values.weight_decay, values.decay_factor);
+}
+
 // The clean update.
-fn advanced(before: State, factor: f32, by: Correction) -> State {
+fn advanced(before: State, decay: Decay, factor: f32, by: Correction) -> State {
     if SCALED && factor == 0.0 { return before; }
     var gradient = before.gradient;
     if SCALED { gradient *= factor; }
-    gradient += values.weight_decay * before.weight;
+    gradient += decay.coupled * before.weight;
     let mean = before.exp_avg + values.one_minus_beta1 * (gradient - before.exp_avg);
     let square = values.beta2 * before.exp_avg_sq + values.one_minus_beta2 * gradient * gradient;
     let denominator = sqrt(square) / by.root + values.eps;
-    let weight = before.weight * values.decay_factor - by.step_size * (mean / denominator);
+    let weight = before.weight * decay.factor - by.step_size * (mean / denominator);
     return State(weight, mean, square, gradient);
 }
 
@@ -105,7 +119,11 @@ fn store(i: u32, after: State, noisy: vec4<f32>) {
 // All is read before anything is written: for all that a compiler knows, writes might change what is read.
 fn update(pair: SweepPair, factor: f32, by: Correction, local: u32) {
     let before = array<State, 2>(load(pair.at.x), load(pair.at.y));
-    let after = array<State, 2>(advanced(before[0], factor, by), advanced(before[1], factor, by));
+    let decays = array<Decay, 2>(decay(pair.at.x), decay(pair.at.y));
+    let after = array<State, 2>(
+        advanced(before[0], decays[0], factor, by),
+        advanced(before[1], decays[1], factor, by),
+    );
     var noisy = mat2x4<f32>(after[0].weight, after[1].weight);
     if NOISE != NOISE_NONE {
         noisy += sweep_noise(values.noise, pair, local);

@@ -17,6 +17,8 @@ override NOISE: u32 = 0u;
 override SPREAD: bool = false;
 // Gradients are multiplied by scaling.factor; 0 leaves the weights and the state as they are.
 override SCALED: bool = false;
+// Tensors of one dimension have weight_decay 0.
+override DECAY_MATRICES: bool = false;
 
 struct SgdStep {
     noise: NoiseStep,
@@ -54,12 +56,18 @@ fn load(i: u32) -> State {
     return State(weights[i], velocity_before, grads[i]);
 }
 
+// The coefficient for vec4 number i of the bound part.
+fn weight_decay(i: u32) -> f32 {
+    if DECAY_MATRICES && blocks[values.noise.block_base + i / 16u].w == 0u { return 0.0; }
+    return values.weight_decay;
+}
+
 // The clean update.
-fn advanced(before: State, factor: f32) -> State {
+fn advanced(before: State, weight_decay: f32, factor: f32) -> State {
     if SCALED && factor == 0.0 { return before; }
     var gradient = before.gradient;
     if SCALED { gradient *= factor; }
-    var direction = gradient + values.weight_decay * before.weight;
+    var direction = gradient + weight_decay * before.weight;
     var v = before.velocity;
     if values.momentum != 0.0 {
         let decayed = values.momentum * v + values.one_minus_dampening * direction;
@@ -79,7 +87,8 @@ fn store(i: u32, after: State, noisy: vec4<f32>) {
 // All is read before anything is written: for all that a compiler knows, writes might change what is read.
 fn update(pair: SweepPair, factor: f32, local: u32) {
     let before = array<State, 2>(load(pair.at.x), load(pair.at.y));
-    let after = array<State, 2>(advanced(before[0], factor), advanced(before[1], factor));
+    let decays = vec2<f32>(weight_decay(pair.at.x), weight_decay(pair.at.y));
+    let after = array<State, 2>(advanced(before[0], decays.x, factor), advanced(before[1], decays.y, factor));
     var noisy = mat2x4<f32>(after[0].weight, after[1].weight);
     if NOISE != NOISE_NONE {
         noisy += sweep_noise(values.noise, pair, local);

@@ -1,7 +1,7 @@
 //! A data set on the device: resident where it fits, else a batch at a time.
 
 use crate::{
-    data::{DataError, Dataset, SampleType, Targets},
+    data::{BatchOrder, DataError, Dataset, SampleType, Targets},
     gpu::{Buffer, Gpu, GpuError, Limits, WORD_BYTES},
     graph::{BatchInfo, DataViews, TargetKind},
     kernels::{Augmentation, SampleElement},
@@ -35,13 +35,16 @@ pub struct SampleSize {
     pub bytes: usize,
     /// Of its targets: 1 for a class.
     pub target_words: usize,
+    /// Whether the targets are among the values, as those of windows are, as long as all samples are held.
+    pub shared: bool,
 }
 
 impl SampleSize {
     /// Those of a data set.
     #[must_use]
     pub fn new(data: &Dataset) -> Self {
-        Self { bytes: data.sample_bytes(), target_words: data.targets.per_sample() }
+        let shared = data.windows().is_some();
+        Self { bytes: data.sample_bytes(), target_words: data.targets.per_sample(), shared }
     }
 
     /// Whether so many samples, and their targets, fit a binding each.
@@ -69,7 +72,8 @@ impl DeviceData {
     pub fn bytes(limits: Limits, samples: usize, size: SampleSize, batch: usize) -> u64 {
         let resident = size.is_resident(limits, samples);
         let (held, words) = if resident { (samples, 1) } else { (batch, 2) };
-        (held * size.bytes) as u64 + (held * (words + size.target_words)) as u64 * WORD_BYTES
+        let target_words = if resident && size.shared { 0 } else { size.target_words };
+        (held * size.bytes) as u64 + (held * (words + target_words)) as u64 * WORD_BYTES
     }
 
     /// As [`DeviceData::new`], resident or not as told.
@@ -85,15 +89,19 @@ impl DeviceData {
     ) -> Result<Self, DeviceDataError> {
         data.check()?;
         let held = if resident { data.len() } else { batch };
-        let order: Vec<u32> = (0..data.len() as u32).collect();
-        let (samples, targets): (Buffer, Buffer) = if resident {
+        let order = data.places(BatchOrder::Sequential, 0, 0);
+        let in_windows = resident && data.windows().is_some();
+        let (samples, targets): (Buffer, Buffer) = if in_windows {
+            let text = gpu.upload("text", &data.samples.to_words())?;
+            (text.clone(), text)
+        } else if resident {
             (gpu.upload("samples", &data.samples.to_words())?, gpu.upload("targets", data.targets.as_words())?)
         } else {
             let words = (held * data.sample_bytes()).div_ceil(4);
             let targets = held * data.targets.per_sample();
             (gpu.buffer("batch samples", words)?, gpu.buffer("batch targets", targets)?)
         };
-        let positions: Vec<u32> = (0..held as u32).collect();
+        let positions: Vec<u32> = if resident { order.clone() } else { (0..held as u32).collect() };
         let indices = gpu.upload("indices", &positions)?.view();
         let ids = if resident { indices.clone() } else { gpu.upload("ids", &positions)?.view() };
         let mean_and_std = |channel: usize| normalisation.get(channel).or(normalisation.first()).unwrap_or(&[0.0, 1.0]);
@@ -115,7 +123,10 @@ impl DeviceData {
             target_kind: match data.targets {
                 Targets::Classes { classes, .. } => TargetKind::Classes(classes),
                 Targets::Vectors { width, .. } => TargetKind::Vectors(width),
-                Targets::Tokens { length, vocabulary, .. } => TargetKind::Tokens { length, vocabulary },
+                Targets::Next { length, vocabulary, .. } if in_windows => TargetKind::Next { length, vocabulary },
+                Targets::Tokens { length, vocabulary, .. } | Targets::Next { length, vocabulary, .. } => {
+                    TargetKind::Tokens { length, vocabulary }
+                }
             },
             indices,
             ids,
@@ -163,14 +174,15 @@ impl DeviceData {
         self.data.is_empty()
     }
 
-    /// Sets the order in which batches take samples: a permutation of all samples.
+    /// Sets the order in which batches take samples, by [`Dataset::places`]: a permutation of all samples, or as many windows of a
+    /// text as it has one after the other.
     ///
     /// # Errors
     /// As [`Gpu::write`]; [`GpuError::Length`] or [`GpuError::Value`] for an order of other samples than there are.
     pub fn set_order(&mut self, gpu: &Gpu, order: Vec<u32>) -> Result<(), GpuError> {
-        let (found, limit) = (order.len(), self.len());
-        if found != limit {
-            return Err(GpuError::Length { kernel: "gather", argument: "order", expected: limit, found });
+        let (found, expected, limit) = (order.len(), self.len(), self.data.places_end());
+        if found != expected {
+            return Err(GpuError::Length { kernel: "gather", argument: "order", expected, found });
         }
         if let Some(at) = order.iter().position(|sample| *sample as usize >= limit) {
             return Err(GpuError::Value { what: "the order of samples", at, limit, found: order[at] });

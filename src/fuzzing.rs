@@ -4,12 +4,12 @@
 use std::{error::Error, path::Path};
 
 use crate::{
-    data::{DataSource, untrusted},
+    data::{DataSource, Vocabulary, untrusted},
     experiments::simple::{self, FileKind},
     gpu::Element,
     graph::ValueShape,
     kernels::Target,
-    nn::{Model, Signature, matched, parse_model, parse_tensors},
+    nn::{Model, Signature, WeightsFormat, parse_model, parse_tensors},
     optim::OptimizerKind,
     train::{Footprint, Manifest, MetricsFile, Options, RunConfig, parse_sums},
 };
@@ -18,7 +18,7 @@ use crate::{
 pub type Entry = fn(&[u8]) -> Result<(), String>;
 
 /// The readers by the names of their fuzz targets.
-pub const ENTRIES: [(&str, Entry); 8] = [
+pub const ENTRIES: [(&str, Entry); 10] = [
     ("checkpoint", checkpoint),
     ("idx", idx),
     ("cifar", cifar),
@@ -27,6 +27,8 @@ pub const ENTRIES: [(&str, Entry); 8] = [
     ("model", model),
     ("config", config),
     ("problem", problem),
+    ("text", text_file),
+    ("tokens", tokens),
 ];
 
 /// The file that messages name.
@@ -100,7 +102,7 @@ pub fn weights(bytes: &[u8]) -> Result<(), String> {
         assert_eq!(tensor.shape.iter().product::<usize>(), tensor.values.len());
     }
     let model = "mlp:2-2-1".parse::<Model>().map_err(|error| error.to_string())?;
-    let matched = matched(path(), &model, tensors).map_err(|error| refusal(&error))?;
+    let matched = WeightsFormat::Jostle.read(path(), &model, tensors).map_err(|error| refusal(&error))?;
     assert_eq!(matched.len(), model.graph.params().len());
     Ok(())
 }
@@ -153,13 +155,49 @@ pub fn config(bytes: &[u8]) -> Result<(), String> {
     planned(&config.model.parse::<Model>().map_err(|error| error.to_string())?)
 }
 
-/// What goes with the tensors of a checkpoint: its manifest, its checksums, the metrics of its run.
+/// A text, plain or gzip, as characters; what is one is one of bytes too.
+///
+/// # Errors
+/// The reader's message.
+pub fn text_file(bytes: &[u8]) -> Result<(), String> {
+    let read = |as_bytes| {
+        let (tokens, size) = untrusted::text(path(), bytes, as_bytes).map_err(|error| refusal(&error))?;
+        assert!(!tokens.is_empty() && tokens.iter().all(|token| (*token as usize) < size));
+        Ok(tokens.len())
+    };
+    let (characters, all): (Result<usize, String>, Result<usize, String>) = (read(false), read(true));
+    let characters = characters?;
+    assert!(all.is_ok_and(|all| characters <= all), "characters of what are no bytes");
+    Ok(())
+}
+
+/// A file of tokens, of any vocabulary and of one of 50,304.
+///
+/// # Errors
+/// The reader's message.
+pub fn tokens(bytes: &[u8]) -> Result<(), String> {
+    any([None, Some(50_304)].map(|vocabulary| {
+        let (tokens, size) = untrusted::tokens(path(), bytes, vocabulary).map_err(|error| refusal(&error))?;
+        assert!(tokens.len() == bytes.len() / 2 && tokens.iter().all(|token| (*token as usize) < size));
+        Ok(())
+    }))
+}
+
+/// What a run's vocabulary says of itself.
+fn vocabulary(bytes: &[u8]) -> Result<(), String> {
+    let vocabulary = Vocabulary::parse(bytes)?;
+    let first = String::from_utf8(vocabulary.decode(0)).map_err(|error| error.to_string())?;
+    assert_eq!(vocabulary.encode(&first), Ok(vec![0]));
+    Ok(())
+}
+
+/// What goes with the tensors of a checkpoint: its manifest, its checksums, the metrics and the vocabulary of its run.
 ///
 /// # Errors
 /// The reader's message.
 pub fn checkpoint(bytes: &[u8]) -> Result<(), String> {
     let metrics = || MetricsFile::parse(std::str::from_utf8(bytes).map_err(|error| error.to_string())?);
-    any([Manifest::parse(bytes).map(|_| ()), parse_sums(bytes).map(|_| ()), metrics().map(|_| ())])
+    any([Manifest::parse(bytes).map(|_| ()), parse_sums(bytes).map(|_| ()), metrics().map(|_| ()), vocabulary(bytes)])
 }
 
 /// A problem of an experiment, as each of the three kinds.

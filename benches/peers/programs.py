@@ -18,6 +18,8 @@ TORCH_STEP = HERE / "torch_step.py"
 FILES = {"resnet18-plain": HERE / "models" / "resnet18-plain.toml"}
 # What Meganeura trains: it has no batch norm, and its max pool's gradient is another.
 MEGANEURA_MODELS = ("mlp", "resnet18-plain")
+# What Burn's crate does not build.
+TRANSFORMERS = ("gpt", "vit")
 AUTOCAST = {"cpu": "autocast bf16", "cuda": "autocast f16"}
 
 
@@ -147,8 +149,8 @@ class Programs:
         if work.model in FILES and variant.program != "jostle":
             return False
         if variant.program == "burn":
-            return work.noise == "none"
-        return "--channels-last" not in variant.options or not work.model.startswith("mlp")
+            return work.noise == "none" and not work.model.startswith(TRANSFORMERS)
+        return "--channels-last" not in variant.options or not work.model.startswith(("mlp", *TRANSFORMERS))
 
     def command(self, variant: Variant, work: Work, amount: Amount) -> list[str | Path]:
         what = ["--matmul", str(work.side)] if work.side else ["--model", work.model, "--batch", str(work.batch)]

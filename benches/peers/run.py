@@ -24,8 +24,9 @@ TENSORS = {
     **{"mlp1": 8, "mlp2": 8, "mlp3": 12},
     **{"cnn1": 10, "cnn2": 10, "resnet18": 62, "resnet20": 65, "vgg11-bn": 38},
     "resnet18-plain": 42,
+    **{"gpt-mini": 52, "gpt-shakespeare": 76, "vit-tiny": 152},
 }
-BATCHES = {"resnet18": 32, "resnet18-plain": 32}  # 128 for all others
+BATCHES = {"resnet18": 32, "resnet18-plain": 32, "gpt-mini": 12, "gpt-shakespeare": 8, "vit-tiny": 8}  # 128 for all others
 NOISES = ["none", "all", "layer"]
 PEERS = ["burn", "meganeura", "torch"]
 PRECISIONS = ["f32", "tf32", "mixed"]

@@ -2,6 +2,7 @@
 
 import itertools
 
+import torch
 from torch import nn
 
 MLPS = {
@@ -75,7 +76,61 @@ def vgg(stages):
     return nn.Sequential(*layers, nn.Flatten(), *itertools.chain(*head), nn.Linear(4096, CLASSES))
 
 
+class TransformerBlock(nn.Module):
+    """Attention and a perceptron, each behind a norm and beside a shortcut; attention by PyTorch's fastest for the device."""
+
+    def __init__(self, channels, heads, causal, eps):
+        super().__init__()
+        self.heads, self.causal = heads, causal
+        self.norms = nn.ModuleList(nn.LayerNorm(channels, eps=eps) for _ in range(2))
+        self.packed, self.projection = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
+        self.mlp = nn.Sequential(nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels))
+
+    def forward(self, value):
+        shape = (*value.shape[:2], self.heads, value.shape[2] // self.heads)
+        parts = self.packed(self.norms[0](value)).chunk(3, dim=2)
+        q, k, v = (part.view(shape).transpose(1, 2) for part in parts)
+        mixed = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        value = value + self.projection(mixed.transpose(1, 2).flatten(2))
+        return value + self.mlp(self.norms[1](value))
+
+
+class Gpt(nn.Module):
+    """nanoGPT with biases, its head tied to the embedding: the logits of every position, [batch x length, vocabulary]."""
+
+    def __init__(self, layers, heads, channels, length, vocabulary):
+        super().__init__()
+        self.embedding, self.positions = nn.Embedding(vocabulary, channels), nn.Embedding(length, channels)
+        self.blocks = nn.Sequential(*(TransformerBlock(channels, heads, True, 1e-5) for _ in range(layers)))
+        self.norm = nn.LayerNorm(channels)
+        for table in (self.embedding, self.positions):
+            nn.init.normal_(table.weight, std=0.02)
+
+    def forward(self, tokens):
+        value = self.embedding(tokens) + self.positions.weight
+        return nn.functional.linear(self.norm(self.blocks(value)), self.embedding.weight).flatten(0, 1)
+
+
+class ViT(nn.Module):
+    """timm's vision transformer, with a class token."""
+
+    def __init__(self, layers, heads, channels, patch):
+        super().__init__()
+        self.patches = nn.Conv2d(IMAGE[0], channels, patch, patch)
+        self.token = nn.Parameter(torch.zeros(1, 1, channels))
+        self.positions = nn.Parameter(torch.zeros(1, (IMAGE[1] // patch) ** 2 + 1, channels))
+        self.blocks = nn.Sequential(*(TransformerBlock(channels, heads, False, 1e-6) for _ in range(layers)))
+        self.norm, self.head = nn.LayerNorm(channels, eps=1e-6), nn.Linear(channels, CLASSES)
+
+    def forward(self, images):
+        value = self.patches(images).flatten(2).transpose(1, 2)
+        value = torch.cat([self.token.expand(len(value), -1, -1), value], 1) + self.positions
+        return self.head(self.norm(self.blocks(value))[:, 0])
+
+
+GPTS = {"gpt-mini": (4, 4, 128, 64, 65), "gpt-shakespeare": (6, 6, 384, 256, 65)}
 NETWORKS = {
+    "vit-tiny": lambda: ViT(12, 3, 192, 4),
     "cnn1": cnn1,
     "cnn2": cnn2,
     "resnet18": lambda: resnet(64, [2, 2, 2, 2]),
@@ -85,7 +140,10 @@ NETWORKS = {
 
 
 def network(name):
-    """The network of that name, the shape of its sample and its classes; ValueError if there is none."""
+    """The network of that name, the shape of its sample and its classes; ValueError if there is none. A text's sample is a
+    row of tokens, whose every position has a class."""
+    if name in GPTS:
+        return Gpt(*GPTS[name]), GPTS[name][3:4], GPTS[name][4]
     if name in NETWORKS:
         return NETWORKS[name](), IMAGE, CLASSES
     try:

@@ -24,7 +24,7 @@ try:
 except (ImportError, OSError) as error:
     sys.exit(f"torch_step.py: no PyTorch ({error}): python -m pip install torch, or name a Python that has it")
 
-from torch_models import network
+from torch_models import GPTS, network
 
 BATCHES = 4  # that lie on the device and take turns
 TF32_CAPABILITY = (8, 0)  # CUDA devices from this one on have it
@@ -92,13 +92,7 @@ class Training:
         self.optimizer = torch.optim.SGD(self.parameters, lr=0.01, momentum=0.9, weight_decay=5e-4)
         self.criterion = torch.nn.CrossEntropyLoss()
         self.noise, self.sigma = args.noise, args.sigma
-        self.data = [
-            (
-                torch.rand(args.batch, *shape, device=device).contiguous(memory_format=layout),
-                torch.randint(classes, (args.batch,), device=device),
-            )
-            for _ in range(BATCHES)
-        ]
+        self.data = [self.samples(args, shape, classes, layout, device) for _ in range(BATCHES)]
         self.forward = torch.compile(self.model, mode=args.compile) if args.compile else self.model
         self.half = half_type(device) if args.precision == "autocast" else None
         self.device = device
@@ -106,6 +100,15 @@ class Training:
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.half == torch.float16)
         self.steps = 0
         self.loss = torch.tensor(math.nan)
+
+    @staticmethod
+    def samples(args: argparse.Namespace, shape: tuple, classes: int, layout: torch.memory_format, device: torch.device):
+        """A batch: numbers and a class each, or tokens and a class at each position."""
+        if args.model in GPTS:
+            tokens = torch.randint(classes, (args.batch, *shape), device=device)
+            return tokens, torch.randint(classes, (tokens.numel(),), device=device)
+        inputs = torch.rand(args.batch, *shape, device=device).contiguous(memory_format=layout)
+        return inputs, torch.randint(classes, (args.batch,), device=device)
 
     def noisy(self) -> tuple[list[torch.nn.Parameter], float]:
         """The parameters that get noise in this step, and its standard deviation."""

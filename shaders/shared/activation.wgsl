@@ -1,8 +1,11 @@
 // Activations and their derivatives; `kind` is an override of the kernel, so only one branch survives compilation.
 // Needs shared/math.wgsl.
 //
-// The derivative takes what forward saved: the output for ReLU, tanh and sigmoid, the pre-activation for GELU and SiLU.
-// GELU is the exact one, x Phi(x) (Hendrycks & Gimpel 2016), PyTorch's default; SiLU is x sigmoid(x).
+// The derivative takes what forward saved: the output for ReLU, tanh and sigmoid, the pre-activation for the GELUs and SiLU.
+// GELU is the exact one, x Phi(x) (Hendrycks & Gimpel 2016), PyTorch's default; SiLU is x sigmoid(x). GELU by tanh, of the same
+// paper, is 0.5 x (1 + tanh u) = x sigmoid(2 u) with u = sqrt(2/pi) (x + 0.044715 x^3), and
+//
+//   derivative  s + 2 x u' s (1 - s), s = sigmoid(2 u);   second  4 s (1 - s) (u' + x/2 (u'' - 2 tanh(u) u'^2))
 
 const ACTIVATION_IDENTITY: u32 = 0u;
 const ACTIVATION_RELU: u32 = 1u;
@@ -10,9 +13,31 @@ const ACTIVATION_GELU: u32 = 2u;
 const ACTIVATION_TANH: u32 = 3u;
 const ACTIVATION_SIGMOID: u32 = 4u;
 const ACTIVATION_SILU: u32 = 5u;
+const ACTIVATION_GELU_TANH: u32 = 6u;
 
 const ACTIVATION_SQRT_HALF: f32 = 0.70710678118654752;
 const ACTIVATION_INV_SQRT_2PI: f32 = 0.39894228040143268;
+const ACTIVATION_SQRT_2_OVER_PI: f32 = 0.79788456080286536;
+const ACTIVATION_CUBIC: f32 = 0.044715;
+
+// s = sigmoid(2 u) of GELU by tanh and 1 - s, with u' and u''; arguments past 10, where s is 0 or 1 to the last bit, are taken for 10, so
+// that no infinity meets a 0.
+struct ActivationGate {
+    x: f32,
+    s: f32,
+    rest: f32,
+    first: f32,
+    second: f32,
+}
+
+fn activation_gate(argument: f32) -> ActivationGate {
+    let x = select(select(argument, 10.0, argument > 10.0), -10.0, argument < -10.0);
+    let cubic = ACTIVATION_CUBIC * x * x;
+    let odds = math_exp(-2.0 * ACTIVATION_SQRT_2_OVER_PI * (x + cubic * x));
+    let s = 1.0 / (1.0 + odds);
+    return ActivationGate(x, s, odds * s, ACTIVATION_SQRT_2_OVER_PI * (1.0 + 3.0 * cubic),
+                          ACTIVATION_SQRT_2_OVER_PI * 6.0 * ACTIVATION_CUBIC * x);
+}
 
 fn activation_forward(kind: u32, x: f32) -> f32 {
     if kind == ACTIVATION_RELU {
@@ -25,6 +50,8 @@ fn activation_forward(kind: u32, x: f32) -> f32 {
         return 1.0 / (1.0 + math_exp(-x));
     } else if kind == ACTIVATION_SILU {
         return x / (1.0 + math_exp(-x));
+    } else if kind == ACTIVATION_GELU_TANH {
+        return x * activation_gate(x).s;
     }
     return x;
 }
@@ -42,6 +69,9 @@ fn activation_gradient(kind: u32, saved: f32) -> f32 {
     } else if kind == ACTIVATION_SILU {
         let sigmoid = 1.0 / (1.0 + math_exp(-saved));
         return sigmoid * (1.0 + saved * (1.0 - sigmoid));
+    } else if kind == ACTIVATION_GELU_TANH {
+        let gate = activation_gate(saved);
+        return gate.s * (1.0 + 2.0 * gate.x * gate.first * gate.rest);
     }
     return 1.0;
 }
@@ -57,6 +87,10 @@ fn activation_curvature(kind: u32, saved: f32) -> f32 {
     } else if kind == ACTIVATION_SILU {
         let sigmoid = 1.0 / (1.0 + math_exp(-saved));
         return sigmoid * (1.0 - sigmoid) * (2.0 + saved * (1.0 - 2.0 * sigmoid));
+    } else if kind == ACTIVATION_GELU_TANH {
+        let gate = activation_gate(saved);
+        let bend = gate.second - 2.0 * (gate.s - gate.rest) * gate.first * gate.first;
+        return 4.0 * gate.s * gate.rest * (gate.first + 0.5 * gate.x * bend);
     }
     return 0.0;
 }

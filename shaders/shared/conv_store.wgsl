@@ -16,7 +16,7 @@ fn conv_store_bias(column: u32) -> vec4<f32> {
 fn conv_store_pixel(at: u32, sums: vec4<f32>, bias: vec4<f32>) {
     var value = sums + bias;
     if EPILOGUE == 1u {
-        if STORE_PRE { store_pre(4u * at, 4u, value); }
+        if STORE_PRE { pre_store(4u * at, 4u, value); }
         value = activation_forward_vec4(ACTIVATION, value);
     } else if EPILOGUE == 2u {
         let saved = vec4<f32>(vec4<Real>(aux[4u * at], aux[4u * at + 1u], aux[4u * at + 2u], aux[4u * at + 3u]));

@@ -98,7 +98,7 @@ fn noise_unit(kind: u32, bits: vec4<u32>) -> mat2x4<f32> {
 }
 
 // The noise of octet number `i` of a bound part: `block` is the arena's entry for the 64 elements around it,
-// (tensor, its first octet within the tensor, scale as bits, unused).
+// (tensor, its first octet within the tensor, scale as bits, whether it is of a matrix).
 fn noise_delta(kind: u32, step: NoiseStep, block: vec4<u32>, i: u32) -> mat2x4<f32> {
     let counter = vec4<u32>(block.y + (i & 7u), block.x, step.step, NOISE_STREAM_WEIGHTS);
     let unit = noise_unit(kind, philox(counter, vec2<u32>(step.seed_low, step.seed_high)));

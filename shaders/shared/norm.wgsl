@@ -12,6 +12,8 @@ struct NormShape {
     eps: f32,
     // into how many parts the gradients' sums over samples are cut
     parts: u32,
+    // 1 if a group's mean is taken off, 0 where a norm is by the root of the mean square (RMS norm)
+    centred: u32,
 }
 
 fn norm_group_channels(shape: NormShape) -> u32 {

@@ -1,8 +1,7 @@
 // Results of a product as elements: matrices whose rows do not line up, and weight gradients, where other invocations' results
-// lie between. Needs of the kernel its bindings c [StoreOut] and pre [StoreReal]. Why not as vec4s: shared/store_4.wgsl.
+// lie between. Needs of the kernel its binding c [StoreOut]. Why not as vec4s: shared/store_4.wgsl.
 
 alias StoreOut = Out;
-alias StoreReal = Real;
 
 const STORE_WHOLE: bool = false;
 
@@ -12,13 +11,6 @@ fn store_c(at: u32, count: u32, value: vec4<f32>) {
     if count > 1u { c[at + 1u] = Out(value.y); }
     if count > 2u { c[at + 2u] = Out(value.z); }
     if count > 3u { c[at + 3u] = Out(value.w); }
-}
-
-fn store_pre(at: u32, count: u32, value: vec4<f32>) {
-    pre[at] = Real(value.x);
-    if count > 1u { pre[at + 1u] = Real(value.y); }
-    if count > 2u { pre[at + 2u] = Real(value.z); }
-    if count > 3u { pre[at + 3u] = Real(value.w); }
 }
 
 // What C holds there; the last element again in place of those that are not there.

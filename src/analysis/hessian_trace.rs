@@ -1,6 +1,8 @@
 //! The trace of a curvature matrix by Hutchinson's estimator.
 
-use crate::gpu::Gpu;
+use std::ops::Range;
+
+use crate::{gpu::Gpu, noise::NoisePart};
 
 use super::{AnalysisError, Curvature, CurvatureProduct, Subject, spectrum::rademacher};
 
@@ -23,6 +25,15 @@ impl TraceEstimate {
     pub fn has_error(&self) -> bool {
         self.standard_error.is_finite()
     }
+}
+
+/// The share of a group of weights in a trace: the trace of their own block of the matrix.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct GroupTrace {
+    /// Mean over the probes.
+    pub trace: f64,
+    /// Standard deviation of the mean; infinite for a single probe.
+    pub standard_error: f64,
 }
 
 /// How to estimate.
@@ -54,35 +65,67 @@ impl Default for TraceOptions {
 /// # Errors
 /// Those of the device.
 pub fn hessian_trace(gpu: &Gpu, subject: &Subject<'_>, options: TraceOptions) -> Result<TraceEstimate, AnalysisError> {
+    grouped_trace(gpu, subject, options, &[]).map(|(estimate, _)| estimate)
+}
+
+/// The same with the shares of groups of weights, from the same products: E sum of v_i (H v)_i over a group's elements i is the sum of
+/// its H_ii. As many groups as there are cost nothing more; the tolerance is that of the whole trace.
+///
+/// # Errors
+/// Those of the device.
+pub fn grouped_trace(
+    gpu: &Gpu,
+    subject: &Subject<'_>,
+    options: TraceOptions,
+    groups: &[Vec<NoisePart>],
+) -> Result<(TraceEstimate, Vec<GroupTrace>), AnalysisError> {
     let product = CurvatureProduct::new(gpu, subject, options.curvature)?;
     let spans = subject.arena.layout.spans();
-    let mut shares: Vec<Vec<f64>> = Vec::new();
+    let mut probes: Vec<Shares> = Vec::new();
     for probe in 0..options.probes {
         let direction = rademacher(subject, options.seed, probe);
         let curved = product.apply(&direction)?;
-        let share = |start: usize, len: usize| {
-            direction[start..][..len].iter().zip(&curved[start..][..len]).map(|(v, c)| f64::from(*v) * c).sum()
+        let share = |elements: Range<usize>| -> f64 {
+            direction[elements.clone()].iter().zip(&curved[elements]).map(|(v, c)| f64::from(*v) * c).sum()
         };
-        shares.push(spans.iter().map(|span| share(span.start, span.len)).collect());
-        let so_far = summarise(&shares);
+        let part = |part: &NoisePart| {
+            let start = spans[part.tensor].start;
+            share(start + part.elements.start..start + part.elements.end)
+        };
+        probes.push(Shares {
+            tensors: spans.iter().map(|span| share(span.start..span.start + span.len)).collect(),
+            groups: groups.iter().map(|group| group.iter().map(part).sum()).collect(),
+        });
+        let so_far = summarise(&probes);
         if probe + 1 >= MIN_PROBES && so_far.standard_error < options.tolerance * so_far.trace.abs() {
             break;
         }
     }
-    Ok(summarise(&shares))
+    let group = |group: usize| mean(&probes.iter().map(|shares| shares.groups[group]).collect::<Vec<_>>());
+    Ok((summarise(&probes), (0..groups.len()).map(group).collect()))
 }
 
-/// `shares`: per probe, the quotient of each tensor.
-fn summarise(shares: &[Vec<f64>]) -> TraceEstimate {
-    let count = shares.len().max(1) as f64;
-    let quotients: Vec<f64> = shares.iter().map(|tensors| tensors.iter().sum()).collect();
-    let trace = quotients.iter().sum::<f64>() / count;
-    let squares: f64 = quotients.iter().map(|q| (q - trace).powi(2)).sum();
-    let standard_error = if shares.len() > 1 { (squares / (count - 1.0) / count).sqrt() } else { f64::INFINITY };
-    let tensors = (0..shares.first().map_or(0, Vec::len))
-        .map(|tensor| shares.iter().map(|share| share[tensor]).sum::<f64>() / count)
-        .collect();
-    TraceEstimate { trace, standard_error, probes: shares.len() as u32, tensors }
+/// What one probe says of v' H v.
+struct Shares {
+    tensors: Vec<f64>,
+    groups: Vec<f64>,
+}
+
+/// Mean over the probes, with its standard error.
+fn mean(values: &[f64]) -> GroupTrace {
+    let count = values.len().max(1) as f64;
+    let trace = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - trace).powi(2)).sum();
+    let standard_error = if values.len() > 1 { (squares / (count - 1.0) / count).sqrt() } else { f64::INFINITY };
+    GroupTrace { trace, standard_error }
+}
+
+fn summarise(probes: &[Shares]) -> TraceEstimate {
+    let GroupTrace { trace, standard_error } =
+        mean(&probes.iter().map(|shares| shares.tensors.iter().sum()).collect::<Vec<_>>());
+    let tensor = |tensor: usize| mean(&probes.iter().map(|shares| shares.tensors[tensor]).collect::<Vec<_>>()).trace;
+    let tensors = (0..probes.first().map_or(0, |shares| shares.tensors.len())).map(tensor).collect();
+    TraceEstimate { trace, standard_error, probes: probes.len() as u32, tensors }
 }
 
 #[cfg(test)]
@@ -91,9 +134,10 @@ mod tests {
 
     #[test]
     fn one_probe_has_no_standard_error_to_believe() {
-        let one = summarise(&[vec![1.0, 2.0]]);
+        let shares = |tensors: [f64; 2]| Shares { tensors: tensors.to_vec(), groups: Vec::new() };
+        let one = summarise(&[shares([1.0, 2.0])]);
         assert!(one.trace == 3.0 && one.standard_error.is_infinite());
-        let two = summarise(&[vec![1.0, 2.0], vec![2.0, 3.0]]);
+        let two = summarise(&[shares([1.0, 2.0]), shares([2.0, 3.0])]);
         assert!((two.standard_error - 1.0).abs() < 1e-12 && two.tensors == [1.5, 2.5]);
     }
 }

@@ -8,7 +8,7 @@ mod smoothed_loss;
 mod spectrum;
 
 pub use curvature::{AnalysisError, Curvature, CurvatureProduct, Subject};
-pub use hessian_trace::{MIN_PROBES, TraceEstimate, TraceOptions, hessian_trace};
+pub use hessian_trace::{GroupTrace, MIN_PROBES, TraceEstimate, TraceOptions, grouped_trace, hessian_trace};
 pub use lanczos::{Ritz, lanczos};
 pub use noise_variance::{BlockVariance, VarianceOptions, noise_variance};
 pub use smoothed_loss::NoisyLoss;

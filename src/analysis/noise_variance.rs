@@ -132,7 +132,7 @@ impl<'a> Probe<'a> {
             let mut recorder = gpu.record();
             let mut values = noise.values;
             values.sigma *= sign;
-            self.perturb.record(gpu, &mut recorder, &noise.ranges, values)?;
+            self.perturb.record(gpu, &mut recorder, &noise.ranges, &noise.edges, values)?;
             self.evaluate.record(&mut recorder, batch(at));
             recorder.copy(self.evaluate.output(), &self.outputs.part(at * len, len)?);
             if sign > 0.0 {

@@ -46,7 +46,7 @@ impl<'a> NoisyLoss<'a> {
     pub fn at(&self, noise: &StepNoise) -> Result<f64, GpuError> {
         let Self { gpu, subject, .. } = self;
         let mut recorder = gpu.record();
-        self.perturb.record(gpu, &mut recorder, &noise.ranges, noise.values)?;
+        self.perturb.record(gpu, &mut recorder, &noise.ranges, &noise.edges, noise.values)?;
         recorder.submit()?;
         for batch in subject.data.batches(gpu, self.batch) {
             let mut recorder = gpu.record();

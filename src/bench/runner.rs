@@ -13,7 +13,7 @@ use crate::{
     gpu::{Family, Gpu, Profile},
     graph::ValueShape,
     nn::Model,
-    noise::{Distribution, Mode, NoiseConfig, NoiseScheme, Scale, Scheme, StepNoise, philox},
+    noise::{Distribution, Mode, NoiseConfig, NoisePart, NoiseScheme, Scale, Scheme, StepNoise, philox},
     ops::Loss,
     rules::Rule,
     schedule::{Clock, Moment},
@@ -80,7 +80,7 @@ impl NoiseScheme for Switched {
         self.noisy.scales()
     }
 
-    fn groups(&self) -> &[Vec<usize>] {
+    fn groups(&self) -> &[Vec<NoisePart>] {
         self.noisy.groups()
     }
 

@@ -97,7 +97,7 @@ fn config(context: &Context) -> Result<RunConfig, CliError> {
 
 /// The model of that step, for the data set that is named; without one for the model's own.
 fn step_model(context: &Context, config: &RunConfig) -> Result<Model, CliError> {
-    Ok(model_for(&config.model, keys::named_data(context, config)?.as_ref())?)
+    Ok(model_for(&config.model, keys::named_data(context, config)?.as_ref(), config.block)?)
 }
 
 fn roofline(context: &Context, gpu: &Gpu, args: &Args) -> Result<Exit, CliError> {

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::PathBuf};
 
 use jostle::{
-    nn::{NamedTensor, write_tensors},
+    nn::{NamedTensor, WeightsFormat, write_tensors},
     train::{Evaluation, Network, Prepared, RunConfig},
 };
 use serde::Serialize;
@@ -19,6 +19,9 @@ pub(super) struct Args {
     /// The weights to score
     #[arg(long, value_name = "FILE.safetensors")]
     weights: PathBuf,
+    /// Whose names and layouts they have: jostle, nanogpt, huggingface or timm
+    #[arg(long, value_name = "FORMAT", default_value_t = WeightsFormat::Jostle)]
+    weights_format: WeightsFormat,
     /// Score the training data instead of the test data
     #[arg(long, conflicts_with = "validation_data")]
     train_data: bool,
@@ -47,7 +50,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let prepared = Prepared::load(&config)?;
     let gpu = context.gpu()?;
     let network = Network::new(&gpu, &config, &prepared)?;
-    network.load(&args.weights)?;
+    network.load_as(&args.weights, args.weights_format)?;
     let (mut part, mut data, mut beside) = ("test", prepared.split.test, prepared.validation);
     if args.train_data {
         (part, data, beside) = ("train", prepared.split.train, None);

@@ -1,8 +1,14 @@
 //! `jostle export`
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
-use jostle::train::{EPOCH_COLUMNS, MetricsFile, STEP_COLUMNS, csv};
+use jostle::{
+    nn::{WeightsFormat, read_tensors, write_tensors},
+    train::{EPOCH_COLUMNS, MetricsFile, STEP_COLUMNS, csv},
+};
 use serde_json::json;
 
 use super::{
@@ -26,8 +32,14 @@ pub(super) struct Args {
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// As CSV: steps.csv and epochs.csv, a column each for what docs/metrics.md explains
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "weights")]
     csv: bool,
+    /// The run's final weights as a file of --weights-format; RUN may be a file of weights, too
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with_all = ["csv", "stdout"])]
+    weights: Option<PathBuf>,
+    /// Whose names and layouts the file gets: jostle, nanogpt, huggingface or timm
+    #[arg(long, value_name = "FORMAT", default_value_t = WeightsFormat::Jostle, requires = "weights")]
+    weights_format: WeightsFormat,
     /// Folder for the files; the run's where not given
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -39,6 +51,9 @@ pub(super) struct Args {
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     if args.stdout.is_some() && context.json {
         return Err(CliError::Usage("--stdout: expected this or --json, found both".to_owned()));
+    }
+    if let Some(file) = &args.weights {
+        return weights(context, args, file);
     }
     let (metrics, prefix) = metrics(&args.run);
     let (steps, epochs, whole) = MetricsFile::read_so_far(&metrics)?;
@@ -68,6 +83,19 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         paths[1].display()
     );
     context.print(&json!({ "metrics": metrics, "files": files.collect::<Vec<_>>() }), &text)?;
+    Ok(Exit::Done)
+}
+
+/// Writes the weights of a run, or of a file, for another program.
+fn weights(context: &Context, args: &Args, file: &Path) -> Result<Exit, CliError> {
+    let source = if args.run.is_file() { args.run.clone() } else { args.run.join("weights.safetensors") };
+    let tensors = args.weights_format.written(read_tensors(&source)?);
+    // What PyTorch's readers ask for.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    write_tensors(file, &tensors, metadata)?;
+    let text = format!("{} tensors of {} written to {}", tensors.len(), source.display(), file.display());
+    let format = args.weights_format;
+    context.print(&json!({ "weights": source, "format": format, "tensors": tensors.len(), "path": file }), &text)?;
     Ok(Exit::Done)
 }
 

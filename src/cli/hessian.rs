@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use jostle::{
-    analysis::{Ritz, TraceEstimate, TraceOptions},
+    analysis::{GroupTrace, Ritz, TraceEstimate, TraceOptions},
     experiments::spectrum_figure,
+    nn::WeightsFormat,
     report::Table,
     train::{CurvatureOptions, CurvatureReport, Network, Prepared, RunConfig},
 };
@@ -24,6 +25,9 @@ pub(super) struct Args {
     /// The weights to measure at
     #[arg(long, value_name = "FILE.safetensors")]
     weights: PathBuf,
+    /// Whose names and layouts they have: jostle, nanogpt, huggingface or timm
+    #[arg(long, value_name = "FORMAT", default_value_t = WeightsFormat::Jostle)]
+    weights_format: WeightsFormat,
     /// Take the loss over the test data instead of the training data
     #[arg(long)]
     test_data: bool,
@@ -62,7 +66,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let prepared = Prepared::load(&config)?;
     let gpu = context.gpu()?;
     let network = Network::new(&gpu, &config, &prepared)?;
-    network.load(&args.weights)?;
+    network.load_as(&args.weights, args.weights_format)?;
     let data = if args.test_data { prepared.split.test } else { prepared.split.train };
     let options = CurvatureOptions {
         probes: args.probes,
@@ -85,16 +89,12 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
 }
 
 fn text(data: &str, output: &CurvatureReport) -> String {
-    let trace = |estimate: &TraceEstimate| trace_text(estimate, 3);
+    let trace = |estimate: &TraceEstimate| trace_text([estimate.trace, estimate.standard_error], 3);
+    let share = |group: &GroupTrace| trace_text([group.trace, group.standard_error], 3);
     let mut rows = vec![vec!["all".to_owned(), trace(&output.hessian), trace(&output.gauss_newton)]];
-    for group in &output.groups {
-        let share = |estimate: &TraceEstimate| {
-            format!("{:.3}", group.iter().filter_map(|tensor| estimate.tensors.get(*tensor)).sum::<f64>())
-        };
-        let names: Vec<&str> =
-            group.iter().filter_map(|tensor| output.tensors.get(*tensor).map(String::as_str)).collect();
-        rows.push(vec![names.join(" + "), share(&output.hessian), share(&output.gauss_newton)]);
-    }
+    rows.extend(
+        output.groups.iter().map(|group| vec![group.name.clone(), share(&group.hessian), share(&group.gauss_newton)]),
+    );
     let title = format!(
         "Traces over {} samples of {} (the Hessian's by {}, the Gauss-Newton part's by {})",
         output.samples,

@@ -31,14 +31,14 @@ fn takes(command: &str, key: &Arg) -> bool {
         "hessian" => about(&[topic::DATA]) || named(&["model", "loss", "label-smoothing", "groups"]),
         "noise" => {
             about(&[topic::NOISE, topic::SIGMA_SCHEDULE])
-                || named(&["data", "model", "seed", "epochs", "steps", "schedule-unit"])
+                || named(&["data", "block", "model", "seed", "epochs", "steps", "schedule-unit"])
         }
         // The samples are random ones of the data's shape, at a learning rate of its own.
         "bench" => {
             about(&[topic::MODEL, topic::AUGMENTATION, topic::NOISE, topic::OPTIMIZER])
-                || named(&["data", "batch", "seed", "on-nan"])
+                || named(&["data", "block", "batch", "seed", "on-nan"])
         }
-        "plan" => named(&["data", "model", "precision", "optimizer", "batch"]),
+        "plan" => named(&["data", "block", "model", "precision", "optimizer", "batch"]),
         _ => false,
     }
 }
@@ -55,6 +55,7 @@ fn adapted(command: &str, key: Arg) -> Arg {
             .default_value(Resettable::Reset)
             .help("Data set whose shape and classes the model takes, named as for train; without it the model's own"),
         ("bench" | "plan", "batch") => key.help("Samples a step"),
+        ("hessian", "groups") => key.visible_alias("by"),
         ("bench", "model") => key.default_value(BENCH_MODEL),
         ("bench", "noise") => key.default_value(BENCH_NOISE.name()),
         ("plan", "model") => key.default_value(Resettable::Reset).required(true),

@@ -8,6 +8,7 @@ mod error;
 mod eval;
 mod experiment;
 mod export;
+mod generate;
 mod gpu_report;
 mod hessian;
 mod keys;
@@ -62,6 +63,8 @@ enum Command {
     Compare(compare::Args),
     /// Score weights on a data set
     Eval(eval::Args),
+    /// Write a text by the model of a run
+    Generate(generate::Args),
     /// Write a run's metrics for other programs
     Export(export::Args),
     /// Measure the curvature of the loss at weights: traces, largest eigenvalues, spectral density
@@ -124,6 +127,7 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Train(args) => train::run(&context, &args),
         Command::Compare(args) => compare::run(&context, &args),
         Command::Eval(args) => eval::run(&context, &args),
+        Command::Generate(args) => generate::run(&context, &args),
         Command::Export(args) => export::run(&context, &args),
         Command::Hessian(args) => hessian::run(&context, &args),
         Command::Experiment(args) => experiment::run(&context, &args),

@@ -46,7 +46,7 @@ struct Output<'a> {
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let config = RunConfig::resolve(args.config.as_deref(), &context.options)?;
     let data: DataSource = config.data.parse().map_err(TrainError::from)?;
-    let model = model_for(&config.model, Some(&data))?;
+    let model = model_for(&config.model, Some(&data), config.block)?;
     check_noise_of_step(&config, args.weights.is_some())?;
     let gpu = context.gpu()?;
     let load = |gpu: &Gpu, model: &Model, arena: &Arena| match &args.weights {

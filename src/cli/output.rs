@@ -77,11 +77,11 @@ pub(super) fn write_text(path: &Path, text: &str) -> Result<(), CliError> {
 }
 
 /// A trace with its standard error, where it has one.
-pub(super) fn trace_text(estimate: &TraceEstimate, decimals: usize) -> String {
-    if !estimate.has_error() {
-        return format!("{:.decimals$}", estimate.trace);
+pub(super) fn trace_text([trace, standard_error]: [f64; 2], decimals: usize) -> String {
+    if !standard_error.is_finite() {
+        return format!("{trace:.decimals$}");
     }
-    format!("{:.decimals$} ± {:.decimals$}", estimate.trace, estimate.standard_error)
+    format!("{trace:.decimals$} ± {standard_error:.decimals$}")
 }
 
 /// How many probes made a trace, and what is said of its error.

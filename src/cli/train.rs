@@ -79,7 +79,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let config = supervisor.config();
     let mut text = format!("trained on {data}\n{}\n{}", scores_text(epochs.last()), best_text(result.best));
     if let Some(trace) = &done.trace {
-        text.push_str(&format!("\nHessian trace {} ({})", trace_text(trace, 2), error_text(trace)));
+        text.push_str(&format!(
+            "\nHessian trace {} ({})",
+            trace_text([trace.trace, trace.standard_error], 2),
+            error_text(trace)
+        ));
     }
     if let Some(times) = &done.times {
         text.push_str(&format!("\n\n{}", kernel_times(times)));

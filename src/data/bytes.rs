@@ -33,6 +33,13 @@ pub(super) fn expect_folder(dir: &Path, files: &'static str) -> Result<(), DataE
     if dir.is_dir() { Ok(()) } else { Err(DataError::NoFolder { path: dir.to_owned(), files }) }
 }
 
+fn opened(path: &Path) -> Result<(File, u64), DataError> {
+    let error = |cause| DataError::Io { path: path.to_owned(), offset: 0, cause };
+    let file = File::open(path).map_err(error)?;
+    let stored = file.metadata().map_err(error)?.len();
+    Ok((file, stored))
+}
+
 /// The decompressed bytes of a file and how many of them were read.
 pub(super) struct Bytes<'a> {
     path: PathBuf,
@@ -46,10 +53,18 @@ pub(super) struct Bytes<'a> {
 impl Bytes<'static> {
     /// Opens a file.
     pub(super) fn open(path: &Path) -> Result<Self, DataError> {
-        let error = |cause| DataError::Io { path: path.to_owned(), offset: 0, cause };
-        let file = File::open(path).map_err(error)?;
-        let stored = file.metadata().map_err(error)?.len();
+        let (file, stored) = opened(path)?;
         Self::new(path, file, stored)
+    }
+
+    /// As [`Bytes::open`], of a file whose first bytes may be any: gzip where its name says so.
+    pub(super) fn open_named(path: &Path) -> Result<Self, DataError> {
+        let (file, stored) = opened(path)?;
+        if path.extension().is_some_and(|extension| extension == "gz") {
+            return Self::new(path, file, stored);
+        }
+        let reader = Box::new(BufReader::new(file));
+        Ok(Self { path: path.to_owned(), reader, gzip: false, stored, offset: 0 })
     }
 }
 

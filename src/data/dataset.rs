@@ -1,6 +1,6 @@
 //! Samples and what is to be predicted of them, in host memory.
 
-use super::{DataError, SampleShape, SampleType, Samples, Targets};
+use super::{DataError, SampleShape, SampleType, Samples, Targets, Windows};
 
 /// Samples with their targets in host memory.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,7 +99,11 @@ impl Dataset {
             let (name, found) = (self.name.clone(), self.targets.values());
             return Err(DataError::TargetCount { name, per_sample, found });
         }
-        let expected = self.features().checked_mul(self.len());
+        let expected = match self.windows() {
+            // They overlap by what the next one's targets need.
+            Some(windows) if windows.count() == self.len() => Some(windows.tokens().len()),
+            _ => self.features().checked_mul(self.len()),
+        };
         if expected != Some(self.samples.len()) {
             let (name, samples, features) = (self.name.clone(), self.len(), self.features());
             return Err(DataError::PixelCount { name, samples, features, found: self.samples.len() });
@@ -111,6 +115,12 @@ impl Dataset {
         if let Some(at) = self.targets.first_not_finite() {
             let (name, sample, value) = (self.name.clone(), at / per_sample, at % per_sample);
             return Err(DataError::NotFinite { name, what: "target", sample, value });
+        }
+        let vocabulary = self.targets.outputs();
+        let next = self.windows().map_or(&[][..], Windows::tokens);
+        if let Some(at) = next.iter().position(|token| *token as usize >= vocabulary) {
+            let (name, sample) = (self.name.clone(), at / self.features().max(1));
+            return Err(DataError::SampleLabel { name, sample, classes: vocabulary, found: next[at] });
         }
         match self.targets.first_past_the_last() {
             Some(at) => {
@@ -136,8 +146,12 @@ impl Dataset {
         Some((bytes, label))
     }
 
-    /// The values of these samples, one after the other, and their targets; samples that there are not are left out.
+    /// The values of the samples at these [`places`](Self::places), one after the other, and their targets; samples that there are
+    /// not are left out.
     pub(crate) fn gathered(&self, indices: impl Iterator<Item = usize>) -> (Samples, Targets) {
+        if let Some(windows) = self.windows() {
+            return Self::gathered_windows(windows, indices);
+        }
         let (mut samples, mut targets) = (self.samples.none_like(), self.targets.none_like());
         for i in indices.filter(|i| *i < self.len()) {
             if samples.extend(&self.samples, self.place(i)) {
@@ -159,6 +173,9 @@ impl Dataset {
 
     /// The samples of these indices, in their order.
     pub(super) fn select(&self, indices: impl Iterator<Item = usize>) -> Self {
+        if let Some(windows) = self.windows() {
+            return self.select_windows(windows, indices);
+        }
         let (samples, targets) = self.gathered(indices);
         Self { samples, targets, name: self.name.clone(), ..*self }
     }

@@ -4,9 +4,11 @@ use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
 
+use super::TextError;
+
 /// How a data source is named.
-pub(super) const SOURCES: &str =
-    "digits, mnist, fashion-mnist, cifar10, cifar100, idx:DIR, cifar:DIR, folder:DIR or folder:DIR@HxW";
+pub(super) const SOURCES: &str = "digits, plays, mnist, fashion-mnist, cifar10, cifar100, idx:DIR, cifar:DIR, folder:DIR, folder:DIR@HxW, text:FILE, \
+     text:FILE@bytes, tokens:FILE or tokens:FILE@VOCABULARY";
 
 /// An error of the data room. Each message is one whole sentence that names the file, the place in it, what was
 /// expected and what was found.
@@ -344,6 +346,10 @@ pub enum DataError {
         /// What is there.
         found: String,
     },
+
+    /// A text.
+    #[error(transparent)]
+    Text(#[from] TextError),
 
     /// A subset of an impossible size was asked for.
     #[error("subset of {name}: expected a size from 1 to {len}, found {n}")]

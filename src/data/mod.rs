@@ -3,7 +3,8 @@
 //! [`DataSource`] names a data set and loads it as a [`Split`] of two [`Dataset`]s, [`epoch_order`] says in which order
 //! an epoch visits the samples. Pixels stay the bytes of the file; [`Dataset::full_scale`] tells what a byte means, so
 //! that the device can scale them where it needs them and the host holds a quarter of the memory. Data of one's own may be
-//! numbers or tokens instead ([`Samples`]), with classes, vectors or tokens to predict ([`Targets`]).
+//! numbers or tokens instead ([`Samples`]), with classes, vectors or tokens to predict ([`Targets`]). The samples of a text are
+//! windows of it ([`Windows`]), whose tokens a [`Vocabulary`] tells the meaning of.
 //!
 //! ```
 //! use jostle::data::{BatchOrder, DataSource, epoch_order};
@@ -30,7 +31,12 @@ mod samples;
 mod source;
 mod subset;
 mod targets;
+mod text;
+mod text_error;
 pub(crate) mod untrusted;
+mod vocabulary;
+mod windowed;
+mod windows;
 
 pub use dataset::Dataset;
 pub use error::DataError;
@@ -40,6 +46,9 @@ pub use samples::{SampleShape, SampleType, Samples};
 pub use source::DataSource;
 pub use subset::Parts;
 pub use targets::Targets;
+pub use text_error::TextError;
+pub use vocabulary::{UnknownToken, Vocabulary};
+pub use windows::{BLOCK, Windows};
 
 /// A data set's training and test part: same shape, same classes, same scale.
 #[derive(Clone, Debug, PartialEq)]

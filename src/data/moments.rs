@@ -25,7 +25,7 @@ impl Dataset {
     fn moments(&self, ranges: impl Iterator<Item = Range<usize>> + Clone) -> (f32, f32) {
         let (mean, deviation) = match &self.samples {
             Samples::U8(values) => exact_moments(ranges.filter_map(|range| values.get(range)).flatten().copied()),
-            Samples::U32(_) => return (0.0, 1.0),
+            Samples::U32(_) | Samples::Windows(_) => return (0.0, 1.0),
             Samples::F32(values) => {
                 moments(ranges.filter_map(|range| values.get(range)).flatten().map(|value| f64::from(*value)))
             }

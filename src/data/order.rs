@@ -15,10 +15,10 @@ named!("batch order",
     /// The order in which an epoch visits the samples.
     #[derive(Default)]
     BatchOrder {
-        /// A new random permutation each epoch.
+        /// A new random permutation each epoch; of a text random windows, drawn with replacement.
         #[default]
         Shuffled = "shuffled",
-        /// The order of the data set, each epoch the same.
+        /// The order of the data set, each epoch the same; of a text its windows one after the other.
         Sequential = "sequential",
     }
 );
@@ -70,6 +70,20 @@ pub(super) fn random_labels(len: usize, classes: usize, n: usize, seed: u64) -> 
 /// As [`class_subset_indices`], for the samples kept apart to choose by, which a subset by the same seed is not to sway.
 pub(super) fn class_validation_indices(len: usize, n: usize, seed: u64, class: u64) -> Vec<u32> {
     draw(len, n, generator(*b"jostle validate ", seed, class))
+}
+
+/// Of a text, `n` places below `len` at which the windows of an epoch begin, drawn with replacement.
+pub(super) fn random_places(len: usize, n: usize, seed: u64, epoch: u64) -> Vec<u32> {
+    places(len, n, generator(*b"jostle windows  ", seed, epoch))
+}
+
+/// As [`random_places`], for the windows that evaluations score.
+pub(super) fn scored_places(len: usize, n: usize, seed: u64) -> Vec<u32> {
+    places(len, n, generator(*b"jostle scored   ", seed, 0))
+}
+
+fn places(len: usize, n: usize, mut rng: ChaCha8Rng) -> Vec<u32> {
+    (0..n).map(|_| below(&mut rng, (len as u32).max(1))).collect()
 }
 
 /// The first `n` elements of a random permutation of `0..len`, by the Fisher-Yates shuffle from the front.

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::Windows;
+
 /// The shape of one sample: planes of rows of pixels, row-major, channel first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SampleShape {
@@ -53,6 +55,8 @@ pub enum Samples {
     F32(Vec<f32>),
     /// Tokens.
     U32(Vec<u32>),
+    /// Windows of a text, whose tokens are there once.
+    Windows(Windows),
 }
 
 impl From<Vec<u8>> for Samples {
@@ -80,17 +84,18 @@ impl Samples {
         match self {
             Self::U8(_) => SampleType::U8,
             Self::F32(_) => SampleType::F32,
-            Self::U32(_) => SampleType::U32,
+            Self::U32(_) | Self::Windows(_) => SampleType::U32,
         }
     }
 
-    /// Values of all samples.
+    /// Values of all samples; of windows the tokens that they are windows of.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
             Self::U8(values) => values.len(),
             Self::F32(values) => values.len(),
             Self::U32(values) => values.len(),
+            Self::Windows(windows) => windows.tokens().len(),
         }
     }
 
@@ -107,6 +112,7 @@ impl Samples {
             Self::U8(values) => values,
             Self::F32(values) => bytemuck::cast_slice(values),
             Self::U32(values) => bytemuck::cast_slice(values),
+            Self::Windows(windows) => bytemuck::cast_slice(windows.tokens()),
         }
     }
 
@@ -115,23 +121,25 @@ impl Samples {
     pub fn as_u8(&self) -> Option<&[u8]> {
         match self {
             Self::U8(values) => Some(values),
-            Self::F32(_) | Self::U32(_) => None,
+            Self::F32(_) | Self::U32(_) | Self::Windows(_) => None,
         }
     }
 
-    /// One more than the largest token, and so the smallest vocabulary that holds them all; 0 of samples that are no tokens.
+    /// Tokens are below this: the vocabulary of a text, else one more than the largest, the smallest that holds them all; 0 of
+    /// samples that are no tokens.
     #[must_use]
     pub fn vocabulary(&self) -> usize {
         match self {
             Self::U8(_) | Self::F32(_) => 0,
             Self::U32(tokens) => count_of_kinds(tokens),
+            Self::Windows(windows) => windows.vocabulary().size(),
         }
     }
 
     /// Where the first value stands that is neither a number nor finite.
     pub(super) fn first_not_finite(&self) -> Option<usize> {
         match self {
-            Self::U8(_) | Self::U32(_) => None,
+            Self::U8(_) | Self::U32(_) | Self::Windows(_) => None,
             Self::F32(values) => first_not_finite(values),
         }
     }
@@ -141,7 +149,7 @@ impl Samples {
         match self {
             Self::U8(_) => Self::U8(Vec::new()),
             Self::F32(_) => Self::F32(Vec::new()),
-            Self::U32(_) => Self::U32(Vec::new()),
+            Self::U32(_) | Self::Windows(_) => Self::U32(Vec::new()),
         }
     }
 
@@ -163,6 +171,7 @@ impl Samples {
             Self::U8(values) => values.chunks(4).map(word).collect(),
             Self::F32(values) => values.iter().map(|value| value.to_bits()).collect(),
             Self::U32(values) => values.clone(),
+            Self::Windows(windows) => windows.tokens().to_vec(),
         }
     }
 }

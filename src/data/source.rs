@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{DataError, SampleShape, Split, cifar, digits, error::SOURCES, folder, idx};
+use super::{DataError, SampleShape, Split, cifar, digits, error::SOURCES, folder, idx, text};
 
 /// The environment variable with a folder of data sets, each in a folder of its name.
 const ROOT_VARIABLE: &str = "JOSTLE_DATA";
@@ -39,6 +39,23 @@ pub enum DataSource {
         dir: PathBuf,
         /// Rows and columns to which images are resized; without, all must have one size.
         size: Option<[usize; 2]>,
+    },
+    /// The bundled plays of Shakespeare, a text of 1,037,039 characters, 63 different ones.
+    Plays,
+    /// A text file, plain or gzip, of which the first nine tenths are for training and the rest for testing.
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// Tokens are its bytes, whatever they are, and not its characters.
+        as_bytes: bool,
+    },
+    /// A file of tokens of 16 bits, little-endian, as nanoGPT writes it (gzip where its name ends in `.gz`), split as
+    /// [`DataSource::Text`] is; all of a `train.bin` is for training where a `val.bin` beside it is for testing.
+    Tokens {
+        /// The file.
+        path: PathBuf,
+        /// Tokens of the vocabulary; without, one more than the largest.
+        vocabulary: Option<usize>,
     },
 }
 
@@ -114,6 +131,8 @@ impl DataSource {
             Self::Cifar10 => Some((image(3, 32), 10)),
             Self::Cifar100 => Some((image(3, 32), 100)),
             Self::Idx(_) | Self::Cifar(_) | Self::Folder { .. } => None,
+            // Windows of a text have the length that a model gives them.
+            Self::Plays | Self::Text { .. } | Self::Tokens { .. } => None,
         }
     }
 
@@ -129,6 +148,7 @@ impl DataSource {
     ///   [`DataError::Image`] where one is not what it ought to be.
     /// - [`DataError::CountMismatch`], [`DataError::ShapeMismatch`] or [`DataError::ImageSize`] where two of them do not
     ///   belong together.
+    /// - [`DataError::Text`] where a text is not what it ought to be.
     /// - [`DataError::Digits`] where the bundled digits were tampered with.
     pub fn load(&self) -> Result<Split, DataError> {
         let root = env::var_os(ROOT_VARIABLE).map(PathBuf::from);
@@ -141,6 +161,9 @@ impl DataSource {
             Self::Cifar10 => CIFAR10.load(root.as_deref()),
             Self::Cifar100 => CIFAR100.load(root.as_deref()),
             Self::Folder { dir, size } => folder::load(dir, *size, &self.to_string()),
+            Self::Plays => text::plays(),
+            Self::Text { path, as_bytes } => text::load(path, *as_bytes, &self.to_string()),
+            Self::Tokens { path, vocabulary } => text::load_tokens(path, *vocabulary, &self.to_string()),
         }
     }
 }
@@ -179,6 +202,7 @@ impl FromStr for DataSource {
         let (kind, dir) = text.split_once(':').map_or((text, None), |(kind, dir)| (kind, Some(dir)));
         match (kind, dir) {
             ("digits", None) => Ok(Self::Digits),
+            (text::PLAYS, None) => Ok(Self::Plays),
             ("mnist", None) => Ok(Self::Mnist),
             ("fashion-mnist", None) => Ok(Self::FashionMnist),
             ("cifar10", None) => Ok(Self::Cifar10),
@@ -187,6 +211,8 @@ impl FromStr for DataSource {
             ("idx", Some(dir)) => Ok(Self::Idx(dir.into())),
             ("cifar", Some(dir)) => Ok(Self::Cifar(dir.into())),
             ("folder", Some(dir)) => Ok(sized_folder(dir)),
+            ("text", Some(file)) => Ok(text_file(file)),
+            ("tokens", Some(file)) => Ok(tokens_file(file)),
             _ => Err(unknown()),
         }
     }
@@ -205,6 +231,27 @@ fn sized_folder(text: &str) -> DataSource {
     }
 }
 
+/// How a text is told to be read as bytes.
+const AS_BYTES: &str = "@bytes";
+
+/// `FILE@bytes`, or `FILE`.
+fn text_file(text: &str) -> DataSource {
+    match text.strip_suffix(AS_BYTES).filter(|path| !path.is_empty()) {
+        Some(path) => DataSource::Text { path: path.into(), as_bytes: true },
+        None => DataSource::Text { path: text.into(), as_bytes: false },
+    }
+}
+
+/// `FILE@VOCABULARY`, or `FILE` where what follows an `@` is no number that tokens of 16 bits may be below.
+fn tokens_file(text: &str) -> DataSource {
+    let size = |text: &str| text.parse().ok().filter(|size| (1..=1 << 16).contains(size));
+    let sized = text.rsplit_once('@').and_then(|(path, found)| Some((path, size(found)?)));
+    match sized {
+        Some((path, size)) if !path.is_empty() => DataSource::Tokens { path: path.into(), vocabulary: Some(size) },
+        _ => DataSource::Tokens { path: text.into(), vocabulary: None },
+    }
+}
+
 impl fmt::Display for DataSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -219,6 +266,11 @@ impl fmt::Display for DataSource {
             Self::Folder { dir, size: Some([height, width]) } => {
                 f.pad(&format!("folder:{}@{height}x{width}", dir.display()))
             }
+            Self::Plays => f.pad(text::PLAYS),
+            Self::Text { path, as_bytes: false } => f.pad(&format!("text:{}", path.display())),
+            Self::Text { path, as_bytes: true } => f.pad(&format!("text:{}{AS_BYTES}", path.display())),
+            Self::Tokens { path, vocabulary: None } => f.pad(&format!("tokens:{}", path.display())),
+            Self::Tokens { path, vocabulary: Some(size) } => f.pad(&format!("tokens:{}@{size}", path.display())),
         }
     }
 }

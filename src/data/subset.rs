@@ -41,12 +41,19 @@ impl Dataset {
     }
 
     /// Keeps `n` random samples apart, each class in proportion as in [`stratified_subset`](Self::stratified_subset), by a
-    /// draw of its own; both parts have their samples in the order they have here.
+    /// draw of its own; both parts have their samples in the order they have here. Of a text these are its last `n` windows: no
+    /// window of one part has tokens of the other.
     ///
     /// # Errors
     ///
     /// [`DataError::SubsetSize`] where `n` is 0 or above `len()`.
     pub fn set_apart(&self, n: usize, seed: u64) -> Result<Parts, DataError> {
+        if let Some(windows) = self.windows()
+            && n < self.len()
+        {
+            let [rest, apart] = windows.set_apart(n).map(|part| Self::of_windows(self.name.clone(), part));
+            return Ok(Parts { rest, apart });
+        }
         let draw = |len, quota, class| order::class_validation_indices(len, quota, seed, class);
         let apart = self.stratified_indices(n, &draw)?;
         let rest = (0..self.len()).filter(|index| apart.binary_search(index).is_err());

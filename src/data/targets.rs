@@ -30,6 +30,15 @@ pub enum Targets {
         /// Tokens that there are.
         vocabulary: usize,
     },
+    /// The token after each of a window, which are among the tokens of [`Samples::Windows`](super::Samples::Windows).
+    Next {
+        /// Samples.
+        windows: usize,
+        /// Positions of a sample.
+        length: usize,
+        /// Tokens that there are.
+        vocabulary: usize,
+    },
 }
 
 impl From<Vec<u32>> for Targets {
@@ -60,7 +69,7 @@ impl Targets {
         match self {
             Self::Classes { .. } => 1,
             Self::Vectors { width, .. } => *width,
-            Self::Tokens { length, .. } => *length,
+            Self::Tokens { length, .. } | Self::Next { length, .. } => *length,
         }
     }
 
@@ -70,17 +79,17 @@ impl Targets {
         match self {
             Self::Classes { classes, .. } => *classes,
             Self::Vectors { width, .. } => *width,
-            Self::Tokens { vocabulary, .. } => *vocabulary,
+            Self::Tokens { vocabulary, .. } | Self::Next { vocabulary, .. } => *vocabulary,
         }
     }
 
-    /// Classes or tokens in their order; nothing of vectors.
+    /// Classes or tokens in their order; nothing of vectors, and of windows, whose samples hold them.
     #[must_use]
     pub fn labels(&self) -> &[u32] {
         match self {
             Self::Classes { labels, .. } => labels,
             Self::Tokens { tokens, .. } => tokens,
-            Self::Vectors { .. } => &[],
+            Self::Vectors { .. } | Self::Next { .. } => &[],
         }
     }
 
@@ -89,6 +98,7 @@ impl Targets {
     pub fn values(&self) -> usize {
         match self {
             Self::Vectors { values, .. } => values.len(),
+            Self::Next { windows, length, .. } => windows * length,
             Self::Classes { .. } | Self::Tokens { .. } => self.labels().len(),
         }
     }
@@ -110,7 +120,7 @@ impl Targets {
     pub fn as_words(&self) -> &[u32] {
         match self {
             Self::Vectors { values, .. } => bytemuck::cast_slice(values),
-            Self::Classes { .. } | Self::Tokens { .. } => self.labels(),
+            Self::Classes { .. } | Self::Tokens { .. } | Self::Next { .. } => self.labels(),
         }
     }
 
@@ -118,7 +128,7 @@ impl Targets {
     pub(super) fn stratum(&self, i: usize) -> usize {
         match self {
             Self::Classes { labels, .. } => labels[i] as usize,
-            Self::Vectors { .. } | Self::Tokens { .. } => 0,
+            Self::Vectors { .. } | Self::Tokens { .. } | Self::Next { .. } => 0,
         }
     }
 
@@ -126,7 +136,7 @@ impl Targets {
     pub(super) fn strata(&self) -> usize {
         match self {
             Self::Classes { classes, .. } => *classes,
-            Self::Vectors { .. } | Self::Tokens { .. } => 1,
+            Self::Vectors { .. } | Self::Tokens { .. } | Self::Next { .. } => 1,
         }
     }
 
@@ -134,7 +144,7 @@ impl Targets {
     pub(super) fn first_not_finite(&self) -> Option<usize> {
         match self {
             Self::Vectors { values, .. } => first_not_finite(values),
-            Self::Classes { .. } | Self::Tokens { .. } => None,
+            Self::Classes { .. } | Self::Tokens { .. } | Self::Next { .. } => None,
         }
     }
 
@@ -143,12 +153,14 @@ impl Targets {
         self.labels().iter().position(|label| *label as usize >= self.outputs())
     }
 
-    /// None, of the same kind.
+    /// None, of the same kind; those of windows would be tokens.
     pub(super) fn none_like(&self) -> Self {
         match *self {
             Self::Classes { classes, .. } => Self::Classes { labels: Vec::new(), classes },
             Self::Vectors { width, .. } => Self::Vectors { values: Vec::new(), width },
-            Self::Tokens { length, vocabulary, .. } => Self::Tokens { tokens: Vec::new(), length, vocabulary },
+            Self::Tokens { length, vocabulary, .. } | Self::Next { length, vocabulary, .. } => {
+                Self::Tokens { tokens: Vec::new(), length, vocabulary }
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
     bytes::Bytes,
     cifar::{self, CIFAR10, CIFAR100},
     folder::{self, Sizing},
-    idx,
+    idx, text,
 };
 
 /// An IDX file of images.
@@ -28,6 +28,19 @@ pub(crate) fn cifar(path: &Path, bytes: &[u8], fine: bool) -> Result<(Vec<u8>, V
     let kind = if fine { CIFAR100 } else { CIFAR10 };
     cifar::read(Bytes::new(path, bytes, bytes.len() as u64)?, &kind, &mut pixels, &mut labels)?;
     Ok((pixels, labels))
+}
+
+/// Tokens of a text of characters, or of bytes, and the size of its vocabulary.
+pub(crate) fn text(path: &Path, bytes: &[u8], as_bytes: bool) -> Result<(Vec<u32>, usize), DataError> {
+    let bytes = text::all(Bytes::new(path, bytes, bytes.len() as u64)?, "text")?;
+    let (tokens, vocabulary) = if as_bytes { text::byte_tokens(path, &bytes)? } else { text::characters(path, bytes)? };
+    Ok((tokens, vocabulary.size()))
+}
+
+/// Tokens of a file of them, and the size of its vocabulary.
+pub(crate) fn tokens(path: &Path, bytes: &[u8], vocabulary: Option<usize>) -> Result<(Vec<u32>, usize), DataError> {
+    let (tokens, vocabulary) = text::tokens(path, bytes, vocabulary)?;
+    Ok((tokens, vocabulary.size()))
 }
 
 /// Rows, columns and bytes of an image of a folder, in the size it has or in `size`.

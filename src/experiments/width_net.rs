@@ -61,7 +61,7 @@ pub(super) fn initialise(
     let mut recorder = gpu.record();
     recorder.clear(&arena.weights.view());
     let perturb = Perturb::new(gpu, AdapterClass::for_device(gpu), &scaled, Distribution::Gaussian.code(), false)?;
-    perturb.record(gpu, &mut recorder, &draw.ranges, draw.values)?;
+    perturb.record(gpu, &mut recorder, &draw.ranges, &draw.edges, draw.values)?;
     recorder.copy(&arena.weights_eff.view(), &arena.weights.view());
     Ok(recorder.submit()?)
 }

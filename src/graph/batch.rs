@@ -19,22 +19,38 @@ pub enum TargetKind {
         /// Tokens are below this.
         vocabulary: usize,
     },
+    /// The token after each of a window of one text: samples and targets are that text, and a sample's index is the token at which
+    /// its window begins.
+    Next {
+        /// Positions of a sample.
+        length: usize,
+        /// Tokens are below this.
+        vocabulary: usize,
+    },
+}
+
+impl TargetKind {
+    /// Whether indices are the tokens of a text at which windows begin, and not numbers of samples.
+    #[must_use]
+    pub fn is_of_windows(self) -> bool {
+        matches!(self, Self::Next { .. })
+    }
 }
 
 /// A data set on the device.
 #[derive(Clone, Debug)]
 pub struct DataViews {
-    /// [samples, channels, height, width], bytes four to a word, f32 or tokens
+    /// [samples, channels, height, width], bytes four to a word, f32 or tokens; of windows the `[tokens]` of their text
     pub samples: View,
     /// How their values are stored.
     pub sample_element: SampleElement,
     /// Of samples that are tokens: they are below this.
     pub vocabulary: usize,
-    /// `[samples]`, [samples, width] or [samples, length], by their kind
+    /// `[samples]`, [samples, width] or [samples, length], by their kind; of windows their text
     pub targets: View,
     /// What the targets are.
     pub target_kind: TargetKind,
-    /// `[positions]`, the order in which batches take samples from `samples` and `targets`
+    /// `[positions]`, the order in which batches take samples from `samples` and `targets`; of windows the tokens at which they begin
     pub indices: View,
     /// `[positions]`, the number in the data set of each position's sample; augmentation goes by it
     pub ids: View,

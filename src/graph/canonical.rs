@@ -11,8 +11,9 @@
 //! operation linear weight 0 bias 1 activation relu from 0 into 1
 //! ```
 //!
-//! Whatever decides what the graph computes, or which parameters noise takes for a group, is in it; how parameters start
-//! is not, since a run that has begun does not ask. An option that is added later is written only where it is not what the
+//! Whatever decides what the graph computes, or which parameters belong to a module, is in it; how parameters start
+//! is not, since a run that has begun does not ask. Neither are blocks and projections, names for parts of what is there already: a
+//! model that gets them later is the model that it was. An option that is added later is written only where it is not what the
 //! graphs of before had, so that their text stays. Any other change needs another version in the first line, and a
 //! checkpoint's format of its own. An operation's own text is [`Op::canonical_text`](super::Op::canonical_text).
 
@@ -45,7 +46,7 @@ fn sides(shape: &ValueShape) -> String {
     }
 }
 
-fn parameter(number: usize, Param { name, shape, module, role, init: _ }: &Param) -> String {
+fn parameter(number: usize, Param { name, shape, module, role, block: _, projections: _, init: _ }: &Param) -> String {
     let role = match role {
         ParamRole::Weight => "weight",
         ParamRole::Bias => "bias",

@@ -155,7 +155,8 @@ impl Kernel for GatherText {
             return Err(GpuError::Shape { kernel: "gather_tokens", shape, reason });
         }
         let views = [binding.view(0)?, binding.view(1)?, binding.view(2)?];
-        Ok(Box::new(GatherTokens::new(binding.gpu, views, self.batch, self.length)?))
+        let windows = binding.data.target_kind.is_of_windows();
+        Ok(Box::new(GatherTokens::new(binding.gpu, views, [self.batch, self.length], windows)?))
     }
 }
 

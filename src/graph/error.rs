@@ -49,6 +49,16 @@ pub enum GraphError {
         /// The name.
         name: String,
     },
+    /// Rows that are no multiple of the projections that a parameter is to pack.
+    #[error("{name}: {rows} rows cannot be parted into {parts} equal projections")]
+    Projections {
+        /// The parameter's name.
+        name: String,
+        /// Its rows.
+        rows: usize,
+        /// Projections.
+        parts: usize,
+    },
     /// A call that the derivative of a batch has no rule for.
     #[error("no derivative is known of the call {call:?}")]
     NoDerivative {

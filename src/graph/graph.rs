@@ -16,6 +16,8 @@ pub struct Graph {
     pub(super) shapes: Vec<ValueShape>,
     pub(super) nodes: Vec<Node>,
     pub(super) modules: usize,
+    pub(super) blocks: Vec<String>,
+    pub(super) open_block: Option<usize>,
 }
 
 impl Graph {
@@ -103,7 +105,8 @@ impl Graph {
         if len.is_none_or(|len| u32::try_from(len).is_err()) {
             return Err(GraphError::TooLarge { operation: name, shape: format!("{shape:?}") });
         }
-        self.params.push(Param { name, shape, module: self.modules, role, init });
+        let (module, block) = (self.modules, self.open_block);
+        self.params.push(Param { name, shape, module, block, projections: Vec::new(), role, init });
         Ok(ParamId(self.params.len() - 1))
     }
 

@@ -28,6 +28,7 @@ mod op;
 mod op_pass;
 mod operand;
 mod output_shape;
+mod parts;
 mod places;
 mod plan;
 mod record;

@@ -43,6 +43,10 @@ pub struct Param {
     pub shape: Vec<usize>,
     /// Number of the module it belongs to.
     pub module: usize,
+    /// Number of the block that it belongs to, if it does: a transformer block, or another part that is repeated.
+    pub block: Option<usize>,
+    /// Names of the projections that it packs, in order, each of as many rows as the others; empty where it packs none.
+    pub projections: Vec<&'static str>,
     /// Weight, bias or scale.
     pub role: ParamRole,
     /// How it starts.
@@ -190,6 +194,11 @@ pub trait Op: Any + fmt::Debug + Send + Sync {
 
     /// What in it has kinks, where the second derivative does not exist; `None` for a smooth operation.
     fn kinks(&self) -> Option<&'static str>;
+
+    /// Whether it draws masks in training, and so has a number among the graph's operations that do, by which they differ.
+    fn draws_masks(&self) -> bool {
+        false
+    }
 
     /// Pushes the calls of the forward pass.
     ///

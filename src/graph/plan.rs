@@ -5,13 +5,14 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::{
-    gpu::{Dispatch, Gpu, GpuError, Recorder, View, WORD_BYTES},
+    gpu::{ALIGNMENT_WORDS, Dispatch, Gpu, GpuError, Recorder, View, WORD_BYTES},
     kernels::{AdapterClass, Arena},
 };
 
 use super::{
     BatchInfo, DataViews, Record, Schedule,
     bind::{Binder, TangentArenas},
+    cut_columns::ranges,
     memory,
 };
 
@@ -99,6 +100,24 @@ impl Plan {
     pub fn read_outputs(&self, gpu: &Gpu) -> Result<Vec<f32>, GpuError> {
         let (width, columns) = self.columns;
         Ok(Schedule::outputs_by_rows(gpu.read_floats(&self.output)?, width, columns))
+    }
+
+    /// Row `row` of them: `[width]`.
+    ///
+    /// # Errors
+    /// As [`Gpu::read`]; [`GpuError::Length`] for a row that is not there.
+    pub fn read_output_row(&self, gpu: &Gpu, row: usize) -> Result<Vec<f32>, GpuError> {
+        let (width, columns) = self.columns;
+        let rows = self.output.len() / width.max(1);
+        let mut values = Vec::with_capacity(width);
+        for range in ranges(width, columns.unwrap_or(width)) {
+            let first = rows * range.start + row * range.len();
+            // Aligned as f16 too.
+            let aligned = first / (2 * ALIGNMENT_WORDS) * (2 * ALIGNMENT_WORDS);
+            let part = self.output.elements(aligned, first - aligned + range.len())?;
+            values.extend_from_slice(&gpu.read_floats(&part)?[first - aligned..]);
+        }
+        Ok(values)
     }
 
     /// The model's output as it lies on the device, [batch, positions, width] unless in parts, [`Plan::read_outputs`]; holds after a recorded batch in mode `Evaluate`.

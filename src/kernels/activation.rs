@@ -19,6 +19,8 @@ named!("activation",
         Sigmoid = "sigmoid",
         /// x / (1 + exp(-x))
         Silu = "silu",
+        /// 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), the GELU of GPT-2
+        GeluTanh = "gelu_tanh",
     }
 );
 
@@ -33,13 +35,14 @@ impl Activation {
             Self::Tanh => 3,
             Self::Sigmoid => 4,
             Self::Silu => 5,
+            Self::GeluTanh => 6,
         }
     }
 
     /// Whether backward needs the pre-activation; the others need the output.
     #[must_use]
     pub fn saves_input(self) -> bool {
-        matches!(self, Self::Gelu | Self::Silu)
+        matches!(self, Self::Gelu | Self::Silu | Self::GeluTanh)
     }
 
     /// Whether its second derivative is 0 wherever it exists.

@@ -18,6 +18,8 @@ pub struct TensorSpan {
     pub len: usize,
     /// Filters: rows of a weight, 1 for a one-dimensional tensor.
     pub filters: usize,
+    /// Whether it has two dimensions or more.
+    pub is_matrix: bool,
 }
 
 impl TensorSpan {
@@ -45,8 +47,9 @@ impl ArenaLayout {
         let mut layout = Self::default();
         for shape in shapes {
             let len = shape.iter().product();
-            let filters = if shape.len() > 1 { shape[0] } else { 1 };
-            layout.spans.push(TensorSpan { start: layout.words, len, filters });
+            let is_matrix = shape.len() > 1;
+            let filters = if is_matrix { shape[0] } else { 1 };
+            layout.spans.push(TensorSpan { start: layout.words, len, filters, is_matrix });
             layout.words += len.next_multiple_of(ALIGNMENT);
         }
         layout
@@ -104,7 +107,7 @@ pub struct Arena {
     pub element: Element,
     /// d(mean loss)/d(weights) at the noisy weights.
     pub grads: Buffer,
-    /// Per 64-element block (tensor, first octet within the tensor, noise scale as bits, 0).
+    /// Per 64-element block (tensor, first octet within the tensor, noise scale as bits, whether it is of a matrix).
     pub blocks: Buffer,
     /// How gradients are scaled from the loss to the update: one [`GradientScaling`].
     pub scaling: Buffer,
@@ -208,7 +211,7 @@ fn block_table(layout: &ArenaLayout, scales: &[f32]) -> Vec<[u32; 4]> {
     let mut table = Vec::with_capacity(layout.blocks() as usize);
     for (tensor, (span, scale)) in layout.spans.iter().zip(scales).enumerate() {
         for block in 0..span.blocks().len() as u32 {
-            table.push([tensor as u32, block * OCTETS_PER_BLOCK, scale.to_bits(), 0]);
+            table.push([tensor as u32, block * OCTETS_PER_BLOCK, scale.to_bits(), u32::from(span.is_matrix)]);
         }
     }
     table

@@ -8,7 +8,7 @@ use super::{
 };
 
 macro_rules! conv_software {
-    ($store:literal) => {
+    ($width:literal) => {
         KernelSpec {
             entry: "conv_software",
             source: concat!(
@@ -16,7 +16,8 @@ macro_rules! conv_software {
                 include_str!("../../shaders/shared/conv.wgsl"),
                 include_str!("../../shaders/shared/tile.wgsl"),
                 include_str!("../../shaders/shared/conv_store.wgsl"),
-                include_str!($store),
+                include_str!(concat!("../../shaders/shared/store_", $width, ".wgsl")),
+                include_str!(concat!("../../shaders/shared/pre_", $width, ".wgsl")),
                 include_str!("../../shaders/shared/activation.wgsl"),
                 include_str!("../../shaders/shared/math.wgsl"),
             ),
@@ -26,13 +27,10 @@ macro_rules! conv_software {
     };
 }
 
-pub(super) static CONV_SOFTWARE: ByStore = ByStore {
-    vectors: conv_software!("../../shaders/shared/store_4.wgsl"),
-    elements: conv_software!("../../shaders/shared/store_1.wgsl"),
-};
+pub(super) static CONV_SOFTWARE: ByStore = ByStore { vectors: conv_software!("4"), elements: conv_software!("1") };
 
 macro_rules! conv_block {
-    ($store:literal) => {
+    ($width:literal) => {
         KernelSpec {
             entry: "conv_block",
             source: concat!(
@@ -42,7 +40,8 @@ macro_rules! conv_block {
                 include_str!("../../shaders/shared/conv.wgsl"),
                 include_str!("../../shaders/shared/conv_gather.wgsl"),
                 include_str!("../../shaders/shared/conv_store.wgsl"),
-                include_str!($store),
+                include_str!(concat!("../../shaders/shared/store_", $width, ".wgsl")),
+                include_str!(concat!("../../shaders/shared/pre_", $width, ".wgsl")),
                 include_str!("../../shaders/shared/activation.wgsl"),
                 include_str!("../../shaders/shared/math.wgsl"),
             ),
@@ -52,13 +51,10 @@ macro_rules! conv_block {
     };
 }
 
-pub(super) static CONV_BLOCK: ByStore = ByStore {
-    vectors: conv_block!("../../shaders/shared/store_4.wgsl"),
-    elements: conv_block!("../../shaders/shared/store_1.wgsl"),
-};
+pub(super) static CONV_BLOCK: ByStore = ByStore { vectors: conv_block!("4"), elements: conv_block!("1") };
 
 macro_rules! conv_tile {
-    ($store:literal) => {
+    ($width:literal) => {
         KernelSpec {
             entry: "conv_tile",
             source: concat!(
@@ -67,7 +63,8 @@ macro_rules! conv_tile {
                 include_str!("../../shaders/shared/conv.wgsl"),
                 include_str!("../../shaders/shared/conv_gather.wgsl"),
                 include_str!("../../shaders/shared/conv_store.wgsl"),
-                include_str!($store),
+                include_str!(concat!("../../shaders/shared/store_", $width, ".wgsl")),
+                include_str!(concat!("../../shaders/shared/pre_", $width, ".wgsl")),
                 include_str!("../../shaders/shared/activation.wgsl"),
                 include_str!("../../shaders/shared/math.wgsl"),
             ),
@@ -77,13 +74,10 @@ macro_rules! conv_tile {
     };
 }
 
-pub(super) static CONV_TILE: ByStore = ByStore {
-    vectors: conv_tile!("../../shaders/shared/store_4.wgsl"),
-    elements: conv_tile!("../../shaders/shared/store_1.wgsl"),
-};
+pub(super) static CONV_TILE: ByStore = ByStore { vectors: conv_tile!("4"), elements: conv_tile!("1") };
 
 macro_rules! conv_coop {
-    ($matrices:literal, $store:literal) => {
+    ($matrices:literal, $width:literal) => {
         KernelSpec {
             entry: "conv_coop",
             source: concat!(
@@ -95,7 +89,8 @@ macro_rules! conv_coop {
                 include_str!("../../shaders/shared/conv_gather.wgsl"),
                 include_str!("../../shaders/shared/pixels.wgsl"),
                 include_str!("../../shaders/shared/conv_store.wgsl"),
-                include_str!($store),
+                include_str!(concat!("../../shaders/shared/store_", $width, ".wgsl")),
+                include_str!(concat!("../../shaders/shared/pre_", $width, ".wgsl")),
                 include_str!("../../shaders/shared/activation.wgsl"),
                 include_str!("../../shaders/shared/math.wgsl"),
             ),
@@ -106,13 +101,13 @@ macro_rules! conv_coop {
 }
 
 pub(super) static CONV_COOP_8: ByStore = ByStore {
-    vectors: conv_coop!("../../shaders/shared/coop_8.wgsl", "../../shaders/shared/store_4.wgsl"),
-    elements: conv_coop!("../../shaders/shared/coop_8.wgsl", "../../shaders/shared/store_1.wgsl"),
+    vectors: conv_coop!("../../shaders/shared/coop_8.wgsl", "4"),
+    elements: conv_coop!("../../shaders/shared/coop_8.wgsl", "1"),
 };
 
 pub(super) static CONV_COOP_16: ByStore = ByStore {
-    vectors: conv_coop!("../../shaders/shared/coop_16.wgsl", "../../shaders/shared/store_4.wgsl"),
-    elements: conv_coop!("../../shaders/shared/coop_16.wgsl", "../../shaders/shared/store_1.wgsl"),
+    vectors: conv_coop!("../../shaders/shared/coop_16.wgsl", "4"),
+    elements: conv_coop!("../../shaders/shared/coop_16.wgsl", "1"),
 };
 
 pub(super) static CONV_PACK: KernelSpec = KernelSpec {

@@ -56,7 +56,7 @@ fn pieces(spans: &[TensorSpan], words: usize) -> Vec<Piece> {
         }
         for first in (0..span.filters).step_by(most) {
             let filters = most.min(span.filters - first);
-            let span = TensorSpan { start: span.start + first * len, len: filters * len, filters };
+            let span = TensorSpan { start: span.start + first * len, len: filters * len, filters, ..*span };
             pieces.push(Piece { tensor, span, begins_run: true });
         }
     }

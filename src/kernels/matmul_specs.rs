@@ -8,14 +8,15 @@ use super::{
 };
 
 macro_rules! matmul_block {
-    ($store:literal) => {
+    ($width:literal) => {
         KernelSpec {
             entry: "matmul_block",
             source: concat!(
                 include_str!("../../shaders/matmul_block.wgsl"),
                 include_str!("../../shaders/shared/block.wgsl"),
                 include_str!("../../shaders/shared/part.wgsl"),
-                include_str!($store),
+                include_str!(concat!("../../shaders/shared/store_", $width, ".wgsl")),
+                include_str!(concat!("../../shaders/shared/pre_", $width, ".wgsl")),
                 include_str!("../../shaders/shared/activation.wgsl"),
                 include_str!("../../shaders/shared/math.wgsl"),
             ),
@@ -25,19 +26,17 @@ macro_rules! matmul_block {
     };
 }
 
-pub(super) static MATMUL_BLOCK: ByStore = ByStore {
-    vectors: matmul_block!("../../shaders/shared/store_4.wgsl"),
-    elements: matmul_block!("../../shaders/shared/store_1.wgsl"),
-};
+pub(super) static MATMUL_BLOCK: ByStore = ByStore { vectors: matmul_block!("4"), elements: matmul_block!("1") };
 
 macro_rules! matmul_software {
-    ($store:literal) => {
+    ($width:literal) => {
         KernelSpec {
             entry: "matmul_software",
             source: concat!(
                 include_str!("../../shaders/matmul_software.wgsl"),
                 include_str!("../../shaders/shared/tile.wgsl"),
-                include_str!($store),
+                include_str!(concat!("../../shaders/shared/store_", $width, ".wgsl")),
+                include_str!(concat!("../../shaders/shared/pre_", $width, ".wgsl")),
                 include_str!("../../shaders/shared/activation.wgsl"),
                 include_str!("../../shaders/shared/math.wgsl"),
             ),
@@ -47,13 +46,11 @@ macro_rules! matmul_software {
     };
 }
 
-pub(super) static MATMUL_SOFTWARE: ByStore = ByStore {
-    vectors: matmul_software!("../../shaders/shared/store_4.wgsl"),
-    elements: matmul_software!("../../shaders/shared/store_1.wgsl"),
-};
+pub(super) static MATMUL_SOFTWARE: ByStore =
+    ByStore { vectors: matmul_software!("4"), elements: matmul_software!("1") };
 
 macro_rules! matmul_coop {
-    ($matrices:literal, $store:literal) => {
+    ($matrices:literal, $width:literal) => {
         KernelSpec {
             entry: "matmul_coop",
             source: concat!(
@@ -61,7 +58,8 @@ macro_rules! matmul_coop {
                 include_str!($matrices),
                 include_str!("../../shaders/shared/coop.wgsl"),
                 include_str!("../../shaders/shared/part.wgsl"),
-                include_str!($store),
+                include_str!(concat!("../../shaders/shared/store_", $width, ".wgsl")),
+                include_str!(concat!("../../shaders/shared/pre_", $width, ".wgsl")),
                 include_str!("../../shaders/shared/activation.wgsl"),
                 include_str!("../../shaders/shared/math.wgsl"),
             ),
@@ -72,11 +70,11 @@ macro_rules! matmul_coop {
 }
 
 pub(super) static MATMUL_COOP_8: ByStore = ByStore {
-    vectors: matmul_coop!("../../shaders/shared/coop_8.wgsl", "../../shaders/shared/store_4.wgsl"),
-    elements: matmul_coop!("../../shaders/shared/coop_8.wgsl", "../../shaders/shared/store_1.wgsl"),
+    vectors: matmul_coop!("../../shaders/shared/coop_8.wgsl", "4"),
+    elements: matmul_coop!("../../shaders/shared/coop_8.wgsl", "1"),
 };
 
 pub(super) static MATMUL_COOP_16: ByStore = ByStore {
-    vectors: matmul_coop!("../../shaders/shared/coop_16.wgsl", "../../shaders/shared/store_4.wgsl"),
-    elements: matmul_coop!("../../shaders/shared/coop_16.wgsl", "../../shaders/shared/store_1.wgsl"),
+    vectors: matmul_coop!("../../shaders/shared/coop_16.wgsl", "4"),
+    elements: matmul_coop!("../../shaders/shared/coop_16.wgsl", "1"),
 };

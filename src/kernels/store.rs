@@ -8,16 +8,16 @@ pub(super) const BINDINGS: &[(&str, Access)] =
 
 /// A kernel by how it stores its results: a binding has one type, so it takes two sources.
 #[derive(Debug)]
-pub(super) struct ByStore {
+pub(crate) struct ByStore {
     /// As whole vec4s.
-    pub(super) vectors: KernelSpec,
+    pub(crate) vectors: KernelSpec,
     /// As elements, where two invocations' results may share a vec4.
-    pub(super) elements: KernelSpec,
+    pub(crate) elements: KernelSpec,
 }
 
 impl ByStore {
     /// The kernel for results that are whole vec4s, or are not.
-    pub(super) fn spec(&'static self, whole: bool) -> &'static KernelSpec {
+    pub(crate) fn spec(&'static self, whole: bool) -> &'static KernelSpec {
         if whole { &self.vectors } else { &self.elements }
     }
 }

@@ -40,6 +40,15 @@ pub struct NoiseRange {
     pub noisy: bool,
 }
 
+/// A block of which only some elements are noisy in a step: where a part of a tensor begins or ends within it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoiseEdge {
+    /// The 64-element block of the arena.
+    pub block: u32,
+    /// Bit i: whether its element i is noisy.
+    pub mask: u64,
+}
+
 #[derive(Debug)]
 struct Part {
     blocks: Range<u32>,
@@ -90,10 +99,27 @@ pub(super) fn sweep_launches(
     arena_parts(target.limits, words).map(launch).collect()
 }
 
-/// The overrides of an optimizer's update: `noise` is the distribution's code; with `scaled` gradients are multiplied by the
-/// factor of the arena's `scaling`.
-pub(super) fn update_constants(noise: u32, scaled: bool) -> [Constant; 2] {
-    [("NOISE", f64::from(noise)), flag("SCALED", scaled)]
+/// What an optimizer's update is compiled for.
+#[derive(Clone, Copy, Debug)]
+pub struct UpdateVariant {
+    /// The code of the noise's distribution.
+    pub noise: u32,
+    /// Gradients are multiplied by the factor of the arena's `scaling`.
+    pub scaled: bool,
+    /// Weight decay is on tensors of two dimensions or more alone.
+    pub decay_matrices: bool,
+}
+
+impl UpdateVariant {
+    /// The overrides with noise; those without have `noise` 0.
+    pub(super) fn constants(self) -> [Constant; 3] {
+        let Self { noise, scaled, decay_matrices } = self;
+        [("NOISE", f64::from(noise)), flag("SCALED", scaled), flag("DECAY_MATRICES", decay_matrices)]
+    }
+
+    pub(super) fn clean(self) -> Self {
+        Self { noise: 0, ..self }
+    }
 }
 
 /// A kernel over whole arenas, with and without noise.

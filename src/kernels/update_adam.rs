@@ -2,10 +2,7 @@
 
 use crate::gpu::{Access, Buffer, Gpu, GpuError, KernelSpec, Launch, Recorder};
 
-use super::{
-    AdapterClass, Arena, NoiseRange, NoiseStep, Sweep, Target,
-    sweep::{sweep_launches, update_constants},
-};
+use super::{AdapterClass, Arena, NoiseRange, NoiseStep, Sweep, Target, UpdateVariant, sweep::sweep_launches};
 
 pub(super) static UPDATE_ADAM: KernelSpec = KernelSpec {
     entry: "update_adam",
@@ -60,8 +57,7 @@ pub struct AdamStep {
 pub struct UpdateAdam(Sweep);
 
 impl UpdateAdam {
-    /// Plans the update; the moments are arenas like the others and start at 0; `noise` is the distribution's code;
-    /// with `scaled` gradients are multiplied by the factor of the arena's `scaling`.
+    /// Plans the update; the moments are arenas like the others and start at 0.
     ///
     /// # Errors
     /// As [`Sweep::new`], and where the kernel does not compile.
@@ -70,21 +66,20 @@ impl UpdateAdam {
         class: AdapterClass,
         arena: &Arena,
         moments: [&Buffer; 2],
-        noise: u32,
-        scaled: bool,
+        variant: UpdateVariant,
     ) -> Result<Self, GpuError> {
         let arenas = [&arena.grads, moments[0], moments[1], &arena.weights];
-        let constants = [&update_constants(0, scaled)[..], &update_constants(noise, scaled)];
+        let constants = [&variant.clean().constants()[..], &variant.constants()];
         Sweep::new(gpu, class, &UPDATE_ADAM, constants, &arenas, arena, &[&arena.blocks.view(), &arena.scaling.view()])
             .map(Self)
     }
 
-    /// What an update of `words` weights launches, all of them getting noise of the distribution with code `noise`.
+    /// What an update of `words` weights launches, all of them getting noise.
     ///
     /// # Errors
     /// [`GpuError::Grid`] past the adapter's grid.
-    pub fn launches(target: &Target, words: usize, noise: u32, scaled: bool) -> Result<Vec<Launch>, GpuError> {
-        let parts = sweep_launches(target, &UPDATE_ADAM, &update_constants(noise, scaled), words)?;
+    pub fn launches(target: &Target, words: usize, variant: UpdateVariant) -> Result<Vec<Launch>, GpuError> {
+        let parts = sweep_launches(target, &UPDATE_ADAM, &variant.constants(), words)?;
         Ok(parts.into_iter().map(|(_, launch)| launch).collect())
     }
 

@@ -2,10 +2,7 @@
 
 use crate::gpu::{Access, Buffer, Gpu, GpuError, KernelSpec, Launch, Recorder};
 
-use super::{
-    AdapterClass, Arena, NoiseRange, NoiseStep, Sweep, Target,
-    sweep::{sweep_launches, update_constants},
-};
+use super::{AdapterClass, Arena, NoiseRange, NoiseStep, Sweep, Target, UpdateVariant, sweep::sweep_launches};
 
 pub(super) static UPDATE_SGD: KernelSpec = KernelSpec {
     entry: "update_sgd",
@@ -53,8 +50,7 @@ pub struct SgdStep {
 pub struct UpdateSgd(Sweep);
 
 impl UpdateSgd {
-    /// Plans the update; `velocity` is an arena like the others and starts at 0; `noise` is the distribution's code;
-    /// with `scaled` gradients are multiplied by the factor of the arena's `scaling`.
+    /// Plans the update; `velocity` is an arena like the others and starts at 0.
     ///
     /// # Errors
     /// As [`Sweep::new`], and where the kernel does not compile.
@@ -63,21 +59,20 @@ impl UpdateSgd {
         class: AdapterClass,
         arena: &Arena,
         velocity: &Buffer,
-        noise: u32,
-        scaled: bool,
+        variant: UpdateVariant,
     ) -> Result<Self, GpuError> {
         let arenas = [&arena.grads, velocity, &arena.weights];
-        let constants = [&update_constants(0, scaled)[..], &update_constants(noise, scaled)];
+        let constants = [&variant.clean().constants()[..], &variant.constants()];
         Sweep::new(gpu, class, &UPDATE_SGD, constants, &arenas, arena, &[&arena.blocks.view(), &arena.scaling.view()])
             .map(Self)
     }
 
-    /// What an update of `words` weights launches, all of them getting noise of the distribution with code `noise`.
+    /// What an update of `words` weights launches, all of them getting noise.
     ///
     /// # Errors
     /// [`GpuError::Grid`] past the adapter's grid.
-    pub fn launches(target: &Target, words: usize, noise: u32, scaled: bool) -> Result<Vec<Launch>, GpuError> {
-        let parts = sweep_launches(target, &UPDATE_SGD, &update_constants(noise, scaled), words)?;
+    pub fn launches(target: &Target, words: usize, variant: UpdateVariant) -> Result<Vec<Launch>, GpuError> {
+        let parts = sweep_launches(target, &UPDATE_SGD, &variant.constants(), words)?;
         Ok(parts.into_iter().map(|(_, launch)| launch).collect())
     }
 

@@ -7,7 +7,7 @@ use toml::Table;
 use crate::{
     graph::{Graph, GraphError, Op, ValueId, ValueShape},
     kernels::{Activation, ConvOptions},
-    ops::{LayerError, LayerSite, Layers, Pool},
+    ops::{LayerError, LayerSite, Layers, LinearOptions, NormOptions, Pool},
 };
 
 use super::{Model, ModelError};
@@ -93,6 +93,19 @@ impl Sequential {
         })
     }
 
+    /// A linear layer with or without bias, counted with the others.
+    #[must_use]
+    pub fn linear_with(mut self, options: LinearOptions) -> Self {
+        let name = self.next_name("fc");
+        self.then(&format!("-{}", options.features), |graph, value| graph.linear_with(value, &name, options))
+    }
+
+    /// A linear layer without bias whose weight is an earlier parameter, such as `embedding1.weight`.
+    #[must_use]
+    pub fn tied_linear(self, param: &str) -> Self {
+        self.then("-tied", |graph, value| graph.tied_linear(value, param))
+    }
+
     /// A vector of `features` numbers for each token; the n-th is called `embedding{n}`.
     #[must_use]
     pub fn embedding(mut self, features: usize) -> Self {
@@ -112,6 +125,45 @@ impl Sequential {
     pub fn batch_norm(mut self) -> Self {
         let name = self.next_name("bn");
         self.then("-bn", |graph, value| graph.batch_norm(value, &name))
+    }
+
+    /// A layer norm or RMS norm over each vector; the n-th is called `norm{n}`.
+    #[must_use]
+    pub fn norm_with(mut self, options: NormOptions) -> Self {
+        let name = self.next_name("norm");
+        self.then("-norm", |graph, value| graph.norm_with(value, &name, options))
+    }
+
+    /// An image as the sequence of its pixels.
+    #[must_use]
+    pub fn sequence(self) -> Self {
+        self.then("-sequence", Graph::sequence)
+    }
+
+    /// A learned vector before a sequence; the n-th is called `cls_token{n}`.
+    #[must_use]
+    pub fn class_token(mut self) -> Self {
+        let name = self.next_name("cls_token");
+        self.then("-class", |graph, value| graph.class_token(value, &name))
+    }
+
+    /// Learned positions; the n-th are called `positions{n}`.
+    #[must_use]
+    pub fn positions(mut self) -> Self {
+        let name = self.next_name("positions");
+        self.then("-positions", |graph, value| graph.positions(value, &name))
+    }
+
+    /// One vector of a sequence.
+    #[must_use]
+    pub fn token(self, index: usize) -> Self {
+        self.then(&format!("-token{index}"), |graph, value| graph.token(value, index))
+    }
+
+    /// silu(first half) * second half
+    #[must_use]
+    pub fn swiglu(self) -> Self {
+        self.then("-swiglu", Graph::swiglu)
     }
 
     /// A pool.
@@ -176,6 +228,12 @@ impl Sequential {
     #[must_use]
     pub fn gelu(self) -> Self {
         self.activation(Activation::Gelu)
+    }
+
+    /// 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
+    #[must_use]
+    pub fn gelu_tanh(self) -> Self {
+        self.activation(Activation::GeluTanh)
     }
 
     /// tanh x

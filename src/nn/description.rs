@@ -2,12 +2,20 @@
 
 use std::{path::Path, str::FromStr};
 
-use crate::{kernels::Activation, names::UnknownName, ops::Layers};
+use crate::{graph::Graph, kernels::Activation, names::UnknownName, ops::Layers};
 
 use super::{
     Model, ModelError, Sequential, file,
+    transformers::{GPTS, Gpt, VITS, Vit, own_signature},
     zoo::{Signature, ZOO},
 };
+
+/// What may be chosen of a model beside its description.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ModelOptions {
+    /// Chance of a zero in every dropout of a model that has some by its description; its own where not given.
+    pub dropout: Option<f32>,
+}
 
 /// The largest width of a network of the zoo: 512 times that of the widest published.
 const MAX_WIDTH: usize = 1 << 15;
@@ -19,9 +27,9 @@ const PRESETS: [(&str, &str); 3] =
 impl FromStr for Model {
     type Err = ModelError;
 
-    /// As [`Model::build`] for CIFAR-10.
+    /// As [`Model::build`] for CIFAR-10, a language model for 65 characters, `gpt2` for its own 50,257 tokens.
     fn from_str(text: &str) -> Result<Self, ModelError> {
-        Self::build(text, &Signature::default())
+        Self::build(text, &own_signature(text))
     }
 }
 
@@ -49,21 +57,39 @@ impl Model {
         ZOO.iter().map(|entry| (entry.name, entry.width.is_some()))
     }
 
+    /// The transformers that [`Model::build`] knows by name.
+    pub fn transformers() -> impl Iterator<Item = &'static str> {
+        GPTS.iter().map(|(name, _)| *name).chain(VITS.iter().map(|(name, _)| *name))
+    }
+
     /// The model of a description, for data of this shape: a name of the zoo, a preset, widths `mlp:784-500-10`, which
-    /// say their own, or the path of a file that ends in `.toml`.
+    /// say their own, a transformer `gpt:4x4x128@64` or `vit:12x3x192/4`, or the path of a file that ends in `.toml`.
     ///
     /// # Errors
     /// [`ModelError`]
     pub fn build(text: &str, signature: &Signature) -> Result<Self, ModelError> {
-        Self::build_with(text, signature, &Layers::standard())
+        Self::build_with(text, signature, &Layers::standard(), ModelOptions::default())
     }
 
-    /// As [`Model::build`], a file's layers being of these kinds.
+    /// As [`Model::build`], a file's layers being of these kinds, with options.
     ///
     /// # Errors
     /// [`ModelError`]
-    pub fn build_with(text: &str, signature: &Signature, kinds: &Layers) -> Result<Self, ModelError> {
+    pub fn build_with(
+        text: &str,
+        signature: &Signature,
+        kinds: &Layers,
+        options: ModelOptions,
+    ) -> Result<Self, ModelError> {
         let wrong = |reason: String| ModelError::Description { text: text.to_owned(), reason };
+        if let Some(graph) = transformer(text, signature, options)? {
+            return Ok(Self { description: text.to_owned(), graph });
+        }
+        if options.dropout.is_some() {
+            return Err(wrong(
+                "its dropout is its own: only those of gpt:, vit: and their presets can be chosen".to_owned(),
+            ));
+        }
         let (name, width) = text.split_once(':').map_or((text, None), |(name, width)| (name, Some(width)));
         if let Some(entry) = ZOO.iter().find(|entry| entry.name == name) {
             let width = match (width, entry.width) {
@@ -98,9 +124,23 @@ impl Model {
     }
 }
 
+/// The graph of a transformer; none where the description is no transformer's.
+fn transformer(text: &str, signature: &Signature, options: ModelOptions) -> Result<Option<Graph>, ModelError> {
+    let wrong = |reason: String| ModelError::Description { text: text.to_owned(), reason };
+    if let Some(dropout) = options.dropout.filter(|dropout| !(0.0..1.0).contains(dropout)) {
+        return Err(wrong(format!("dropout {dropout} is no chance from 0 to below 1")));
+    }
+    if let Some(gpt) = Gpt::parse(text) {
+        return Ok(Some(gpt.map_err(wrong)?.build(signature, options)?));
+    }
+    let Some(vit) = Vit::parse(text) else { return Ok(None) };
+    Ok(Some(vit.map_err(wrong)?.build(signature, options)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::ValueShape;
 
     #[test]
     fn descriptions_become_models() {
@@ -113,6 +153,42 @@ mod tests {
         assert_eq!(model.graph.layout().parameters(), 11_173_962);
         assert_eq!(narrow.graph.params().len(), model.graph.params().len());
         assert_eq!(narrow.graph.params()[0].shape, [16, 3, 3, 3]);
+    }
+
+    #[test]
+    fn transformers_have_their_published_sizes() {
+        let text =
+            |length, vocabulary| Signature { input: ValueShape::Tokens { length, vocabulary }, classes: vocabulary };
+        let parameters =
+            |name: &str, signature: &Signature| Model::build(name, signature).unwrap().graph.layout().parameters();
+        assert_eq!(parameters("vit-tiny", &Signature::default()), 5_362_762);
+        // GPT-2's 124,439,808 of Hugging Face's model.
+        assert_eq!(parameters("gpt2", &text(1024, 50_257)), 124_439_808);
+        let mini = parameters("gpt-mini", &text(64, 65));
+        let block = 12 * 128 * 128 + 13 * 128;
+        assert_eq!(mini, (65 + 64) * 128 + 4 * block + 2 * 128);
+        assert_eq!(parameters("gpt:4x4x128@64:gelu_tanh", &text(64, 65)), mini);
+    }
+
+    #[test]
+    fn wrong_transformers_say_what_is_wrong() {
+        let text = Signature { input: ValueShape::Tokens { length: 64, vocabulary: 65 }, classes: 65 };
+        for (name, part) in [
+            ("gpt:4x4x128", "not of the form"),
+            ("gpt:4x4@64", "not of the form"),
+            ("gpt:0x4x128@64", "not of the form"),
+            ("gpt:4x4x128@64:swish", "unknown activation"),
+            ("gpt:4x3x128@64", "3 heads"),
+            ("vit:2x2x8", "not of the form"),
+        ] {
+            let message = Model::build(name, &text).unwrap_err().to_string();
+            assert!(message.contains(part), "{name}: {message}");
+        }
+        let images = Model::build("gpt-mini", &Signature::default()).unwrap_err().to_string();
+        assert!(images.contains("it needs tokens"), "{images}");
+        let dropout = ModelOptions { dropout: Some(0.5) };
+        let refused = Model::build_with("resnet18", &Signature::default(), &Layers::standard(), dropout).unwrap_err();
+        assert!(refused.to_string().contains("its dropout is its own"), "{refused}");
     }
 
     #[test]

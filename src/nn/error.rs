@@ -10,7 +10,9 @@ pub enum ModelError {
     /// A description that is none.
     #[error(
         "model {text:?}: {reason}; expected mlp1, mlp2, mlp3, cnn1, cnn2, cnn3, resnet18, resnet34, resnet20, resnet56, \
-         vgg11-bn, vgg16-bn, a TOML file, or widths such as mlp:784-500-10, with another activation mlp:784-500-10:gelu"
+         vgg11-bn, vgg16-bn, gpt-mini, gpt-shakespeare, gpt2, gpt:LAYERSxHEADSxCHANNELS@BLOCK, vit-tiny, vit-small, \
+         vit:LAYERSxHEADSxCHANNELS/PATCH, a TOML file, or widths such as mlp:784-500-10, with another activation \
+         mlp:784-500-10:gelu"
     )]
     Description {
         /// What was given.

@@ -7,16 +7,21 @@ mod file;
 mod init;
 mod model;
 mod safetensors_file;
+mod transformers;
 mod weights;
+mod weights_format;
 mod zoo;
 
 pub(crate) use file::parse as parse_model;
 pub(crate) use safetensors_file::open as open_safetensors;
 
 pub use builder::Sequential;
+pub use description::ModelOptions;
 pub use error::{ModelError, WeightsError};
 pub use init::initialise;
 pub use model::Model;
-pub use weights::{NamedTensor, load, place, read_tensors, save, write_tensors};
-pub(crate) use weights::{TensorFile, listed, matched, metadata, parse_tensors, tensor_bytes, tensors};
+pub use transformers::block_of;
+pub use weights::{NamedTensor, load, load_as, place, read_tensors, save, write_tensors};
+pub(crate) use weights::{TensorFile, listed, metadata, parse_tensors, tensor_bytes, tensors};
+pub use weights_format::WeightsFormat;
 pub use zoo::Signature;

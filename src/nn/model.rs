@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     graph::{Graph, ParamRole},
-    noise::NoiseTensor,
+    noise::{NoisePart, NoiseTensor},
 };
 
 /// A model: its graph and how it was described.
@@ -50,9 +50,38 @@ impl Model {
     pub fn noise_tensors(&self) -> Vec<NoiseTensor> {
         let noise_tensor = |param: &crate::graph::Param| NoiseTensor {
             module: param.module,
+            block: param.block,
+            projections: param.projections.len(),
             is_weight: param.role == ParamRole::Weight,
         };
         self.graph.params().iter().map(noise_tensor).collect()
+    }
+
+    /// A part of a parameter: `attn.weight` for all of it, `attn.weight[q]` for a projection that it packs, else its elements.
+    #[must_use]
+    pub fn part_name(&self, NoisePart { tensor, elements }: &NoisePart) -> String {
+        let Some(param) = self.graph.params().get(*tensor) else { return format!("parameter {tensor}") };
+        let name = &param.name;
+        if *elements == (0..param.elements()) {
+            return name.clone();
+        }
+        match param.parts().iter().zip(&param.projections).find(|(part, _)| *part == elements) {
+            Some((_, projection)) => format!("{name}[{projection}]"),
+            None => format!("{name}[{}..{}]", elements.start, elements.end),
+        }
+    }
+
+    /// A group of parts: its block's name where it is one, else the names of its parts.
+    #[must_use]
+    pub fn group_name(&self, group: &[NoisePart]) -> String {
+        let params = self.graph.params();
+        let block = group.first().and_then(|part| params.get(part.tensor)?.block);
+        let members = params.iter().enumerate().filter(|(_, param)| param.block.is_some() && param.block == block);
+        let whole = members.map(|(tensor, param)| NoisePart { tensor, elements: 0..param.elements() });
+        match block.and_then(|block| self.graph.blocks().get(block)) {
+            Some(name) if whole.eq(group.iter().cloned()) => name.clone(),
+            _ => group.iter().map(|part| self.part_name(part)).collect::<Vec<_>>().join(" + "),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     kernels::Arena,
 };
 
-use super::{Model, WeightsError, safetensors_file};
+use super::{Model, WeightsError, WeightsFormat, safetensors_file};
 
 /// A named f32 tensor on the host.
 #[derive(Clone, Debug, PartialEq)]
@@ -147,8 +147,23 @@ pub(crate) fn metadata(model: &Model) -> HashMap<String, String> {
 /// # Errors
 /// [`WeightsError`] naming file and tensor.
 pub fn load(gpu: &Gpu, model: &Model, arena: &Arena, path: &Path) -> Result<(), WeightsError> {
-    let tensors = read_tensors(path)?;
-    place(gpu, model, arena, &arena.weights, tensors, path)
+    load_as(gpu, model, arena, path, WeightsFormat::Jostle)
+}
+
+/// As [`load`], of a file with another program's names and layouts.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_as(
+    gpu: &Gpu,
+    model: &Model,
+    arena: &Arena,
+    path: &Path,
+    format: WeightsFormat,
+) -> Result<(), WeightsError> {
+    // All of the file is checked against the model before any of it is written.
+    let tensors = format.read(path, model, read_tensors(path)?)?;
+    write(gpu, model, arena, &arena.weights, &tensors)
 }
 
 /// Writes tensors, those of the file at `path`, to the parameters in one of an arena's buffers and to the running statistics, as
@@ -164,23 +179,23 @@ pub fn place(
     tensors: Vec<NamedTensor>,
     path: &Path,
 ) -> Result<(), WeightsError> {
-    // All of the file is checked against the model before any of it is written.
-    let tensors = matched(path, model, tensors)?;
+    let tensors = WeightsFormat::Jostle.read(path, model, tensors)?;
+    write(gpu, model, arena, buffer, &tensors)
+}
+
+/// Tensors in the model's order.
+fn write(
+    gpu: &Gpu,
+    model: &Model,
+    arena: &Arena,
+    buffer: &Buffer,
+    tensors: &[NamedTensor],
+) -> Result<(), WeightsError> {
     for (tensor, place) in tensors.iter().zip(state(model, arena, buffer)) {
         let (_, _, view) = place?;
         gpu.write(&view, &tensor.values)?;
     }
     Ok(())
-}
-
-/// A file's tensors in the order of the model's parameters and running statistics, each in its shape.
-pub(crate) fn matched(path: &Path, model: &Model, tensors: Vec<NamedTensor>) -> Result<Vec<NamedTensor>, WeightsError> {
-    let mut file = TensorFile::new(path, tensors);
-    let params = model.graph.params().iter().map(|param| (&param.name, param.shape.clone()));
-    let stats = model.graph.stats().iter().map(|stat| (&stat.name, vec![stat.channels]));
-    let matched = params.chain(stats).map(|(name, shape)| file.take(name, &shape)).collect::<Result<Vec<_>, _>>()?;
-    file.finish()?;
-    Ok(matched)
 }
 
 /// The tensors of a file, to be taken out one by one.
@@ -223,7 +238,7 @@ impl<'a> TensorFile<'a> {
 
     /// # Errors
     /// [`WeightsError::Unexpected`] if a tensor is left.
-    fn finish(self) -> Result<(), WeightsError> {
+    pub(super) fn finish(self) -> Result<(), WeightsError> {
         match self.left.into_keys().min() {
             Some(name) => Err(WeightsError::Unexpected { path: self.path.to_owned(), name }),
             None => Ok(()),

@@ -62,6 +62,11 @@ named!("grouping",
         Module = "module",
         /// One weight tensor; biases and normalisation stay clean.
         Weights = "weights",
+        /// One parameter tensor, or one of the projections that it packs: q, k and v of attention apart, each with the noise that
+        /// it has as part of its tensor.
+        Projection = "projection",
+        /// A transformer block's tensors, or those of another part that is repeated, together; outside of blocks a module's.
+        Block = "block",
     }
 );
 

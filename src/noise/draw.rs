@@ -19,6 +19,8 @@ pub enum Stream {
     Probes = 5,
     /// Keys of a step's further draws of noise.
     Draw = 6,
+    /// Tokens of texts that a model writes; drawn on the host alone.
+    Sampling = 7,
 }
 
 /// Philox4x32-10 (Salmon et al., SC 2011): 128 random bits from a counter and a key.

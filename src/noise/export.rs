@@ -23,7 +23,7 @@ pub fn deltas(gpu: &Gpu, arena: &Arena, scheme: &dyn NoiseScheme, step: &StepNoi
     recorder.copy(&arena.weights.view(), &kept.view());
     perturb.record_norms(&mut recorder);
     recorder.clear(&arena.weights.view());
-    perturb.record_noise(gpu, &mut recorder, &step.ranges, step.values)?;
+    perturb.record_noise(gpu, &mut recorder, &step.ranges, &step.edges, step.values)?;
     recorder.copy(&kept.view(), &arena.weights.view());
     recorder.submit()?;
     let spans = 0..arena.layout.spans().len();

@@ -7,14 +7,18 @@
 mod config;
 mod draw;
 mod export;
+mod groups;
 mod noise_scheme;
 mod point;
 mod scheme;
+mod step_noise;
 
 pub use crate::names::UnknownName;
 pub use config::{Distribution, GroupOrder, Grouping, Mode, NoiseConfig, Scale, SigmaSchedule};
 pub use draw::{Stream, philox, probe, unit_noise};
 pub use export::deltas;
+pub use groups::{NoisePart, NoiseTensor};
 pub use noise_scheme::NoiseScheme;
 pub use point::Point;
-pub use scheme::{NoiseTensor, Scheme, StepNoise};
+pub use scheme::Scheme;
+pub use step_noise::StepNoise;

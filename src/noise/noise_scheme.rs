@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::schedule::Moment;
 
-use super::{Distribution, Scale, Scheme, StepNoise};
+use super::{Distribution, NoisePart, Scale, Scheme, StepNoise};
 
 /// The noise of a run, step by step: [`Scheme`], or one of a user's own.
 ///
@@ -17,8 +17,8 @@ pub trait NoiseScheme: fmt::Debug + Send + Sync {
     /// Per tensor of the layout the factor of its noise; 0 for one that never takes any.
     fn scales(&self) -> Vec<f32>;
 
-    /// Tensors of each group that may be noisy on its own, for messages and for benches, which meet each equally often.
-    fn groups(&self) -> &[Vec<usize>] {
+    /// The parts of tensors of each group that may be noisy on its own, for messages and for benches, which meet each equally often.
+    fn groups(&self) -> &[Vec<NoisePart>] {
         &[]
     }
 
@@ -42,7 +42,7 @@ impl NoiseScheme for Scheme {
         self.scales()
     }
 
-    fn groups(&self) -> &[Vec<usize>] {
+    fn groups(&self) -> &[Vec<NoisePart>] {
         self.groups()
     }
 

@@ -1,118 +1,48 @@
 //! From the configuration to what one step does: which blocks are noisy, and how strong.
 
 use crate::{
-    kernels::{ArenaLayout, NoiseRange, NoiseStep},
+    kernels::{ArenaLayout, NoiseEdge, NoiseRange, NoiseStep},
     schedule::Moment,
 };
 
 use super::{
-    GroupOrder, Grouping, Mode, NoiseConfig, Stream,
+    GroupOrder, Mode, NoiseConfig, NoisePart, NoiseTensor, StepNoise, Stream,
     draw::{key, philox},
+    step_noise::{split, values},
 };
-
-/// What the noise has to know of a tensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoiseTensor {
-    /// Number of the module it belongs to.
-    pub module: usize,
-    /// A weight proper: neither bias nor normalisation.
-    pub is_weight: bool,
-}
 
 /// The noise of a run: pure in the step.
 #[derive(Clone, Debug)]
 pub struct Scheme {
     config: NoiseConfig,
     seed: u64,
-    /// Tensors of each group.
-    groups: Vec<Vec<usize>>,
-    /// Blocks of each group, neighbours merged.
-    ranges: Vec<Vec<NoiseRange>>,
+    /// Parts of tensors of each group.
+    groups: Vec<Vec<NoisePart>>,
+    /// Blocks of each group, neighbours merged, and those that it has in part.
+    places: Vec<(Vec<NoiseRange>, Vec<NoiseEdge>)>,
     /// The whole arena, clean and noisy.
     blocks: u32,
     tensors: usize,
-}
-
-/// What one step does.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StepNoise {
-    /// The arena in order, split where noise begins and ends.
-    pub ranges: Vec<NoiseRange>,
-    /// Seed, step and standard deviation for the kernels.
-    pub values: NoiseStep,
-    /// The noisy group in mode `layer`.
-    pub group: Option<usize>,
-}
-
-impl StepNoise {
-    /// Standard deviation of the noise on each noisy weight, negative where it is mirrored; 0 where none is.
-    #[must_use]
-    pub fn sigma(&self) -> f64 {
-        if self.ranges.iter().any(|range| range.noisy) { f64::from(self.values.sigma) } else { 0.0 }
-    }
-
-    /// The block after the last, where the ranges are in order and without a gap from block 0 on.
-    #[must_use]
-    pub fn end(&self) -> Option<u32> {
-        self.ranges.iter().try_fold(0, |end, range| (range.blocks.start == end).then_some(range.blocks.end))
-    }
-
-    /// No noise on any tensor of a layout.
-    #[must_use]
-    pub fn none(layout: &ArenaLayout) -> Self {
-        let ranges = vec![NoiseRange { blocks: 0..layout.blocks(), noisy: false }];
-        Self { ranges, values: NoiseStep::default(), group: None }
-    }
-
-    /// Noise of standard deviation `sigma` on some tensors of a layout, drawn by seed and step: for schemes of one's own. A step
-    /// beyond 2^32 starts the counters anew.
-    #[must_use]
-    pub fn on_tensors(layout: &ArenaLayout, tensors: &[usize], seed: u64, step: u64, sigma: f64) -> Self {
-        Self { ranges: split(layout, tensors), values: values(seed, step, sigma), group: None }
-    }
-
-    /// The same tensors and the same strength with the numbers of draw `number` of the step.
-    ///
-    /// Draw 0 is the noise as it is. Any other has a key of its own, which Philox makes of the seed and the draw's number, so
-    /// that the draws of a step, and those of different steps and tensors, are independent of each other: what
-    /// `jax.random.fold_in` does.
-    #[must_use]
-    pub fn draw(self, number: u32) -> Self {
-        if number == 0 {
-            return self;
-        }
-        let key = [self.values.seed_low, self.values.seed_high];
-        let [seed_low, seed_high, ..] = philox([number, 0, 0, Stream::Draw as u32], key);
-        Self { values: NoiseStep { seed_low, seed_high, ..self.values }, ..self }
-    }
-
-    /// The same noise times a factor: exactly mirrored at -1.
-    #[must_use]
-    pub fn scaled(self, factor: f64) -> Self {
-        let sigma = (f64::from(self.values.sigma) * factor) as f32;
-        Self { values: NoiseStep { sigma, ..self.values }, ..self }
-    }
-}
-
-/// What the kernels need beside the ranges.
-fn values(seed: u64, step: u64, sigma: f64) -> NoiseStep {
-    let [seed_low, seed_high] = key(seed);
-    NoiseStep { seed_low, seed_high, step: step as u32, sigma: sigma as f32, ..NoiseStep::default() }
 }
 
 impl Scheme {
     /// Groups the tensors of a model; `tensors` in the order of `layout`.
     #[must_use]
     pub fn new(config: NoiseConfig, layout: &ArenaLayout, tensors: &[NoiseTensor], seed: u64) -> Self {
-        let groups = group(config.groups, tensors);
-        Self::with_groups(config, layout, groups, seed)
+        let groups = config.groups.groups(layout, tensors);
+        Self::with_parts(config, layout, groups, seed)
     }
 
     /// Groups given outright, each a list of tensors of `layout`; a tensor may be in several.
     #[must_use]
     pub fn with_groups(config: NoiseConfig, layout: &ArenaLayout, groups: Vec<Vec<usize>>, seed: u64) -> Self {
-        let ranges = groups.iter().map(|group| split(layout, group)).collect();
-        Self { config, seed, groups, ranges, blocks: layout.blocks(), tensors: layout.spans().len() }
+        let whole = |group: Vec<usize>| group.into_iter().map(|tensor| NoisePart::whole(layout, tensor)).collect();
+        Self::with_parts(config, layout, groups.into_iter().map(whole).collect(), seed)
+    }
+
+    fn with_parts(config: NoiseConfig, layout: &ArenaLayout, groups: Vec<Vec<NoisePart>>, seed: u64) -> Self {
+        let places = groups.iter().map(|group| split(layout, group)).collect();
+        Self { config, seed, groups, places, blocks: layout.blocks(), tensors: layout.spans().len() }
     }
 
     /// The choices it was made from.
@@ -121,9 +51,9 @@ impl Scheme {
         &self.config
     }
 
-    /// Tensors of each group; M is their number.
+    /// The parts of tensors of each group; M is the number of groups.
     #[must_use]
-    pub fn groups(&self) -> &[Vec<usize>] {
+    pub fn groups(&self) -> &[Vec<NoisePart>] {
         &self.groups
     }
 
@@ -131,8 +61,8 @@ impl Scheme {
     #[must_use]
     pub fn scales(&self) -> Vec<f32> {
         let mut scales = vec![0.0; self.tensors];
-        for tensor in self.groups.iter().flatten() {
-            scales[*tensor] = 1.0;
+        for part in self.groups.iter().flatten() {
+            scales[part.tensor] = 1.0;
         }
         scales
     }
@@ -150,17 +80,19 @@ impl Scheme {
         };
         let values = values(self.seed, step, sigma);
         if sigma == 0.0 || count == 0 {
-            return StepNoise { ranges: self.whole(false), values, group: None };
+            return self.whole(false, values);
         }
         if self.config.mode != Mode::Layer {
-            return StepNoise { ranges: self.whole(true), values, group: None };
+            return self.whole(true, values);
         }
         let group = self.group_at(step);
-        StepNoise { ranges: self.ranges[group].clone(), values, group: Some(group) }
+        let (ranges, edges) = self.places[group].clone();
+        StepNoise { ranges, edges, values, group: Some(group) }
     }
 
-    fn whole(&self, noisy: bool) -> Vec<NoiseRange> {
-        vec![NoiseRange { blocks: 0..self.blocks, noisy }]
+    fn whole(&self, noisy: bool, values: NoiseStep) -> StepNoise {
+        let ranges = vec![NoiseRange { blocks: 0..self.blocks, noisy }];
+        StepNoise { ranges, edges: Vec::new(), values, group: None }
     }
 
     fn group_at(&self, step: u64) -> usize {
@@ -175,50 +107,24 @@ impl Scheme {
     }
 }
 
-fn group(grouping: Grouping, tensors: &[NoiseTensor]) -> Vec<Vec<usize>> {
-    match grouping {
-        Grouping::Tensor => (0..tensors.len()).map(|tensor| vec![tensor]).collect(),
-        Grouping::Weights => (0..tensors.len()).filter(|t| tensors[*t].is_weight).map(|t| vec![t]).collect(),
-        Grouping::Module => {
-            let mut groups: Vec<(usize, Vec<usize>)> = Vec::new();
-            for (tensor, noisy) in tensors.iter().enumerate() {
-                match groups.iter_mut().find(|(module, _)| *module == noisy.module) {
-                    Some((_, members)) => members.push(tensor),
-                    None => groups.push((noisy.module, vec![tensor])),
-                }
-            }
-            groups.into_iter().map(|(_, members)| members).collect()
-        }
-    }
-}
-
-/// The arena in order, noisy in `group` and clean elsewhere.
-fn split(layout: &ArenaLayout, group: &[usize]) -> Vec<NoiseRange> {
-    let mut ranges: Vec<NoiseRange> = Vec::new();
-    for (tensor, span) in layout.spans().iter().enumerate() {
-        let (blocks, noisy) = (span.blocks(), group.contains(&tensor));
-        match ranges.last_mut() {
-            Some(last) if last.noisy == noisy => last.blocks.end = blocks.end,
-            _ => ranges.push(NoiseRange { blocks, noisy }),
-        }
-    }
-    ranges
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        noise::SigmaSchedule,
+        noise::{Grouping, SigmaSchedule},
         schedule::{Drops, RunLength, ScheduleUnit},
     };
 
     fn scheme(config: NoiseConfig) -> Scheme {
         let shapes: [&[usize]; 4] = [&[10, 20], &[10], &[3, 10], &[3]];
         let layout = ArenaLayout::new(shapes);
-        let tensors =
-            [(0, true), (0, false), (1, true), (1, false)].map(|(module, is_weight)| NoiseTensor { module, is_weight });
+        let tensors = [(0, true), (0, false), (1, true), (1, false)];
+        let tensors = tensors.map(|(module, is_weight)| NoiseTensor { module, is_weight, ..NoiseTensor::default() });
         Scheme::new(config, &layout, &tensors, 7)
+    }
+
+    fn tensors_of(scheme: &Scheme) -> Vec<Vec<usize>> {
+        scheme.groups().iter().map(|group| group.iter().map(|part| part.tensor).collect()).collect()
     }
 
     fn layer(groups: Grouping, order: GroupOrder) -> Scheme {
@@ -247,10 +153,10 @@ mod tests {
     #[test]
     fn groupings_join_and_leave_out() {
         let module = layer(Grouping::Module, GroupOrder::Cyclic);
-        assert_eq!(module.groups(), [vec![0, 1], vec![2, 3]]);
+        assert_eq!(tensors_of(&module), [vec![0, 1], vec![2, 3]]);
         assert_eq!(noisy(&module.at(0, Moment::START)), vec![0..6]);
         let weights = layer(Grouping::Weights, GroupOrder::Cyclic);
-        assert_eq!(weights.groups(), [vec![0], vec![2]]);
+        assert_eq!(tensors_of(&weights), [vec![0], vec![2]]);
         assert_eq!(weights.scales(), [1.0, 0.0, 1.0, 0.0]);
     }
 

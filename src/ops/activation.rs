@@ -71,6 +71,7 @@ impl Op for Activate {
 pub(super) const LAYERS: &[LayerKind] = &[
     LayerKind { name: "relu", stem: None, add: |site, table| add(site, table, Activation::Relu) },
     LayerKind { name: "gelu", stem: None, add: |site, table| add(site, table, Activation::Gelu) },
+    LayerKind { name: "gelu_tanh", stem: None, add: |site, table| add(site, table, Activation::GeluTanh) },
     LayerKind { name: "silu", stem: None, add: |site, table| add(site, table, Activation::Silu) },
     LayerKind { name: "tanh", stem: None, add: |site, table| add(site, table, Activation::Tanh) },
     LayerKind { name: "sigmoid", stem: None, add: |site, table| add(site, table, Activation::Sigmoid) },

@@ -131,16 +131,25 @@ impl Kernel for AffineGradient {
 const WEIGHT: usize = 0;
 const BIAS: usize = 1;
 
-/// Pushes output = xhat weight + bias, the output being the operation's.
-pub(super) fn push_affine(pass: &mut Forward<'_>, shape: NormShape, xhat: Operand) {
-    let operands = [xhat.read(), pass.param(WEIGHT), pass.output(), pass.param(BIAS)];
+/// Pushes output = xhat weight [+ bias], the output being the operation's.
+pub(super) fn push_affine(pass: &mut Forward<'_>, shape: NormShape, xhat: Operand, has_bias: bool) {
+    let bias = has_bias.then(|| pass.param(BIAS));
+    let operands = [xhat.read(), pass.param(WEIGHT), pass.output()].into_iter().chain(bias);
+    let operands: Vec<_> = operands.collect();
     pass.push(&format!("{} affine", pass.name()), Arc::new(Affine(shape)), operands);
 }
 
-/// Pushes the gradients of weight and bias; the gradient of what they were applied to.
-pub(super) fn push_affine_gradient(pass: &mut Backward<'_, '_>, shape: NormShape, xhat: Operand) -> Operand {
+/// Pushes the gradients of weight and, where there is one, bias; the gradient of what they were applied to.
+pub(super) fn push_affine_gradient(
+    pass: &mut Backward<'_, '_>,
+    shape: NormShape,
+    xhat: Operand,
+    has_bias: bool,
+) -> Operand {
     let (name, grad) = (pass.name(), pass.gradient());
-    let operands = [grad, xhat, pass.param_gradient(WEIGHT), pass.param_gradient(BIAS)];
+    let weight = pass.param_gradient(WEIGHT);
+    let bias = has_bias.then(|| pass.param_gradient(BIAS));
+    let operands: Vec<_> = [grad, xhat, weight].into_iter().chain(bias).collect();
     pass.push(&format!("{name} affine gradient"), Arc::new(AffineGradient(shape)), operands);
     let result = pass.activation("gradient", pass.input_shape(0).words());
     let operands = [grad, pass.param(WEIGHT), result];

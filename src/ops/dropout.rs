@@ -90,9 +90,7 @@ impl Op for Dropout {
     }
 
     fn infer(&self, inputs: &Inputs<'_>) -> Result<ValueShape, GraphError> {
-        if !(0.0..1.0).contains(&self.probability) {
-            return Err(inputs.refusal(format!("probability {} is not in [0, 1)", self.probability)));
-        }
+        check(inputs, self.probability)?;
         Ok(inputs.first())
     }
 
@@ -102,6 +100,10 @@ impl Op for Dropout {
 
     fn kinks(&self) -> Option<&'static str> {
         None
+    }
+
+    fn draws_masks(&self) -> bool {
+        true
     }
 
     fn forward(&self, pass: &mut Forward<'_>) -> Result<Saved, GraphError> {
@@ -134,13 +136,26 @@ struct DropoutKeys {
     probability: f32,
 }
 
+/// Refuses a chance that is none.
+pub(super) fn check(inputs: &Inputs<'_>, probability: f32) -> Result<(), GraphError> {
+    if (0.0..1.0).contains(&probability) {
+        return Ok(());
+    }
+    Err(inputs.refusal(format!("probability {probability} is not in [0, 1)")))
+}
+
+/// The number that the next operation with a mask has among the graph's.
+pub(super) fn next_layer(graph: &Graph) -> usize {
+    graph.nodes().iter().filter(|node| node.op.draws_masks()).count()
+}
+
 impl Graph {
     /// Adds a dropout.
     ///
     /// # Errors
     /// [`GraphError::Shape`] for a probability outside of [0, 1).
     pub fn dropout(&mut self, input: ValueId, probability: f32) -> Result<ValueId, GraphError> {
-        let layer = self.nodes().iter().filter(|node| node.op_as::<Dropout>().is_some()).count();
+        let layer = next_layer(self);
         self.add_op(Arc::new(Dropout { probability, layer }), "", &[input])
     }
 }

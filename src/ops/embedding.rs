@@ -9,15 +9,18 @@ use std::{ops::Range, sync::Arc};
 use serde::Deserialize;
 
 use crate::{
-    gpu::{Access, GpuError, KernelSpec, Launch, View},
+    gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, View},
     graph::{
         Backward, Binding, Call, Cut, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, ParamId,
         ParamInit, ParamRole, ParamSpec, Record, Saved, StatId, Tangent, ValueId, ValueShape,
     },
-    kernels::{Target, Tree, flag, index_u32},
+    kernels::{AdapterClass, Target, Tree, flag, index_u32},
 };
 
-use super::layer::{LayerKind, keys};
+use super::{
+    layer::{LayerKind, keys},
+    token_order::TokenOrder,
+};
 
 static EMBEDDING: KernelSpec = KernelSpec {
     entry: "embedding",
@@ -33,8 +36,13 @@ static EMBEDDING_GRADIENT: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/index.wgsl"),
         include_str!("../../shaders/shared/tree.wgsl"),
     ),
-    bindings: &[("grad_output", Access::Real), ("tokens", Access::ReadWrite), ("grad_weight", Access::ReadWrite)],
-    immediate_bytes: 20,
+    bindings: &[
+        ("grad_output", Access::Real),
+        ("order", Access::ReadWrite),
+        ("starts", Access::ReadWrite),
+        ("grad_weight", Access::ReadWrite),
+    ],
+    immediate_bytes: 12,
 };
 
 pub(super) const SPECS: &[&KernelSpec] = &[&EMBEDDING, &EMBEDDING_GRADIENT];
@@ -46,90 +54,189 @@ pub struct Embedding {
     pub features: usize,
 }
 
-/// Vectors of tokens, or the gradient of their table; operands: weight, tokens, output, or the output's gradient, tokens, the
-/// weight's gradient.
+/// A table of vectors as a batch uses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EmbeddingShape {
+    /// Tokens of the batch.
+    pub rows: usize,
+    /// Numbers of a vector.
+    pub features: usize,
+    /// Vectors.
+    pub vocabulary: usize,
+}
+
+impl EmbeddingShape {
+    fn sizes(self) -> [u32; 3] {
+        [self.rows, self.features, self.vocabulary].map(|size| size as u32)
+    }
+
+    /// Fails past what the kernels index.
+    fn check(self, kernel: &'static str) -> Result<(), GpuError> {
+        index_u32(kernel, &[self.rows, self.features])?;
+        index_u32(kernel, &[self.vocabulary, self.features]).map(|_| ())
+    }
+
+    /// Rows of a token, were all alike; some have many times as many.
+    fn rows_of_a_token(self) -> usize {
+        self.rows.div_ceil(self.vocabulary)
+    }
+
+    /// How the sums over a token's rows are shared out: by a few lanes at least, for tokens that are more frequent than others; more
+    /// where one lane could not do all the rows, were they of one token, on a software adapter.
+    fn tree(self, class: AdapterClass) -> Tree {
+        const FEW: usize = 4;
+        Tree::columns(class, self.rows_of_a_token().max(FEW), self.features).within_software_rounds(self.rows)
+    }
+
+    /// What [`embedding_gradient`] launches.
+    ///
+    /// # Errors
+    /// [`GpuError::Grid`] past the target's grid.
+    pub fn gradient_launch(self, target: &Target, accumulate: bool) -> Result<Launch, GpuError> {
+        let tree = self.tree(target.class);
+        let workgroups = self.vocabulary * tree.workgroups(self.features);
+        let (constants, chain) = ([flag("ACCUMULATE", accumulate)], tree.chain(self.rows_of_a_token(), 1));
+        tree.launch(target, &EMBEDDING_GRADIENT, &constants, workgroups, chain)
+    }
+}
+
+/// Plans `grad_weight[v] (+)= sum of grad_output[row]` over the rows of each token v, which [`TokenOrder`] has put in order.
+///
+/// Shapes: `grad_output` [rows, features], order `[rows]`, starts [vocabulary + 1], `grad_weight` [vocabulary, features].
+///
+/// # Errors
+/// [`GpuError::Length`] for lengths that do not fit, [`GpuError::Shape`] past 2^32 of them.
+pub fn embedding_gradient(
+    gpu: &Gpu,
+    class: AdapterClass,
+    shape: EmbeddingShape,
+    [grad_output, order, starts, grad_weight]: [&View; 4],
+    accumulate: bool,
+) -> Result<Dispatch, GpuError> {
+    let kernel = EMBEDDING_GRADIENT.entry;
+    shape.check(kernel)?;
+    grad_output.expect_len(kernel, "grad_output", shape.rows * shape.features)?;
+    order.expect_len(kernel, "order", shape.rows)?;
+    starts.expect_len(kernel, "starts", shape.vocabulary + 1)?;
+    grad_weight.expect_len(kernel, "grad_weight", shape.vocabulary * shape.features)?;
+    let launch = shape.gradient_launch(&Target::with_class(gpu, class), accumulate)?;
+    gpu.bind(&launch, &[grad_output, order, starts, grad_weight], bytemuck::cast_slice(&shape.sizes()))
+}
+
+/// Vectors of tokens; operands: weight, tokens, output.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Lookup {
-    rows: usize,
-    features: usize,
-    vocabulary: usize,
-    /// The gradient.
-    backward: bool,
-    /// The tokens of the part of the table that it goes over: all, unless the table is past a binding.
-    part: [usize; 2],
+    shape: EmbeddingShape,
+    /// The tokens of the part of the table that it looks up: all, unless the table is past a binding.
+    part: Range<usize>,
 }
 
 impl Lookup {
-    /// How the sums over rows are shared out: more lanes where one could not do all its rounds on a software adapter.
-    fn tree(&self, target: &Target) -> Tree {
-        Tree::columns(target.class, self.rows, self.features).within_software_rounds(self.rows)
+    fn new(shape: EmbeddingShape) -> Self {
+        Self { shape, part: 0..shape.vocabulary }
     }
 
-    fn launch(&self, target: &Target, adds: bool) -> Result<Launch, GpuError> {
-        if !self.backward {
-            return target.launch(&EMBEDDING, &[], self.rows * self.features);
-        }
-        let tree = self.tree(target);
-        let workgroups = self.part_len() * tree.workgroups(self.features);
-        let constants = [flag("ACCUMULATE", adds)];
-        tree.launch(target, &EMBEDDING_GRADIENT, &constants, workgroups, tree.chain(self.rows, 1))
+    fn launch(&self, target: &Target) -> Result<Launch, GpuError> {
+        target.launch(&EMBEDDING, &[], self.shape.rows * self.shape.features)
     }
+}
 
-    fn part_len(&self) -> usize {
-        self.part[1] - self.part[0]
-    }
-
-    /// Elements of each operand.
-    fn lens(&self) -> [usize; 3] {
-        let (vectors, table) = (self.rows * self.features, self.part_len() * self.features);
-        if self.backward { [vectors, self.rows, table] } else { [table, self.rows, vectors] }
-    }
+/// The rows, features and vocabulary of a call.
+fn sizes(EmbeddingShape { rows, features, vocabulary }: EmbeddingShape) -> String {
+    format!("{rows} rows of {features} from {vocabulary}")
 }
 
 impl Kernel for Lookup {
     fn kind(&self) -> &'static str {
-        if self.backward { "embedding gradient" } else { "embedding" }
+        "embedding"
     }
 
     fn sizes(&self) -> String {
-        format!("{} rows of {} from {}", self.rows, self.features, self.vocabulary)
+        sizes(self.shape)
     }
 
-    /// Linear in the table forward, in the output's gradient backward.
+    /// Linear in the table.
     fn tangent(&self) -> Tangent<'_> {
         Tangent::Linear(0)
     }
 
     fn flops(&self, _call: &Call) -> u64 {
-        if self.backward { (self.rows * self.features) as u64 } else { 0 }
+        0
     }
 
-    /// Over parts of the table.
+    /// Each part of the table by itself: none writes the vectors of another's tokens.
     fn cut(&self, call: &Call, cut: &mut dyn Cut) -> Option<Vec<Call>> {
-        let (table, parts) = (if self.backward { 2 } else { 0 }, cut.rows(self.vocabulary, self.features)?);
-        let of_part = |tokens: Range<usize>| {
-            let mut operands = call.operands.clone();
-            operands[table] = operands.get(table)?.rows(&tokens, self.features);
-            Some(Call { kernel: Arc::new(Self { part: [tokens.start, tokens.end], ..*self }), operands })
+        let [table, tokens, output] = call.operands.first_chunk::<3>().copied()?;
+        let EmbeddingShape { vocabulary, features, .. } = self.shape;
+        let parts = cut.rows(vocabulary, features).filter(|_| !cut.has_others(call, &[]))?;
+        let of_part = |part: Range<usize>| {
+            let operands = vec![table.rows(&part, features), tokens, output];
+            Call { kernel: Arc::new(Self { part, ..*self }), operands }
         };
-        if cut.has_others(call, &[]) { None } else { parts.into_iter().map(of_part).collect() }
+        Some(parts.into_iter().map(of_part).collect())
+    }
+
+    fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
+        Ok(vec![self.launch(&context.target)?])
+    }
+
+    fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
+        let (kernel, shape) = (EMBEDDING.entry, self.shape);
+        shape.check(kernel)?;
+        let views: [&View; 3] = [binding.view(0)?, binding.view(1)?, binding.view(2)?];
+        views[0].expect_len(kernel, "weight", self.part.len() * shape.features)?;
+        views[1].expect_len(kernel, "tokens", shape.rows)?;
+        views[2].expect_len(kernel, "output", shape.rows * shape.features)?;
+        let launch = self.launch(&Target::for_device(binding.gpu))?;
+        let [rows, features, vocabulary] = shape.sizes();
+        let sizes = [rows, features, vocabulary, self.part.start as u32, self.part.len() as u32];
+        Ok(Box::new(binding.gpu.bind(&launch, &views, bytemuck::cast_slice(&sizes))?))
+    }
+}
+
+/// The gradient of a table; operands: the output's gradient, order and starts of its rows, the table's gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct TableGradient(EmbeddingShape);
+
+impl Kernel for TableGradient {
+    fn kind(&self) -> &'static str {
+        "embedding gradient"
+    }
+
+    fn sizes(&self) -> String {
+        sizes(self.0)
+    }
+
+    /// Linear in the output's gradient.
+    fn tangent(&self) -> Tangent<'_> {
+        Tangent::Linear(0)
+    }
+
+    fn flops(&self, _call: &Call) -> u64 {
+        (self.0.rows * self.0.features) as u64
+    }
+
+    /// Each part of the table by itself.
+    fn cut(&self, call: &Call, cut: &mut dyn Cut) -> Option<Vec<Call>> {
+        let [gradient, order, starts, table] = call.operands.first_chunk::<4>().copied()?;
+        let EmbeddingShape { vocabulary, features, .. } = self.0;
+        let parts = cut.rows(vocabulary, features).filter(|_| !cut.has_others(call, &[]))?;
+        let of_part = |part: Range<usize>| {
+            let kernel = Self(EmbeddingShape { vocabulary: part.len(), ..self.0 });
+            let operands = vec![gradient, order, starts.part(part.start, part.len() + 1), table.rows(&part, features)];
+            Call { kernel: Arc::new(kernel), operands }
+        };
+        Some(parts.into_iter().map(of_part).collect())
     }
 
     fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![self.launch(&context.target, call.adds(2))?])
+        Ok(vec![self.0.gradient_launch(&context.target, call.adds(3))?])
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
-        let launch = self.launch(&Target::for_device(binding.gpu), call.adds(2))?;
-        let views: [&View; 3] = [binding.view(0)?, binding.view(1)?, binding.view(2)?];
-        let arguments = ["vectors or table", "tokens", "output"];
-        for ((view, len), argument) in views.iter().zip(self.lens()).zip(arguments) {
-            view.expect_len(launch.spec.entry, argument, len)?;
-        }
-        index_u32(launch.spec.entry, &[self.rows, self.features])?;
-        index_u32(launch.spec.entry, &[self.part_len(), self.features])?;
-        let sizes = [self.rows, self.features, self.vocabulary, self.part[0], self.part_len()].map(|size| size as u32);
-        Ok(Box::new(binding.gpu.bind(&launch, &views, bytemuck::cast_slice(&sizes))?))
+        let views = [binding.view(0)?, binding.view(1)?, binding.view(2)?, binding.view(3)?];
+        let class = AdapterClass::for_device(binding.gpu);
+        Ok(Box::new(embedding_gradient(binding.gpu, class, self.0, views, call.adds(3))?))
     }
 }
 
@@ -171,24 +278,29 @@ impl Op for Embedding {
     }
 
     fn forward(&self, pass: &mut Forward<'_>) -> Result<Saved, GraphError> {
-        let kernel = self.lookup(pass.batch(), pass.input_shape(0), false);
+        let kernel = Lookup::new(self.shape(pass.batch(), pass.input_shape(0)));
         let operands = [pass.param(0), pass.input(0), pass.output()];
         pass.push(&format!("{} forward", pass.name()), Arc::new(kernel), operands);
         Ok(Saved::default())
     }
 
     fn backward(&self, pass: &mut Backward<'_, '_>) -> Result<(), GraphError> {
-        let kernel = self.lookup(pass.batch(), pass.input_shape(0), true);
-        let operands = [pass.gradient(), pass.input(0), pass.param_gradient(0)];
-        pass.push(&format!("{} weight gradient", pass.name()), Arc::new(kernel), operands);
+        let shape = self.shape(pass.batch(), pass.input_shape(0));
+        let EmbeddingShape { rows, vocabulary, .. } = shape;
+        let name = pass.name();
+        let (order, starts) = (pass.words("order", rows), pass.words("starts", vocabulary + 1));
+        let operands = [pass.input(0), order, starts];
+        pass.push(&format!("{name} order"), Arc::new(TokenOrder { rows, vocabulary }), operands);
+        let operands = [pass.gradient(), order.read(), starts.read(), pass.param_gradient(0)];
+        pass.push(&format!("{name} weight gradient"), Arc::new(TableGradient(shape)), operands);
         Ok(())
     }
 }
 
 impl Embedding {
-    fn lookup(&self, batch: usize, input: ValueShape, backward: bool) -> Lookup {
+    fn shape(&self, batch: usize, input: ValueShape) -> EmbeddingShape {
         let vocabulary = if let ValueShape::Tokens { vocabulary, .. } = input { vocabulary } else { 0 };
-        Lookup { rows: batch * input.pixels(), features: self.features, vocabulary, backward, part: [0, vocabulary] }
+        EmbeddingShape { rows: batch * input.pixels(), features: self.features, vocabulary }
     }
 }
 
@@ -210,8 +322,7 @@ struct EmbeddingKeys {
 
 impl Graph {
     /// Adds a token embedding `name` with parameter `name.weight` [vocabulary, features], which starts uniform in +-1. (PyTorch's
-    /// starts as standard normals.) Its gradient reads every token once for each token of the vocabulary and 32 features: made for
-    /// vocabularies of characters, correct for any.
+    /// starts as standard normals.)
     ///
     /// # Errors
     /// [`GraphError::Shape`] for an input that is not [`ValueShape::Tokens`], [`GraphError::Empty`] for no features,

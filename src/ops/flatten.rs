@@ -1,4 +1,4 @@
-//! Images as rows of features, channel first, and back; with the host side of `shaders/flatten.wgsl`.
+//! Images as rows of features, channel first, or as sequences of their pixels, and back; with the host side of `shaders/flatten.wgsl`.
 
 use std::sync::Arc;
 
@@ -24,6 +24,10 @@ pub struct Flatten;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unflatten;
 
+/// An image as the sequence of its pixels' channels, row after row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PixelSequence;
+
 /// Images [batch, pixels, padded channels] to rows [batch, channels pixels], or back; operands: input, output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Rearrange {
@@ -32,12 +36,23 @@ struct Rearrange {
     channels: usize,
     /// Rows to images.
     back: bool,
+    /// How rows are ordered.
+    order: RowOrder,
 }
 
 impl Rearrange {
     fn shape(&self) -> [usize; 3] {
         [self.batch, self.pixels, self.channels]
     }
+}
+
+/// The order of an image's elements in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowOrder {
+    /// Channel after channel: `torch.flatten`.
+    ChannelFirst,
+    /// Pixel after pixel: a sequence of vectors.
+    ChannelLast,
 }
 
 impl Kernel for Rearrange {
@@ -58,12 +73,12 @@ impl Kernel for Rearrange {
     }
 
     fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![flatten_launch(&context.target, self.shape(), self.back, call.adds(1))?])
+        Ok(vec![flatten_launch(&context.target, self.shape(), self.order, [self.back, call.adds(1)])?])
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
         let views = [binding.view(0)?, binding.view(1)?];
-        Ok(Box::new(flatten(binding.gpu, views, self.shape(), self.back, call.adds(1))?))
+        Ok(Box::new(flatten(binding.gpu, views, self.shape(), self.order, [self.back, call.adds(1)])?))
     }
 }
 
@@ -89,7 +104,7 @@ impl Op for Flatten {
     }
 
     fn forward(&self, pass: &mut Forward<'_>) -> Result<Saved, GraphError> {
-        let kernel = flattening(pass.batch(), pass.input_shape(0), false);
+        let kernel = flattening(pass.batch(), pass.input_shape(0), RowOrder::ChannelFirst, false);
         let operands = [pass.input(0), pass.output()];
         pass.push("flatten forward", kernel, operands);
         Ok(Saved::default())
@@ -97,7 +112,7 @@ impl Op for Flatten {
 
     fn backward(&self, pass: &mut Backward<'_, '_>) -> Result<(), GraphError> {
         if let Some(result) = pass.input_gradient(0) {
-            let kernel = flattening(pass.batch(), pass.input_shape(0), true);
+            let kernel = flattening(pass.batch(), pass.input_shape(0), RowOrder::ChannelFirst, true);
             pass.push("flatten backward", kernel, [pass.gradient(), result]);
         }
         Ok(())
@@ -105,11 +120,11 @@ impl Op for Flatten {
 }
 
 /// A batch of images to rows of features, or back; what lies in memory in the order of the row already is copied.
-fn flattening(batch: usize, value: ValueShape, back: bool) -> Arc<dyn Kernel> {
+fn flattening(batch: usize, value: ValueShape, order: RowOrder, back: bool) -> Arc<dyn Kernel> {
+    let (pixels, channels) = (value.pixels(), value.channels());
+    let lies_so = order == RowOrder::ChannelLast && channels == value.stride();
     match value {
-        ValueShape::Image { .. } => {
-            Arc::new(Rearrange { batch, pixels: value.pixels(), channels: value.channels(), back })
-        }
+        ValueShape::Image { .. } if !lies_so => Arc::new(Rearrange { batch, pixels, channels, back, order }),
         _ => Arc::new(ElementwiseStep(Elementwise::Copy)),
     }
 }
@@ -138,29 +153,81 @@ impl Op for Unflatten {
     fn forward(&self, pass: &mut Forward<'_>) -> Result<Saved, GraphError> {
         let (batch, channels) = (pass.batch(), pass.input_shape(0).features());
         let operands = [pass.input(0), pass.output()];
-        pass.push("unflatten forward", Arc::new(Rearrange { batch, pixels: 1, channels, back: true }), operands);
+        pass.push(
+            "unflatten forward",
+            Arc::new(Rearrange { batch, pixels: 1, channels, back: true, order: RowOrder::ChannelFirst }),
+            operands,
+        );
         Ok(Saved::default())
     }
 
     fn backward(&self, pass: &mut Backward<'_, '_>) -> Result<(), GraphError> {
         let (batch, channels) = (pass.batch(), pass.input_shape(0).features());
         if let Some(result) = pass.input_gradient(0) {
-            let kernel = Rearrange { batch, pixels: 1, channels, back: false };
+            let kernel = Rearrange { batch, pixels: 1, channels, back: false, order: RowOrder::ChannelFirst };
             pass.push("unflatten backward", Arc::new(kernel), [pass.gradient(), result]);
         }
         Ok(())
     }
 }
 
-/// The layer in files.
-pub(super) const LAYERS: &[LayerKind] = &[LayerKind {
-    name: "flatten",
-    stem: None,
-    add: |site, table| {
-        let NoKeys {} = keys(table)?;
-        Ok(site.graph.flatten(site.input)?)
+impl Op for PixelSequence {
+    fn name(&self) -> &'static str {
+        "sequence"
+    }
+
+    fn canonical_text(&self, _params: &[ParamId], _stats: &[StatId]) -> String {
+        "sequence".to_owned()
+    }
+
+    fn infer(&self, inputs: &Inputs<'_>) -> Result<ValueShape, GraphError> {
+        let [height, width, features] = inputs.image()?;
+        Ok(ValueShape::Sequence { length: height * width, features })
+    }
+
+    fn params(&self, _inputs: &Inputs<'_>) -> Result<Vec<ParamSpec>, GraphError> {
+        Ok(Vec::new())
+    }
+
+    fn kinks(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn forward(&self, pass: &mut Forward<'_>) -> Result<Saved, GraphError> {
+        let kernel = flattening(pass.batch(), pass.input_shape(0), RowOrder::ChannelLast, false);
+        let operands = [pass.input(0), pass.output()];
+        pass.push("sequence forward", kernel, operands);
+        Ok(Saved::default())
+    }
+
+    fn backward(&self, pass: &mut Backward<'_, '_>) -> Result<(), GraphError> {
+        if let Some(result) = pass.input_gradient(0) {
+            let kernel = flattening(pass.batch(), pass.input_shape(0), RowOrder::ChannelLast, true);
+            pass.push("sequence backward", kernel, [pass.gradient(), result]);
+        }
+        Ok(())
+    }
+}
+
+/// The layers in files.
+pub(super) const LAYERS: &[LayerKind] = &[
+    LayerKind {
+        name: "flatten",
+        stem: None,
+        add: |site, table| {
+            let NoKeys {} = keys(table)?;
+            Ok(site.graph.flatten(site.input)?)
+        },
     },
-}];
+    LayerKind {
+        name: "sequence",
+        stem: None,
+        add: |site, table| {
+            let NoKeys {} = keys(table)?;
+            Ok(site.graph.sequence(site.input)?)
+        },
+    },
+];
 
 impl Graph {
     /// Adds the flattening of an image to a row, channel first, or of a sequence, vector after vector; a row stays what it is.
@@ -172,6 +239,15 @@ impl Graph {
             return Ok(input);
         }
         self.add_op(Arc::new(Flatten), "", &[input])
+    }
+
+    /// Adds an image's pixels as a sequence of vectors, row after row: [height, width, channels] to [height width, channels]. After a
+    /// convolution whose stride is its kernel these are the embeddings of patches.
+    ///
+    /// # Errors
+    /// [`GraphError::Shape`] for what is no image.
+    pub fn sequence(&mut self, image: ValueId) -> Result<ValueId, GraphError> {
+        self.add_op(Arc::new(PixelSequence), "", &[image])
     }
 }
 
@@ -189,15 +265,17 @@ pub(super) const SPECS: &[&KernelSpec] = &[&FLATTEN];
 fn flatten_launch(
     target: &Target,
     [batch, pixels, channels]: [usize; 3],
-    back: bool,
-    accumulate: bool,
+    order: RowOrder,
+    [back, accumulate]: [bool; 2],
 ) -> Result<Launch, GpuError> {
     let per_pixel = if back { padded_channels(channels) } else { channels };
-    let constants = [flag("BACK", back), flag("ACCUMULATE", accumulate)];
+    let is_last = order == RowOrder::ChannelLast;
+    let constants = [flag("BACK", back), flag("CHANNEL_LAST", is_last), flag("ACCUMULATE", accumulate)];
     target.launch(&FLATTEN, &constants, batch * pixels * per_pixel)
 }
 
-/// Plans the rows [batch, channels * pixels] of images [batch, pixels, padded channels], or with `back` the images of rows.
+/// Plans the rows [batch, channels * pixels] of images [batch, pixels, padded channels], in this order, or with `back` the images of
+/// rows.
 ///
 /// # Errors
 /// [`GpuError::Length`] or [`GpuError::Shape`] for shapes that do not fit.
@@ -205,8 +283,8 @@ pub fn flatten(
     gpu: &Gpu,
     [input, output]: [&View; 2],
     [batch, pixels, channels]: [usize; 3],
-    back: bool,
-    accumulate: bool,
+    order: RowOrder,
+    [back, accumulate]: [bool; 2],
 ) -> Result<Dispatch, GpuError> {
     let kernel = FLATTEN.entry;
     let stride = padded_channels(channels);
@@ -214,7 +292,7 @@ pub fn flatten(
     let (image, rows) = if back { (output, input) } else { (input, output) };
     image.expect_len(kernel, "image", batch * pixels * stride)?;
     rows.expect_len(kernel, "rows", batch * pixels * channels)?;
-    let launch = flatten_launch(&Target::for_device(gpu), [batch, pixels, channels], back, accumulate)?;
+    let launch = flatten_launch(&Target::for_device(gpu), [batch, pixels, channels], order, [back, accumulate])?;
     let immediates = [batch, pixels, channels, stride].map(|side| side as u32);
     gpu.bind(&launch, &[input, output], bytemuck::cast_slice(&immediates))
 }

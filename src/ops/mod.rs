@@ -5,6 +5,7 @@
 mod activation;
 mod add;
 mod affine;
+mod attention;
 mod batch_norm;
 mod column_sum;
 mod conv;
@@ -17,12 +18,22 @@ mod linear;
 mod loss;
 mod norm;
 mod pool;
+mod positions;
 mod products;
 mod registry;
+mod swiglu;
+mod token_order;
+mod tokens;
+mod transformer;
+mod window;
 
 pub use activation::Activate;
 pub use add::Add;
 pub use affine::{affine, affine_gradient};
+pub use attention::{
+    Attention, AttentionOptions, AttentionProduct, AttentionShape, attention_product, attention_softmax,
+    attention_softmax_curvature, attention_softmax_gradient,
+};
 pub use batch_norm::{
     BatchNorm, BatchNormAdds, BatchNormBackward, BatchNormDispatches, BatchNormForward, BatchNormGeometry,
     BatchNormGradientDispatches, BatchNormGradientViews, BatchNormLaunches, BatchNormShape, BatchNormVariant,
@@ -32,8 +43,8 @@ pub use column_sum::ColumnSums;
 pub use conv::Conv;
 pub use dropout::{Dropout, DropoutDispatch, DropoutMask};
 pub use elementwise::ElementwiseStep;
-pub use embedding::Embedding;
-pub use flatten::{Flatten, Unflatten, flatten};
+pub use embedding::{Embedding, EmbeddingShape, embedding_gradient};
+pub use flatten::{Flatten, PixelSequence, RowOrder, Unflatten, flatten};
 pub use layer::{LayerError, LayerKind, LayerSite, Pair, keys};
 pub use linear::{Linear, LinearOptions};
 pub use loss::{
@@ -41,12 +52,18 @@ pub use loss::{
     loss_tangent, loss_tangent_launch, mse, mse_launch, nll_part, nll_part_gradient, softmax_nll, softmax_nll_launch,
 };
 pub use norm::{
-    Norm, NormCurvatureViews, NormShape, group_normalise, group_normalise_curvature, group_normalise_gradient,
+    Norm, NormCurvatureViews, NormKind, NormOptions, NormShape, group_normalise, group_normalise_curvature,
+    group_normalise_gradient,
 };
 pub use pool::{Pool, PoolBackward, PoolForward, PoolShape, pool, pool_gradient, pool_select};
+pub use positions::Positions;
 pub use products::{ConvProduct, MatrixProduct, PackWeights};
 pub use registry::Layers;
 pub(crate) use registry::specs;
+pub use swiglu::SwiGlu;
+pub use token_order::TokenOrder;
+pub use tokens::{ClassToken, Token};
+pub use transformer::{BlockNames, BlockOptions, GPT_NAMES, MlpKind, PROJECTIONS, TRANSFORMER_STD, VIT_NAMES};
 
 /// Height and width in a canonical text.
 fn pair([rows, columns]: [usize; 2]) -> String {

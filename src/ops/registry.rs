@@ -3,9 +3,9 @@
 use crate::gpu::KernelSpec;
 
 use super::{
-    activation, affine, batch_norm, conv, dropout, embedding, flatten,
+    activation, affine, attention, batch_norm, conv, dropout, embedding, flatten,
     layer::{LayerError, LayerKind},
-    linear, loss, norm, pool,
+    linear, loss, norm, pool, positions, swiglu, token_order, tokens, transformer, window,
 };
 
 /// What an operation brings beside itself.
@@ -27,6 +27,12 @@ const OPERATIONS: &[Operation] = &[
     Operation { layers: flatten::LAYERS, kernels: flatten::SPECS },
     Operation { layers: dropout::LAYERS, kernels: dropout::SPECS },
     Operation { layers: embedding::LAYERS, kernels: embedding::SPECS },
+    Operation { layers: attention::LAYERS, kernels: attention::SPECS },
+    Operation { layers: &[], kernels: token_order::SPECS },
+    Operation { layers: positions::LAYERS, kernels: positions::SPECS },
+    Operation { layers: tokens::LAYERS, kernels: window::SPECS },
+    Operation { layers: swiglu::LAYERS, kernels: swiglu::SPECS },
+    Operation { layers: transformer::LAYERS, kernels: &[] },
     Operation { layers: activation::LAYERS, kernels: &[] },
     Operation { layers: &[], kernels: loss::SPECS },
 ];

@@ -3,5 +3,5 @@
 mod optimizer;
 mod schedule;
 
-pub use optimizer::{Optimizer, OptimizerConfig, OptimizerKind};
+pub use optimizer::{Decay, Optimizer, OptimizerConfig, OptimizerKind};
 pub use schedule::{LearningRate, LearningRateSchedule, StepRate};

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     gpu::{Buffer, Element, Gpu, GpuError, Launch, Recorder, WORD_BYTES, Work},
-    kernels::{AdamStep, AdapterClass, Arena, NoiseRange, NoiseStep, SgdStep, Target, UpdateAdam, UpdateSgd},
+    kernels::{
+        AdamStep, AdapterClass, Arena, NoiseRange, NoiseStep, SgdStep, Target, UpdateAdam, UpdateSgd, UpdateVariant,
+    },
     names::named,
     noise::{Distribution, Point},
 };
@@ -25,6 +27,27 @@ named!("optimizer",
     }
 );
 
+named!("decay",
+    /// Which tensors weight decay is on.
+    #[derive(Default)]
+    Decay {
+        /// All of them, as in PyTorch.
+        #[default]
+        All = "all",
+        /// Those of two dimensions or more: weights, embeddings and positions, but no biases and no norms, as language models are
+        /// trained (nanoGPT's `configure_optimizers`).
+        Matrices = "matrices",
+    }
+);
+
+impl Decay {
+    /// Whether it is on all tensors, as it was before there was a choice.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        *self == Self::All
+    }
+}
+
 /// Settings of the update, with PyTorch's names and defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -39,6 +62,8 @@ pub struct OptimizerConfig {
     pub nesterov: bool,
     /// L2 in SGD and Adam, decoupled in AdamW.
     pub weight_decay: f64,
+    /// Which tensors weight decay is on.
+    pub decay: Decay,
     /// Adam: decay of the first moment.
     pub beta1: f64,
     /// Adam: decay of the second moment.
@@ -55,6 +80,7 @@ impl Default for OptimizerConfig {
             dampening: 0.0,
             nesterov: false,
             weight_decay: 0.0,
+            decay: Decay::All,
             beta1: 0.9,
             beta2: 0.999,
             eps: 1e-8,
@@ -75,10 +101,10 @@ impl OptimizerConfig {
     /// # Errors
     /// [`GpuError::Grid`] past the target's grid.
     pub fn launches(&self, target: &Target, words: usize, element: Element) -> Result<Vec<Launch>, GpuError> {
-        let (noise, scaled) = (Distribution::Gaussian.code(), element == Element::Half);
+        let variant = self.variant(Distribution::Gaussian.code(), element == Element::Half);
         let launches = match self.kind {
-            OptimizerKind::Sgd => UpdateSgd::launches(target, words, noise, scaled)?,
-            OptimizerKind::Adam | OptimizerKind::AdamW => UpdateAdam::launches(target, words, noise, scaled)?,
+            OptimizerKind::Sgd => UpdateSgd::launches(target, words, variant)?,
+            OptimizerKind::Adam | OptimizerKind::AdamW => UpdateAdam::launches(target, words, variant)?,
         };
         // The parts are alike but for the last.
         let all: u64 = launches.iter().map(Launch::workgroups).sum();
@@ -89,6 +115,10 @@ impl OptimizerConfig {
             launch.doing(work)
         };
         Ok(launches.into_iter().map(shared).collect())
+    }
+
+    fn variant(&self, noise: u32, scaled: bool) -> UpdateVariant {
+        UpdateVariant { noise, scaled, decay_matrices: self.decay == Decay::Matrices }
     }
 
     /// The work of an update of `words` weights: it reads gradients, state and weights and writes state, weights and the
@@ -138,16 +168,13 @@ impl Optimizer {
         noise: u32,
         scaled: bool,
     ) -> Result<Self, GpuError> {
-        let words = arena.layout.words();
+        let (words, variant) = (arena.layout.words(), config.variant(noise, scaled));
         let (update, state) = if config.kind == OptimizerKind::Sgd {
             let velocity = gpu.buffer("velocity", words)?;
-            (Update::Sgd(UpdateSgd::new(gpu, class, arena, &velocity, noise, scaled)?), vec![velocity])
+            (Update::Sgd(UpdateSgd::new(gpu, class, arena, &velocity, variant)?), vec![velocity])
         } else {
             let moments = [gpu.buffer("exp_avg", words)?, gpu.buffer("exp_avg_sq", words)?];
-            (
-                Update::Adam(UpdateAdam::new(gpu, class, arena, [&moments[0], &moments[1]], noise, scaled)?),
-                moments.to_vec(),
-            )
+            (Update::Adam(UpdateAdam::new(gpu, class, arena, [&moments[0], &moments[1]], variant)?), moments.to_vec())
         };
         let clean = [NoiseRange { blocks: 0..arena.layout.blocks(), noisy: false }];
         Ok(Self { config, update, state, steps: 0, clean })
@@ -186,7 +213,7 @@ impl Optimizer {
     }
 
     /// Records `weights <- step(weights, grads)` at `rate`, which in the same sweep leaves `weights_eff` at a point near the new
-    /// weights.
+    /// weights; blocks that are noisy in part are left clean, for [`Perturb::record_edges`](crate::kernels::Perturb::record_edges).
     ///
     /// Where the rate's momentum is beta1, the bias is corrected by that of this step alone, as in PyTorch.
     ///

@@ -23,6 +23,9 @@ named!("schedule",
         /// Up from 1/25 in the first 30 %, then down to 1/250,000, by cosines, momentum the other way between 0.95 and
         /// 0.85: `torch.optim.lr_scheduler.OneCycleLR` with its defaults and the learning rate as `max_lr`.
         OneCycle = "one-cycle",
+        /// (t + 1) / (W + 1) in the W steps of the warm-up, then (1 + cos(pi (t - W) / (T - W))) / 2 of the way from the lowest rate to
+        /// the highest: `get_lr` of nanoGPT's train.py with `lr_decay_iters` = T.
+        WarmupCosine = "warmup-cosine",
     }
 );
 
@@ -40,6 +43,9 @@ pub struct StepRate {
 pub struct LearningRate {
     /// At its highest: what the schedule's factor multiplies.
     pub initial: f64,
+    /// What it falls to, where the schedule has an end: in [`LearningRateSchedule::Cosine`], [`LearningRateSchedule::Linear`] and
+    /// [`LearningRateSchedule::WarmupCosine`] alone may it be other than 0.
+    pub lowest: f64,
     /// Momentum or beta1, where the schedule leaves it alone.
     pub momentum: f64,
     /// Its course.
@@ -48,7 +54,8 @@ pub struct LearningRate {
     pub unit: ScheduleUnit,
     /// The drops of [`LearningRateSchedule::Step`] and [`LearningRateSchedule::MultiStep`].
     pub drops: Drops,
-    /// Steps over which the rate rises linearly from 0, whatever the schedule; 0 for none.
+    /// Steps over which the rate rises linearly from 0, whatever the schedule; 0 for none. [`LearningRateSchedule::WarmupCosine`]
+    /// begins to fall after them, others fall from the start.
     pub warmup_steps: u64,
 }
 
@@ -61,7 +68,23 @@ impl LearningRate {
             LearningRateSchedule::OneCycle => one_cycle::momentum(progress),
             _ => self.momentum,
         };
-        StepRate { learning_rate: self.initial * self.factor(progress) * self.warmup(when.step), momentum }
+        // Without a lowest rate these are the bits of initial * factor * warmup.
+        let height = self.initial - self.lowest;
+        let learning_rate = match self.schedule {
+            LearningRateSchedule::WarmupCosine if when.step < self.warmup_steps => {
+                self.initial * (when.step + 1) as f64 / (self.warmup_steps + 1) as f64
+            }
+            LearningRateSchedule::WarmupCosine => self.lowest + self.after_warmup(when) * height,
+            _ => (self.lowest + height * self.factor(progress)) * self.warmup(when.step),
+        };
+        StepRate { learning_rate, momentum }
+    }
+
+    /// Whether the schedule falls to a lowest rate that one can choose.
+    #[must_use]
+    pub fn has_lowest(&self) -> bool {
+        use LearningRateSchedule::{Cosine, Linear, WarmupCosine};
+        matches!(self.schedule, Cosine | Linear | WarmupCosine)
     }
 
     /// Whether the momentum changes over the run.
@@ -73,7 +96,7 @@ impl LearningRate {
     fn factor(&self, progress: Progress) -> f64 {
         let Progress { done, total } = progress;
         match self.schedule {
-            LearningRateSchedule::Constant => 1.0,
+            LearningRateSchedule::Constant | LearningRateSchedule::WarmupCosine => 1.0,
             // In this order of operations, or rates of earlier versions would change in their last bit.
             LearningRateSchedule::Cosine => 0.5 * (1.0 + (PI * done as f64 / total as f64).cos()),
             LearningRateSchedule::Linear => 1.0 - progress.share(),
@@ -81,6 +104,13 @@ impl LearningRate {
             LearningRateSchedule::MultiStep => self.drops.at_milestones(done),
             LearningRateSchedule::OneCycle => one_cycle::factor(progress),
         }
+    }
+
+    /// The share of the fall from the end of the warm-up on that is left.
+    fn after_warmup(&self, when: Moment) -> f64 {
+        let fallen = (when.step - self.warmup_steps) as f64;
+        let share = (fallen / when.steps.saturating_sub(self.warmup_steps).max(1) as f64).min(1.0);
+        0.5 * (1.0 + (PI * share).cos())
     }
 
     /// The factor of the first steps, counted from 0: that of `LinearLR` from 1 / steps in steps - 1.

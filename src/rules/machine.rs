@@ -201,7 +201,9 @@ impl Machine {
         self.check(point)?;
         match point {
             Point::Clean => self.clean.record(recorder),
-            Point::Noisy(noise) => self.perturb.record(gpu, recorder, &noise.ranges, noise.values)?,
+            Point::Noisy(StepNoise { ranges, edges, values, .. }) => {
+                self.perturb.record(gpu, recorder, ranges, edges, *values)?;
+            }
         }
         Ok(())
     }
@@ -255,6 +257,9 @@ impl Machine {
                         factor.record(recorder);
                     }
                     self.optimizer.record(gpu, recorder, rate, &leaves)?;
+                    if let Point::Noisy(noise) = &leaves {
+                        self.perturb.record_edges(gpu, recorder, &noise.edges, noise.values)?;
+                    }
                 }
             }
         }

@@ -49,6 +49,9 @@ impl RunConfig {
         if self.ema.is_some_and(|decay| !unit(decay)) {
             return wrong("ema", "has to be in [0, 1)");
         }
+        if self.block == Some(0) || self.eval_windows == Some(0) {
+            return wrong("block, eval-windows", "have to be at least 1");
+        }
         if self.patience.is_some() && self.validation.is_none() {
             return wrong("patience", "needs a part of the training data to choose by: validation");
         }
@@ -70,6 +73,8 @@ impl RunConfig {
             ("steps", self.steps.unwrap_or(0), MOST),
             ("crop-padding", self.crop_padding as u64, MOST_PIXELS),
             ("cutout", self.cutout as u64, MOST_PIXELS),
+            ("block", self.block.unwrap_or(1) as u64, MOST),
+            ("eval-windows", self.eval_windows.unwrap_or(1) as u64, MOST),
         ];
         match counts.into_iter().find(|(_, found, most)| found > most) {
             None => Ok(()),

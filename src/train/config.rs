@@ -9,15 +9,19 @@ use clap::{Arg, ArgAction::Set, Args as _, Command, FromArgMatches as _};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data::BatchOrder,
+    data::{BatchOrder, DataError, Dataset},
     kernels::Augmentation,
+    nn::{ModelOptions, WeightsFormat},
     noise::{Distribution, GroupOrder, Grouping, Mode, Scale, SigmaSchedule},
     ops::Loss,
-    optim::{LearningRateSchedule, OptimizerConfig, OptimizerKind},
+    optim::{Decay, LearningRateSchedule, OptimizerConfig, OptimizerKind},
     schedule::ScheduleUnit,
 };
 
 use super::{EvalEvery, Normalise, OnNan, Precision, TrainEval, Validation, batch, normalise};
+
+/// Windows of a text that an evaluation scores by default.
+const EVAL_WINDOWS: usize = 2400;
 
 /// What keys are about: the headings of a command's help.
 pub mod topic {
@@ -48,14 +52,20 @@ pub mod topic {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, clap::Args)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RunConfig {
-    /// Data: digits (bundled), mnist, fashion-mnist, cifar10, cifar100, idx:DIR, cifar:DIR, folder:DIR or
-    /// folder:DIR@HxW
+    /// Data: digits or plays (bundled), mnist, fashion-mnist, cifar10, cifar100, idx:DIR, cifar:DIR, folder:DIR or
+    /// folder:DIR@HxW; texts: text:FILE, text:FILE@bytes, tokens:FILE or tokens:FILE@VOCABULARY
     #[arg(long, help_heading = topic::DATA, value_name = "DATA", default_value = "digits")]
     pub data: String,
-    /// Model: mlp1-3, cnn1-3, resnet18/34/20/56, vgg11-bn, vgg16-bn, widths such as mlp:784-500-10, or a file
-    /// MODEL.toml
+    /// Model: mlp1-3, cnn1-3, resnet18/34/20/56, vgg11-bn, vgg16-bn, gpt-mini, gpt-shakespeare, gpt2, vit-tiny,
+    /// vit-small, sizes such as mlp:784-500-10, gpt:4x4x128@64 (layers, heads, channels, block) or vit:6x8x512/4 (patch),
+    /// or a file MODEL.toml
     #[arg(long, help_heading = topic::MODEL, value_name = "MODEL", default_value = "mlp:64-256-256-10")]
     pub model: String,
+    /// Chance of a zero in a transformer's dropouts (embedding, attention, what each half of a block adds); by default
+    /// that of its preset, else 0
+    #[arg(long, help_heading = topic::MODEL, value_name = "P")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f32>,
     /// Precision: f32, or f16 for activations and the weights that the network sees, with sums and master weights in
     /// f32
     #[arg(long, help_heading = topic::MODEL, value_name = "PRECISION", default_value_t = Precision::F32)]
@@ -100,7 +110,8 @@ pub struct RunConfig {
     #[arg(long, help_heading = topic::SIGMA_SCHEDULE, value_name = "STEP")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub noise_off_step: Option<u64>,
-    /// A group is a tensor, a module (its weight and bias), or only weights
+    /// What a group is: tensor, module (its weight and bias), weights (biases stay clean), projection (a tensor, but q, k
+    /// and v apart) or block (of a transformer)
     #[arg(long, help_heading = topic::NOISE, value_name = "GROUPS", default_value_t = Grouping::Tensor)]
     pub groups: Grouping,
     /// Optimizer: sgd, adam or adamw
@@ -109,11 +120,15 @@ pub struct RunConfig {
     /// Learning rate
     #[arg(long, help_heading = topic::LEARNING_RATE, default_value_t = 0.01)]
     pub lr: f64,
-    /// Learning rate over the run: constant, cosine, linear, step, multistep or one-cycle, with PyTorch's values;
-    /// one-cycle moves momentum or beta1 too
+    /// Learning rate over the run: constant, cosine, linear, step, multistep or one-cycle, with PyTorch's values, or
+    /// warmup-cosine with nanoGPT's, by the step; one-cycle moves momentum or beta1 too
     #[arg(long, help_heading = topic::LEARNING_RATE, value_name = "SCHEDULE")]
     #[arg(default_value_t = LearningRateSchedule::Constant)]
     pub schedule: LearningRateSchedule,
+    /// What schedules cosine, linear and warmup-cosine end at, 0 where not given
+    #[arg(long, help_heading = topic::LEARNING_RATE, value_name = "LR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_lr: Option<f64>,
     /// What the schedules of learning rate and sigma count: epoch or step
     #[arg(long, help_heading = topic::LEARNING_RATE, value_name = "UNIT", default_value_t = ScheduleUnit::Epoch)]
     pub schedule_unit: ScheduleUnit,
@@ -141,6 +156,10 @@ pub struct RunConfig {
     /// Weight decay: L2 in sgd and adam, decoupled in adamw
     #[arg(long, help_heading = topic::OPTIMIZER, default_value = "5e-4")]
     pub weight_decay: f64,
+    /// Tensors that weight decay is on: all, or matrices for those of two dimensions or more (no biases, no norms)
+    #[arg(long, help_heading = topic::OPTIMIZER, value_name = "TENSORS", default_value_t = Decay::All)]
+    #[serde(skip_serializing_if = "Decay::is_all")]
+    pub decay: Decay,
     /// Adam: decay of the first moment; schedule one-cycle has its own
     #[arg(long, help_heading = topic::OPTIMIZER, default_value_t = 0.9)]
     pub beta1: f64,
@@ -220,7 +239,8 @@ pub struct RunConfig {
     /// Batches whose gradients make one step; more than an epoch has make it full-batch
     #[arg(long, help_heading = topic::RUN, value_name = "BATCHES", default_value_t = 1)]
     pub accumulate: usize,
-    /// Steps over which the learning rate rises linearly from 0, whatever the schedule and its unit
+    /// Steps over which the learning rate rises linearly from 0, whatever the schedule and its unit; with warmup-cosine
+    /// from 1/(STEPS + 1), before the fall
     #[arg(long, help_heading = topic::LEARNING_RATE, value_name = "STEPS", default_value_t = 0)]
     pub warmup_steps: u64,
     /// Keep an exponential moving average of the weights with this decay, evaluate and save it
@@ -238,6 +258,10 @@ pub struct RunConfig {
     #[arg(long, help_heading = topic::RUN, value_name = "FILE.safetensors")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
+    /// Whose names and layouts the file of --init has: jostle, nanogpt, huggingface or timm
+    #[arg(long, help_heading = topic::RUN, value_name = "FORMAT", default_value_t = WeightsFormat::Jostle)]
+    #[serde(skip_serializing_if = "WeightsFormat::is_jostle")]
+    pub weights_format: WeightsFormat,
     /// Order of batches: shuffled or sequential
     #[arg(long, help_heading = topic::RUN, value_name = "ORDER", default_value_t = BatchOrder::Shuffled)]
     pub batch_order: BatchOrder,
@@ -272,6 +296,15 @@ pub struct RunConfig {
     #[arg(default_missing_value = "true", default_value_t = false, action = Set)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tensorboard: bool,
+    /// Tokens of a window of a text, where the model has no length of its own; 64 where not given
+    #[arg(long, help_heading = topic::DATA, value_name = "TOKENS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block: Option<usize>,
+    /// Windows of a text that an evaluation scores, random ones but always the same, by --subset-seed; 2400 where not
+    /// given (200 batches of 12, as nanoGPT), and all of a part, one after the other, that has no more
+    #[arg(long, help_heading = topic::DATA, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_windows: Option<usize>,
 }
 
 impl Default for RunConfig {
@@ -304,6 +337,31 @@ impl RunConfig {
         }
     }
 
+    /// What an evaluation scores of a part of the data: all of it, but of a text its windows by `eval-windows`.
+    pub(super) fn scored(&self, data: &Dataset) -> Dataset {
+        data.scored_windows(self.eval_windows.unwrap_or(EVAL_WINDOWS), self.subset_seed)
+    }
+
+    /// Samples of [`RunConfig::scored_train`].
+    pub(super) fn scored_train_len(&self, train: &Dataset) -> Option<usize> {
+        let most = if train.windows().is_some() { self.eval_windows.unwrap_or(EVAL_WINDOWS) } else { usize::MAX };
+        match self.train_eval {
+            TrainEval::All => Some(train.len().min(most)),
+            some => some.samples(train.len()),
+        }
+    }
+
+    /// What an evaluation scores of the training data, if anything.
+    ///
+    /// # Errors
+    /// As [`TrainEval::part`].
+    pub(super) fn scored_train(&self, train: &Dataset) -> Result<Option<Dataset>, DataError> {
+        match self.train_eval {
+            TrainEval::All => Ok(Some(self.scored(train))),
+            some => some.part(train, self.subset_seed),
+        }
+    }
+
     /// Random changes to the training images.
     #[must_use]
     pub fn augmentation(&self) -> Augmentation {
@@ -316,6 +374,12 @@ impl RunConfig {
         }
     }
 
+    /// What is chosen of the model beside its description.
+    #[must_use]
+    pub fn model_options(&self) -> ModelOptions {
+        ModelOptions { dropout: self.dropout }
+    }
+
     /// The optimizer.
     #[must_use]
     pub fn optimizer_config(&self) -> OptimizerConfig {
@@ -325,6 +389,7 @@ impl RunConfig {
             dampening: self.dampening,
             nesterov: self.nesterov,
             weight_decay: self.weight_decay,
+            decay: self.decay,
             beta1: self.beta1,
             beta2: self.beta2,
             eps: self.eps,

@@ -30,9 +30,9 @@ impl RunResult {
             Status::Finished => "finished".to_owned(),
             Status::Interrupted => "interrupted".to_owned(),
             Status::Diverged { step, group, sigma, broken } => {
-                let params = trainer.model.graph.params();
-                let tensors = group.and_then(|group| trainer.scheme().groups().get(group));
-                let names = tensors.map(|tensors| tensors.iter().map(|t| params[*t].name.as_str()).collect::<Vec<_>>());
+                let parts = group.and_then(|group| trainer.scheme().groups().get(group));
+                let name = |part| trainer.model.part_name(part);
+                let names = parts.map(|parts| parts.iter().map(name).collect::<Vec<_>>());
                 let noisy = names.map_or(String::new(), |names| format!(" on {}", names.join(", ")));
                 let sigma = *sigma as f32;
                 let what = match broken {

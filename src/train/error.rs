@@ -47,6 +47,16 @@ pub enum TrainError {
         /// channels x height x width
         shape: String,
     },
+    /// A text for a model that takes none.
+    #[error("model {model} takes {input}, but {data} is a text: a model over tokens begins with an embedding of them")]
+    NoTokens {
+        /// The model.
+        model: String,
+        /// The data set.
+        data: String,
+        /// What the model takes.
+        input: String,
+    },
     /// More classes than outputs.
     #[error("model {model} has {outputs} outputs, but {data} has {classes} classes")]
     Classes {

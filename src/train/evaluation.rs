@@ -143,7 +143,7 @@ impl TrainEval {
         }
     }
 
-    /// The samples, chosen by `seed` where they are not all.
+    /// The samples, chosen by `seed` where they are not all; of a text random windows.
     ///
     /// # Errors
     /// As [`Dataset::stratified_subset`].
@@ -151,6 +151,7 @@ impl TrainEval {
         match self {
             Self::All => Ok(Some(train.clone())),
             Self::None => Ok(None),
+            Self::Samples(samples) if train.windows().is_some() => Ok(Some(train.scored_windows(samples, seed))),
             Self::Samples(samples) => train.stratified_subset(samples, seed).map(Some),
         }
     }

@@ -24,7 +24,7 @@ impl Evaluators {
         let evaluator =
             |data: Dataset| Evaluator::new(gpu, &prepared.model, arena, data, normalisation, prepared.loss.clone());
         Ok(Self {
-            train: config.train_eval.part(&prepared.split.train, config.subset_seed)?.map(evaluator).transpose()?,
+            train: config.scored_train(&prepared.split.train)?.map(evaluator).transpose()?,
             validation: prepared.validation.clone().map(evaluator).transpose()?,
             test: evaluator(prepared.split.test.clone())?,
         })

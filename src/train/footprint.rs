@@ -86,7 +86,7 @@ impl Footprint {
         if rule.takes_loss() {
             planned(LOSS, batch, PlanMode::Calibrate)?;
         }
-        let train = config.train_eval.samples(split.train.len());
+        let train = config.scored_train_len(&split.train);
         let validation = prepared.validation.as_ref().map(Dataset::len);
         let scored: Vec<usize> = [train, validation, Some(split.test.len())].into_iter().flatten().collect();
         for samples in &scored {

@@ -16,6 +16,7 @@ mod evaluators;
 mod event;
 mod event_file;
 mod footprint;
+mod generate;
 mod growing;
 mod journal;
 mod losses;
@@ -33,6 +34,7 @@ mod schedules;
 mod scoring;
 mod supervisor;
 mod trainer;
+mod vocabulary_file;
 
 pub use crate::device_data::{DeviceData, DeviceDataError, SampleSize};
 
@@ -48,8 +50,9 @@ pub use evaluate::Evaluator;
 pub use evaluation::{EvalEvery, TrainEval, Validation};
 pub use event::{Broken, Control, Event, RunResult, Status};
 pub use footprint::Footprint;
+pub use generate::{Generator, Sampling};
 pub use model::{model_for, signature_of_source};
-pub use network::{CurvatureOptions, CurvatureReport, Network};
+pub use network::{CurvatureOptions, CurvatureReport, GroupCurvature, Network};
 pub use noise_of_step::{NoiseOfStep, PlaceWeights, check_noise_of_step, noise_of_step};
 pub use normalise::Normalise;
 pub use on_nan::OnNan;

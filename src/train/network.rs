@@ -6,14 +6,15 @@ use serde::Serialize;
 
 use crate::{
     analysis::{
-        Curvature, Ritz, Spectrum, SpectrumOptions, Subject, TraceEstimate, TraceOptions, hessian_trace, spectrum,
+        Curvature, GroupTrace, Ritz, Spectrum, SpectrumOptions, Subject, TraceEstimate, TraceOptions, grouped_trace,
+        spectrum,
     },
     data::Dataset,
     gpu::Gpu,
     graph::LossFunction,
     kernels::Arena,
-    nn::{self, Model, NamedTensor},
-    noise::Scheme,
+    nn::{self, Model, NamedTensor, WeightsFormat},
+    noise::NoisePart,
 };
 
 use super::{DeviceData, Evaluator, Prepared, RunConfig, TrainError};
@@ -30,8 +31,8 @@ pub struct Network<'g> {
     loss: Arc<dyn LossFunction>,
     label_smoothing: f32,
     normalisation: Vec<[f32; 2]>,
-    /// Tensors of each group of the configuration's noise.
-    groups: Vec<Vec<usize>>,
+    /// The groups of the configuration's noise.
+    groups: Vec<Vec<NoisePart>>,
 }
 
 /// How to measure curvature.
@@ -60,8 +61,8 @@ pub struct CurvatureReport {
     pub probe_seed: u64,
     /// Names of the tensors, in the model's order.
     pub tensors: Vec<String>,
-    /// Tensors of each group of the noise.
-    pub groups: Vec<Vec<usize>>,
+    /// The groups of the configuration's noise.
+    pub groups: Vec<GroupCurvature>,
     /// Of the Hessian.
     pub hessian: TraceEstimate,
     /// Of its Gauss-Newton part.
@@ -72,6 +73,19 @@ pub struct CurvatureReport {
     pub spectrum: Option<Spectrum>,
 }
 
+/// What was measured of the curvature along the weights of a group.
+#[derive(Clone, Debug, Serialize)]
+pub struct GroupCurvature {
+    /// Its block's name, or its parts' names.
+    pub name: String,
+    /// Names of its parts: parameters, or projections that they pack.
+    pub parts: Vec<String>,
+    /// Of the Hessian.
+    pub hessian: GroupTrace,
+    /// Of its Gauss-Newton part.
+    pub gauss_newton: GroupTrace,
+}
+
 impl<'g> Network<'g> {
     /// The network of a configuration, before its weights are given.
     ///
@@ -80,7 +94,7 @@ impl<'g> Network<'g> {
     pub fn new(gpu: &'g Gpu, config: &RunConfig, prepared: &Prepared) -> Result<Self, TrainError> {
         let model = prepared.model.clone();
         let layout = model.graph.layout();
-        let scheme = Scheme::new(config.noise_config(), &layout, &model.noise_tensors(), config.seed);
+        let groups = config.groups.groups(&layout, &model.noise_tensors());
         let scales = vec![0.0; layout.spans().len()];
         Ok(Self {
             gpu,
@@ -89,7 +103,7 @@ impl<'g> Network<'g> {
             loss: prepared.loss.clone(),
             label_smoothing: config.label_smoothing as f32,
             normalisation: config.normalise.moments(&prepared.split.train)?,
-            groups: scheme.groups().to_vec(),
+            groups,
         })
     }
 
@@ -104,7 +118,15 @@ impl<'g> Network<'g> {
     /// # Errors
     /// As [`nn::load`].
     pub fn load(&self, path: &Path) -> Result<(), TrainError> {
-        Ok(nn::load(self.gpu, &self.model, &self.arena, path)?)
+        self.load_as(path, WeightsFormat::Jostle)
+    }
+
+    /// As [`Network::load`], of a file with another program's names and layouts.
+    ///
+    /// # Errors
+    /// As [`nn::load`].
+    pub fn load_as(&self, path: &Path, format: WeightsFormat) -> Result<(), TrainError> {
+        Ok(nn::load_as(self.gpu, &self.model, &self.arena, path, format)?)
     }
 
     /// Takes weights in memory, as [`Network::load`] does those of a file; `name` is what messages call them.
@@ -138,15 +160,26 @@ impl<'g> Network<'g> {
             data: &data,
         };
         let CurvatureOptions { probes, seed, tolerance, lanczos_steps, starts, top } = options;
-        let trace = |curvature| hessian_trace(self.gpu, &subject, TraceOptions { probes, tolerance, seed, curvature });
-        let (hessian, gauss_newton) = (trace(Curvature::Hessian)?, trace(Curvature::GaussNewton)?);
+        let trace = |curvature| {
+            let options = TraceOptions { probes, tolerance, seed, curvature };
+            grouped_trace(self.gpu, &subject, options, &self.groups)
+        };
+        let (hessian, of_hessian) = trace(Curvature::Hessian)?;
+        let (gauss_newton, of_gauss_newton) = trace(Curvature::GaussNewton)?;
+        let group = |(group, (hessian, gauss_newton)): (&Vec<NoisePart>, (GroupTrace, GroupTrace))| GroupCurvature {
+            name: self.model.group_name(group),
+            parts: group.iter().map(|part| self.model.part_name(part)).collect(),
+            hessian,
+            gauss_newton,
+        };
+        let groups = self.groups.iter().zip(of_hessian.into_iter().zip(of_gauss_newton)).map(group).collect();
         let options = SpectrumOptions { steps: lanczos_steps, starts, seed, curvature: Curvature::Hessian };
         let spectrum = (lanczos_steps > 0).then(|| spectrum(self.gpu, &subject, options)).transpose()?;
         Ok(CurvatureReport {
             samples,
             probe_seed: seed,
             tensors: self.model.graph.params().iter().map(|param| param.name.clone()).collect(),
-            groups: self.groups.clone(),
+            groups,
             hessian,
             gauss_newton,
             eigenvalues: spectrum.as_ref().map(|spectrum| spectrum.largest(top)).unwrap_or_default(),

@@ -17,7 +17,7 @@ pub struct NoiseOfStep {
     pub tensors: Vec<NamedTensor>,
     /// Its standard deviation, or that in units of the scale.
     pub sigma: f32,
-    /// The parameters of the noisy group, in mode `layer`.
+    /// The parameters of the noisy group, in mode `layer`; a projection as `attn.weight[q]`.
     pub group: Option<Vec<String>>,
 }
 
@@ -46,13 +46,12 @@ pub fn noise_of_step(
     let at = scheme.at(step, when);
     let params = model.graph.params();
     let tensors = params.iter().zip(deltas(gpu, &arena, &scheme, &at)?);
-    let named = |tensor: &usize| params[*tensor].name.clone();
     Ok(NoiseOfStep {
         tensors: tensors
             .map(|(param, values)| NamedTensor { name: param.name.clone(), shape: param.shape.clone(), values })
             .collect(),
         sigma: at.values.sigma,
-        group: at.group.map(|group| scheme.groups()[group].iter().map(named).collect()),
+        group: at.group.map(|group| scheme.groups()[group].iter().map(|part| model.part_name(part)).collect()),
     })
 }
 

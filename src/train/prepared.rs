@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    data::{DataSource, Dataset, LabelNoise, Parts, SampleShape, Split, Targets},
+    data::{DataError, DataSource, Dataset, LabelNoise, Parts, SampleShape, Split, Targets, TextError},
     graph::{LossFunction, ValueShape},
     nn::{Model, Signature},
+    ops::Layers,
 };
 
 use super::{RunConfig, TrainError, TrainEval, Validation};
@@ -44,7 +45,8 @@ impl Prepared {
     /// # Errors
     /// As [`Prepared::load`].
     pub fn from_split(config: &RunConfig, split: Split) -> Result<Self, TrainError> {
-        let model = Model::build(&config.model, &signature_for(&split))?;
+        let signature = signature_for(&split, config.block);
+        let model = Model::build_with(&config.model, &signature, &Layers::standard(), config.model_options())?;
         Self::with_model(config, split, model)
     }
 
@@ -52,7 +54,8 @@ impl Prepared {
     ///
     /// # Errors
     /// As [`Prepared::load`].
-    pub fn with_model(config: &RunConfig, mut split: Split, model: Model) -> Result<Self, TrainError> {
+    pub fn with_model(config: &RunConfig, split: Split, model: Model) -> Result<Self, TrainError> {
+        let mut split = in_windows(config, split, &model)?;
         split.train.check()?;
         split.test.check()?;
         if let Some(count) = config.subset {
@@ -66,6 +69,9 @@ impl Prepared {
             split.test = split.test.stratified_subset(count, config.subset_seed)?;
         }
         let validation = config.validation.map(|share| set_apart(&mut split.train, share, config)).transpose()?;
+        // Of a text the parts to choose and to judge by are windows that are the same at each evaluation.
+        split.test = config.scored(&split.test);
+        let validation = validation.map(|part| config.scored(&part));
         if let TrainEval::Samples(samples) = config.train_eval
             && samples > split.train.len()
         {
@@ -112,7 +118,7 @@ fn expect_outputs(model: &Model, data: &Dataset) -> Result<(), TrainError> {
             return if classes <= width { Ok(()) } else { Err(TrainError::Classes { model, data, outputs, classes }) };
         }
         Targets::Classes { classes, .. } => (false, format!("one of {classes} classes")),
-        Targets::Tokens { length, vocabulary, .. } => {
+        Targets::Tokens { length, vocabulary, .. } | Targets::Next { length, vocabulary, .. } => {
             (length == positions && vocabulary <= width, format!("{length} x one of {vocabulary} tokens"))
         }
         Targets::Vectors { width: numbers, .. } => (numbers == positions * width, format!("{numbers} numbers")),
@@ -134,8 +140,37 @@ fn replace_labels(config: &RunConfig, train: &mut Dataset) -> Result<Option<Labe
     Ok(Some(train.replace_labels(config.label_noise, seed)))
 }
 
-/// The signature of a model that learns these data.
-fn signature_for(split: &Split) -> Signature {
+/// A text in windows of the length that the model takes; other data as they are.
+fn in_windows(config: &RunConfig, Split { train, test }: Split, model: &Model) -> Result<Split, TrainError> {
+    let wrong = |reason: String| Err(TrainError::Config { key: "block".to_owned(), reason });
+    if train.windows().is_none() {
+        return match config.block {
+            Some(_) => wrong(format!("{} is no text, and has no windows", train.name)),
+            None => Ok(Split { train, test }),
+        };
+    }
+    let length = match model.graph.shape(model.graph.input()) {
+        ValueShape::Tokens { length, .. } => length,
+        input => {
+            let (model, data, input) = (model.description.clone(), train.name, input.to_string());
+            return Err(TrainError::NoTokens { model, data, input });
+        }
+    };
+    if config.block.is_some_and(|block| block != length) {
+        return wrong(format!("model {} takes windows of {length} tokens and no others", model.description));
+    }
+    let part = |data: Dataset, part: &str| match data.with_block(length) {
+        Err(DataError::Text(TextError::Short { name, length, expected, found })) => {
+            let name = format!("{part} part of {name}");
+            Err(DataError::from(TextError::Short { name, length, expected, found }))
+        }
+        found => found,
+    };
+    Ok(Split { train: part(train, "training")?, test: part(test, "test")? })
+}
+
+/// The signature of a model that learns these data, in windows of `block` where they are a text.
+pub(super) fn signature_for(split: &Split, block: Option<usize>) -> Signature {
     let parts = [&split.train, &split.test];
     let most = |count: fn(&Dataset) -> usize| parts.into_iter().map(count).max().unwrap_or(0);
     let (kinds, outputs) = (most(|data| data.samples.vocabulary()), most(|data| data.targets.outputs()));
@@ -144,10 +179,11 @@ fn signature_for(split: &Split) -> Signature {
         return signature(shape, outputs);
     }
     // A text's next tokens are of the vocabulary of its tokens.
-    let is_text = matches!(split.train.targets, Targets::Tokens { .. });
+    let is_text = matches!(split.train.targets, Targets::Tokens { .. } | Targets::Next { .. });
     let vocabulary = if is_text { kinds.max(outputs) } else { kinds };
     let classes = if is_text { vocabulary } else { outputs };
-    Signature { input: ValueShape::Tokens { length: shape.features(), vocabulary }, classes }
+    let length = block.filter(|_| split.train.windows().is_some()).unwrap_or(shape.features());
+    Signature { input: ValueShape::Tokens { length, vocabulary }, classes }
 }
 
 /// The signature of a model that classifies samples of a shape.
@@ -166,6 +202,9 @@ fn set_apart(train: &mut Dataset, share: Validation, config: &RunConfig) -> Resu
         return Err(wrong(format!("{samples} of {found} training samples leave nothing to train on or to choose by")));
     }
     let Parts { rest, apart } = train.set_apart(samples, config.subset_seed)?;
+    if rest.is_empty() {
+        return Err(wrong(format!("the last {samples} of {} windows leave none to train on", train.len())));
+    }
     for (part, name) in [(&rest, "to train on"), (&apart, "to choose by")] {
         let empty = part.class_counts().iter().zip(train.class_counts()).position(|(left, all)| *left == 0 && all > 0);
         if let Some(class) = empty {

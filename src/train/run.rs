@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    data::epoch_order,
     gpu::Profile,
     optim::LearningRate,
     schedule::{Clock, RunLength},
@@ -160,8 +159,8 @@ impl Loop<'_, '_, '_> {
     }
 
     fn begin(&mut self, epoch: u64) -> Result<(), TrainError> {
-        let order = epoch_order(self.trainer.samples(), self.config.batch_order, self.config.seed, epoch);
-        Ok(self.trainer.begin_epoch(epoch, order)?)
+        let places = self.trainer.places(self.config.batch_order, self.config.seed, epoch);
+        Ok(self.trainer.begin_epoch(epoch, places)?)
     }
 
     /// An epoch, or what is left of it where the trainer resumes within one.

@@ -23,6 +23,7 @@ impl RunConfig {
     pub fn learning_rate(&self) -> LearningRate {
         LearningRate {
             initial: self.lr,
+            lowest: self.min_lr.unwrap_or_default(),
             momentum: self.optimizer_config().rate(self.lr).momentum,
             schedule: self.schedule,
             unit: self.schedule_unit,
@@ -70,6 +71,14 @@ impl RunConfig {
             if needed && milestones.is_empty() {
                 return wrong(key, format!("{schedule} multistep needs at least one, found none"));
             }
+        }
+        let lowest = self.min_lr.unwrap_or_default();
+        if !(0.0..=self.lr).contains(&lowest) {
+            return wrong("min-lr", format!("has to be from 0 to lr, {}, found {lowest}", self.lr));
+        }
+        if lowest != 0.0 && !self.learning_rate().has_lowest() {
+            let reason = format!("expected schedule cosine, linear or warmup-cosine, found {}", self.schedule);
+            return wrong("min-lr", reason);
         }
         if !self.noise_gamma.is_finite() || self.noise_gamma < 0.0 {
             return wrong("noise-gamma", format!("has to be 0 or more, found {}", self.noise_gamma));

@@ -20,6 +20,7 @@ use super::{
     event_file::EventFile,
     journal::Journal,
     run::{run_kept, steps_per_epoch},
+    vocabulary_file,
 };
 
 /// What a run does where the device is lost.
@@ -50,7 +51,7 @@ const FRUITLESS_RETRIES: u32 = 3;
 const HALVINGS: u32 = 10;
 
 /// The file in a run's folder that says what is run.
-const CONFIG: &str = "config.toml";
+pub(super) const CONFIG: &str = "config.toml";
 
 /// What a supervisor says as it goes.
 #[derive(Clone, Debug)]
@@ -183,7 +184,8 @@ impl Supervisor {
         let path = self.run.join(CONFIG);
         let config = |reason: String| TrainError::Config { key: "configuration".to_owned(), reason };
         let text = toml::to_string(&self.config).map_err(|error| config(error.to_string()))?;
-        durable::write_file(&path, text.as_bytes()).map_err(|source| TrainError::Io { path, source })
+        durable::write_file(&path, text.as_bytes()).map_err(|source| TrainError::Io { path, source })?;
+        vocabulary_file::write(&self.run, &self.prepared)
     }
 
     /// The configuration.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    data::BatchOrder,
     gpu::{Buffer, Element, Gpu, GpuError, PendingRead, Profile, Recorder},
     graph::{BatchInfo, LossFunction, LossTerms, Plan, PlanMode, Schedule},
     kernels::{
@@ -95,7 +96,7 @@ impl<'g> Trainer<'g> {
         let arena = Arena::stored(gpu, layout, &scales(rule, &model)?, element)?;
         nn::initialise(gpu, &model, &arena, config.seed)?;
         if let Some(path) = &config.init {
-            nn::load(gpu, &model, &arena, path)?;
+            nn::load_as(gpu, &model, &arena, path, config.weights_format)?;
         }
         let normalisation = config.normalise.moments(&prepared.split.train)?;
         let metrics = gpu.buffer("metrics", (RING + 1) * 2)?;
@@ -228,6 +229,12 @@ impl<'g> Trainer<'g> {
     #[must_use]
     pub fn samples(&self) -> usize {
         self.data.len()
+    }
+
+    /// Where an epoch takes its samples from, in the order of their visit: [`Dataset::places`](crate::data::Dataset::places).
+    #[must_use]
+    pub fn places(&self, order: BatchOrder, seed: u64, epoch: u64) -> Vec<u32> {
+        self.data.dataset().places(order, seed, epoch)
     }
 
     /// Begins an epoch, by which samples are augmented, with the order of its samples.

@@ -19,6 +19,7 @@ mod analysis {
     mod curvature;
     mod curvature_parity;
     mod noise_variance;
+    mod transformer_curvature;
 }
 
 mod bench {
@@ -27,6 +28,7 @@ mod bench {
 
 mod cli {
     mod export;
+    mod generate;
     mod help;
     mod hessian;
     mod options;
@@ -41,6 +43,7 @@ mod data {
     mod images;
     mod label_noise;
     mod sources;
+    mod texts;
 }
 
 mod estimate {
@@ -65,20 +68,25 @@ mod gpu {
 }
 
 mod graph {
+    mod attention;
     mod autodiff;
     mod canonical;
     mod deferred;
     mod gradients;
     mod launches;
     mod memory;
+    mod parts;
     mod random_network;
     mod sequences;
     mod tangents;
     mod ties;
+    mod transformer_parts;
     mod vocabulary;
 }
 
 mod kernels {
+    mod attention;
+    mod attention_rows;
     mod batch_norm;
     mod combine;
     mod conv;
@@ -88,6 +96,7 @@ mod kernels {
     mod deferred_sums;
     mod dropout;
     mod elementwise;
+    mod embedding;
     mod flatten;
     mod gather;
     mod lanes;
@@ -104,12 +113,14 @@ mod kernels {
 }
 
 mod nn {
+    mod foreign_weights;
     mod init;
     mod model_file;
 }
 
 mod noise {
     mod draws;
+    mod projections;
     mod scheme;
 }
 
@@ -125,6 +136,7 @@ mod train {
     mod faults;
     mod footprint;
     mod keys;
+    mod language_models;
     mod mixed_precision;
     mod moving_average;
     mod old_checkpoint;
@@ -134,6 +146,8 @@ mod train {
     mod schedules;
     mod step_noise;
     mod tensorboard;
+    mod texts;
+    mod transformer_parity;
     mod validation;
     mod values;
 }

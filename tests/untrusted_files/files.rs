@@ -200,6 +200,9 @@ batch-order = "shuffled"
 log-every = 5
 "#;
 
+/// Characters of one to four bytes.
+const VERSE: &str = "so süß ist nichts: ☙ 𝄞\n";
+
 /// The seeds of each fuzz target, by name.
 pub fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let png = |image: DynamicImage| encoded(image, ImageFormat::Png);
@@ -229,6 +232,9 @@ pub fn seeds() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("config", "all", CONFIG.as_bytes().to_vec()),
         ("config", "zoo", zoo.as_bytes().to_vec()),
         ("config", "empty", Vec::new()),
+        ("text", "verse", VERSE.as_bytes().to_vec()),
+        ("text", "verse.gz", gzip(VERSE.as_bytes())),
+        ("tokens", "gpt2", [0, 1, 50_256, 7].map(u16::to_le_bytes).concat()),
         ("problem", "sparse", tensors(&[design, ("y", &[3])])),
         ("problem", "grouped", typed_tensors(&groups)),
         ("problem", "whole", tensors(&[("Y", &[3, 2])])),

@@ -160,3 +160,21 @@ fn of_texts() {
     holds("config", b"epoch = 3", &["untrusted file: ", "line 1, column 1", "unknown field `epoch`"]);
     says("config", b"batch = 5000000000", "batch: has to be at most 4294967295, found 5000000000");
 }
+
+#[test]
+fn of_texts_and_tokens() {
+    says("text", &[], "untrusted file: at offset 0, expected a text, found the end of the data");
+    says(
+        "text",
+        b"abc\xe9 ",
+        "untrusted file: at offset 3, expected UTF-8 text, found the byte 0xe9; `text:FILE@bytes` takes any bytes",
+    );
+    let packed = files::gzip(b"a text");
+    holds(
+        "text",
+        &packed[..12],
+        &["untrusted file: at offset ", "expected its gzip stream to go on, found it damaged"],
+    );
+    says("tokens", &[], "untrusted file: at offset 0, expected a text, found the end of the data");
+    says("tokens", &[1, 2, 3], "untrusted file: at offset 2, expected the two bytes of a token, found one");
+}

@@ -18,7 +18,7 @@ if "XDG_RUNTIME_DIR" not in os.environ:
 from ._comparing import Comparison, Outcome, compare, experiment, experiments
 from ._errors import AdapterError, ConfigError, DataError, DivergedError, Interrupted, JostleError
 from ._figure import Figure, figure
-from ._measuring import Evaluation, Hessian, Noise, Trace, adapters, evaluate, hessian, noise
+from ._measuring import Evaluation, GroupTrace, Hessian, Noise, Trace, adapters, evaluate, hessian, noise
 from ._run import Run
 from ._training import train
 
@@ -30,6 +30,7 @@ __all__ = [
     "DivergedError",
     "Evaluation",
     "Figure",
+    "GroupTrace",
     "Hessian",
     "Interrupted",
     "JostleError",

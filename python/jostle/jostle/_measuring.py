@@ -113,6 +113,25 @@ class Trace:
 
 
 @dataclass(frozen=True)
+class GroupTrace:
+    """The traces of the curvature along the weights of a group, with their standard errors: infinite after a single probe."""
+
+    name: str
+    parts: list[str]
+    """Its parameters; a projection of one as `attn.weight[q]`."""
+    hessian: float
+    hessian_error: float
+    gauss_newton: float
+    gauss_newton_error: float
+
+    @classmethod
+    def read(cls, found: Mapping[str, Any]) -> GroupTrace:
+        traces = [found["hessian"], found["gauss_newton"]]
+        values = [(t["trace"], float("inf") if t["standard_error"] is None else t["standard_error"]) for t in traces]
+        return cls(found["name"], found["parts"], *values[0], *values[1])
+
+
+@dataclass(frozen=True)
 class Hessian:
     """The curvature of the loss at weights."""
 
@@ -123,8 +142,8 @@ class Hessian:
     """The largest in size."""
     residuals: list[float] = field(repr=False)
     """An eigenvalue lies within this distance of each."""
-    groups: list[list[str]] = field(repr=False)
-    """The parameters of each group of the noise."""
+    groups: list[GroupTrace] = field(repr=False)
+    """The shares of the groups of the noise, which `groups` says: tensor, module, weights, projection or block."""
     density: npt.NDArray[np.float64] | None = field(repr=False)
     """[points, 2]: eigenvalue and density."""
     figure: Figure | None = field(repr=False)
@@ -147,9 +166,7 @@ class Hessian:
     def _repr_html_(self) -> str:
         row = "<tr><td>{}</td><td>{:.3f}</td><td>{:.3f}</td></tr>"
         rows = [row.format("all", self.hessian.trace, self.gauss_newton.trace)]
-        for group in self.groups:
-            shares = [sum(found.tensors[name] for name in group) for found in (self.hessian, self.gauss_newton)]
-            rows.append(row.format(html.escape(" + ".join(group)), *shares))
+        rows += [row.format(html.escape(group.name), group.hessian, group.gauss_newton) for group in self.groups]
         caption = f"Traces over {self.samples} samples, standard error of the Hessian's {self.standard_error:.3f}"
         head = "<tr><th>group</th><th>Hessian</th><th>Gauss-Newton</th></tr>"
         table = f"<table><caption>{caption}</caption><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
@@ -201,7 +218,7 @@ def hessian(
         gauss_newton=Trace.read(report["gauss_newton"], names),
         eigenvalues=[ritz["value"] for ritz in report["eigenvalues"]],
         residuals=[ritz["residual"] for ritz in report["eigenvalues"]],
-        groups=[[names[tensor] for tensor in group] for group in report["groups"]],
+        groups=[GroupTrace.read(group) for group in report["groups"]],
         density=None if found["density"] is None else np.array(found["density"]),
         figure=None if svg is None else Figure(svg),
     )

@@ -208,5 +208,5 @@ fn model(config: &RunConfig, own: &Own) -> Result<Model, TrainError> {
         return Ok(own.prepare(config)?.model);
     }
     let data: DataSource = config.data.parse()?;
-    model_for(&config.model, Some(&data))
+    model_for(&config.model, Some(&data), config.block)
 }

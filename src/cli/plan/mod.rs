@@ -7,7 +7,7 @@ use jostle::{
     data::DataSource,
     estimate::{GpuDescription, StepEstimate},
     gpu::AdapterSummary,
-    graph::Schedule,
+    graph::{Schedule, ValueShape},
     kernels::Target,
     nn::Model,
     report::Table,
@@ -94,10 +94,11 @@ impl Device {
 
 /// The model, built for the data set that is named, and channels, rows and columns of a sample.
 fn model_and_sample(config: &RunConfig, data: Option<&DataSource>) -> Result<(Model, [usize; 3]), TrainError> {
-    let model = model_for(&config.model, data)?;
-    let sample = match data {
-        Some(data) => signature_of_source(data)?.input,
-        None => model.graph.shape(model.graph.input()),
+    let model = model_for(&config.model, data, config.block)?;
+    let sample = match (data, model.graph.shape(model.graph.input())) {
+        // A text's windows are as long as the model's.
+        (_, input @ ValueShape::Tokens { .. }) | (None, input) => input,
+        (Some(data), _) => signature_of_source(data, config.block)?.input,
     };
     Ok((model, sample.sample_sides()))
 }

@@ -162,7 +162,7 @@ fn saved(kind: Activation, at: usize) -> [f32; 2] {
         Activation::Relu => [0.5, 1.0],
         Activation::Tanh => [0.5, 0.75],
         Activation::Sigmoid => [0.5, 0.25],
-        Activation::Gelu | Activation::Silu => [0.0, 0.5],
+        Activation::Gelu | Activation::Silu | Activation::GeluTanh => [0.0, 0.5],
     }
 }
 
@@ -174,6 +174,9 @@ fn activated(kind: Activation, x: f64) -> f64 {
         Activation::Tanh => x.tanh(),
         Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::GeluTanh => {
+            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3))).tanh())
+        }
     }
 }
 

@@ -93,14 +93,14 @@ impl BatchNorm {
         let operands = [pass.input(0), stats[0], stats[1], xhat];
         let kernel = ChannelNormalise { shape, centre: true };
         pass.push(&format!("{} normalise", pass.name()), Arc::new(kernel), operands);
-        push_affine(pass, shape, xhat);
+        push_affine(pass, shape, xhat, true);
         Ok(Saved::tensors([xhat]))
     }
 
     fn fixed_backward(&self, pass: &mut Backward<'_, '_>) -> Result<(), GraphError> {
         let shape = self.fixed_shape(pass.batch(), pass.input_shape(0)).map_err(|error| pass.refusal(&error))?;
         let xhat = pass.saved(0)?;
-        let grad = push_affine_gradient(pass, shape, xhat);
+        let grad = push_affine_gradient(pass, shape, xhat, true);
         if let Some(result) = pass.input_gradient(0) {
             let operands = [grad, pass.stat(RUNNING_MEAN), pass.stat(RUNNING_VARIANCE), result];
             pass.push("normalise backward", Arc::new(ChannelNormalise { shape, centre: false }), operands);
@@ -130,7 +130,7 @@ impl Op for BatchNorm {
     }
 
     fn params(&self, inputs: &Inputs<'_>) -> Result<Vec<ParamSpec>, GraphError> {
-        Ok(norm_params(vec![inputs.first().channels()]))
+        Ok(norm_params(vec![inputs.first().channels()], true))
     }
 
     fn stats(&self, inputs: &Inputs<'_>) -> Vec<StatSpec> {

@@ -79,6 +79,7 @@ impl Kernel for GatherPart {
             logits: binding.view(LOGITS)?,
             tangent: if is_loss { None } else { Some(binding.view(REST)?) },
             targets: if is_loss { Some([binding.view(REST + 1)?, binding.view(REST + 2)?]) } else { None },
+            windows: binding.data.target_kind.is_of_windows(),
             so_far: binding.view(SO_FAR)?,
         };
         let row_stats = if is_loss { Some(binding.view(REST)?) } else { None };
@@ -116,6 +117,7 @@ impl Kernel for GradientOfPart {
             logits: binding.view(LOGITS)?,
             tangent: if tangent { Some(binding.view(REST)?) } else { None },
             targets: if tangent { None } else { Some([binding.view(REST)?, binding.view(REST + 1)?]) },
+            windows: binding.data.target_kind.is_of_windows(),
             so_far: binding.view(SO_FAR)?,
         };
         let output = if in_place { None } else { Some(binding.view(call.operands.len() - 1)?) };

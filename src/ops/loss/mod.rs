@@ -94,7 +94,7 @@ impl LossOfBatch {
         let refused = |what: String, reason| Err(GpuError::Shape { kernel: "loss", shape: what, reason });
         let (labels, count) = match kind {
             TargetKind::Classes(classes) => (1, classes),
-            TargetKind::Tokens { length, vocabulary } => (length, vocabulary),
+            TargetKind::Tokens { length, vocabulary } | TargetKind::Next { length, vocabulary } => (length, vocabulary),
             TargetKind::Vectors(numbers) => {
                 let what = format!("{numbers} numbers a sample for {positions} x {width} outputs");
                 return match self.loss {
@@ -159,6 +159,7 @@ impl Kernel for LossOfBatch {
             row_stats: binding.view(rest)?,
             labels: binding.view(rest + 1)?,
             indices: binding.view(rest + 2)?,
+            windows: binding.data.target_kind.is_of_windows(),
             scaling: if self.scaled { Some(binding.view(rest + 3)?) } else { None },
         };
         let targets = self.targets(binding.data.target_kind)?;

@@ -5,7 +5,7 @@ use crate::gpu::{Access, Gpu, GpuError, KernelSpec, Launch};
 use crate::kernels::{AdapterClass, Target, flag};
 
 use super::softmax_nll::{
-    LossBuffers, LossGradient, LossKernel, LossValues, loss_launch, loss_values, positions_constant,
+    LossBuffers, LossGradient, LossKernel, LossValues, loss_launch, loss_values, positions_constant, windows_constant,
 };
 
 pub(super) static MSE: KernelSpec = KernelSpec {
@@ -14,6 +14,7 @@ pub(super) static MSE: KernelSpec = KernelSpec {
         include_str!("../../../shaders/mse.wgsl"),
         include_str!("../../../shaders/shared/index.wgsl"),
         include_str!("../../../shaders/shared/scaling.wgsl"),
+        include_str!("../../../shaders/shared/target.wgsl"),
         include_str!("../../../shaders/shared/tree.wgsl"),
     ),
     bindings: &[
@@ -67,7 +68,8 @@ pub fn mse(
     let [_, positions, width] = shape;
     let targets_of_sample = if targets == MseTargets::Given { positions * width } else { positions };
     let values = loss_values(MSE.entry, buffers, shape, targets_of_sample)?;
-    let launch = mse_launch(&Target::with_class(gpu, class), shape, targets, buffers.scaling.is_some())?;
+    let mut launch = mse_launch(&Target::with_class(gpu, class), shape, targets, buffers.scaling.is_some())?;
+    launch.constants.extend(windows_constant(buffers.windows));
     let LossGradient::Apart(gradient) = buffers.gradient else {
         let shape = format!("{shape:?}");
         return Err(GpuError::Shape { kernel: MSE.entry, shape, reason: "its gradient needs a tensor of its own" });

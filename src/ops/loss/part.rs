@@ -8,7 +8,7 @@ use crate::{
     kernels::{AdapterClass, Constant, Target, flag, index_u32},
 };
 
-use super::softmax_nll::{LossValues, PER_ROUND, loss_launch, positions_constant};
+use super::softmax_nll::{LossValues, PER_ROUND, loss_launch, positions_constant, windows_constant};
 
 pub(super) static NLL_PART: KernelSpec = KernelSpec {
     entry: "nll_part",
@@ -17,6 +17,7 @@ pub(super) static NLL_PART: KernelSpec = KernelSpec {
         include_str!("../../../shaders/shared/index.wgsl"),
         include_str!("../../../shaders/shared/loss_part.wgsl"),
         include_str!("../../../shaders/shared/math.wgsl"),
+        include_str!("../../../shaders/shared/target.wgsl"),
         include_str!("../../../shaders/shared/tree.wgsl"),
     ),
     bindings: &[
@@ -38,6 +39,7 @@ pub(super) static NLL_PART_GRADIENT: KernelSpec = KernelSpec {
         include_str!("../../../shaders/shared/loss_part.wgsl"),
         include_str!("../../../shaders/shared/math.wgsl"),
         include_str!("../../../shaders/shared/scaling.wgsl"),
+        include_str!("../../../shaders/shared/target.wgsl"),
     ),
     bindings: &[
         ("logits", Access::Real),
@@ -139,6 +141,8 @@ pub struct PartBuffers<'a> {
     pub tangent: Option<&'a View>,
     /// As [`LossBuffers::labels`](super::LossBuffers::labels) and the indices after it; not for a tangent.
     pub targets: Option<[&'a View; 2]>,
+    /// As [`LossBuffers::windows`](super::LossBuffers::windows).
+    pub windows: bool,
     /// [rows, 8], what is gathered so far
     pub so_far: &'a View,
 }
@@ -154,7 +158,8 @@ pub fn nll_part(
     row_stats: Option<&View>,
     part: ClassPart,
 ) -> Result<PartKernel, GpuError> {
-    let launch = part.gather_launch(&Target::with_class(gpu, class), buffers.tangent.is_some())?;
+    let mut launch = part.gather_launch(&Target::with_class(gpu, class), buffers.tangent.is_some())?;
+    launch.constants.extend(windows_constant(buffers.windows));
     let unused = gpu.unused(0)?;
     let [labels, indices] = buffers.targets.unwrap_or([&unused; 2]);
     // What is bound for nothing has to lie in a buffer that is bound for the same access.
@@ -174,7 +179,8 @@ pub fn nll_part_gradient(
     part: ClassPart,
 ) -> Result<PartKernel, GpuError> {
     let form = PartForm { scaled: scaling.is_some(), in_place: output.is_none(), tangent: buffers.tangent.is_some() };
-    let launch = part.gradient_launch(&Target::with_class(gpu, class), form)?;
+    let mut launch = part.gradient_launch(&Target::with_class(gpu, class), form)?;
+    launch.constants.extend(windows_constant(buffers.windows));
     let unused = gpu.unused(0)?;
     let [labels, indices] = buffers.targets.unwrap_or([&unused; 2]);
     let (tangent, output) = (buffers.tangent.unwrap_or(buffers.logits), output.unwrap_or(buffers.logits));

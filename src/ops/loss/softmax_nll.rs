@@ -14,6 +14,7 @@ pub(super) static SOFTMAX_NLL: KernelSpec = KernelSpec {
         include_str!("../../../shaders/shared/index.wgsl"),
         include_str!("../../../shaders/shared/math.wgsl"),
         include_str!("../../../shaders/shared/scaling.wgsl"),
+        include_str!("../../../shaders/shared/target.wgsl"),
         include_str!("../../../shaders/shared/tree.wgsl"),
     ),
     bindings: &[
@@ -54,10 +55,13 @@ impl LossValues {
 pub struct LossBuffers<'a> {
     /// [rows, width], the model's output
     pub logits: &'a View,
-    /// [samples, positions], class indices; of mean squared error against numbers their bits, [samples, positions, width]
+    /// [samples, positions], class indices; of mean squared error against numbers their bits, [samples, positions, width]; with
+    /// `windows` the tokens of one text
     pub labels: &'a View,
     /// `[samples]`, the order of the epoch
     pub indices: &'a View,
+    /// Whether indices are the tokens at which windows of the text begin, and the target of each position is the token after it.
+    pub windows: bool,
     /// Of the shape of the logits.
     pub gradient: LossGradient<'a>,
     /// [rows, 2]: loss, correct
@@ -120,8 +124,11 @@ pub(super) fn loss_values(
     index_u32(kernel, &[batch, positions, width])?;
     let rows = batch * positions;
     let found = buffers.labels.len();
-    if found == 0 || !found.is_multiple_of(targets_of_sample.max(1)) {
-        let expected = found.max(1).next_multiple_of(targets_of_sample.max(1));
+    // A text has a window with its targets at least, other labels are those of whole samples.
+    let fits = if buffers.windows { found > positions } else { found.is_multiple_of(targets_of_sample.max(1)) };
+    if found == 0 || !fits {
+        let whole = found.max(1).next_multiple_of(targets_of_sample.max(1));
+        let expected = if buffers.windows { positions + 1 } else { whole };
         return Err(GpuError::Length { kernel, argument: "labels", expected, found });
     }
     buffers.logits.expect_len(kernel, "logits", rows * width)?;
@@ -135,6 +142,11 @@ pub(super) fn loss_values(
 /// How many rows of a sample the kernels of losses take as given.
 pub(super) fn positions_constant(positions: usize) -> Constant {
     ("POSITIONS", positions as f64)
+}
+
+/// What tells the kernels of losses that labels are one text; nothing where they are not.
+pub(super) fn windows_constant(windows: bool) -> Option<Constant> {
+    windows.then_some(flag("TARGET_WINDOWS", true))
 }
 
 /// What a loss kernel launches whose invocations take `per_round` elements of a row a round.
@@ -186,7 +198,8 @@ pub fn softmax_nll(
 ) -> Result<LossKernel, GpuError> {
     let values = loss_values(SOFTMAX_NLL.entry, buffers, shape, shape[1])?;
     let (target, in_place) = (Target::with_class(gpu, class), buffers.gradient.in_place());
-    let launch = softmax_nll_launch(&target, shape, buffers.scaling.is_some(), in_place)?;
+    let mut launch = softmax_nll_launch(&target, shape, buffers.scaling.is_some(), in_place)?;
+    launch.constants.extend(windows_constant(buffers.windows));
     let unused = gpu.unused(0)?;
     // What is bound for nothing has to lie in a buffer that is bound for the same access.
     let gradient = buffers.gradient.apart().unwrap_or(buffers.logits);

@@ -1,11 +1,14 @@
-//! Group norm and layer norm: norms over groups of channels of each sample.
+//! Group norm, layer norm and RMS norm: norms over groups of channels of each sample.
 //!
 //! ```text
 //! xhat = (input - mean of the group) / sqrt(variance of the group + eps),   output = xhat weight + bias
+//! xhat = input / sqrt(mean of the squares + eps)                            of an RMS norm
 //! ```
 //!
-//! Sources: Wu & He, "Group normalization", ECCV 2018; Ba, Kiros, Hinton, "Layer normalization", 2016.
+//! Sources: Wu & He, "Group normalization", ECCV 2018; Ba, Kiros, Hinton, "Layer normalization", 2016; Zhang &
+//! Sennrich, "Root mean square layer normalization", NeurIPS 2019.
 
+mod calls;
 mod kernels;
 mod shape;
 
@@ -14,19 +17,20 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::{
-    gpu::{GpuError, Launch},
+    gpu::GpuError,
     graph::{
-        Backward, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, OperandAccess, ParamId,
-        ParamInit, ParamRole, ParamSpec, Record, Saved, StatId, Tangent, Tangents, ValueId, ValueShape,
+        Backward, Forward, Graph, GraphError, Inputs, Op, ParamId, ParamInit, ParamRole, ParamSpec, Saved, StatId,
+        ValueId, ValueShape,
     },
-    kernels::AdapterClass,
+    names::named,
 };
 
 use super::{
     affine::{push_affine, push_affine_gradient},
-    layer::{LayerKind, NoKeys, keys},
+    layer::{LayerKind, keys, yes},
 };
 
+use calls::{GroupNormalise, GroupNormaliseGradient};
 pub(super) use kernels::SPECS;
 pub use kernels::{NormCurvatureViews, group_normalise, group_normalise_curvature, group_normalise_gradient};
 pub use shape::NormShape;
@@ -34,7 +38,39 @@ pub use shape::NormShape;
 /// Batch norm's and the other norms' default in PyTorch.
 pub(super) const EPS: f32 = 1e-5;
 
-/// A group norm or layer norm; parameters: weight and bias, `[channels]` or the shape of a sample, in a sequence of a vector.
+named!("norm",
+    /// What a norm divides by.
+    #[derive(Default)]
+    NormKind {
+        /// The standard deviation, the mean taken off before: layer norm, and group norm.
+        #[default]
+        Layer = "layer",
+        /// The root of the mean square: RMS norm.
+        Rms = "rms",
+    }
+);
+
+/// What a norm over all of a sample, in a sequence over each vector, is asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NormOptions {
+    /// What it divides by.
+    pub kind: NormKind,
+    /// Added to the variance, or to the mean square.
+    pub eps: f32,
+    /// Whether it adds a bias after its weight.
+    pub bias: bool,
+}
+
+impl NormOptions {
+    /// PyTorch's `LayerNorm`: with a bias.
+    pub const LAYER: Self = Self { kind: NormKind::Layer, eps: EPS, bias: true };
+
+    /// An RMS norm, which has no bias.
+    pub const RMS: Self = Self { kind: NormKind::Rms, eps: EPS, bias: false };
+}
+
+/// A group norm, layer norm or RMS norm; parameters: weight and, if asked for, bias, `[channels]` or the shape of a sample, in a
+/// sequence of a vector.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Norm {
     /// Groups of channels.
@@ -43,11 +79,16 @@ pub struct Norm {
     pub per_pixel: bool,
     /// Added to the variance.
     pub eps: f32,
+    /// What it divides by.
+    pub kind: NormKind,
+    /// Whether it adds one.
+    pub bias: bool,
 }
 
 impl Norm {
     fn shape(&self, batch: usize, value: ValueShape) -> Result<NormShape, GpuError> {
-        norm_shape(batch, value, self.groups, self.per_pixel, self.eps)
+        let shape = norm_shape(batch, value, self.groups, self.per_pixel, self.eps)?;
+        Ok(if self.kind == NormKind::Rms { shape.about_zero() } else { shape })
     }
 }
 
@@ -67,22 +108,29 @@ pub(super) fn norm_shape(
     NormShape::new([samples, pixels, value.channels(), value.stride()], groups, per_pixel, eps)
 }
 
-/// A norm's weight and bias of this shape.
-pub(super) fn norm_params(shape: Vec<usize>) -> Vec<ParamSpec> {
+/// A norm's weight and, if asked for, bias of this shape.
+pub(super) fn norm_params(shape: Vec<usize>, bias: bool) -> Vec<ParamSpec> {
     let weight =
         ParamSpec { suffix: "weight", shape: shape.clone(), role: ParamRole::Scale, init: ParamInit::Constant(1.0) };
-    vec![weight, ParamSpec { suffix: "bias", shape, role: ParamRole::Bias, init: ParamInit::Constant(0.0) }]
+    let shift = ParamSpec { suffix: "bias", shape, role: ParamRole::Bias, init: ParamInit::Constant(0.0) };
+    [weight].into_iter().chain(bias.then_some(shift)).collect()
 }
 
 impl Op for Norm {
     fn name(&self) -> &'static str {
-        if self.per_pixel { "layer norm" } else { "group norm" }
+        match self.kind {
+            NormKind::Rms => "RMS norm",
+            NormKind::Layer if self.per_pixel => "layer norm",
+            NormKind::Layer => "group norm",
+        }
     }
 
     fn canonical_text(&self, params: &[ParamId], _stats: &[StatId]) -> String {
-        let numbers: Vec<_> = params.iter().map(|ParamId(number)| number.to_string()).collect();
-        let Self { groups, per_pixel, eps } = self;
-        format!("norm weight {} groups {groups} per-pixel {per_pixel} eps {eps}", numbers.join(" bias "))
+        let number = |place: usize| params.get(place).map_or("none".to_owned(), |ParamId(number)| number.to_string());
+        let Self { groups, per_pixel, eps, kind, bias: _ } = self;
+        let kind = if *kind == NormKind::Rms { " by root mean square" } else { "" };
+        let (weight, bias) = (number(0), number(1));
+        format!("norm weight {weight} bias {bias} groups {groups} per-pixel {per_pixel} eps {eps}{kind}")
     }
 
     fn infer(&self, inputs: &Inputs<'_>) -> Result<ValueShape, GraphError> {
@@ -90,14 +138,18 @@ impl Op for Norm {
         if self.groups == 0 || !shape.channels().is_multiple_of(self.groups) {
             return Err(inputs.refusal(format!("{} groups do not divide it", self.groups)));
         }
+        if !(self.eps > 0.0 && self.eps.is_finite()) {
+            return Err(inputs.refusal(format!("eps {} is no positive number", self.eps)));
+        }
         Ok(shape)
     }
 
     fn params(&self, inputs: &Inputs<'_>) -> Result<Vec<ParamSpec>, GraphError> {
-        Ok(norm_params(match inputs.first() {
+        let shape = match inputs.first() {
             ValueShape::Image { channels, height, width } if self.per_pixel => vec![channels, height, width],
             value => vec![value.channels()],
-        }))
+        };
+        Ok(norm_params(shape, self.bias))
     }
 
     fn kinks(&self) -> Option<&'static str> {
@@ -110,169 +162,18 @@ impl Op for Norm {
         let inv_std = pass.words("inverse deviations", shape.group_count());
         let operands = [pass.input(0), xhat, inv_std];
         pass.push(&format!("{} normalise", pass.name()), Arc::new(GroupNormalise(shape)), operands);
-        push_affine(pass, shape, xhat);
+        push_affine(pass, shape, xhat, self.bias);
         Ok(Saved::tensors([xhat, inv_std]))
     }
 
     fn backward(&self, pass: &mut Backward<'_, '_>) -> Result<(), GraphError> {
         let shape = self.shape(pass.batch(), pass.input_shape(0)).map_err(|error| pass.refusal(&error))?;
         let (xhat, inv_std) = (pass.saved(0)?, pass.saved(1)?);
-        let grad = push_affine_gradient(pass, shape, xhat);
+        let grad = push_affine_gradient(pass, shape, xhat, self.bias);
         if let Some(result) = pass.input_gradient(0) {
             pass.push("normalise backward", Arc::new(GroupNormaliseGradient(shape)), [grad, xhat, inv_std, result]);
         }
         Ok(())
-    }
-}
-
-/// Each group of a sample to zero mean and unit variance; operands: input, xhat, 1 / standard deviation of each group.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct GroupNormalise(NormShape);
-
-impl GroupNormalise {
-    fn differentiate(self, pass: &mut dyn Tangents, name: &str, call: &Call) -> Result<(), GraphError> {
-        let [Some(input), Some(xhat), Some(inv_std)] = [0, 1, 2].map(|place| call.operand(place).copied()) else {
-            return Err(GraphError::no_derivative(name));
-        };
-        // The gradient's own tangent takes the input's.
-        pass.note(xhat.tensor, input);
-        if let Some(tangent) = pass.tangent(input.tensor) {
-            let result = pass.fresh_target(&xhat).next_term();
-            let operands = [tangent, xhat.read(), inv_std.read(), result];
-            pass.push(name, Arc::new(GroupNormaliseGradient(self.0)), operands);
-        }
-        Ok(())
-    }
-}
-
-impl Kernel for GroupNormalise {
-    fn kind(&self) -> &'static str {
-        "group norm"
-    }
-
-    fn sizes(&self) -> String {
-        format!("batch {}", self.0.batch())
-    }
-
-    fn tangent(&self) -> Tangent<'_> {
-        Tangent::Own(Box::new(|pass, name, call| self.differentiate(pass, name, call)))
-    }
-
-    /// Sum, mean's difference, square, sum of squares, scale.
-    fn flops(&self, call: &Call) -> u64 {
-        5 * call.len(1) as u64
-    }
-
-    fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![self.0.group_normalise_launch(&context.target)?])
-    }
-
-    fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
-        let (class, views) = (AdapterClass::for_device(binding.gpu), [binding.view(0)?, binding.view(1)?]);
-        Ok(Box::new(group_normalise(binding.gpu, class, &self.0, views, binding.view(2)?)?))
-    }
-}
-
-/// The derivative of [`GroupNormalise`] applied to a gradient; operands: grad, xhat, inv_std, output.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct GroupNormaliseGradient(NormShape);
-
-impl GroupNormaliseGradient {
-    /// The derivative P(g): P(g') and, where the norm's input has a tangent, P'(g).
-    fn differentiate(self, pass: &mut dyn Tangents, name: &str, call: &Call) -> Result<(), GraphError> {
-        let [Some(grad), Some(xhat), Some(inv_std), Some(output)] =
-            [0, 1, 2, 3].map(|place| call.operand(place).copied())
-        else {
-            return Err(GraphError::no_derivative(name));
-        };
-        let input = pass.noted(xhat.tensor).and_then(|input| pass.tangent(input.tensor));
-        let curved = input.zip(pass.tangent(xhat.tensor));
-        let grad_tangent = pass.tangent(grad.tensor);
-        if grad_tangent.is_none() && curved.is_none() {
-            return Ok(());
-        }
-        let mut target = pass.target(&output);
-        if let Some(tangent) = grad_tangent {
-            pass.push(name, Arc::new(self), [tangent, xhat, inv_std, target.next_term()]);
-        }
-        if let Some((input_tangent, xhat_tangent)) = curved {
-            let result = target.next_term();
-            debug_assert!(result.adds(), "the gradient has a tangent wherever the norm's input has one");
-            let operands = [grad, xhat, input_tangent, xhat_tangent, inv_std, result];
-            pass.push(name, Arc::new(GroupNormaliseCurvature(self.0)), operands);
-        }
-        Ok(())
-    }
-}
-
-impl Kernel for GroupNormaliseGradient {
-    fn kind(&self) -> &'static str {
-        "group norm gradient"
-    }
-
-    fn sizes(&self) -> String {
-        format!("batch {}", self.0.batch())
-    }
-
-    fn tangent(&self) -> Tangent<'_> {
-        Tangent::Own(Box::new(|pass, name, call| self.differentiate(pass, name, call)))
-    }
-
-    /// Two sums, one of them of products, then grad - mean - xhat * slope, scaled.
-    fn flops(&self, call: &Call) -> u64 {
-        7 * call.len(3) as u64
-    }
-
-    fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![self.0.group_normalise_gradient_launch(&context.target, call.adds(3))?])
-    }
-
-    fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
-        let (class, views) =
-            (AdapterClass::for_device(binding.gpu), [binding.view(0)?, binding.view(1)?, binding.view(3)?]);
-        Ok(Box::new(group_normalise_gradient(binding.gpu, class, &self.0, views, binding.view(2)?, call.adds(3))?))
-    }
-}
-
-/// The tangent of [`GroupNormaliseGradient`] at a fixed gradient, added to the output; operands: grad, xhat, tangent of the
-/// input, tangent of xhat, inv_std, output.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct GroupNormaliseCurvature(NormShape);
-
-impl Kernel for GroupNormaliseCurvature {
-    fn kind(&self) -> &'static str {
-        "group norm curvature"
-    }
-
-    fn sizes(&self) -> String {
-        format!("batch {}", self.0.batch())
-    }
-
-    /// Made by tangents alone.
-    fn tangent(&self) -> Tangent<'_> {
-        Tangent::Refused
-    }
-
-    fn flops(&self, call: &Call) -> u64 {
-        14 * call.len(5) as u64
-    }
-
-    fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![self.0.group_normalise_curvature_launch(&context.target)?])
-    }
-
-    fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
-        debug_assert_eq!(call.operand(5).map(|output| output.access), Some(OperandAccess::Add));
-        let views = NormCurvatureViews {
-            grad: binding.view(0)?,
-            xhat: binding.view(1)?,
-            x_tangent: binding.view(2)?,
-            xhat_tangent: binding.view(3)?,
-            inv_std: binding.view(4)?,
-            output: binding.view(5)?,
-        };
-        let class = AdapterClass::for_device(binding.gpu);
-        Ok(Box::new(group_normalise_curvature(binding.gpu, class, &self.0, &views)?))
     }
 }
 
@@ -290,11 +191,41 @@ pub(super) const LAYERS: &[LayerKind] = &[
         name: "layer-norm",
         stem: Some("ln"),
         add: |site, table| {
-            let NoKeys {} = keys(table)?;
-            Ok(site.graph.layer_norm(site.input, site.name)?)
+            let LayerNormKeys { eps, bias } = keys(table)?;
+            Ok(site.graph.norm_with(site.input, site.name, NormOptions { kind: NormKind::Layer, eps, bias })?)
+        },
+    },
+    LayerKind {
+        name: "rms-norm",
+        stem: Some("rms"),
+        add: |site, table| {
+            let RmsNormKeys { eps, bias } = keys(table)?;
+            Ok(site.graph.norm_with(site.input, site.name, NormOptions { kind: NormKind::Rms, eps, bias })?)
         },
     },
 ];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LayerNormKeys {
+    #[serde(default = "default_eps")]
+    eps: f32,
+    #[serde(default = "yes")]
+    bias: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RmsNormKeys {
+    #[serde(default = "default_eps")]
+    eps: f32,
+    #[serde(default)]
+    bias: bool,
+}
+
+const fn default_eps() -> f32 {
+    EPS
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -308,7 +239,8 @@ impl Graph {
     /// # Errors
     /// [`GraphError::Name`] for a name taken, [`GraphError::Shape`] if the groups do not divide the channels.
     pub fn group_norm(&mut self, input: ValueId, name: &str, groups: usize) -> Result<ValueId, GraphError> {
-        self.add_op(Arc::new(Norm { groups, per_pixel: false, eps: EPS }), name, &[input])
+        let NormOptions { kind, eps, bias } = NormOptions::LAYER;
+        self.add_op(Arc::new(Norm { groups, per_pixel: false, eps, kind, bias }), name, &[input])
     }
 
     /// Adds a layer norm `name` over all of a sample, whose every element has its weight and bias; in a sequence over each vector.
@@ -316,6 +248,20 @@ impl Graph {
     /// # Errors
     /// [`GraphError::Name`] for a name taken.
     pub fn layer_norm(&mut self, input: ValueId, name: &str) -> Result<ValueId, GraphError> {
-        self.add_op(Arc::new(Norm { groups: 1, per_pixel: true, eps: EPS }), name, &[input])
+        self.norm_with(input, name, NormOptions::LAYER)
+    }
+
+    /// Adds a norm `name` over all of a sample, in a sequence over each vector, with `name.weight` and, if asked for, `name.bias` for
+    /// every element of it.
+    ///
+    /// # Errors
+    /// [`GraphError::Name`] for a name taken, [`GraphError::Shape`] for an `eps` that is not above 0.
+    pub fn norm_with(
+        &mut self,
+        input: ValueId,
+        name: &str,
+        NormOptions { kind, eps, bias }: NormOptions,
+    ) -> Result<ValueId, GraphError> {
+        self.add_op(Arc::new(Norm { groups: 1, per_pixel: true, eps, kind, bias }), name, &[input])
     }
 }

@@ -17,6 +17,7 @@ pub struct NormShape {
     pub(in super::super) per_pixel: u32,
     pub(in super::super) eps: f32,
     pub(in super::super) parts: u32,
+    pub(in super::super) centred: u32,
 }
 
 impl NormShape {
@@ -53,7 +54,14 @@ impl NormShape {
             per_pixel: u32::from(per_pixel),
             eps,
             parts: 1,
+            centred: 1,
         })
+    }
+
+    /// The same for an RMS norm, which takes every group's mean for 0.
+    #[must_use]
+    pub fn about_zero(self) -> Self {
+        Self { centred: 0, ..self }
     }
 
     /// Samples of the value.

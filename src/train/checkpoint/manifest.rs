@@ -101,6 +101,7 @@ impl Identity {
                 Targets::Classes { .. } => "",
                 Targets::Vectors { .. } => "vectors;",
                 Targets::Tokens { .. } => "tokens;",
+                Targets::Next { .. } => "next;",
             });
             hash.update(data.samples.as_bytes());
             hash.update(bytemuck::cast_slice(data.targets.as_words()));

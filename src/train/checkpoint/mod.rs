@@ -23,7 +23,7 @@ pub(super) use lock::RunLock;
 pub(super) use manifest::{Differences, Identity, NAME as MANIFEST, differences};
 pub use manifest::{Manifest, Position};
 pub use policy::{Interval, KeepOptions};
-pub(super) use state::restore;
+pub(super) use state::{WEIGHTS, restore};
 
 /// The newest checkpoint of the run in a folder that is whole: its folder and what it is of. `notify` hears of those that
 /// are not.

@@ -10,7 +10,8 @@ use crate::{
 
 use super::{CheckpointError, Manifest, Stored};
 
-const WEIGHTS: &str = "weights.safetensors";
+/// The weights, under the names of PyTorch.
+pub const WEIGHTS: &str = "weights.safetensors";
 const AVERAGE: &str = "weights-average.safetensors";
 const STATE: &str = "state.safetensors";
 

@@ -1,19 +1,23 @@
 //! Products with the Hessian and with its Gauss-Newton part against f64 differences of models written out by hand.
 
 use crate::common::{
-    assert_close, device,
+    assert_close,
+    attention::Attention,
+    device,
     model::{Data, FEATURES, Forward, Params, SAMPLES, fc, map, plus},
     network::{get, padding, set},
     reference::{mse, nll, one_hot, softmax},
     samples, wide,
 };
 use jostle::{
-    analysis::{Curvature, CurvatureProduct, SpectrumOptions, Subject, TraceOptions, hessian_trace, spectrum},
-    graph::Graph,
+    analysis::{
+        Curvature, CurvatureProduct, SpectrumOptions, Subject, TraceOptions, grouped_trace, hessian_trace, spectrum,
+    },
+    graph::{Graph, ValueShape},
     kernels::{Activation, Arena},
     nn::{Model, Sequential},
-    noise::{Distribution, unit_noise},
-    ops::Loss,
+    noise::{Distribution, Grouping, unit_noise},
+    ops::{AttentionOptions, Loss},
 };
 
 /// Step of the differences in f64: the truncation is its square, the rounding 1e-16 over its square.
@@ -121,7 +125,7 @@ fn check(name: &str, graph: &Graph, forward: Forward<'_>) {
                 |(i, p): (usize, &jostle::graph::Param)| wide(&samples(seed + i as u64, p.shape.iter().product(), 0.8));
             graph.params().iter().enumerate().map(draw).collect()
         };
-        let data = Data::new(graph.features(graph.output()));
+        let data = Data::shaped(graph.features(graph.output()), graph.shape(graph.input()).sample_sides());
         let case = Case { data, forward, loss, weights: random(73), direction: random(173) };
         for (curvature, expected) in
             [(Curvature::Hessian, case.hessian()), (Curvature::GaussNewton, case.gauss_newton())]
@@ -190,6 +194,31 @@ fn residual_blocks_and_shared_values() {
     });
 }
 
+/// linear - attention - linear - attention - linear, each position of the input having one feature.
+#[test]
+fn attention_causal_or_not() {
+    let layer = |p: Params<'_>, n: usize, width: usize, x: &[f64]| -> Vec<f64> {
+        x.chunks_exact(width).flat_map(|row| fc(p, n, row)).collect()
+    };
+    for causal in [false, true] {
+        let input = ValueShape::Sequence { length: FEATURES, features: 1 };
+        let (mut graph, mut value) = Graph::with_input(input).unwrap();
+        value = graph.linear(value, "a", 12, Activation::Identity).unwrap();
+        value = graph.attention(value, AttentionOptions { heads: 2, causal, dropout: 0.2 }).unwrap();
+        value = graph.linear(value, "b", 9, Activation::Identity).unwrap();
+        value = graph.attention(value, AttentionOptions { heads: 1, causal, dropout: 0.0 }).unwrap();
+        value = graph.flatten(value).unwrap();
+        graph.linear(value, "c", 3, Activation::Identity).unwrap();
+        let attend = |heads: usize, head_dim: usize, x: &[f64]| {
+            Attention { batch: 1, length: FEATURES, heads, head_dim, causal, mask: None }.forward(x)
+        };
+        check(&format!("attention, causal {causal}"), &graph, &|p, x| {
+            let first = attend(2, 2, &layer(p, 1, 1, x));
+            fc(p, 3, &attend(1, 3, &layer(p, 2, 4, &first)))
+        });
+    }
+}
+
 fn weights(graph: &Graph) -> Tensors {
     let draw = |(i, p): (usize, &jostle::graph::Param)| wide(&samples(73 + i as u64, p.shape.iter().product(), 0.8));
     graph.params().iter().enumerate().map(draw).collect()
@@ -215,6 +244,53 @@ fn the_trace_is_that_of_the_full_hessian() {
     let options = TraceOptions { tolerance: 0.3, ..options };
     let early = with_subject(&graph, &case, |subject| hessian_trace(gpu, subject, options).unwrap());
     assert!(early.probes < 200 && early.standard_error < 0.3 * early.trace.abs(), "{early:?}");
+}
+
+/// The share of each group against the sum of its diagonal, from the products of the whole trace.
+#[test]
+fn shares_of_groups_are_those_of_the_full_matrix() {
+    let gpu = device();
+    let mut graph = Sequential::new(FEATURES).linear(6).tanh().linear(3).build().unwrap().graph;
+    for tensor in ["fc1.weight", "fc1.bias"] {
+        graph.set_projections(tensor, &["q", "k", "v"]).unwrap();
+    }
+    let forward = |p: Params<'_>, x: &[f64]| fc(p, 2, &map(Activation::Tanh, &fc(p, 1, x)));
+    let weights = weights(&graph);
+    let mut case = Case { data: Data::new(3), forward: &forward, loss: Loss::Nll, direction: weights.clone(), weights };
+    let tensors = Model { description: String::new(), graph: graph.clone() }.noise_tensors();
+    for curvature in [Curvature::Hessian, Curvature::GaussNewton] {
+        let diagonal = diagonal(&mut case, curvature);
+        for grouping in [Grouping::Projection, Grouping::Module] {
+            let groups = grouping.groups(&graph.layout(), &tensors);
+            let options = TraceOptions { probes: 200, curvature, ..TraceOptions::default() };
+            let (whole, shares) =
+                with_subject(&graph, &case, |subject| grouped_trace(gpu, subject, options, &groups).unwrap());
+            assert_eq!(shares.len(), if grouping == Grouping::Projection { 8 } else { 2 });
+            for (group, share) in groups.iter().zip(&shares) {
+                let expected: f64 =
+                    group.iter().map(|part| diagonal[part.tensor][part.elements.clone()].iter().sum::<f64>()).sum();
+                let name = format!("{curvature:?} {group:?}: {share:?}, expected {expected}");
+                assert!((share.trace - expected).abs() < 4.0 * share.standard_error + 1e-5, "{name}");
+                assert!(share.standard_error < 0.1 * whole.trace.abs(), "{name}: probes enough to tell");
+            }
+            assert!((shares.iter().map(|share| share.trace).sum::<f64>() - whole.trace).abs() < 1e-9);
+        }
+    }
+}
+
+/// Diagonal of a curvature matrix, an element of the weights at a time.
+fn diagonal(case: &mut Case<'_>, curvature: Curvature) -> Tensors {
+    let zero: Tensors = case.weights.iter().map(|tensor| vec![0.0; tensor.len()]).collect();
+    let mut diagonal = zero.clone();
+    for (tensor, values) in zero.iter().enumerate() {
+        for element in 0..values.len() {
+            case.direction = zero.clone();
+            case.direction[tensor][element] = 1.0;
+            let column = if curvature == Curvature::Hessian { case.hessian() } else { case.gauss_newton() };
+            diagonal[tensor][element] = column[tensor][element];
+        }
+    }
+    diagonal
 }
 
 /// Probe k of a seed is not the Rademacher noise that a run of that seed has at step k: an estimate along the noise that

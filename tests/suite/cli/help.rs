@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, process::Command};
 use crate::common::places::program;
 use jostle::train::{Options, RunConfig};
 
-const DATA: &str = "data subset subset-seed stratified test-subset label-noise label-noise-seed normalise validation";
+const DATA: &str = "data subset subset-seed stratified test-subset label-noise label-noise-seed normalise validation block \
+                    eval-windows";
 const NOISE: &str = "noise sigma noise-order noise-scale noise-distribution groups";
 const SIGMA_SCHEDULE: &str =
     "noise-schedule noise-milestones-every noise-milestones noise-gamma noise-off-epoch noise-off-step";
-const OPTIMIZER: &str = "optimizer momentum dampening nesterov weight-decay beta1 beta2 eps clip-norm ema";
+const OPTIMIZER: &str = "optimizer momentum dampening nesterov weight-decay decay beta1 beta2 eps clip-norm ema";
 const AUGMENTATION: &str = "crop-padding crop-reflect flip cutout";
 
 /// Commands, the options of their own, and the keys of a configuration that they read.
@@ -20,13 +21,17 @@ const TAKEN: [(&str, &str, &[&str]); 5] = [
         "config weights test-data probes probe-seed tolerance top lanczos-steps starts out",
         &[DATA, "model loss label-smoothing groups"],
     ),
-    ("noise", "config step epoch weights out", &[NOISE, SIGMA_SCHEDULE, "data model seed epochs steps schedule-unit"]),
+    (
+        "noise",
+        "config step epoch weights out",
+        &[NOISE, SIGMA_SCHEDULE, "data block model seed epochs steps schedule-unit"],
+    ),
     (
         "bench",
         "timed-steps rounds seconds matmul variants profile roofline out",
-        &[NOISE, OPTIMIZER, AUGMENTATION, "data model precision loss label-smoothing batch seed on-nan"],
+        &[NOISE, OPTIMIZER, AUGMENTATION, "data block model precision loss label-smoothing batch seed on-nan"],
     ),
-    ("plan", "gpu", &["data model precision optimizer batch"]),
+    ("plan", "gpu", &["data block model precision optimizer batch"]),
 ];
 const TRAIN: &str =
     "config out overwrite resume force checkpoint-every keep-checkpoints on-device-lost profile hessian";

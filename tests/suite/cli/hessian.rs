@@ -38,6 +38,23 @@ fn probes_have_a_seed_of_their_own_and_one_has_no_error() {
     assert_eq!(trace(&first), trace(&measure(&["--probes", "2", "--config", &seed(4)])));
     assert_ne!(trace(&first), trace(&measure(&["--probes", "2", "--probe-seed", "4"])));
     assert!(measure(&["--probes", "1"])["hessian"]["standard_error"].is_null());
+    // By modules: a row for each layer, with errors of their own.
+    let by_module = measure(&["--probes", "3", "--by", "module"]);
+    let groups = by_module["groups"].as_array().unwrap();
+    assert_eq!(groups.len(), 2);
+    assert_eq!(groups[0]["name"], "fc1.weight + fc1.bias");
+    assert_eq!(groups[0]["parts"], serde_json::json!(["fc1.weight", "fc1.bias"]));
+    for matrix in ["hessian", "gauss_newton"] {
+        let share = |group: &Value, key: &str| group[matrix][key].as_f64().unwrap();
+        let sum: f64 = groups.iter().map(|group| share(group, "trace")).sum();
+        assert!((sum - by_module[matrix]["trace"].as_f64().unwrap()).abs() < 1e-9 * sum.abs(), "{matrix}");
+        assert!(groups.iter().all(|group| share(group, "standard_error") > 0.0), "{matrix}");
+    }
+    let text = succeed(&[&hessian[1..], &model, &["--probes", "3", "--groups", "module"]].concat());
+    assert!(
+        text.lines().any(|line| line.contains("fc2.weight + fc2.bias") && line.matches('±').count() == 2),
+        "{text}"
+    );
     let text = succeed(&[&hessian[1..], &model, &["--probes", "1"]].concat());
     assert!(text.contains("one probe: no standard error") && !text.contains('±'), "{text}");
 }

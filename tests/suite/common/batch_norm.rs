@@ -134,7 +134,7 @@ impl Case {
 
     pub fn norm(&self) -> Norm {
         let channels: Vec<usize> = (0..self.used()).map(|i| i % self.shape.channels).collect();
-        Norm { sets: channels.clone(), params: channels, eps: f64::from(EPS) }
+        Norm { sets: channels.clone(), params: channels, eps: f64::from(EPS), about_zero: false }
     }
 
     /// Additions on the way into a mean: those of a chunk of rows, those over the chunks, and a few more.

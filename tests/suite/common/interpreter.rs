@@ -114,7 +114,9 @@ impl<'a> Interpreter<'a> {
         let channels: Vec<usize> = (0..x.len()).map(|i| i / shape.pixels() % shape.channels()).collect();
         let (weight, bias, eps) = (&self.params[node.params[0].0], &self.params[node.params[1].0], f64::from(op.eps));
         let y = match self.setting {
-            Setting::Training(_) => Norm { sets: channels.clone(), params: channels, eps }.forward(x, weight, bias),
+            Setting::Training(_) => {
+                Norm { sets: channels.clone(), params: channels, eps, about_zero: false }.forward(x, weight, bias)
+            }
             Setting::Evaluation(stats) => {
                 let [mean, var] = [0, 1].map(|place| &stats[node.stats[place].0]);
                 let value = |(x, c): (&f64, &usize)| (x - mean[*c]) / (var[*c] + eps).sqrt() * weight[*c] + bias[*c];
@@ -131,7 +133,8 @@ impl<'a> Interpreter<'a> {
         let param = |i: usize| if op.per_pixel { i % (channels * pixels) } else { i / pixels % channels };
         let all = 0..x.len();
         let (sets, params) = (all.clone().map(set).collect(), all.map(param).collect());
-        let norm = Norm { sets, params, eps: f64::from(op.eps) };
+        let norm = Norm { sets, params, eps: f64::from(op.eps), about_zero: false };
+        assert_eq!((op.kind, op.bias), (ops::NormKind::Layer, true), "no other is among random networks");
         norm.forward(x, &self.params[node.params[0].0], &self.params[node.params[1].0])
     }
 

@@ -1,5 +1,6 @@
 //! What the tests share: the device, samples, guarded buffers, comparisons, central differences.
 
+pub mod attention;
 pub mod batch_norm;
 pub mod events;
 pub mod images;
@@ -12,6 +13,7 @@ pub mod reference;
 pub mod sequences;
 pub mod supervised;
 pub mod trace;
+pub mod transformers;
 
 use std::{path::PathBuf, sync::OnceLock};
 

@@ -2,6 +2,7 @@
 
 use jostle::{
     data::{Dataset, SampleShape},
+    gpu::Gpu,
     graph::{DataViews, TargetKind},
     kernels::{Activation, Augmentation, SampleElement},
     train::DeviceData,
@@ -46,7 +47,10 @@ impl Data {
     }
 
     pub fn views(&self) -> DataViews {
-        let gpu = device();
+        self.views_on(device())
+    }
+
+    pub fn views_on(&self, gpu: &Gpu) -> DataViews {
         let mut bytes = self.bytes.clone();
         bytes.resize(bytes.len().next_multiple_of(4), 0xFF);
         let view = |words: &[u32]| gpu.upload("data", words).unwrap().view();

@@ -2,17 +2,21 @@
 
 use jostle::{
     gpu::{Buffer, Gpu},
-    kernels::{Arena, ArenaLayout, NoiseRange, NoiseStep, Perturb},
-    noise::{NoiseConfig, NoiseTensor, Scheme},
+    kernels::{Arena, ArenaLayout, Perturb},
+    noise::{NoiseConfig, NoiseTensor, Scheme, StepNoise},
 };
 
 /// Tensors of odd sizes: two modules of weight and bias, and a lone weight of more than a block of filters.
 pub const SHAPES: [&[usize]; 5] = [&[17, 13], &[17], &[3, 17], &[3], &[70, 1]];
 
-/// What the noise knows of [`SHAPES`].
+/// What the noise knows of [`SHAPES`]: the modules of weight and bias make a block, the second packs three projections of a row
+/// each, the lone weight two.
 pub fn tensors() -> Vec<NoiseTensor> {
-    let modules = [(0, true), (0, false), (1, true), (1, false), (2, true)];
-    modules.map(|(module, is_weight)| NoiseTensor { module, is_weight }).to_vec()
+    let tensors = [(0, Some(0), 0, true), (0, Some(0), 0, false), (1, Some(0), 3, true), (1, Some(0), 3, false)];
+    let tensors = tensors.into_iter().chain([(2, None, 2, true)]);
+    tensors
+        .map(|(module, block, projections, is_weight)| NoiseTensor { module, block, projections, is_weight })
+        .collect()
 }
 
 pub fn layout() -> ArenaLayout {
@@ -52,8 +56,8 @@ pub fn padding(gpu: &Gpu, arena: &Arena, buffer: &Buffer) -> Vec<f32> {
 }
 
 /// Runs the stand-alone perturbation.
-pub fn perturb(gpu: &Gpu, perturb: &Perturb, ranges: &[NoiseRange], values: NoiseStep) {
+pub fn perturb(gpu: &Gpu, perturb: &Perturb, noise: &StepNoise) {
     let mut recorder = gpu.record();
-    perturb.record(gpu, &mut recorder, ranges, values).expect("record");
+    perturb.record(gpu, &mut recorder, &noise.ranges, &noise.edges, noise.values).expect("record");
     recorder.submit().expect("submit");
 }

@@ -1,4 +1,4 @@
-//! Norms in f64: one reference for batch, group and layer norm, which differ in who is normalised with whom.
+//! Norms in f64: one reference for batch, group, layer and RMS norm, which differ in who is normalised with whom.
 
 use super::ROUNDOFF;
 
@@ -9,6 +9,8 @@ pub struct Norm {
     /// The weight and bias of each element.
     pub params: Vec<usize>,
     pub eps: f64,
+    /// Whether means are taken for 0, as RMS norm does.
+    pub about_zero: bool,
 }
 
 /// Gradients of sum(upstream * output), or bounds of their errors.
@@ -33,7 +35,9 @@ impl Norm {
         for (x, set) in x.iter().zip(&self.sets) {
             let moments = &mut moments[*set];
             moments.count += 1.0;
-            moments.mean += (x - moments.mean) / moments.count;
+            if !self.about_zero {
+                moments.mean += (x - moments.mean) / moments.count;
+            }
             moments.largest = moments.largest.max(x.abs());
         }
         for (x, set) in x.iter().zip(&self.sets) {
@@ -68,7 +72,9 @@ impl Norm {
             grad_weight[param] += upstream[i] * xhat[i];
             grad_bias[param] += upstream[i];
             let share = upstream[i] * weight[param] / moments[set].count;
-            means[set][0] += share;
+            if !self.about_zero {
+                means[set][0] += share;
+            }
             means[set][1] += share * xhat[i];
         }
         let grad_x = |i: usize| {

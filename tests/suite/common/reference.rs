@@ -27,6 +27,12 @@ fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
+/// The tanh's argument in GELU by tanh, with its first and second derivative.
+fn gelu_argument(x: f64) -> [f64; 3] {
+    let c = (2.0 / std::f64::consts::PI).sqrt();
+    [x + 0.044715 * x.powi(3), 1.0 + 3.0 * 0.044715 * x * x, 6.0 * 0.044715 * x].map(|value| c * value)
+}
+
 pub fn activate(kind: Activation, x: f64) -> f64 {
     match kind {
         Activation::Identity => x,
@@ -35,6 +41,7 @@ pub fn activate(kind: Activation, x: f64) -> f64 {
         Activation::Tanh => x.tanh(),
         Activation::Sigmoid => sigmoid(x),
         Activation::Silu => x * sigmoid(x),
+        Activation::GeluTanh => 0.5 * x * (1.0 + gelu_argument(x)[0].tanh()),
     }
 }
 
@@ -47,6 +54,10 @@ pub fn derivative(kind: Activation, x: f64) -> f64 {
         Activation::Tanh => 1.0 / x.cosh().powi(2),
         Activation::Sigmoid => sigmoid(x) * sigmoid(-x),
         Activation::Silu => sigmoid(x) * (1.0 + x * sigmoid(-x)),
+        Activation::GeluTanh => {
+            let [u, first, _] = gelu_argument(x);
+            0.5 * (1.0 + u.tanh()) + 0.5 * x * first / u.cosh().powi(2)
+        }
     }
 }
 
@@ -60,6 +71,10 @@ pub fn curvature(kind: Activation, saved: f64) -> f64 {
         Activation::Silu => {
             let s = sigmoid(saved);
             s * (1.0 - s) * (2.0 + saved * (1.0 - 2.0 * s))
+        }
+        Activation::GeluTanh => {
+            let [u, first, second] = gelu_argument(saved);
+            (first + 0.5 * saved * (second - 2.0 * u.tanh() * first * first)) / u.cosh().powi(2)
         }
     }
 }

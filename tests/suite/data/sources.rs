@@ -81,6 +81,11 @@ fn errors_cross_threads_and_say_their_cause_once() {
 fn sources_and_orders_read_what_they_print() {
     for text in [
         "digits",
+        "plays",
+        "text:some/file.txt",
+        "text:some/f@le.gz@bytes",
+        "tokens:some/train.bin",
+        "tokens:some/train.bin@50304",
         "mnist",
         "fashion-mnist",
         "idx:some/folder",
@@ -92,7 +97,7 @@ fn sources_and_orders_read_what_they_print() {
     ] {
         assert_eq!(text.parse::<DataSource>().unwrap().to_string(), text);
     }
-    for text in ["", "idx:", "MNIST", "cifar", "cifar:", "cifar10:x", "folder:"] {
+    for text in ["", "idx:", "text:", "tokens:", "plays:x", "MNIST", "cifar", "cifar:", "cifar10:x", "folder:"] {
         assert_eq!(
             text.parse::<DataSource>().unwrap_err().to_string(),
             format!("unknown data source `{text}`: expected {}", DataSource::CHOICES)

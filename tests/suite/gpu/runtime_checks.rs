@@ -118,6 +118,7 @@ fn rows(gpu: &Gpu, results: &mut Results) {
             logits: &input.view,
             labels: &labels,
             indices: &indices,
+            windows: false,
             gradient: LossGradient::Apart(&grad.view),
             row_stats: &stats.view,
             scaling: None,
@@ -194,7 +195,7 @@ fn arenas(gpu: &Gpu, results: &mut Results) {
             results.push((format!("{name} weights"), gpu.read(&arena.weights.view()).unwrap()));
             results.push((format!("{name} noisy"), gpu.read(&arena.weights_eff.view()).unwrap()));
             let at = scheme.at(2, Moment::START);
-            crate::common::network::perturb(gpu, &kernel, &at.ranges, at.values);
+            crate::common::network::perturb(gpu, &kernel, &at);
             results.push((format!("{name} filter"), gpu.read(&arena.weights_eff.view()).unwrap()));
             let (l1, l2) = Norms::new(gpu, class, &arena.weights).unwrap().read(gpu).unwrap();
             results.push((format!("{name} norms"), vec![l1 as f32, l2 as f32]));

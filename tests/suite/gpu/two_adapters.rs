@@ -12,9 +12,9 @@ use jostle::{
     data::Split,
     gpu::{AdapterChoice, Gpu},
     graph::ValueShape,
-    kernels::{AdapterClass, Arena, ArenaLayout, NoiseRange, NoiseStep, Perturb},
+    kernels::{AdapterClass, Arena, ArenaLayout, Perturb},
     nn::{Model, Signature},
-    noise::{Distribution, Mode},
+    noise::{Distribution, Mode, StepNoise},
     train::{Prepared, RunConfig},
 };
 
@@ -40,10 +40,9 @@ fn other() -> Option<Gpu> {
 
 fn unit_noise(gpu: &Gpu, distribution: Distribution, count: usize) -> Vec<f32> {
     let layout = ArenaLayout::new([[count].as_slice()]);
-    let whole = [NoiseRange { blocks: 0..layout.blocks(), noisy: true }];
     let arena = Arena::new(gpu, layout, &[1.0]).unwrap();
     let kernel = Perturb::new(gpu, AdapterClass::for_device(gpu), &arena, distribution.code(), false).unwrap();
-    perturb(gpu, &kernel, &whole, NoiseStep { seed_low: 41, step: 3, sigma: 1.0, ..NoiseStep::default() });
+    perturb(gpu, &kernel, &StepNoise::on_tensors(&arena.layout, &[0], 41, 3, 1.0));
     gpu.read(&arena.tensor(&arena.weights_eff, 0).unwrap()).unwrap()
 }
 

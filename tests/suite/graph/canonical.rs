@@ -96,3 +96,22 @@ fn other_graphs_have_other_texts() {
     };
     assert_ne!(build(0.25), build(0.250_000_03), "neighbouring numbers of 32 bits");
 }
+
+/// Blocks and projections are names for what is there: checkpoints of before stay those of the model.
+#[test]
+fn blocks_and_projections_do_not_change_the_text() {
+    let build = |named: bool| {
+        let (mut graph, input) = Graph::new(4).unwrap();
+        if named {
+            graph.begin_block("h.0");
+        }
+        let value = graph.linear(input, "attn", 6, Activation::Identity).unwrap();
+        graph.end_block();
+        if named {
+            graph.set_projections("attn.weight", &["q", "k", "v"]).unwrap();
+        }
+        graph.linear(value, "head", 2, Activation::Identity).unwrap();
+        graph.canonical_text()
+    };
+    assert_eq!(build(true), build(false));
+}

@@ -32,12 +32,34 @@ layers = [
 ]
 "#;
 
+/// What transformers are made of beside attention.
+const PATCHES: &str = r#"
+layers = [
+    { type = "conv", channels = 30, kernel = 4, stride = 4 },
+    { type = "sequence" },
+    { type = "class-token" },
+    { type = "positions" },
+    { type = "rms-norm" },
+    { type = "linear", features = 40, bias = false },
+    { type = "swiglu" },
+    { type = "layer-norm", bias = false },
+    { type = "linear", name = "square", features = 20 },
+    { type = "gelu_tanh" },
+    { type = "tied-linear", weight = "square.weight" },
+    { type = "token" },
+    { type = "linear" },
+]
+"#;
+
 fn models() -> Vec<Model> {
     let folder = tempfile::tempdir().unwrap();
     let norms = folder.path().join("norms.toml");
     fs::write(&norms, NORMS).unwrap();
-    let names = ["mlp:3072-33-10:gelu", "cnn1", "resnet20:8", "vgg11-bn:4", norms.to_str().unwrap()];
-    names.iter().map(|name| Model::build(name, &nn::Signature::default()).unwrap()).collect()
+    let patches = folder.path().join("patches.toml");
+    fs::write(&patches, PATCHES).unwrap();
+    let names = ["mlp:3072-33-10:gelu", "cnn1", "resnet20:8", "vgg11-bn:4"];
+    let names = names.into_iter().chain([&norms, &patches].map(|path| path.to_str().unwrap()));
+    names.map(|name| Model::build(name, &nn::Signature::default()).unwrap()).collect()
 }
 
 fn launches(schedule: &Schedule, target: &Target) -> Vec<Launch> {

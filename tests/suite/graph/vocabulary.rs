@@ -41,7 +41,7 @@ fn model(vocabulary: usize, length: usize, features: usize, tied: bool) -> Model
 
 /// Texts whose tokens are of all parts of the table.
 fn texts(seed: u64, samples: usize) -> Dataset {
-    let words = |seed: u64| (0..samples * LENGTH).map(|i| (hash(seed, i as u64) % VOCABULARY as u64) as u32);
+    let words = |seed: u64| (0..samples * LENGTH).map(move |i| (hash(seed, i as u64) % VOCABULARY as u64) as u32);
     let mut tokens: Vec<u32> = words(seed).collect();
     tokens[..4].copy_from_slice(&[0, 511, 512, VOCABULARY as u32 - 1]);
     let mut targets: Vec<u32> = words(seed + 1).collect();

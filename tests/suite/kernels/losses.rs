@@ -72,6 +72,7 @@ impl Batch {
             logits: &logits.view,
             labels,
             indices: &indices,
+            windows: false,
             gradient: LossGradient::Apart(&grad.view),
             row_stats: &stats.view,
             scaling: None,
@@ -320,7 +321,8 @@ fn wrong_lengths_are_named() {
         let guarded = lengths.map(|length| poisoned(gpu, length));
         let [logits, grad_logits, row_stats]: [&View; 3] = guarded.each_ref().map(|guarded| &guarded.view);
         let gradient = LossGradient::Apart(grad_logits);
-        let buffers = LossBuffers { logits, labels: &index, indices: &index, gradient, row_stats, scaling: None };
+        let buffers =
+            LossBuffers { logits, labels: &index, indices: &index, windows: false, gradient, row_stats, scaling: None };
         for found in
             [softmax_nll(gpu, class, &buffers, [4, 1, 3]), mse(gpu, class, &buffers, MseTargets::OneHot, [4, 1, 3])]
         {
@@ -331,7 +333,8 @@ fn wrong_lengths_are_named() {
     let guarded = right.map(|length| poisoned(gpu, length));
     let [logits, grad_logits, row_stats] = guarded.each_ref().map(|guarded| &guarded.view);
     let gradient = LossGradient::Apart(grad_logits);
-    let buffers = LossBuffers { logits, labels: &index, indices: &index, gradient, row_stats, scaling: None };
+    let buffers =
+        LossBuffers { logits, labels: &index, indices: &index, windows: false, gradient, row_stats, scaling: None };
     // 4 words are no whole vectors of 3, and no labels of 3 positions.
     let short = [
         mse(gpu, class, &buffers, MseTargets::Given, [4, 1, 3]),

@@ -31,6 +31,8 @@ struct Case {
     per_pixel: bool,
     /// Whether channels are padded, as those of images are; rows of features are not.
     pads: bool,
+    /// Whether it is an RMS norm.
+    about_zero: bool,
     x: Vec<f32>,
     weight: Vec<f32>,
     bias: Vec<f32>,
@@ -47,6 +49,7 @@ impl Case {
             groups,
             per_pixel,
             pads,
+            about_zero: false,
             x: samples(1, count, 2.0),
             weight: samples(2, params, 0.5).iter().map(|w| w + 1.0).collect(),
             bias: samples(3, params, 1.0),
@@ -56,7 +59,9 @@ impl Case {
 
     fn shape(&self) -> NormShape {
         let stride = if self.pads { self.channels.next_multiple_of(4) } else { self.channels };
-        NormShape::new([self.batch, self.pixels, self.channels, stride], self.groups, self.per_pixel, EPS).unwrap()
+        let sizes = [self.batch, self.pixels, self.channels, stride];
+        let shape = NormShape::new(sizes, self.groups, self.per_pixel, EPS).unwrap();
+        if self.about_zero { shape.about_zero() } else { shape }
     }
 
     fn norm(&self) -> Norm {
@@ -70,7 +75,8 @@ impl Case {
             if self.per_pixel { c * self.pixels + pixel } else { c }
         };
         let all = 0..self.x.len();
-        Norm { sets: all.clone().map(set).collect(), params: all.map(param).collect(), eps: f64::from(EPS) }
+        let (sets, params) = (all.clone().map(set).collect(), all.map(param).collect());
+        Norm { sets, params, eps: f64::from(EPS), about_zero: self.about_zero }
     }
 
     /// Additions on the way into the longest sum, by the geometry.
@@ -222,6 +228,17 @@ fn groups_of_every_size() {
 }
 
 #[test]
+fn rms_norms_agree_with_f64() {
+    // rows of features as a transformer has them, one of one feature, and past a workgroup; a padded image
+    for (sizes, pads) in [([7, 1, 60], false), ([3, 1, 1], false), ([2, 1, 777], false), ([3, 5, 6], true)] {
+        let case = Case { about_zero: true, ..Case::new(sizes, 1, true, pads) };
+        case.check_reference();
+        case.check(false);
+        case.check(true);
+    }
+}
+
+#[test]
 fn no_invocation_sums_alone() {
     let gpu = &Target::GENERIC;
     let shape = NormShape::new([128, 32 * 32, 64, 64], 32, false, EPS).unwrap();
@@ -296,8 +313,9 @@ fn a_norm_by_given_statistics() {
 fn the_gradients_tangent_agrees_with_differences() {
     let gpu = device();
     let images = [(3, 5, false, true), (1, 5, true, true), (2, 101, false, true)];
-    for (groups, pixels, per_pixel, pads) in images.into_iter().chain([(1, 1, false, false)]) {
-        let case = Case::new([2, pixels, 6], groups, per_pixel, pads);
+    let cases = images.into_iter().chain([(1, 1, false, false)]).flat_map(|case| [(case, false), (case, true)]);
+    for ((groups, pixels, per_pixel, pads), about_zero) in cases {
+        let case = Case { about_zero, ..Case::new([2, pixels, 6], groups, per_pixel, pads) };
         let (norm, shape, one) = (case.norm(), case.shape(), vec![1.0; case.weight.len()]);
         let (x, grad, along) = (wide(&case.x), wide(&case.upstream), wide(&samples(9, case.x.len(), 1.0)));
         let xhat_tangent = norm.backward(&x, &one, &along).x; // the derivative is symmetric

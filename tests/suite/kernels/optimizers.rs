@@ -14,7 +14,7 @@ use jostle::{
         Perturb,
     },
     noise::{Distribution, Mode, NoiseConfig, StepNoise},
-    optim::{Optimizer, OptimizerConfig, OptimizerKind},
+    optim::{Decay, Optimizer, OptimizerConfig, OptimizerKind},
     schedule::Moment,
 };
 
@@ -91,6 +91,9 @@ fn check_class(class: AdapterClass, config: &OptimizerConfig, error: f64) {
         recorder.submit().unwrap();
         let found = get(gpu, &arena, &arena.weights);
         for (tensor, weights) in expected.iter_mut().enumerate() {
+            let is_bare = config.decay == Decay::Matrices && SHAPES[tensor].len() < 2;
+            let weight_decay = if is_bare { 0.0 } else { config.weight_decay };
+            let config = &OptimizerConfig { weight_decay, ..config.clone() };
             for (i, weight) in weights.iter_mut().enumerate() {
                 *weight = torch[tensor][i].step(config, rate(step), *weight, f64::from(grads[tensor][i]));
             }
@@ -121,6 +124,7 @@ fn sgd_follows_pytorch() {
         for weight_decay in [0.0, 0.1] {
             let plain = OptimizerConfig { momentum, weight_decay, ..OptimizerConfig::default() };
             check(&plain, SGD_ERROR);
+            check(&OptimizerConfig { decay: Decay::Matrices, ..plain.clone() }, SGD_ERROR);
             if momentum != 0.0 {
                 check(&OptimizerConfig { nesterov: true, ..plain.clone() }, SGD_ERROR);
                 check(&OptimizerConfig { dampening: 0.3, ..plain }, SGD_ERROR);
@@ -140,6 +144,7 @@ fn adam_follows_pytorch() {
         for weight_decay in [0.0, 0.1] {
             let plain = OptimizerConfig { kind, weight_decay, ..OptimizerConfig::default() };
             check(&plain, ADAM_ERROR);
+            check(&OptimizerConfig { decay: Decay::Matrices, ..plain.clone() }, ADAM_ERROR);
             check(&OptimizerConfig { beta1: 0.5, beta2: 0.9, eps: 1e-3, ..plain.clone() }, ADAM_ERROR);
             check(&OptimizerConfig { beta1: 0.0, ..plain }, ADAM_ERROR);
         }
@@ -169,6 +174,34 @@ fn the_rules_differ() {
         for j in 0..i {
             assert!((run(&all[i]) - run(&all[j])).abs() > 1e-5, "{:?} and {:?}", all[i], all[j]);
         }
+    }
+}
+
+/// Weight decay by tensors is the same with noise in the sweep, which draws by its blocks.
+#[test]
+fn decay_of_matrices_is_the_same_under_noise() {
+    let gpu = device();
+    for (kind, class) in OptimizerKind::ALL.into_iter().flat_map(|kind| classes().map(|class| (kind, class))) {
+        let updated = |mode, decay| {
+            let scheme = scheme(NoiseConfig { mode, sigma: 0.1, ..NoiseConfig::default() }, 1);
+            let arena = arena(gpu, &scheme, &tensors(1, 0.5));
+            set(gpu, &arena, &arena.grads, &tensors(2, 1.0));
+            let config = OptimizerConfig { kind, decay, weight_decay: 0.1, ..OptimizerConfig::default() };
+            let mut optimizer = Optimizer::new(gpu, class, config, &arena, 1, false).unwrap();
+            for step in 0..3 {
+                let mut recorder = gpu.record();
+                let next = scheme.at(step + 1, Moment::START);
+                optimizer.record(gpu, &mut recorder, optimizer.rate(0.05), &next.into()).unwrap();
+                recorder.submit().unwrap();
+            }
+            get(gpu, &arena, &arena.weights).iter().map(|tensor| bits(tensor)).collect::<Vec<_>>()
+        };
+        let [clean, all] = [Decay::Matrices, Decay::All].map(|decay| updated(Mode::None, decay));
+        for mode in Mode::ALL {
+            assert!(updated(mode, Decay::Matrices) == clean, "{kind} {class:?} {mode}");
+        }
+        let same: Vec<bool> = clean.iter().zip(&all).map(|(a, b)| a == b).collect();
+        assert_eq!(same, [true, false, true, false, true], "{kind} {class:?}: biases alone go undecayed");
     }
 }
 
@@ -281,18 +314,18 @@ fn updated(class: AdapterClass, kind: OptimizerKind, noisy: Range<u32>) -> [Vec<
     let ranges = [(0..noisy.start, false), (noisy.clone(), true), (noisy.end..BLOCKS, false)];
     let ranges = ranges.map(|(blocks, noisy)| NoiseRange { blocks, noisy }).to_vec();
     let values = NoiseStep { seed_low: 7, seed_high: 8, step: 9, sigma: 0.25, ..NoiseStep::default() };
+    let next = StepNoise { ranges, edges: Vec::new(), values, group: None };
     for step in 0..3 {
         gpu.write(&arena.grads.view(), &samples(6 + step, words, 1.0)).unwrap();
         let mut recorder = gpu.record();
-        let next = StepNoise { ranges: ranges.clone(), values, group: None };
-        optimizer.record(gpu, &mut recorder, optimizer.rate(0.05), &next.into()).unwrap();
+        optimizer.record(gpu, &mut recorder, optimizer.rate(0.05), &next.clone().into()).unwrap();
         recorder.submit().unwrap();
     }
     let read = |buffer: &Buffer| gpu.read::<f32>(&buffer.view()).unwrap();
     let kept = [&arena.weights].into_iter().chain(optimizer.state()).map(read).collect();
     let fused = read(&arena.weights_eff);
     gpu.write(&arena.weights_eff.view(), &vec![f32::NAN; words]).unwrap();
-    perturb(gpu, &Perturb::new(gpu, class, &arena, code, false).unwrap(), &ranges, values);
+    perturb(gpu, &Perturb::new(gpu, class, &arena, code, false).unwrap(), &next);
     [kept, vec![fused, read(&arena.weights_eff)]]
 }
 

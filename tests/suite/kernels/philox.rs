@@ -169,7 +169,7 @@ fn device_noise(class: AdapterClass, distribution: Distribution, counts: [usize;
     let [seed_low, seed_high] = [SEED as u32, (SEED >> 32) as u32];
     let values = NoiseStep { seed_low, seed_high, step: STEP, sigma: 1.0, ..NoiseStep::default() };
     let mut recorder = gpu.record();
-    perturb.record(gpu, &mut recorder, &[NoiseRange { blocks: 0..blocks, noisy: true }], values).unwrap();
+    perturb.record(gpu, &mut recorder, &[NoiseRange { blocks: 0..blocks, noisy: true }], &[], values).unwrap();
     recorder.submit().unwrap();
     [0, 1].map(|tensor| gpu.read(&arena.tensor(&arena.weights_eff, tensor).unwrap()).unwrap())
 }

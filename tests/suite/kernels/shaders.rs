@@ -97,14 +97,19 @@ fn bindings_are_those_of_the_specs() {
 }
 
 /// Integers in buffers that kernels without bounds checks read, each with why they cannot lead it astray.
-const ARGUED_INTEGERS: [(&str, &str, &str); 27] = [
+const ARGUED_INTEGERS: [(&str, &str, &str); 32] = [
     ("mse", "labels", "compared with the number of an output, or bits of numbers: values"),
     ("gather_tokens", "samples", "values, which the kernels that index by them cut to their tables"),
     ("gather_tokens", "output", "as its samples"),
     ("gather", "samples", "bytes or bits of numbers: values"),
     ("gather", "ids", "counters of Philox"),
     ("embedding", "tokens", "cut to the vocabulary where they lead"),
-    ("embedding_gradient", "tokens", "compared with the number of a token"),
+    ("embedding_gradient", "order", "cut to the rows where they lead"),
+    ("embedding_gradient", "starts", "cut to the rows: where loops over `order` begin and end"),
+    ("token_order", "tokens", "cut to the vocabulary and compared: values"),
+    ("token_order", "keys", "compared: values"),
+    ("token_order", "order", "written alone"),
+    ("token_order", "starts", "written alone"),
     ("ascend", "scaling", "counts of steps"),
     ("gradient_factor", "scaling", "counts of steps"),
     ("mse", "scaling", "counts of steps"),

@@ -2,7 +2,12 @@
 
 use std::{fs, path::Path};
 
-use jostle::nn::{Model, ModelError, Signature};
+use jostle::{
+    graph::ValueShape,
+    kernels::ConvOptions,
+    nn::{Model, ModelError, Sequential, Signature},
+    ops::{LinearOptions, NormOptions},
+};
 use tempfile::TempDir;
 
 const RESIDUAL: &str = r#"
@@ -78,6 +83,67 @@ fn a_file_becomes_a_model_with_named_parameters() {
     assert_eq!(model.classes(), 10);
 }
 
+const PATCHES: &str = r#"
+layers = [
+    { type = "conv", name = "patch_embed", channels = 12, kernel = 8, stride = 8 },
+    { type = "sequence" },
+    { type = "class-token", name = "cls_token" },
+    { type = "positions" },
+    { type = "layer-norm", eps = 1e-6, bias = false },
+    { type = "residual", layers = [{ type = "linear", features = 12, bias = false }, { type = "gelu_tanh" }] },
+    { type = "rms-norm" },
+    { type = "linear", features = 20, bias = false },
+    { type = "swiglu" },
+    { type = "linear", name = "square", features = 10 },
+    { type = "tied-linear", weight = "square.weight" },
+    { type = "token", index = 0 },
+]
+"#;
+
+/// Layers of transformers, by their names in files and by the builder's methods.
+#[test]
+fn a_file_may_hold_what_transformers_are_made_of() {
+    let model = model(PATCHES).unwrap();
+    let params: Vec<(&str, &[usize])> =
+        model.graph.params().iter().map(|param| (param.name.as_str(), param.shape.as_slice())).collect();
+    let expected: [(&str, &[usize]); 10] = [
+        ("patch_embed.weight", &[12, 3, 8, 8]),
+        ("patch_embed.bias", &[12]),
+        ("cls_token", &[1, 1, 12]),
+        ("positions1.weight", &[17, 12]),
+        ("ln1.weight", &[12]),
+        ("block1.fc1.weight", &[12, 12]),
+        ("rms1.weight", &[12]),
+        ("fc1.weight", &[20, 12]),
+        ("square.weight", &[10, 10]),
+        ("square.bias", &[10]),
+    ];
+    assert_eq!(params, expected);
+    let linear = |features| LinearOptions { features, bias: false };
+    let built = Sequential::with_input(ValueShape::Image { channels: 3, height: 32, width: 32 })
+        .conv(12, ConvOptions { stride: [8, 8], ..ConvOptions::square(8) }, true)
+        .sequence()
+        .class_token()
+        .positions()
+        .norm_with(NormOptions { eps: 1e-6, bias: false, ..NormOptions::LAYER })
+        .residual(|block| block.linear_with(linear(12)).gelu_tanh())
+        .norm_with(NormOptions::RMS)
+        .linear_with(linear(20))
+        .swiglu()
+        .linear(10)
+        .tied_linear("fc3.weight")
+        .token(0)
+        .build()
+        .unwrap();
+    // But for the sum, whose sides are the other way round.
+    let operations = |model: &Model| {
+        let text = model.graph.canonical_text();
+        let lines = text.lines().filter(|line| line.starts_with("operation") && !line.starts_with("operation add"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(operations(&model), operations(&built));
+}
+
 #[test]
 fn the_file_of_resnet20_is_resnet20() {
     let residual = |layers: &str| format!("[[layers]]\ntype = \"residual\"\n{layers}\n");
@@ -127,6 +193,7 @@ fn errors_name_the_layer() {
         ("[[layers]]\ntype='flatten'\n".into(), vec!["no layers"]),
         ("[[layers]]\ntype='conv'\nchannels=4\nkernel=3\n".into(), vec!["the last layer gives", "4 x 30 x 30"]),
         ("[[layers]\n".into(), vec!["net.toml", "line 1"]),
+        ("[[layers]]\ntype='tied-linear'\nweight='head'\n".into(), vec!["layers[0] (tied-linear)", "called \"head\""]),
         ("depth=3\nlayers=[]\n".into(), vec!["depth"]),
     ] {
         let message = model(&text).unwrap_err().to_string();

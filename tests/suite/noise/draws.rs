@@ -7,8 +7,8 @@ use crate::common::{
     wide,
 };
 use jostle::{
-    kernels::{AdapterClass, Arena, ArenaLayout, NoiseRange, NoiseStep, Perturb},
-    noise::Distribution,
+    kernels::{AdapterClass, Arena, ArenaLayout, Perturb},
+    noise::{Distribution, StepNoise},
 };
 
 const COUNT: usize = 1 << 20;
@@ -18,13 +18,11 @@ fn draw(distribution: Distribution, counts: &[usize], at: &[(u64, u32)]) -> Vec<
     let gpu = device();
     let shapes: Vec<[usize; 1]> = counts.iter().map(|count| [*count]).collect();
     let layout = ArenaLayout::new(shapes.iter().map(<[usize; 1]>::as_slice));
-    let whole = [NoiseRange { blocks: 0..layout.blocks(), noisy: true }];
+    let all: Vec<usize> = (0..counts.len()).collect();
     let arena = Arena::new(gpu, layout, &vec![1.0; counts.len()]).unwrap();
     let kernel = Perturb::new(gpu, AdapterClass::for_device(gpu), &arena, distribution.code(), false).unwrap();
     let tensors = |(seed, step): &(u64, u32)| {
-        let [seed_low, seed_high] = [*seed as u32, (*seed >> 32) as u32];
-        let values = NoiseStep { seed_low, seed_high, step: *step, sigma: 1.0, ..NoiseStep::default() };
-        perturb(gpu, &kernel, &whole, values);
+        perturb(gpu, &kernel, &StepNoise::on_tensors(&arena.layout, &all, *seed, u64::from(*step), 1.0));
         get(gpu, &arena, &arena.weights_eff).iter().map(|tensor| wide(tensor)).collect()
     };
     at.iter().map(tensors).collect()

@@ -9,8 +9,8 @@ use crate::common::{assert_close, bits, device, network, supervised::config, tra
 use jostle::{
     gpu::GpuError,
     kernels::{Arena, ArenaLayout},
-    noise::{Mode, NoiseConfig, NoiseScheme, Scheme, StepNoise, deltas},
-    optim::{OptimizerConfig, OptimizerKind},
+    noise::{Grouping, Mode, NoiseConfig, NoiseScheme, Scheme, StepNoise, deltas},
+    optim::{Decay, OptimizerConfig, OptimizerKind},
     rules::{Compiled, Draw, Gradients, Instruction, Machine, Program, Rule, UpdateFusion, Updates},
     schedule::{Clock, Moment},
     train::{Prepared, RunConfig, TrainStep, Trainer},
@@ -27,15 +27,18 @@ fn machine(arena: &Arena, scheme: &Scheme, fusion: UpdateFusion, optimizer: &Opt
 }
 
 /// After each of a few steps, the clean weights and where the next step begins.
-fn steps(fusion: UpdateFusion, mode: Mode, kind: OptimizerKind) -> Vec<[Vec<Vec<u32>>; 2]> {
+fn steps(
+    fusion: UpdateFusion,
+    (mode, groups): (Mode, Grouping),
+    optimizer: &OptimizerConfig,
+) -> Vec<[Vec<Vec<u32>>; 2]> {
     let gpu = device();
-    let scheme = network::scheme(NoiseConfig { mode, sigma: 0.25, ..NoiseConfig::default() }, 3);
+    let scheme = network::scheme(NoiseConfig { mode, groups, sigma: 0.25, ..NoiseConfig::default() }, 3);
     let values = |seed| network::SHAPES.map(|shape| crate::common::samples(seed, shape.iter().product(), 0.5));
     let arena = network::arena(gpu, &scheme, &values(1));
-    let optimizer = OptimizerConfig { kind, momentum: 0.9, weight_decay: 0.01, ..OptimizerConfig::default() };
-    let mut machine = machine(&arena, &scheme, fusion, &optimizer);
+    let mut machine = machine(&arena, &scheme, fusion, optimizer);
     let mut left = Vec::new();
-    for step in 0..6 {
+    for step in 0..12 {
         let mut recorder = gpu.record();
         machine.begin(gpu, &mut recorder, step).unwrap();
         recorder.submit().unwrap();
@@ -52,12 +55,19 @@ fn steps(fusion: UpdateFusion, mode: Mode, kind: OptimizerKind) -> Vec<[Vec<Vec<
 
 #[test]
 fn fused_and_separate_updates_leave_the_same_bits() {
-    for kind in [OptimizerKind::Sgd, OptimizerKind::AdamW] {
-        for mode in Mode::ALL {
+    let rules = [(OptimizerKind::Sgd, Decay::All), (OptimizerKind::AdamW, Decay::Matrices)];
+    let noises = Mode::ALL.map(|mode| (mode, Grouping::Tensor)).into_iter();
+    for noise in noises.chain([Grouping::Projection, Grouping::Block].map(|groups| (Mode::Layer, groups))) {
+        for (kind, decay) in rules {
+            let base = OptimizerConfig { momentum: 0.9, weight_decay: 0.01, ..OptimizerConfig::default() };
+            let optimizer = OptimizerConfig { kind, decay, ..base };
             let [fused, separate] =
-                [UpdateFusion::Fused, UpdateFusion::Separate].map(|fusion| steps(fusion, mode, kind));
-            assert!(fused == separate, "{kind} {mode}");
-            assert_eq!(fused[0][0] == fused[0][1], mode == Mode::None, "{kind} {mode}: noise is there where it is on");
+                [UpdateFusion::Fused, UpdateFusion::Separate].map(|fusion| steps(fusion, noise, &optimizer));
+            assert!(fused == separate, "{kind} {noise:?}");
+            for (step, [clean, noisy]) in fused.iter().enumerate() {
+                let differs = noise.0 != Mode::None;
+                assert_eq!(clean != noisy, differs, "{kind} {noise:?}, step {step}: noise is there where it is on");
+            }
         }
     }
 }

@@ -66,6 +66,25 @@ fn schedules_by_the_step_go_on_bit_by_bit() {
 }
 
 #[test]
+fn training_of_language_models_goes_on_bit_by_bit() {
+    let config = RunConfig {
+        optimizer: OptimizerKind::AdamW,
+        weight_decay: 0.1,
+        decay: jostle::optim::Decay::Matrices,
+        schedule: jostle::optim::LearningRateSchedule::WarmupCosine,
+        warmup_steps: 6,
+        min_lr: Some(0.001),
+        beta2: 0.95,
+        clip_norm: Some(1.0),
+        batch: 50,
+        accumulate: 2,
+        groups: jostle::noise::Grouping::Block,
+        ..config()
+    };
+    assert_resumes("as language models", &config, &[5, 13, 28]);
+}
+
+#[test]
 fn f16_goes_on_bit_by_bit_with_its_loss_scale() {
     if !device().has_f16() {
         eprintln!("skipped: no f16");

@@ -63,8 +63,8 @@ fn every_schedule_has_pytorchs_values_by_the_step_and_by_the_epoch() {
             let name = format!("{}, step {step}", case.name);
             assert_rate(&name, rate.at(length.moment(step as u64)), *lr, *momentum);
         }
-        // Warm-up is by the step alone.
-        if case.config.warmup_steps > 0 {
+        // Warm-up is by the step alone, and what follows it.
+        if case.config.warmup_steps > 0 || case.config.schedule == LearningRateSchedule::WarmupCosine {
             continue;
         }
         let by_epoch = RunConfig { epochs: case.total, ..case.config.clone() };
@@ -72,6 +72,27 @@ fn every_schedule_has_pytorchs_values_by_the_step_and_by_the_epoch() {
         for step in 0..length.steps {
             let (epoch, name) = (step as usize / 3, format!("{}, step {step} of 3 an epoch", case.name));
             assert_rate(&name, rate.at(length.moment(step)), case.learning_rate[epoch], case.momentum[epoch]);
+        }
+    }
+}
+
+#[test]
+fn a_lowest_rate_that_nothing_falls_to_is_refused() {
+    let refusal = |schedule, min_lr| {
+        let config = RunConfig { schedule, milestones: vec![3], min_lr: Some(min_lr), lr: 0.1, ..config() };
+        config.check().map_err(|error| error.to_string()).err()
+    };
+    for schedule in LearningRateSchedule::ALL {
+        use LearningRateSchedule::{Cosine, Linear, WarmupCosine};
+        let found = refusal(schedule, 0.02);
+        match schedule {
+            Cosine | Linear | WarmupCosine => assert_eq!(found, None),
+            _ => assert!(found.unwrap().contains("min-lr: expected schedule cosine, linear or warmup-cosine")),
+        }
+        assert_eq!(refusal(schedule, 0.0), None);
+        for wrong in [-0.01, 0.2, f64::NAN] {
+            let found = refusal(schedule, wrong).unwrap();
+            assert!(found.contains("min-lr: has to be from 0 to lr, 0.1, found"), "{found}");
         }
     }
 }
@@ -94,7 +115,7 @@ fn updates_under_a_moving_momentum_are_pytorchs() {
             ..case.config.clone()
         };
         let layout = ArenaLayout::new([&[3][..]]);
-        let tensor = NoiseTensor { module: 0, is_weight: true };
+        let tensor = NoiseTensor { is_weight: true, ..NoiseTensor::default() };
         let scheme = Scheme::new(NoiseConfig::default(), &layout, &[tensor], 1);
         let arena = Arena::new(gpu, layout, &scheme.scales()).unwrap();
         let narrow = |values: &[f64]| values.iter().map(|value| *value as f32).collect::<Vec<_>>();
