@@ -1,8 +1,9 @@
 // Rows of a table by number: each token's vector.
 //
-//   output[row, c] = weight[token[row], c];  a token past the vocabulary is taken for the last
+//   output[row, c] = weight[token[row] - first, c];  a token past the vocabulary is taken for the last
 //
-// Shapes    weight: [vocabulary, features]; tokens: [rows]; output: [rows, features].
+// Shapes    weight: [count, features], the part of [vocabulary, features] from row `first` on, or all; tokens: [rows]; output:
+//           [rows, features], of which rows of other tokens than the part's stay as they are.
 // Dispatch  grid_1d(rows * features, WORKGROUP_SIZE), folded; one element an invocation.
 // Source    torch.nn.Embedding.
 
@@ -12,6 +13,8 @@ struct Shape {
     rows: u32,
     features: u32,
     vocabulary: u32,
+    first: u32,
+    count: u32,
 }
 
 var<immediate> values: Shape;
@@ -24,6 +27,7 @@ fn embedding(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(num_
     let index = index_1d(invocation, grid, WORKGROUP_SIZE);
     let row = index / values.features;
     if row >= values.rows { return; }
-    let token = min(tokens[row], values.vocabulary - 1u);
+    let token = min(tokens[row], values.vocabulary - 1u) - values.first;
+    if token >= values.count { return; }
     output[index] = weight[token * values.features + index - row * values.features];
 }

@@ -2,8 +2,9 @@
 //
 //   weights[i] = deviation z,  z standard normal from Philox(seed, tensor, element), the stream of initialisation
 //
-// Shapes    weights: [count]. Dispatch  grid_1d(ceil(count / 8), WORKGROUP_SIZE), folded; eight elements an invocation, those of a
-//           call of Philox (shared/noise.wgsl).
+// Shapes    weights: [count], all of a tensor or a part of it.
+// Dispatch  grid_1d(ceil(count / 8), WORKGROUP_SIZE), folded; eight elements an invocation, those of a call of Philox
+//           (shared/noise.wgsl).
 // Source    torch.nn.init.normal_; GPT-2 begins with a standard deviation of 0.02.
 
 override WORKGROUP_SIZE: u32 = 64u;
@@ -14,6 +15,8 @@ struct Init {
     seed_low: u32,
     seed_high: u32,
     deviation: f32,
+    // octets of the tensor before these weights
+    first: u32,
 }
 
 var<immediate> values: Init;
@@ -26,7 +29,7 @@ fn init_normal(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(nu
         return;
     }
     let key = vec2<u32>(values.seed_low, values.seed_high);
-    let bits = philox(vec4<u32>(octet, values.tensor, 0u, NOISE_STREAM_INIT), key);
+    let bits = philox(vec4<u32>(values.first + octet, values.tensor, 0u, NOISE_STREAM_INIT), key);
     var drawn = noise_unit(NOISE_GAUSSIAN, bits);
     for (var lane = 0u; lane < min(8u, values.count - octet * 8u); lane++) {
         weights[octet * 8u + lane] = drawn[lane / 4u][lane % 4u] * values.deviation;

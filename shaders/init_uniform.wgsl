@@ -2,7 +2,8 @@
 //
 //   weights[i] = bound * (2 u - 1),  u uniform in [0, 1) from Philox(seed, tensor, element), its own stream
 //
-// Shapes    weights: [count]. Dispatch  grid_1d(ceil(count / 4), WORKGROUP_SIZE), folded; four elements an invocation.
+// Shapes    weights: [count], all of a tensor or a part of it.
+// Dispatch  grid_1d(ceil(count / 4), WORKGROUP_SIZE), folded; four elements an invocation.
 // Source    torch.nn.Linear.reset_parameters: kaiming_uniform(a = sqrt 5), which is bound = 1 / sqrt(fan_in).
 
 override WORKGROUP_SIZE: u32 = 64u;
@@ -15,6 +16,8 @@ struct Init {
     seed_low: u32,
     seed_high: u32,
     bound: f32,
+    // quads of the tensor before these weights
+    first: u32,
 }
 
 var<immediate> values: Init;
@@ -27,7 +30,7 @@ fn init_uniform(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(n
         return;
     }
     let key = vec2<u32>(values.seed_low, values.seed_high);
-    let bits = philox(vec4<u32>(quad, values.tensor, 0u, NOISE_STREAM_INIT), key);
+    let bits = philox(vec4<u32>(values.first + quad, values.tensor, 0u, NOISE_STREAM_INIT), key);
     let drawn = (vec4<f32>(bits >> vec4<u32>(8u)) * TWO_POW_MINUS_23 - 1.0) * values.bound;
     for (var lane = 0u; lane < min(4u, values.count - quad * 4u); lane++) {
         weights[quad * 4u + lane] = drawn[lane];

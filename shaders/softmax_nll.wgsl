@@ -7,7 +7,8 @@
 //   row_stats[row]     = (loss, 1 if the first largest logit is the target's else 0);  rows >= valid: all zero
 //
 // Shapes    logits, grad_logits: [rows, classes], rows = batch * POSITIONS; labels: [samples, POSITIONS], or with TARGET_WINDOWS
-//           one text; indices: [samples]; row_stats: [rows, 2].
+//           one text; indices: [samples]; row_stats: [rows, 2]. With IN_PLACE the gradient takes the place of the logits, and
+//           without GRADIENT there is none; grad_logits is not written then.
 // Dispatch  ceil(rows / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a row, four classes a round, in two passes
 //           with a tree each and one that writes the gradient.
 // Source    label smoothing as in torch.nn.CrossEntropyLoss (Szegedy et al., CVPR 2016).
@@ -17,6 +18,8 @@ override SCALED: bool = false;
 override SUMS: u32 = 1u;
 override LANES: u32 = 64u;
 override POSITIONS: u32 = 1u;
+override GRADIENT: bool = true;
+override IN_PLACE: bool = false;
 
 struct Loss {
     first: u32,
@@ -65,7 +68,12 @@ fn store_gradient(row: Row, c: u32) {
     let probability = math_exp(f32(logits[row.start + c]) - row.largest) / row.sum;
     let others = values.smoothing / f32(values.classes);
     let wanted = select(0.0, 1.0 - values.smoothing, c == row.target_class) + others;
-    grad_logits[row.start + c] = Real((probability - wanted) * row.scale);
+    let gradient = Real((probability - wanted) * row.scale);
+    if IN_PLACE {
+        logits[row.start + c] = gradient;
+    } else {
+        grad_logits[row.start + c] = gradient;
+    }
 }
 
 @compute @workgroup_size(LANES * SUMS)
@@ -96,26 +104,30 @@ fn softmax_nll(
         );
     }
     let own = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-    let total = tree_sum(lane, vec4<f32>(own, own));
-    if index >= values.rows { return; }
     let valid = index < values.valid;
     let labelled = select(0u, index, valid);
     let sample = indices[values.first + labelled / POSITIONS];
     let target_class = labels[target_place(sample, labelled % POSITIONS, POSITIONS)];
+    let to_target = largest.value - f32(logits[start + target_class]);
+    let total = tree_sum(lane, vec4<f32>(own, own));
+    // All have read the logits of the row before any of them is overwritten.
+    if IN_PLACE && LANES > 1u { storageBarrier(); }
+    if index >= values.rows { return; }
     var scale = select(0.0, values.gradient_scale, valid);
     if SCALED { scale *= scaling.loss_scale; }
     let row = Row(start, target_class, largest.value, total.y, scale);
-    for (var c = lane.place; c < values.classes; c += 4u * LANES) {
-        store_gradient(row, c);
-        store_gradient(row, c + LANES);
-        store_gradient(row, c + 2u * LANES);
-        store_gradient(row, c + 3u * LANES);
+    if GRADIENT {
+        for (var c = lane.place; c < values.classes; c += 4u * LANES) {
+            store_gradient(row, c);
+            store_gradient(row, c + LANES);
+            store_gradient(row, c + 2u * LANES);
+            store_gradient(row, c + 3u * LANES);
+        }
     }
     if lane.place != 0u { return; }
     // Where nothing is smoothed a distance that overflows must not count either.
     let distances = values.smoothing / f32(values.classes) * total.x;
     let smoothed = select(0.0, distances, values.smoothing > 0.0);
-    let to_target = largest.value - f32(logits[start + target_class]);
     let loss = math_log(total.y) + (1.0 - values.smoothing) * to_target + smoothed;
     let correct = select(0.0, 1.0, largest.index == target_class);
     row_stats[index] = select(vec2<f32>(0.0), vec2<f32>(loss, correct), valid);

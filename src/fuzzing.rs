@@ -128,7 +128,7 @@ pub fn model(bytes: &[u8]) -> Result<(), String> {
 /// What comes before any device: the bytes of a run.
 fn planned(model: &Model) -> Result<(), String> {
     const BATCH: usize = 128;
-    let footprint = Footprint::new(model, BATCH, OptimizerKind::Adam, Element::Word, Target::GENERIC.class);
+    let footprint = Footprint::new(model, BATCH, OptimizerKind::Adam, Element::Word, &Target::GENERIC);
     let (footprint, _) = footprint.map_err(|error| error.to_string())?;
     assert!(footprint.total_bytes >= model.graph.layout().parameters() as u64 * 4);
     Ok(())

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::{
     device_data::DeviceData,
-    gpu::{Gpu, GpuError},
+    gpu::{Element, Gpu, GpuError},
     graph::{BatchInfo, GraphError, LossFunction, Plan, PlanMode, Schedule, TangentArenas},
-    kernels::{AdapterClass, Arena},
+    kernels::{Arena, Target},
     nn::Model,
 };
 
@@ -86,8 +86,8 @@ impl<'a> CurvatureProduct<'a> {
         };
         let most = BATCH.min(subject.data.len()).min(subject.data.capacity());
         let batch = subject.model.graph.batch_within(most, TENSOR_WORDS);
-        let graph = subject.model.graph.suited(AdapterClass::for_device(gpu));
-        let schedule = Schedule::new(&graph, batch, mode, subject.loss.clone())?;
+        let (graph, target) = (&subject.model.graph, Target::for_device(gpu));
+        let schedule = Schedule::suited(graph, batch, mode, subject.loss.clone(), Element::Word, &target)?;
         let metrics = gpu.buffer("unread metrics", 2)?;
         let plan = Plan::with_tangents(gpu, &schedule, arena, Some(&tangents), subject.data.views(), &metrics.view())?;
         let mut recorder = gpu.record();

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     gpu::{Gpu, Profile, Span, Work},
     graph::{PlanMode, PlanStep, Schedule},
-    kernels::AdapterClass,
+    kernels::{AdapterClass, Target},
     nn::Model,
     noise::Mode,
     train::{Precision, RunConfig, TrainError},
@@ -128,10 +128,9 @@ impl RooflineBench {
     pub fn run(&self, gpu: &Gpu) -> Result<RooflineReport, TrainError> {
         let config = RunConfig { accumulate: 1, ..self.config.clone() };
         let model = &self.model;
-        let (class, element) = (AdapterClass::for_device(gpu), config.precision.element());
-        let graph = model.graph.suited(class);
-        let schedule = Schedule::stored(&graph, config.batch, PlanMode::Train, config.loss, element)?;
-        let schedule = schedule.with_deferred_sums(class)?;
+        let (target, element) = (Target::for_device(gpu), config.precision.element());
+        let schedule = Schedule::suited(&model.graph, config.batch, PlanMode::Train, config.loss, element, &target)?;
+        let schedule = schedule.with_deferred_sums(target.class)?;
         let before = Ceilings::measure(gpu)?;
         let (mut runner, _) = Runner::start(gpu, &config, &prepared(model, config.batch, config.loss))?;
         runner.warm_up()?;

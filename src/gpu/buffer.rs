@@ -96,6 +96,14 @@ impl View {
         self.buffer.part(self.offset + offset, words)
     }
 
+    /// `len` elements from `start` on, whose first word is a multiple of the alignment.
+    ///
+    /// # Errors
+    /// As [`View::part`].
+    pub fn elements(&self, start: usize, len: usize) -> Result<Self, GpuError> {
+        self.part(self.element.words(start), self.element.words(len))?.read_as(self.element, len)
+    }
+
     /// The same words read as `len` elements of a kind.
     ///
     /// # Errors

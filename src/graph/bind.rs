@@ -5,7 +5,7 @@ use crate::{
     kernels::Arena,
 };
 
-use super::{Binding, Call, DataTensor, DataViews, Places, Record, Schedule, SlotId, Tensor};
+use super::{Binding, Call, DataTensor, DataViews, Operand, Places, Record, Schedule, SlotId, Tensor};
 
 /// What a product with the Hessian reads and writes, laid out as the weights.
 #[derive(Clone, Debug)]
@@ -56,6 +56,13 @@ impl Binder<'_> {
         }
     }
 
+    /// What a call touches of a tensor.
+    fn operand(&self, operand: &Operand) -> Result<View, GpuError> {
+        let whole = self.view(operand.tensor)?;
+        // Of tensors whose length no schedule knows, all.
+        if operand.len == 0 { Ok(whole) } else { whole.elements(operand.start, operand.len) }
+    }
+
     fn data_view(&self, tensor: DataTensor) -> &View {
         match tensor {
             DataTensor::Samples => &self.data.samples,
@@ -68,7 +75,7 @@ impl Binder<'_> {
 
     /// The call as a step records it.
     pub(super) fn bind(&self, call: &Call) -> Result<Box<dyn Record>, GpuError> {
-        let views = call.operands.iter().map(|operand| self.view(operand.tensor)).collect::<Result<_, _>>()?;
+        let views = call.operands.iter().map(|operand| self.operand(operand)).collect::<Result<_, _>>()?;
         let Self { gpu, places, scratch, data, .. } = self;
         call.kernel.bind(call, &Binding { gpu, views, places, scratch, data, element: self.schedule.element })
     }

@@ -1,14 +1,14 @@
 //! Kernels with their operands: the dispatches of a schedule before any device is involved, and what a kernel has to say of
 //! itself so that schedules can place, count, differentiate and bind them.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, fmt, ops::Range, sync::Arc};
 
 use crate::{
-    gpu::{Buffer, Element, Gpu, GpuError, Launch, View, Work},
+    gpu::{Buffer, Element, Gpu, GpuError, Launch, Limits, View, Work},
     kernels::{self, AdapterClass},
 };
 
-use super::{DataViews, GraphError, Operand, OperandAccess, Places, Record, SlotId, Tensor};
+use super::{CutColumns, DataViews, GraphError, Operand, OperandAccess, Places, Record, SlotId, Tensor};
 
 /// A kernel with its operands, in the order that the kernel documents: one dispatch to be, or a few that belong together.
 #[derive(Clone, Debug)]
@@ -172,6 +172,21 @@ impl dyn Tangents + '_ {
     }
 }
 
+/// The pass that puts calls in parts which fit bindings: what a kernel asks that has parts.
+pub trait Cut {
+    /// The parts of the `of` columns of an operand that lies in parts; none where it lies whole.
+    fn parts(&self, operand: &Operand, of: usize) -> Option<Vec<Range<usize>>>;
+
+    /// Parts as equal as may be of `rows`, of `row_words` each, where all of them are past a binding, and each part is not.
+    fn rows(&self, rows: usize, row_words: usize) -> Option<Vec<Range<usize>>>;
+
+    /// Whether any other operand of a call than those in these places lies in parts.
+    fn has_others(&self, call: &Call, places: &[usize]) -> bool;
+
+    /// A new tensor of words that the parts share, written.
+    fn words(&mut self, name: &str, words: usize) -> Operand;
+}
+
 /// How the derivative of a call's results along a direction in weight space comes about.
 pub enum Tangent<'a> {
     /// Nothing that it reads depends on the weights.
@@ -314,6 +329,17 @@ pub trait Kernel: Any + fmt::Debug + Send + Sync {
     /// [`GpuError::Shape`] for sizes past 2^32 elements.
     fn deferred(&self, _class: AdapterClass, _element: Element) -> Result<Option<Deferred>, GpuError> {
         Ok(None)
+    }
+
+    /// The columns by which an operand [rows, columns] has to be cut so that the call's tensors fit bindings; none where they fit
+    /// whole, or cannot be cut so.
+    fn columns(&self, _call: &Call, _limits: Limits) -> Option<CutColumns> {
+        None
+    }
+
+    /// The call in parts that bind no more than they may, in order; none where it has no such parts.
+    fn cut(&self, _call: &Call, _cut: &mut dyn Cut) -> Option<Vec<Call>> {
+        None
     }
 
     /// What it launches, in order.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::gpu::Element;
+use crate::{gpu::Element, kernels::Target};
 
 use super::{
     Forward, Graph, GraphError, LossFunction, Node, OperandAccess, OutputShape, PlanMode, Saved, Schedule, SlotId,
@@ -36,6 +36,22 @@ impl Schedule {
         Self::stored(graph, batch, mode, loss, Element::Word)
     }
 
+    /// As [`Schedule::stored`], the way a target runs it: each operation in the form that suits its class, and what is past its
+    /// bindings in parts.
+    ///
+    /// # Errors
+    /// As [`Schedule::stored`].
+    pub fn suited(
+        graph: &Graph,
+        batch: usize,
+        mode: PlanMode,
+        loss: impl Into<Arc<dyn LossFunction>>,
+        element: Element,
+        target: &Target,
+    ) -> Result<Self, GraphError> {
+        Ok(Self::stored(&graph.suited(target.class), batch, mode, loss, element)?.within_bindings(target.limits))
+    }
+
     /// The calls of a batch of `batch` samples; activations and the weights that the network sees are stored as `element`,
     /// which for derivatives along a direction has to be f32.
     ///
@@ -54,14 +70,19 @@ impl Schedule {
         let forward = schedule.forward(graph)?;
         schedule.output = forward.values[graph.output().0];
         let outputs = schedule.operand(Tensor::Slot(schedule.output), OperandAccess::Read);
-        let gradient = schedule.push_loss(&*loss.into(), outputs);
-        if mode.has_backward() {
+        let loss = loss.into();
+        if let Some(gradient) = schedule.push_loss(&*loss, outputs)
+            && mode.has_backward()
+        {
             let mut pass = BackwardPass::new(&mut schedule, forward.flows(graph, mode), graph.input());
             pass.begin(graph.output(), gradient);
             for ((node, site), saved) in graph.nodes().iter().zip(&forward.sites).zip(&forward.saved).rev() {
                 if let Some(mut pass) = pass.at(site, saved, &node.inputs, node.output) {
                     node.op.backward(&mut pass)?;
                 }
+            }
+            if mode.trains() {
+                schedule.put_gradient_in_place(&*loss, gradient);
             }
         }
         if mode.has_tangents() {
@@ -83,6 +104,7 @@ impl Schedule {
             outputs: OutputShape::new(batch, graph.shape(graph.output()))?,
             slots: Vec::new(),
             steps: Vec::new(),
+            output_columns: None,
             prepared: 0,
             output: SlotId(0),
             mode,

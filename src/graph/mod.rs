@@ -11,6 +11,8 @@ mod bind;
 mod call;
 mod canonical;
 mod compile;
+mod cut;
+mod cut_columns;
 mod deferred;
 mod ends;
 mod error;
@@ -38,14 +40,15 @@ pub use backward::Backward;
 pub use batch::{BatchInfo, DataViews, LossTerms, TargetKind};
 pub use bind::TangentArenas;
 pub use call::{
-    Binding, Call, Deferred, Kernel, LaunchContext, PlanStep, Tangent, TangentRule, TangentTarget, Tangents,
+    Binding, Call, Cut, Deferred, Kernel, LaunchContext, PlanStep, Tangent, TangentRule, TangentTarget, Tangents,
 };
+pub use cut_columns::CutColumns;
 pub use error::GraphError;
 pub use forward::{Forward, Saved};
 pub use graph::Graph;
 pub use ids::{ParamId, SlotId, StatId, ValueId};
 pub use launch::PlannedLaunch;
-pub use loss::LossFunction;
+pub use loss::{GradientInPlace, LossFunction};
 pub use op::{Fusion, Inputs, Node, Op, Param, ParamInit, ParamRole, ParamSpec, Stat, StatSpec};
 pub use op_pass::OpPass;
 pub use operand::{DataTensor, Operand, OperandAccess, Slot, Tensor};

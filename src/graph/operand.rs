@@ -1,5 +1,7 @@
 //! The tensors that calls read and write.
 
+use std::ops::Range;
+
 use crate::gpu::{Element, WORD_BYTES};
 
 use super::{ParamId, SlotId, StatId};
@@ -97,6 +99,8 @@ impl OperandAccess {
 pub struct Operand {
     /// Which.
     pub tensor: Tensor,
+    /// First element of it that the call touches: 0, or where a part begins.
+    pub start: usize,
     /// Elements that the call touches; 0 where only those of a batch's samples are, which the call's kernel counts.
     pub len: usize,
     /// How they are stored.
@@ -116,6 +120,30 @@ impl Operand {
     #[must_use]
     pub fn result(self, adds: bool) -> Self {
         Self { access: OperandAccess::result(adds), ..self }
+    }
+
+    /// `len` elements from `start` on, a multiple of 128, so that parts are aligned however they are stored.
+    #[must_use]
+    pub fn part(self, start: usize, len: usize) -> Self {
+        Self { start: self.start + start, len, ..self }
+    }
+
+    /// Of an operand [rows, columns] that lies in parts, the part of these columns.
+    #[must_use]
+    pub fn columns(self, rows: usize, columns: &Range<usize>) -> Self {
+        self.part(rows * columns.start, rows * columns.len())
+    }
+
+    /// Of an operand [rows, columns] that lies row by row, these rows.
+    #[must_use]
+    pub fn rows(self, rows: &Range<usize>, columns: usize) -> Self {
+        self.part(rows.start * columns, rows.len() * columns)
+    }
+
+    /// The operand as the result of one of several calls that add up, which adds to what those before it left.
+    #[must_use]
+    pub fn term(self, is_first: bool) -> Self {
+        if is_first { self } else { Self { access: OperandAccess::Add, ..self } }
     }
 
     /// Its slot in the activation arena, where it lies there.

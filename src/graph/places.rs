@@ -49,6 +49,7 @@ impl Places {
             Tensor::Data(DataTensor::Ids) => (10, 0),
             Tensor::Data(DataTensor::Normalisation) => (11, 0),
         };
+        let start = start + operand.element.words(operand.start);
         Place { buffer, words: start..start + operand.element.words(operand.len) }
     }
 

@@ -5,13 +5,14 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::{
-    gpu::{Dispatch, Gpu, GpuError, Recorder, View, WORD_BYTES},
+    gpu::{ALIGNMENT_WORDS, Dispatch, Gpu, GpuError, Recorder, View, WORD_BYTES},
     kernels::{AdapterClass, Arena},
 };
 
 use super::{
     BatchInfo, DataViews, Record, Schedule,
     bind::{Binder, TangentArenas},
+    cut_columns::ranges,
     memory,
 };
 
@@ -20,6 +21,8 @@ use super::{
 pub struct Plan {
     calls: Vec<Box<dyn Record>>,
     output: View,
+    /// The outputs' width, and the columns that go together where they lie in parts.
+    columns: (usize, Option<usize>),
 }
 
 impl Plan {
@@ -52,15 +55,17 @@ impl Plan {
         let started = Instant::now();
         let limits = gpu.limits();
         let bank_words = memory::bank_words(limits.buffer_bytes);
+        let (bytes, limit) = (schedule.largest_binding_bytes(), limits.binding_bytes.min(limits.buffer_bytes));
+        if bytes > limit {
+            let what = format!("the largest tensor of a batch of {}", schedule.batch);
+            return Err(GpuError::TooLarge { what, bytes, limit, limit_name: "max_storage_buffer_binding_size" });
+        }
         if let Some(slot) = schedule.slots.iter().max_by_key(|slot| slot.words())
-            && slot.words() as u64 * WORD_BYTES > limits.binding_bytes.min(limits.buffer_bytes)
+            && slot.words() > bank_words
         {
-            return Err(GpuError::TooLarge {
-                what: format!("tensor {} of a batch of {}", slot.name, schedule.batch),
-                bytes: slot.words() as u64 * WORD_BYTES,
-                limit: limits.binding_bytes.min(limits.buffer_bytes),
-                limit_name: "max_storage_buffer_binding_size",
-            });
+            let (what, bytes) = (format!("tensor {}", slot.name), slot.words() as u64 * WORD_BYTES);
+            let limit = limits.buffer_bytes;
+            return Err(GpuError::TooLarge { what, bytes, limit, limit_name: "max_buffer_size" });
         }
         let places = schedule.places(bank_words);
         let banks = places.placement.banks().map(|words| gpu.buffer("activations", words)).collect::<Result<_, _>>()?;
@@ -69,7 +74,8 @@ impl Plan {
         // Side by side: most of the time goes into compiling kernels.
         let calls = schedule.steps.par_iter().map(|step| binder.bind(&step.call)).collect::<Result<_, _>>()?;
         log::debug!("{} calls bound in {:.0} ms", schedule.steps.len(), started.elapsed().as_secs_f64() * 1e3);
-        Ok(Self { calls, output: binder.slot(schedule.output)? })
+        let columns = (schedule.outputs.width, schedule.output_columns);
+        Ok(Self { calls, output: binder.slot(schedule.output)?, columns })
     }
 
     /// Records one batch.
@@ -87,7 +93,34 @@ impl Plan {
         self.calls.iter().flat_map(|call| call.dispatches()).collect()
     }
 
-    /// The model's output [batch, positions, width]; holds after a recorded batch in mode `Evaluate`.
+    /// The model's outputs [batch, positions, width], after a recorded batch in mode `Evaluate`.
+    ///
+    /// # Errors
+    /// As [`Gpu::read`].
+    pub fn read_outputs(&self, gpu: &Gpu) -> Result<Vec<f32>, GpuError> {
+        let (width, columns) = self.columns;
+        Ok(Schedule::outputs_by_rows(gpu.read_floats(&self.output)?, width, columns))
+    }
+
+    /// Row `row` of them: `[width]`.
+    ///
+    /// # Errors
+    /// As [`Gpu::read`]; [`GpuError::Length`] for a row that is not there.
+    pub fn read_output_row(&self, gpu: &Gpu, row: usize) -> Result<Vec<f32>, GpuError> {
+        let (width, columns) = self.columns;
+        let rows = self.output.len() / width.max(1);
+        let mut values = Vec::with_capacity(width);
+        for range in ranges(width, columns.unwrap_or(width)) {
+            let first = rows * range.start + row * range.len();
+            // Aligned as f16 too.
+            let aligned = first / (2 * ALIGNMENT_WORDS) * (2 * ALIGNMENT_WORDS);
+            let part = self.output.elements(aligned, first - aligned + range.len())?;
+            values.extend_from_slice(&gpu.read_floats(&part)?[first - aligned..]);
+        }
+        Ok(values)
+    }
+
+    /// The model's output as it lies on the device, [batch, positions, width] unless in parts, [`Plan::read_outputs`]; holds after a recorded batch in mode `Evaluate`.
     #[must_use]
     pub fn output(&self) -> &View {
         &self.output

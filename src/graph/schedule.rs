@@ -66,6 +66,8 @@ pub struct Schedule {
     pub mode: PlanMode,
     /// How activations, their gradients and the weights that the network sees are stored.
     pub element: Element,
+    /// Where the outputs lie in parts, see [`Schedule::within_bindings`], the columns that go together.
+    pub(super) output_columns: Option<usize>,
     /// How many of the steps, the first ones, prepare what others read.
     pub(super) prepared: usize,
     /// Elements of each parameter.
@@ -118,7 +120,7 @@ impl Schedule {
             Tensor::Stat(stat) => (self.stat_lens[stat.0], Element::Word),
             Tensor::Data(_) | Tensor::Metrics | Tensor::Scaling => (0, Element::Word),
         };
-        Operand { tensor, len, element, access }
+        Operand { tensor, start: 0, len, element, access }
     }
 
     pub(super) fn push(&mut self, name: &str, call: Call) {

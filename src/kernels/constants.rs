@@ -5,8 +5,8 @@ use crate::gpu::{ALIGNMENT_WORDS, GpuError, Limits, WORD_BYTES};
 /// Sent as the override of the elementwise kernels, so that the WGSL and the grid cannot disagree.
 pub(super) const WORKGROUP_SIZE: usize = 64;
 
-/// Parts (first word, words) of an arena that each fit a binding.
-pub(super) fn arena_parts(limits: Limits, words: usize) -> impl Iterator<Item = (usize, usize)> {
+/// Parts (first word, words) of an arena, or of a tensor in one, that each fit a binding.
+pub(crate) fn arena_parts(limits: Limits, words: usize) -> impl Iterator<Item = (usize, usize)> {
     // Pairs of blocks, so that parts of f16 arenas are aligned too.
     let block = 2 * ALIGNMENT_WORDS;
     let most = (limits.binding_bytes / WORD_BYTES) as usize / block * block;

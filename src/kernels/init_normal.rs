@@ -24,18 +24,34 @@ struct Init {
     seed_low: u32,
     seed_high: u32,
     deviation: f32,
+    first: u32,
 }
 
 /// Plans `weights[i] = deviation z`, z standard normal, for one tensor.
 ///
-/// Shapes: `[count]`. `tensor` is its number in the model: part of the counter, so that each tensor draws its own.
+/// Shapes: `[count]`, all of the tensor or the part of it from element `first` on, a multiple of 64. `tensor` is its number in the
+/// model: part of the counter, so that each tensor draws its own.
 ///
 /// # Errors
 /// [`GpuError::Shape`] past 2^32 elements, or where the kernel does not compile.
-pub fn init_normal(gpu: &Gpu, weights: &View, tensor: usize, seed: u64, deviation: f32) -> Result<Dispatch, GpuError> {
+pub fn init_normal(
+    gpu: &Gpu,
+    weights: &View,
+    first: usize,
+    tensor: usize,
+    seed: u64,
+    deviation: f32,
+) -> Result<Dispatch, GpuError> {
     let count = index_u32(INIT_NORMAL.entry, &[weights.len()])?;
-    let values =
-        Init { count, tensor: tensor as u32, seed_low: seed as u32, seed_high: (seed >> 32) as u32, deviation };
+    index_u32(INIT_NORMAL.entry, &[first + weights.len()])?;
+    let values = Init {
+        count,
+        tensor: tensor as u32,
+        seed_low: seed as u32,
+        seed_high: (seed >> 32) as u32,
+        deviation,
+        first: (first / 8) as u32,
+    };
     let grid = gpu.grid_1d(INIT_NORMAL.entry, weights.len().div_ceil(8), WORKGROUP_SIZE)?;
     gpu.dispatch(&INIT_NORMAL, &[WORKGROUP], grid, &[weights], bytemuck::bytes_of(&values))
 }

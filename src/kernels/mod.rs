@@ -65,7 +65,7 @@ pub use ceilings::{StreamKernel, empty, peak_flops, stream};
 pub use column_sum::{column_sum, column_sum_launches, column_sum_scratch_words};
 pub(crate) use column_sum::{sum_of_parts, sum_of_parts_launch};
 pub use combine::Combine;
-pub(crate) use constants::{Constant, flag, index_u32};
+pub(crate) use constants::{Constant, arena_parts, flag, index_u32};
 pub use conv::conv;
 pub(crate) use conv_pack::conv_pack_launches;
 pub use conv_pack::{PackJob, conv_pack};
@@ -108,7 +108,7 @@ pub use winograd_tile::WinogradTile;
 
 use crate::gpu::KernelSpec;
 
-use constants::{WORKGROUP, WORKGROUP_SIZE, arena_parts};
+use constants::{WORKGROUP, WORKGROUP_SIZE};
 
 /// The kernels whose host side is here.
 pub(crate) fn specs() -> Vec<&'static KernelSpec> {

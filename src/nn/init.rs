@@ -3,7 +3,7 @@
 use crate::{
     gpu::{Gpu, GpuError},
     graph::ParamInit,
-    kernels::{Arena, init_normal, init_uniform},
+    kernels::{Arena, arena_parts, init_normal, init_uniform},
 };
 
 use super::Model;
@@ -19,14 +19,17 @@ use super::Model;
 pub fn initialise(gpu: &Gpu, model: &Model, arena: &Arena, seed: u64) -> Result<(), GpuError> {
     let mut recorder = gpu.record();
     for (tensor, param) in model.graph.params().iter().enumerate() {
-        let view = arena.tensor(&arena.weights, tensor)?;
-        match param.init {
-            ParamInit::Constant(value) => gpu.write(&view, &vec![value; view.len()])?,
-            ParamInit::Uniform { fan_in } => {
-                let bound = 1.0 / (fan_in as f32).sqrt();
-                recorder.run(&init_uniform(gpu, &view, tensor, seed, bound)?);
+        let whole = arena.tensor(&arena.weights, tensor)?;
+        for (first, words) in arena_parts(gpu.limits(), whole.len()) {
+            let view = whole.part(first, words)?;
+            match param.init {
+                ParamInit::Constant(value) => gpu.write(&view, &vec![value; words])?,
+                ParamInit::Uniform { fan_in } => {
+                    let bound = 1.0 / (fan_in as f32).sqrt();
+                    recorder.run(&init_uniform(gpu, &view, first, tensor, seed, bound)?);
+                }
+                ParamInit::Normal { std } => recorder.run(&init_normal(gpu, &view, first, tensor, seed, std)?),
             }
-            ParamInit::Normal { std } => recorder.run(&init_normal(gpu, &view, tensor, seed, std)?),
         }
     }
     for (index, stat) in model.graph.stats().iter().enumerate() {

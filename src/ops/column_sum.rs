@@ -1,8 +1,10 @@
 //! Sums over rows as calls: gradients of biases.
 
+use std::{ops::Range, sync::Arc};
+
 use crate::{
     gpu::{Element, GpuError, Launch},
-    graph::{Binding, Call, Kernel, LaunchContext, Record, Tangent},
+    graph::{Binding, Call, Cut, Kernel, LaunchContext, Record, Tangent},
     kernels::{AdapterClass, column_sum, column_sum_launches, column_sum_scratch_words},
 };
 
@@ -38,6 +40,20 @@ impl Kernel for ColumnSums {
 
     fn flops(&self, _call: &Call) -> u64 {
         (self.rows * self.columns) as u64
+    }
+
+    /// Where the input lies in parts, each by itself.
+    fn cut(&self, call: &Call, cut: &mut dyn Cut) -> Option<Vec<Call>> {
+        let [input, output] = call.operands.first_chunk::<2>().copied()?;
+        if self.stride != self.columns || cut.has_others(call, &[0]) {
+            return None;
+        }
+        let sums = |columns: Range<usize>| {
+            let kernel = Self { rows: self.rows, columns: columns.len(), stride: columns.len() };
+            let operands = vec![input.columns(self.rows, &columns), output.part(columns.start, columns.len())];
+            Call { kernel: Arc::new(kernel), operands }
+        };
+        Some(cut.parts(&input, self.columns)?.into_iter().map(sums).collect())
     }
 
     fn scratch_words(&self, class: AdapterClass, _element: Element) -> Result<usize, GpuError> {

@@ -4,15 +4,15 @@
 //! output[n, t] = weight[token[n, t]]
 //! ```
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use serde::Deserialize;
 
 use crate::{
     gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, View},
     graph::{
-        Backward, Binding, Call, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, ParamId, ParamInit,
-        ParamRole, ParamSpec, Record, Saved, StatId, Tangent, ValueId, ValueShape,
+        Backward, Binding, Call, Cut, Forward, Graph, GraphError, Inputs, Kernel, LaunchContext, Op, ParamId,
+        ParamInit, ParamRole, ParamSpec, Record, Saved, StatId, Tangent, ValueId, ValueShape,
     },
     kernels::{AdapterClass, Target, Tree, flag, index_u32},
 };
@@ -26,7 +26,7 @@ static EMBEDDING: KernelSpec = KernelSpec {
     entry: "embedding",
     source: concat!(include_str!("../../shaders/embedding.wgsl"), include_str!("../../shaders/shared/index.wgsl"),),
     bindings: &[("weight", Access::Real), ("tokens", Access::ReadWrite), ("output", Access::Real)],
-    immediate_bytes: 12,
+    immediate_bytes: 20,
 };
 
 static EMBEDDING_GRADIENT: KernelSpec = KernelSpec {
@@ -124,12 +124,20 @@ pub fn embedding_gradient(
 }
 
 /// Vectors of tokens; operands: weight, tokens, output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Lookup(EmbeddingShape);
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Lookup {
+    shape: EmbeddingShape,
+    /// The tokens of the part of the table that it looks up: all, unless the table is past a binding.
+    part: Range<usize>,
+}
 
 impl Lookup {
+    fn new(shape: EmbeddingShape) -> Self {
+        Self { shape, part: 0..shape.vocabulary }
+    }
+
     fn launch(&self, target: &Target) -> Result<Launch, GpuError> {
-        target.launch(&EMBEDDING, &[], self.0.rows * self.0.features)
+        target.launch(&EMBEDDING, &[], self.shape.rows * self.shape.features)
     }
 }
 
@@ -144,7 +152,7 @@ impl Kernel for Lookup {
     }
 
     fn sizes(&self) -> String {
-        sizes(self.0)
+        sizes(self.shape)
     }
 
     /// Linear in the table.
@@ -156,19 +164,33 @@ impl Kernel for Lookup {
         0
     }
 
+    /// Each part of the table by itself: none writes the vectors of another's tokens.
+    fn cut(&self, call: &Call, cut: &mut dyn Cut) -> Option<Vec<Call>> {
+        let [table, tokens, output] = call.operands.first_chunk::<3>().copied()?;
+        let EmbeddingShape { vocabulary, features, .. } = self.shape;
+        let parts = cut.rows(vocabulary, features).filter(|_| !cut.has_others(call, &[]))?;
+        let of_part = |part: Range<usize>| {
+            let operands = vec![table.rows(&part, features), tokens, output];
+            Call { kernel: Arc::new(Self { part, ..*self }), operands }
+        };
+        Some(parts.into_iter().map(of_part).collect())
+    }
+
     fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
         Ok(vec![self.launch(&context.target)?])
     }
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
-        let (kernel, shape) = (EMBEDDING.entry, self.0);
+        let (kernel, shape) = (EMBEDDING.entry, self.shape);
         shape.check(kernel)?;
         let views: [&View; 3] = [binding.view(0)?, binding.view(1)?, binding.view(2)?];
-        views[0].expect_len(kernel, "weight", shape.vocabulary * shape.features)?;
+        views[0].expect_len(kernel, "weight", self.part.len() * shape.features)?;
         views[1].expect_len(kernel, "tokens", shape.rows)?;
         views[2].expect_len(kernel, "output", shape.rows * shape.features)?;
         let launch = self.launch(&Target::for_device(binding.gpu))?;
-        Ok(Box::new(binding.gpu.bind(&launch, &views, bytemuck::cast_slice(&shape.sizes()))?))
+        let [rows, features, vocabulary] = shape.sizes();
+        let sizes = [rows, features, vocabulary, self.part.start as u32, self.part.len() as u32];
+        Ok(Box::new(binding.gpu.bind(&launch, &views, bytemuck::cast_slice(&sizes))?))
     }
 }
 
@@ -192,6 +214,19 @@ impl Kernel for TableGradient {
 
     fn flops(&self, _call: &Call) -> u64 {
         (self.0.rows * self.0.features) as u64
+    }
+
+    /// Each part of the table by itself.
+    fn cut(&self, call: &Call, cut: &mut dyn Cut) -> Option<Vec<Call>> {
+        let [gradient, order, starts, table] = call.operands.first_chunk::<4>().copied()?;
+        let EmbeddingShape { vocabulary, features, .. } = self.0;
+        let parts = cut.rows(vocabulary, features).filter(|_| !cut.has_others(call, &[]))?;
+        let of_part = |part: Range<usize>| {
+            let kernel = Self(EmbeddingShape { vocabulary: part.len(), ..self.0 });
+            let operands = vec![gradient, order, starts.part(part.start, part.len() + 1), table.rows(&part, features)];
+            Call { kernel: Arc::new(kernel), operands }
+        };
+        Some(parts.into_iter().map(of_part).collect())
     }
 
     fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
@@ -243,7 +278,7 @@ impl Op for Embedding {
     }
 
     fn forward(&self, pass: &mut Forward<'_>) -> Result<Saved, GraphError> {
-        let kernel = Lookup(self.shape(pass.batch(), pass.input_shape(0)));
+        let kernel = Lookup::new(self.shape(pass.batch(), pass.input_shape(0)));
         let operands = [pass.param(0), pass.input(0), pass.output()];
         pass.push(&format!("{} forward", pass.name()), Arc::new(kernel), operands);
         Ok(Saved::default())

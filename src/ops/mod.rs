@@ -50,8 +50,8 @@ pub use flatten::{Flatten, PixelSequence, RowOrder, Unflatten, flatten};
 pub use layer::{LayerError, LayerKind, LayerSite, Pair, keys};
 pub use linear::{Linear, LinearOptions};
 pub use loss::{
-    Loss, LossBuffers, LossKernel, LossTangent, MseTargets, loss_tangent, loss_tangent_launch, mse, mse_launch,
-    softmax_nll, softmax_nll_launch,
+    ClassPart, Loss, LossBuffers, LossGradient, LossKernel, LossTangent, MseTargets, PartBuffers, PartKernel,
+    loss_tangent, loss_tangent_launch, mse, mse_launch, nll_part, nll_part_gradient, softmax_nll, softmax_nll_launch,
 };
 pub use norm::{
     Norm, NormCurvatureViews, NormKind, NormOptions, NormShape, group_normalise, group_normalise_curvature,

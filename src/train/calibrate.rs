@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     gpu::{Buffer, Gpu, GpuError},
     graph::{BatchInfo, LossFunction, Plan, PlanMode, Schedule},
-    kernels::{AdapterClass, Arena, EffectiveWeights},
+    kernels::{Arena, EffectiveWeights, Target},
     nn::Model,
 };
 
@@ -31,8 +31,8 @@ impl Calibration {
         loss: Arc<dyn LossFunction>,
         batch: usize,
     ) -> Result<Self, TrainError> {
-        let graph = model.graph.suited(AdapterClass::for_device(gpu));
-        let schedule = Schedule::stored(&graph, batch, PlanMode::Calibrate, loss, arena.element)?;
+        let target = Target::for_device(gpu);
+        let schedule = Schedule::suited(&model.graph, batch, PlanMode::Calibrate, loss, arena.element, &target)?;
         let metrics = gpu.buffer("unread metrics", 2)?;
         let plan = Plan::new(gpu, &schedule, arena, data.views(), &metrics.view())?;
         let clean = EffectiveWeights::new(gpu, arena, &arena.weights)?;

@@ -6,7 +6,7 @@ use crate::{
     data::{Dataset, Targets},
     gpu::{Buffer, Gpu, GpuError, Recorder},
     graph::{BatchInfo, LossFunction, OutputShape, Plan, PlanMode, Schedule},
-    kernels::{AdapterClass, Arena, EffectiveWeights},
+    kernels::{Arena, EffectiveWeights, Target},
     nn::Model,
 };
 
@@ -59,8 +59,8 @@ impl Evaluator {
         let batch = Self::batch(model, data.len());
         let data = DeviceData::new(gpu, data, batch, normalisation)?;
         let sums = gpu.buffer("evaluation sums", SLOTS * 2)?;
-        let graph = model.graph.suited(AdapterClass::for_device(gpu));
-        let schedule = Schedule::stored(&graph, batch, PlanMode::Evaluate, loss, arena.element)?;
+        let target = Target::for_device(gpu);
+        let schedule = Schedule::suited(&model.graph, batch, PlanMode::Evaluate, loss, arena.element, &target)?;
         let plan = Plan::new(gpu, &schedule, arena, data.views(), &sums.view())?;
         let clean = EffectiveWeights::new(gpu, arena, &arena.weights)?;
         Ok(Self { data, plan, batch, outputs: schedule.outputs, sums, clean })
@@ -101,7 +101,7 @@ impl Evaluator {
         let per_sample = self.outputs.positions * self.outputs.width;
         let mut outputs = Vec::with_capacity(self.data.len() * per_sample);
         let evaluation = self.run(gpu, &set(&self.clean), |valid| {
-            let batch = gpu.read_floats(self.plan.output())?;
+            let batch = self.plan.read_outputs(gpu)?;
             outputs.extend_from_slice(&batch[..valid * per_sample]);
             Ok(())
         })?;

@@ -6,7 +6,7 @@ use crate::{
     data::Dataset,
     gpu::{Element, Gpu, Limits, WORD_BYTES},
     graph::{PlanMode, Schedule, Slot, memory},
-    kernels::{AdapterClass, Target},
+    kernels::Target,
     nn::Model,
     ops::Loss,
     optim::{Optimizer, OptimizerKind},
@@ -34,8 +34,10 @@ pub struct Footprint {
     pub total_bytes: u64,
     /// The least bytes that any placement of activations needs: those alive at once.
     pub activations_lower_bound_bytes: u64,
-    /// The largest tensor that a kernel binds whole.
+    /// The largest tensor, or part of one, that a kernel binds.
     pub largest_binding_bytes: u64,
+    /// The largest tensor of the activations, which lies in one buffer.
+    pub largest_tensor_bytes: u64,
     /// Floating-point operations of a step's products.
     pub flops: u64,
 }
@@ -62,7 +64,7 @@ impl Footprint {
         rule: &Compiled,
     ) -> Result<Self, TrainError> {
         let (model, split, element) = (&prepared.model, &prepared.split, config.precision.element());
-        let (footprint, schedule) = Self::new(model, batch, config.optimizer, element, target.class)?;
+        let (footprint, schedule) = Self::new(model, batch, config.optimizer, element, target)?;
         let mut footprint = footprint.with_scratch(schedule.scratch_words(target.class)?);
         let arena = (model.graph.layout().words() as u64) * WORD_BYTES;
         if config.ema.is_some() {
@@ -70,9 +72,10 @@ impl Footprint {
         }
         (0..rule.kept()).for_each(|_| footprint.add("kept gradients", arena));
         let mut planned = |name: &str, batch, mode| -> Result<(), TrainError> {
-            let schedule = Schedule::stored(&model.graph.suited(target.class), batch, mode, Loss::Nll, element)?;
+            let schedule = Schedule::suited(&model.graph, batch, mode, Loss::Nll, element, target)?;
             let words = schedule.placement(whole_bank()).words + schedule.scratch_words(target.class)?;
-            footprint.largest_binding_bytes = footprint.largest_binding_bytes.max(largest_slot(&schedule));
+            footprint.largest_binding_bytes = footprint.largest_binding_bytes.max(schedule.largest_binding_bytes());
+            footprint.largest_tensor_bytes = footprint.largest_tensor_bytes.max(largest_slot(&schedule));
             footprint.add(name, words as u64 * WORD_BYTES);
             Ok(())
         };
@@ -104,7 +107,7 @@ impl Footprint {
         self.total_bytes += bytes;
     }
 
-    /// The footprint of training `model` with batches of `batch` on adapters of a class, activations and the weights that the
+    /// The footprint of training `model` with batches of `batch` on an adapter, activations and the weights that the
     /// network sees stored as `element`; data and evaluation are apart.
     ///
     /// # Errors
@@ -114,10 +117,10 @@ impl Footprint {
         batch: usize,
         optimizer: OptimizerKind,
         element: Element,
-        class: AdapterClass,
+        target: &Target,
     ) -> Result<(Self, Schedule), TrainError> {
-        let schedule = Schedule::stored(&model.graph.suited(class), batch, PlanMode::Train, Loss::Nll, element)?;
-        let schedule = schedule.with_deferred_sums(class)?;
+        let schedule = Schedule::suited(&model.graph, batch, PlanMode::Train, Loss::Nll, element, target)?;
+        let schedule = schedule.with_deferred_sums(target.class)?;
         let layout = model.graph.layout();
         let words = layout.words() as u64 * WORD_BYTES;
         let activations = schedule.placement(whole_bank()).words as u64 * WORD_BYTES;
@@ -131,12 +134,12 @@ impl Footprint {
         arenas.push((ACTIVATIONS.to_owned(), activations));
         arenas.push(("noise table".to_owned(), u64::from(layout.blocks()) * 16));
         let total_bytes = arenas.iter().map(|(_, bytes)| bytes).sum();
-        let tensors = layout.spans().iter().map(|span| span.len as u64 * WORD_BYTES);
         let footprint = Self {
             arenas,
             total_bytes,
             activations_lower_bound_bytes: memory::lower_bound(&schedule.lives()) as u64 * WORD_BYTES,
-            largest_binding_bytes: tensors.max().unwrap_or(0).max(largest_slot(&schedule)),
+            largest_binding_bytes: schedule.largest_binding_bytes(),
+            largest_tensor_bytes: largest_slot(&schedule),
             flops: schedule.flops(),
         };
         Ok((footprint, schedule))
@@ -163,6 +166,10 @@ impl Footprint {
         let (name, bytes) = whole.max_by_key(|(_, bytes)| bytes)?;
         if *bytes > limits.buffer_bytes {
             return Some(format!("{name} takes {bytes} bytes, a buffer holds {}", limits.buffer_bytes));
+        }
+        if self.largest_tensor_bytes > limits.buffer_bytes {
+            let (bytes, limit) = (self.largest_tensor_bytes, limits.buffer_bytes);
+            return Some(format!("the largest tensor takes {bytes} bytes, a buffer holds {limit}"));
         }
         let (bytes, limit) = (self.largest_binding_bytes, limits.binding_bytes.min(limits.buffer_bytes));
         (bytes > limit).then(|| format!("the largest tensor takes {bytes} bytes, a binding holds {limit}"))

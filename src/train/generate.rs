@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     data::{BLOCK, Dataset, Vocabulary},
-    gpu::{ALIGNMENT_WORDS, Buffer, Gpu, View},
+    gpu::{Buffer, Element, Gpu, View},
     graph::{BatchInfo, Plan, PlanMode, Schedule, ValueShape},
-    kernels::{AdapterClass, Arena, EffectiveWeights},
+    kernels::{Arena, EffectiveWeights, Target},
     nn::{self, Model, Signature},
     noise::{Stream, philox},
     ops::Loss,
@@ -69,7 +69,6 @@ pub struct Generator<'g> {
     vocabulary: Vocabulary,
     /// Tokens that the model sees at once.
     block: usize,
-    width: usize,
     plan: Plan,
     text: View,
     /// What the plan is bound to.
@@ -120,15 +119,15 @@ impl<'g> Generator<'g> {
         let window = Dataset::from_text("prompt", vec![0; block + 1], Vocabulary::Numbers { size })?;
         let data = DeviceData::with_residency(gpu, window.with_block(block)?, 1, &[], true)?;
         let sums = gpu.buffer("sums", 2)?;
-        let graph = model.graph.suited(AdapterClass::for_device(gpu));
-        let schedule = Schedule::new(&graph, 1, PlanMode::Evaluate, Loss::Nll)?;
+        let target = Target::for_device(gpu);
+        let schedule = Schedule::suited(&model.graph, 1, PlanMode::Evaluate, Loss::Nll, Element::Word, &target)?;
         let plan = Plan::new(gpu, &schedule, &arena, data.views(), &sums.view())?;
         let mut recorder = gpu.record();
         EffectiveWeights::new(gpu, &arena, &arena.weights)?.record(&mut recorder);
         recorder.submit()?;
-        let (width, text) = (model.classes(), data.views().samples.clone());
+        let text = data.views().samples.clone();
         let bound = (arena, data, sums);
-        Ok(Self { gpu, vocabulary, block, width, plan, text, _bound: bound, tokens: Vec::new(), sampling })
+        Ok(Self { gpu, vocabulary, block, plan, text, _bound: bound, tokens: Vec::new(), sampling })
     }
 
     /// What tokens stand for.
@@ -174,11 +173,9 @@ impl<'g> Generator<'g> {
         let mut recorder = self.gpu.record();
         self.plan.record(&mut recorder, BatchInfo::new(0, 1, 0));
         recorder.submit()?;
-        let row = position * self.width;
-        let start = row / ALIGNMENT_WORDS * ALIGNMENT_WORDS;
-        let outputs = self.gpu.read_floats(&self.plan.output().part(start, row - start + self.width)?)?;
+        let outputs = self.plan.read_output_row(self.gpu, position)?;
         // Outputs past the vocabulary, by which some models are padded, stand for nothing.
-        let outputs = &outputs[row - start..][..self.vocabulary.size()];
+        let outputs = &outputs[..self.vocabulary.size()];
         let token = self.sampling.choose(outputs, self.tokens.len() as u64);
         let token = token.ok_or_else(|| wrong("weights", "the outputs of the model are no numbers"))?;
         self.tokens.push(token);

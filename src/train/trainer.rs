@@ -8,7 +8,7 @@ use crate::{
     graph::{BatchInfo, LossFunction, LossTerms, Plan, PlanMode, Schedule},
     kernels::{
         AdapterClass, Arena, EffectiveWeights, FactorRules, GROWTH_INTERVAL, GradientFactor, GradientScaling,
-        MovingAverage, Norms,
+        MovingAverage, Norms, Target,
     },
     nn::{self, Model},
     noise::{NoiseScheme, Point, Scheme, StepNoise},
@@ -106,9 +106,9 @@ impl<'g> Trainer<'g> {
         let data = data.augmented(config.augmentation());
         let mode = if accumulate > 1 { PlanMode::Accumulate } else { PlanMode::Train };
         let planned = |mode| -> Result<Plan, TrainError> {
-            let class = AdapterClass::for_device(gpu);
-            let schedule = Schedule::stored(&model.graph.suited(class), batch, mode, prepared.loss.clone(), element)?;
-            let schedule = schedule.with_deferred_sums(class)?;
+            let target = Target::for_device(gpu);
+            let schedule = Schedule::suited(&model.graph, batch, mode, prepared.loss.clone(), element, &target)?;
+            let schedule = schedule.with_deferred_sums(target.class)?;
             Ok(Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view())?)
         };
         let plan = planned(mode)?;

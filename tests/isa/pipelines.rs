@@ -62,9 +62,9 @@ fn target(coop: Option<[u32; 2]>) -> Target {
 /// Every dispatch of a training step, with the update of each optimizer.
 fn launches(model: &str, element: Element, target: &Target) -> Result<Vec<Launch>, String> {
     let in_words = |error: &dyn std::fmt::Display| format!("{model}: {error}");
-    let graph = model.parse::<Model>().map_err(|error| in_words(&error))?.graph.suited(target.class);
-    let schedule =
-        Schedule::stored(&graph, BATCH, PlanMode::Train, Loss::Nll, element).map_err(|error| in_words(&error))?;
+    let graph = model.parse::<Model>().map_err(|error| in_words(&error))?.graph;
+    let schedule = Schedule::suited(&graph, BATCH, PlanMode::Train, Loss::Nll, element, target)
+        .map_err(|error| in_words(&error))?;
     let schedule = schedule.with_deferred_sums(target.class).map_err(|error| in_words(&error))?;
     let sample = graph.shape(graph.input()).sample_sides();
     let planned = schedule.launches(target, sample).map_err(|error| in_words(&error))?;

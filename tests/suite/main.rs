@@ -82,6 +82,7 @@ mod graph {
     mod tangents;
     mod ties;
     mod transformer_parts;
+    mod vocabulary;
 }
 
 mod kernels {

@@ -156,7 +156,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let batch = keys::expect_batch(&config, "plan")?;
     let (model, sample) = model_and_sample(&config, keys::named_data(context, &config)?.as_ref())?;
     let (footprint, schedule) =
-        Footprint::new(&model, batch, config.optimizer, config.precision.element(), device.target.class)?;
+        Footprint::new(&model, batch, config.optimizer, config.precision.element(), &device.target)?;
     let footprint = footprint.with_scratch(schedule.scratch_words(device.target.class)?);
     let (dispatches, estimate) = device.estimated(lines(&config, &model, &schedule, &device, sample)?);
     let title = format!("{model}, batch {batch}: the dispatches of one training step on {}", device.name);

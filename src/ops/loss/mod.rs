@@ -1,6 +1,8 @@
 //! The losses: negative log likelihood of a softmax, and mean squared error.
 
+mod cut;
 mod mse;
+mod part;
 mod softmax_nll;
 mod tangent;
 
@@ -8,16 +10,21 @@ use std::sync::Arc;
 
 use crate::{
     gpu::{Dispatch, GpuError, KernelSpec, Launch, Recorder},
-    graph::{BatchInfo, Binding, Call, Kernel, LaunchContext, LossFunction, OutputShape, Record, Tangent, TargetKind},
+    graph::{
+        BatchInfo, Binding, Call, Cut, GradientInPlace, Kernel, LaunchContext, LossFunction, OutputShape, Record,
+        Tangent, TargetKind,
+    },
     kernels::AdapterClass,
     names::named,
 };
 
 pub use mse::{MseTargets, mse, mse_launch};
-pub use softmax_nll::{LossBuffers, LossKernel, softmax_nll, softmax_nll_launch};
+pub use part::{ClassPart, PartBuffers, PartKernel, nll_part, nll_part_gradient};
+pub use softmax_nll::{LossBuffers, LossGradient, LossKernel, softmax_nll, softmax_nll_launch};
 pub use tangent::{LossTangent, loss_tangent, loss_tangent_launch};
 
-pub(super) const SPECS: &[&KernelSpec] = &[&softmax_nll::SOFTMAX_NLL, &mse::MSE, &tangent::LOSS_TANGENT];
+pub(super) const SPECS: &[&KernelSpec] =
+    &[&softmax_nll::SOFTMAX_NLL, &mse::MSE, &tangent::LOSS_TANGENT, &part::NLL_PART, &part::NLL_PART_GRADIENT];
 
 named!("loss",
     /// The loss that training minimises.
@@ -43,20 +50,41 @@ impl LossFunction for Loss {
     }
 
     fn kernel(&self, outputs: OutputShape, scaled: bool) -> Arc<dyn Kernel> {
-        Arc::new(LossOfBatch { loss: *self, outputs, scaled })
+        Arc::new(LossOfBatch { loss: *self, outputs, scaled, in_place: None })
+    }
+
+    fn kernel_in_place(
+        &self,
+        outputs: OutputShape,
+        scaled: bool,
+        gradient: GradientInPlace,
+    ) -> Option<Arc<dyn Kernel>> {
+        let scaled = scaled && gradient != GradientInPlace::LeftOut;
+        let kernel = LossOfBatch { loss: *self, outputs, scaled, in_place: Some(gradient) };
+        (*self == Self::Nll).then(|| Arc::new(kernel) as Arc<dyn Kernel>)
     }
 }
 
-/// A loss with its gradient; operands as [`LossFunction`] says.
+/// A loss with its gradient; operands as [`LossFunction`] says, without the gradient where that is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LossOfBatch {
     loss: Loss,
     outputs: OutputShape,
     /// Whether the gradient is multiplied by the loss scale.
     scaled: bool,
+    /// Where the gradient goes, unless it has a tensor of its own.
+    in_place: Option<GradientInPlace>,
 }
 
+const OUTPUTS: usize = 0;
+const GRADIENT: usize = 1;
+
 impl LossOfBatch {
+    /// Where the operands after the gradient begin: row statistics, targets, indices, scaling.
+    fn rest(&self) -> usize {
+        if self.in_place == Some(GradientInPlace::LeftOut) { GRADIENT } else { GRADIENT + 1 }
+    }
+
     /// What the outputs are compared with.
     ///
     /// # Errors
@@ -105,26 +133,34 @@ impl Kernel for LossOfBatch {
 
     /// Largest, difference, exponential, sum, division, the label's difference, scale.
     fn flops(&self, call: &Call) -> u64 {
-        7 * call.len(0) as u64
+        7 * call.len(OUTPUTS) as u64
+    }
+
+    fn cut(&self, call: &Call, cut: &mut dyn Cut) -> Option<Vec<Call>> {
+        self.by_parts(call, cut)
     }
 
     fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
         let (target, shape) = (&context.target, self.outputs.sides());
         Ok(vec![match self.loss {
-            Loss::Nll => softmax_nll_launch(target, shape, self.scaled)?,
+            Loss::Nll => softmax_nll_launch(target, shape, self.scaled, self.in_place)?,
             Loss::Mse => mse_launch(target, shape, MseTargets::OneHot, self.scaled)?,
         }])
     }
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
+        let rest = self.rest();
         let buffers = LossBuffers {
-            logits: binding.view(0)?,
-            grad_logits: binding.view(1)?,
-            row_stats: binding.view(2)?,
-            labels: binding.view(3)?,
-            indices: binding.view(4)?,
+            logits: binding.view(OUTPUTS)?,
+            gradient: match self.in_place {
+                Some(in_place) => LossGradient::InPlace(in_place),
+                None => LossGradient::Apart(binding.view(GRADIENT)?),
+            },
+            row_stats: binding.view(rest)?,
+            labels: binding.view(rest + 1)?,
+            indices: binding.view(rest + 2)?,
             windows: binding.data.target_kind.is_of_windows(),
-            scaling: if self.scaled { Some(binding.view(5)?) } else { None },
+            scaling: if self.scaled { Some(binding.view(rest + 3)?) } else { None },
         };
         let targets = self.targets(binding.data.target_kind)?;
         let (class, shape) = (AdapterClass::for_device(binding.gpu), self.outputs.sides());
@@ -169,6 +205,10 @@ impl Kernel for LossCurvature {
 
     fn flops(&self, call: &Call) -> u64 {
         4 * call.len(2) as u64
+    }
+
+    fn cut(&self, call: &Call, cut: &mut dyn Cut) -> Option<Vec<Call>> {
+        self.by_parts(call, cut)
     }
 
     fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {

@@ -5,7 +5,7 @@ use crate::gpu::{Access, Gpu, GpuError, KernelSpec, Launch};
 use crate::kernels::{AdapterClass, Target, flag};
 
 use super::softmax_nll::{
-    LossBuffers, LossKernel, LossValues, loss_launch, loss_values, positions_constant, windows_constant,
+    LossBuffers, LossGradient, LossKernel, LossValues, loss_launch, loss_values, positions_constant, windows_constant,
 };
 
 pub(super) static MSE: KernelSpec = KernelSpec {
@@ -69,10 +69,14 @@ pub fn mse(
     let targets_of_sample = if targets == MseTargets::Given { positions * width } else { positions };
     let values = loss_values(MSE.entry, buffers, shape, targets_of_sample)?;
     let mut launch = mse_launch(&Target::with_class(gpu, class), shape, targets, buffers.scaling.is_some())?;
-    launch.constants.extend(windows_constant(buffers));
+    launch.constants.extend(windows_constant(buffers.windows));
+    let LossGradient::Apart(gradient) = buffers.gradient else {
+        let shape = format!("{shape:?}");
+        return Err(GpuError::Shape { kernel: MSE.entry, shape, reason: "its gradient needs a tensor of its own" });
+    };
     let unused = gpu.unused(0)?;
     let scaling = buffers.scaling.unwrap_or(&unused);
-    let views = [buffers.logits, buffers.labels, buffers.indices, buffers.grad_logits, buffers.row_stats, scaling];
+    let views = [buffers.logits, buffers.labels, buffers.indices, gradient, buffers.row_stats, scaling];
     let dispatch = gpu.bind(&launch, &views, &[])?;
     Ok(LossKernel { dispatch, values, positions: positions as u32, terms: width as f32 })
 }

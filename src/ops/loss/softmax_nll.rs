@@ -3,7 +3,7 @@
 use crate::gpu::{Access, Dispatch, Gpu, GpuError, KernelSpec, Launch, Recorder, View};
 
 use crate::{
-    graph::LossTerms,
+    graph::{GradientInPlace, LossTerms},
     kernels::{AdapterClass, Constant, Target, Tree, flag, index_u32},
 };
 
@@ -40,6 +40,16 @@ pub(super) struct LossValues {
     pub(super) smoothing: f32,
 }
 
+impl LossValues {
+    /// Those of a batch of `valid` samples of so many positions, from position `first` of the epoch on; `per_row` terms of the mean
+    /// are of one row.
+    pub(super) fn of_batch(self, [first, valid, positions]: [u32; 3], terms: LossTerms, per_row: f32) -> Self {
+        let rows = terms.mean_over.max(1) as f32 * positions as f32;
+        let (gradient_scale, smoothing) = (1.0 / (rows * per_row), terms.label_smoothing);
+        Self { first, valid: valid * positions, gradient_scale, smoothing, ..self }
+    }
+}
+
 /// What a loss reads and writes; rows are batch x positions.
 #[derive(Debug)]
 pub struct LossBuffers<'a> {
@@ -52,12 +62,32 @@ pub struct LossBuffers<'a> {
     pub indices: &'a View,
     /// Whether indices are the tokens at which windows of the text begin, and the target of each position is the token after it.
     pub windows: bool,
-    /// [rows, width]
-    pub grad_logits: &'a View,
+    /// Of the shape of the logits.
+    pub gradient: LossGradient<'a>,
     /// [rows, 2]: loss, correct
     pub row_stats: &'a View,
     /// One [`GradientScaling`](crate::kernels::GradientScaling), by whose loss scale the gradient is multiplied.
     pub scaling: Option<&'a View>,
+}
+
+/// Where the gradient of a loss goes.
+#[derive(Clone, Copy, Debug)]
+pub enum LossGradient<'a> {
+    /// To a tensor of its own.
+    Apart(&'a View),
+    /// There is no such tensor.
+    InPlace(GradientInPlace),
+}
+
+impl<'a> LossGradient<'a> {
+    /// Its tensor, where it has one of its own.
+    pub(super) fn apart(self) -> Option<&'a View> {
+        if let Self::Apart(view) = self { Some(view) } else { None }
+    }
+
+    pub(super) fn in_place(self) -> Option<GradientInPlace> {
+        if let Self::InPlace(place) = self { Some(place) } else { None }
+    }
 }
 
 /// A planned loss of either kind.
@@ -79,9 +109,7 @@ impl LossKernel {
 
     /// Records the loss of `valid` samples from position `first` on.
     pub fn record(&self, recorder: &mut Recorder<'_>, first: u32, valid: u32, terms: LossTerms) {
-        let rows = terms.mean_over.max(1) as f32 * self.positions as f32;
-        let (gradient_scale, smoothing) = (1.0 / (rows * self.terms), terms.label_smoothing);
-        let values = LossValues { first, valid: valid * self.positions, gradient_scale, smoothing, ..self.values };
+        let values = self.values.of_batch([first, valid, self.positions], terms, self.terms);
         recorder.run_with(&self.dispatch, bytemuck::bytes_of(&values));
     }
 }
@@ -104,7 +132,9 @@ pub(super) fn loss_values(
         return Err(GpuError::Length { kernel, argument: "labels", expected, found });
     }
     buffers.logits.expect_len(kernel, "logits", rows * width)?;
-    buffers.grad_logits.expect_len(kernel, "grad_logits", rows * width)?;
+    if let Some(gradient) = buffers.gradient.apart() {
+        gradient.expect_len(kernel, "grad_logits", rows * width)?;
+    }
     buffers.row_stats.expect_len(kernel, "row_stats", rows * 2)?;
     Ok(LossValues { first: 0, valid: 0, rows: rows as u32, width: width as u32, gradient_scale: 0.0, smoothing: 0.0 })
 }
@@ -115,8 +145,8 @@ pub(super) fn positions_constant(positions: usize) -> Constant {
 }
 
 /// What tells the kernels of losses that labels are one text; nothing where they are not.
-pub(super) fn windows_constant(buffers: &LossBuffers<'_>) -> Option<Constant> {
-    buffers.windows.then_some(flag("TARGET_WINDOWS", true))
+pub(super) fn windows_constant(windows: bool) -> Option<Constant> {
+    windows.then_some(flag("TARGET_WINDOWS", true))
 }
 
 /// What a loss kernel launches whose invocations take `per_round` elements of a row a round.
@@ -132,7 +162,7 @@ pub(super) fn loss_launch(
 }
 
 /// Classes that an invocation of the kernel takes a round.
-const PER_ROUND: usize = 4;
+pub(super) const PER_ROUND: usize = 4;
 
 /// What [`softmax_nll`] launches, for outputs [batch, positions, width].
 ///
@@ -142,8 +172,13 @@ pub fn softmax_nll_launch(
     target: &Target,
     [batch, positions, width]: [usize; 3],
     scaled: bool,
+    in_place: Option<GradientInPlace>,
 ) -> Result<Launch, GpuError> {
-    let constants = [flag("SCALED", scaled), positions_constant(positions)];
+    let mut constants = vec![flag("SCALED", scaled), positions_constant(positions)];
+    constants.extend(in_place.map(|gradient| match gradient {
+        GradientInPlace::Outputs => flag("IN_PLACE", true),
+        GradientInPlace::LeftOut => flag("GRADIENT", false),
+    }));
     loss_launch(target, &SOFTMAX_NLL, &constants, [batch * positions, width], PER_ROUND)
 }
 
@@ -162,10 +197,13 @@ pub fn softmax_nll(
     shape: [usize; 3],
 ) -> Result<LossKernel, GpuError> {
     let values = loss_values(SOFTMAX_NLL.entry, buffers, shape, shape[1])?;
-    let mut launch = softmax_nll_launch(&Target::with_class(gpu, class), shape, buffers.scaling.is_some())?;
-    launch.constants.extend(windows_constant(buffers));
+    let (target, in_place) = (Target::with_class(gpu, class), buffers.gradient.in_place());
+    let mut launch = softmax_nll_launch(&target, shape, buffers.scaling.is_some(), in_place)?;
+    launch.constants.extend(windows_constant(buffers.windows));
     let unused = gpu.unused(0)?;
+    // What is bound for nothing has to lie in a buffer that is bound for the same access.
+    let gradient = buffers.gradient.apart().unwrap_or(buffers.logits);
     let scaling = buffers.scaling.unwrap_or(&unused);
-    let views = [buffers.logits, buffers.labels, buffers.indices, buffers.grad_logits, buffers.row_stats, scaling];
+    let views = [buffers.logits, buffers.labels, buffers.indices, gradient, buffers.row_stats, scaling];
     Ok(LossKernel { dispatch: gpu.bind(&launch, &views, &[])?, values, positions: shape[1] as u32, terms: 1.0 })
 }

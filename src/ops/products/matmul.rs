@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    gpu::{Element, GpuError, Launch},
-    graph::{Binding, Call, Deferred, Kernel, LaunchContext, Record, Tangent},
+    gpu::{Element, GpuError, Launch, Limits},
+    graph::{Binding, Call, Cut, CutColumns, Deferred, Kernel, LaunchContext, Record, Tangent},
     kernels::{
         AdapterClass, Ending, Epilogue, MatmulLayout, MatmulProblem, MatmulShape, PartedProduct, matmul, with_variants,
     },
@@ -64,6 +64,14 @@ impl Kernel for MatrixProduct {
             MatmulLayout::WeightGradient => "weight gradient",
         };
         Some(name.to_owned())
+    }
+
+    fn columns(&self, _call: &Call, limits: Limits) -> Option<CutColumns> {
+        self.cut_columns(limits)
+    }
+
+    fn cut(&self, call: &Call, cut: &mut dyn Cut) -> Option<Vec<Call>> {
+        self.by_parts(call, cut)
     }
 
     fn scratch_words(&self, class: AdapterClass, element: Element) -> Result<usize, GpuError> {

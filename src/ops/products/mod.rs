@@ -1,6 +1,7 @@
 //! The products that linear layers and convolutions are made of, as calls.
 
 mod conv;
+mod cut;
 mod matmul;
 mod parts;
 

@@ -15,7 +15,10 @@ use jostle::{
         elementwise, init_uniform, matmul,
     },
     noise::{Distribution, Mode, NoiseConfig},
-    ops::{BatchNormVariant, LossBuffers, MseTargets, NormShape, affine_gradient, group_normalise, mse, softmax_nll},
+    ops::{
+        BatchNormVariant, LossBuffers, LossGradient, MseTargets, NormShape, affine_gradient, group_normalise, mse,
+        softmax_nll,
+    },
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
     schedule::Moment,
 };
@@ -116,7 +119,7 @@ fn rows(gpu: &Gpu, results: &mut Results) {
             labels: &labels,
             indices: &indices,
             windows: false,
-            grad_logits: &grad.view,
+            gradient: LossGradient::Apart(&grad.view),
             row_stats: &stats.view,
             scaling: None,
         };
@@ -199,7 +202,7 @@ fn arenas(gpu: &Gpu, results: &mut Results) {
         }
     }
     let drawn = poisoned(gpu, 131);
-    run(gpu, &[&init_uniform(gpu, &drawn.view, 1, 2, 0.5).unwrap()]);
+    run(gpu, &[&init_uniform(gpu, &drawn.view, 0, 1, 2, 0.5).unwrap()]);
     results.push(("initialisation".to_owned(), drawn.read(gpu)));
 }
 

@@ -165,7 +165,7 @@ fn default_limits_hold_resnet18() {
     let limits =
         Limits { buffer_bytes: 256 << 20, binding_bytes: 128 << 20, workgroups: 65_535, workgroup_bytes: 16 << 10 };
     let refusal = |name: &str, batch| {
-        Footprint::new(&model(name), batch, OptimizerKind::Sgd, Element::Word, Target::GENERIC.class)
+        Footprint::new(&model(name), batch, OptimizerKind::Sgd, Element::Word, &Target::GENERIC)
             .unwrap()
             .0
             .excess(limits)

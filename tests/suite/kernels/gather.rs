@@ -221,7 +221,7 @@ fn initialisation_is_uniform_and_pure() {
     let gpu = device();
     let draw = |count: usize, tensor: usize, seed: u64, bound: f32| {
         let weights = poisoned(gpu, count);
-        run(gpu, &[&init_uniform(gpu, &weights.view, tensor, seed, bound).unwrap()]);
+        run(gpu, &[&init_uniform(gpu, &weights.view, 0, tensor, seed, bound).unwrap()]);
         weights.read(gpu)
     };
     let bound = 0.25_f32;

@@ -9,8 +9,8 @@ use jostle::{
     graph::LossTerms,
     kernels::{AdapterClass, Lanes, Target},
     ops::{
-        LossBuffers, LossKernel, LossTangent, MseTargets, loss_tangent, loss_tangent_launch, mse, mse_launch,
-        softmax_nll, softmax_nll_launch,
+        LossBuffers, LossGradient, LossKernel, LossTangent, MseTargets, loss_tangent, loss_tangent_launch, mse,
+        mse_launch, softmax_nll, softmax_nll_launch,
     },
 };
 
@@ -73,7 +73,7 @@ impl Batch {
             labels,
             indices: &indices,
             windows: false,
-            grad_logits: &grad.view,
+            gradient: LossGradient::Apart(&grad.view),
             row_stats: &stats.view,
             scaling: None,
         };
@@ -153,7 +153,7 @@ fn nll_matches_f64_and_central_differences() {
                 let bounds = vec![tolerance; gradient.len()];
                 assert_within_f64("central differences", &differences, &gradient, &bounds);
                 for class in classes() {
-                    let chain = softmax_nll_launch(&target(class), shape, false).unwrap().chain;
+                    let chain = softmax_nll_launch(&target(class), shape, false, None).unwrap().chain;
                     let name = format!("nll {shape:?} {class:?}, {valid} valid, +-{scale}");
                     let kernel = |buffers: &LossBuffers<'_>| softmax_nll(gpu, class, buffers, shape);
                     batch.check(&name, kernel, row_loss, &gradient, chain, nll_error(chain));
@@ -267,7 +267,7 @@ fn wide_rows_are_summed_to_their_depth() {
         let gradient = nll_gradient(&batch);
         let row_loss = |row: usize, x: &[f64]| reference::nll(x, batch.label(row));
         for class in classes() {
-            let chain = softmax_nll_launch(&target(class), shape, false).unwrap().chain;
+            let chain = softmax_nll_launch(&target(class), shape, false, None).unwrap().chain;
             let kernel = |buffers: &LossBuffers<'_>| softmax_nll(gpu, class, buffers, shape);
             batch.check(&format!("nll {shape:?} {class:?}"), kernel, row_loss, &gradient, chain, nll_error(chain));
         }
@@ -277,10 +277,10 @@ fn wide_rows_are_summed_to_their_depth() {
 #[test]
 fn no_invocation_walks_a_row_alone() {
     let (gpu, digits) = (&Target::GENERIC, [128, 1, 10]);
-    let wide = softmax_nll_launch(gpu, [128, 1, 50_304], false).unwrap();
+    let wide = softmax_nll_launch(gpu, [128, 1, 50_304], false, None).unwrap();
     assert!(wide.chain <= 64 && wide.workgroups() == 128 && wide.threads == 256, "{wide:?}");
     let narrow = [
-        softmax_nll_launch(gpu, digits, false),
+        softmax_nll_launch(gpu, digits, false, None),
         mse_launch(gpu, digits, MseTargets::OneHot, false),
         loss_tangent_launch(gpu, LossTangent::Nll, digits),
     ];
@@ -320,15 +320,9 @@ fn wrong_lengths_are_named() {
         lengths[wrong] -= 1;
         let guarded = lengths.map(|length| poisoned(gpu, length));
         let [logits, grad_logits, row_stats]: [&View; 3] = guarded.each_ref().map(|guarded| &guarded.view);
-        let buffers = LossBuffers {
-            logits,
-            labels: &index,
-            indices: &index,
-            windows: false,
-            grad_logits,
-            row_stats,
-            scaling: None,
-        };
+        let gradient = LossGradient::Apart(grad_logits);
+        let buffers =
+            LossBuffers { logits, labels: &index, indices: &index, windows: false, gradient, row_stats, scaling: None };
         for found in
             [softmax_nll(gpu, class, &buffers, [4, 1, 3]), mse(gpu, class, &buffers, MseTargets::OneHot, [4, 1, 3])]
         {
@@ -338,8 +332,9 @@ fn wrong_lengths_are_named() {
     }
     let guarded = right.map(|length| poisoned(gpu, length));
     let [logits, grad_logits, row_stats] = guarded.each_ref().map(|guarded| &guarded.view);
+    let gradient = LossGradient::Apart(grad_logits);
     let buffers =
-        LossBuffers { logits, labels: &index, indices: &index, windows: false, grad_logits, row_stats, scaling: None };
+        LossBuffers { logits, labels: &index, indices: &index, windows: false, gradient, row_stats, scaling: None };
     // 4 words are no whole vectors of 3, and no labels of 3 positions.
     let short = [
         mse(gpu, class, &buffers, MseTargets::Given, [4, 1, 3]),

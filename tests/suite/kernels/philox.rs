@@ -221,7 +221,7 @@ fn normal_initialisation_is_box_muller_and_pure() {
     let std = 0.02_f32;
     let draw = |count: usize, tensor: usize, seed: u64| {
         let weights = poisoned(gpu, count);
-        run(gpu, &[&init_normal(gpu, &weights.view, tensor, seed, std).unwrap()]);
+        run(gpu, &[&init_normal(gpu, &weights.view, 0, tensor, seed, std).unwrap()]);
         weights.read(gpu)
     };
     let exact = |element: usize| {

@@ -1,11 +1,11 @@
 //! Sums: over the batch, over all weights, over each filter, over a batch's metrics.
 
 use crate::common::{
-    ROUNDOFF, assert_within, assert_within_f64, awkward, classes, depth, device, guarded, poisoned, run, samples,
+    ROUNDOFF, assert_within, assert_within_f64, awkward, bits, classes, depth, device, guarded, poisoned, run, samples,
     target, wide,
 };
 use jostle::{
-    gpu::{Element, GpuError},
+    gpu::{Element, Faults, Gpu, GpuError, Limits},
     kernels::{
         AdapterClass, Arena, ArenaLayout, FilterNorms, GradientFactor, Lanes, MetricsSum, Norms, PARTIALS, Target,
         column_sum, column_sum_launches, column_sum_scratch_words,
@@ -187,6 +187,32 @@ fn check_filter_norms(class: AdapterClass, shapes: &[&[usize]], values: impl Fn(
         let first = places[tensor][0] as usize;
         let name = format!("filters of tensor {tensor} {class:?}");
         assert_within(&name, &found[first..first + filters], &expected, &bounds);
+    }
+}
+
+/// Norms of all filters in the order of the tensors, on a device.
+fn filter_norms(gpu: &Gpu, class: AdapterClass, shapes: &[&[usize]]) -> Vec<f32> {
+    let arena = Arena::new(gpu, ArenaLayout::new(shapes.iter().copied()), &vec![1.0; shapes.len()]).unwrap();
+    gpu.write(&arena.weights.view(), &samples(27, arena.layout.words(), 0.5)).unwrap();
+    let norms = FilterNorms::new(gpu, class, &arena).unwrap();
+    let mut recorder = gpu.record();
+    norms.record(&mut recorder);
+    recorder.submit().unwrap();
+    let found: Vec<f32> = gpu.read(&norms.norms.view()).unwrap();
+    let places: Vec<[u32; 4]> = gpu.read(&norms.by_tensor.view()).unwrap();
+    let of_tensor = |(place, shape): (&[u32; 4], &&[usize])| found[place[0] as usize..][..shape[0]].to_vec();
+    places.iter().zip(shapes).flat_map(of_tensor).collect()
+}
+
+#[test]
+fn filters_of_tensors_past_a_binding_have_the_same_norms() {
+    // The second and third tensors are past 4000 words, with other filters before, between and after.
+    let shapes: [&[usize]; 5] = [&[7, 3], &[200, 31], &[129, 32], &[65, 17], &[30, 2, 3]];
+    let limits = Limits { binding_bytes: 4 * 4000, ..device().limits() };
+    let narrow = device().again().with_faults(Faults { limits: Some(limits), ..Faults::default() });
+    for class in classes() {
+        let (found, expected) = (filter_norms(&narrow, class, &shapes), filter_norms(device(), class, &shapes));
+        assert_eq!(bits(&found), bits(&expected), "{class:?}");
     }
 }
 

@@ -97,7 +97,7 @@ fn bindings_are_those_of_the_specs() {
 }
 
 /// Integers in buffers that kernels without bounds checks read, each with why they cannot lead it astray.
-const ARGUED_INTEGERS: [(&str, &str, &str); 31] = [
+const ARGUED_INTEGERS: [(&str, &str, &str); 32] = [
     ("mse", "labels", "compared with the number of an output, or bits of numbers: values"),
     ("gather_tokens", "samples", "values, which the kernels that index by them cut to their tables"),
     ("gather_tokens", "output", "as its samples"),
@@ -114,6 +114,7 @@ const ARGUED_INTEGERS: [(&str, &str, &str); 31] = [
     ("gradient_factor", "scaling", "counts of steps"),
     ("mse", "scaling", "counts of steps"),
     ("softmax_nll", "scaling", "counts of steps"),
+    ("nll_part_gradient", "scaling", "counts of steps"),
     ("update_sgd", "scaling", "counts of steps"),
     ("update_adam", "scaling", "counts of steps"),
     ("conv_pack", "table", "written by the host, of tensors that it has bound"),

@@ -26,10 +26,10 @@ fn what_is_set_takes_the_place_of_the_default_of_that_parameter_alone() {
     };
     let bound = 1.0 / 7f32.sqrt();
     let expected = [
-        drawn(&|view| init_normal(gpu, view, 0, SEED, 0.5).unwrap(), 35),
+        drawn(&|view| init_normal(gpu, view, 0, 0, SEED, 0.5).unwrap(), 35),
         vec![0.25; 7],
-        drawn(&|view| init_uniform(gpu, view, 2, SEED, bound).unwrap(), 21),
-        drawn(&|view| init_uniform(gpu, view, 3, SEED, bound).unwrap(), 3),
+        drawn(&|view| init_uniform(gpu, view, 0, 2, SEED, bound).unwrap(), 21),
+        drawn(&|view| init_uniform(gpu, view, 0, 3, SEED, bound).unwrap(), 3),
     ];
     for (tensor, (found, expected)) in found.iter().zip(&expected).enumerate() {
         assert_eq!(bits(found), bits(expected), "{}", model.graph.params()[tensor].name);
