@@ -103,12 +103,12 @@ fn too_large(gpu: &Gpu, net: &Net, data: &Dataset, width: usize) -> Result<Optio
     ))
 }
 
-/// Why `of` cannot be measured here, if a tensor or arena of so many words that it binds at once is too large.
-pub(super) fn refusal(gpu: &Gpu, of: &str, bound: &str, words: usize) -> Option<String> {
+/// Why `what` cannot be measured here, if a tensor or arena of so many words that it binds at once is too large.
+pub(super) fn refusal(gpu: &Gpu, what: &str, bound: &str, words: usize) -> Option<String> {
     let (bytes, limit) = (words as u64 * WORD_BYTES, gpu.limits().binding_bytes);
     (bytes > limit).then(|| {
         let adapter = gpu.adapter_name();
-        format!("{of} is refused: its {bound} takes {bytes} bytes, and {adapter} binds at most {limit} at once.")
+        format!("{what} is refused: its {bound} takes {bytes} bytes, and {adapter} binds at most {limit} at once.")
     })
 }
 

@@ -31,13 +31,13 @@ pub(super) struct Bars {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Figure {
     /// The slope over the widths from `from` on.
-    Slope { of: Quantity, from: usize },
+    Slope { quantity: Quantity, from: usize },
     /// The largest share of a block's variance, whatever the width.
-    LargestShare { of: Quantity, in_all: Quantity },
+    LargestShare { quantity: Quantity, in_all: Quantity },
     /// At the widest, over the same under another noise.
-    Over { of: Quantity, other: Arm },
+    Over { quantity: Quantity, other: Arm },
     /// At the widest, over factor C^power.
-    OverPower { of: Quantity, factor: f64, power: i32 },
+    OverPower { quantity: Quantity, factor: f64, power: i32 },
 }
 
 /// What a measurement should be.
@@ -63,10 +63,10 @@ pub(super) fn expectations(bars: &Bars, sigma: f64) -> Vec<Expectation> {
     [logits(bars), formulas(bars, sigma), outputs(bars), losses(bars)].concat()
 }
 
-fn slope(arm: Arm, id: &'static str, of: (&str, Quantity), from: usize, bar: Bar) -> Expectation {
+fn slope(arm: Arm, id: &'static str, quantity: (&str, Quantity), from: usize, bar: Bar) -> Expectation {
     let over = if from > 0 { format!(", from {from} on") } else { String::new() };
-    let statement = format!("slope of the variance of {} over C{over}", of.0);
-    Expectation { arm, id, statement, figure: Figure::Slope { of: of.1, from }, bar, essential: true }
+    let statement = format!("slope of the variance of {} over C{over}", quantity.0);
+    Expectation { arm, id, statement, figure: Figure::Slope { quantity: quantity.1, from }, bar, essential: true }
 }
 
 fn logits(bars: &Bars) -> Vec<Expectation> {
@@ -84,7 +84,7 @@ fn logits(bars: &Bars) -> Vec<Expectation> {
                     arm,
                     id: "logits-even",
                     statement: "largest share of the logits' variance that is even".to_owned(),
-                    figure: Figure::LargestShare { of: LOGITS_EVEN, in_all: LOGITS },
+                    figure: Figure::LargestShare { quantity: LOGITS_EVEN, in_all: LOGITS },
                     bar: Bar::AtMost(bars.rounding),
                     essential: true,
                 },
@@ -98,11 +98,11 @@ fn logits(bars: &Bars) -> Vec<Expectation> {
 /// The logits' variances at a fixed sigma against their formulas: of all draws of mode layer one in M has noise on what packs queries
 /// and keys, two where they are apart; mode all divides sigma^2 by M.
 fn formulas(bars: &Bars, sigma: f64) -> Vec<Expectation> {
-    let close = |grouped: Grouped, id, part: &str, of, (factor, power, formula): (f64, i32, &str)| Expectation {
+    let close = |grouped: Grouped, id, part: &str, quantity, (factor, power, formula): (f64, i32, &str)| Expectation {
         arm: Arm { unit: Unit::Absolute, grouped },
         id,
         statement: format!("variance of the logits' {part} part at the widest over {formula}"),
-        figure: Figure::OverPower { of, factor, power },
+        figure: Figure::OverPower { quantity, factor, power },
         bar: Bar::Within { target: 1.0, margin: bars.formula },
         essential: true,
     };
@@ -130,7 +130,7 @@ fn outputs(bars: &Bars) -> Vec<Expectation> {
                 "variance of the output's even part at the widest over that of {}",
                 apart.grouped.words()
             ),
-            figure: Figure::Over { of: OUTPUT_EVEN, other: apart },
+            figure: Figure::Over { quantity: OUTPUT_EVEN, other: apart },
             bar: Bar::AtLeast(bars.packed),
             essential: true,
         },
@@ -154,7 +154,7 @@ pub(super) fn judge(measured: &Measurements, expected: &[Expectation]) -> Vec<Cl
         let Arm { unit, grouped } = arm;
         let blocks = measured.under(*arm).map(|point| point.blocks.len()).max().unwrap_or(0);
         let claim = Claim::new(
-            format!("{unit}.{grouped}.{id}"),
+            format!("{}.{}.{id}", unit.name(), grouped.name()),
             format!("{}, {}: {statement}", unit.words(), grouped.words()),
             figure.measured(measured, *arm),
             *bar,
@@ -169,30 +169,30 @@ const NO_WIDTH: &str = "no width was measured";
 impl Figure {
     fn measured(self, measured: &Measurements, arm: Arm) -> Measured {
         match self {
-            Self::Slope { of, from } => {
+            Self::Slope { quantity, from } => {
                 let points = measured.under(arm).filter(|point| point.width >= from);
-                let points: Vec<_> = points.map(|point| (point.width as f64, point.values(of))).collect();
+                let points: Vec<_> = points.map(|point| (point.width as f64, point.values(quantity))).collect();
                 match points.len() {
                     0 | 1 => Measured::nothing(format!("{} widths have no slope", points.len())),
                     _ => Measured::sampled(log_log_slope(&points)),
                 }
             }
-            Self::LargestShare { of, in_all } => {
+            Self::LargestShare { quantity, in_all } => {
                 let blocks = measured.under(arm).flat_map(|point| &point.blocks);
-                let share = blocks.map(|block| of(block) / in_all(block)).reduce(f64::max);
+                let share = blocks.map(|block| quantity(block) / in_all(block)).reduce(f64::max);
                 share.map_or_else(|| Measured::nothing(NO_WIDTH), Measured::exact)
             }
-            Self::Over { of, other } => match (measured.widest(arm), measured.widest(other)) {
+            Self::Over { quantity, other } => match (measured.widest(arm), measured.widest(other)) {
                 (Some(point), Some(under)) => {
-                    let [point, under] = [point, under].map(|point| Uncertain::mean(&point.values(of)));
+                    let [point, under] = [point, under].map(|point| Uncertain::mean(&point.values(quantity)));
                     Measured::sampled(point.over(under).at(CONFIDENCE))
                 }
                 _ => Measured::nothing(NO_WIDTH),
             },
-            Self::OverPower { of, factor, power } => match measured.widest(arm) {
+            Self::OverPower { quantity, factor, power } => match measured.widest(arm) {
                 Some(point) => {
                     let formula = factor * (point.width as f64).powi(power);
-                    Measured::sampled(Uncertain::mean(&point.values(of)).times(1.0 / formula).at(CONFIDENCE))
+                    Measured::sampled(Uncertain::mean(&point.values(quantity)).times(1.0 / formula).at(CONFIDENCE))
                 }
                 None => Measured::nothing(NO_WIDTH),
             },

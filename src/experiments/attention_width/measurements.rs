@@ -2,34 +2,61 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    names::named,
-    noise::{Grouping, Mode, NoiseConfig, Scale},
-};
+use crate::noise::{Grouping, Mode, NoiseConfig, Scale};
 
-named!("noise of an attention",
-    /// Which weights are noisy together.
-    Grouped {
-        /// All of them, sigma / sqrt(M).
-        All = "all",
-        /// One tensor a draw: queries, keys and values, packed in one, together.
-        Tensor = "layer-by-tensor",
-        /// One tensor or projection a draw: queries, keys and values apart.
-        Projection = "layer-by-projection",
-    }
-);
+/// Which weights are noisy together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Grouped {
+    /// All of them, sigma / sqrt(M).
+    #[serde(rename = "all")]
+    All,
+    /// One tensor a draw: queries, keys and values, packed in one, together.
+    #[serde(rename = "layer-by-tensor")]
+    Tensor,
+    /// One tensor or projection a draw: queries, keys and values apart.
+    #[serde(rename = "layer-by-projection")]
+    Projection,
+}
 
-named!("unit of sigma",
-    /// What the noise's standard deviation is in.
-    Unit {
-        /// The same at every width.
-        Absolute = "fixed",
-        /// The same at every width, in norms of filters.
-        Filter = "filter-norms",
-        /// Falling like 1 / sqrt(C), in norms of filters: the noise on a filter has a share of its norm.
-        Share = "share",
+impl Grouped {
+    pub(super) const ALL: [Self; 3] = [Self::All, Self::Tensor, Self::Projection];
+
+    /// For claims' names.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Tensor => "layer-by-tensor",
+            Self::Projection => "layer-by-projection",
+        }
     }
-);
+}
+
+/// What the noise's standard deviation is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Unit {
+    /// The same at every width.
+    #[serde(rename = "fixed")]
+    Absolute,
+    /// The same at every width, in norms of filters.
+    #[serde(rename = "filter-norms")]
+    Filter,
+    /// Falling like 1 / sqrt(C), in norms of filters: the noise on a filter has a share of its norm.
+    #[serde(rename = "share")]
+    Share,
+}
+
+impl Unit {
+    pub(super) const ALL: [Self; 3] = [Self::Absolute, Self::Filter, Self::Share];
+
+    /// For claims' names.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Absolute => "fixed",
+            Self::Filter => "filter-norms",
+            Self::Share => "share",
+        }
+    }
+}
 
 impl Grouped {
     /// In words.
