@@ -16,7 +16,7 @@ while [[ $# -gt 0 && $1 != -- ]]; do
     shift
 done
 [[ ${1:-} != -- ]] || shift
-[[ ${#names[@]} -gt 0 ]] || names=(generalisation l1 group-l1 nuclear convergence width smoothed-loss)
+[[ ${#names[@]} -gt 0 ]] || names=(generalisation l1 group-l1 nuclear convergence width attention-width smoothed-loss)
 
 worst=0
 for name in "${names[@]}"; do

@@ -113,10 +113,11 @@ impl<'a> Probe<'a> {
         let outputs: Vec<f32> = gpu.read(&self.outputs.view())?;
         let metrics: Vec<[f32; 2]> = gpu.read(&self.metrics.view())?;
         let losses: Vec<f64> = metrics.iter().map(|[loss, _]| f64::from(*loss) / self.subject.terms()).collect();
-        let [loss, loss_second] = parts(&losses, 1);
+        let [loss_first, loss_second] = variance_parts(&losses, 1);
         let outputs: Vec<f64> = outputs.into_iter().map(f64::from).collect();
-        let [output, output_second] = parts(&outputs, self.evaluate.output().len());
+        let [output_first, output_second] = variance_parts(&outputs, self.evaluate.output().len());
         let gradient = (squares - sum / count) / (count - 1.0) / parameters;
+        let (output, loss) = (output_first + output_second, loss_first + loss_second);
         Ok(BlockVariance { output, output_second, loss, loss_second, gradient })
     }
 
@@ -145,8 +146,9 @@ impl<'a> Probe<'a> {
     }
 }
 
-/// Variance of quantities and of their even parts, each a mean over `len` quantities; `values` are [draws, 2, len].
-fn parts(values: &[f64], len: usize) -> [f64; 2] {
+/// Variances of the odd and the even parts of quantities, each a mean over `len` quantities; `values` are [draws, 2, len], at w - e
+/// and at w + e.
+pub(crate) fn variance_parts(values: &[f64], len: usize) -> [f64; 2] {
     let pairs = values.len() / (2 * len.max(1));
     let variance = |part: &dyn Fn(f64, f64) -> f64| {
         let quantity_variance = |at: usize| {
@@ -156,7 +158,5 @@ fn parts(values: &[f64], len: usize) -> [f64; 2] {
         };
         (0..len).map(quantity_variance).sum::<f64>() / len as f64
     };
-    let odd = variance(&|a, b| (a - b) / 2.0);
-    let even = variance(&|a, b| (a + b) / 2.0);
-    [odd + even, even]
+    [variance(&|a, b| (a - b) / 2.0), variance(&|a, b| (a + b) / 2.0)]
 }

@@ -6,12 +6,13 @@ use toml::Table;
 use super::ExperimentError;
 
 /// Name and file of every experiment.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 12] = [
     ("l1", include_str!("l1.toml")),
     ("group-l1", include_str!("group_l1.toml")),
     ("nuclear", include_str!("nuclear.toml")),
     ("convergence", include_str!("convergence.toml")),
     ("width", include_str!("width.toml")),
+    ("attention-width", include_str!("attention_width.toml")),
     ("smoothed-loss", include_str!("smoothed_loss.toml")),
     ("generalisation", include_str!("generalisation.toml")),
     ("fmnist-mlp", include_str!("fmnist_mlp.toml")),

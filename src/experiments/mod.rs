@@ -3,6 +3,7 @@
 //! Each is declared in a TOML file beside its code; [`run`] runs it, [`Outcome::write`] writes it down.
 
 mod arm_figure;
+mod attention_width;
 mod claim;
 mod comparison_report;
 pub mod comparisons;
@@ -67,6 +68,7 @@ pub fn run(
         "group-l1" => group_l1::run,
         "nuclear" => nuclear::run,
         "width" => width::run,
+        "attention-width" => attention_width::run,
         "smoothed-loss" => smoothed_loss::run,
         "generalisation" => generalisation::run,
         "convergence" => convergence::run,

@@ -142,6 +142,27 @@ pub fn jackknife(blocks: usize, estimate: impl Fn(&dyn Fn(usize) -> bool) -> f64
     Uncertain { value, error, freedom: n - 1.0 }.at(CONFIDENCE)
 }
 
+/// The slope of ln y over ln x by least squares, y being the mean of a point's blocks, with the interval of the jackknife over blocks:
+/// block b of each point belongs together. `points` are (x, its blocks), at least 2; NaN where a mean is not positive.
+#[must_use]
+pub fn log_log_slope(points: &[(f64, Vec<f64>)]) -> Estimate {
+    let blocks = points.iter().map(|(_, values)| values.len()).min().unwrap_or(0);
+    jackknife(blocks, |keep| {
+        let place = |(x, values): &(f64, Vec<f64>)| {
+            let kept = values.iter().take(blocks).enumerate().filter(|(block, _)| keep(*block));
+            (x.ln(), Uncertain::mean(&kept.map(|(_, value)| *value).collect::<Vec<_>>()).value.ln())
+        };
+        line_slope(&points.iter().map(place).collect::<Vec<_>>())
+    })
+}
+
+fn line_slope(places: &[(f64, f64)]) -> f64 {
+    let n = places.len() as f64;
+    let (mx, my) = places.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x / n, b + y / n));
+    let covariance: f64 = places.iter().map(|(x, y)| (x - mx) * (y - my)).sum();
+    covariance / places.iter().map(|(x, _)| (x - mx).powi(2)).sum::<f64>()
+}
+
 /// Least squares y ~ rows * b: an estimate per column, from residuals that are independent and of one variance.
 ///
 /// `None` where columns depend on each other, there are no more rows than columns, or a value is not finite.
@@ -231,6 +252,20 @@ mod tests {
         let with_nan = holm(&[f64::NAN, 0.02]);
         assert!(with_nan[0].is_nan() && (with_nan[1] - 0.04).abs() < 1e-12, "what was not measured still counts");
         assert!((bonferroni(6) - (1.0 - 0.05 / 6.0)).abs() < 1e-12);
+    }
+
+    /// y = 3 x^1.5 times what the block is off by: its logarithm is in every point the same, and so leaves the slope alone.
+    #[test]
+    fn a_power_is_found_over_blocks() {
+        let points = |off: fn(f64, f64) -> f64| -> Vec<(f64, Vec<f64>)> {
+            let point = |x: f64| (x, [0.8, 0.9, 1.1, 1.2].map(|block| 3.0 * x.powf(1.5) * off(x, block)).to_vec());
+            [2.0, 4.0, 8.0].map(point).to_vec()
+        };
+        let exact = log_log_slope(&points(|_, block| block));
+        assert!((exact.value - 1.5).abs() < 1e-12 && (exact.interval[1] - exact.interval[0]).abs() < 1e-9, "{exact:?}");
+        let uncertain = log_log_slope(&points(|x, block| if x > 4.0 { block } else { 1.0 }));
+        assert!((uncertain.value - 1.5).abs() < 1e-12, "the blocks' mean is 1 everywhere");
+        assert!(uncertain.interval[0] < 1.45 && uncertain.interval[1] > 1.55, "{uncertain:?}");
     }
 
     #[test]

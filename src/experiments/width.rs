@@ -95,15 +95,21 @@ pub(super) fn run(
 
 /// Why a width cannot be measured here.
 fn too_large(gpu: &Gpu, net: &Net, data: &Dataset, width: usize) -> Result<Option<String>, ExperimentError> {
-    let bytes = net.model(data, width)?.graph.layout().words() as u64 * WORD_BYTES;
-    let limit = gpu.limits().binding_bytes;
-    Ok((bytes > limit).then(|| {
-        format!(
-            "{}: width {width} is refused: its gradient takes {bytes} bytes, and {} binds at most {limit} at once.",
-            net.label,
-            gpu.adapter_name()
-        )
-    }))
+    Ok(refusal(
+        gpu,
+        &format!("{}: width {width}", net.label),
+        "gradient",
+        net.model(data, width)?.graph.layout().words(),
+    ))
+}
+
+/// Why `what` cannot be measured here, if a tensor or arena of so many words that it binds at once is too large.
+pub(super) fn refusal(gpu: &Gpu, what: &str, bound: &str, words: usize) -> Option<String> {
+    let (bytes, limit) = (words as u64 * WORD_BYTES, gpu.limits().binding_bytes);
+    (bytes > limit).then(|| {
+        let adapter = gpu.adapter_name();
+        format!("{what} is refused: its {bound} takes {bytes} bytes, and {adapter} binds at most {limit} at once.")
+    })
 }
 
 fn measure(

@@ -19,11 +19,18 @@ fn estimates(family: &Family, mode: Mode, quantity: Quantity) -> Vec<(usize, Est
 }
 
 fn series(label: &str, family: &Family, mode: Mode, quantity: Quantity) -> Series {
-    let point = |(width, Estimate { value, interval }): (usize, Estimate)| {
-        let band = (interval[0] > 0.0 && interval[1].is_finite()).then_some((interval[0], interval[1]));
-        SeriesPoint { x: width as f64, y: value, band }
-    };
     Series::banded(label, estimates(family, mode, quantity).into_iter().map(point).collect())
+}
+
+/// A point of a line over the width, on a logarithmic axis.
+pub(super) fn point((width, Estimate { value, interval }): (usize, Estimate)) -> SeriesPoint {
+    let band = (interval[0] > 0.0 && interval[1].is_finite()).then_some((interval[0], interval[1]));
+    SeriesPoint { x: width as f64, y: value, band }
+}
+
+/// A cell of a table.
+pub(super) fn cell(Estimate { value, interval }: Estimate) -> String {
+    format!("{} ± {}", short(value), short((interval[1] - interval[0]) / 2.0))
 }
 
 /// Output, loss and gradient, a row a family.
@@ -61,10 +68,7 @@ pub(super) fn table(family: &Family) -> Table {
         let columns: Vec<Vec<(usize, Estimate)>> =
             TOTALS.iter().chain(&SECOND_ORDER).map(|(_, quantity)| estimates(family, mode, *quantity)).collect();
         for (index, (width, _)) in columns[0].iter().enumerate() {
-            let cells = columns.iter().map(|column| {
-                let Estimate { value, interval } = column[index].1;
-                format!("{} ± {}", short(value), short((interval[1] - interval[0]) / 2.0))
-            });
+            let cells = columns.iter().map(|column| cell(column[index].1));
             rows.push([mode.to_string(), width.to_string()].into_iter().chain(cells).collect());
         }
     }

@@ -4,11 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{analysis::BlockVariance, noise::Mode};
 
-use super::{
-    Measured,
-    statistics::{jackknife, mean},
-    width_training::Trained,
-};
+use super::{Measured, statistics::log_log_slope, width_training::Trained};
 
 /// What slopes are compared with.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -59,15 +55,8 @@ impl Family {
         if points.len() < 2 {
             return Measured::nothing(format!("{} widths have no slope", points.len()));
         }
-        let blocks = points.iter().map(|point| point.blocks.len()).min().unwrap_or(0);
-        Measured::sampled(jackknife(blocks, |keep| {
-            let place = |point: &&Point| {
-                let kept = point.blocks.iter().take(blocks).enumerate().filter(|(block, _)| keep(*block));
-                let values: Vec<f64> = kept.map(|(_, block)| quantity(block)).collect();
-                ((point.width as f64).ln(), mean(&values).value.ln())
-            };
-            line_slope(&points.iter().map(place).collect::<Vec<_>>())
-        }))
+        let place = |point: &&Point| (point.width as f64, point.blocks.iter().map(quantity).collect());
+        Measured::sampled(log_log_slope(&points.iter().map(place).collect::<Vec<_>>()))
     }
 
     /// Whether a part of a variance is within rounding of 0 at every width.
@@ -83,14 +72,7 @@ impl Family {
 }
 
 /// Of f32, squared, with room for sums.
-const ROUNDING: f64 = 1e-9;
-
-fn line_slope(places: &[(f64, f64)]) -> f64 {
-    let n = places.len() as f64;
-    let (mx, my) = places.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x / n, b + y / n));
-    let covariance: f64 = places.iter().map(|(x, y)| (x - mx) * (y - my)).sum();
-    covariance / places.iter().map(|(x, _)| (x - mx).powi(2)).sum::<f64>()
-}
+pub(super) const ROUNDING: f64 = 1e-9;
 
 /// What is watched, and which part of it has to explode.
 pub(super) const TOTALS: [(&str, Quantity); 3] =

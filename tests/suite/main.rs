@@ -52,6 +52,7 @@ mod estimate {
 }
 
 mod experiments {
+    mod attention_width;
     mod closed_forms;
     mod convex;
     mod end_to_end;

@@ -189,7 +189,12 @@ fn what_cannot_be_run_is_refused_by_name() {
 fn a_listener_may_stop_an_experiment() {
     let few = ["arms.steps=40", "arms.seeds=1"].map(str::to_owned).to_vec();
     let convex = ["l1", "group-l1", "nuclear", "convergence"].map(|name| (name, None, few.clone()));
-    let networks = [("width", None), ("generalisation", None), ("smoothed-loss", Some("short"))];
+    let networks = [
+        ("width", None),
+        ("attention-width", Some("short")),
+        ("generalisation", None),
+        ("smoothed-loss", Some("short")),
+    ];
     let networks = networks.map(|(name, scale)| (name, scale, Vec::new()));
     for (name, scale, overrides) in convex.into_iter().chain(networks) {
         let folder = tempfile::tempdir().unwrap();
