@@ -174,8 +174,8 @@ impl dyn Tangents + '_ {
 
 /// The pass that puts calls in parts which fit bindings: what a kernel asks that has parts.
 pub trait Cut {
-    /// The parts of the `of` columns of an operand that lies in parts; none where it lies whole.
-    fn parts(&self, operand: &Operand, of: usize) -> Option<Vec<Range<usize>>>;
+    /// The parts of `all` columns of an operand that lies in parts; none where it lies whole.
+    fn parts(&self, operand: &Operand, all: usize) -> Option<Vec<Range<usize>>>;
 
     /// Parts as equal as may be of `rows`, of `row_words` each, where all of them are past a binding, and each part is not.
     fn rows(&self, rows: usize, row_words: usize) -> Option<Vec<Range<usize>>>;

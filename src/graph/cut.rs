@@ -30,9 +30,9 @@ struct CutPass<'a> {
 }
 
 impl Cut for CutPass<'_> {
-    fn parts(&self, operand: &Operand, of: usize) -> Option<Vec<Range<usize>>> {
+    fn parts(&self, operand: &Operand, all: usize) -> Option<Vec<Range<usize>>> {
         let columns = *self.columns.get(&operand.slot()?)?;
-        Some(ranges(of, columns).collect())
+        Some(ranges(all, columns).collect())
     }
 
     fn rows(&self, rows: usize, row_words: usize) -> Option<Vec<Range<usize>>> {

@@ -35,7 +35,7 @@ impl CutColumns {
     }
 }
 
-/// The ranges of `of` columns in parts of `columns`.
-pub(super) fn ranges(of: usize, columns: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..of).step_by(columns.max(1)).map(move |start| start..(start + columns).min(of))
+/// The ranges of `all` columns in parts of `columns`.
+pub(super) fn ranges(all: usize, columns: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..all).step_by(columns.max(1)).map(move |start| start..(start + columns).min(all))
 }

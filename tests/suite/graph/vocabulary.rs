@@ -78,8 +78,8 @@ fn gradients(gpu: &Gpu, model: &Model, mode: PlanMode, element: Element) -> (Vec
     let params = model.graph.params();
     let arena = Arena::stored(gpu, model.graph.layout(), &vec![1.0; params.len()], element).unwrap();
     let values = |seed: u64, scale: f32| -> Vec<Vec<f32>> {
-        let of = |(i, p): (usize, &jostle::graph::Param)| samples(seed + i as u64, p.shape.iter().product(), scale);
-        params.iter().enumerate().map(of).collect()
+        let tensor = |(i, p): (usize, &jostle::graph::Param)| samples(seed + i as u64, p.shape.iter().product(), scale);
+        params.iter().enumerate().map(tensor).collect()
     };
     set(gpu, &arena, &arena.weights, &values(400, 0.7));
     set(gpu, &arena, &arena.grads, &values(420, 0.01));
