@@ -6,7 +6,7 @@ use crate::{
     device_data::DeviceData,
     gpu::{Element, Gpu, GpuError},
     graph::{BatchInfo, GraphError, LossFunction, Plan, PlanMode, Schedule, TangentArenas},
-    kernels::{Arena, Target},
+    kernels::Arena,
     nn::Model,
 };
 
@@ -86,8 +86,8 @@ impl<'a> CurvatureProduct<'a> {
         };
         let most = BATCH.min(subject.data.len()).min(subject.data.capacity());
         let batch = subject.model.graph.batch_within(most, TENSOR_WORDS);
-        let (graph, target) = (&subject.model.graph, Target::for_device(gpu));
-        let schedule = Schedule::suited(graph, batch, mode, subject.loss.clone(), Element::Word, &target)?;
+        let graph = &subject.model.graph;
+        let schedule = Schedule::suited(graph, batch, mode, subject.loss.clone(), Element::Word, gpu)?;
         let metrics = gpu.buffer("unread metrics", 2)?;
         let plan = Plan::with_tangents(gpu, &schedule, arena, Some(&tangents), subject.data.views(), &metrics.view())?;
         let mut recorder = gpu.record();

@@ -3,7 +3,7 @@
 use crate::{
     gpu::{Buffer, Dispatch, Element, Gpu, GpuError},
     graph::{BatchInfo, Plan, PlanMode, Schedule},
-    kernels::{AdapterClass, Elementwise, Norms, Perturb, Target, elementwise},
+    kernels::{AdapterClass, Elementwise, Norms, Perturb, elementwise},
     noise::{Distribution, Scheme},
     schedule::Moment,
 };
@@ -69,12 +69,11 @@ pub fn noise_variance(
 
 impl<'a> Probe<'a> {
     fn new(gpu: &'a Gpu, subject: &'a Subject<'a>, scheme: &'a Scheme, draws: usize) -> Result<Self, AnalysisError> {
-        let (arena, graph, target) = (subject.arena, &subject.model.graph, Target::for_device(gpu));
+        let (arena, graph) = (subject.arena, &subject.model.graph);
         let metrics = gpu.buffer("metrics of draws", 4 * draws)?;
         let unread = gpu.buffer("unread metrics", 2)?;
         let plan = |mode, metrics: &Buffer| -> Result<Plan, AnalysisError> {
-            let schedule =
-                Schedule::suited(graph, subject.data.len(), mode, subject.loss.clone(), Element::Word, &target)?;
+            let schedule = Schedule::suited(graph, subject.data.len(), mode, subject.loss.clone(), Element::Word, gpu)?;
             Ok(Plan::new(gpu, &schedule, arena, subject.data.views(), &metrics.view())?)
         };
         let evaluate = plan(PlanMode::Evaluate, &metrics)?;

@@ -3,7 +3,7 @@
 use crate::{
     gpu::{Buffer, Element, Gpu, GpuError},
     graph::{Plan, PlanMode, Schedule},
-    kernels::{AdapterClass, Perturb, Target},
+    kernels::{AdapterClass, Perturb},
     noise::{Distribution, Scheme, StepNoise},
     schedule::Moment,
 };
@@ -31,8 +31,8 @@ impl<'a> NoisyLoss<'a> {
     pub fn new(gpu: &'a Gpu, subject: &'a Subject<'a>) -> Result<Self, AnalysisError> {
         let batch = BATCH.min(subject.data.len()).min(subject.data.capacity());
         let metrics = gpu.buffer("metrics of batches", 2 * subject.data.len().div_ceil(batch.max(1)))?;
-        let (graph, mode, target) = (&subject.model.graph, PlanMode::Evaluate, Target::for_device(gpu));
-        let schedule = Schedule::suited(graph, batch, mode, subject.loss.clone(), Element::Word, &target)?;
+        let (graph, mode) = (&subject.model.graph, PlanMode::Evaluate);
+        let schedule = Schedule::suited(graph, batch, mode, subject.loss.clone(), Element::Word, gpu)?;
         let plan = Plan::new(gpu, &schedule, subject.arena, subject.data.views(), &metrics.view())?;
         let perturb =
             Perturb::new(gpu, AdapterClass::for_device(gpu), subject.arena, Distribution::Gaussian.code(), false)?;

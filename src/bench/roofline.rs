@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     gpu::{Gpu, Profile, Span, Work},
     graph::{PlanMode, PlanStep, Schedule},
-    kernels::{AdapterClass, Target},
+    kernels::AdapterClass,
     nn::Model,
     noise::Mode,
     train::{Precision, RunConfig, TrainError},
@@ -128,9 +128,9 @@ impl RooflineBench {
     pub fn run(&self, gpu: &Gpu) -> Result<RooflineReport, TrainError> {
         let config = RunConfig { accumulate: 1, ..self.config.clone() };
         let model = &self.model;
-        let (target, element) = (Target::for_device(gpu), config.precision.element());
-        let schedule = Schedule::suited(&model.graph, config.batch, PlanMode::Train, config.loss, element, &target)?;
-        let schedule = schedule.with_deferred_sums(target.class)?;
+        let (class, element) = (AdapterClass::for_device(gpu), config.precision.element());
+        let schedule = Schedule::suited(&model.graph, config.batch, PlanMode::Train, config.loss, element, gpu)?;
+        let schedule = schedule.with_deferred_sums(class)?;
         let before = Ceilings::measure(gpu)?;
         let (mut runner, _) = Runner::start(gpu, &config, &prepared(model, config.batch, config.loss))?;
         runner.warm_up()?;
@@ -140,7 +140,7 @@ impl RooflineBench {
         let times = if gpu.has_timestamps() { self.profile(gpu, &mut runner)? } else { Times::default() };
         let ceilings = before.best(&Ceilings::measure(gpu)?);
         let update = config.optimizer_config().work(model.graph.layout().words(), config.precision.element());
-        let (kernels, steps) = lines(&schedule, AdapterClass::for_device(gpu), update, &times, &ceilings);
+        let (kernels, steps) = lines(&schedule, class, update, &times, &ceilings);
         Ok(RooflineReport {
             adapter: gpu.adapter_name().to_owned(),
             driver: gpu.driver(),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     gpu::{Gpu, KernelTime, Profile},
     graph::{PlanMode, Schedule},
-    kernels::Target,
+    kernels::AdapterClass,
     nn::Model,
     noise::Mode,
     train::{Precision, RunConfig, TrainError},
@@ -126,9 +126,8 @@ impl StepBench {
         runner.time_with(true, 1)?;
         let host_ms = runner.host_ms(self.seconds / 10.0)?;
         let kernels = self.kernels(gpu, &mut runner)?;
-        let (target, element) = (Target::for_device(gpu), self.config.precision.element());
-        let class = target.class;
-        let schedule = Schedule::suited(&model.graph, batch, PlanMode::Train, self.config.loss, element, &target)?;
+        let (class, element) = (AdapterClass::for_device(gpu), self.config.precision.element());
+        let schedule = Schedule::suited(&model.graph, batch, PlanMode::Train, self.config.loss, element, gpu)?;
         let schedule = schedule.with_deferred_sums(class)?;
         let bytes = schedule.bytes(class)
             + self.config.optimizer_config().work(model.graph.layout().words(), self.config.precision.element()).bytes;

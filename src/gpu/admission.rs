@@ -27,7 +27,21 @@ impl Gpu {
         views: &[&View],
         test: impl FnOnce() -> Result<Result<(), String>, GpuError>,
     ) -> Result<(), GpuError> {
-        let types = ElementTypes::new(spec, views)?;
+        self.admit_stored(spec, constants, ElementTypes::new(spec, views)?, test)
+    }
+
+    /// As [`Gpu::admit`], before there are views: for tensors of these types. `constants` name, beside the overrides, whatever else
+    /// the verdict goes by.
+    ///
+    /// # Errors
+    /// [`GpuError::Refused`] with the reason.
+    pub fn admit_stored(
+        &self,
+        spec: &'static KernelSpec,
+        constants: &[(&'static str, f64)],
+        types: ElementTypes,
+        test: impl FnOnce() -> Result<Result<(), String>, GpuError>,
+    ) -> Result<(), GpuError> {
         let key = kernel_key(spec, types, constants);
         let verdict = Arc::clone(lock(&self.verdicts.known).entry(key).or_default());
         verdict.get_or_init(|| self.judge(spec, constants, types, test)).clone().map_err(|reason| GpuError::Refused {

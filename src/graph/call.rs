@@ -309,6 +309,15 @@ pub trait Kernel: Any + fmt::Debug + Send + Sync {
         vec![Work { flops: self.flops(call), bytes: call.traffic() }]
     }
 
+    /// Fails where a test on the device finds that a call computes wrong and its operation has to take another
+    /// [form](super::Op::ordinary). A kernel that has another variant in its place finds out when it is bound.
+    ///
+    /// # Errors
+    /// [`GpuError::Refused`] with the reason.
+    fn admit(&self, _call: &Call, _gpu: &Gpu) -> Result<(), GpuError> {
+        Ok(())
+    }
+
     /// Words that it keeps for itself from one of its dispatches to the next on adapters of a class.
     ///
     /// # Errors

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::{gpu::Element, kernels::Target};
 
 use super::{
-    Forward, Graph, GraphError, LossFunction, Node, OperandAccess, OutputShape, PlanMode, Saved, Schedule, SlotId,
-    Tensor, ValueId,
+    Destination, Forward, Graph, GraphError, LossFunction, Node, OperandAccess, OutputShape, PlanMode, Saved, Schedule,
+    SlotId, Tensor, ValueId,
     backward::{BackwardPass, Flow},
     op_pass::{Placed, Site},
     tangent,
@@ -36,20 +36,27 @@ impl Schedule {
         Self::stored(graph, batch, mode, loss, Element::Word)
     }
 
-    /// As [`Schedule::stored`], the way a target runs it: each operation in the form that suits its class, and what is past its
-    /// bindings in parts.
+    /// As [`Schedule::stored`], the way it is run there: each operation in the form that suits the target's class, or, where a
+    /// kernel is refused on the device, in its [ordinary](Graph::ordinary) one; and what is past the target's bindings in parts.
     ///
     /// # Errors
     /// As [`Schedule::stored`].
-    pub fn suited(
+    pub fn suited<'a>(
         graph: &Graph,
         batch: usize,
         mode: PlanMode,
         loss: impl Into<Arc<dyn LossFunction>>,
         element: Element,
-        target: &Target,
+        destination: impl Into<Destination<'a>>,
     ) -> Result<Self, GraphError> {
-        Ok(Self::stored(&graph.suited(target.class), batch, mode, loss, element)?.within_bindings(target.limits))
+        let (destination, loss) = (destination.into(), loss.into());
+        let Target { class, limits } = destination.target();
+        let graph = graph.suited(class);
+        let mut schedule = Self::stored(&graph, batch, mode, loss.clone(), element)?;
+        if !destination.admits(&schedule) {
+            schedule = Self::stored(&graph.ordinary(), batch, mode, loss, element)?;
+        }
+        Ok(schedule.within_bindings(limits))
     }
 
     /// The calls of a batch of `batch` samples; activations and the weights that the network sees are stored as `element`,

@@ -148,6 +148,12 @@ impl Graph {
         self.with_ops(|op| op.suited(class))
     }
 
+    /// The same graph, each operation in the form that no device has to be tested for.
+    #[must_use]
+    pub fn ordinary(&self) -> Self {
+        self.with_ops(Op::ordinary)
+    }
+
     /// Shape of a value.
     #[must_use]
     pub fn shape(&self, value: ValueId) -> ValueShape {

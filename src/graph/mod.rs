@@ -14,6 +14,7 @@ mod compile;
 mod cut;
 mod cut_columns;
 mod deferred;
+mod destination;
 mod ends;
 mod error;
 mod forward;
@@ -43,6 +44,7 @@ pub use call::{
     Binding, Call, Cut, Deferred, Kernel, LaunchContext, PlanStep, Tangent, TangentRule, TangentTarget, Tangents,
 };
 pub use cut_columns::CutColumns;
+pub use destination::Destination;
 pub use error::GraphError;
 pub use forward::{Forward, Saved};
 pub use graph::Graph;

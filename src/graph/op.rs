@@ -217,6 +217,12 @@ pub trait Op: Any + fmt::Debug + Send + Sync {
         None
     }
 
+    /// The operation in the form that takes the place of one which a device is found to compute wrong, where the form is one that a
+    /// table has chosen.
+    fn ordinary(&self) -> Option<Arc<dyn Op>> {
+        None
+    }
+
     /// What it may become part of.
     fn fusion(&self) -> Fusion {
         Fusion::None

@@ -3,7 +3,7 @@
 
 mod activation;
 mod adapter_class;
-mod admission;
+pub(crate) mod admission;
 mod arena;
 mod ascend;
 mod block;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     gpu::{Buffer, Gpu, GpuError},
     graph::{BatchInfo, LossFunction, Plan, PlanMode, Schedule},
-    kernels::{Arena, EffectiveWeights, Target},
+    kernels::{Arena, EffectiveWeights},
     nn::Model,
 };
 
@@ -31,8 +31,7 @@ impl Calibration {
         loss: Arc<dyn LossFunction>,
         batch: usize,
     ) -> Result<Self, TrainError> {
-        let target = Target::for_device(gpu);
-        let schedule = Schedule::suited(&model.graph, batch, PlanMode::Calibrate, loss, arena.element, &target)?;
+        let schedule = Schedule::suited(&model.graph, batch, PlanMode::Calibrate, loss, arena.element, gpu)?;
         let metrics = gpu.buffer("unread metrics", 2)?;
         let plan = Plan::new(gpu, &schedule, arena, data.views(), &metrics.view())?;
         let clean = EffectiveWeights::new(gpu, arena, &arena.weights)?;

@@ -6,7 +6,7 @@ use crate::{
     data::{Dataset, Targets},
     gpu::{Buffer, Gpu, GpuError, Recorder},
     graph::{BatchInfo, LossFunction, OutputShape, Plan, PlanMode, Schedule},
-    kernels::{Arena, EffectiveWeights, Target},
+    kernels::{Arena, EffectiveWeights},
     nn::Model,
 };
 
@@ -59,8 +59,7 @@ impl Evaluator {
         let batch = Self::batch(model, data.len());
         let data = DeviceData::new(gpu, data, batch, normalisation)?;
         let sums = gpu.buffer("evaluation sums", SLOTS * 2)?;
-        let target = Target::for_device(gpu);
-        let schedule = Schedule::suited(&model.graph, batch, PlanMode::Evaluate, loss, arena.element, &target)?;
+        let schedule = Schedule::suited(&model.graph, batch, PlanMode::Evaluate, loss, arena.element, gpu)?;
         let plan = Plan::new(gpu, &schedule, arena, data.views(), &sums.view())?;
         let clean = EffectiveWeights::new(gpu, arena, &arena.weights)?;
         Ok(Self { data, plan, batch, outputs: schedule.outputs, sums, clean })

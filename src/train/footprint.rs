@@ -5,8 +5,7 @@ use serde::Serialize;
 use crate::{
     data::Dataset,
     gpu::{Element, Gpu, Limits, WORD_BYTES},
-    graph::{PlanMode, Schedule, Slot, memory},
-    kernels::Target,
+    graph::{Destination, PlanMode, Schedule, Slot, memory},
     nn::Model,
     ops::Loss,
     optim::{Optimizer, OptimizerKind},
@@ -48,23 +47,30 @@ impl Footprint {
     /// # Errors
     /// [`GraphError`](crate::graph::GraphError) for a model or batch that cannot be planned, [`GpuError::Shape`](crate::gpu::GpuError::Shape) for one
     /// past 2^32 elements.
-    pub fn for_run(config: &RunConfig, prepared: &Prepared, batch: usize, target: &Target) -> Result<Self, TrainError> {
-        Self::for_rule(config, prepared, batch, target, &Compiled::new(&Program::noise(), UpdateFusion::Fused))
+    pub fn for_run<'a>(
+        config: &RunConfig,
+        prepared: &Prepared,
+        batch: usize,
+        destination: impl Into<Destination<'a>>,
+    ) -> Result<Self, TrainError> {
+        Self::for_rule(config, prepared, batch, destination, &Compiled::new(&Program::noise(), UpdateFusion::Fused))
     }
 
     /// As [`Footprint::for_run`], with what a rule keeps beside.
     ///
     /// # Errors
     /// As [`Footprint::for_run`].
-    pub fn for_rule(
+    pub fn for_rule<'a>(
         config: &RunConfig,
         prepared: &Prepared,
         batch: usize,
-        target: &Target,
+        destination: impl Into<Destination<'a>>,
         rule: &Compiled,
     ) -> Result<Self, TrainError> {
+        let destination = destination.into();
+        let target = destination.target();
         let (model, split, element) = (&prepared.model, &prepared.split, config.precision.element());
-        let (footprint, schedule) = Self::new(model, batch, config.optimizer, element, target)?;
+        let (footprint, schedule) = Self::new(model, batch, config.optimizer, element, destination)?;
         let mut footprint = footprint.with_scratch(schedule.scratch_words(target.class)?);
         let arena = (model.graph.layout().words() as u64) * WORD_BYTES;
         if config.ema.is_some() {
@@ -72,7 +78,7 @@ impl Footprint {
         }
         (0..rule.kept()).for_each(|_| footprint.add("kept gradients", arena));
         let mut planned = |name: &str, batch, mode| -> Result<(), TrainError> {
-            let schedule = Schedule::suited(&model.graph, batch, mode, Loss::Nll, element, target)?;
+            let schedule = Schedule::suited(&model.graph, batch, mode, Loss::Nll, element, destination)?;
             let words = schedule.placement(whole_bank()).words + schedule.scratch_words(target.class)?;
             footprint.largest_binding_bytes = footprint.largest_binding_bytes.max(schedule.largest_binding_bytes());
             footprint.largest_tensor_bytes = footprint.largest_tensor_bytes.max(largest_slot(&schedule));
@@ -112,15 +118,16 @@ impl Footprint {
     ///
     /// # Errors
     /// As [`Footprint::for_run`].
-    pub fn new(
+    pub fn new<'a>(
         model: &Model,
         batch: usize,
         optimizer: OptimizerKind,
         element: Element,
-        target: &Target,
+        destination: impl Into<Destination<'a>>,
     ) -> Result<(Self, Schedule), TrainError> {
-        let schedule = Schedule::suited(&model.graph, batch, PlanMode::Train, Loss::Nll, element, target)?;
-        let schedule = schedule.with_deferred_sums(target.class)?;
+        let destination = destination.into();
+        let schedule = Schedule::suited(&model.graph, batch, PlanMode::Train, Loss::Nll, element, destination)?;
+        let schedule = schedule.with_deferred_sums(destination.target().class)?;
         let layout = model.graph.layout();
         let words = layout.words() as u64 * WORD_BYTES;
         let activations = schedule.placement(whole_bank()).words as u64 * WORD_BYTES;
@@ -198,10 +205,9 @@ pub(super) fn fitting_batch(
     prepared: &Prepared,
     rule: &Compiled,
 ) -> Result<usize, TrainError> {
-    let target = Target::for_device(gpu);
     let free = gpu.free_bytes();
     let excess = |batch: usize| -> Result<Option<String>, TrainError> {
-        let footprint = Footprint::for_rule(config, prepared, batch, &target, rule)?;
+        let footprint = Footprint::for_rule(config, prepared, batch, gpu, rule)?;
         Ok(footprint.excess(gpu.limits()).or_else(|| footprint.beyond(free)))
     };
     let wanted = config.batch.min(prepared.split.train.len());

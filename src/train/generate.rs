@@ -6,7 +6,7 @@ use crate::{
     data::{BLOCK, Dataset, Vocabulary},
     gpu::{Buffer, Element, Gpu, View},
     graph::{BatchInfo, Plan, PlanMode, Schedule, ValueShape},
-    kernels::{Arena, EffectiveWeights, Target},
+    kernels::{Arena, EffectiveWeights},
     nn::{self, Model, Signature},
     noise::{Stream, philox},
     ops::Loss,
@@ -119,8 +119,7 @@ impl<'g> Generator<'g> {
         let window = Dataset::from_text("prompt", vec![0; block + 1], Vocabulary::Numbers { size })?;
         let data = DeviceData::with_residency(gpu, window.with_block(block)?, 1, &[], true)?;
         let sums = gpu.buffer("sums", 2)?;
-        let target = Target::for_device(gpu);
-        let schedule = Schedule::suited(&model.graph, 1, PlanMode::Evaluate, Loss::Nll, Element::Word, &target)?;
+        let schedule = Schedule::suited(&model.graph, 1, PlanMode::Evaluate, Loss::Nll, Element::Word, gpu)?;
         let plan = Plan::new(gpu, &schedule, &arena, data.views(), &sums.view())?;
         let mut recorder = gpu.record();
         EffectiveWeights::new(gpu, &arena, &arena.weights)?.record(&mut recorder);

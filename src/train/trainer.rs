@@ -8,7 +8,7 @@ use crate::{
     graph::{BatchInfo, LossFunction, LossTerms, Plan, PlanMode, Schedule},
     kernels::{
         AdapterClass, Arena, EffectiveWeights, FactorRules, GROWTH_INTERVAL, GradientFactor, GradientScaling,
-        MovingAverage, Norms, Target,
+        MovingAverage, Norms,
     },
     nn::{self, Model},
     noise::{NoiseScheme, Point, Scheme, StepNoise},
@@ -106,9 +106,8 @@ impl<'g> Trainer<'g> {
         let data = data.augmented(config.augmentation());
         let mode = if accumulate > 1 { PlanMode::Accumulate } else { PlanMode::Train };
         let planned = |mode| -> Result<Plan, TrainError> {
-            let target = Target::for_device(gpu);
-            let schedule = Schedule::suited(&model.graph, batch, mode, prepared.loss.clone(), element, &target)?;
-            let schedule = schedule.with_deferred_sums(target.class)?;
+            let schedule = Schedule::suited(&model.graph, batch, mode, prepared.loss.clone(), element, gpu)?;
+            let schedule = schedule.with_deferred_sums(AdapterClass::for_device(gpu))?;
             Ok(Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view())?)
         };
         let plan = planned(mode)?;

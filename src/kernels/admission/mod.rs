@@ -1,5 +1,6 @@
 //! Kernels whose results depend on more than the language promises (cooperative matrices) are tested on the device before
-//! they are used: each pipeline, as it is to be used, on a small product of whole numbers.
+//! they are used: each pipeline, as it is to be used, on a small product of whole numbers. Those of attention's linear form are
+//! too, beside it in [`ops`](crate::ops).
 //!
 //! A trial has several tiles in each direction, with edges that fill none, several rounds of the loop over depth, and parts
 //! where the pipeline computes parts. Operands are eighths, -3/8 to 3/8, so that products and sums are whole 64ths: exact in
@@ -47,7 +48,7 @@ pub(super) struct Trial {
 }
 
 /// Whole numbers from -most to most without a pattern that strides of a kernel could share.
-fn whole(seed: u32, i: usize, most: i32) -> i32 {
+pub(crate) fn whole(seed: u32, i: usize, most: i32) -> i32 {
     let mut z = (i as u32).wrapping_add(seed.wrapping_mul(0x9E37_79B9)).wrapping_mul(0x85EB_CA6B);
     z = (z ^ z >> 15).wrapping_mul(0xC2B2_AE35);
     ((z ^ z >> 16) % (2 * most as u32 + 1)) as i32 - most
@@ -104,12 +105,12 @@ impl Pipeline<'_> {
         let (arguments, expected): (Vec<_>, Vec<_>) = (0..count).map(|at| self.expected(trial, at)).unzip();
         let found = result.read(gpu)?.and_then(|parts| {
             let sum = |at: usize| parts.iter().skip(at).step_by(count).sum::<f32>();
-            judge("result", &(0..count).map(sum).collect::<Vec<f32>>(), &expected, |x| self.slack(out, x))
+            judge("result", &(0..count).map(sum).collect::<Vec<f32>>(), &expected, |_, x| self.slack(out, x))
         });
         if !stores_pre {
             return Ok(found);
         }
-        let kept = argument.read(gpu)?.and_then(|found| judge("argument", &found, &arguments, |_| 0.0));
+        let kept = argument.read(gpu)?.and_then(|found| judge("argument", &found, &arguments, |_, _| 0.0));
         Ok(found.and(kept))
     }
 
@@ -150,7 +151,7 @@ fn bias(column: usize) -> f32 {
 }
 
 /// What the output holds before, where the kernel adds to it.
-fn before(at: usize) -> f32 {
+pub(crate) fn before(at: usize) -> f32 {
     whole(4, at, 3) as f32 / 8.0
 }
 
@@ -198,14 +199,14 @@ fn stored(values: &[f32], element: Element) -> Vec<u32> {
 }
 
 /// A tensor with NaN behind its end.
-struct Guarded {
-    view: View,
+pub(crate) struct Guarded {
+    pub(crate) view: View,
     whole: View,
 }
 
 impl Guarded {
     /// `count` elements that are NaN, or hold `values`.
-    fn new(gpu: &Gpu, element: Element, count: usize, values: Option<&Vec<f32>>) -> Result<Self, GpuError> {
+    pub(crate) fn new(gpu: &Gpu, element: Element, count: usize, values: Option<&Vec<f32>>) -> Result<Self, GpuError> {
         let len = element.words(count);
         let mut words = values.map_or_else(|| vec![POISON; len], |values| stored(values, element));
         words.resize(len + ALIGNMENT_WORDS, POISON);
@@ -214,7 +215,7 @@ impl Guarded {
     }
 
     /// The elements, or that there is something behind their end.
-    fn read(&self, gpu: &Gpu) -> Result<Result<Vec<f32>, String>, GpuError> {
+    pub(crate) fn read(&self, gpu: &Gpu) -> Result<Result<Vec<f32>, String>, GpuError> {
         let words: Vec<u32> = gpu.read(&self.whole)?;
         let element = self.view.element();
         let (tensor, behind) = words.split_at(element.words(self.view.len()));
@@ -229,14 +230,20 @@ impl Guarded {
     }
 }
 
-/// Fails unless every element is finite and, where something is expected, within `slack` of it; names the first that is not.
-fn judge(what: &str, found: &[f32], expected: &[Option<f64>], slack: impl Fn(f64) -> f64) -> Result<(), String> {
-    let right = |(found, expected): (&f32, &Option<f64>)| match expected {
-        Some(expected) => (f64::from(*found) - expected).abs() <= slack(*expected),
+/// Fails unless every element is finite and, where something is expected, within what `slack` says by its place and that; names
+/// the first that is not.
+pub(crate) fn judge(
+    what: &str,
+    found: &[f32],
+    expected: &[Option<f64>],
+    slack: impl Fn(usize, f64) -> f64,
+) -> Result<(), String> {
+    let right = |(at, (found, expected)): &(usize, (&f32, &Option<f64>))| match expected {
+        Some(expected) => (f64::from(**found) - expected).abs() <= slack(*at, *expected),
         None => found.is_finite(),
     };
     let wrong: Vec<usize> =
-        found.iter().zip(expected).enumerate().filter_map(|(at, pair)| (!right(pair)).then_some(at)).collect();
+        found.iter().zip(expected).enumerate().filter(|pair| !right(pair)).map(|(at, _)| at).collect();
     let Some(first) = wrong.first() else { return Ok(()) };
     let wanted = expected[*first].map_or_else(|| "a finite number".to_owned(), |value| value.to_string());
     Err(format!(

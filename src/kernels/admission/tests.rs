@@ -231,14 +231,14 @@ fn verdicts_outlive_the_process_and_belong_to_the_text() {
 
 #[test]
 fn judged_exactly_and_nan_is_wrong() {
-    let exact = |found: &[f32], expected: &[Option<f64>]| judge("result", found, expected, |_| 0.0);
+    let exact = |found: &[f32], expected: &[Option<f64>]| judge("result", found, expected, |_, _| 0.0);
     assert_eq!(exact(&[1.0, -0.0, 7.5], &[Some(1.0), Some(0.0), None]), Ok(()));
     let reason = "of 3 elements of its result, 2 are wrong, the first at 1: expected 2, found 4";
     assert_eq!(exact(&[1.0, 4.0, f32::NAN], &[Some(1.0), Some(2.0), Some(3.0)]), Err(reason.to_owned()));
     for wrong in [f32::NAN, f32::INFINITY] {
         assert!(exact(&[wrong], &[Some(0.0)]).is_err());
         assert!(exact(&[wrong], &[None]).is_err());
-        assert!(judge("result", &[wrong], &[Some(1.0)], |_| 1e-3).is_err());
+        assert!(judge("result", &[wrong], &[Some(1.0)], |_, _| 1e-3).is_err());
     }
     assert!(exact(&[1.0 + f32::EPSILON], &[Some(1.0)]).is_err());
 }

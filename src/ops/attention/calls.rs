@@ -23,7 +23,7 @@ pub(super) fn sizes(shape: &AttentionShape) -> String {
     format!("{batch} x {heads} heads, {length} x {head_dim}{kind}")
 }
 
-fn element(call: &Call, place: usize) -> Element {
+pub(super) fn element(call: &Call, place: usize) -> Element {
     call.operand(place).map_or(Element::Word, |operand| operand.element)
 }
 

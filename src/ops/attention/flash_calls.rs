@@ -3,24 +3,30 @@
 use std::sync::Arc;
 
 use crate::{
-    gpu::{Element, GpuError, Launch, Work},
+    gpu::{Element, Gpu, GpuError, Launch, Work},
     graph::{Binding, Call, GraphError, Kernel, LaunchContext, Operand, Record, Tangent, Tangents},
-    kernels::AdapterClass,
+    kernels::{AdapterClass, Target},
 };
 
 use super::{
-    calls::{operands, sizes},
+    calls::{element, operands, sizes},
     flash::{FORWARD_PRODUCTS, Flash, GRADIENT_PRODUCTS, GRADIENT_TANGENT_PRODUCTS, TANGENT_PRODUCTS, flash},
     flash_gradient::{
         FlashGradientTangentViews, FlashGradientViews, FlashTangentViews, flash_gradient, flash_gradient_tangent,
         flash_tangent,
     },
+    trial::Trial,
 };
 
 /// The work of the dispatches of a gradient or its tangent, of so many products over queries and over keys.
 fn gradient_work(call: &Call, flash: &Flash, products: [usize; 2], tangent: bool) -> Vec<Work> {
     let over = |products: usize| Work { flops: flash.flops(products), bytes: call.traffic() };
     vec![flash.rows_work(tangent), over(products[0]), over(products[1])]
+}
+
+/// The trial for a call of the linear form, whose first operand is the packed input.
+fn trial(flash: &Flash, call: &Call) -> Result<Trial, GpuError> {
+    Trial::new(flash, element(call, 0))
 }
 
 /// Attention; operands: packed input, output, L of each row.
@@ -68,6 +74,11 @@ impl Kernel for FlashForward {
 
     fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
         Ok(vec![self.0.launch(&context.target)?])
+    }
+
+    fn admit(&self, call: &Call, gpu: &Gpu) -> Result<(), GpuError> {
+        let (trial, target) = (trial(&self.0, call)?, Target::for_device(gpu));
+        trial.admit(gpu, &[trial.flash.launch(&target)?])
     }
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
@@ -131,6 +142,11 @@ impl Kernel for FlashGradient {
         Ok(self.0.gradient_launches(&context.target, call.adds(4))?.to_vec())
     }
 
+    fn admit(&self, call: &Call, gpu: &Gpu) -> Result<(), GpuError> {
+        let (trial, target) = (trial(&self.0, call)?, Target::for_device(gpu));
+        trial.admit(gpu, &trial.flash.gradient_launches(&target, call.adds(4))?)
+    }
+
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
         let rows = binding.scratch(self.0.row_words())?;
         let (class, views) = (AdapterClass::for_device(binding.gpu), gradient_views(binding, &rows)?);
@@ -183,6 +199,11 @@ impl Kernel for FlashTangent {
         Ok(vec![self.0.tangent_launch(&context.target)?])
     }
 
+    fn admit(&self, call: &Call, gpu: &Gpu) -> Result<(), GpuError> {
+        let (trial, target) = (trial(&self.0, call)?, Target::for_device(gpu));
+        trial.admit(gpu, &[trial.flash.tangent_launch(&target)?])
+    }
+
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
         let views = FlashTangentViews {
             qkv: binding.view(0)?,
@@ -203,6 +224,10 @@ struct FlashGradientTangent(Flash);
 
 impl FlashGradientTangent {
     const GRAD_TANGENT: usize = 8;
+
+    fn has_grad_tangent(call: &Call) -> bool {
+        call.operand(Self::GRAD_TANGENT).is_some()
+    }
 }
 
 impl Kernel for FlashGradientTangent {
@@ -236,8 +261,13 @@ impl Kernel for FlashGradientTangent {
     }
 
     fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
-        let grad_tangent = call.operand(Self::GRAD_TANGENT).is_some();
+        let grad_tangent = Self::has_grad_tangent(call);
         Ok(self.0.gradient_tangent_launches(&context.target, grad_tangent, call.adds(4))?.to_vec())
+    }
+
+    fn admit(&self, call: &Call, gpu: &Gpu) -> Result<(), GpuError> {
+        let (trial, target) = (trial(&self.0, call)?, Target::for_device(gpu));
+        trial.admit(gpu, &trial.flash.gradient_tangent_launches(&target, Self::has_grad_tangent(call), call.adds(4))?)
     }
 
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {

@@ -9,17 +9,20 @@
 //!
 //! Source: Vaswani et al., "Attention is all you need", NeurIPS 2017.
 
+mod bounded;
 mod calls;
 mod flash;
 mod flash_calls;
 mod flash_gradient;
 mod flash_specs;
 mod form;
+mod known;
 mod linear;
 mod materialised;
 mod product;
 mod rows;
 mod shape;
+mod trial;
 
 use std::{any::Any, sync::Arc};
 
@@ -142,6 +145,12 @@ impl Op for Attention {
     fn suited(&self, class: AdapterClass) -> Option<Arc<dyn Op>> {
         let suited = || Arc::new(Self { form: FormChoice::Suited(class), ..*self }) as Arc<dyn Op>;
         matches!(self.form, FormChoice::Suited(_)).then(suited)
+    }
+
+    fn ordinary(&self) -> Option<Arc<dyn Op>> {
+        let materialised =
+            || Arc::new(Self { form: FormChoice::Only(AttentionForm::Materialised), ..*self }) as Arc<dyn Op>;
+        matches!(self.form, FormChoice::Suited(_)).then(materialised)
     }
 
     fn forward(&self, pass: &mut Forward<'_>) -> Result<Saved, GraphError> {

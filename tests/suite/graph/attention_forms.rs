@@ -1,13 +1,14 @@
-//! The two forms of attention: that they agree, what memory each takes, and which is chosen.
+//! The two forms of attention: that they agree, what memory each takes, which is chosen, and that a device is tested for it.
 
 use crate::common::{
-    ROUNDOFF, classes, device,
+    ROUNDOFF, bits, classes, device, elements,
     model::Data,
     network::{get, set},
-    samples, wide,
+    own_device, samples, wide,
 };
 use jostle::{
     analysis::{Curvature, CurvatureProduct, Subject},
+    gpu::{AdapterChoice, Element, Family, Faults, Gpu},
     graph::{BatchInfo, Graph, Node, Plan, PlanMode, Schedule, ValueShape},
     kernels::{Activation, Arena, Target},
     nn::Model,
@@ -32,36 +33,47 @@ fn graph(length: usize, heads: usize, head_dim: usize, causal: bool) -> Graph {
 }
 
 /// A model of several tiles each way, none of them whole.
-struct Case {
+struct Case<'g> {
+    gpu: &'g Gpu,
     graph: Graph,
     data: Data,
     arena: Arena,
 }
 
-impl Case {
+impl Case<'static> {
     fn new(causal: bool) -> Self {
         const LENGTH: usize = 70;
-        let graph = graph(LENGTH, 2, 36, causal);
-        let arena = Arena::new(device(), graph.layout(), &vec![1.0; graph.params().len()]).unwrap();
+        Self::on(device(), LENGTH, graph(LENGTH, 2, 36, causal))
+    }
+}
+
+impl<'g> Case<'g> {
+    fn on(gpu: &'g Gpu, length: usize, graph: Graph) -> Self {
+        let arena = Arena::new(gpu, graph.layout(), &vec![1.0; graph.params().len()]).unwrap();
         let draw = |(i, param): (usize, &jostle::graph::Param)| {
             samples(600 + i as u64, param.shape.iter().product(), 1.5 / (param.shape[0] as f32).sqrt())
         };
         let params: Vec<Vec<f32>> = graph.params().iter().enumerate().map(draw).collect();
-        set(device(), &arena, &arena.weights, &params);
-        set(device(), &arena, &arena.weights_eff, &params);
-        Self { graph, data: Data::shaped(CLASSES, [1, LENGTH, WIDTH]), arena }
+        set(gpu, &arena, &arena.weights, &params);
+        set(gpu, &arena, &arena.weights_eff, &params);
+        Self { gpu, graph, data: Data::shaped(CLASSES, [1, length, WIDTH]), arena }
     }
 
     /// The gradients of a step of training, with dropout.
     fn gradients(&self, form: AttentionForm) -> Vec<f64> {
-        let (gpu, arena) = (device(), &self.arena);
         let schedule = Schedule::new(&form.everywhere(&self.graph), BATCH, PlanMode::Train, Loss::Nll).unwrap();
+        wide(&self.step(&schedule).1)
+    }
+
+    /// Metrics and gradients of a step of training.
+    fn step(&self, schedule: &Schedule) -> (Vec<f32>, Vec<f32>) {
+        let Self { gpu, arena, .. } = self;
         let metrics = gpu.buffer("metrics", 2).unwrap();
-        let plan = Plan::new(gpu, &schedule, arena, &self.data.views(), &metrics.view()).unwrap();
+        let plan = Plan::new(gpu, schedule, arena, &self.data.views_on(gpu), &metrics.view()).unwrap();
         let mut recorder = gpu.record();
         plan.record(&mut recorder, BatchInfo { seed: 11, step: 4, ..BatchInfo::new(0, BATCH as u32, 0) });
         recorder.submit().unwrap();
-        wide(&get(gpu, arena, &arena.grads).concat())
+        (gpu.read(&metrics.view()).unwrap(), get(gpu, arena, &arena.grads).concat())
     }
 
     fn product(&self, form: AttentionForm, curvature: Curvature) -> Vec<f64> {
@@ -126,6 +138,10 @@ fn memory_grows_with_the_length() {
     }
 }
 
+fn linear_calls(schedule: &Schedule) -> usize {
+    schedule.steps.iter().filter(|step| step.call.kernel.kind() == "linear attention").count()
+}
+
 #[test]
 fn the_form_goes_by_length_and_class() {
     use AttentionForm::{Linear, Materialised};
@@ -141,13 +157,94 @@ fn the_form_goes_by_length_and_class() {
     assert_eq!(FormChoice::Only(Linear).form(&shape(1, 1, 4)), Linear);
 
     let model = graph(300, 2, 8, true);
-    let calls = |graph: &Graph| {
-        let schedule = Schedule::new(graph, 1, PlanMode::Train, Loss::Nll).unwrap();
-        schedule.steps.iter().filter(|step| step.call.kernel.kind() == "linear attention").count()
-    };
+    let calls = |graph: &Graph| linear_calls(&Schedule::new(graph, 1, PlanMode::Train, Loss::Nll).unwrap());
     assert_eq!(classes().map(|class| calls(&model.suited(class))), [2, 0]);
     let forced = Linear.everywhere(&model);
     assert_eq!(classes().map(|class| calls(&forced.suited(class))), [2, 2], "what is asked for stays");
     let text = |graph: &Graph| graph.nodes().iter().map(Node::canonical_text).collect::<Vec<_>>();
     assert_eq!(text(&forced), text(&model), "a model is the same in either form");
+}
+
+/// Positions for which a GPU's table wants the linear form.
+const LONG: usize = 257;
+
+/// What a driver makes of a kernel's text.
+type Misread = fn(&str) -> String;
+
+/// The device taken for a GPU.
+fn as_gpu(gpu: Gpu, misread: Option<Misread>) -> Gpu {
+    gpu.with_faults(Faults { family: Some(Family::Gpu), misread, ..Faults::default() })
+}
+
+fn suited(gpu: &Gpu, graph: &Graph, mode: PlanMode, element: Element) -> Schedule {
+    Schedule::suited(graph, BATCH, mode, Loss::Nll, element, gpu).unwrap()
+}
+
+#[test]
+fn the_linear_form_is_admitted_here() {
+    let gpu = as_gpu(device().again(), None);
+    for (head_dim, causal) in [4, 20, 64].into_iter().flat_map(|size| [(size, false), (size, true)]) {
+        let graph = graph(LONG, 2, head_dim, causal);
+        let calls = |mode, element| linear_calls(&suited(&gpu, &graph, mode, element));
+        for element in elements(&gpu) {
+            assert_eq!(calls(PlanMode::Train, element), 2, "{head_dim}, causal {causal}, {element:?}");
+        }
+        for mode in [PlanMode::Evaluate, PlanMode::Accumulate, PlanMode::HessianProduct, PlanMode::GaussNewtonProduct] {
+            assert_eq!(calls(mode, Element::Word), 2, "{head_dim}, causal {causal}, {mode:?}");
+        }
+    }
+}
+
+/// Each kernel as a driver might spoil it, with the modes that need it and those that do not.
+#[test]
+fn wrong_kernels_are_refused_where_they_are_needed() {
+    use PlanMode::{Evaluate, HessianProduct, Train};
+    let faults: [(Misread, &[PlanMode], &[PlanMode]); 7] = [
+        (|text| text.replace("flash_scale(&sums, shrunk);", ""), &[Evaluate, Train], &[]),
+        (|text| text.replace("return min(4u, shape.length", "return min(3u, shape.length"), &[Evaluate], &[]),
+        (|text| text.replace("own.x += slope", "own.x -= slope"), &[Train], &[Evaluate]),
+        (|text| text.replace("slope * kept - mean", "slope * kept"), &[Train], &[Evaluate]),
+        (|text| text.replace("probability * kept, prob", "probability, prob"), &[Train], &[Evaluate]),
+        (|text| text.replace("value[k] - row_means[k] * output[at[k]]", "value[k]"), &[HessianProduct], &[Train]),
+        (|text| text.replace("(slopes[1] - stats[3])", "slopes[1]"), &[HessianProduct], &[Train]),
+    ];
+    let graph = graph(LONG, 2, 20, true);
+    for (i, (misread, wrong, right)) in faults.into_iter().enumerate() {
+        let gpu = as_gpu(own_device(), Some(misread));
+        let calls = |mode: &PlanMode| linear_calls(&suited(&gpu, &graph, *mode, Element::Word));
+        assert!(wrong.iter().all(|mode| calls(mode) == 0), "fault {i} is not seen");
+        assert!(right.iter().all(|mode| calls(mode) == 2), "fault {i} is seen where it is not");
+    }
+}
+
+#[test]
+fn the_materialised_form_takes_the_place_of_a_refused_one() {
+    let gpu = as_gpu(own_device(), Some(|text| text.replace("slope * kept - mean", "slope * kept")));
+    let case = Case::on(&gpu, LONG, graph(LONG, 2, 4, true));
+    let step = |graph: &Graph| {
+        let (metrics, gradients) = case.step(&suited(&gpu, graph, PlanMode::Train, Element::Word));
+        assert!(metrics[0] > 0.0, "there is no loss");
+        (bits(&metrics), bits(&gradients))
+    };
+    assert_eq!(step(&case.graph), step(&AttentionForm::Materialised.everywhere(&case.graph)));
+    let forced = AttentionForm::Linear.everywhere(&case.graph);
+    assert_eq!(linear_calls(&suited(&gpu, &forced, PlanMode::Train, Element::Word)), 2, "what is asked for stays");
+}
+
+#[test]
+fn a_device_is_tested_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let graph = graph(LONG, 2, 20, false);
+    // Bytes of the trials' tensors, for a schedule and for the next one.
+    let tested = || {
+        let gpu = as_gpu(Gpu::with_cache(&AdapterChoice::from_environment(), folder.path()).unwrap(), None);
+        [(); 2].map(|()| {
+            let before = gpu.allocated_bytes();
+            assert_eq!(linear_calls(&suited(&gpu, &graph, PlanMode::HessianProduct, Element::Word)), 2);
+            gpu.allocated_bytes() - before
+        })
+    };
+    let [first, again] = tested();
+    assert!(first > 0 && again == 0, "{first} bytes, then {again}");
+    assert_eq!(tested(), [0; 2], "another process knows it from the folder");
 }
