@@ -23,6 +23,7 @@ mod analysis {
 }
 
 mod bench {
+    mod hessian;
     mod roofline;
 }
 
@@ -84,6 +85,7 @@ mod graph {
 }
 
 mod kernels {
+    mod activation_tangent;
     mod attention;
     mod attention_rows;
     mod batch_norm;
