@@ -2,6 +2,7 @@
 //! checks, variant choice and grid. That of kernels which one operation alone calls is beside it, in [`ops`](crate::ops).
 
 mod activation;
+mod activation_tangent;
 mod adapter_class;
 mod admission;
 mod arena;
@@ -57,6 +58,8 @@ mod winograd_specs;
 mod winograd_tile;
 
 pub use activation::Activation;
+pub use activation_tangent::activation_tangent;
+pub(crate) use activation_tangent::activation_tangent_launch;
 pub use adapter_class::AdapterClass;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
 pub use ascend::Ascend;
@@ -113,6 +116,7 @@ use constants::{WORKGROUP, WORKGROUP_SIZE};
 /// The kernels whose host side is here.
 pub(crate) fn specs() -> Vec<&'static KernelSpec> {
     vec![
+        &activation_tangent::ACTIVATION_TANGENT,
         &ascend::ASCEND,
         &ceilings::EMPTY,
         &ceilings::PEAK_FLOPS,

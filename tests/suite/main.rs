@@ -23,6 +23,7 @@ mod analysis {
 }
 
 mod bench {
+    mod hessian;
     mod roofline;
 }
 
@@ -87,6 +88,7 @@ mod graph {
 }
 
 mod kernels {
+    mod activation_tangent;
     mod attention;
     mod attention_rows;
     mod batch_norm;
