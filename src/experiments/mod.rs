@@ -3,6 +3,7 @@
 //! Each is declared in a TOML file beside its code; [`run`] runs it, [`Outcome::write`] writes it down.
 
 mod arm_figure;
+mod block_traces;
 mod claim;
 mod comparison_report;
 pub mod comparisons;
@@ -17,6 +18,7 @@ mod group_l1;
 mod kinks;
 mod l1;
 mod networks;
+mod noise_arm;
 mod nuclear;
 mod numbers;
 mod outcome;

@@ -6,8 +6,7 @@ use serde::Serialize;
 
 use crate::{
     analysis::{
-        Curvature, GroupTrace, Ritz, Spectrum, SpectrumOptions, Subject, TraceEstimate, TraceOptions, grouped_trace,
-        spectrum,
+        Curvature, GroupTrace, Ritz, Spectrum, SpectrumOptions, Subject, TraceEstimate, TraceOptions, spectrum,
     },
     data::Dataset,
     gpu::Gpu,
@@ -17,7 +16,7 @@ use crate::{
     noise::NoisePart,
 };
 
-use super::{DeviceData, Evaluator, Prepared, RunConfig, TrainError};
+use super::{DeviceData, Evaluator, Prepared, RunConfig, Traces, TrainError};
 
 /// Largest batch of a measurement of curvature.
 const BATCH: usize = 512;
@@ -74,7 +73,7 @@ pub struct CurvatureReport {
 }
 
 /// What was measured of the curvature along the weights of a group.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GroupCurvature {
     /// Its block's name, or its parts' names.
     pub name: String,
@@ -160,19 +159,9 @@ impl<'g> Network<'g> {
             data: &data,
         };
         let CurvatureOptions { probes, seed, tolerance, lanczos_steps, starts, top } = options;
-        let trace = |curvature| {
-            let options = TraceOptions { probes, tolerance, seed, curvature };
-            grouped_trace(self.gpu, &subject, options, &self.groups)
-        };
-        let (hessian, of_hessian) = trace(Curvature::Hessian)?;
-        let (gauss_newton, of_gauss_newton) = trace(Curvature::GaussNewton)?;
-        let group = |(group, (hessian, gauss_newton)): (&Vec<NoisePart>, (GroupTrace, GroupTrace))| GroupCurvature {
-            name: self.model.group_name(group),
-            parts: group.iter().map(|part| self.model.part_name(part)).collect(),
-            hessian,
-            gauss_newton,
-        };
-        let groups = self.groups.iter().zip(of_hessian.into_iter().zip(of_gauss_newton)).map(group).collect();
+        let trace_options = TraceOptions { probes, tolerance, seed, curvature: Curvature::Hessian };
+        let Traces { hessian, gauss_newton, groups } =
+            Traces::measure(self.gpu, &subject, trace_options, &self.groups)?;
         let options = SpectrumOptions { steps: lanczos_steps, starts, seed, curvature: Curvature::Hessian };
         let spectrum = (lanczos_steps > 0).then(|| spectrum(self.gpu, &subject, options)).transpose()?;
         Ok(CurvatureReport {
