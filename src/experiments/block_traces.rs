@@ -18,11 +18,19 @@ const ARMS_APART: f64 = 0.15;
 /// Names of the groups; none where no traces of groups were taken.
 fn names(arms: &[ArmRuns]) -> Vec<&str> {
     let measured = arms.iter().flat_map(|arm| &arm.traces).next();
-    measured.map_or(Vec::new(), |traces| traces.groups.iter().map(|group| name(&group.name)).collect())
+    measured.map_or(Vec::new(), |traces| short(traces.groups.iter().map(|group| group.name.as_str()).collect()))
 }
 
-/// The name of a block, or the module of a group of its parameters.
-fn name(group: &str) -> &str {
+/// The names of blocks, and modules for groups of parameters, without what all of them begin with.
+fn short(groups: Vec<&str>) -> Vec<&str> {
+    let names: Vec<&str> = groups.into_iter().map(module).collect();
+    let first = names.first().and_then(|name| name.split_inclusive('.').next());
+    let shared = first.filter(|part| part.ends_with('.')).unwrap_or_default();
+    names.iter().map(|name| name.strip_prefix(shared)).collect::<Option<Vec<&str>>>().unwrap_or(names)
+}
+
+/// The name of a block, or the module of a group's first parameter.
+fn module(group: &str) -> &str {
     let first = group.split(" + ").next().unwrap_or(group);
     first.strip_suffix(".weight").unwrap_or(first)
 }
@@ -96,4 +104,19 @@ pub(super) fn tables(title: &str, arms: &[ArmRuns]) -> Vec<Table> {
         Table::new(&title, &headers, names.iter().enumerate().map(row).collect())
     };
     CURVATURES.map(table).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_leave_out_what_all_begin_with() {
+        let gpt = ["transformer.wte.weight", "transformer.h.0", "transformer.ln_f.weight + transformer.ln_f.bias"];
+        assert_eq!(short(gpt.to_vec()), ["wte", "h.0", "ln_f"]);
+        let vit =
+            ["cls_token", "patch_embed.proj.weight + patch_embed.proj.bias", "blocks.0", "head.weight + head.bias"];
+        assert_eq!(short(vit.to_vec()), ["cls_token", "patch_embed.proj", "blocks.0", "head"]);
+        assert!(short(Vec::new()).is_empty());
+    }
 }

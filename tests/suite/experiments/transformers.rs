@@ -77,7 +77,15 @@ fn noise_on_a_gpt_is_reported_by_block_and_with_projections_apart() {
     let folder = tempfile::tempdir().unwrap();
     let outcome = short("gpt-noise", &[], folder.path()).unwrap();
     check(&outcome, "gpt-1x2x8-8", folder.path());
-    assert_eq!(group_names(&outcome), ["transformer.wte.weight", "transformer.wpe.weight", "transformer.h.0", "transformer.ln_f.weight + transformer.ln_f.bias"]);
+    assert_eq!(
+        group_names(&outcome),
+        [
+            "transformer.wte.weight",
+            "transformer.wpe.weight",
+            "transformer.h.0",
+            "transformer.ln_f.weight + transformer.ln_f.bias"
+        ]
+    );
 }
 
 #[test]
