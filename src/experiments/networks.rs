@@ -205,7 +205,7 @@ fn train(
 ) -> Result<Vec<ArmRuns>, ExperimentError> {
     let config = RunConfig { model: model.to_owned(), ..settings.train.clone() };
     let prepared = Prepared::load(&config)?;
-    let arms: Vec<Arm> = settings.modes.iter().map(|arm| arm.of(&config, &prepared)).collect();
+    let arms: Vec<Arm> = settings.modes.iter().map(|noise| noise.arm(&config, &prepared)).collect();
     let seeds: Vec<u64> = (config.seed..config.seed + settings.seeds).collect();
     let gpu = around.gpu;
     let data = trace_data(settings, &config, prepared, around)?;

@@ -5,7 +5,6 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    names::UnknownName,
     noise::{Grouping, Mode},
     train::{Arm, Prepared, RunConfig},
 };
@@ -32,7 +31,7 @@ impl NoiseArm {
     ///
     /// With sigma on one of M groups a step, or sigma / sqrt(M) on each, the expected penalty is sigma^2 / (2 M) tr H. Groups of
     /// its own, M' of them, have sigma sqrt(M' / M): the same penalty, where they hold the same weights.
-    pub(super) fn of(self, config: &RunConfig, prepared: &Prepared) -> Arm {
+    pub(super) fn arm(self, config: &RunConfig, prepared: &Prepared) -> Arm {
         let groups = self.groups.unwrap_or(config.groups);
         let count = |grouping: Grouping| {
             let model = &prepared.model;
@@ -55,7 +54,7 @@ impl fmt::Display for NoiseArm {
 }
 
 impl FromStr for NoiseArm {
-    type Err = UnknownName;
+    type Err = <Mode as FromStr>::Err;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (mode, groups) = match text.split_once(':') {
@@ -67,7 +66,7 @@ impl FromStr for NoiseArm {
 }
 
 impl TryFrom<String> for NoiseArm {
-    type Error = UnknownName;
+    type Error = <Self as FromStr>::Err;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
@@ -104,7 +103,7 @@ mod tests {
         let config =
             RunConfig { data: "plays".to_owned(), model: "gpt:1x2x8@8".to_owned(), sigma: 0.1, ..RunConfig::default() };
         let prepared = Prepared::load(&config).unwrap();
-        let sigma = |text: &str| text.parse::<NoiseArm>().unwrap().of(&config, &prepared).config.sigma;
+        let sigma = |text: &str| text.parse::<NoiseArm>().unwrap().arm(&config, &prepared).config.sigma;
         assert_eq!(["none", "all", "layer", "layer:tensor", "model:projection"].map(sigma), [0.1; 5]);
         for text in ["layer:projection", "all:projection"] {
             assert!((sigma(text) - 0.1 * (20.0_f64 / 16.0).sqrt()).abs() < 1e-12, "{text}: {}", sigma(text));

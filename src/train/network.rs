@@ -5,9 +5,7 @@ use std::{path::Path, sync::Arc};
 use serde::Serialize;
 
 use crate::{
-    analysis::{
-        Curvature, GroupTrace, Ritz, Spectrum, SpectrumOptions, Subject, TraceEstimate, TraceOptions, spectrum,
-    },
+    analysis::{Curvature, Ritz, Spectrum, SpectrumOptions, Subject, TraceEstimate, TraceOptions, spectrum},
     data::Dataset,
     gpu::Gpu,
     graph::LossFunction,
@@ -16,7 +14,7 @@ use crate::{
     noise::NoisePart,
 };
 
-use super::{DeviceData, Evaluator, Prepared, RunConfig, Traces, TrainError};
+use super::{DeviceData, Evaluator, GroupCurvature, Prepared, RunConfig, Traces, TrainError};
 
 /// Largest batch of a measurement of curvature.
 const BATCH: usize = 512;
@@ -70,19 +68,6 @@ pub struct CurvatureReport {
     pub eigenvalues: Vec<Ritz>,
     /// The Hessian's, where it was asked for.
     pub spectrum: Option<Spectrum>,
-}
-
-/// What was measured of the curvature along the weights of a group.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct GroupCurvature {
-    /// Its block's name, or its parts' names.
-    pub name: String,
-    /// Names of its parts: parameters, or projections that they pack.
-    pub parts: Vec<String>,
-    /// Of the Hessian.
-    pub hessian: GroupTrace,
-    /// Of its Gauss-Newton part.
-    pub gauss_newton: GroupTrace,
 }
 
 impl<'g> Network<'g> {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    DeviceData, Evaluation, Evaluator, GroupCurvature, Scores, TrainError, Trainer,
+    DeviceData, Evaluation, Evaluator, Scores, TrainError, Trainer,
     evaluate::{SetWeights, set},
     evaluators::Evaluators,
     trainer::Average,
@@ -27,6 +27,19 @@ pub struct Traces {
     /// The shares of groups of weights, where they were asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<GroupCurvature>,
+}
+
+/// What was measured of the curvature along the weights of a group.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct GroupCurvature {
+    /// Its block's name, or its parts' names.
+    pub name: String,
+    /// Names of its parts: parameters, or projections that they pack.
+    pub parts: Vec<String>,
+    /// Of the Hessian.
+    pub hessian: GroupTrace,
+    /// Of its Gauss-Newton part.
+    pub gauss_newton: GroupTrace,
 }
 
 impl Traces {

@@ -35,9 +35,9 @@ fn check(outcome: &Outcome, stem: &str, folder: &Path) {
     let names: Vec<&str> = arms.iter().map(|arm| arm["noise"].as_str().unwrap()).collect();
     assert_eq!(names, ["none", "all", "layer", "layer:projection"]);
     // Twice two for the packed weights and biases of one block; with sigma for the same expected penalty.
-    let of = |arm: usize, key: &str| arms[arm]["config"][key].clone();
-    assert_eq!([of(2, "groups"), of(3, "groups")], ["tensor", "projection"]);
-    let ratio = of(3, "sigma").as_f64().unwrap() / of(2, "sigma").as_f64().unwrap();
+    let config = |arm: usize, key: &str| arms[arm]["config"][key].clone();
+    assert_eq!([config(2, "groups"), config(3, "groups")], ["tensor", "projection"]);
+    let ratio = config(3, "sigma").as_f64().unwrap() / config(2, "sigma").as_f64().unwrap();
     let tensors = traces(outcome, 0, 0)["hessian"]["tensors"].as_array().unwrap().len() as f64;
     assert!((ratio.powi(2) - (tensors + 4.0) / tensors).abs() < 1e-9, "{ratio} of {tensors} tensors");
 
