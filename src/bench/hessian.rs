@@ -8,9 +8,9 @@ use serde::Serialize;
 use crate::{
     analysis::Curvature,
     device_data::DeviceData,
-    gpu::{Gpu, GpuError, KernelTime, Profile, WORD_BYTES},
+    gpu::{Element, Gpu, GpuError, KernelTime, Profile, WORD_BYTES},
     graph::{BatchInfo, Plan, PlanMode, Schedule, TangentArenas, memory},
-    kernels::{AdapterClass, Arena},
+    kernels::{Arena, Target},
     nn::{self, Model},
     noise::probe,
     ops::Loss,
@@ -204,9 +204,10 @@ impl<'g> Ground<'g> {
 
     fn contender(&self, model: &Model, loss: Loss, mode: PlanMode) -> Result<Contender, TrainError> {
         let Self { gpu, arena, tangents, data, .. } = self;
-        let mut schedule = Schedule::new(&model.graph, self.batch.valid as usize, mode, loss)?;
+        let (target, batch) = (Target::for_device(gpu), self.batch.valid as usize);
+        let mut schedule = Schedule::suited(&model.graph, batch, mode, loss, Element::Word, &target)?;
         if mode.trains() {
-            schedule = schedule.with_deferred_sums(AdapterClass::for_device(gpu))?;
+            schedule = schedule.with_deferred_sums(target.class)?;
         }
         let metrics = gpu.buffer("unread metrics", 2)?.view();
         let plan = Plan::with_tangents(gpu, &schedule, arena, Some(tangents), data.views(), &metrics)?;

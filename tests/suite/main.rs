@@ -60,6 +60,7 @@ mod experiments {
     mod generalisation;
     mod networks;
     mod simple_models;
+    mod transformers;
 }
 
 mod gpu {
