@@ -7,14 +7,13 @@ use serde::Serialize;
 
 use crate::{
     analysis::Curvature,
-    device_data::DeviceData,
     gpu::{Element, Gpu, GpuError, KernelTime, Profile, WORD_BYTES},
     graph::{BatchInfo, Plan, PlanMode, Schedule, TangentArenas, memory},
     kernels::{Arena, Target},
     nn::{self, Model},
     noise::probe,
     ops::Loss,
-    train::{RunConfig, TrainError},
+    train::{DeviceData, RunConfig, TrainError},
 };
 
 use super::{median_error, quantile, runner::prepared, sorted, stopwatch::warm_up};
