@@ -29,8 +29,7 @@ mod gather;
 mod gather_tokens;
 mod gradient_factor;
 mod gradient_scaling;
-mod init_normal;
-mod init_uniform;
+mod init;
 mod jobs;
 mod matmul;
 mod matmul_shape;
@@ -86,8 +85,7 @@ pub use gather::{Augmentation, Gather, GatherForm, GatherViews, SampleElement};
 pub use gather_tokens::GatherTokens;
 pub use gradient_factor::{FactorRules, GROWTH_INTERVAL, GradientFactor};
 pub use gradient_scaling::GradientScaling;
-pub use init_normal::init_normal;
-pub use init_uniform::init_uniform;
+pub use init::{init_normal, init_uniform};
 pub use jobs::Place;
 pub use matmul::{MatmulVariant, matmul};
 pub use matmul_shape::{MatmulLayout, MatmulProblem, MatmulShape};
@@ -147,8 +145,8 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &gather::GATHER,
         &gather_tokens::GATHER_TOKENS,
         &gradient_factor::GRADIENT_FACTOR,
-        &init_normal::INIT_NORMAL,
-        &init_uniform::INIT_UNIFORM,
+        &init::INIT_NORMAL,
+        &init::INIT_UNIFORM,
         &matmul_specs::MATMUL_BLOCK.elements,
         &matmul_specs::MATMUL_BLOCK.vectors,
         &matmul_specs::MATMUL_COOP_16.elements,
