@@ -392,13 +392,14 @@ if [[ $toy -eq 1 ]]; then
     torch_models=("mlp:64-77-10 16 4") meganeura_models=("mlp:64-77-10 16 10")
 else
     product=4096 product_precisions=(f32 f16) roofline_seconds=5 step_seconds=6
-    roofline_models=("resnet18 128 f32" "resnet18 128 f16" "mlp2 128 f32")
+    roofline_models=("resnet18 128 f32" "resnet18 128 f16" "mlp2 128 f32" "gpt-shakespeare 64 f32")
     variant_models=("resnet18 128 f32" "resnet18 128 f16" "mlp2 128 f32" "cnn2 128 f32" "mlp2 128 f16" "cnn2 128 f16")
     # Model, batch, timed steps: enough of them for a round to last some 20 ms.
     step_models=("resnet18 128 128 f32" "resnet18 128 128 f16" "mlp1 128 2048 f32" "mlp2 128 256 f32" "cnn2 128 512 f32"
-        "mlp1 128 2048 f16" "mlp2 128 256 f16" "cnn2 128 512 f16")
+        "mlp1 128 2048 f16" "mlp2 128 256 f16" "cnn2 128 512 f16" "gpt-shakespeare 64 128 f32" "gpt-shakespeare 64 128 f16"
+        "vit-tiny 128 128 f32" "vit-tiny 128 128 f16")
     # Model, batch, tensors: in mode layer a block of steps meets each once.
-    torch_models=("resnet18 128 62" "mlp1 128 40" "mlp2 128 24" "cnn2 128 30")
+    torch_models=("resnet18 128 62" "mlp1 128 40" "mlp2 128 24" "cnn2 128 30" "gpt-shakespeare 64 76" "vit-tiny 128 152")
     meganeura_models=("mlp1 128 200" "mlp2 128 50" "resnet18-plain 128 30") # model, batch, steps
 fi
 

@@ -4,8 +4,6 @@
 //   OPERATION 1  output = left * activation'(right)         its backward; right is what forward saved
 //   OPERATION 2  output = left + right                      residual sum
 //   OPERATION 3  output = left                              gradient passed on
-//   OPERATION 4  output = left * right
-//   OPERATION 5  output = left * d activation'(right) / d right   curvature; right is what forward saved
 //   ACCUMULATE   adds to what output holds                  a value used twice
 //
 // Shapes    left, right, output: [count]; right is not read by 0 and 3.
@@ -38,10 +36,6 @@ fn elementwise(@builtin(global_invocation_id) invocation: vec3<u32>, @builtin(nu
         result *= activation_gradient(ACTIVATION, f32(right[i]));
     } else if OPERATION == 2u {
         result += f32(right[i]);
-    } else if OPERATION == 4u {
-        result *= f32(right[i]);
-    } else if OPERATION == 5u {
-        result *= activation_curvature(ACTIVATION, f32(right[i]));
     }
     if ACCUMULATE {
         result += f32(output[i]);

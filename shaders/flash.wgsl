@@ -49,13 +49,14 @@ fn flash(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
 ) {
-    let place = flash_place(values, workgroup, grid, thread);
-    if place.sequence >= values.sequences { return; }
-    let query = flash_lines(values, place.sequence, FLASH_QKV, FLASH_QUERY);
-    let key = flash_lines(values, place.sequence, FLASH_QKV, FLASH_KEY);
-    let value = flash_lines(values, place.sequence, FLASH_QKV, FLASH_VALUE);
+    let tile = flash_tile(values, workgroup, grid);
+    if tile.sequence >= values.sequences { return; }
+    let place = flash_place(tile, thread);
+    let query = flash_lines(values, tile.sequence, FLASH_QKV, FLASH_QUERY);
+    let key = flash_lines(values, tile.sequence, FLASH_QKV, FLASH_KEY);
+    let value = flash_lines(values, tile.sequence, FLASH_QKV, FLASH_VALUE);
     let own = flash_own(place);
-    let range = flash_range(values, place, false);
+    let range = flash_range(values, tile, false);
     var sums: FlashSums;
     var most = vec4<f32>(FLASH_MASKED);
     var total = vec4<f32>(); // of this invocation's keys

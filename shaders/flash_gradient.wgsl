@@ -76,14 +76,15 @@ fn flash_gradient(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
 ) {
-    let place = flash_place(values, workgroup, grid, thread);
-    if place.sequence >= values.sequences { return; }
+    let tile = flash_tile(values, workgroup, grid);
+    if tile.sequence >= values.sequences { return; }
+    let place = flash_place(tile, thread);
     // What scores are products of, and what slopes are.
-    let own = flash_lines(values, place.sequence, FLASH_QKV, select(FLASH_QUERY, FLASH_KEY, KEYS));
-    let other = flash_lines(values, place.sequence, FLASH_QKV, select(FLASH_KEY, FLASH_QUERY, KEYS));
-    let grads = flash_lines(values, place.sequence, FLASH_GRAD, 0u);
+    let own = flash_lines(values, tile.sequence, FLASH_QKV, select(FLASH_QUERY, FLASH_KEY, KEYS));
+    let other = flash_lines(values, tile.sequence, FLASH_QKV, select(FLASH_KEY, FLASH_QUERY, KEYS));
+    let grads = flash_lines(values, tile.sequence, FLASH_GRAD, 0u);
     var own_slope = grads;
-    var other_slope = flash_lines(values, place.sequence, FLASH_QKV, FLASH_VALUE);
+    var other_slope = flash_lines(values, tile.sequence, FLASH_QKV, FLASH_VALUE);
     if KEYS {
         own_slope = other_slope;
         other_slope = grads;
@@ -95,7 +96,7 @@ fn flash_gradient(
     let row_3 = row_of(place.sequence, at.w);
     let lse = vec4<f32>(row_0.x, row_1.x, row_2.x, row_3.x);
     let own_rows = Own(at, lse, vec4<f32>(row_0.y, row_1.y, row_2.y, row_3.y));
-    let range = flash_range(values, place, KEYS);
+    let range = flash_range(values, tile, KEYS);
     var sums: FlashSums;
     var value_sums: FlashSums;
     for (var row = range.x; row < range.y; row += FLASH_SIDE) {

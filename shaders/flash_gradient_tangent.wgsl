@@ -87,19 +87,20 @@ fn flash_gradient_tangent(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
 ) {
-    let place = flash_place(values, workgroup, grid, thread);
-    if place.sequence >= values.sequences { return; }
+    let tile = flash_tile(values, workgroup, grid);
+    if tile.sequence >= values.sequences { return; }
+    let place = flash_place(tile, thread);
     // What scores are products of, and what slopes are; then their tangents.
-    let own = flash_lines(values, place.sequence, FLASH_QKV, select(FLASH_QUERY, FLASH_KEY, KEYS));
-    let other = flash_lines(values, place.sequence, FLASH_QKV, select(FLASH_KEY, FLASH_QUERY, KEYS));
-    let own_tangent = flash_lines(values, place.sequence, FLASH_QKV_TANGENT, select(FLASH_QUERY, FLASH_KEY, KEYS));
-    let other_tangent = flash_lines(values, place.sequence, FLASH_QKV_TANGENT, select(FLASH_KEY, FLASH_QUERY, KEYS));
-    let grads = flash_lines(values, place.sequence, FLASH_GRAD, 0u);
-    let grad_tangents = flash_lines(values, place.sequence, FLASH_GRAD_TANGENT, 0u);
+    let own = flash_lines(values, tile.sequence, FLASH_QKV, select(FLASH_QUERY, FLASH_KEY, KEYS));
+    let other = flash_lines(values, tile.sequence, FLASH_QKV, select(FLASH_KEY, FLASH_QUERY, KEYS));
+    let own_tangent = flash_lines(values, tile.sequence, FLASH_QKV_TANGENT, select(FLASH_QUERY, FLASH_KEY, KEYS));
+    let other_tangent = flash_lines(values, tile.sequence, FLASH_QKV_TANGENT, select(FLASH_KEY, FLASH_QUERY, KEYS));
+    let grads = flash_lines(values, tile.sequence, FLASH_GRAD, 0u);
+    let grad_tangents = flash_lines(values, tile.sequence, FLASH_GRAD_TANGENT, 0u);
     var own_slope = grads;
     var own_slope_tangent = grad_tangents;
-    var other_slope = flash_lines(values, place.sequence, FLASH_QKV, FLASH_VALUE);
-    var other_slope_tangent = flash_lines(values, place.sequence, FLASH_QKV_TANGENT, FLASH_VALUE);
+    var other_slope = flash_lines(values, tile.sequence, FLASH_QKV, FLASH_VALUE);
+    var other_slope_tangent = flash_lines(values, tile.sequence, FLASH_QKV_TANGENT, FLASH_VALUE);
     if KEYS {
         own_slope = other_slope;
         own_slope_tangent = other_slope_tangent;
@@ -107,7 +108,7 @@ fn flash_gradient_tangent(
         other_slope_tangent = grad_tangents;
     }
     let own_rows = flash_own(place);
-    let range = flash_range(values, place, KEYS);
+    let range = flash_range(values, tile, KEYS);
     // Of each own query: L, mu, D and D. of all four.
     let own_stats = transpose(mat4x4<f32>(
         row_of(place.sequence, own_rows.x),

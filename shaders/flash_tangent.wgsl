@@ -57,16 +57,17 @@ fn flash_tangent(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) grid: vec3<u32>,
 ) {
-    let place = flash_place(values, workgroup, grid, thread);
-    if place.sequence >= values.sequences { return; }
-    let query = flash_lines(values, place.sequence, FLASH_QKV, FLASH_QUERY);
-    let key = flash_lines(values, place.sequence, FLASH_QKV, FLASH_KEY);
-    let value = flash_lines(values, place.sequence, FLASH_QKV, FLASH_VALUE);
-    let query_tangent = flash_lines(values, place.sequence, FLASH_QKV_TANGENT, FLASH_QUERY);
-    let key_tangent = flash_lines(values, place.sequence, FLASH_QKV_TANGENT, FLASH_KEY);
-    let value_tangent = flash_lines(values, place.sequence, FLASH_QKV_TANGENT, FLASH_VALUE);
+    let tile = flash_tile(values, workgroup, grid);
+    if tile.sequence >= values.sequences { return; }
+    let place = flash_place(tile, thread);
+    let query = flash_lines(values, tile.sequence, FLASH_QKV, FLASH_QUERY);
+    let key = flash_lines(values, tile.sequence, FLASH_QKV, FLASH_KEY);
+    let value = flash_lines(values, tile.sequence, FLASH_QKV, FLASH_VALUE);
+    let query_tangent = flash_lines(values, tile.sequence, FLASH_QKV_TANGENT, FLASH_QUERY);
+    let key_tangent = flash_lines(values, tile.sequence, FLASH_QKV_TANGENT, FLASH_KEY);
+    let value_tangent = flash_lines(values, tile.sequence, FLASH_QKV_TANGENT, FLASH_VALUE);
     let own = flash_own(place);
-    let range = flash_range(values, place, false);
+    let range = flash_range(values, tile, false);
     let own_lse = vec4<f32>(
         lse_of(place.sequence, own.x),
         lse_of(place.sequence, own.y),

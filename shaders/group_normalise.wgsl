@@ -1,11 +1,13 @@
-// Group norm, layer norm and RMS norm without weight and bias: a layer norm is one group.
+// Group norm, layer norm and RMS norm, a layer norm being one group: without weight and bias, and with AFFINE with them too.
 //
-//   output = (input - mean) inv_std, mean and biased variance over the channels of a group and all pixels of a sample,
+//   xhat = (input - mean) inv_std, mean and biased variance over the channels of a group and all pixels of a sample,
 //   in two passes, so that a large mean cancels nothing; inv_std = 1 / sqrt(variance + eps)
 //
 // An RMS norm is one group whose mean is taken for 0: inv_std = 1 / sqrt(mean of squares + eps).
 //
-// Shapes    input, output: [batch, pixels, stride]; inv_std: [batch, groups].
+//   AFFINE  output = xhat scale [+ shift], of xhat as it is stored
+//
+// Shapes    input, xhat, output: [batch, pixels, stride]; inv_std: [batch, groups]; scale, shift: as affine.wgsl has them.
 // Dispatch  ceil(batch * groups / SUMS) workgroups of LANES * SUMS, folded: LANES invocations a group of a sample, then a tree
 //           for each pass.
 // Source    Wu & He, "Group normalization", ECCV 2018; Ba, Kiros, Hinton, "Layer normalization", 2016;
@@ -13,11 +15,16 @@
 
 override SUMS: u32 = 1u;
 override LANES: u32 = 64u;
+override AFFINE: bool = false;
+override SHIFT: bool = false;
 
 var<immediate> values: NormShape;
 @group(0) @binding(0) var<storage, read_write> input: array<Real>;
-@group(0) @binding(1) var<storage, read_write> output: array<Real>;
+@group(0) @binding(1) var<storage, read_write> xhat: array<Real>;
 @group(0) @binding(2) var<storage, read_write> inv_std: array<f32>;
+@group(0) @binding(3) var<storage, read_write> scale: array<Real>;
+@group(0) @binding(4) var<storage, read_write> shift: array<Real>;
+@group(0) @binding(5) var<storage, read_write> output: array<Real>;
 
 @compute @workgroup_size(LANES * SUMS)
 fn group_normalise(
@@ -48,16 +55,25 @@ fn group_normalise(
         squares += centred * centred;
     }
     let variance = tree_sum(lane, vec4<f32>(squares)).x / count;
-    let scale = 1.0 / sqrt(variance + values.eps);
-    if n < values.batch && lane.place == 0u { inv_std[index] = scale; }
+    let inverse = 1.0 / sqrt(variance + values.eps);
+    if n < values.batch && lane.place == 0u { inv_std[index] = inverse; }
     for (var p = start; p.pixel < end; p = norm_further(p, step, width)) {
         let at = norm_element(values, n, p.pixel, first + p.channel);
-        output[at] = Real((f32(input[at]) - mean) * scale);
+        let normalised = Real((f32(input[at]) - mean) * inverse);
+        xhat[at] = normalised;
+        if AFFINE {
+            let param = norm_param(values, p.pixel, first + p.channel);
+            var value = f32(normalised) * f32(scale[param]);
+            if SHIFT { value += f32(shift[param]); }
+            output[at] = Real(value);
+        }
     }
     if first + width < values.channels { return; }
     for (var pixel = lane.place; pixel < end; pixel += LANES) {
         for (var c = values.channels; c < values.stride; c++) {
-            output[norm_element(values, n, pixel, c)] = Real(0.0);
+            let at = norm_element(values, n, pixel, c);
+            xhat[at] = Real(0.0);
+            if AFFINE { output[at] = Real(0.0); }
         }
     }
 }

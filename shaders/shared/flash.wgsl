@@ -36,10 +36,16 @@ const FLASH_QUERY: u32 = 0u;
 const FLASH_KEY: u32 = 1u;
 const FLASH_VALUE: u32 = 2u;
 
-// Where an invocation stands.
-struct FlashPlace {
+// A workgroup's own rows: apart from what its invocations differ in, for loops with barriers go by it.
+struct FlashTile {
     sequence: u32, // which head of which sample
     first: u32, // of the own rows
+}
+
+// Where an invocation stands.
+struct FlashPlace {
+    sequence: u32, // those of its tile
+    first: u32,
     thread: u32,
     i: u32,
     j: u32,
@@ -60,11 +66,14 @@ alias FlashSums = array<vec4<f32>, 16>; // [32 columns][4 columns], each of four
 var<workgroup> flash_tiles: array<vec4<f32>, 512>;
 var<workgroup> flash_weights: array<vec4<f32>, WEIGHTS * FLASH_CELLS>;
 
-fn flash_place(shape: FlashShape, workgroup: vec3<u32>, grid: vec3<u32>, thread: u32) -> FlashPlace {
+fn flash_tile(shape: FlashShape, workgroup: vec3<u32>, grid: vec3<u32>) -> FlashTile {
     let index = index_1d(workgroup, grid, 1u);
     let tiles = (shape.length + FLASH_SIDE - 1u) / FLASH_SIDE;
-    let first = index % tiles * FLASH_SIDE;
-    return FlashPlace(index / tiles, first, thread, thread / FLASH_QUADS, thread % FLASH_QUADS);
+    return FlashTile(index / tiles, index % tiles * FLASH_SIDE);
+}
+
+fn flash_place(tile: FlashTile, thread: u32) -> FlashPlace {
+    return FlashPlace(tile.sequence, tile.first, thread, thread / FLASH_QUADS, thread % FLASH_QUADS);
 }
 
 // The workgroup's rows of a part of a tensor.
@@ -77,10 +86,10 @@ fn flash_lines(shape: FlashShape, sequence: u32, tensor: u32, part: u32) -> Flas
 }
 
 // Where the other rows begin and end that the own ones have to do with.
-fn flash_range(shape: FlashShape, place: FlashPlace, keys: bool) -> vec2<u32> {
+fn flash_range(shape: FlashShape, tile: FlashTile, keys: bool) -> vec2<u32> {
     if shape.causal == 0u { return vec2<u32>(0u, shape.length); }
-    if keys { return vec2<u32>(place.first, shape.length); }
-    return vec2<u32>(0u, min(place.first + FLASH_SIDE, shape.length));
+    if keys { return vec2<u32>(tile.first, shape.length); }
+    return vec2<u32>(0u, min(tile.first + FLASH_SIDE, shape.length));
 }
 
 // The own rows of an invocation.

@@ -1,6 +1,7 @@
 //! Measuring steps and products on the adapter at hand, as `jostle bench` and `benches/` do.
 
 mod ceilings;
+mod hessian;
 mod matmul;
 mod roofline;
 mod runner;
@@ -9,6 +10,7 @@ mod stopwatch;
 mod variants;
 
 pub use ceilings::{Bandwidth, Bound, Ceilings};
+pub use hessian::{HessianBench, HessianReport, PassReport, ProductReport};
 pub use matmul::{LayoutReport, MatmulBench, MatmulReport, bench_matmul};
 pub use roofline::{Against, KernelLine, RooflineBench, RooflineReport, StepLine};
 pub use step::{StepBench, StepReport};

@@ -3,15 +3,15 @@
 use std::path::PathBuf;
 
 use jostle::{
-    bench::{MatmulBench, RooflineBench, StepBench, StepReport, bench_matmul},
+    bench::{HessianBench, MatmulBench, RooflineBench, StepBench, StepReport, bench_matmul},
     gpu::Gpu,
     nn::Model,
     report::Table,
-    train::{RunConfig, model_for},
+    train::{Precision, RunConfig, model_for},
 };
 
 use super::{
-    CliError, Context, Exit, keys,
+    CliError, Context, Exit, hessian_bench, keys,
     output::{run_folder, write_text},
     roofline,
     train::kernel_times,
@@ -42,6 +42,9 @@ pub(super) struct Args {
     /// Measure the adapter's ceilings, then every kernel of a step against them
     #[arg(long, conflicts_with_all = ["matmul", "variants", "profile"])]
     roofline: bool,
+    /// Time products with the Hessian and its Gauss-Newton part beside a gradient of the same batch
+    #[arg(long, conflicts_with_all = ["matmul", "variants", "roofline"])]
+    hessian: bool,
     /// Folder for roofline.json and the figure as roofline.png and .svg
     #[arg(long, value_name = "DIR", requires = "roofline")]
     out: Option<PathBuf>,
@@ -60,6 +63,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
             variants::model(context, &gpu, (&model, config.batch), timing(&config))
         }
         None if args.roofline => roofline(context, &gpu, args),
+        None if args.hessian => hessian(context, &gpu, args),
         None => step(context, &gpu, args),
     }
 }
@@ -113,6 +117,25 @@ fn roofline(context: &Context, gpu: &Gpu, args: &Args) -> Result<Exit, CliError>
         text.push_str(&format!("written to {}\n", out.display()));
     }
     context.print(&report, &text)?;
+    Ok(Exit::Done)
+}
+
+fn hessian(context: &Context, gpu: &Gpu, args: &Args) -> Result<Exit, CliError> {
+    let config = config(context)?;
+    if config.precision != Precision::F32 {
+        let message = format!("precision: found {}, products with the Hessian are in f32", config.precision);
+        return Err(CliError::Usage(message));
+    }
+    let bench = HessianBench {
+        model: step_model(context, &config)?,
+        config,
+        passes: args.timed_steps,
+        rounds: args.rounds,
+        seconds: args.seconds,
+        profile: args.profile,
+    };
+    let report = bench.run(gpu)?;
+    context.print(&report, &hessian_bench::text(&report))?;
     Ok(Exit::Done)
 }
 

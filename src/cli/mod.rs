@@ -11,6 +11,7 @@ mod export;
 mod generate;
 mod gpu_report;
 mod hessian;
+mod hessian_bench;
 mod keys;
 mod noise;
 mod output;

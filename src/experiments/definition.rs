@@ -6,7 +6,7 @@ use toml::Table;
 use super::ExperimentError;
 
 /// Name and file of every experiment.
-const FILES: [(&str, &str); 12] = [
+const FILES: [(&str, &str); 14] = [
     ("l1", include_str!("l1.toml")),
     ("group-l1", include_str!("group_l1.toml")),
     ("nuclear", include_str!("nuclear.toml")),
@@ -19,6 +19,8 @@ const FILES: [(&str, &str); 12] = [
     ("cifar10-cnn", include_str!("cifar10_cnn.toml")),
     ("cifar10-resnet18", include_str!("cifar10_resnet18.toml")),
     ("cifar100-vgg11", include_str!("cifar100_vgg11.toml")),
+    ("gpt-noise", include_str!("gpt_noise.toml")),
+    ("vit-noise", include_str!("vit_noise.toml")),
 ];
 
 /// An experiment as its file declares it.

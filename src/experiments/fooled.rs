@@ -183,6 +183,27 @@ fn a_difference_of_the_wrong_sign_is_refuted() {
     }
 }
 
+/// Noise on transformers: whatever a claim came to, its contrary came to the contrary, and an open one stays open.
+#[test]
+fn transformers_with_a_difference_of_the_wrong_sign_are_refuted() {
+    for text in [
+        include_str!("../../assets/measurements/gpt-noise.json"),
+        include_str!("../../assets/measurements/vit-noise.json"),
+    ] {
+        let measured: Vec<networks::Measurements> = read(text);
+        let [claimed, contrary] = [Bar::AtMost(0.0), Bar::AtLeast(0.0)].map(|bar| networks::judge(&measured, bar));
+        assert_eq!((claimed.len(), contrary.len()), (3, 3));
+        for (claim, wrong) in claimed.iter().zip(&contrary) {
+            let expected = match claim.verdict() {
+                Verdict::Holds => Verdict::Fails,
+                Verdict::Fails => Verdict::Holds,
+                other => other,
+            };
+            assert_eq!(wrong.verdict(), expected, "{}: {:?}", claim.id, claim.measured);
+        }
+    }
+}
+
 #[test]
 fn generalisation_of_the_wrong_sign_is_refuted() {
     let measured: generalisation::Measurements = read(include_str!("../../assets/measurements/generalisation.json"));

@@ -4,6 +4,7 @@
 
 mod arm_figure;
 mod attention_width;
+mod block_traces;
 mod claim;
 mod comparison_report;
 pub mod comparisons;
@@ -18,6 +19,7 @@ mod group_l1;
 mod kinks;
 mod l1;
 mod networks;
+mod noise_arm;
 mod nuclear;
 mod numbers;
 mod outcome;

@@ -5,15 +5,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    noise::Mode,
+    noise::Grouping,
     report::{MeanSd, Table},
-    train::{Arm, ArmRuns, Control, DeviceData, Event, MetricsFiles, Prepared, RunConfig, RunResult, Traces, compare},
+    train::{
+        Arm, ArmRuns, Control, DeviceData, Event, MetricsFiles, Prepared, RunConfig, RunResult, Traces, Trainer,
+        compare,
+    },
 };
 
 use super::{
     Bar, Choices, Claim, Definition, Evidence, ExperimentError, Outcome, Surroundings, Verdict,
     arm_figure::arm_figure,
+    block_traces,
     comparisons::{Comparison, judge_family},
+    noise_arm::NoiseArm,
     statistics::{Estimate, mean, paired_differences},
 };
 
@@ -22,8 +27,8 @@ use super::{
 struct Settings {
     /// Networks, each trained in every mode.
     models: Vec<String>,
-    /// Noise modes; differences are to `none`, the first.
-    modes: Vec<Mode>,
+    /// Noise modes, with groups of their own where they have any; differences are to `none`, the first.
+    modes: Vec<NoiseArm>,
     /// Runs of each mode, from seed `train.seed` on.
     seeds: u64,
     /// What every run shares: keys of `jostle train`.
@@ -32,7 +37,14 @@ struct Settings {
     trace_samples: usize,
     /// Probes for each trace.
     trace_probes: u32,
+    /// Groups of weights whose shares in the traces are told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_groups: Option<Grouping>,
 }
+
+/// Largest batch of a trace, and the words of its largest tensor: 128 MiB, which every adapter binds.
+const TRACE_BATCH: usize = 512;
+const TRACE_WORDS: usize = 1 << 25;
 
 /// What a run was at its end, at the clean weights.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
@@ -81,7 +93,7 @@ struct RunMeasurements {
 /// What was measured of a noise mode.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct ModeMeasurements {
-    noise: String,
+    noise: NoiseArm,
     #[serde(default)]
     config: serde_json::Value,
     /// One a seed, the same seeds in every mode.
@@ -97,7 +109,7 @@ pub(super) struct Measurements {
 }
 
 impl ModeMeasurements {
-    fn new(arm: &ArmRuns) -> Self {
+    fn new((noise, arm): (&NoiseArm, &ArmRuns)) -> Self {
         let run = |(index, run): (usize, &RunResult)| RunMeasurements {
             seed: arm.seeds[index],
             status: format!("{:?}", run.status),
@@ -106,7 +118,7 @@ impl ModeMeasurements {
             traces: json!(arm.traces.get(index)),
         };
         let runs = arm.runs.iter().enumerate().map(run).collect();
-        Self { noise: arm.arm.label.clone(), config: json!(arm.arm.config), runs }
+        Self { noise: *noise, config: json!(arm.arm.config), runs }
     }
 
     /// A quantity of each run; NaN where it diverged.
@@ -150,7 +162,7 @@ pub(super) fn run(
     let checks = [
         (settings.models.is_empty(), "models has to name one"),
         (
-            settings.modes.first() != Some(&Mode::None),
+            settings.modes.first() != Some(&NoiseArm::NONE),
             "modes has to begin with none, which the others are compared with",
         ),
         (settings.modes.len() < 2, "modes has to name a noisy one"),
@@ -165,8 +177,11 @@ pub(super) fn run(
         let arms = train(&settings, model, index, around)?;
         let title = format!("{model} on {}", settings.train.data);
         outcome.figures.push((stem(model), arm_figure(&title, &arms)));
-        let found = Measurements { model: model.clone(), arms: arms.iter().map(ModeMeasurements::new).collect() };
+        outcome.figures.extend(block_traces::figure(&title, &arms).map(|figure| (stem(model) + "-groups", figure)));
+        let measurements = settings.modes.iter().zip(&arms).map(ModeMeasurements::new).collect();
+        let found = Measurements { model: model.clone(), arms: measurements };
         outcome.tables.extend([ends(&found, &title), differences(&found, &title)]);
+        outcome.tables.extend(block_traces::tables(&title, &arms));
         measured.push(found);
     }
     let no_noise = (settings.train.sigma == 0.0).then_some("sigma is 0");
@@ -189,22 +204,20 @@ fn train(
     around: &mut Surroundings<'_>,
 ) -> Result<Vec<ArmRuns>, ExperimentError> {
     let config = RunConfig { model: model.to_owned(), ..settings.train.clone() };
-    let arms: Vec<Arm> = settings
-        .modes
-        .iter()
-        .map(|mode| Arm { label: mode.to_string(), config: RunConfig { noise: *mode, ..config.clone() } })
-        .collect();
+    let prepared = Prepared::load(&config)?;
+    let arms: Vec<Arm> = settings.modes.iter().map(|noise| noise.arm(&config, &prepared)).collect();
     let seeds: Vec<u64> = (config.seed..config.seed + settings.seeds).collect();
     let gpu = around.gpu;
-    let data = trace_data(settings, &config, around)?;
-    let mut finish =
-        |trainer: &crate::train::Trainer<'_>| Ok(Some(trainer.traces(Some(&data), settings.trace_probes)?));
+    let data = trace_data(settings, &config, prepared, around)?;
+    let mut finish = |trainer: &Trainer<'_>| {
+        Ok(Some(trainer.grouped_traces(Some(&data), settings.trace_probes, settings.trace_groups)?))
+    };
     let runs = (settings.modes.len() * seeds.len()) as f64;
     let mut metrics = MetricsFiles::new(&around.out);
     let share_of_model = 1.0 / settings.models.len() as f64;
     let mut heard = Ok(());
     let found = compare(gpu, arms, &seeds, &Prepared::load, &mut finish, &mut |arm, seed, event| {
-        let name = format!("{}-{}-seed{seed}", stem(model), arm.label);
+        let name = format!("{}-{}-seed{seed}", stem(model), stem(&arm.label));
         let file = metrics.file(&name)?;
         match event {
             Event::Progress { step, total } => {
@@ -224,19 +237,21 @@ fn train(
 fn trace_data(
     settings: &Settings,
     config: &RunConfig,
+    prepared: Prepared,
     around: &Surroundings<'_>,
 ) -> Result<DeviceData, ExperimentError> {
-    let train = Prepared::load(config)?.split.train;
+    let most = prepared.model.graph.batch_within(TRACE_BATCH, TRACE_WORDS);
+    let train = prepared.split.train;
     let normalisation = config.normalise.moments(&train)?;
     let samples = settings.trace_samples.min(train.len());
     let subset = train.stratified_subset(samples, config.subset_seed)?;
-    Ok(DeviceData::new(around.gpu, subset, samples.min(512), &normalisation)?)
+    Ok(DeviceData::new(around.gpu, subset, samples.min(most), &normalisation)?)
 }
 
 fn ends(measured: &Measurements, title: &str) -> Table {
     let row = |arm: &ModeMeasurements| {
         let quantities = QUANTITIES.iter().map(|q| MeanSd::new(arm.values(q)).text(q.decimals));
-        let head = [arm.noise.clone(), arm.runs.len().to_string(), arm.diverged().to_string()];
+        let head = [arm.noise.to_string(), arm.runs.len().to_string(), arm.diverged().to_string()];
         head.into_iter().chain(quantities).collect()
     };
     let headers: Vec<&str> =
@@ -245,19 +260,19 @@ fn ends(measured: &Measurements, title: &str) -> Table {
     Table::new(&title, &headers, measured.arms.iter().map(row).collect())
 }
 
-/// An arm less the first, seed by seed.
-fn paired(measured: &Measurements, arm: &ModeMeasurements, quantity: &Quantity) -> Vec<f64> {
-    paired_differences(&arm.values(quantity), &measured.arms[0].values(quantity))
+/// An arm less another, seed by seed.
+fn paired([arm, base]: [&ModeMeasurements; 2], quantity: &Quantity) -> Vec<f64> {
+    paired_differences(&arm.values(quantity), &base.values(quantity))
 }
 
 fn differences(measured: &Measurements, title: &str) -> Table {
     let row = |arm: &ModeMeasurements| {
         let cell = |q: &Quantity| {
-            let Estimate { value, interval: [low, high] } = mean(&paired(measured, arm, q));
+            let Estimate { value, interval: [low, high] } = mean(&paired([arm, &measured.arms[0]], q));
             let d = q.decimals;
             format!("{value:+.d$} ({low:+.d$} to {high:+.d$})")
         };
-        [arm.noise.clone()].into_iter().chain(QUANTITIES.iter().map(cell)).collect()
+        [arm.noise.to_string()].into_iter().chain(QUANTITIES.iter().map(cell)).collect()
     };
     let headers: Vec<&str> = ["noise"].into_iter().chain(QUANTITIES.iter().map(|q| q.name)).collect();
     let title = format!(
@@ -267,24 +282,42 @@ fn differences(measured: &Measurements, title: &str) -> Table {
     Table::new(&title, &headers, measured.arms.iter().skip(1).map(row).collect())
 }
 
-/// The comparisons of all noisy arms of all networks in some quantities: one family.
-fn comparisons(measured: &[Measurements], quantities: &[usize], bar: Bar) -> Vec<Comparison> {
-    let mut family = Vec::new();
-    for network in measured {
-        for arm in network.arms.iter().skip(1) {
-            for quantity in quantities.iter().map(|index| &QUANTITIES[*index]) {
-                let id = format!("{}.{}.{}", network.model, arm.noise, quantity.name.replace(' ', "-"));
-                let statement = format!("{}, noise {} less none: {}", network.model, arm.noise, quantity.name);
-                family.push(Comparison { id, statement, differences: paired(network, arm, quantity), bar });
-            }
-        }
-    }
-    family
+/// The comparisons of all noisy arms of a network with none, in some quantities.
+fn less_none(network: &Measurements, quantities: &[usize], bar: Bar) -> Vec<Comparison> {
+    let pairs = network.arms.iter().skip(1).map(|arm| [arm, &network.arms[0]]);
+    pairs.flat_map(|pair| comparisons(&network.model, pair, quantities, bar)).collect()
+}
+
+/// The comparisons of arms that differ in their groups alone.
+fn regrouped(network: &Measurements, quantities: &[usize], bar: Bar) -> Vec<Comparison> {
+    let arms = &network.arms;
+    let base = |index: usize| arms[..index].iter().rfind(|base| arms[index].noise.regroups(base.noise));
+    let pairs = (0..arms.len()).filter_map(|index| Some([&arms[index], base(index)?]));
+    pairs.flat_map(|pair| comparisons(&network.model, pair, quantities, bar)).collect()
+}
+
+/// The comparisons of an arm with another.
+fn comparisons(model: &str, pair: [&ModeMeasurements; 2], quantities: &[usize], bar: Bar) -> Vec<Comparison> {
+    let [arm, base] = pair.map(|measured| measured.noise);
+    let comparison = |index: &usize| {
+        let quantity = &QUANTITIES[*index];
+        let less = if base == NoiseArm::NONE { String::new() } else { format!("-less-{base}") };
+        let id = format!("{model}.{arm}{less}.{}", quantity.name.replace(' ', "-"));
+        let statement = format!("{model}, noise {arm} less {base}: {}", quantity.name);
+        Comparison { id, statement, differences: paired(pair, quantity), bar }
+    };
+    quantities.iter().map(comparison).collect()
 }
 
 /// Which differences are distinguishable from zero: of a family of its own, that no claim is about.
 fn statements(measured: &[Measurements]) -> Vec<String> {
-    let family = comparisons(measured, &COMPARED, Bar::AtLeast(0.0));
+    let higher = Bar::AtLeast(0.0);
+    let of_network = |network: &Measurements| {
+        let mut family = less_none(network, &COMPARED, higher);
+        family.extend(regrouped(network, &[&COMPARED[..], &[TRACE]].concat(), higher));
+        family
+    };
+    let family: Vec<Comparison> = measured.iter().flat_map(of_network).collect();
     let count = family.len();
     let statement = |(comparison, claim): (&Comparison, Claim)| {
         let words = match (&claim.measured.evidence, claim.verdict()) {
@@ -304,7 +337,7 @@ fn statements(measured: &[Measurements]) -> Vec<String> {
 
 /// What the noise penalises is smaller with it: of all networks and noisy modes one family. A pure function.
 pub(super) fn judge(measured: &[Measurements], bar: Bar) -> Vec<Claim> {
-    let family = comparisons(measured, &[TRACE], bar);
+    let family: Vec<Comparison> = measured.iter().flat_map(|network| less_none(network, &[TRACE], bar)).collect();
     let arms = measured.iter().flat_map(|network| network.arms.iter().skip(1));
     let claim = |(claim, arm): (Claim, &ModeMeasurements)| {
         let claim = claim.essential().more_by("seeds", arm.runs.len());

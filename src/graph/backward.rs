@@ -16,20 +16,31 @@ pub(super) struct Gradient {
 }
 
 /// What backward knows of a value.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Flow {
     /// Shape of a sample.
     pub(super) shape: ValueShape,
     /// The activation that was applied to make it, with what its derivative takes, where the derivative may go in where the
     /// gradient is made: the value has one reader.
     pub(super) activation: Option<(Activation, SlotId)>,
+    /// Number of the operation that makes it, whose backward reads its gradient.
+    made_at: Option<usize>,
+    /// Numbers of those that read it, whose backward adds to its gradient.
+    read_at: Vec<usize>,
     /// Its gradient so far.
     gradient: Option<Gradient>,
 }
 
 impl Flow {
-    pub(super) fn new(shape: ValueShape, activation: Option<(Activation, SlotId)>) -> Self {
-        Self { shape, activation, gradient: None }
+    /// A value that these operations make and read.
+    pub(super) fn new(shape: ValueShape, made_at: Option<usize>, read_at: Vec<usize>) -> Self {
+        Self { shape, activation: None, made_at, read_at, gradient: None }
+    }
+
+    /// Whether every addition to its gradient that is left before operation `now` comes after another value's gradient, of the
+    /// operation `made_at`, was read.
+    fn waits_for(&self, made_at: Option<usize>, now: usize) -> bool {
+        self.read_at.iter().filter(|reader| **reader < now).all(|reader| made_at.is_none_or(|made| *reader < made))
     }
 }
 
@@ -41,6 +52,20 @@ struct Flows {
     input: ValueId,
     /// Of each parameter, whether something is in its gradient already.
     written: Vec<bool>,
+    /// Number of the operation that the pass is at.
+    at: usize,
+}
+
+impl Flows {
+    /// Whether a value's gradient may lie in this tensor, where those of others do whose readers are still to come: nothing is added
+    /// to one of them before the others were read.
+    fn may_share(&self, ValueId(value): ValueId, slot: SlotId) -> bool {
+        let flow = &self.values[value];
+        let holds = |other: &Flow| other.gradient.is_some_and(|gradient| gradient.slot == slot);
+        let others =
+            self.values.iter().filter(|other| holds(other) && other.made_at.is_some_and(|made| made < self.at));
+        others.into_iter().all(|other| flow.waits_for(other.made_at, self.at) && other.waits_for(flow.made_at, self.at))
+    }
 }
 
 /// The backward pass over a graph, from its output on.
@@ -54,7 +79,7 @@ impl<'a> BackwardPass<'a> {
     /// A pass that begins with the gradient of a value.
     pub(super) fn new(schedule: &'a mut Schedule, values: Vec<Flow>, input: ValueId) -> Self {
         let written = vec![schedule.mode == PlanMode::Accumulate; schedule.params()];
-        Self { schedule, flows: Flows { values, input, written } }
+        Self { schedule, flows: Flows { values, input, written, at: usize::MAX } }
     }
 
     /// Begins with this gradient of a value.
@@ -62,14 +87,16 @@ impl<'a> BackwardPass<'a> {
         self.flows.values[value].gradient = gradient.slot().map(|slot| Gradient { slot, through_activation: false });
     }
 
-    /// The pass at an operation; none at one whose output has no gradient, because nothing used it.
+    /// The pass at the operation of a number; none at one whose output has no gradient, because nothing used it.
     pub(super) fn at<'b>(
         &'b mut self,
+        number: usize,
         site: &'b Site,
         saved: &'b Saved,
         inputs: &'b [ValueId],
         ValueId(output): ValueId,
     ) -> Option<Backward<'b, 'b>> {
+        self.flows.at = number;
         let gradient = self.flows.values[output].gradient?;
         let state = BackwardState { flows: &mut self.flows, saved, inputs, gradient };
         Some(OpPass { schedule: self.schedule, site, state })
@@ -160,5 +187,22 @@ impl Backward<'_, '_> {
         let gradient = self.schedule.activation("gradient", flow.shape.words());
         flow.gradient = gradient.slot().map(|slot| Gradient { slot, through_activation: activation });
         Some(gradient)
+    }
+
+    /// Makes the output's gradient an input's: the very tensor, without a copy, where that is possible; else what it has to be
+    /// copied into, or added to.
+    pub fn hand_on_gradient(&mut self, place: usize) -> Option<Operand> {
+        let BackwardState { flows, inputs, gradient, .. } = &mut self.state;
+        let (value, slot) = (inputs[place], gradient.slot);
+        let is_read_once = inputs.iter().filter(|input| **input == value).count() == 1;
+        if value != flows.input
+            && flows.values[value.0].gradient.is_none()
+            && is_read_once
+            && flows.may_share(value, slot)
+        {
+            flows.values[value.0].gradient = Some(Gradient { slot, through_activation: false });
+            return None;
+        }
+        self.input_gradient(place)
     }
 }

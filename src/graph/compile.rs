@@ -83,8 +83,9 @@ impl Schedule {
         {
             let mut pass = BackwardPass::new(&mut schedule, forward.flows(graph, mode), graph.input());
             pass.begin(graph.output(), gradient);
-            for ((node, site), saved) in graph.nodes().iter().zip(&forward.sites).zip(&forward.saved).rev() {
-                if let Some(mut pass) = pass.at(site, saved, &node.inputs, node.output) {
+            let nodes = graph.nodes().iter().zip(&forward.sites).zip(&forward.saved);
+            for (number, ((node, site), saved)) in nodes.enumerate().rev() {
+                if let Some(mut pass) = pass.at(number, site, saved, &node.inputs, node.output) {
                     node.op.backward(&mut pass)?;
                 }
             }
@@ -153,13 +154,17 @@ impl Forwarded {
     /// What backward knows of each value: derivatives of activations go in where gradients are made in training alone, since
     /// derivatives along a direction take them apart.
     fn flows(&self, graph: &Graph, mode: PlanMode) -> Vec<Flow> {
+        let flow = |value| {
+            let readers = graph.nodes().iter().enumerate().filter(|(_, node)| node.inputs.contains(&value));
+            let made_at = graph.nodes().iter().position(|node| node.output == value);
+            Flow::new(graph.shape(value), made_at, readers.map(|(number, _)| number).collect())
+        };
+        let mut flows: Vec<_> = (0..graph.value_count()).map(|value| flow(ValueId(value))).collect();
         let makers = graph.nodes().iter().zip(&self.saved);
-        let mut activations = vec![None; graph.value_count()];
         for (node, saved) in makers.filter(|(node, _)| mode.trains() && graph.uses(node.output) == 1) {
-            activations[node.output.0] = saved.activation;
+            flows[node.output.0].activation = saved.activation;
         }
-        let flow = |(value, activation)| Flow::new(graph.shape(ValueId(value)), activation);
-        activations.into_iter().enumerate().map(flow).collect()
+        flows
     }
 }
 

@@ -27,10 +27,6 @@ pub enum Elementwise {
     Add,
     /// output = left
     Copy,
-    /// output = left * right
-    Multiply,
-    /// output = left * d(activation'(right))/d(right), right being what forward saved
-    ActivationCurvature(Activation),
 }
 
 impl Elementwise {
@@ -41,8 +37,6 @@ impl Elementwise {
             Self::ActivationGradient(activation) => (1, activation),
             Self::Add => (2, Activation::Identity),
             Self::Copy => (3, Activation::Identity),
-            Self::Multiply => (4, Activation::Identity),
-            Self::ActivationCurvature(activation) => (5, activation),
         };
         let constants = [
             ("OPERATION", f64::from(code)),

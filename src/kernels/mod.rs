@@ -2,6 +2,7 @@
 //! checks, variant choice and grid. That of kernels which one operation alone calls is beside it, in [`ops`](crate::ops).
 
 mod activation;
+mod activation_tangent;
 mod adapter_class;
 pub(crate) mod admission;
 mod arena;
@@ -28,8 +29,7 @@ mod gather;
 mod gather_tokens;
 mod gradient_factor;
 mod gradient_scaling;
-mod init_normal;
-mod init_uniform;
+mod init;
 mod jobs;
 mod matmul;
 mod matmul_shape;
@@ -57,6 +57,8 @@ mod winograd_specs;
 mod winograd_tile;
 
 pub use activation::Activation;
+pub use activation_tangent::activation_tangent;
+pub(crate) use activation_tangent::activation_tangent_launch;
 pub use adapter_class::AdapterClass;
 pub use arena::{Arena, ArenaLayout, TensorSpan};
 pub use ascend::Ascend;
@@ -83,8 +85,7 @@ pub use gather::{Augmentation, Gather, GatherForm, GatherViews, SampleElement};
 pub use gather_tokens::GatherTokens;
 pub use gradient_factor::{FactorRules, GROWTH_INTERVAL, GradientFactor};
 pub use gradient_scaling::GradientScaling;
-pub use init_normal::init_normal;
-pub use init_uniform::init_uniform;
+pub use init::{init_normal, init_uniform};
 pub use jobs::Place;
 pub use matmul::{MatmulVariant, matmul};
 pub use matmul_shape::{MatmulLayout, MatmulProblem, MatmulShape};
@@ -113,6 +114,7 @@ use constants::{WORKGROUP, WORKGROUP_SIZE};
 /// The kernels whose host side is here.
 pub(crate) fn specs() -> Vec<&'static KernelSpec> {
     vec![
+        &activation_tangent::ACTIVATION_TANGENT,
         &ascend::ASCEND,
         &ceilings::EMPTY,
         &ceilings::PEAK_FLOPS,
@@ -143,8 +145,8 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &gather::GATHER,
         &gather_tokens::GATHER_TOKENS,
         &gradient_factor::GRADIENT_FACTOR,
-        &init_normal::INIT_NORMAL,
-        &init_uniform::INIT_UNIFORM,
+        &init::INIT_NORMAL,
+        &init::INIT_UNIFORM,
         &matmul_specs::MATMUL_BLOCK.elements,
         &matmul_specs::MATMUL_BLOCK.vectors,
         &matmul_specs::MATMUL_COOP_16.elements,

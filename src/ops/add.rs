@@ -61,7 +61,7 @@ impl Op for Add {
 
     fn backward(&self, pass: &mut Backward<'_, '_>) -> Result<(), GraphError> {
         for place in [0, 1] {
-            if let Some(result) = pass.input_gradient(place) {
+            if let Some(result) = pass.hand_on_gradient(place) {
                 pass.push("gradient", Arc::new(ElementwiseStep(Elementwise::Copy)), [pass.gradient(), result]);
             }
         }

@@ -17,7 +17,7 @@ pub(super) struct Affine(pub(super) NormShape);
 
 impl Affine {
     /// y = x s + t gives x' s + x s' + t'.
-    fn differentiate(self, pass: &mut dyn Tangents, name: &str, call: &Call) -> Result<(), GraphError> {
+    pub(super) fn differentiate(self, pass: &mut dyn Tangents, name: &str, call: &Call) -> Result<(), GraphError> {
         let [Some(input), Some(scale), Some(output)] = [0, 1, 2].map(|place| call.operand(place).copied()) else {
             return Err(GraphError::no_derivative(name));
         };
@@ -128,8 +128,8 @@ impl Kernel for AffineGradient {
 }
 
 /// Places of a norm's parameters.
-const WEIGHT: usize = 0;
-const BIAS: usize = 1;
+pub(super) const WEIGHT: usize = 0;
+pub(super) const BIAS: usize = 1;
 
 /// Pushes output = xhat weight [+ bias], the output being the operation's.
 pub(super) fn push_affine(pass: &mut Forward<'_>, shape: NormShape, xhat: Operand, has_bias: bool) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     gpu::{GpuError, Launch},
     graph::{Binding, Call, GraphError, Kernel, LaunchContext, Record, Tangent, Tangents},
-    kernels::{Activation, Elementwise, elementwise},
+    kernels::{Activation, Elementwise, activation_tangent, activation_tangent_launch, elementwise},
 };
 
 /// Places of the operands; the right one is there for operations that read two.
@@ -24,19 +24,21 @@ impl ElementwiseStep {
             Elementwise::Add => Self::sum_tangent(pass, name, call),
             Elementwise::Activate(activation) => Self::activation_tangent(pass, name, call, activation),
             Elementwise::ActivationGradient(activation) => Self::gradient_tangent(pass, name, call, activation),
-            // Made by tangents alone.
-            Elementwise::Multiply | Elementwise::ActivationCurvature(_) => Err(GraphError::no_derivative(name)),
         }
     }
 
     fn sum_tangent(pass: &mut dyn Tangents, name: &str, call: &Call) -> Result<(), GraphError> {
-        let terms: Vec<_> = [LEFT, RIGHT].into_iter().filter_map(|place| pass.tangent_at(call, place)).collect();
         let result = call.operand(OUTPUT).ok_or_else(|| GraphError::no_derivative(name))?;
-        if !terms.is_empty() {
-            let mut target = pass.target(result);
-            for term in terms {
-                pass.push(name, Arc::new(Self(Elementwise::Copy)), [term, target.next_term()]);
+        match [LEFT, RIGHT].map(|place| pass.tangent_at(call, place)) {
+            [Some(left), Some(right)] => {
+                let sum = pass.target(result).next_term();
+                pass.push(name, Arc::new(Self(Elementwise::Add)), [left, sum, right]);
             }
+            [Some(term), None] | [None, Some(term)] => {
+                let sum = pass.target(result).next_term();
+                pass.push(name, Arc::new(Self(Elementwise::Copy)), [term, sum]);
+            }
+            [None, None] => {}
         }
         Ok(())
     }
@@ -68,20 +70,19 @@ impl ElementwiseStep {
         let operands = [LEFT, OUTPUT, RIGHT].map(|place| call.operand(place).copied());
         let [Some(left), Some(output), Some(saved)] = operands else { return Err(GraphError::no_derivative(name)) };
         let curved = pass.tangent(saved.tensor).filter(|_| !activation.is_piecewise_linear());
-        let tangent = pass.tangent(left.tensor);
-        if tangent.is_none() && curved.is_none() {
-            return Ok(());
-        }
-        let mut target = pass.target(&output);
-        if let Some(tangent) = tangent {
-            let gradient = Arc::new(Self(Elementwise::ActivationGradient(activation)));
-            pass.push(name, gradient, [tangent, target.next_term(), saved]);
-        }
-        if let Some(saved_tangent) = curved {
-            let product = pass.words("curved", left.len);
-            pass.push(name, Arc::new(Self(Elementwise::Multiply)), [left, product, saved_tangent]);
-            let curvature = Arc::new(Self(Elementwise::ActivationCurvature(activation)));
-            pass.push(name, curvature, [product.read(), target.next_term(), saved]);
+        match (pass.tangent(left.tensor), curved) {
+            (Some(tangent), Some(saved_tangent)) => {
+                let result = pass.target(&output).next_term();
+                let operands = [left, tangent, saved, saved_tangent, result];
+                pass.push(name, Arc::new(ActivationTangent(activation)), operands);
+            }
+            (Some(tangent), None) => {
+                let result = pass.target(&output).next_term();
+                pass.push(name, Arc::new(Self(Elementwise::ActivationGradient(activation))), [tangent, result, saved]);
+            }
+            // The gradient has a tangent wherever what forward saved has one.
+            (None, Some(_)) => return Err(GraphError::no_derivative(name)),
+            (None, None) => {}
         }
         Ok(())
     }
@@ -103,8 +104,8 @@ impl Kernel for ElementwiseStep {
     fn flops(&self, call: &Call) -> u64 {
         let own = match self.0 {
             Elementwise::Copy => 0,
-            Elementwise::Activate(_) | Elementwise::Add | Elementwise::Multiply => 1,
-            Elementwise::ActivationGradient(_) | Elementwise::ActivationCurvature(_) => 2,
+            Elementwise::Activate(_) | Elementwise::Add => 1,
+            Elementwise::ActivationGradient(_) => 2,
         };
         (own + u64::from(call.adds(OUTPUT))) * call.len(OUTPUT) as u64
     }
@@ -116,5 +117,41 @@ impl Kernel for ElementwiseStep {
     fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
         let views = [binding.view(LEFT)?, &binding.view_or_unused(RIGHT)?, binding.view(OUTPUT)?];
         Ok(Box::new(elementwise(binding.gpu, self.0, views, call.adds(OUTPUT))?))
+    }
+}
+
+/// The tangent of an [`Elementwise::ActivationGradient`]; operands: left, its tangent, what forward saved, its tangent, output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ActivationTangent(Activation);
+
+/// Place of its output.
+const TANGENT: usize = 4;
+
+impl Kernel for ActivationTangent {
+    fn kind(&self) -> &'static str {
+        "activation tangent"
+    }
+
+    fn sizes(&self) -> String {
+        self.0.to_string()
+    }
+
+    /// Made by tangents alone.
+    fn tangent(&self) -> Tangent<'_> {
+        Tangent::Refused
+    }
+
+    /// Two derivatives, three products, a sum.
+    fn flops(&self, call: &Call) -> u64 {
+        (6 + u64::from(call.adds(TANGENT))) * call.len(TANGENT) as u64
+    }
+
+    fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
+        Ok(vec![activation_tangent_launch(&context.target, self.0, call.len(TANGENT), call.adds(TANGENT))?])
+    }
+
+    fn bind(&self, call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
+        let views = [binding.view(0)?, binding.view(1)?, binding.view(2)?, binding.view(3)?, binding.view(TANGENT)?];
+        Ok(Box::new(activation_tangent(binding.gpu, self.0, views, call.adds(TANGENT))?))
     }
 }

@@ -54,7 +54,7 @@ pub use loss::{
     loss_tangent, loss_tangent_launch, mse, mse_launch, nll_part, nll_part_gradient, softmax_nll, softmax_nll_launch,
 };
 pub use norm::{
-    Norm, NormCurvatureViews, NormKind, NormOptions, NormShape, group_normalise, group_normalise_curvature,
+    Norm, NormAffine, NormCurvatureViews, NormKind, NormOptions, NormShape, group_normalise, group_normalise_curvature,
     group_normalise_gradient,
 };
 pub use pool::{Pool, PoolBackward, PoolForward, PoolShape, pool, pool_gradient, pool_select};

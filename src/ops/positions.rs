@@ -149,7 +149,7 @@ impl Op for Positions {
         let sums = ColumnSums { rows: batch, columns: count, stride: count };
         let operands = [pass.gradient(), pass.param_gradient(0)];
         pass.push(&format!("{name} weight gradient"), Arc::new(sums), operands);
-        if let Some(result) = pass.input_gradient(0) {
+        if let Some(result) = pass.hand_on_gradient(0) {
             let operands = [pass.gradient(), result];
             pass.push(&format!("{name} backward"), Arc::new(ElementwiseStep(Elementwise::Copy)), operands);
         }

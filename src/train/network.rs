@@ -5,10 +5,7 @@ use std::{path::Path, sync::Arc};
 use serde::Serialize;
 
 use crate::{
-    analysis::{
-        Curvature, GroupTrace, Ritz, Spectrum, SpectrumOptions, Subject, TraceEstimate, TraceOptions, grouped_trace,
-        spectrum,
-    },
+    analysis::{Curvature, Ritz, Spectrum, SpectrumOptions, Subject, TraceEstimate, TraceOptions, spectrum},
     data::Dataset,
     gpu::Gpu,
     graph::LossFunction,
@@ -17,7 +14,7 @@ use crate::{
     noise::NoisePart,
 };
 
-use super::{DeviceData, Evaluator, Prepared, RunConfig, TrainError};
+use super::{DeviceData, Evaluator, GroupCurvature, Prepared, RunConfig, Traces, TrainError};
 
 /// Largest batch of a measurement of curvature.
 const BATCH: usize = 512;
@@ -71,19 +68,6 @@ pub struct CurvatureReport {
     pub eigenvalues: Vec<Ritz>,
     /// The Hessian's, where it was asked for.
     pub spectrum: Option<Spectrum>,
-}
-
-/// What was measured of the curvature along the weights of a group.
-#[derive(Clone, Debug, Serialize)]
-pub struct GroupCurvature {
-    /// Its block's name, or its parts' names.
-    pub name: String,
-    /// Names of its parts: parameters, or projections that they pack.
-    pub parts: Vec<String>,
-    /// Of the Hessian.
-    pub hessian: GroupTrace,
-    /// Of its Gauss-Newton part.
-    pub gauss_newton: GroupTrace,
 }
 
 impl<'g> Network<'g> {
@@ -160,19 +144,9 @@ impl<'g> Network<'g> {
             data: &data,
         };
         let CurvatureOptions { probes, seed, tolerance, lanczos_steps, starts, top } = options;
-        let trace = |curvature| {
-            let options = TraceOptions { probes, tolerance, seed, curvature };
-            grouped_trace(self.gpu, &subject, options, &self.groups)
-        };
-        let (hessian, of_hessian) = trace(Curvature::Hessian)?;
-        let (gauss_newton, of_gauss_newton) = trace(Curvature::GaussNewton)?;
-        let group = |(group, (hessian, gauss_newton)): (&Vec<NoisePart>, (GroupTrace, GroupTrace))| GroupCurvature {
-            name: self.model.group_name(group),
-            parts: group.iter().map(|part| self.model.part_name(part)).collect(),
-            hessian,
-            gauss_newton,
-        };
-        let groups = self.groups.iter().zip(of_hessian.into_iter().zip(of_gauss_newton)).map(group).collect();
+        let trace_options = TraceOptions { probes, tolerance, seed, curvature: Curvature::Hessian };
+        let Traces { hessian, gauss_newton, groups } =
+            Traces::measure(self.gpu, &subject, trace_options, &self.groups)?;
         let options = SpectrumOptions { steps: lanczos_steps, starts, seed, curvature: Curvature::Hessian };
         let spectrum = (lanczos_steps > 0).then(|| spectrum(self.gpu, &subject, options)).transpose()?;
         Ok(CurvatureReport {

@@ -1,9 +1,12 @@
 //! What is measured of a network in training: losses, accuracies, norms, traces of curvature.
 
 use crate::{
-    analysis::{Curvature, CurvatureProduct, Subject, TraceEstimate, TraceOptions, hessian_trace},
-    gpu::{GpuError, Recorder},
-    noise::{Point, StepNoise},
+    analysis::{
+        AnalysisError, Curvature, CurvatureProduct, GroupTrace, Subject, TraceEstimate, TraceOptions, grouped_trace,
+        hessian_trace,
+    },
+    gpu::{Gpu, GpuError, Recorder},
+    noise::{Grouping, NoisePart, Point, StepNoise},
     rules::Effective,
 };
 
@@ -21,6 +24,47 @@ pub struct Traces {
     pub hessian: TraceEstimate,
     /// Of its Gauss-Newton part.
     pub gauss_newton: TraceEstimate,
+    /// The shares of groups of weights, where they were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupCurvature>,
+}
+
+/// What was measured of the curvature along the weights of a group.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct GroupCurvature {
+    /// Its block's name, or its parts' names.
+    pub name: String,
+    /// Names of its parts: parameters, or projections that they pack.
+    pub parts: Vec<String>,
+    /// Of the Hessian.
+    pub hessian: GroupTrace,
+    /// Of its Gauss-Newton part.
+    pub gauss_newton: GroupTrace,
+}
+
+impl Traces {
+    /// Of a network and its loss, whatever matrix the options name, with the shares of some groups of its weights.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub(super) fn measure(
+        gpu: &Gpu,
+        subject: &Subject<'_>,
+        options: TraceOptions,
+        groups: &[Vec<NoisePart>],
+    ) -> Result<Self, AnalysisError> {
+        let trace = |curvature| grouped_trace(gpu, subject, TraceOptions { curvature, ..options }, groups);
+        let (hessian, of_hessian) = trace(Curvature::Hessian)?;
+        let (gauss_newton, of_gauss_newton) = trace(Curvature::GaussNewton)?;
+        let group = |(group, (hessian, gauss_newton)): (&Vec<NoisePart>, (GroupTrace, GroupTrace))| GroupCurvature {
+            name: subject.model.group_name(group),
+            parts: group.iter().map(|part| subject.model.part_name(part)).collect(),
+            hessian,
+            gauss_newton,
+        };
+        let groups = groups.iter().zip(of_hessian.into_iter().zip(of_gauss_newton)).map(group).collect();
+        Ok(Self { hessian, gauss_newton, groups })
+    }
 }
 
 impl Trainer<'_> {
@@ -99,15 +143,7 @@ impl Trainer<'_> {
     /// # Errors
     /// As [`hessian_trace`], and as [`DeviceData::new`] where the training data are not on the device as they are.
     pub fn hessian_trace(&self, data: Option<&DeviceData>, options: TraceOptions) -> Result<TraceEstimate, TrainError> {
-        let scored = self.evaluators.train.as_ref().map(Evaluator::data);
-        if let Some(data) = data.or(scored.filter(|data| data.len() == self.samples())) {
-            return self.trace_over(data, options);
-        }
-        self.trace_over(&self.undisturbed_data()?, options)
-    }
-
-    fn trace_over(&self, data: &DeviceData, options: TraceOptions) -> Result<TraceEstimate, TrainError> {
-        self.with_subject(data, |subject| Ok(hessian_trace(self.gpu(), subject, options)?))
+        self.over(data, |subject| Ok(hessian_trace(self.gpu(), subject, options)?))
     }
 
     /// The product of the Hessian of the training loss, at the clean weights and over the data as they are, with a direction
@@ -120,6 +156,19 @@ impl Trainer<'_> {
         self.with_subject(&data, |subject| {
             Ok(CurvatureProduct::new(self.gpu(), subject, Curvature::Hessian)?.apply(direction)?)
         })
+    }
+
+    /// Measures the network and its loss over `data`, or over the training data as they are.
+    fn over<T>(
+        &self,
+        data: Option<&DeviceData>,
+        measure: impl FnOnce(&Subject<'_>) -> Result<T, TrainError>,
+    ) -> Result<T, TrainError> {
+        let scored = self.evaluators.train.as_ref().map(Evaluator::data);
+        match data.or(scored.filter(|data| data.len() == self.samples())) {
+            Some(data) => self.with_subject(data, measure),
+            None => self.with_subject(&self.undisturbed_data()?, measure),
+        }
     }
 
     /// The training data as they are, without augmentation.
@@ -155,11 +204,24 @@ impl Trainer<'_> {
     /// # Errors
     /// As [`Trainer::hessian_trace`].
     pub fn traces(&self, data: Option<&DeviceData>, probes: u32) -> Result<Traces, TrainError> {
-        let trace = |curvature| {
-            let options = TraceOptions::default();
-            self.hessian_trace(data, TraceOptions { probes, curvature, seed: options.seed ^ self.seed(), ..options })
-        };
-        Ok(Traces { hessian: trace(Curvature::Hessian)?, gauss_newton: trace(Curvature::GaussNewton)? })
+        self.grouped_traces(data, probes, None)
+    }
+
+    /// The same with the shares of groups of weights, which need not be those of the run's noise.
+    ///
+    /// # Errors
+    /// As [`Trainer::hessian_trace`].
+    pub fn grouped_traces(
+        &self,
+        data: Option<&DeviceData>,
+        probes: u32,
+        grouping: Option<Grouping>,
+    ) -> Result<Traces, TrainError> {
+        let options = TraceOptions::default();
+        let options = TraceOptions { probes, seed: options.seed ^ self.seed(), ..options };
+        let groups = grouping
+            .map_or(Vec::new(), |grouping| grouping.groups(&self.model.graph.layout(), &self.model.noise_tensors()));
+        self.over(data, |subject| Ok(Traces::measure(self.gpu(), subject, options, &groups)?))
     }
 
     /// (L1, L2) norm of the clean weights.

@@ -51,7 +51,19 @@ const LAYERS: &[(&str, Option<&[&str]>)] = &[
     (
         "bench",
         Some(&[
-            "train", "analysis", "data", "nn", "ops", "rules", "graph", "optim", "noise", "schedule", "kernels", "gpu",
+            "train",
+            "analysis",
+            "device_data",
+            "data",
+            "nn",
+            "ops",
+            "rules",
+            "graph",
+            "optim",
+            "noise",
+            "schedule",
+            "kernels",
+            "gpu",
         ]),
     ),
     (

@@ -23,6 +23,7 @@ mod analysis {
 }
 
 mod bench {
+    mod hessian;
     mod roofline;
 }
 
@@ -59,6 +60,7 @@ mod experiments {
     mod generalisation;
     mod networks;
     mod simple_models;
+    mod transformers;
 }
 
 mod gpu {
@@ -87,6 +89,7 @@ mod graph {
 }
 
 mod kernels {
+    mod activation_tangent;
     mod attention;
     mod attention_rows;
     mod batch_norm;

@@ -9,17 +9,24 @@ use crate::{
 };
 
 use super::{
-    kernels::{NormCurvatureViews, group_normalise, group_normalise_curvature, group_normalise_gradient},
+    super::affine::Affine,
+    kernels::{NormAffine, NormCurvatureViews, group_normalise, group_normalise_curvature, group_normalise_gradient},
     shape::NormShape,
 };
 
-/// Each group of a sample to zero mean and unit variance; operands: input, xhat, 1 / standard deviation of each group.
+/// Each group of a sample to zero mean and unit variance, then a weight and, where there is one, a bias; operands: input, xhat,
+/// 1 / standard deviation of each group, weight, output, bias.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct GroupNormalise(pub(super) NormShape);
 
+const SCALE: usize = 3;
+const OUTPUT: usize = 4;
+const SHIFT: usize = 5;
+
 impl GroupNormalise {
     fn differentiate(self, pass: &mut dyn Tangents, name: &str, call: &Call) -> Result<(), GraphError> {
-        let [Some(input), Some(xhat), Some(inv_std)] = [0, 1, 2].map(|place| call.operand(place).copied()) else {
+        let operands = [0, 1, 2, SCALE, OUTPUT].map(|place| call.operand(place).copied());
+        let [Some(input), Some(xhat), Some(inv_std), Some(scale), Some(output)] = operands else {
             return Err(GraphError::no_derivative(name));
         };
         // The gradient's own tangent takes the input's.
@@ -29,7 +36,8 @@ impl GroupNormalise {
             let operands = [tangent, xhat.read(), inv_std.read(), result];
             pass.push(name, Arc::new(GroupNormaliseGradient(self.0)), operands);
         }
-        Ok(())
+        let operands = [xhat.read(), scale, output].into_iter().chain(call.operand(SHIFT).copied()).collect();
+        Affine(self.0).differentiate(pass, name, &Call { kernel: Arc::new(Affine(self.0)), operands })
     }
 }
 
@@ -46,18 +54,20 @@ impl Kernel for GroupNormalise {
         Tangent::Own(Box::new(|pass, name, call| self.differentiate(pass, name, call)))
     }
 
-    /// Sum, mean's difference, square, sum of squares, scale.
+    /// Sum, mean's difference, square, sum of squares, scale; weight and bias.
     fn flops(&self, call: &Call) -> u64 {
-        5 * call.len(1) as u64
+        7 * call.len(1) as u64
     }
 
-    fn launches(&self, _call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
-        Ok(vec![self.0.group_normalise_launch(&context.target)?])
+    fn launches(&self, call: &Call, context: &LaunchContext) -> Result<Vec<Launch>, GpuError> {
+        Ok(vec![self.0.group_normalise_launch(&context.target, [true, call.operand(SHIFT).is_some()])?])
     }
 
     fn bind(&self, _call: &Call, binding: &Binding<'_>) -> Result<Box<dyn Record>, GpuError> {
         let (class, views) = (AdapterClass::for_device(binding.gpu), [binding.view(0)?, binding.view(1)?]);
-        Ok(Box::new(group_normalise(binding.gpu, class, &self.0, views, binding.view(2)?)?))
+        let (scale, output) = (binding.view(SCALE)?, binding.view(OUTPUT)?);
+        let affine = NormAffine { scale, shift: binding.views.get(SHIFT), output };
+        Ok(Box::new(group_normalise(binding.gpu, class, &self.0, views, binding.view(2)?, Some(affine))?))
     }
 }
 

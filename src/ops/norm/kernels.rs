@@ -15,7 +15,14 @@ static GROUP_NORMALISE: KernelSpec = KernelSpec {
         include_str!("../../../shaders/shared/norm.wgsl"),
         include_str!("../../../shaders/shared/index.wgsl"),
     ),
-    bindings: &[("input", Access::Real), ("output", Access::Real), ("inv_std", Access::ReadWrite)],
+    bindings: &[
+        ("input", Access::Real),
+        ("xhat", Access::Real),
+        ("inv_std", Access::ReadWrite),
+        ("scale", Access::Real),
+        ("shift", Access::Real),
+        ("output", Access::Real),
+    ],
     immediate_bytes: size_of::<NormShape>() as u32,
 };
 
@@ -71,12 +78,12 @@ impl NormShape {
         tree.launch(target, spec, constants, tree.workgroups(self.group_count()), tree.chain(terms, 1))
     }
 
-    /// What [`group_normalise`] launches.
+    /// What [`group_normalise`] launches, with weight and bias where it has them.
     ///
     /// # Errors
     /// [`GpuError::Grid`] past the target's grid.
-    pub fn group_normalise_launch(&self, target: &Target) -> Result<Launch, GpuError> {
-        self.groups_launch(target, &GROUP_NORMALISE, &[])
+    pub fn group_normalise_launch(&self, target: &Target, [affine, shift]: [bool; 2]) -> Result<Launch, GpuError> {
+        self.groups_launch(target, &GROUP_NORMALISE, &[flag("AFFINE", affine), flag("SHIFT", shift)])
     }
 
     /// What [`group_normalise_gradient`] launches.
@@ -96,7 +103,19 @@ impl NormShape {
     }
 }
 
-/// Plans `output = (input - mean) inv_std` over the groups of each sample; `inv_std` [batch, groups] is kept for backward.
+/// The second half of a norm: `output = xhat scale [+ shift]`, as [`affine`](super::super::affine) computes it.
+#[derive(Clone, Copy, Debug)]
+pub struct NormAffine<'a> {
+    /// Its weight.
+    pub scale: &'a View,
+    /// Its bias.
+    pub shift: Option<&'a View>,
+    /// Of the value's shape.
+    pub output: &'a View,
+}
+
+/// Plans `xhat = (input - mean) inv_std` over the groups of each sample, and what follows if given; xhat and `inv_std`
+/// [batch, groups] are kept for backward.
 ///
 /// # Errors
 /// [`GpuError::Length`] for lengths that do not fit.
@@ -104,17 +123,26 @@ pub fn group_normalise(
     gpu: &Gpu,
     class: AdapterClass,
     shape: &NormShape,
-    [input, output]: [&View; 2],
+    [input, xhat]: [&View; 2],
     inv_std: &View,
+    affine: Option<NormAffine<'_>>,
 ) -> Result<Dispatch, GpuError> {
     let kernel = GROUP_NORMALISE.entry;
-    shape.check(kernel, &[("input", input), ("output", output)], &[])?;
+    shape.check(kernel, &[("input", input), ("xhat", xhat)], &[])?;
     inv_std.expect_len(kernel, "inv_std", shape.group_count())?;
-    let launch = shape.group_normalise_launch(&Target::with_class(gpu, class))?;
-    gpu.bind(&launch, &[input, output, inv_std], bytemuck::bytes_of(shape))
+    let unused = gpu.unused(0)?;
+    let shift = affine.and_then(|affine| affine.shift);
+    let launch = shape.group_normalise_launch(&Target::with_class(gpu, class), [affine.is_some(), shift.is_some()])?;
+    let (scale, output) = affine.map_or((&unused, &unused), |affine| (affine.scale, affine.output));
+    if affine.is_some() {
+        shape.check(kernel, &[("output", output)], &[("scale", scale)])?;
+    }
+    shift.map_or(Ok(()), |shift| shift.expect_len(kernel, "shift", shape.params()))?;
+    let views = [input, xhat, inv_std, scale, shift.unwrap_or(&unused), output];
+    gpu.bind(&launch, &views, bytemuck::bytes_of(shape))
 }
 
-/// Plans the derivative of [`group_normalise`], whose output was `xhat`, applied to `grad`.
+/// Plans the derivative of [`group_normalise`], which made `xhat`, applied to `grad`.
 ///
 /// # Errors
 /// [`GpuError::Length`] for lengths that do not fit.

@@ -26,13 +26,15 @@ use crate::{
 };
 
 use super::{
-    affine::{push_affine, push_affine_gradient},
+    affine::{BIAS, WEIGHT, push_affine_gradient},
     layer::{LayerKind, keys, yes},
 };
 
 use calls::{GroupNormalise, GroupNormaliseGradient};
 pub(super) use kernels::SPECS;
-pub use kernels::{NormCurvatureViews, group_normalise, group_normalise_curvature, group_normalise_gradient};
+pub use kernels::{
+    NormAffine, NormCurvatureViews, group_normalise, group_normalise_curvature, group_normalise_gradient,
+};
 pub use shape::NormShape;
 
 /// Batch norm's and the other norms' default in PyTorch.
@@ -160,9 +162,10 @@ impl Op for Norm {
         let shape = self.shape(pass.batch(), pass.input_shape(0)).map_err(|error| pass.refusal(&error))?;
         let xhat = pass.activation("normalised", pass.input_shape(0).words());
         let inv_std = pass.words("inverse deviations", shape.group_count());
-        let operands = [pass.input(0), xhat, inv_std];
+        let bias = self.bias.then(|| pass.param(BIAS));
+        let operands = [pass.input(0), xhat, inv_std, pass.param(WEIGHT), pass.output()].into_iter().chain(bias);
+        let operands: Vec<_> = operands.collect();
         pass.push(&format!("{} normalise", pass.name()), Arc::new(GroupNormalise(shape)), operands);
-        push_affine(pass, shape, xhat, self.bias);
         Ok(Saved::tensors([xhat, inv_std]))
     }
 

@@ -28,7 +28,7 @@ const TAKEN: [(&str, &str, &[&str]); 5] = [
     ),
     (
         "bench",
-        "timed-steps rounds seconds matmul variants profile roofline out",
+        "timed-steps rounds seconds matmul variants profile roofline hessian out",
         &[NOISE, OPTIMIZER, AUGMENTATION, "data block model dropout precision loss label-smoothing batch seed on-nan"],
     ),
     ("plan", "gpu", &["data block model dropout precision optimizer batch"]),

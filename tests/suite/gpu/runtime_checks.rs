@@ -149,7 +149,7 @@ fn rows(gpu: &Gpu, results: &mut Results) {
             [sizes[0] * 9, sizes[0], shape.gradient_scratch_words(class)].map(|count| poisoned(gpu, count));
         let [scale, shift] = [2; 2].map(|count| poisoned(gpu, count));
         let views = [&input.view, &xhat.view, &scratch.view];
-        run(gpu, &[&group_normalise(gpu, class, &shape, [&input.view, &xhat.view], &inv_std.view).unwrap()]);
+        run(gpu, &[&group_normalise(gpu, class, &shape, [&input.view, &xhat.view], &inv_std.view, None).unwrap()]);
         run(gpu, &affine_gradient(gpu, class, &shape, views, &scale.view, Some(&shift.view), false).unwrap());
         for (name, sums) in [("normalised", xhat), ("scale", scale), ("shift", shift)] {
             results.push((format!("{name} {sizes:?} {class:?}"), sums.read(gpu)));

@@ -9,7 +9,7 @@ use crate::common::{
 };
 use jostle::{
     graph::{BatchInfo, Graph, Plan, PlanMode, Schedule},
-    kernels::{Activation, Arena},
+    kernels::{Activation, Arena, Elementwise},
     nn::Sequential,
     ops::{ElementwiseStep, Loss},
 };
@@ -199,6 +199,42 @@ fn activations_are_fused_where_nothing_else_reads() {
     };
     let plain = || Sequential::new(FEATURES).linear(6).gelu();
     assert_eq!(count(plain().linear(6).relu().linear(3)), 0, "in the products' epilogues, forward and backward");
-    // the activation and its gradient; the sum, and the copy of its gradient to either side
-    assert_eq!(count(plain().linear(6).residual(|b| b.relu().linear(6)).linear(3)), 2 + 3);
+    // the activation and its gradient; the sum, whose own gradient is that of either side
+    assert_eq!(count(plain().linear(6).residual(|b| b.relu().linear(6)).linear(3)), 2 + 1);
+}
+
+/// Copies that backward makes of gradients.
+fn copies(graph: &Graph) -> usize {
+    let schedule = Schedule::new(graph, 4, PlanMode::HessianProduct, Loss::Nll).unwrap();
+    let is_copy = |kernel: &ElementwiseStep| kernel.0 == Elementwise::Copy;
+    let copies = schedule.steps.iter().filter(|step| step.call.kernel_as().is_some_and(is_copy));
+    copies.filter(|step| step.name == "gradient").count()
+}
+
+/// A sum's gradient is that of both values: they may share a tensor unless one of them gets more before the other was read.
+#[test]
+fn gradients_of_sums_are_copied_where_they_have_to_be() {
+    let residual = |first: &str| {
+        let (mut graph, input) = Graph::new(FEATURES).unwrap();
+        let h = graph.linear(input, "a", 4, Activation::Identity).unwrap();
+        let inner = if first == "norm" { graph.layer_norm(h, "n").unwrap() } else { h };
+        let branch = graph.linear(inner, "b", 4, Activation::Identity).unwrap();
+        graph.add(h, branch).unwrap();
+        graph
+    };
+    // h gets the norm's part after the branch's product was differentiated
+    assert_eq!(copies(&residual("norm")), 0);
+    // the product reads the gradient of its output while it adds to h's
+    assert_eq!(copies(&residual("none")), 1);
+    check_all("shared by a branch", &residual("norm"), &|p, x| {
+        let h = fc(p, 1, x);
+        let mean = h.iter().sum::<f64>() / 4.0;
+        let deviation = (h.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 4.0 + 1e-5).sqrt();
+        let affine = h.iter().zip(&p[2]).zip(&p[3]).map(|((x, weight), bias)| (x - mean) / deviation * weight + bias);
+        plus(&h, &fc(p, 3, &affine.collect::<Vec<_>>()))
+    });
+    check_all("copied for a branch", &residual("none"), &|p, x| {
+        let h = fc(p, 1, x);
+        plus(&h, &fc(p, 2, &h))
+    });
 }

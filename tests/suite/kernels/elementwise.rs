@@ -2,7 +2,7 @@
 
 use crate::common::{
     ROUNDOFF, assert_within, awkward, bits, device, guarded, poisoned,
-    reference::{activate, curvature, derivative, saved},
+    reference::{activate, derivative, saved},
     run, samples, wide,
 };
 use jostle::{
@@ -18,9 +18,7 @@ fn case(operation: Elementwise, count: usize) -> (Vec<f32>, Vec<f32>, Vec<f64>, 
     let x = wide(&left);
     let arguments = samples(12, count, 4.0);
     let right: Vec<f32> = match operation {
-        Elementwise::ActivationGradient(kind) | Elementwise::ActivationCurvature(kind) => {
-            arguments.iter().map(|a| saved(kind, f64::from(*a))).collect()
-        }
+        Elementwise::ActivationGradient(kind) => arguments.iter().map(|a| saved(kind, f64::from(*a))).collect(),
         _ => arguments.clone(),
     };
     let values: Vec<f64> = match operation {
@@ -30,10 +28,6 @@ fn case(operation: Elementwise, count: usize) -> (Vec<f32>, Vec<f32>, Vec<f64>, 
         }
         Elementwise::Add => x.iter().zip(&right).map(|(x, r)| x + f64::from(*r)).collect(),
         Elementwise::Copy => x.clone(),
-        Elementwise::Multiply => x.iter().zip(&right).map(|(x, r)| x * f64::from(*r)).collect(),
-        Elementwise::ActivationCurvature(kind) => {
-            x.iter().zip(&right).map(|(x, r)| x * curvature(kind, f64::from(*r))).collect()
-        }
     };
     let bound = |x: &f64, value: &f64| match operation {
         // 4 ulp of 1, or of x for GELU, whose 1 + erf cancels; exact for ReLU, but its bound costs nothing to share
@@ -41,9 +35,7 @@ fn case(operation: Elementwise, count: usize) -> (Vec<f32>, Vec<f32>, Vec<f64>, 
         Elementwise::Activate(_) => 8.0 * ROUNDOFF * x.abs().max(1.0),
         // what was saved is rounded (twice over in 1 - s^2), the function good to 4 ulp of 1 + |argument| <= 5
         Elementwise::ActivationGradient(_) => 40.0 * ROUNDOFF * x.abs(),
-        Elementwise::Add | Elementwise::Multiply => ROUNDOFF * value.abs(),
-        // of saved values up to 4: the exponential's 4 ulp times 2 - s^2, which cancels
-        Elementwise::ActivationCurvature(_) => 40.0 * ROUNDOFF * x.abs(),
+        Elementwise::Add => ROUNDOFF * value.abs(),
     };
     let bounds = x.iter().zip(&values).map(|(x, value)| bound(x, value)).collect();
     (left, right, values, bounds)
@@ -52,12 +44,8 @@ fn case(operation: Elementwise, count: usize) -> (Vec<f32>, Vec<f32>, Vec<f64>, 
 #[test]
 fn operations_match_f64() {
     let gpu = device();
-    let activations = Activation::ALL.map(|kind| {
-        [Elementwise::Activate(kind), Elementwise::ActivationGradient(kind), Elementwise::ActivationCurvature(kind)]
-    });
-    for operation in
-        activations.into_iter().flatten().chain([Elementwise::Add, Elementwise::Copy, Elementwise::Multiply])
-    {
+    let activations = Activation::ALL.map(|kind| [Elementwise::Activate(kind), Elementwise::ActivationGradient(kind)]);
+    for operation in activations.into_iter().flatten().chain([Elementwise::Add, Elementwise::Copy]) {
         for count in COUNTS {
             let (left, right, mut values, mut bounds) = case(operation, count);
             for accumulate in [false, true] {

@@ -2,8 +2,8 @@
 //! central differences.
 
 use crate::common::{
-    ROUNDOFF, assert_close, assert_within, assert_within_f64, central_difference, classes, depth, device, guarded,
-    hash,
+    ROUNDOFF, assert_close, assert_within, assert_within_f64, bits, central_difference, classes, depth, device,
+    guarded, hash,
     images::{padded, unpadded},
     narrow,
     norm::Norm,
@@ -13,7 +13,7 @@ use jostle::{
     gpu::{Element, GpuError},
     kernels::{AdapterClass, Target},
     ops::{
-        NormCurvatureViews, NormShape, affine, affine_gradient, channel_normalise, group_normalise,
+        NormAffine, NormCurvatureViews, NormShape, affine, affine_gradient, channel_normalise, group_normalise,
         group_normalise_curvature, group_normalise_gradient,
     },
 };
@@ -83,7 +83,7 @@ impl Case {
     fn depth(&self, class: AdapterClass) -> f64 {
         let shape = self.shape();
         let target = target(class);
-        let group = shape.group_normalise_launch(&target).unwrap().chain;
+        let group = shape.group_normalise_launch(&target, [true; 2]).unwrap().chain;
         let param = depth(&shape.affine_gradient_launches(&target, [true, false], Element::Word).unwrap());
         (group.max(param) + 16) as f64
     }
@@ -129,12 +129,14 @@ impl Case {
         let [grad_weight, grad_bias] = [(); 2].map(|()| output(self.weight.len(), accumulate));
         let inv_std = poisoned(gpu, shape.group_count());
         let shift = Some(&bias.view);
+        let at_once = poisoned(gpu, self.words());
+        let norm_affine = NormAffine { scale: &weight.view, shift, output: &at_once.view };
         let scratch = poisoned(gpu, shape.gradient_scratch_words(class));
         let (views, grads) = ([&grad.view, &xhat.view, &scratch.view], [&grad_weight.view, &grad_bias.view]);
         let gradients = affine_gradient(gpu, class, &shape, views, grads[0], Some(grads[1]), accumulate).unwrap();
         let [before, after] = [
             [
-                group_normalise(gpu, class, &shape, [&x.view, &xhat.view], &inv_std.view).unwrap(),
+                group_normalise(gpu, class, &shape, [&x.view, &xhat.view], &inv_std.view, Some(norm_affine)).unwrap(),
                 affine(gpu, &shape, [&xhat.view, &y.view], &weight.view, shift, accumulate).unwrap(),
             ],
             [
@@ -163,6 +165,8 @@ impl Case {
             assert_within(&format!("{name}: {quantity}"), found, &expected, &bounds);
         };
         let y = self.pick_up(&y.read(gpu), false);
+        let at_once = self.pick_up(&at_once.read(gpu), false);
+        assert!(accumulate || bits(&at_once) == bits(&y), "{name}: weight and bias with the norm, and after it");
         hold("y", &y, &norm.forward(&x, &w, &b), &norm.forward_bounds(&x, &w, &b, depth));
         self.pick_up(&xhat.read(gpu), false);
         self.pick_up(&grad_xhat.read(gpu), false);
@@ -244,7 +248,7 @@ fn no_invocation_sums_alone() {
     let shape = NormShape::new([128, 32 * 32, 64, 64], 32, false, EPS).unwrap();
     let launches = shape.affine_gradient_launches(gpu, [true, false], Element::Word).unwrap();
     assert!(launches.iter().all(|launch| launch.chain <= 64) && launches[0].workgroups() >= 264, "{launches:?}");
-    assert!(shape.group_normalise_launch(gpu).unwrap().chain <= 64);
+    assert!(shape.group_normalise_launch(gpu, [true; 2]).unwrap().chain <= 64);
 }
 
 /// Roundings of equal terms do not average out: one after the other 2^20 of them lose a hundredth of the sum.
