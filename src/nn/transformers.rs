@@ -3,7 +3,7 @@
 use crate::{
     graph::{Graph, GraphError, ParamInit, ValueId, ValueShape},
     kernels::{Activation, ConvOptions},
-    ops::{BlockOptions, GPT_NAMES, LinearOptions, MlpKind, NormKind, TRANSFORMER_STD, VIT_NAMES},
+    ops::{BlockOptions, GPT_NAMES, LinearOptions, MlpKind, TRANSFORMER_STD, VIT_NAMES},
 };
 
 use super::zoo::{ModelOptions, Signature};
@@ -105,7 +105,7 @@ impl Gpt {
         }
         value = graph.norm_with(value, "transformer.ln_f", block.norm())?;
         graph.tied_linear(value, "transformer.wte.weight")?;
-        graph.start_as_transformer(0)?;
+        graph.set_init("transformer.wte.weight", ParamInit::Normal { std: TRANSFORMER_STD })?;
         let std = TRANSFORMER_STD / (2.0 * self.layers as f32).sqrt();
         for layer in 0..self.layers {
             for name in [GPT_NAMES.projection, GPT_NAMES.narrow] {
@@ -116,17 +116,8 @@ impl Gpt {
     }
 
     fn block_options(&self, dropout: f32) -> BlockOptions {
-        BlockOptions {
-            heads: self.heads,
-            hidden: self.channels.saturating_mul(4),
-            causal: true,
-            bias: true,
-            dropout,
-            mlp: MlpKind::Plain(self.activation),
-            norm: NormKind::Layer,
-            eps: 1e-5,
-            names: GPT_NAMES,
-        }
+        let mlp = MlpKind::Plain(self.activation);
+        BlockOptions { dropout, mlp, ..BlockOptions::gpt(self.heads, self.channels) }
     }
 }
 
@@ -165,7 +156,6 @@ impl Vit {
         graph.linear_with(value, "head", LinearOptions { features: signature.classes, bias: true })?;
         graph.start_as_transformer(first)?;
         graph.set_init("cls_token", ParamInit::Normal { std: 1e-6 })?;
-        graph.set_init("pos_embed", ParamInit::Normal { std: TRANSFORMER_STD })?;
         Ok(graph)
     }
 
@@ -176,17 +166,8 @@ impl Vit {
     }
 
     fn block_options(&self, dropout: f32) -> BlockOptions {
-        BlockOptions {
-            heads: self.heads,
-            hidden: self.channels.saturating_mul(4),
-            causal: false,
-            bias: true,
-            dropout,
-            mlp: MlpKind::Plain(Activation::Gelu),
-            norm: NormKind::Layer,
-            eps: 1e-6,
-            names: VIT_NAMES,
-        }
+        let usual = BlockOptions::gpt(self.heads, self.channels);
+        BlockOptions { causal: false, dropout, eps: 1e-6, names: VIT_NAMES, ..usual }
     }
 }
 

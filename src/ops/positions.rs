@@ -20,6 +20,7 @@ use super::{
     elementwise::ElementwiseStep,
     layer::{LayerKind, NoKeys, keys},
     tokens::sequence,
+    transformer::TRANSFORMER_STD,
 };
 
 static POSITIONS: KernelSpec = KernelSpec {
@@ -130,7 +131,7 @@ impl Op for Positions {
         let [length, features] = sequence(inputs)?;
         let (suffix, shape) =
             if self.is_whole_name { ("", vec![1, length, features]) } else { ("weight", vec![length, features]) };
-        Ok(vec![ParamSpec { suffix, shape, role: ParamRole::Weight, init: ParamInit::Normal { std: 0.02 } }])
+        Ok(vec![ParamSpec { suffix, shape, role: ParamRole::Weight, init: ParamInit::Normal { std: TRANSFORMER_STD } }])
     }
 
     fn kinks(&self) -> Option<&'static str> {

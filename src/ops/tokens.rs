@@ -19,6 +19,7 @@ use crate::graph::{
 use super::{
     column_sum::ColumnSums,
     layer::{LayerKind, NoKeys, keys},
+    transformer::TRANSFORMER_STD,
     window::Window,
 };
 
@@ -74,7 +75,7 @@ impl Op for ClassToken {
 
     fn params(&self, inputs: &Inputs<'_>) -> Result<Vec<ParamSpec>, GraphError> {
         let [_, features] = sequence(inputs)?;
-        let init = ParamInit::Normal { std: 0.02 };
+        let init = ParamInit::Normal { std: TRANSFORMER_STD };
         Ok(vec![ParamSpec { suffix: "", shape: vec![1, 1, features], role: ParamRole::Weight, init }])
     }
 

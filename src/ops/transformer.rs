@@ -22,6 +22,9 @@ use super::{
 /// Standard deviation of the initial weights of GPT-2 and ViT.
 pub const TRANSFORMER_STD: f32 = 0.02;
 
+/// The most blocks of one layer in a file: many times those of the deepest networks.
+const MOST_BLOCKS: usize = 1000;
+
 /// The parts of a packed projection, in their order.
 pub const PROJECTIONS: [&str; 3] = ["q", "k", "v"];
 
@@ -63,8 +66,7 @@ pub const VIT_NAMES: BlockNames = BlockNames {
 };
 
 /// What the perceptron of a block computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MlpKind {
     /// An activation between two linear layers.
     Plain(Activation),
@@ -96,6 +98,22 @@ pub struct BlockOptions {
 }
 
 impl BlockOptions {
+    /// GPT-2's: causal, with biases and layer norms, four times its features between the perceptron's layers, without dropout.
+    #[must_use]
+    pub fn gpt(heads: usize, features: usize) -> Self {
+        Self {
+            heads,
+            hidden: features.saturating_mul(4),
+            causal: true,
+            bias: true,
+            dropout: 0.0,
+            mlp: MlpKind::Plain(Activation::Gelu),
+            norm: NormKind::Layer,
+            eps: super::norm::EPS,
+            names: GPT_NAMES,
+        }
+    }
+
     /// A norm of the block's kind.
     #[must_use]
     pub fn norm(&self) -> NormOptions {
@@ -153,7 +171,11 @@ impl Graph {
                 self.activate(value, activation)?
             }
             MlpKind::SwiGlu => {
-                let value = self.linear_with(normed, &widen, LinearOptions { features: 2 * options.hidden, bias })?;
+                let value = self.linear_with(
+                    normed,
+                    &widen,
+                    LinearOptions { features: options.hidden.saturating_mul(2), bias },
+                )?;
                 self.swiglu(value)?
             }
         };
@@ -194,10 +216,11 @@ pub(super) const LAYERS: &[LayerKind] = &[LayerKind {
         if keys.repeat == 1 {
             return Ok(site.graph.transformer_block(site.input, site.name, &options)?);
         }
-        let names = (0..keys.repeat).map(|number| format!("{}.{number}", site.name));
-        names
-            .into_iter()
-            .try_fold(site.input, |value, name| Ok(site.graph.transformer_block(value, &name, &options)?))
+        if !(1..=MOST_BLOCKS).contains(&keys.repeat) {
+            return Err(LayerError::Keys(format!("repeat: expected from 1 to {MOST_BLOCKS}, found {}", keys.repeat)));
+        }
+        let mut names = (0..keys.repeat).map(|number| format!("{}.{number}", site.name));
+        names.try_fold(site.input, |value, name| Ok(site.graph.transformer_block(value, &name, &options)?))
     },
 }];
 
@@ -243,7 +266,8 @@ impl BlockKeys {
             }
         };
         let BlockKeys { heads, causal, bias, dropout, norm, eps, .. } = *self;
-        let hidden = self.hidden.unwrap_or(features.saturating_mul(4));
-        Ok(BlockOptions { heads, hidden, causal, bias, dropout, mlp, norm, eps, names: GPT_NAMES })
+        let usual = BlockOptions::gpt(heads, features);
+        let hidden = self.hidden.unwrap_or(usual.hidden);
+        Ok(BlockOptions { hidden, causal, bias, dropout, mlp, norm, eps, ..usual })
     }
 }

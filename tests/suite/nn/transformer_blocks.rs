@@ -94,6 +94,9 @@ fn what_is_wrong_in_a_block_is_said_of_its_layer() {
         ("heads = 3\nnorm = \"batch\"\n", "batch"),
         ("heads = 3\ndropout = 1.5\n", "probability 1.5"),
         ("causal = true\n", "heads"),
+        ("heads = 3\nrepeat = 0\n", "repeat: expected from 1 to 1000, found 0"),
+        ("heads = 3\nrepeat = 4000000000\n", "repeat: expected from 1 to 1000, found 4000000000"),
+        ("heads = 3\nmlp = \"swiglu\"\nhidden = 9223372036854775807\n", "more than 4294967295 elements"),
     ] {
         let message = model(&file(block)).unwrap_err().to_string();
         assert!(message.contains("layers[2] (transformer-block)") && message.contains(part), "{block}: {message}");
