@@ -12,13 +12,13 @@ impl RunConfig {
     pub fn check(&self) -> Result<(), TrainError> {
         let wrong =
             |key: &str, reason: &str| Err(TrainError::Config { key: key.to_owned(), reason: reason.to_owned() });
-        self.check_counts()?;
-        self.check_schedules()?;
         let positive = |value: f64| value.is_finite() && value > 0.0;
         let unit = |value: f64| (0.0..1.0).contains(&value);
         if !positive(self.lr) {
             return wrong("lr", "has to be positive");
         }
+        self.check_counts()?;
+        self.check_schedules()?;
         if !self.sigma.is_finite() || self.sigma < 0.0 {
             return wrong("sigma", "has to be 0 or more");
         }
