@@ -54,7 +54,7 @@ def published(path, *names, **known):
         if method:
             node = next(inner for inner in node.body if getattr(inner, "name", None) == method)
         exec(compile(ast.Module([node], []), str(path), "exec"), found)
-    return types.SimpleNamespace(**found), found
+    return types.SimpleNamespace(**found)
 
 
 def our_msam(buffer, decay):
@@ -67,14 +67,14 @@ def our_msam(buffer, decay):
 
 
 def test_sam_is_as_published():
-    code, _ = published("sam/sam.py", "SAM")
+    code = published("sam/sam.py", "SAM")
     model = network()
     sam_of(code.SAM(model.parameters(), torch.optim.SGD, rho=0.1, **SGD), model)
     assert_same(ours(our_sam, ["clean"]), model)
 
 
 def test_asam_is_as_published():
-    code, _ = published("ASAM/asam.py", "ASAM", defaultdict=collections.defaultdict)
+    code = published("ASAM/asam.py", "ASAM", defaultdict=collections.defaultdict)
     model = network()
     optimizer = code.ASAM(torch.optim.SGD(model.parameters(), **SGD), model, rho=0.7, eta=0.01)
     for batch in batches():
@@ -92,7 +92,7 @@ def test_m_sam_is_as_published():
     jax.config.update("jax_enable_x64", True)
     known = {"jnp": jnp, "copy": copy, "NamedTuple": NamedTuple}
     with mock.patch.object(jax, "tree_map", jax.tree_util.tree_map, create=True):
-        code, _ = published("bayesian-sam/optim.py", "TrainState", "build_sam_optimizer", jax=jax, **known)
+        code = published("bayesian-sam/optim.py", "TrainState", "build_sam_optimizer", jax=jax, **known)
 
         def loss(weights, state, batch, is_training):
             logits = jnp.tanh(batch[0] @ weights["fc1.weight"].T) @ weights["fc2.weight"].T
@@ -110,7 +110,7 @@ def test_m_sam_is_as_published():
 
 
 def test_msam_is_as_published():
-    code, _ = published("MSAM/optimizer/msam.py", "MSAM")
+    code = published("MSAM/optimizer/msam.py", "MSAM")
     model = network()
     optimizer = code.MSAM(model.parameters(), rho=0.3, **SGD)
     for batch in batches():
@@ -124,7 +124,7 @@ def test_msam_is_as_published():
 def test_msam_with_adam_is_as_published():
     """Without weight decay: the published optimizer decays after the step, PyTorch's AdamW before it."""
     known = {"Tensor": torch.Tensor, "List": list, "Tuple": tuple, "math": math}
-    code, _ = published("MSAM/optimizer/adamW_msam.py", "AdamW_MSAM", "adamW_msam", **known)
+    code = published("MSAM/optimizer/adamW_msam.py", "AdamW_MSAM", "adamW_msam", **known)
     model = network()
     optimizer = code.AdamW_MSAM(model.parameters(), lr=1e-2, rho=0.3, weight_decay=0.0)
     for batch in batches():
@@ -138,7 +138,7 @@ def test_msam_with_adam_is_as_published():
 
 @pytest.mark.parametrize("pairs, mix", [(1, 0.0), (2, 0.3)])
 def test_nso_is_as_published(pairs, mix):
-    code, _ = published("Noise-stability-optimization/exps_on_image_datasets/utils/nsm.py", "NSM", dist=torch.distributions)
+    code = published("Noise-stability-optimization/exps_on_image_datasets/utils/nsm.py", "NSM", dist=torch.distributions)
     model = network()
     optimizer = code.NSM(model.parameters(), torch.optim.SGD, sigma=0.05, **SGD)
     for number, batch in enumerate(batches()):
@@ -164,9 +164,9 @@ def test_nso_is_as_published(pairs, mix):
 
 
 def test_lpf_is_as_published():
-    meters, _ = published("LPF-SGD/codes/resnets_nodataaug/utils/train_utils.py", "AverageMeter", "accuracy")
+    meters = published("LPF-SGD/codes/resnets_nodataaug/utils/train_utils.py", "AverageMeter", "accuracy")
     known = {"logging": logging, "time": time, "AverageMeter": meters.AverageMeter, "accuracy": meters.accuracy}
-    code, _ = published("LPF-SGD/codes/resnets_nodataaug/lpf_train.py", "class_model_run", **known)
+    code = published("LPF-SGD/codes/resnets_nodataaug/lpf_train.py", "class_model_run", **known)
     model = network()
     args = types.SimpleNamespace(use_cuda=False, bs=BATCH, M=4, std=0.05, print_freq=1000)
     torch.manual_seed(0)
@@ -193,7 +193,7 @@ def batches_after(seed):
 
 
 def test_arwp_is_as_published():
-    code, _ = published("mARWP/utils.py", "ARWP")
+    code = published("mARWP/utils.py", "ARWP")
     model = network()
     optimizer = code.ARWP(model.parameters(), torch.optim.SGD, std=0.05, eta=20.0, beta=0.9, **SGD)
     for number, batch in enumerate(batches()):
@@ -215,7 +215,7 @@ def test_m_rwp_is_as_published():
     args = types.SimpleNamespace(sigma=0.05, eta=0.0, beta=0.9, lmbda=0.3, incstd=False, print_freq=1000, wandb=False)
     known = {"time": time, "_BatchNorm": nn.modules.batchnorm._BatchNorm, "args": args, "current_step": 0, "fisher_arr": [],
              "train_loss": [], "train_err": [], "arr_time": []}
-    code, _ = published("mARWP/train_marwp.py", "train", "enable_running_stats", "disable_running_stats", "get_model_grad_vec",
+    code = published("mARWP/train_marwp.py", "train", "enable_running_stats", "disable_running_stats", "get_model_grad_vec",
                         "update_grad", "AverageMeter", "accuracy", **known)
     model, drawn = network(), batches(2 * STEPS)
 
@@ -240,7 +240,7 @@ def test_m_rwp_is_as_published():
 
 def test_mezo_is_as_published():
     methods = ["zo_perturb_parameters", "zo_forward", "zo_step", "zo_update"]
-    code, _ = published("MeZO/large_models/trainer.py", *(f"OurTrainer.{name}" for name in methods))
+    code = published("MeZO/large_models/trainer.py", *(f"OurTrainer.{name}" for name in methods))
     model, drawn, seeds = network(), batches(), []
     options = {"zo_eps": 1e-3, "weight_decay": 0.01, "non_diff": False, "n_gpu": 1, "gradient_accumulation_steps": 1}
     trainer = types.SimpleNamespace(
@@ -263,8 +263,8 @@ def test_mezo_is_as_published():
 
 
 def test_swag_is_as_published():
-    flat, _ = published("swa_gaussian/swag/utils.py", "flatten", "unflatten_like")
-    code, _ = published("swa_gaussian/swag/posteriors/swag.py", "swag_parameters", "SWAG", flatten=flat.flatten,
+    flat = published("swa_gaussian/swag/utils.py", "flatten", "unflatten_like")
+    code = published("swa_gaussian/swag/posteriors/swag.py", "swag_parameters", "SWAG", flatten=flat.flatten,
                         unflatten_like=flat.unflatten_like)
     original = code.swag_parameters
     with mock.patch.dict(original.__globals__, {"swag_parameters": lambda module, params, no_cov_mat: original(module, params, no_cov_mat)}):
