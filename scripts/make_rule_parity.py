@@ -59,6 +59,8 @@ MOVING = {"noise": ["perturbed"], "sam": ["clean"], "asam": ["clean", "perturbed
           "nso": ["clean"], "lpf": ["perturbed"], "arwp": ["perturbed"], "m-rwp": ["clean"], "ivon": ["perturbed"], "mezo": []}
 DRAWS = {"nso": "pairs", "lpf": "sub-batches", "ivon": "mc-samples"}
 NOISELESS = {"sam", "asam", "m-sam", "msam"}
+# What the draws depend on, beside model, step and weights.
+OF_NOISE = ["rule", "noise", "sigma", "pairs", "sub-batches", "mc-samples", "seed"]
 IN_FILTER_NORMS, UNIT = {"lpf", "arwp", "m-rwp"}, {"ivon", "mezo"}
 
 
@@ -104,8 +106,7 @@ class Noise:
     def drawn(self, config, step, model):
         out, clean = self.folder / "draws.safetensors", self.folder / "clean.safetensors"
         data, name = ("digits", MLP) if config["model"] == MLP else ("cifar10", OUT / NET)
-        keys = [key for key in config if key not in ("model", "batch")]
-        options = [text for key in keys for text in (f"--{key}", str(config[key]))]
+        options = [text for key in OF_NOISE if key in config for text in (f"--{key}", str(config[key]))]
         if config["rule"] in IN_FILTER_NORMS:
             state = model.state_dict().items()
             save_file({key: value.float() if value.is_floating_point() else value for key, value in state}, clean)
