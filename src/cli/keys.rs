@@ -30,8 +30,21 @@ fn takes(command: &str, key: &Arg) -> bool {
         "eval" => about(&[topic::DATA]) || named(&["model", "loss"]),
         "hessian" => about(&[topic::DATA]) || named(&["model", "loss", "label-smoothing", "groups"]),
         "noise" => {
-            about(&[topic::RULE, topic::NOISE, topic::SIGMA_SCHEDULE])
-                || named(&["data", "block", "model", "seed", "epochs", "steps", "schedule-unit"])
+            about(&[topic::NOISE, topic::SIGMA_SCHEDULE])
+                || named(&[
+                    "rule",
+                    "pairs",
+                    "sub-batches",
+                    "mc-samples",
+                    "fresh-label-noise",
+                    "data",
+                    "block",
+                    "model",
+                    "seed",
+                    "epochs",
+                    "steps",
+                    "schedule-unit",
+                ])
         }
         // The samples are random ones of the data's shape, at a learning rate of its own.
         "bench" => {

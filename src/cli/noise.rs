@@ -59,6 +59,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         ("model", config.model.clone()),
         ("seed", config.seed.to_string()),
         ("step", args.step.to_string()),
+        ("rule", config.rule.to_string()),
         ("noise", config.noise.to_string()),
         ("sigma", sigma.to_string()),
         ("distribution", config.noise_distribution.to_string()),

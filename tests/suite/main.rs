@@ -132,6 +132,7 @@ mod noise {
 }
 
 mod rules {
+    mod identities;
     mod programs;
     mod steps;
 }
@@ -150,6 +151,7 @@ mod train {
     mod parity;
     mod repeat;
     mod repeat_models;
+    mod rule_parity;
     mod schedules;
     mod step_noise;
     mod tensorboard;
