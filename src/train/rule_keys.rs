@@ -6,7 +6,7 @@ use crate::{
     rules::RuleKind,
 };
 
-use super::{AUTO_BATCH, OnNan, RunConfig, TrainError};
+use super::{AUTO_BATCH, OnNan, Precision, RunConfig, TrainError};
 
 /// What a parameter may be.
 #[derive(Clone, Copy)]
@@ -165,10 +165,16 @@ impl RunConfig {
         if let Some(norm) = self.clip_norm.filter(|_| rule == RuleKind::Mezo) {
             return refuse("clip-norm", &norm, "it takes no gradient");
         }
+        if rule == RuleKind::Arwp && self.precision == Precision::F16 {
+            return refuse("precision", &self.precision, "its history of gradients knows no loss scale");
+        }
         let has_sigma = rule.draws_at_sigma() || !rule.perturbs();
         match self.on_nan {
             OnNan::HalveSigma if !has_sigma => refuse("on-nan", &self.on_nan, "it has no sigma"),
             OnNan::Skip if rule == RuleKind::Mezo => refuse("on-nan", &self.on_nan, "it takes no gradient"),
+            OnNan::Skip if rule == RuleKind::Arwp => {
+                refuse("on-nan", &self.on_nan, "its history keeps what is not finite")
+            }
             _ => Ok(()),
         }
     }
