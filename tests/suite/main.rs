@@ -152,6 +152,7 @@ mod train {
     mod repeat;
     mod repeat_models;
     mod rule_parity;
+    mod rules;
     mod schedules;
     mod step_noise;
     mod tensorboard;
