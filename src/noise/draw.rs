@@ -21,6 +21,8 @@ pub enum Stream {
     Draw = 6,
     /// Tokens of texts that a model writes; drawn on the host alone.
     Sampling = 7,
+    /// Labels drawn anew at each visit of a sample; drawn on the host alone.
+    Labels = 8,
 }
 
 /// Philox4x32-10 (Salmon et al., SC 2011): 128 random bits from a counter and a key.

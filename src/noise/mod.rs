@@ -8,6 +8,7 @@ mod config;
 mod draw;
 mod export;
 mod groups;
+mod labels;
 mod noise_scheme;
 mod point;
 mod scheme;
@@ -18,6 +19,7 @@ pub use config::{Distribution, GroupOrder, Grouping, Mode, NoiseConfig, Scale, S
 pub use draw::{Stream, philox, probe, unit_noise};
 pub use export::deltas;
 pub use groups::{NoisePart, NoiseTensor};
+pub use labels::FreshLabels;
 pub use noise_scheme::NoiseScheme;
 pub use point::Point;
 pub use scheme::Scheme;

@@ -240,10 +240,10 @@ impl<'g> Trainer<'g> {
     /// Begins an epoch, by which samples are augmented, with the order of its samples.
     ///
     /// # Errors
-    /// As [`DeviceData::set_order`].
+    /// As [`DeviceData::begin_epoch`].
     pub fn begin_epoch(&mut self, epoch: u64, order: Vec<u32>) -> Result<(), GpuError> {
         self.epoch = epoch;
-        self.data.set_order(self.gpu, order)
+        self.data.begin_epoch(self.gpu, epoch, order)
     }
 
     /// `weights_eff = weights + noise`, stand-alone. A step sees to it by itself.

@@ -40,6 +40,7 @@ mod cli {
 }
 
 mod data {
+    mod fresh_labels;
     mod idx;
     mod images;
     mod label_noise;
