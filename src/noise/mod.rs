@@ -16,7 +16,7 @@ mod step_noise;
 
 pub use crate::names::UnknownName;
 pub use config::{Distribution, GroupOrder, Grouping, Mode, NoiseConfig, Scale, SigmaSchedule};
-pub use draw::{Stream, philox, probe, unit_noise};
+pub use draw::{Stream, philox, posterior_normals, probe, unit_noise};
 pub use export::deltas;
 pub use groups::{NoisePart, NoiseTensor};
 pub use labels::FreshLabels;

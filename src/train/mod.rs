@@ -26,6 +26,7 @@ mod noise_of_step;
 mod normalise;
 mod on_nan;
 mod options;
+mod posterior;
 mod precision;
 mod prepared;
 mod record;
@@ -57,6 +58,7 @@ pub use noise_of_step::{NoiseOfStep, PlaceWeights, check_noise_of_step, noise_of
 pub use normalise::Normalise;
 pub use on_nan::OnNan;
 pub use options::Options;
+pub use posterior::{POSTERIOR, Posterior};
 pub use precision::Precision;
 pub use prepared::{Prepare, Prepared, signature};
 pub use record::{EpochRecord, Evaluation, MetricsFile, MetricsFiles, Scores, StepRecord};

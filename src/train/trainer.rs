@@ -19,7 +19,7 @@ use crate::{
 
 use super::{
     DeviceData, OnNan, Prepared, RunConfig, TrainError, calibrate::Calibration, evaluators::Evaluators,
-    footprint::fitting_batch,
+    footprint::fitting_batch, posterior::Swag,
 };
 
 /// Steps after which the loop begins to read their losses.
@@ -49,6 +49,8 @@ pub struct Trainer<'g> {
     /// Batches of a step.
     accumulate: usize,
     pub(super) average: Option<Average>,
+    /// What the rule keeps of weights gone through.
+    pub(super) swag: Option<Swag>,
     pub(super) calibration: Option<Calibration>,
     pub(super) evaluators: Evaluators,
     pub(super) norms: Norms,
@@ -118,7 +120,8 @@ impl<'g> Trainer<'g> {
             FactorRules { limit: config.clip_norm.map(|norm| norm as f32), skips, growth_interval: GROWTH_INTERVAL };
         let updates = Updates { optimizer: config.optimizer_config(), factor: scaled.then_some(rules) };
         let steps_per_epoch = samples.div_ceil(batch * accumulate) as u64;
-        let clock = Clock::Run(config.length(steps_per_epoch));
+        let length = config.length(steps_per_epoch);
+        let clock = Clock::Run(length);
         let calibrates = config.bn_recalibrate && !model.graph.stats().is_empty();
         Ok(Self {
             gpu,
@@ -129,6 +132,7 @@ impl<'g> Trainer<'g> {
             forward,
             batch,
             accumulate,
+            swag: config.swag(length)?,
             average: config.ema.map(|decay| Average::new(gpu, &arena, decay)).transpose()?,
             calibration: calibrates
                 .then(|| Calibration::new(gpu, &model, &arena, &data, prepared.loss.clone(), batch))

@@ -149,6 +149,7 @@ mod train {
     mod moving_average;
     mod old_checkpoint;
     mod parity;
+    mod posterior;
     mod repeat;
     mod repeat_models;
     mod schedules;
