@@ -99,7 +99,7 @@ fn compare() -> Result<(), Box<dyn Error>> {
     println!("noise on {TENSOR} at odd steps, on {}\n", gpu.adapter_name());
     for (program, sigma) in [(Program::noise(), 0.0), (antithetic_pair()?, 0.2)] {
         let scheme = OddSteps { layout: layout.clone(), tensor, sigma, seed: config.seed };
-        train(&gpu, &config, &prepared, &Rule { program, scheme: Arc::new(scheme) })?;
+        train(&gpu, &config, &prepared, &Rule::new(program, Arc::new(scheme)))?;
     }
     Ok(())
 }

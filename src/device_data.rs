@@ -148,10 +148,10 @@ impl DeviceData {
         self
     }
 
-    /// The same data, labels of which are drawn anew each epoch; targets that are no classes stay as they are.
+    /// The same data, labels of which are drawn anew each epoch, if any; targets that are no classes stay as they are.
     #[must_use]
-    pub fn relabelled(self, fresh: FreshLabels) -> Self {
-        Self { fresh: Some(fresh), ..self }
+    pub fn relabelled(self, fresh: Option<FreshLabels>) -> Self {
+        Self { fresh, ..self }
     }
 
     /// The data as they are in host memory.

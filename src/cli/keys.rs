@@ -30,12 +30,12 @@ fn takes(command: &str, key: &Arg) -> bool {
         "eval" => about(&[topic::DATA]) || named(&["model", "loss"]),
         "hessian" => about(&[topic::DATA]) || named(&["model", "loss", "label-smoothing", "groups"]),
         "noise" => {
-            about(&[topic::NOISE, topic::SIGMA_SCHEDULE])
+            about(&[topic::RULE, topic::NOISE, topic::SIGMA_SCHEDULE])
                 || named(&["data", "block", "model", "seed", "epochs", "steps", "schedule-unit"])
         }
         // The samples are random ones of the data's shape, at a learning rate of its own.
         "bench" => {
-            about(&[topic::MODEL, topic::AUGMENTATION, topic::NOISE, topic::OPTIMIZER])
+            about(&[topic::MODEL, topic::AUGMENTATION, topic::RULE, topic::NOISE, topic::OPTIMIZER])
                 || named(&["data", "block", "batch", "seed", "on-nan"])
         }
         "plan" => named(&["data", "block", "model", "dropout", "precision", "optimizer", "batch"]),

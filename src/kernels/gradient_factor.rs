@@ -40,7 +40,7 @@ pub struct FactorRules {
 }
 
 /// One workgroup for all partials: on a GPU a large one, which has more reads under way.
-fn tree(class: AdapterClass) -> Tree {
+pub(super) fn partials_tree(class: AdapterClass) -> Tree {
     Tree { sums: 1, lanes: if class.is_software() { 64 } else { 256 } }
 }
 
@@ -78,7 +78,7 @@ impl GradientFactor {
     /// What the factor of `partials` partial sums launches.
     #[must_use]
     pub fn launch(class: AdapterClass, partials: usize) -> Launch {
-        let tree = tree(class);
+        let tree = partials_tree(class);
         let [_, lanes] = tree.constants();
         Launch::new(&GRADIENT_FACTOR, &[lanes], Grid([1; 3]), tree.threads()).chained(tree.chain(partials, 1))
     }

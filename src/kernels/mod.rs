@@ -20,6 +20,7 @@ mod conv_specs;
 mod conv_variant;
 mod coop;
 mod deferred_sums;
+mod direction_norm;
 mod effective;
 mod elementwise;
 mod epilogue;
@@ -76,6 +77,7 @@ pub use conv_variant::ConvVariant;
 pub use coop::{CoopMatrices, CoopTile};
 pub(crate) use deferred_sums::deferred_sums_launches;
 pub use deferred_sums::{DeferredSum, deferred_sums};
+pub use direction_norm::Metric;
 pub use effective::EffectiveWeights;
 pub use elementwise::{Elementwise, elementwise};
 pub use epilogue::{Ending, Epilogue};
@@ -134,6 +136,8 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &conv_specs::CONV_TILE.elements,
         &conv_specs::CONV_TILE.vectors,
         &deferred_sums::DEFERRED_SUMS,
+        &direction_norm::ADAPTIVE_NORMS,
+        &direction_norm::INVERSE_NORM,
         &elementwise::ELEMENTWISE,
         &factored::DIAGONAL_GRADIENT,
         &factored::DIAGONAL_PREDICT,

@@ -19,7 +19,7 @@ pub(super) static NORMS: KernelSpec = KernelSpec {
 pub const PARTIALS: usize = 4096;
 
 /// How a partial sum is shared out: on a GPU in a whole pass of its threads, 64 for each partial.
-fn tree(class: AdapterClass) -> Tree {
+pub(super) fn norms_tree(class: AdapterClass) -> Tree {
     match class {
         AdapterClass::Gpu(_) => Tree { sums: 4, lanes: 64 },
         AdapterClass::Software(_) => Tree { sums: 64, lanes: 1 },
@@ -56,7 +56,7 @@ impl Norms {
     /// # Errors
     /// [`GpuError::Grid`] past the target's grid.
     pub fn launch(target: &Target, words: usize) -> Result<Launch, GpuError> {
-        let tree = tree(target.class);
+        let tree = norms_tree(target.class);
         let terms = (words / 4).div_ceil(PARTIALS); // of a partial, in vec4s
         tree.launch(target, &NORMS, &[], tree.workgroups(PARTIALS), tree.chain(terms, 1))
     }

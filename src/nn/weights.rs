@@ -1,6 +1,10 @@
 //! Weights as safetensors with PyTorch's names and layouts.
 
-use std::{borrow::Cow, collections::HashMap, path::Path};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
 use safetensors::{Dtype, SafeTensors, View, serialize};
 
@@ -64,7 +68,10 @@ pub(crate) fn tensor_bytes(
     tensors: &[NamedTensor],
     metadata: HashMap<String, String>,
 ) -> Result<Vec<u8>, safetensors::SafeTensorError> {
-    serialize(tensors.iter().map(|tensor| (tensor.name.as_str(), Borrowed(tensor))), Some(metadata))
+    let sorted: BTreeMap<String, String> = metadata.clone().into_iter().collect();
+    let mut bytes = serialize(tensors.iter().map(|tensor| (tensor.name.as_str(), Borrowed(tensor))), Some(metadata))?;
+    safetensors_file::sort_metadata(&mut bytes, &sorted)?;
+    Ok(bytes)
 }
 
 /// PyTorch's count of the batches that a batch norm has seen, an integer that nothing here needs.

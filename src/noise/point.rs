@@ -10,6 +10,8 @@ pub enum Point {
     Clean,
     /// The clean weights with this noise, which is some.
     Noisy(StepNoise),
+    /// The clean weights at this distance against the optimizer's momentum.
+    Ahead(f64),
 }
 
 impl From<StepNoise> for Point {

@@ -230,7 +230,8 @@ impl Optimizer {
         self.steps = self.steps.saturating_add(1);
         let config = &self.config;
         let (ranges, noise) = match leaves {
-            Point::Clean => (&self.clean[..], NoiseStep::default()),
+            // What lies ahead is known once the momentum is, and is put there after this.
+            Point::Clean | Point::Ahead(_) => (&self.clean[..], NoiseStep::default()),
             Point::Noisy(noise) => (&noise.ranges[..], noise.values),
         };
         match &self.update {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{Draw, Gradients, Instruction, Program, program::is_read};
+use super::{Command, GradientSlot, Gradients, Instruction, Part, Place, Program, StatisticsPass, program::is_read};
 
 /// Whether an update writes the effective weights of the next step in its own sweep over memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,57 +14,6 @@ pub enum UpdateFusion {
     Separate,
 }
 
-/// Where the effective weights are put, without knowing the step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Place {
-    /// At the clean weights.
-    Clean,
-    /// At the clean weights with a draw of the step's noise.
-    Draw(Draw),
-}
-
-/// Where a gradient lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GradientSlot {
-    /// In the arena's gradients, which every pass writes and the optimizer reads.
-    Arena,
-    /// In a buffer of its own, kept over another pass.
-    Kept(usize),
-}
-
-/// What is recorded after a pass over the batch.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Command {
-    /// effective <- a place
-    Put(Place),
-    /// kept <- the arena's gradients
-    Keep(usize),
-    /// the arena's gradients <- kept
-    Restore(usize),
-    /// into <- keep into + add other
-    Combine {
-        /// What is changed.
-        into: GradientSlot,
-        /// The factor of what it holds.
-        keep: f64,
-        /// What is added.
-        other: GradientSlot,
-        /// Its factor.
-        add: f64,
-    },
-    /// effective <- clean + rho along / norm(along)
-    Ascend {
-        /// The direction.
-        along: GradientSlot,
-        /// The distance.
-        rho: f64,
-    },
-    /// clean <- the optimizer's step along the arena's gradients, and effective <- a place of the next step.
-    Update(Place),
-    /// effective <- a place of the next step
-    Prepare(Place),
-}
-
 /// A pass over the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pass {
@@ -74,6 +23,23 @@ pub struct Pass {
     pub tells: bool,
     /// Whether it moves running statistics of batch norms.
     pub moves_statistics: bool,
+    /// The part of the step's samples that it is over; all where there is none.
+    pub part: Option<Part>,
+    /// Which of the two probes its loss is, if any.
+    pub probe: Option<u32>,
+}
+
+impl Pass {
+    /// One that takes the loss alone: the step's, or a probe, of which the first is the step's.
+    fn loss(probe: Option<u32>) -> Self {
+        Self {
+            backward: false,
+            tells: probe.is_none_or(|number| number == 0),
+            moves_statistics: false,
+            part: None,
+            probe,
+        }
+    }
 }
 
 /// A pass over the batch and what is recorded after it.
@@ -92,6 +58,8 @@ pub struct Compiled {
     start: Place,
     phases: Vec<Phase>,
     kept: usize,
+    parts: u32,
+    statistics: StatisticsPass,
 }
 
 impl Compiled {
@@ -101,16 +69,22 @@ impl Compiled {
         let instructions = program.instructions();
         let (start, first) = match instructions.first() {
             Some(Instruction::Perturb { draw }) => (Place::Draw(*draw), 1),
+            Some(Instruction::LookAhead { rho }) => (Place::Ahead(*rho), 1),
             Some(Instruction::Clean) => (Place::Clean, 1),
             _ => (Place::Clean, 0),
         };
         let tells_loss = instructions.contains(&Instruction::Loss);
-        let mut compiler = Compiler { phases: Vec::new(), slots: BTreeMap::new(), kept: 0, tells_loss };
+        let weighed = false;
+        let mut compiler = Compiler { phases: Vec::new(), slots: BTreeMap::new(), kept: 0, tells_loss, weighed };
         for (index, instruction) in instructions.iter().enumerate().skip(first) {
             compiler.compile(*instruction, &instructions[index + 1..]);
         }
-        compiler.finish(start, fusion);
-        Self { name: program.name().to_owned(), start, phases: compiler.phases, kept: compiler.kept }
+        compiler.finish(start, fusion, instructions.last() == Some(&Instruction::Descend));
+        let mut phases = compiler.phases;
+        move_statistics(&mut phases, program.statistics());
+        let parts = phases.iter().filter_map(|phase| phase.pass.part).map(|part| part.of).max().unwrap_or(1);
+        let (name, statistics) = (program.name().to_owned(), program.statistics());
+        Self { name, start, phases, kept: compiler.kept, parts, statistics }
     }
 
     /// Where the effective weights have to be when a step begins: where the update of the step before leaves them.
@@ -131,6 +105,41 @@ impl Compiled {
         self.phases.iter().any(|phase| !phase.pass.backward)
     }
 
+    /// Whether a pass takes a gradient.
+    #[must_use]
+    pub fn takes_gradients(&self) -> bool {
+        self.phases.iter().any(|phase| phase.pass.backward)
+    }
+
+    /// Whether passes without a gradient go by the running statistics of batch norms.
+    #[must_use]
+    pub fn goes_by_running_statistics(&self) -> bool {
+        !self.takes_gradients() && self.statistics == StatisticsPass::None
+    }
+
+    /// Distances that a step looks ahead at, each once.
+    pub(super) fn distances_ahead(&self) -> Vec<f64> {
+        let placed = |command: &Command| match command {
+            Command::Put(place) | Command::Update(place) | Command::Prepare(place) => Some(*place),
+            _ => None,
+        };
+        let places = self.phases.iter().flat_map(|phase| &phase.after).filter_map(placed);
+        let mut distances: Vec<f64> = Vec::new();
+        for place in places.chain([self.start]) {
+            match place {
+                Place::Ahead(rho) if !distances.contains(&rho) => distances.push(rho),
+                _ => {}
+            }
+        }
+        distances
+    }
+
+    /// Parts that gradients are taken over; 1 where they are over all samples of a step.
+    #[must_use]
+    pub fn parts(&self) -> u32 {
+        self.parts
+    }
+
     /// Buffers for gradients beside the arena's, each as long as the weights.
     #[must_use]
     pub fn kept(&self) -> usize {
@@ -145,7 +154,8 @@ impl Compiled {
             lines.push(format!("perturb: effective <- {}, unless the step before has", self.start));
         }
         for phase in &self.phases {
-            lines.push(if phase.pass.backward { "gradient at effective" } else { "loss at effective" }.to_owned());
+            let what = if phase.pass.backward { "gradient at effective" } else { "loss at effective" };
+            lines.push(phase.pass.part.map_or(what.to_owned(), |part| format!("{what}, {part}")));
             lines.extend(phase.after.iter().map(Command::to_string));
         }
         lines
@@ -160,6 +170,27 @@ struct Compiler {
     kept: usize,
     /// Whether an instruction tells the step's loss.
     tells_loss: bool,
+    /// Whether a gradient was weighed by a draw before.
+    weighed: bool,
+}
+
+/// Marks the passes that move running statistics: of those that take gradients, or of a rule's without any of all.
+fn move_statistics(phases: &mut [Phase], statistics: StatisticsPass) {
+    let without = phases.iter().all(|phase| !phase.pass.backward);
+    let counts = |pass: &Pass| pass.backward || (without && pass.probe.is_some());
+    let is_loss = |pass: &Pass| !pass.backward && pass.probe.is_none();
+    let mut counted: Vec<&mut Pass> = phases.iter_mut().map(|phase| &mut phase.pass).collect();
+    let clean = statistics == StatisticsPass::Clean && counted.iter().any(|pass| is_loss(pass));
+    counted.retain(|pass| if clean { is_loss(pass) } else { counts(pass) });
+    let last = counted.len().saturating_sub(1);
+    for (index, pass) in counted.into_iter().enumerate() {
+        pass.moves_statistics = match statistics {
+            StatisticsPass::First | StatisticsPass::Clean => index == 0,
+            StatisticsPass::Last => index == last,
+            StatisticsPass::All => true,
+            StatisticsPass::None => false,
+        };
+    }
 }
 
 impl Compiler {
@@ -178,23 +209,37 @@ impl Compiler {
         match instruction {
             Instruction::Clean => self.push(Command::Put(Place::Clean)),
             Instruction::Perturb { draw } => self.push(Command::Put(Place::Draw(draw))),
+            Instruction::LookAhead { rho } => self.push(Command::Put(Place::Ahead(rho))),
             Instruction::Ascend { along, rho } => {
                 let along = self.slot(along);
                 self.push(Command::Ascend { along, rho });
             }
-            Instruction::Gradient { into } => self.pass(into, rest),
-            Instruction::Loss => self.look(Pass { backward: false, tells: true, moves_statistics: false }),
+            Instruction::AscendAdaptively { along, rho, eta } => {
+                let along = self.slot(along);
+                self.push(Command::AscendAdaptively { along, rho, eta });
+            }
+            Instruction::Remember { along } => self.push(Command::Remember(self.slot(along))),
+            Instruction::Weigh { draw, along } => {
+                let (along, first) = (self.slot(along), !self.weighed);
+                self.weighed = true;
+                self.push(Command::Weigh { draw, along, first });
+            }
+            Instruction::Gradient { into } => self.pass(into, None, rest),
+            Instruction::PartGradient { into, part } => self.pass(into, Some(part), rest),
+            Instruction::Loss => self.look(Pass::loss(None)),
+            Instruction::Probe { number } => self.look(Pass::loss(Some(number))),
             Instruction::Combine { into, keep, other, add } => self.combine([into, other], [keep, add], rest),
             Instruction::Update { along } => {
                 if let GradientSlot::Kept(kept) = self.slot(along) {
                     self.push(Command::Restore(kept));
                 }
             }
+            Instruction::Descend => {}
         }
     }
 
     /// A pass writes the arena's gradients: what lies there is kept if it is read later.
-    fn pass(&mut self, into: Gradients, rest: &[Instruction]) {
+    fn pass(&mut self, into: Gradients, part: Option<Part>, rest: &[Instruction]) {
         self.slots.retain(|buffer, _| *buffer != into && is_read(rest, *buffer));
         let there = self.slots.iter().find(|(_, slot)| **slot == GradientSlot::Arena).map(|(buffer, _)| *buffer);
         if let Some(buffer) = there {
@@ -204,8 +249,10 @@ impl Compiler {
             self.push(Command::Keep(kept));
             self.slots.insert(buffer, GradientSlot::Kept(kept));
         }
-        let first = self.phases.iter().all(|phase| !phase.pass.backward);
-        self.look(Pass { backward: true, tells: first && !self.tells_loss, moves_statistics: first });
+        let index = part.map(|part| part.index);
+        let first = |phase: &Phase| !phase.pass.backward || phase.pass.part.map(|part| part.index) != index;
+        let tells = !self.tells_loss && self.phases.iter().all(first);
+        self.look(Pass { backward: true, tells, moves_statistics: false, part, probe: None });
         self.slots.insert(into, GradientSlot::Arena);
     }
 
@@ -227,49 +274,18 @@ impl Compiler {
     }
 
     /// The update, and the peephole: where the next step begins at noisy weights, the update's sweep writes them.
-    fn finish(&mut self, start: Place, fusion: UpdateFusion) {
-        match fusion {
-            UpdateFusion::Fused => self.push(Command::Update(start)),
-            UpdateFusion::Separate => {
-                self.push(Command::Update(Place::Clean));
+    fn finish(&mut self, start: Place, fusion: UpdateFusion, descends: bool) {
+        let update = if descends { Command::Descend } else { Command::Update };
+        // The momentum that the next step looks ahead along is known only once all of it is written.
+        let fused = fusion == UpdateFusion::Fused && !matches!(start, Place::Ahead(_));
+        match fused {
+            true => self.push(update(start)),
+            false => {
+                self.push(update(Place::Clean));
                 if start != Place::Clean {
                     self.push(Command::Prepare(start));
                 }
             }
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Clean => write!(f, "clean"),
-            Self::Draw(draw) => write!(f, "clean {draw}"),
-        }
-    }
-}
-
-impl fmt::Display for GradientSlot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Arena => write!(f, "grads"),
-            Self::Kept(kept) => write!(f, "kept {kept}"),
-        }
-    }
-}
-
-impl fmt::Display for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Put(Place::Clean) => write!(f, "clean: effective <- clean"),
-            Self::Put(place) => write!(f, "perturb: effective <- {place}"),
-            Self::Keep(kept) => write!(f, "keep: {} <- grads", GradientSlot::Kept(*kept)),
-            Self::Restore(kept) => write!(f, "restore: grads <- {}", GradientSlot::Kept(*kept)),
-            Self::Combine { into, keep, other, add } => write!(f, "combine: {into} <- {keep} {into} + {add} {other}"),
-            Self::Ascend { along, rho } => write!(f, "ascend: effective <- clean + {rho} {along} / norm({along})"),
-            Self::Update(Place::Clean) => write!(f, "update"),
-            Self::Update(_) => write!(f, "update, and perturb of the next step"),
-            Self::Prepare(_) => write!(f, "perturb of the next step"),
         }
     }
 }

@@ -39,6 +39,18 @@ pub enum RuleError {
         /// The line.
         line: usize,
     },
+    /// Parts of different sizes, or one past the last.
+    #[error("line {line} takes part {} of {found}, where there are {expected}", index + 1)]
+    Part {
+        /// The line.
+        line: usize,
+        /// Its number, from 0.
+        index: u32,
+        /// How many it says there are.
+        found: u32,
+        /// How many the first part says.
+        expected: u32,
+    },
     /// A combination of a gradient with itself.
     #[error("line {line} combines {buffer} with itself")]
     Same {

@@ -4,10 +4,10 @@ use std::{cell::RefCell, sync::Arc};
 
 use crate::{
     gpu::{Buffer, Gpu, GpuError, Recorder},
-    kernels::{AdapterClass, Arena, Ascend, Combine, EffectiveWeights, FactorRules, GradientFactor, Perturb},
+    kernels::{AdapterClass, Arena, Ascend, Combine, EffectiveWeights, FactorRules, GradientFactor, Metric, Perturb},
     noise::{NoiseScheme, Point, Scale, StepNoise},
     optim::{Optimizer, OptimizerConfig, StepRate},
-    schedule::Clock,
+    schedule::{Clock, Moment},
 };
 
 use super::{Command, Compiled, Effective, GradientSlot, Place, Program, UpdateFusion};
@@ -19,13 +19,28 @@ pub struct Rule {
     pub program: Program,
     /// The noise of each step.
     pub scheme: Arc<dyn NoiseScheme>,
+    /// Per tensor whether an adaptive ascent goes by its weights' magnitudes; a tensor past the end is none.
+    pub adaptive: Vec<bool>,
 }
 
 impl Rule {
+    /// A program with a scheme; an adaptive ascent goes by the magnitudes of all weights.
+    #[must_use]
+    pub fn new(program: Program, scheme: Arc<dyn NoiseScheme>) -> Self {
+        let adaptive = vec![true; scheme.scales().len()];
+        Self { program, scheme, adaptive }
+    }
+
     /// Weight noise of a scheme: [`Program::noise`].
     #[must_use]
     pub fn noise(scheme: impl NoiseScheme + 'static) -> Self {
-        Self { program: Program::noise(), scheme: Arc::new(scheme) }
+        Self::new(Program::noise(), Arc::new(scheme))
+    }
+
+    /// Where a step begins, at the moment `when`.
+    #[must_use]
+    pub fn start(&self, step: u64, when: Moment) -> Point {
+        point(self.compiled().start(), || self.scheme.at(step, when))
     }
 
     /// As it is recorded: fused where the unit of its noise allows that.
@@ -67,6 +82,8 @@ pub struct Machine {
     clock: Clock,
     perturb: Perturb,
     clean: EffectiveWeights,
+    /// Distances to look ahead at, with what does.
+    ahead: Vec<(f64, Ascend)>,
     factor: Option<GradientFactor>,
     optimizer: Optimizer,
     /// What follows each pass.
@@ -86,31 +103,35 @@ impl Machine {
     /// # Errors
     /// Those of the device, and where a kernel does not compile.
     pub fn new(gpu: &Gpu, arena: &Arena, rule: &Rule, updates: Updates, clock: Clock) -> Result<Self, GpuError> {
-        Self::from_compiled(gpu, arena, (rule.compiled(), Arc::clone(&rule.scheme)), updates, clock)
+        Self::from_compiled(gpu, arena, (rule.compiled(), rule), updates, clock)
     }
 
-    /// As [`Machine::new`], of a program that is compiled already.
+    /// As [`Machine::new`], of a rule whose program is compiled already.
     ///
     /// # Errors
     /// As [`Machine::new`].
     pub fn from_compiled(
         gpu: &Gpu,
         arena: &Arena,
-        (compiled, scheme): (Compiled, Arc<dyn NoiseScheme>),
+        (compiled, rule): (Compiled, &Rule),
         updates: Updates,
         clock: Clock,
     ) -> Result<Self, GpuError> {
+        let scheme = Arc::clone(&rule.scheme);
         let (class, distribution) = (AdapterClass::for_device(gpu), scheme.distribution().code());
         let factor = updates.factor.map(|rules| GradientFactor::new(gpu, arena, rules)).transpose()?;
-        let kept = || gpu.buffer("kept gradients", arena.layout.words());
-        let kept = (0..compiled.kept()).map(|_| kept()).collect::<Result<Vec<_>, _>>()?;
-        let bound = |command: &Command| bind(gpu, arena, &kept, *command);
+        let optimizer = Optimizer::new(gpu, class, updates.optimizer, arena, distribution, factor.is_some())?;
+        let buffers = Buffers::new(gpu, arena, rule, compiled.kept())?;
+        let bound = |command: &Command| buffers.bind(gpu, *command);
         let phases = compiled.phases().iter().map(|phase| phase.after.iter().map(bound).collect());
         let after = phases.collect::<Result<_, _>>()?;
+        let first_moment = optimizer.state().first().unwrap_or(&arena.grads);
+        let ahead = |rho: f64| Ok((rho, Ascend::new(gpu, arena, first_moment, -rho, Metric::Plain)?));
         Ok(Self {
             perturb: Perturb::new(gpu, class, arena, distribution, scheme.scale() == Scale::Filter)?,
             clean: EffectiveWeights::new(gpu, arena, &arena.weights)?,
-            optimizer: Optimizer::new(gpu, class, updates.optimizer, arena, distribution, factor.is_some())?,
+            ahead: compiled.distances_ahead().into_iter().map(ahead).collect::<Result<_, GpuError>>()?,
+            optimizer,
             factor,
             compiled,
             scheme,
@@ -176,10 +197,7 @@ impl Machine {
     }
 
     fn point(&self, place: Place, step: u64) -> Point {
-        match place {
-            Place::Clean => Point::Clean,
-            Place::Draw(draw) => self.noise(step).draw(draw.number).scaled(draw.factor).into(),
-        }
+        point(place, || self.noise(step))
     }
 
     /// Whether `weights_eff` holds the weights at a point.
@@ -201,6 +219,10 @@ impl Machine {
         self.check(point)?;
         match point {
             Point::Clean => self.clean.record(recorder),
+            Point::Ahead(rho) => match self.ahead.iter().find(|(known, _)| known == rho) {
+                Some((_, ascend)) => ascend.record(recorder),
+                None => self.clean.record(recorder),
+            },
             Point::Noisy(StepNoise { ranges, edges, values, .. }) => {
                 self.perturb.record(gpu, recorder, ranges, edges, *values)?;
             }
@@ -243,7 +265,38 @@ impl Machine {
         step: u64,
         rate: StepRate,
     ) -> Result<(), GpuError> {
-        for command in self.after.get(pass).into_iter().flatten() {
+        self.record_after(gpu, recorder, (pass, 0), step, rate)
+    }
+
+    /// As [`Machine::after_pass`] where the pass was left out, as a part of the step's samples that is empty is: of what follows
+    /// it the update alone.
+    ///
+    /// # Errors
+    /// As [`Machine::after_pass`].
+    pub fn after_no_pass(
+        &mut self,
+        gpu: &Gpu,
+        recorder: &mut Recorder<'_>,
+        pass: usize,
+        step: u64,
+        rate: StepRate,
+    ) -> Result<(), GpuError> {
+        let is_update = |command: &BoundCommand| matches!(command, BoundCommand::Update(_));
+        let commands = self.after.get(pass).map_or(&[][..], Vec::as_slice);
+        let first = commands.iter().position(is_update).unwrap_or(commands.len());
+        self.record_after(gpu, recorder, (pass, first), step, rate)
+    }
+
+    /// Records what follows a pass, from command number `first` on.
+    fn record_after(
+        &mut self,
+        gpu: &Gpu,
+        recorder: &mut Recorder<'_>,
+        (pass, first): (usize, usize),
+        step: u64,
+        rate: StepRate,
+    ) -> Result<(), GpuError> {
+        for command in self.after.get(pass).into_iter().flatten().skip(first) {
             match command {
                 BoundCommand::Put(place) => self.put(gpu, recorder, &self.point(*place, step))?,
                 BoundCommand::Prepare(place) => self.put(gpu, recorder, &self.point(*place, step + 1))?,
@@ -272,21 +325,61 @@ impl Machine {
     }
 }
 
-/// The kernels of an operation.
-fn bind(gpu: &Gpu, arena: &Arena, kept: &[Buffer], command: Command) -> Result<BoundCommand, GpuError> {
-    let buffer = |slot: GradientSlot| match slot {
-        GradientSlot::Arena => &arena.grads,
-        GradientSlot::Kept(number) => &kept[number],
-    };
-    Ok(match command {
-        Command::Put(place) => BoundCommand::Put(place),
-        Command::Keep(number) => BoundCommand::Copy { from: arena.grads.clone(), to: kept[number].clone() },
-        Command::Restore(number) => BoundCommand::Copy { from: kept[number].clone(), to: arena.grads.clone() },
-        Command::Combine { into, keep, other, add } => {
-            BoundCommand::Combine(Combine::new(gpu, (buffer(into), keep), (buffer(other), add))?)
+/// A place in a step of this noise.
+fn point(place: Place, noise: impl FnOnce() -> StepNoise) -> Point {
+    match place {
+        Place::Clean => Point::Clean,
+        Place::Ahead(rho) => Point::Ahead(rho),
+        Place::Draw(draw) => noise().draw(draw.number).scaled(draw.factor).into(),
+    }
+}
+
+/// What the commands of a program are bound to.
+struct Buffers<'a> {
+    arena: &'a Arena,
+    kept: Vec<Buffer>,
+    /// Per tensor 1 where an adaptive ascent goes by its weights' magnitudes.
+    marked: Buffer,
+}
+
+impl<'a> Buffers<'a> {
+    fn new(gpu: &Gpu, arena: &'a Arena, rule: &Rule, kept: usize) -> Result<Self, GpuError> {
+        let kept = (0..kept).map(|_| gpu.buffer("kept gradients", arena.layout.words())).collect::<Result<_, _>>()?;
+        let is_marked = |tensor| u32::from(rule.adaptive.get(tensor).is_some_and(|marked| *marked));
+        let marked: Vec<u32> = (0..arena.layout.spans().len()).map(is_marked).collect();
+        Ok(Self { arena, kept, marked: gpu.upload("adaptive tensors", &marked)? })
+    }
+
+    fn gradients(&self, slot: GradientSlot) -> &Buffer {
+        match slot {
+            GradientSlot::Arena => &self.arena.grads,
+            GradientSlot::Kept(number) => &self.kept[number],
         }
-        Command::Ascend { along, rho } => BoundCommand::Ascend(Ascend::new(gpu, arena, buffer(along), rho)?),
-        Command::Update(place) => BoundCommand::Update(place),
-        Command::Prepare(place) => BoundCommand::Prepare(place),
-    })
+    }
+
+    /// The kernels of a command.
+    fn bind(&self, gpu: &Gpu, command: Command) -> Result<BoundCommand, GpuError> {
+        let (arena, gradients) = (self.arena, |slot| self.gradients(slot));
+        let copy =
+            |from, to| BoundCommand::Copy { from: Buffer::clone(gradients(from)), to: Buffer::clone(gradients(to)) };
+        Ok(match command {
+            Command::Put(place) => BoundCommand::Put(place),
+            Command::Keep(number) => copy(GradientSlot::Arena, GradientSlot::Kept(number)),
+            Command::Restore(number) => copy(GradientSlot::Kept(number), GradientSlot::Arena),
+            Command::Combine { into, keep, other, add } => {
+                BoundCommand::Combine(Combine::new(gpu, (gradients(into), keep), (gradients(other), add))?)
+            }
+            Command::Ascend { along, rho } => {
+                BoundCommand::Ascend(Ascend::new(gpu, arena, gradients(along), rho, Metric::Plain)?)
+            }
+            Command::AscendAdaptively { along, rho, eta } => {
+                let metric = Metric::Adaptive { eta, marked: &self.marked };
+                BoundCommand::Ascend(Ascend::new(gpu, arena, gradients(along), rho, metric)?)
+            }
+            Command::Update(place) => BoundCommand::Update(place),
+            Command::Prepare(place) => BoundCommand::Prepare(place),
+            // Not reached by a rule that a configuration can name yet.
+            Command::Remember(_) | Command::Weigh { .. } | Command::Descend(_) => BoundCommand::Put(Place::Clean),
+        })
+    }
 }

@@ -7,16 +7,21 @@
 //! weights hold is a type, [`Effective`], and a step that needs them elsewhere puts them there. So nobody has to know what
 //! comes after what, and a step is right after an evaluation, a resumption, or a change of the noise.
 
+mod command;
 mod compiled;
 mod effective;
 mod error;
+mod family;
 mod instruction;
+mod kind;
 mod machine;
 mod program;
 
-pub use compiled::{Command, Compiled, GradientSlot, Pass, Phase, Place, UpdateFusion};
+pub use command::{Command, GradientSlot, Place};
+pub use compiled::{Compiled, Pass, Phase, UpdateFusion};
 pub use effective::Effective;
 pub use error::RuleError;
-pub use instruction::{Draw, Gradients, Instruction};
+pub use instruction::{Draw, Gradients, Instruction, Part, PartMean};
+pub use kind::{RuleKind, StatisticsPass};
 pub use machine::{Machine, Rule, Updates};
 pub use program::Program;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Draw, Gradients, Instruction, RuleError};
+use super::{Gradients, Instruction, RuleError, StatisticsPass};
 
 /// A training step as data: what is done with weights, noise and gradients, in order.
 ///
@@ -18,12 +18,10 @@ use super::{Draw, Gradients, Instruction, RuleError};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
-    name: String,
-    instructions: Vec<Instruction>,
+    pub(super) name: String,
+    pub(super) instructions: Vec<Instruction>,
+    pub(super) statistics: StatisticsPass,
 }
-
-/// The gradients of programs that need one or two.
-const G: [Gradients; 2] = [Gradients(0), Gradients(1)];
 
 impl Program {
     /// Checks a list of instructions: a step ends with its one update; gradients are written before they are read, and read
@@ -32,59 +30,28 @@ impl Program {
     /// # Errors
     /// [`RuleError`] with the line that is wrong.
     pub fn new(name: impl Into<String>, instructions: Vec<Instruction>) -> Result<Self, RuleError> {
-        let program = Self { name: name.into(), instructions };
+        let program = Self { name: name.into(), instructions, statistics: StatisticsPass::First };
         program.check()?;
         Ok(program)
     }
 
-    /// Weight noise: the gradient is taken at noisy weights and moves the clean ones.
-    ///
-    /// Source: Orvieto, Raj, Kersting and Bach, *Explicit Regularization in Overparametrized Models via Noise Injection*,
-    /// AISTATS 2023.
+    /// The same, with running statistics of batch norms moved by other passes than the first. For
+    /// [`StatisticsPass::Clean`] a program without a gradient at the clean weights has the loss there as well, in a pass of its own.
     #[must_use]
-    pub fn noise() -> Self {
-        Self {
-            name: "noise".to_owned(),
-            instructions: vec![
-                Instruction::Perturb { draw: Draw::FIRST },
-                Instruction::Gradient { into: G[0] },
-                Instruction::Update { along: G[0] },
-            ],
+    pub fn with_statistics(mut self, statistics: StatisticsPass) -> Self {
+        let is_clean = |instructions: &[Instruction]| {
+            !instructions.iter().take_while(|instruction| !instruction.looks()).any(|instruction| instruction.moves())
+        };
+        if statistics == StatisticsPass::Clean && !is_clean(&self.instructions) {
+            self.instructions.insert(0, Instruction::Loss);
         }
+        Self { statistics, ..self }
     }
 
-    /// Noise of both signs: the mean of the gradients at the weights with a step's noise and with its mirror image.
-    ///
-    /// Source: Zhang, Li and Ju, *Noise Stability Optimization for Finding Flat Minima*, TMLR 2024.
+    /// Which passes move running statistics of batch norms.
     #[must_use]
-    pub fn antithetic() -> Self {
-        Self {
-            name: "antithetic noise".to_owned(),
-            instructions: vec![
-                Instruction::Perturb { draw: Draw::FIRST },
-                Instruction::Gradient { into: G[0] },
-                Instruction::Perturb { draw: Draw::FIRST.mirrored() },
-                Instruction::Gradient { into: G[1] },
-                Instruction::Combine { into: G[0], keep: 0.5, other: G[1], add: 0.5 },
-                Instruction::Update { along: G[0] },
-            ],
-        }
-    }
-
-    /// Sharpness-aware minimisation: the gradient is taken at a distance `rho` up the gradient.
-    ///
-    /// Source: Foret, Kleiner, Mobahi and Neyshabur, *Sharpness-aware minimization*, ICLR 2021.
-    ///
-    /// # Errors
-    /// [`RuleError::Number`] for a distance that is not finite.
-    pub fn sharpness_aware(rho: f64) -> Result<Self, RuleError> {
-        let instructions = vec![
-            Instruction::Gradient { into: G[0] },
-            Instruction::Ascend { along: G[0], rho },
-            Instruction::Gradient { into: G[0] },
-            Instruction::Update { along: G[0] },
-        ];
-        Self::new("sharpness-aware", instructions)
+    pub fn statistics(&self) -> StatisticsPass {
+        self.statistics
     }
 
     /// Its name.
@@ -102,7 +69,7 @@ impl Program {
     fn check(&self) -> Result<(), RuleError> {
         let last = self.instructions.len().saturating_sub(1);
         for (index, instruction) in self.instructions.iter().enumerate() {
-            if matches!(instruction, Instruction::Update { .. }) != (index == last) {
+            if instruction.ends() != (index == last) {
                 return Err(RuleError::Update { line: index + 1 });
             }
             self.check_gradients(index, *instruction)?;
@@ -115,7 +82,24 @@ impl Program {
             }
             check_numbers(index + 1, *instruction)?;
         }
+        self.check_parts()?;
         if self.instructions.is_empty() { Err(RuleError::Update { line: 1 }) } else { Ok(()) }
+    }
+
+    /// Parts are of one number, and each is one of them.
+    fn check_parts(&self) -> Result<(), RuleError> {
+        let parts = self.instructions.iter().enumerate().filter_map(|(index, instruction)| match instruction {
+            Instruction::PartGradient { part, .. } => Some((index + 1, part)),
+            _ => None,
+        });
+        let mut first = None;
+        for (line, part) in parts {
+            let of = *first.get_or_insert(part.of);
+            if part.of != of || part.index >= part.of {
+                return Err(RuleError::Part { line, index: part.index, found: part.of, expected: of });
+            }
+        }
+        Ok(())
     }
 
     fn check_gradients(&self, index: usize, instruction: Instruction) -> Result<(), RuleError> {
@@ -154,7 +138,8 @@ pub(super) fn is_read(rest: &[Instruction], buffer: Gradients) -> bool {
 fn check_numbers(line: usize, instruction: Instruction) -> Result<(), RuleError> {
     let (numbers, nonzero) = match instruction {
         Instruction::Perturb { draw } => (vec![("the factor of the noise", draw.factor)], true),
-        Instruction::Ascend { rho, .. } => (vec![("rho", rho)], false),
+        Instruction::Ascend { rho, .. } | Instruction::LookAhead { rho } => (vec![("rho", rho)], false),
+        Instruction::AscendAdaptively { rho, eta, .. } => (vec![("rho", rho), ("eta", eta)], false),
         Instruction::Combine { keep, add, .. } => {
             (vec![("the factor of what is kept", keep), ("the factor of what is added", add)], false)
         }

@@ -58,7 +58,7 @@ impl RunConfig {
         if self.patience == Some(0) || self.test_every == Some(0) {
             return wrong("patience, test-every", "have to be at least 1");
         }
-        Ok(())
+        self.check_rule()
     }
 
     /// Whether counts are within what products of two, and the kernels' 32 bits, take.

@@ -9,41 +9,16 @@ use clap::{Arg, ArgAction::Set, Args as _, Command, FromArgMatches as _};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    data::{BatchOrder, DataError, Dataset},
-    kernels::Augmentation,
-    nn::{ModelOptions, WeightsFormat},
+    data::BatchOrder,
+    nn::WeightsFormat,
     noise::{Distribution, GroupOrder, Grouping, Mode, Scale, SigmaSchedule},
     ops::Loss,
-    optim::{Decay, LearningRateSchedule, OptimizerConfig, OptimizerKind},
+    optim::{Decay, LearningRateSchedule, OptimizerKind},
+    rules::{RuleKind, StatisticsPass},
     schedule::ScheduleUnit,
 };
 
-use super::{EvalEvery, Normalise, OnNan, Precision, TrainEval, Validation, batch, normalise};
-
-/// Windows of a text that an evaluation scores by default.
-const EVAL_WINDOWS: usize = 2400;
-
-/// What keys are about: the headings of a command's help.
-pub mod topic {
-    /// Which samples there are, with which labels and at which scale.
-    pub const DATA: &str = "Data";
-    /// Random changes to training images.
-    pub const AUGMENTATION: &str = "Augmentation";
-    /// The network and what it minimises.
-    pub const MODEL: &str = "Model and loss";
-    /// The noise of a step.
-    pub const NOISE: &str = "Noise";
-    /// How sigma changes over a run.
-    pub const SIGMA_SCHEDULE: &str = "Noise over the run";
-    /// The update of a step, but for its size.
-    pub const OPTIMIZER: &str = "Optimizer";
-    /// The size of a step, over a run.
-    pub const LEARNING_RATE: &str = "Learning rate";
-    /// Length, batches and beginning of a run.
-    pub const RUN: &str = "Run";
-    /// When and on what a run is scored.
-    pub const EVALUATION: &str = "Evaluation";
-}
+use super::{EvalEvery, Normalise, OnNan, Precision, TrainEval, Validation, batch, normalise, topic};
 
 /// A resolved configuration: what was run, as saved in the run's folder.
 ///
@@ -73,6 +48,84 @@ pub struct RunConfig {
     /// Loss: nll or mse
     #[arg(long, help_heading = topic::MODEL, value_name = "LOSS", default_value_t = Loss::Nll)]
     pub loss: Loss,
+    /// Rule: noise (the modes of --noise), sam, asam, m-sam, msam, nso, lpf, arwp, m-rwp, ivon, mezo, fresh-labels or swag;
+    /// each brings its published defaults, also of sigma, betas and decay where they are not given
+    #[arg(long, help_heading = topic::RULE, value_name = "RULE", default_value_t = RuleKind::Noise)]
+    #[serde(skip_serializing_if = "RuleKind::is_noise")]
+    pub rule: RuleKind,
+    /// sam, m-sam (0.05), asam (0.5), msam (3): distance from the weights at which the gradient is taken
+    #[arg(long, help_heading = topic::RULE, value_name = "DISTANCE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rho: Option<f64>,
+    /// asam: added to the weights' magnitudes, the units of its distance (0.01)
+    #[arg(long, help_heading = topic::RULE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eta: Option<f64>,
+    /// m-sam: parts of a step's samples, each with an ascent of its own (8)
+    #[arg(long, help_heading = topic::RULE, value_name = "PARTS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sam_parts: Option<u32>,
+    /// nso: pairs of draws, each with both signs (1)
+    #[arg(long, help_heading = topic::RULE, value_name = "K")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pairs: Option<u32>,
+    /// nso: share of the gradient at the clean weights (0)
+    #[arg(long, help_heading = topic::RULE, value_name = "SHARE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nso_lambda: Option<f64>,
+    /// lpf: parts of a step's samples, each with a draw of its own (8)
+    #[arg(long, help_heading = topic::RULE, value_name = "M")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_batches: Option<u32>,
+    /// arwp: how much past gradients shrink the noise of their filter (0.1)
+    #[arg(long, help_heading = topic::RULE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arwp_eta: Option<f64>,
+    /// arwp: decay of past gradients (0.99)
+    #[arg(long, help_heading = topic::RULE)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arwp_beta: Option<f64>,
+    /// m-rwp: share of the gradient at the clean weights, over half of the step's samples (0.5)
+    #[arg(long, help_heading = topic::RULE, value_name = "SHARE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rwp_lambda: Option<f64>,
+    /// ivon: effective sample size, by default the training samples
+    #[arg(long, help_heading = topic::RULE, value_name = "SAMPLES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ess: Option<f64>,
+    /// ivon: the diagonal of the Hessian at the start (1)
+    #[arg(long, help_heading = topic::RULE, value_name = "H")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hess_init: Option<f64>,
+    /// ivon: draws of weights a step (1)
+    #[arg(long, help_heading = topic::RULE, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mc_samples: Option<u32>,
+    /// mezo: half of the distance between the two losses of a step, in units of a normal draw (0.001)
+    #[arg(long, help_heading = topic::RULE, value_name = "EPS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mezo_eps: Option<f64>,
+    /// fresh-labels: share of a step's labels that are replaced by ones drawn at random from all classes, anew each epoch
+    #[arg(long, help_heading = topic::RULE, value_name = "SHARE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fresh_label_noise: Option<f64>,
+    /// swag: share of the run after which weights are collected (0.537: 161 of 300 epochs)
+    #[arg(long, help_heading = topic::RULE, value_name = "SHARE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swag_start: Option<f64>,
+    /// swag: epochs from one collected to the next (1)
+    #[arg(long, help_heading = topic::RULE, value_name = "EPOCHS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swag_every: Option<u64>,
+    /// swag: deviations that are kept (20)
+    #[arg(long, help_heading = topic::RULE, value_name = "K")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swag_rank: Option<u32>,
+    /// Which of a step's passes move running statistics of batch norms: first, last, all or none; as published where not
+    /// given
+    #[arg(long, help_heading = topic::RULE, value_name = "PASSES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule_stats: Option<StatisticsPass>,
     /// Noise mode: none, all, layer or model
     #[arg(long, help_heading = topic::NOISE, value_name = "MODE", default_value_t = Mode::None)]
     pub noise: Mode,
@@ -325,74 +378,5 @@ impl RunConfig {
     #[must_use]
     pub fn arguments() -> Vec<Arg> {
         Self::augment_args(Command::new("keys")).get_arguments().cloned().collect()
-    }
-
-    /// Whether an evaluation that is not the last of the run, counted from 1, scores the test data too.
-    #[must_use]
-    pub fn tests_at(&self, evaluation: u64) -> bool {
-        match self.test_every {
-            Some(every) => evaluation.is_multiple_of(every),
-            // The data that a run is chosen by are looked at as it goes, those that it is judged by once.
-            None => self.validation.is_none(),
-        }
-    }
-
-    /// What an evaluation scores of a part of the data: all of it, but of a text its windows by `eval-windows`.
-    pub(super) fn scored(&self, data: &Dataset) -> Dataset {
-        data.scored_windows(self.eval_windows.unwrap_or(EVAL_WINDOWS), self.subset_seed)
-    }
-
-    /// Samples of [`RunConfig::scored_train`].
-    pub(super) fn scored_train_len(&self, train: &Dataset) -> Option<usize> {
-        let most = if train.windows().is_some() { self.eval_windows.unwrap_or(EVAL_WINDOWS) } else { usize::MAX };
-        match self.train_eval {
-            TrainEval::All => Some(train.len().min(most)),
-            some => some.samples(train.len()),
-        }
-    }
-
-    /// What an evaluation scores of the training data, if anything.
-    ///
-    /// # Errors
-    /// As [`TrainEval::part`].
-    pub(super) fn scored_train(&self, train: &Dataset) -> Result<Option<Dataset>, DataError> {
-        match self.train_eval {
-            TrainEval::All => Ok(Some(self.scored(train))),
-            some => some.part(train, self.subset_seed),
-        }
-    }
-
-    /// Random changes to the training images.
-    #[must_use]
-    pub fn augmentation(&self) -> Augmentation {
-        Augmentation {
-            crop_padding: self.crop_padding,
-            reflect: self.crop_reflect,
-            flip: self.flip,
-            cutout: self.cutout,
-            seed: self.seed,
-        }
-    }
-
-    /// What is chosen of the model beside its description.
-    #[must_use]
-    pub fn model_options(&self) -> ModelOptions {
-        ModelOptions { dropout: self.dropout }
-    }
-
-    /// The optimizer.
-    #[must_use]
-    pub fn optimizer_config(&self) -> OptimizerConfig {
-        OptimizerConfig {
-            kind: self.optimizer,
-            momentum: self.momentum,
-            dampening: self.dampening,
-            nesterov: self.nesterov,
-            weight_decay: self.weight_decay,
-            decay: self.decay,
-            beta1: self.beta1,
-            beta2: self.beta2,
-            eps: self.eps,
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! Training: configuration, the loop, evaluation, metrics, and arms compared over seeds.
 
+mod average;
 mod batch;
 mod best;
 mod calibrate;
@@ -8,6 +9,7 @@ mod checkpoint;
 mod columns;
 mod compare;
 mod config;
+mod derived;
 mod ending;
 mod error;
 mod evaluate;
@@ -26,14 +28,19 @@ mod noise_of_step;
 mod normalise;
 mod on_nan;
 mod options;
+mod passes;
 mod posterior;
 mod precision;
 mod prepared;
 mod record;
+mod rule;
+mod rule_keys;
 mod run;
 mod schedules;
 mod scoring;
+mod shares;
 mod supervisor;
+pub mod topic;
 mod trainer;
 mod vocabulary_file;
 
@@ -45,7 +52,7 @@ pub(crate) use checkpoint::parse_sums;
 pub use checkpoint::{CheckpointError, Interval, KeepOptions, Manifest, Position, newest_checkpoint};
 pub use columns::{Column, ColumnValue, EPOCH_COLUMNS, STEP_COLUMNS, csv};
 pub use compare::{Arm, ArmRuns, Measure, arm_grid, compare};
-pub use config::{RunConfig, topic};
+pub use config::RunConfig;
 pub use error::TrainError;
 pub use evaluate::Evaluator;
 pub use evaluation::{EvalEvery, TrainEval, Validation};

@@ -59,7 +59,7 @@ impl Options {
 }
 
 impl RunConfig {
-    /// Defaults, then a TOML file, then options; checked.
+    /// Defaults, those of the rule among them, then a TOML file, then options; checked.
     ///
     /// # Errors
     /// [`TrainError::Io`] or [`TrainError::Config`] naming file or key.
@@ -75,7 +75,9 @@ impl RunConfig {
             key: path.display().to_string(),
             reason: error.to_string().trim().to_owned(),
         })?;
-        config.with(options)
+        // A file that reads as a configuration reads as a table.
+        let table: toml::Table = toml::from_str(text).unwrap_or_default();
+        config.with_given(options, &|key| table.contains_key(key))
     }
 
     /// This one, but for the options that are given; checked.
@@ -83,6 +85,11 @@ impl RunConfig {
     /// # Errors
     /// [`TrainError::Config`] naming the key.
     pub fn with(&self, options: &Options) -> Result<Self, TrainError> {
+        self.with_given(options, &|_| false)
+    }
+
+    /// As [`RunConfig::with`], where some keys are this configuration's own rather than defaults.
+    fn with_given(&self, options: &Options, own: &dyn Fn(&str) -> bool) -> Result<Self, TrainError> {
         let mut config = self.clone();
         // Either of two keys says how long a run, or its noise, is: the one that is given overrules the other of the file.
         if options.gives("epochs") {
@@ -96,6 +103,9 @@ impl RunConfig {
         }
         if let Some(given) = &options.given {
             config.update_from_arg_matches(given).map_err(|error| refused(&error))?;
+        }
+        if own("rule") || options.gives("rule") {
+            config.take_published(&|key| own(key) || options.gives(key));
         }
         config.check()?;
         Ok(config)

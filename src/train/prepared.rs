@@ -129,12 +129,14 @@ fn expect_outputs(model: &Model, data: &Dataset) -> Result<(), TrainError> {
 
 /// Replaces labels of the training data as configured; arms that share their data share these labels too.
 fn replace_labels(config: &RunConfig, train: &mut Dataset) -> Result<Option<LabelNoise>, TrainError> {
+    let keys = [("fresh-label-noise", config.fresh_labels().is_some()), ("label-noise", config.label_noise > 0.0)];
+    let needs_classes = keys.into_iter().find(|(_, asked)| *asked);
+    if let (Some((key, _)), false) = (needs_classes, matches!(train.targets, Targets::Classes { .. })) {
+        let reason = format!("the targets of {} are no classes", train.name);
+        return Err(TrainError::Config { key: key.to_owned(), reason });
+    }
     if config.label_noise <= 0.0 {
         return Ok(None);
-    }
-    if !matches!(train.targets, Targets::Classes { .. }) {
-        let reason = format!("the targets of {} are no classes", train.name);
-        return Err(TrainError::Config { key: "label-noise".to_owned(), reason });
     }
     let seed = config.label_noise_seed.unwrap_or(config.subset_seed);
     Ok(Some(train.replace_labels(config.label_noise, seed)))

@@ -36,7 +36,7 @@ impl RunConfig {
     #[must_use]
     pub fn noise_config(&self) -> NoiseConfig {
         NoiseConfig {
-            mode: self.noise,
+            mode: self.noise_mode(),
             sigma: self.sigma,
             order: self.noise_order,
             scale: self.noise_scale,

@@ -12,9 +12,9 @@ use crate::{
 
 use super::{
     DeviceData, Evaluation, Evaluator, Scores, TrainError, Trainer,
+    average::Average,
     evaluate::{SetWeights, set},
     evaluators::Evaluators,
-    trainer::Average,
 };
 
 /// Traces of curvature matrices of the training loss at the clean weights.

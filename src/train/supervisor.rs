@@ -9,7 +9,7 @@ use std::{
 use crate::{
     durable,
     gpu::{Gpu, GpuError, Profile},
-    noise::{NoiseConfig, Point, Scheme},
+    noise::{NoiseConfig, Point},
     tensorboard::Value,
 };
 
@@ -366,10 +366,8 @@ fn tell(observe: &mut Observe<'_>, notice: &str) -> Result<(), TrainError> {
 }
 
 /// Where a step begins by a configuration.
-fn start(trainer: &Trainer<'_>, config: &RunConfig, step: u64) -> Point {
-    let tensors = trainer.model.noise_tensors();
-    let scheme = Scheme::new(config.noise_config(), &trainer.arena.layout, &tensors, config.seed);
-    scheme.at(step, config.length(steps_per_epoch(trainer)).moment(step)).into()
+fn start(trainer: &Trainer<'_>, config: &RunConfig, step: u64) -> Result<Point, TrainError> {
+    Ok(config.rule_for(&trainer.model)?.start(step, config.length(steps_per_epoch(trainer)).moment(step)))
 }
 
 /// Puts a trainer of a configuration where a checkpoint stands.
@@ -390,7 +388,7 @@ fn restore(
         return Err(CheckpointError::Content { path: stored.path.join(checkpoint::MANIFEST), reason }.into());
     }
     // With the noise halved, or another asked for, what the checkpoint holds is not what the next step needs.
-    let [then, now] = [&manifest.config, config].map(|config| start(trainer, config, position.step));
+    let [then, now] = [start(trainer, &manifest.config, position.step)?, start(trainer, config, position.step)?];
     let kind = |config: &RunConfig| {
         let NoiseConfig { scale, distribution, groups, .. } = config.noise_config();
         (scale, distribution, groups)

@@ -4,35 +4,34 @@ use std::sync::Arc;
 
 use crate::{
     data::BatchOrder,
-    gpu::{Buffer, Element, Gpu, GpuError, PendingRead, Profile, Recorder},
-    graph::{BatchInfo, LossFunction, LossTerms, Plan, PlanMode, Schedule},
-    kernels::{
-        AdapterClass, Arena, EffectiveWeights, FactorRules, GROWTH_INTERVAL, GradientFactor, GradientScaling,
-        MovingAverage, Norms,
-    },
+    gpu::{Buffer, Element, Gpu, GpuError, PendingRead},
+    graph::{LossFunction, Plan, PlanMode, Schedule},
+    kernels::{AdapterClass, Arena, FactorRules, GROWTH_INTERVAL, GradientFactor, GradientScaling, Norms},
     nn::{self, Model},
-    noise::{NoiseScheme, Point, Scheme, StepNoise},
+    noise::{NoiseScheme, Point, StepNoise},
     optim::StepRate,
-    rules::{Compiled, Effective, Machine, Pass, Rule, Updates},
+    rules::{Compiled, Effective, Machine, Rule, Updates},
     schedule::Clock,
 };
 
 use super::{
-    DeviceData, OnNan, Prepared, RunConfig, TrainError, calibrate::Calibration, evaluators::Evaluators,
-    footprint::fitting_batch, posterior::Swag,
+    DeviceData, OnNan, Prepared, RunConfig, TrainError, average::Average, calibrate::Calibration,
+    evaluators::Evaluators, footprint::fitting_batch, posterior::Swag, shares::Shares,
 };
 
 /// Steps after which the loop begins to read their losses.
 pub(super) const READ_EVERY: usize = 32;
 
-/// Slots of the metrics ring: those being read, and those of the steps submitted meanwhile. One more takes what nobody
-/// reads, the losses of further passes.
+/// Slots of the metrics ring: those being read, and those of the steps submitted meanwhile.
 pub(super) const RING: usize = 2 * READ_EVERY;
+
+/// The slot after those, of what nobody reads: the losses of further passes.
+pub(super) const UNREAD: usize = RING;
 
 /// A network in training.
 #[derive(Debug)]
 pub struct Trainer<'g> {
-    gpu: &'g Gpu,
+    pub(super) gpu: &'g Gpu,
     /// The model.
     pub model: Model,
     /// Its weights and gradients.
@@ -40,12 +39,14 @@ pub struct Trainer<'g> {
     pub(super) machine: Machine,
     pub(super) loss: Arc<dyn LossFunction>,
     pub(super) label_smoothing: f32,
-    plan: Plan,
+    pub(super) plan: Plan,
     /// For passes without a gradient, where the rule has some.
-    forward: Option<Plan>,
+    pub(super) forward: Option<Plan>,
     pub(super) data: DeviceData,
     pub(super) normalisation: Vec<[f32; 2]>,
+    /// Samples of a batch.
     batch: usize,
+    pub(super) shares: Shares,
     /// Batches of a step.
     accumulate: usize,
     pub(super) average: Option<Average>,
@@ -55,9 +56,9 @@ pub struct Trainer<'g> {
     pub(super) evaluators: Evaluators,
     pub(super) norms: Norms,
     metrics: Buffer,
-    step: u64,
+    pub(super) step: u64,
     pub(super) epoch: u64,
-    seed: u64,
+    pub(super) seed: u64,
 }
 
 /// What one step trains on, and with.
@@ -72,15 +73,13 @@ pub struct TrainStep {
 }
 
 impl<'g> Trainer<'g> {
-    /// Builds everything a run needs and initialises the weights, from the file of `init` if there is one. Its rule is weight
-    /// noise as configured.
+    /// Builds everything a run needs and initialises the weights, from the file of `init` if there is one. Its rule is that
+    /// of the configuration.
     ///
     /// # Errors
     /// Those of the device, of the weights' file, of shapes; [`TrainError::Memory`] before anything is allocated.
     pub fn new(gpu: &'g Gpu, config: &RunConfig, prepared: &Prepared) -> Result<Self, TrainError> {
-        let (layout, tensors) = (prepared.model.graph.layout(), prepared.model.noise_tensors());
-        let scheme = Scheme::new(config.noise_config(), &layout, &tensors, config.seed);
-        Self::with_rule(gpu, config, prepared, &Rule::noise(scheme))
+        Self::with_rule(gpu, config, prepared, &config.rule_for(&prepared.model)?)
     }
 
     /// As [`Trainer::new`] with another rule: a program and a noise scheme, in whose place the configuration's noise counts for
@@ -104,11 +103,12 @@ impl<'g> Trainer<'g> {
         let metrics = gpu.buffer("metrics", (RING + 1) * 2)?;
         let samples = prepared.split.train.len();
         let accumulate = config.accumulate.min(samples.div_ceil(batch));
-        let data = DeviceData::new(gpu, prepared.split.train.clone(), batch, &normalisation)?;
-        let data = data.augmented(config.augmentation());
-        let mode = if accumulate > 1 { PlanMode::Accumulate } else { PlanMode::Train };
+        let shares = Shares::new(&compiled, batch, accumulate);
+        let data = DeviceData::new(gpu, prepared.split.train.clone(), shares.planned, &normalisation)?;
+        let data = data.augmented(config.augmentation()).relabelled(config.fresh_labels());
+        let mode = if shares.accumulates { PlanMode::Accumulate } else { PlanMode::Train };
         let planned = |mode| -> Result<Plan, TrainError> {
-            let schedule = Schedule::suited(&model.graph, batch, mode, prepared.loss.clone(), element, gpu)?;
+            let schedule = Schedule::suited(&model.graph, shares.planned, mode, prepared.loss.clone(), element, gpu)?;
             let schedule = schedule.with_deferred_sums(AdapterClass::for_device(gpu))?;
             Ok(Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view())?)
         };
@@ -131,6 +131,7 @@ impl<'g> Trainer<'g> {
             plan,
             forward,
             batch,
+            shares,
             accumulate,
             swag: config.swag(length)?,
             average: config.ema.map(|decay| Average::new(gpu, &arena, decay)).transpose()?,
@@ -264,76 +265,6 @@ impl<'g> Trainer<'g> {
         Ok(())
     }
 
-    /// Takes a whole step of the rule: its passes over the step's samples, batch by batch, and what it does after each. A step
-    /// without samples is none.
-    ///
-    /// Where `weights_eff` is not what the first pass needs (after an evaluation, a measurement, a resumption, at another
-    /// sigma), it is made so first.
-    ///
-    /// # Errors
-    /// As [`Recorder::submit`].
-    pub fn train_step(&mut self, step: TrainStep, mut profile: Option<&mut Profile>) -> Result<(), GpuError> {
-        if step.valid == 0 {
-            return Ok(());
-        }
-        for phase in 0..self.rule().phases().len() {
-            self.pass(step, phase, profile.as_deref_mut())?;
-        }
-        self.machine.end(self.step);
-        self.step += 1;
-        Ok(())
-    }
-
-    /// A pass over the step's samples, and what the rule does after that.
-    fn pass(&mut self, step: TrainStep, phase: usize, mut profile: Option<&mut Profile>) -> Result<(), GpuError> {
-        let (gpu, end) = (self.gpu, step.first + step.valid);
-        let (pass, last) = (self.rule().phases()[phase].pass, phase + 1 == self.rule().phases().len());
-        for (part, start) in (step.first..end).step_by(self.batch).enumerate() {
-            let samples = self.batch.min(end - start);
-            let staged = self.data.stage(gpu, start, samples)?;
-            let mut recorder = gpu.record_with(profile.as_deref_mut());
-            if phase == 0 && part == 0 {
-                self.machine.begin(gpu, &mut recorder, self.step)?;
-            }
-            if self.accumulate > 1 && part == 0 && pass.backward {
-                recorder.clear(&self.arena.grads.view());
-            }
-            let batch = BatchInfo::new(staged, samples as u32, 0);
-            let plan = self.forward.as_ref().filter(|_| !pass.backward).unwrap_or(&self.plan);
-            plan.record(&mut recorder, self.batch_info(batch, step, pass, part));
-            if start + samples == end {
-                self.machine.after_pass(gpu, &mut recorder, phase, self.step, step.rate)?;
-                if last {
-                    self.record_average(&mut recorder);
-                }
-            }
-            recorder.submit()?;
-        }
-        Ok(())
-    }
-
-    /// What a batch is told beside its samples. Every gradient of a step draws the same dropout.
-    fn batch_info(&self, batch: BatchInfo, step: TrainStep, pass: Pass, part: usize) -> BatchInfo {
-        BatchInfo {
-            slot: if pass.tells { (self.step % RING as u64) as u32 } else { RING as u32 },
-            slot_adds: part > 0,
-            terms: LossTerms { mean_over: step.valid as u32, label_smoothing: self.label_smoothing },
-            epoch: self.epoch as u32,
-            step: self.step * self.accumulate as u64 + part as u64,
-            seed: self.seed,
-            stats_momentum: if pass.moves_statistics { batch.stats_momentum } else { 0.0 },
-            ..batch
-        }
-    }
-
-    fn record_average(&self, recorder: &mut Recorder<'_>) {
-        match &self.average {
-            Some(average) if self.step == 0 => average.begin(recorder, &self.arena),
-            Some(average) => average.update.record(recorder),
-            None => {}
-        }
-    }
-
     /// How gradients are scaled, and how many updates were left out so far; the loss scale is 1 in f32.
     ///
     /// # Errors
@@ -371,31 +302,4 @@ fn scales(rule: &Rule, model: &Model) -> Result<Vec<f32>, GpuError> {
         return Ok(scales);
     }
     Err(GpuError::Length { kernel: "noise scheme", argument: "scales of tensors", expected, found: scales.len() })
-}
-
-/// The weights' moving average.
-#[derive(Debug)]
-pub(super) struct Average {
-    weights: Buffer,
-    update: MovingAverage,
-    pub(super) effective: EffectiveWeights,
-}
-
-impl Average {
-    /// Before the first update it is the weights as they are.
-    fn new(gpu: &Gpu, arena: &Arena, decay: f64) -> Result<Self, GpuError> {
-        let weights = gpu.buffer("moving average", arena.weights.len())?;
-        let update = MovingAverage::new(gpu, &arena.weights, &weights, decay)?;
-        let effective = EffectiveWeights::new(gpu, arena, &weights)?;
-        let average = Self { weights, update, effective };
-        let mut recorder = gpu.record();
-        average.begin(&mut recorder, arena);
-        recorder.submit()?;
-        Ok(average)
-    }
-
-    /// Records a copy of the weights, which is what the first update leaves: `torch.optim.swa_utils.AveragedModel`'s.
-    fn begin(&self, recorder: &mut Recorder<'_>, arena: &Arena) {
-        recorder.copy(&arena.weights.view(), &self.weights.view());
-    }
 }

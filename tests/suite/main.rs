@@ -143,6 +143,7 @@ mod train {
     mod conv_parity;
     mod faults;
     mod footprint;
+    mod fresh_labels;
     mod keys;
     mod language_models;
     mod mixed_precision;
@@ -154,6 +155,7 @@ mod train {
     mod repeat_models;
     mod schedules;
     mod step_noise;
+    mod swag;
     mod tensorboard;
     mod texts;
     mod transformer_parity;

@@ -75,8 +75,10 @@ impl Trainer<'_> {
     /// # Errors
     /// [`WeightsError`](nn::WeightsError) naming the file.
     pub(in crate::train) fn save_posterior(&self, folder: &Path) -> Result<(), TrainError> {
-        if let Some((tensors, metadata)) = self.moments().filter(|_| self.swag.as_ref().is_some_and(Swag::is_known)) {
-            nn::write_tensors(&folder.join(POSTERIOR), &tensors, metadata)?;
+        let Some(swag) = &self.swag else { return Ok(()) };
+        match self.moments().filter(|_| swag.is_known()) {
+            Some((tensors, metadata)) => nn::write_tensors(&folder.join(POSTERIOR), &tensors, metadata)?,
+            None => log::warn!("{POSTERIOR} is not written: the run ended before it had taken weights twice"),
         }
         Ok(())
     }

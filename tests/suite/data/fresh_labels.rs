@@ -87,7 +87,7 @@ fn batches_have_them_wherever_the_data_lie() {
     let fresh = FreshLabels::new(0.4, 5);
     let mut ways = [true, false].map(|resident| {
         let data = DeviceData::with_residency(gpu, clean.clone(), 16, &[], resident).unwrap();
-        data.relabelled(fresh)
+        data.relabelled(Some(fresh))
     });
     for epoch in [0, 1, 9] {
         let order = clean.places(BatchOrder::Shuffled, 2, epoch);

@@ -3,7 +3,7 @@
 use crate::common::{ROUNDOFF, assert_within, device, elements, network, rounding, samples, wide};
 use jostle::{
     gpu::{Element, GpuError},
-    kernels::{Arena, ArenaLayout, Ascend, Combine},
+    kernels::{Arena, ArenaLayout, Ascend, Combine, Metric},
 };
 
 #[test]
@@ -42,7 +42,7 @@ const ASCENT_ERROR: f64 = 64.0;
 
 fn ascended(arena: &Arena, rho: f64) -> Vec<f32> {
     let gpu = device();
-    let ascend = Ascend::new(gpu, arena, &arena.grads, rho).unwrap();
+    let ascend = Ascend::new(gpu, arena, &arena.grads, rho, Metric::Plain).unwrap();
     let mut recorder = gpu.record();
     // Twice, as in two steps: the first leaves nothing behind.
     ascend.record(&mut recorder);

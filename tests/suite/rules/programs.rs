@@ -123,8 +123,8 @@ fn one_pass_tells_the_loss_and_one_moves_statistics() {
     let passes = |program: &Program| -> Vec<Pass> {
         Compiled::new(program, UpdateFusion::Fused).phases().iter().map(|phase| phase.pass).collect()
     };
-    let gradient = |tells, moves_statistics| Pass { backward: true, tells, moves_statistics };
-    let loss = Pass { backward: false, tells: true, moves_statistics: false };
+    let gradient = |tells, moves_statistics| Pass { backward: true, tells, moves_statistics, part: None, probe: None };
+    let loss = Pass { backward: false, tells: true, moves_statistics: false, part: None, probe: None };
     assert_eq!(passes(&Program::noise()), [gradient(true, true)]);
     assert_eq!(passes(&Program::antithetic()), [gradient(true, true), gradient(false, false)]);
     let program = Program::new("told", vec![Loss, NOISE, AT, STEP]).unwrap();

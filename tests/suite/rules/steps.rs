@@ -23,7 +23,8 @@ fn all_bits(tensors: &[Vec<f32>]) -> Vec<Vec<u32>> {
 fn machine(arena: &Arena, scheme: &Scheme, fusion: UpdateFusion, optimizer: &OptimizerConfig) -> Machine {
     let compiled = Compiled::new(&Program::noise(), fusion);
     let updates = Updates { optimizer: optimizer.clone(), factor: None };
-    Machine::from_compiled(device(), arena, (compiled, Arc::new(scheme.clone())), updates, Clock::Stopped).unwrap()
+    let rule = Rule::noise(scheme.clone());
+    Machine::from_compiled(device(), arena, (compiled, &rule), updates, Clock::Stopped).unwrap()
 }
 
 /// After each of a few steps, the clean weights and where the next step begins.
@@ -93,7 +94,7 @@ fn scheme(config: &RunConfig, prepared: &Prepared) -> Scheme {
 
 fn trainer(config: &RunConfig, program: Program, scheme: impl NoiseScheme + 'static) -> Trainer<'static> {
     let prepared = Prepared::load(config).unwrap();
-    let rule = Rule { program, scheme: Arc::new(scheme) };
+    let rule = Rule::new(program, Arc::new(scheme));
     let mut trainer = Trainer::with_rule(device(), config, &prepared, &rule).unwrap();
     trainer.begin_epoch(0, (0..trainer.samples() as u32).collect()).unwrap();
     trainer

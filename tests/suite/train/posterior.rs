@@ -123,7 +123,7 @@ fn draws_of_ivon_are_independent() {
     let path = dir.path().join("posterior.safetensors");
     let value = |name: &str, i: usize| if name.ends_with("deviation") { 0.5 + i as f32 } else { numbers(name, i) };
     write(&path, &[("/mean", None), ("/deviation", None)], &[("rule", "ivon")], value);
-    let of = |role: &str| -> Vec<f64> {
+    let values_of = |role: &str| -> Vec<f64> {
         let graph = model().graph;
         let values = graph.params().iter().flat_map(|Param { name, shape, .. }| {
             let name = format!("{name}/{role}");
@@ -131,7 +131,7 @@ fn draws_of_ivon_are_independent() {
         });
         values.collect()
     };
-    let (mean, deviations) = (of("mean"), of("deviation"));
+    let (mean, deviations) = (values_of("mean"), values_of("deviation"));
     let diagonal = |i: usize| (0..mean.len()).map(|j| if i == j { deviations[i].powi(2) } else { 0.0 }).collect();
     let covariance: Vec<Vec<f64>> = (0..mean.len()).map(diagonal).collect();
     assert_moments(&Posterior::read(&path, &model()).unwrap(), &mean, &covariance);
