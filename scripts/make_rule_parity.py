@@ -1,0 +1,269 @@
+#!/usr/bin/env python3
+"""Rules that perturb weights, in PyTorch, for Jostle to be held against: twenty steps of each on a small MLP and a small network with batch
+norms (assets/parity/rules.toml), in float64 (the truth) and in float32 (how far PyTorch itself is from it).
+
+The rules are those of scripts/torch_rules.py, with their sources; scripts/check_torch_rules.py holds them against the packages. The noise
+is that of `jostle noise --rule`, drawn for the weights of the float64 run. No initial weights are stored: both sides draw them from Philox.
+Writes assets/parity/rules.json (every pass's loss of each step, and which passes move the running statistics of batch norms) and the
+weights and statistics after the steps to assets/parity/rules.safetensors.
+
+    cargo build --release
+    python scripts/make_rule_parity.py --jostle target/release/jostle      (needs torch, numpy and safetensors)
+"""
+
+import argparse
+import json
+import math
+import pathlib
+import subprocess
+import tempfile
+
+import torch
+import torch_rules as rules
+from make_conv_parity import OUT, ROOT, SEED, initialise, samples, three
+from make_parity_fixtures import digits, optimizer_of
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+STEPS, IMAGES, IMAGE_SEED = 20, 64, 91
+MLP, NET = "mlp:64-24-10:tanh", "rules.toml"
+BATCH = {MLP: 32, NET: 16}
+SGD = {"optimizer": "sgd", "lr": 0.05, "momentum": 0.9, "weight-decay": 5e-4}
+ADAMW = {"optimizer": "adamw", "lr": 2e-3, "weight-decay": 0.01}
+IVON = {"lr": 0.2, "beta1": 0.9, "beta2": 0.99, "weight-decay": 2e-4, "ess": 1000.0, "hess-init": 0.5}
+DIRECT = {"optimizer": "sgd", "lr": 2e-3, "momentum": 0.0, "weight-decay": 0.01}
+# Large enough that a history which is wrong or missing shows.
+HISTORY = {"arwp-eta": 20.0, "arwp-beta": 0.9}
+
+# Case, rule, and its options: keys of `jostle train`.
+CASES = [
+    ("noise", "noise", {**SGD, "noise": "all", "sigma": 0.05}),
+    ("sam", "sam", {**SGD, "rho": 0.1}),
+    ("sam-adamw", "sam", {**ADAMW, "rho": 0.1}),
+    ("asam", "asam", {**SGD, "rho": 0.5, "eta": 0.01}),
+    ("m-sam", "m-sam", {**SGD, "rho": 0.1, "sam-parts": 4}),
+    ("msam", "msam", {**SGD, "rho": 0.5}),
+    ("msam-adamw", "msam", {**ADAMW, "rho": 0.5}),
+    ("nso", "nso", {**SGD, "sigma": 0.05, "pairs": 1, "nso-lambda": 0.0}),
+    ("nso-pairs", "nso", {**SGD, "sigma": 0.05, "pairs": 2, "nso-lambda": 0.3}),
+    ("lpf", "lpf", {**SGD, "sigma": 0.05, "sub-batches": 4}),
+    ("arwp", "arwp", {**SGD, "sigma": 0.05, **HISTORY}),
+    ("m-rwp", "m-rwp", {**SGD, "sigma": 0.05, "rwp-lambda": 0.3}),
+    ("ivon", "ivon", {**IVON, "mc-samples": 1}),
+    ("ivon-samples", "ivon", {**IVON, "mc-samples": 3}),
+    ("mezo", "mezo", {**DIRECT, "mezo-eps": 1e-2}),
+]
+# The passes that move the running statistics of batch norms where each rule was published. MeZO's passes are in eval mode: none does. In
+# m-SAM's code (JAX, all parts at once) only the first part's count; here the clean passes of all parts do, one after the other.
+MOVING = {"noise": ["perturbed"], "sam": ["clean"], "asam": ["clean", "perturbed"], "m-sam": ["clean"], "msam": ["perturbed"],
+          "nso": ["clean"], "lpf": ["perturbed"], "arwp": ["perturbed"], "m-rwp": ["clean"], "ivon": ["perturbed"], "mezo": []}
+DRAWS = {"nso": "pairs", "lpf": "sub-batches", "ivon": "mc-samples"}
+NOISELESS = {"sam", "asam", "m-sam", "msam"}
+# What the draws depend on, beside model, step and weights.
+OF_NOISE = ["rule", "noise", "sigma", "pairs", "sub-batches", "mc-samples", "seed"]
+IN_FILTER_NORMS, UNIT = {"lpf", "arwp", "m-rwp"}, {"ivon", "mezo"}
+
+
+class Mlp(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(64, 24), nn.Linear(24, 10)
+
+    def forward(self, x):
+        return self.fc2(torch.tanh(self.fc1(x)))
+
+
+class Net(nn.Module):
+    """assets/parity/rules.toml."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = three(3, 6, 2), nn.BatchNorm2d(6)
+        self.conv2, self.bn2 = three(6, 8, 2), nn.BatchNorm2d(8)
+        self.fc1 = nn.Linear(32, 10)
+
+    def forward(self, x):
+        x = nn.functional.gelu(self.bn1(self.conv1(x)))
+        x = torch.tanh(self.bn2(self.conv2(x)))
+        return self.fc1(nn.functional.adaptive_avg_pool2d(x, 2).flatten(1))
+
+
+BUILD = {MLP: Mlp, NET: Net}
+
+
+class Noise:
+    """The draws of a step, from `jostle noise` or, as a stand-in, from PyTorch."""
+
+    def __init__(self, jostle, folder):
+        self.jostle, self.folder = jostle, pathlib.Path(folder)
+
+    def __call__(self, config, step, model):
+        """One dictionary of tensors by name for each draw."""
+        if config["rule"] in NOISELESS:
+            return []
+        return self.stand_in(config, step, model) if self.jostle is None else self.drawn(config, step, model)
+
+    def drawn(self, config, step, model):
+        out, clean = self.folder / "draws.safetensors", self.folder / "clean.safetensors"
+        data, name = ("digits", MLP) if config["model"] == MLP else ("cifar10", OUT / NET)
+        options = [text for key in OF_NOISE if key in config for text in (f"--{key}", str(config[key]))]
+        if config["rule"] in IN_FILTER_NORMS:
+            state = model.state_dict().items()
+            save_file({key: value.float() if value.is_floating_point() else value for key, value in state}, clean)
+            options += ["--weights", str(clean)]
+        command = [self.jostle, "noise", "--data", data, "--model", name, *options, "--step", str(step), "--out", out]
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SystemExit(f"{' '.join(done.args)}\n{done.stderr}")
+        found = load_file(out)
+        count = config.get(DRAWS.get(config["rule"]), 1)
+        names = [name for name, _ in model.named_parameters()]
+        return [{name: found[f"{name}@{at}" if count > 1 else name] for name in names} for at in range(count)]
+
+    def stand_in(self, config, step, model):
+        source, draws = torch.Generator().manual_seed(1000 * SEED + step), []
+        for _ in range(config.get(DRAWS.get(config["rule"]), 1)):
+            draw = {name: torch.randn(value.shape, generator=source) for name, value in model.named_parameters()}
+            for name, value in model.named_parameters():
+                if config["rule"] not in UNIT:
+                    draw[name] *= config["sigma"]
+                if config["rule"] in IN_FILTER_NORMS:
+                    draw[name] *= rules.filter_norms(value.detach().float())
+            draws.append(draw)
+        return draws
+
+
+def batches(model):
+    """The batches of a run in order, endlessly; the data are whole batches, or not all of them needed."""
+    data = digits()[0] if model == MLP else samples(IMAGE_SEED, IMAGES)
+    count = len(data[1]) // BATCH[model]
+    while True:
+        for at in range(count):
+            yield tuple(part[at * BATCH[model] : (at + 1) * BATCH[model]] for part in data)
+
+
+class Run:
+    """A model, its optimizer and the state of its rule."""
+
+    def __init__(self, config, moving, dtype):
+        model = BUILD[config["model"]]()
+        initialise(model)
+        self.config, self.model, self.dtype, self.state = config, model.to(dtype), dtype, {}
+        self.parameters = dict(model.named_parameters())
+        self.weights = {name: value.data for name, value in self.parameters.items()}
+        self.evaluate = rules.Evaluator(model, moving)
+        self.batches = batches(config["model"])
+        self.optimizer = None if config["rule"] == "ivon" else optimizer_of(config, list(self.parameters.values()))
+
+    def batch(self):
+        inputs, labels = next(self.batches)
+        return inputs.to(self.dtype), labels
+
+    def momentum(self):
+        states = {name: self.optimizer.state[value] for name, value in self.parameters.items()}
+        found = {name: state.get("momentum_buffer", state.get("exp_avg")) for name, state in states.items()}
+        return None if None in found.values() else found
+
+    def step(self, draws):
+        """One step; the passes in order, (where, loss) each."""
+        draws = [{name: value.to(self.dtype) for name, value in draw.items()} for draw in draws]
+        found = self.rule_step(draws)
+        if self.config["rule"] in ("ivon", "mezo"):
+            return found
+        passes, gradient = found
+        for name, value in self.parameters.items():
+            value.grad = gradient[name]
+        self.optimizer.step()
+        return passes
+
+    def rule_step(self, draws):
+        config, rule = self.config, self.config["rule"]
+        common = (self.weights, self.evaluate, self.batch())
+        if rule == "sam":
+            return rules.sam(*common, config["rho"])
+        if rule == "asam":
+            return rules.asam(*common, config["rho"], config["eta"])
+        if rule == "m-sam":
+            return rules.m_sam(*common, config["rho"], config["sam-parts"])
+        if rule == "msam":
+            decay = config["weight-decay"] if config["optimizer"] == "sgd" else 0.0
+            return rules.msam(*common, config["rho"], self.momentum(), decay)
+        if rule == "nso":
+            return rules.nso(*common, draws, config["nso-lambda"])
+        if rule == "lpf":
+            return rules.lpf(*common, draws)
+        if rule == "arwp":
+            return rules.arwp(*common, draws[0], self.state, config["arwp-eta"], config["arwp-beta"])
+        if rule == "m-rwp":
+            return rules.m_rwp(*common[:2], [common[2], self.batch()], draws[0], config["rwp-lambda"])
+        if rule == "ivon":
+            about = [config[key] for key in ("lr", "beta1", "beta2", "weight-decay", "ess", "hess-init")]
+            return rules.ivon(*common, draws, self.state, *about)
+        if rule == "mezo":
+            decayed = {name for name in self.weights if "bias" not in name and not name.startswith("bn")}
+            about = (config["lr"], config["mezo-eps"], config["weight-decay"], decayed)
+            return rules.mezo(self.weights, self.evaluate.loss, common[2], draws[0], *about)[0]
+        return rules.noise(*common, draws[0])
+
+    def result(self):
+        """Weights and running statistics."""
+        return {name: value for name, value in self.model.state_dict().items() if value.is_floating_point()}
+
+
+def train(config, moving, dtype, draws=None, noise=None):
+    """The passes of each step, what is left after them, and the draws, which are made where none are given."""
+    run, passes, made = Run(config, moving, dtype), [], []
+    for step in range(STEPS):
+        made.append(noise(config, step, run.model) if draws is None else draws[step])
+        passes.append(run.step(made[-1]))
+    return passes, run.result(), made
+
+
+def apart(ours, theirs):
+    return max(float((ours[name].double() - value.double()).abs().max()) for name, value in theirs.items())
+
+
+def case(name, config, noise):
+    """A case for the manifest, and its tensors."""
+    moving = MOVING[config["rule"]]
+    passes, weights, draws = train(config, moving, torch.float64, noise=noise)
+    single, rounded, _ = train(config, moving, torch.float32, draws)
+    losses = [[loss for _, loss in step] for step in passes]
+    off = max(abs(loss - other) for step, others in zip(losses, single) for loss, (_, other) in zip(step, others))
+    float32 = {"losses": off, "weights": apart(rounded, weights)}
+    plain, moved = {**config, "rule": "sam", "rho": 0.0}, math.nan
+    if config["rule"] not in ("ivon", "mezo"):
+        moved = apart(train(plain, ["clean"], torch.float64, noise=noise)[1], weights)
+    print(f"{name}: {losses[0][0]:.4f} -> {losses[-1][0]:.4f}, float32 {float32}, from a plain run {moved:.1e}", flush=True)
+    about = {"name": name, "config": config, "moving": moving, "passes": [where for where, _ in passes[0]], "losses": losses,
+             "float32": float32}
+    return about, {f"{name}/{key}": value.float().contiguous() for key, value in weights.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jostle", default=str(ROOT / "target" / "release" / "jostle"))
+    parser.add_argument("--stand-in", action="store_true", help="noise from PyTorch in place of Jostle's, to try the script")
+    parser.add_argument("--out", type=pathlib.Path, default=OUT)
+    parser.add_argument("--only", help="only cases whose names have this in them; what is written has only them")
+    args = parser.parse_args()
+    shared, cases, tensors = {"seed": SEED, "steps": STEPS, "batch-order": "sequential"}, [], {}
+    with tempfile.TemporaryDirectory() as folder:
+        noise = Noise(None if args.stand_in else args.jostle, folder)
+        for kind, model in (("mlp", MLP), ("net", NET)):
+            for name, rule, options in CASES:
+                if args.only and args.only not in name:
+                    continue
+                config = {"rule": rule, "model": model, "batch": BATCH[model], **options, "seed": SEED}
+                about, found = case(f"{kind}-{name}", config, noise)
+                cases.append(about)
+                tensors |= found
+    parameters = {model: [[name, list(value.shape)] for name, value in build().named_parameters()] for model, build in BUILD.items()}
+    head = {"torch": torch.__version__.split("+")[0], "images": [IMAGE_SEED, IMAGES], "config": shared, "parameters": parameters}
+    lines = ",\n".join(json.dumps(about) for about in cases)
+    (args.out / "rules.json").write_text(f'{json.dumps(head)[:-1]}, "cases": [\n{lines}\n]}}\n')
+    save_file(tensors, args.out / "rules.safetensors")
+
+
+if __name__ == "__main__":
+    main()
