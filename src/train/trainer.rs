@@ -16,7 +16,7 @@ use crate::{
 
 use super::{
     DeviceData, OnNan, Prepared, RunConfig, TrainError, average::Average, calibrate::Calibration,
-    evaluators::Evaluators, footprint::fitting_batch, posterior::Swag, shares::Shares,
+    evaluators::Evaluators, footprint::fitting_batch, gaussian::Swag, shares::Shares,
 };
 
 /// Steps after which the loop begins to read their losses.

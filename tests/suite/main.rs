@@ -144,13 +144,13 @@ mod train {
     mod faults;
     mod footprint;
     mod fresh_labels;
+    mod gaussian;
     mod keys;
     mod language_models;
     mod mixed_precision;
     mod moving_average;
     mod old_checkpoint;
     mod parity;
-    mod posterior;
     mod repeat;
     mod repeat_models;
     mod schedules;

@@ -2,13 +2,16 @@
 
 use std::{collections::HashMap, fs, path::Path};
 
-use crate::common::supervised::{begin, checkpoints, config, every, go, left, resume};
+use crate::common::{
+    device,
+    supervised::{begin, checkpoints, config, every, go, left, resume},
+};
 use jostle::{
     nn::read_tensors,
     rules::RuleKind,
     train::{
-        Interval, KeepOptions, POSTERIOR, Posterior, Prepared, RunConfig, RunResult, Supervisor, SupervisorOptions,
-        Trainer,
+        Gaussian, GaussianPosterior, Interval, KeepOptions, Network, POSTERIOR, Prepared, RunConfig, RunResult,
+        Supervisor, SupervisorOptions, Trainer,
     },
 };
 
@@ -66,7 +69,7 @@ fn moments_are_those_of_the_weights_after_late_epochs() {
         }
     }
     let model = Prepared::load(&swag()).unwrap().model;
-    let posterior = Posterior::read(&dir.path().join(POSTERIOR), &model).unwrap();
+    let posterior = Gaussian::read(&dir.path().join(POSTERIOR), &model).unwrap();
     assert!(posterior.draw(0, 0).iter().flat_map(|tensor| &tensor.values).all(|value| value.is_finite()));
 }
 
@@ -106,8 +109,77 @@ fn runs_that_are_too_short_are_refused() {
     let steps = RunConfig { steps: Some(9), ..swag() };
     steps.check().unwrap();
     let prepared = Prepared::load(&steps).unwrap();
-    let refused = Trainer::new(crate::common::device(), &steps, &prepared).unwrap_err().to_string();
+    let refused = Trainer::new(device(), &steps, &prepared).unwrap_err().to_string();
     assert!(refused.starts_with("swag-start, swag-every: of a run of 1 whole epochs"), "{refused}");
     let rank = RunConfig { swag_rank: Some(1), ..swag() }.check().unwrap_err().to_string();
     assert_eq!(rank, "swag-rank: has to be at least 2, found 1");
+}
+
+/// A net with batch norms, whose statistics are not the same at any two weights.
+const NET: &str = r#"
+    layers = [
+        { type = "conv", channels = 4, kernel = 3, padding = 1 },
+        { type = "batch-norm" },
+        { type = "relu" },
+        { type = "flatten" },
+        { type = "linear", features = 10 },
+    ]
+"#;
+
+/// Softmax of each row of outputs.
+fn probabilities(outputs: &[f32]) -> Vec<Vec<f64>> {
+    let softmax = |row: &[f32]| {
+        let exponentials: Vec<f64> = row.iter().map(|output| f64::from(*output).exp()).collect();
+        let sum: f64 = exponentials.iter().sum();
+        exponentials.iter().map(|value| value / sum).collect()
+    };
+    outputs.chunks_exact(10).map(softmax).collect()
+}
+
+/// Each draw placed as a network's weights, batch norms' statistics estimated there, and its probabilities added up.
+#[test]
+fn predictions_are_averaged_over_draws_each_with_statistics_of_its_own() {
+    const DRAWS: u32 = 3;
+    let (gpu, dir) = (device(), tempfile::tempdir().unwrap());
+    let model = dir.path().join("net.toml");
+    fs::write(&model, NET).unwrap();
+    let config = RunConfig { model: model.display().to_string(), test_subset: Some(60), lr: 0.05, ..swag() };
+    let run = dir.path().join("run");
+    finish(&mut begin(&run, &config, every(0)), &run);
+    let prepared = Prepared::load(&config).unwrap();
+    let network = Network::new(gpu, &config, &prepared).unwrap();
+    let weights = run.join("weights.safetensors");
+    network.load(&weights).unwrap();
+    let gaussian = Gaussian::read(&run.join(POSTERIOR), network.model()).unwrap();
+    let evaluator = network.evaluator(prepared.split.test.clone()).unwrap();
+    let statistics = network.statistics(&config, &prepared.split.train).unwrap().unwrap();
+    let posterior = GaussianPosterior::new(gpu, network.arena(), gaussian.clone(), 11).unwrap();
+    let recalibration = statistics.recalibration();
+    let mean = evaluator.score_mean(gpu, &posterior, DRAWS, Some(recalibration)).unwrap().unwrap();
+    let stale = evaluator.score_mean(gpu, &posterior, DRAWS, None).unwrap().unwrap();
+    assert_ne!(mean, stale, "statistics are those of each draw");
+
+    let labels = prepared.split.test.targets.labels();
+    let mut sums = vec![vec![0.0; 10]; labels.len()];
+    for number in 0..DRAWS {
+        let running = read_tensors(&weights).unwrap().into_iter().filter(|tensor| tensor.name.contains("running"));
+        network.place(gaussian.draw(11, number).into_iter().chain(running).collect(), "a draw").unwrap();
+        recalibration.calibration.run(gpu, recalibration.data, recalibration.epoch).unwrap();
+        let (_, outputs) = evaluator.outputs(gpu).unwrap();
+        for (sum, row) in sums.iter_mut().zip(probabilities(&outputs)) {
+            sum.iter_mut().zip(row).for_each(|(sum, probability)| *sum += probability / f64::from(DRAWS));
+        }
+    }
+    let count = labels.len() as f64;
+    let nll = sums.iter().zip(labels).map(|(row, label)| -row[*label as usize].ln()).sum::<f64>() / count;
+    let brier = |(row, label): (&Vec<f64>, &u32)| {
+        let target = |class: usize| if class == *label as usize { 1.0 } else { 0.0 };
+        row.iter().enumerate().map(|(class, probability)| (probability - target(class)).powi(2)).sum::<f64>()
+    };
+    let brier = sums.iter().zip(labels).map(brier).sum::<f64>() / count;
+    let quality = mean.quality.unwrap();
+    let close = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+    close(mean.evaluation.loss, nll);
+    close(quality.nll, nll);
+    close(quality.brier, brier);
 }

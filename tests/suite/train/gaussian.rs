@@ -1,4 +1,4 @@
-//! Draws from posteriors against the formulas of their rules.
+//! Draws from the Gaussians that rules leave against the formulas of their rules.
 
 use std::{collections::HashMap, path::Path};
 
@@ -7,7 +7,7 @@ use jostle::{
     graph::Param,
     kernels::Activation,
     nn::{Model, NamedTensor, write_tensors},
-    train::Posterior,
+    train::Gaussian,
 };
 
 fn model() -> Model {
@@ -48,7 +48,7 @@ fn flat(tensors: &[NamedTensor]) -> Vec<f64> {
 }
 
 /// The mean and covariance of so many draws.
-fn moments(posterior: &Posterior, draws: u32) -> (Vec<f64>, Vec<Vec<f64>>) {
+fn moments(posterior: &Gaussian, draws: u32) -> (Vec<f64>, Vec<Vec<f64>>) {
     let draws: Vec<Vec<f64>> = (0..draws).map(|number| flat(&posterior.draw(3, number))).collect();
     let (count, dimensions) = (draws.len() as f64, draws[0].len());
     let mean: Vec<f64> = (0..dimensions).map(|i| draws.iter().map(|draw| draw[i]).sum::<f64>() / count).collect();
@@ -59,7 +59,7 @@ fn moments(posterior: &Posterior, draws: u32) -> (Vec<f64>, Vec<Vec<f64>>) {
 }
 
 /// Compares with expected moments, to five standard errors of a Gaussian's.
-fn assert_moments(posterior: &Posterior, mean: &[f64], covariance: &[Vec<f64>]) {
+fn assert_moments(posterior: &Gaussian, mean: &[f64], covariance: &[Vec<f64>]) {
     const DRAWS: u32 = 20_000;
     let (found_mean, found) = moments(posterior, DRAWS);
     assert_eq!(flat(&posterior.mean()), mean);
@@ -110,7 +110,7 @@ fn draws_of_swag_have_its_mean_and_covariance() {
             (0..mean.len()).map(entry).collect()
         })
         .collect();
-    let posterior = Posterior::read(&path, &model()).unwrap();
+    let posterior = Gaussian::read(&path, &model()).unwrap();
     assert_moments(&posterior, &mean, &covariance);
     assert_eq!(posterior.draw(3, 5), posterior.draw(3, 5));
     assert_ne!(posterior.draw(3, 5), posterior.draw(3, 6));
@@ -134,7 +134,7 @@ fn draws_of_ivon_are_independent() {
     let (mean, deviations) = (values_of("mean"), values_of("deviation"));
     let diagonal = |i: usize| (0..mean.len()).map(|j| if i == j { deviations[i].powi(2) } else { 0.0 }).collect();
     let covariance: Vec<Vec<f64>> = (0..mean.len()).map(diagonal).collect();
-    assert_moments(&Posterior::read(&path, &model()).unwrap(), &mean, &covariance);
+    assert_moments(&Gaussian::read(&path, &model()).unwrap(), &mean, &covariance);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn files_that_are_no_posterior_of_the_model_are_refused() {
     let path = dir.path().join("posterior.safetensors");
     let refusal = |roles: &[(&str, Option<usize>)], metadata: &[(&str, &str)]| {
         write(&path, roles, metadata, |_, _| 0.0);
-        let error = Posterior::read(&path, &model()).unwrap_err().to_string();
+        let error = Gaussian::read(&path, &model()).unwrap_err().to_string();
         error.replace(&path.display().to_string(), "FILE")
     };
     let sound = "FILE: not a sound safetensors file: expected";
@@ -163,6 +163,6 @@ fn files_that_are_no_posterior_of_the_model_are_refused() {
     assert!(refusal(&SWAG, &[("rule", "ivon")]).contains("/deviation"));
     let weights: HashMap<String, String> = HashMap::new();
     write_tensors(&path, &[], weights).unwrap();
-    assert!(Posterior::read(&path, &model()).is_err());
-    assert!(Posterior::read(&dir.path().join("none"), &model()).is_err());
+    assert!(Gaussian::read(&path, &model()).is_err());
+    assert!(Gaussian::read(&dir.path().join("none"), &model()).is_err());
 }

@@ -1,4 +1,4 @@
-//! Gaussians over weights that some rules leave in `posterior.safetensors`, and draws from them.
+//! Gaussians over weights that some rules leave in `posterior.safetensors`: made, written, read, drawn from.
 //!
 //! | `rule` of the metadata | tensors of a parameter NAME | a draw, xi of zero mean and unit variance |
 //! |---|---|---|
@@ -8,11 +8,11 @@
 //! D has a column for each deviation held, the last K (`rank` of the metadata) of those taken; xi' has one number for each,
 //! the same for all tensors. K - 1 stands there where fewer are held too, as in the code of SWAG's authors.
 
+mod draws;
 mod format;
-mod gaussian;
 mod swag;
 mod taking;
 
+pub use draws::{Gaussian, GaussianPosterior};
 pub use format::POSTERIOR;
-pub use gaussian::Posterior;
 pub(super) use swag::Swag;

@@ -1,12 +1,16 @@
-//! A posterior as it is read from its file, and draws from it.
+//! A Gaussian as it is read from its file, and draws from it.
 
-use std::{collections::HashMap, path::Path};
+use std::{cell::Cell, collections::HashMap, path::Path};
 
 use crate::{
+    gpu::{Buffer, Gpu, GpuError, Recorder},
     graph::Param,
     input,
+    kernels::{Arena, EffectiveWeights},
     nn::{self, Model, NamedTensor, TensorFile, WeightsError},
     noise::posterior_normals,
+    rules::RuleKind,
+    train::Posterior,
 };
 
 use super::format::{
@@ -21,7 +25,8 @@ const SWAG_VARIANCE: f64 = 1e-30;
 
 /// A Gaussian over the weights of a model: a mean, a standard deviation of each, and directions in which all vary together.
 #[derive(Clone, Debug)]
-pub struct Posterior {
+pub struct Gaussian {
+    rule: RuleKind,
     factors: Vec<Factor>,
     /// What a direction is multiplied by, beside its normal.
     share: f64,
@@ -38,8 +43,8 @@ struct Factor {
     directions: Vec<Vec<f32>>,
 }
 
-impl Posterior {
-    /// Reads a run's posterior; every tensor of the model must be there, in shape, and no other.
+impl Gaussian {
+    /// Reads a run's; every tensor of the model must be there, in shape, and no other.
     ///
     /// # Errors
     /// [`WeightsError`] naming file and tensor.
@@ -48,7 +53,7 @@ impl Posterior {
         let metadata = nn::parse_metadata(path, &bytes)?;
         let mut file = TensorFile::new(path, nn::parse_tensors(path, &bytes)?);
         let params = model.graph.params();
-        let posterior = match metadata.get(RULE).map(String::as_str) {
+        let gaussian = match metadata.get(RULE).map(String::as_str) {
             Some("swag") => Self::swag(params, &mut file, (&metadata, path))?,
             Some("ivon") => Self::independent(params, &mut file)?,
             found => {
@@ -57,7 +62,7 @@ impl Posterior {
             }
         };
         file.finish()?;
-        Ok(posterior)
+        Ok(gaussian)
     }
 
     fn swag(
@@ -89,7 +94,7 @@ impl Posterior {
             })
         };
         let factors = params.iter().map(factor).collect::<Result<_, WeightsError>>()?;
-        Ok(Self { factors, share: (SWAG_SCALE / (rank - 1) as f64).sqrt() })
+        Ok(Self { rule: RuleKind::Swag, factors, share: (SWAG_SCALE / (rank - 1) as f64).sqrt() })
     }
 
     fn independent(params: &[Param], file: &mut TensorFile<'_>) -> Result<Self, WeightsError> {
@@ -99,7 +104,14 @@ impl Posterior {
             let (name, shape) = (param.name.clone(), param.shape.clone());
             Ok(Factor { name, shape, mean, deviation, directions: Vec::new() })
         };
-        Ok(Self { factors: params.iter().map(factor).collect::<Result<_, WeightsError>>()?, share: 0.0 })
+        let factors = params.iter().map(factor).collect::<Result<_, WeightsError>>()?;
+        Ok(Self { rule: RuleKind::Ivon, factors, share: 0.0 })
+    }
+
+    /// The rule that left it.
+    #[must_use]
+    pub fn rule(&self) -> RuleKind {
+        self.rule
     }
 
     /// The mean, as the model's parameters.
@@ -113,7 +125,7 @@ impl Posterior {
         self.factors.iter().map(tensor).collect()
     }
 
-    /// Draw `number` of a seed, as the model's parameters: a function of the two and of the posterior alone.
+    /// Draw `number` of a seed, as the model's parameters: a function of the two and of the Gaussian alone.
     #[must_use]
     pub fn draw(&self, seed: u64, number: u32) -> Vec<NamedTensor> {
         // The normals of the directions are those of a tensor after the last.
@@ -142,5 +154,42 @@ impl Factor {
             }
         }
         values.into_iter().map(|value| value as f32).collect()
+    }
+}
+
+/// Draws from a Gaussian on a device.
+#[derive(Debug)]
+pub struct GaussianPosterior {
+    gaussian: Gaussian,
+    seed: u64,
+    arena: Arena,
+    weights: Buffer,
+    effective: EffectiveWeights,
+    /// The draw that `weights` holds.
+    holds: Cell<Option<u32>>,
+}
+
+impl GaussianPosterior {
+    /// Draws by a seed, for the network whose weights an arena holds.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn new(gpu: &Gpu, arena: &Arena, gaussian: Gaussian, seed: u64) -> Result<Self, GpuError> {
+        let weights = gpu.buffer("drawn weights", arena.weights.len())?;
+        let effective = EffectiveWeights::new(gpu, arena, &weights)?;
+        Ok(Self { gaussian, seed, arena: arena.clone(), weights, effective, holds: Cell::new(None) })
+    }
+}
+
+impl Posterior for GaussianPosterior {
+    fn put(&self, gpu: &Gpu, recorder: &mut Recorder<'_>, number: u32) -> Result<(), GpuError> {
+        if self.holds.get() != Some(number) {
+            for (index, tensor) in self.gaussian.draw(self.seed, number).iter().enumerate() {
+                gpu.write(&self.arena.tensor(&self.weights, index)?, &tensor.values)?;
+            }
+            self.holds.set(Some(number));
+        }
+        self.effective.record(recorder);
+        Ok(())
     }
 }
