@@ -2,11 +2,12 @@
 //
 //   weights_eff[i] = weights[i] + sigma * scale[tensor] * norm * unit noise(seed, step, tensor, element)
 //
-// norm is 1, or with FILTER_SCALED the L2 norm of the filter that holds element i (filter_norm.wgsl).
+// norm is 1; with FILTER_SCALED the L2 norm of the filter that holds element i (filter_norm.wgsl), or what stands for it
+// (filter_history.wgsl); with DEVIATION 1 / sqrt(ess (hess[i] + delta)), a posterior's standard deviation (update_ivon.wgsl).
 // NOISE = 0 copies. With MASKED a dispatch takes one block, and of its elements only those marked in the mask get noise: the edge of
 // a part of a tensor, which need not begin or end where blocks do.
 //
-// Shapes    weights, weights_eff: the arena in vec4s; blocks: one entry per 64 elements of the arena;
+// Shapes    weights, hess, weights_eff: the arena in vec4s, hess read with DEVIATION alone; blocks: one entry per 64 elements of the arena;
 //           filters: per tensor (first filter, elements per filter, 0, 0); norms: [filters].
 // Dispatch  grid_1d(count of octets, WORKGROUP_SIZE), folded, an octet's worth an invocation with SPREAD, else two octets
 //           (shared/sweep.wgsl).
@@ -15,6 +16,7 @@ override WORKGROUP_SIZE: u32 = 64u;
 override NOISE: u32 = 0u;
 override SPREAD: bool = false;
 override FILTER_SCALED: bool = false;
+override DEVIATION: bool = false;
 override MASKED: bool = false;
 
 struct PerturbStep {
@@ -22,14 +24,17 @@ struct PerturbStep {
     // Bit i: element i of the block, or 32 + i.
     mask_low: u32,
     mask_high: u32,
+    ess: f32,
+    delta: f32,
 }
 
 var<immediate> values: PerturbStep;
 @group(0) @binding(0) var<storage, read> weights: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> weights_eff: array<vec4<Real>>;
-@group(0) @binding(2) var<storage, read> blocks: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> filters: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read> norms: array<f32>;
+@group(0) @binding(1) var<storage, read> hess: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> weights_eff: array<vec4<Real>>;
+@group(0) @binding(3) var<storage, read> blocks: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read> filters: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read> norms: array<f32>;
 
 // Elements past the tensor's end share the last filter: they are padding that nothing reads.
 fn norm_of(range: vec4<u32>, element: u32) -> f32 {
@@ -69,6 +74,9 @@ fn add_noise(pair: SweepPair, local: u32) {
         if FILTER_SCALED {
             noisy[0] += delta[0] * norms_of(pair.at.x, block_of(pair, pair.at.x));
             noisy[1] += delta[1] * norms_of(pair.at.y, block_of(pair, pair.at.y));
+        } else if DEVIATION {
+            noisy[0] += delta[0] / sqrt(values.ess * (hess[pair.at.x] + values.delta));
+            noisy[1] += delta[1] / sqrt(values.ess * (hess[pair.at.y] + values.delta));
         } else {
             noisy += delta;
         }

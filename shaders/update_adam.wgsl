@@ -52,17 +52,6 @@ var<immediate> values: AdamStep;
 @group(0) @binding(5) var<storage, read> blocks: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read> scaling: ScalingState;
 
-// 1 - (1 - x)^t for x in (0, 1], by c(a + b) = c(a) + c(b) - c(a) c(b), in which nothing cancels.
-fn bias_correction(x: f32, t: u32) -> f32 {
-    var result = 0.0;
-    var power = x;
-    for (var left = t; left != 0u; left >>= 1u) {
-        if (left & 1u) == 1u { result += power * (1.0 - result); }
-        power += power * (1.0 - power);
-    }
-    return result;
-}
-
 fn correction() -> Correction {
     if SCALED && scaling.skipped_steps != 0u && scaling.applied_steps != 0u {
         let t = scaling.applied_steps;

@@ -1,6 +1,6 @@
 // SGD in place, and the next step's noisy weights in the same sweep over memory.
 //
-//   g        = grads[i] + weight_decay * weights[i]
+//   g        = grads[i] + weight_decay * weights[i], or with DECAY_SEEN weights_eff[i]
 //   velocity = g at the first step, else momentum * velocity + (1 - dampening) * g
 //   d        = g + momentum * velocity (Nesterov), velocity (momentum > 0), g (momentum = 0)
 //   weights[i]     = weights[i] - learning_rate * d
@@ -19,6 +19,8 @@ override SPREAD: bool = false;
 override SCALED: bool = false;
 // Tensors of one dimension have weight_decay 0.
 override DECAY_MATRICES: bool = false;
+// Weight decay is that of the weights that the network saw, weights_eff before the update.
+override DECAY_SEEN: bool = false;
 
 struct SgdStep {
     noise: NoiseStep,
@@ -48,12 +50,17 @@ struct State {
     weight: vec4<f32>,
     velocity: vec4<f32>,
     gradient: vec4<f32>,
+    // What weight decay goes by.
+    decaying: vec4<f32>,
 }
 
 fn load(i: u32) -> State {
     var velocity_before = vec4<f32>();
     if values.momentum != 0.0 { velocity_before = velocity[i]; }
-    return State(weights[i], velocity_before, grads[i]);
+    let weight = weights[i];
+    var decaying = weight;
+    if DECAY_SEEN { decaying = vec4<f32>(weights_eff[i]); }
+    return State(weight, velocity_before, grads[i], decaying);
 }
 
 // The coefficient for vec4 number i of the bound part.
@@ -67,14 +74,14 @@ fn advanced(before: State, weight_decay: f32, factor: f32) -> State {
     if SCALED && factor == 0.0 { return before; }
     var gradient = before.gradient;
     if SCALED { gradient *= factor; }
-    var direction = gradient + weight_decay * before.weight;
+    var direction = gradient + weight_decay * before.decaying;
     var v = before.velocity;
     if values.momentum != 0.0 {
         let decayed = values.momentum * v + values.one_minus_dampening * direction;
         v = select(decayed, direction, is_first());
         direction = select(v, direction + values.momentum * v, values.nesterov == 1u);
     }
-    return State(before.weight - values.learning_rate * direction, v, gradient);
+    return State(before.weight - values.learning_rate * direction, v, gradient, before.decaying);
 }
 
 // `noisy` is what the network sees.

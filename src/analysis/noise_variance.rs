@@ -3,7 +3,7 @@
 use crate::{
     gpu::{Buffer, Dispatch, Element, Gpu, GpuError},
     graph::{BatchInfo, Plan, PlanMode, Schedule},
-    kernels::{AdapterClass, Elementwise, Norms, Perturb, elementwise},
+    kernels::{AdapterClass, Elementwise, NoiseUnit, Norms, Perturb, elementwise},
     noise::{Distribution, Scheme},
     schedule::Moment,
 };
@@ -84,7 +84,13 @@ impl<'a> Probe<'a> {
             gpu,
             subject,
             scheme,
-            perturb: Perturb::new(gpu, AdapterClass::for_device(gpu), arena, Distribution::Gaussian.code(), false)?,
+            perturb: Perturb::new(
+                gpu,
+                AdapterClass::for_device(gpu),
+                arena,
+                Distribution::Gaussian.code(),
+                NoiseUnit::Absolute,
+            )?,
             outputs: gpu.buffer("outputs of draws", 2 * draws * evaluate.output().len())?,
             train: plan(PlanMode::Train, &unread)?,
             add_gradient: elementwise(gpu, Elementwise::Copy, views, true)?,

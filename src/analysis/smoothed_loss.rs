@@ -3,7 +3,7 @@
 use crate::{
     gpu::{Buffer, Element, Gpu, GpuError},
     graph::{Plan, PlanMode, Schedule},
-    kernels::{AdapterClass, Perturb},
+    kernels::{AdapterClass, NoiseUnit, Perturb},
     noise::{Distribution, Scheme, StepNoise},
     schedule::Moment,
 };
@@ -34,8 +34,13 @@ impl<'a> NoisyLoss<'a> {
         let (graph, mode) = (&subject.model.graph, PlanMode::Evaluate);
         let schedule = Schedule::suited(graph, batch, mode, subject.loss.clone(), Element::Word, gpu)?;
         let plan = Plan::new(gpu, &schedule, subject.arena, subject.data.views(), &metrics.view())?;
-        let perturb =
-            Perturb::new(gpu, AdapterClass::for_device(gpu), subject.arena, Distribution::Gaussian.code(), false)?;
+        let perturb = Perturb::new(
+            gpu,
+            AdapterClass::for_device(gpu),
+            subject.arena,
+            Distribution::Gaussian.code(),
+            NoiseUnit::Absolute,
+        )?;
         Ok(Self { gpu, subject, perturb, plan, metrics, batch })
     }
 

@@ -30,8 +30,27 @@ fn takes(command: &str, key: &Arg) -> bool {
         "eval" => about(&[topic::DATA, topic::NOISE]) || named(&["model", "loss", "bn-recalibrate"]),
         "hessian" => about(&[topic::DATA]) || named(&["model", "loss", "label-smoothing", "groups"]),
         "noise" => {
-            about(&[topic::RULE, topic::NOISE, topic::SIGMA_SCHEDULE])
-                || named(&["data", "block", "model", "seed", "epochs", "steps", "schedule-unit"])
+            about(&[topic::NOISE, topic::SIGMA_SCHEDULE])
+                || named(&[
+                    "rule",
+                    "pairs",
+                    "sub-batches",
+                    "mc-samples",
+                    "fresh-label-noise",
+                    "subset",
+                    "subset-seed",
+                    "stratified",
+                    "label-noise",
+                    "label-noise-seed",
+                    "validation",
+                    "data",
+                    "block",
+                    "model",
+                    "seed",
+                    "epochs",
+                    "steps",
+                    "schedule-unit",
+                ])
         }
         // The samples are random ones of the data's shape, at a learning rate of its own.
         "bench" => {

@@ -17,6 +17,7 @@ mod noise;
 mod output;
 mod plan;
 mod posterior;
+mod replay;
 mod roofline;
 mod train;
 mod variants;
@@ -75,6 +76,8 @@ enum Command {
     Experiment(experiment::Args),
     /// Write the noise that training adds at a step
     Noise(noise::Args),
+    /// Repeat a run by rule mezo from its slopes alone: one number a step
+    Replay(replay::Args),
     /// Measure a step, the cost of noise, a matrix product, or every kernel against the adapter's ceilings
     Bench(bench::Args),
     /// Make the report of scripts/gpu.sh
@@ -134,6 +137,7 @@ pub fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Hessian(args) => hessian::run(&context, &args),
         Command::Experiment(args) => experiment::run(&context, &args),
         Command::Noise(args) => noise::run(&context, &args),
+        Command::Replay(args) => replay::run(&context, &args),
         Command::Bench(args) => bench::run(&context, &args),
         Command::GpuReport(args) => gpu_report::run(&context, &args),
     }

@@ -6,7 +6,7 @@ use crate::{
     data::Dataset,
     gpu::Gpu,
     graph::{Param, ParamRole},
-    kernels::{Activation, AdapterClass, Arena, Perturb},
+    kernels::{Activation, AdapterClass, Arena, NoiseUnit, Perturb},
     nn::Model,
     noise::{Distribution, Mode, NoiseConfig, Scheme},
     schedule::Moment,
@@ -60,7 +60,8 @@ pub(super) fn initialise(
     let draw = Scheme::new(unit, layout, &model.noise_tensors(), !seed).at(0, Moment::START);
     let mut recorder = gpu.record();
     recorder.clear(&arena.weights.view());
-    let perturb = Perturb::new(gpu, AdapterClass::for_device(gpu), &scaled, Distribution::Gaussian.code(), false)?;
+    let perturb =
+        Perturb::new(gpu, AdapterClass::for_device(gpu), &scaled, Distribution::Gaussian.code(), NoiseUnit::Absolute)?;
     perturb.record(gpu, &mut recorder, &draw.ranges, &draw.edges, draw.values)?;
     recorder.copy(&arena.weights_eff.view(), &arena.weights.view());
     Ok(recorder.submit()?)

@@ -69,6 +69,13 @@ impl ArenaLayout {
         &self.spans
     }
 
+    /// The same, each element of a tensor of one dimension being a filter of its own.
+    pub(super) fn with_elements_as_filters(mut self) -> Self {
+        let vectors = self.spans.iter_mut().filter(|span| !span.is_matrix);
+        vectors.for_each(|span| span.filters = span.len.max(1));
+        self
+    }
+
     /// Elements with padding.
     #[must_use]
     pub fn words(&self) -> usize {
@@ -130,11 +137,35 @@ impl Arena {
     /// As [`Arena::new`].
     pub fn stored(gpu: &Gpu, layout: ArenaLayout, scales: &[f32], element: Element) -> Result<Self, GpuError> {
         let words = layout.words();
+        Self::with_gradients(gpu, layout, scales, element, words)
+    }
+
+    /// As [`Arena::stored`], without room for gradients: for what takes none.
+    ///
+    /// # Errors
+    /// As [`Arena::new`].
+    pub fn without_gradients(
+        gpu: &Gpu,
+        layout: ArenaLayout,
+        scales: &[f32],
+        element: Element,
+    ) -> Result<Self, GpuError> {
+        Self::with_gradients(gpu, layout, scales, element, 0)
+    }
+
+    fn with_gradients(
+        gpu: &Gpu,
+        layout: ArenaLayout,
+        scales: &[f32],
+        element: Element,
+        gradients: usize,
+    ) -> Result<Self, GpuError> {
+        let words = layout.words();
         Ok(Self {
             weights: gpu.buffer("weights", words)?,
             weights_eff: gpu.buffer("weights_eff", element.words(words))?,
             element,
-            grads: gpu.buffer("grads", words)?,
+            grads: gpu.buffer("grads", gradients)?,
             blocks: gpu.upload("blocks", &block_table(&layout, scales))?,
             scaling: gpu.upload("gradient scaling", &[GradientScaling::initial(element)])?,
             stats: gpu.buffer("running statistics", layout.stat_words)?,

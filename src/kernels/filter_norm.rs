@@ -27,6 +27,8 @@ pub struct FilterNorms {
     pub by_tensor: Buffer,
     /// One per filter, in the order of the tensors.
     pub norms: Buffer,
+    /// `by_tensor` on the host.
+    pub(super) table: Vec<[u32; 4]>,
     dispatches: Vec<Dispatch>,
 }
 
@@ -123,7 +125,7 @@ impl FilterNorms {
             let launch = launch(&Target::with_class(gpu, class), pieces)?;
             dispatches.push(gpu.bind(&launch, &views, bytemuck::bytes_of(&(filters.len() as u32)))?);
         }
-        Ok(Self { by_tensor: gpu.upload("filters by tensor", &by_tensor)?, norms, dispatches })
+        Ok(Self { by_tensor: gpu.upload("filters by tensor", &by_tensor)?, norms, table: by_tensor, dispatches })
     }
 
     /// What the norms of tensors laid out so launch.

@@ -20,11 +20,13 @@ mod conv_specs;
 mod conv_variant;
 mod coop;
 mod deferred_sums;
+mod descend;
 mod direction_norm;
 mod effective;
 mod elementwise;
 mod epilogue;
 mod factored;
+mod filter_history;
 mod filter_norm;
 mod gather;
 mod gather_tokens;
@@ -51,7 +53,9 @@ mod target;
 mod tiling;
 mod tree;
 mod update_adam;
+mod update_ivon;
 mod update_sgd;
+mod weigh;
 mod winograd;
 mod winograd_gradient;
 mod winograd_specs;
@@ -77,11 +81,13 @@ pub use conv_variant::ConvVariant;
 pub use coop::{CoopMatrices, CoopTile};
 pub(crate) use deferred_sums::deferred_sums_launches;
 pub use deferred_sums::{DeferredSum, deferred_sums};
+pub use descend::{Descend, DescendStep};
 pub use direction_norm::Metric;
 pub use effective::EffectiveWeights;
 pub use elementwise::{Elementwise, elementwise};
 pub use epilogue::{Ending, Epilogue};
 pub use factored::{Factored, FactoredModel, FactoredViews};
+pub use filter_history::FilterHistory;
 pub use filter_norm::FilterNorms;
 pub use gather::{Augmentation, Gather, GatherForm, GatherViews, SampleElement};
 pub use gather_tokens::GatherTokens;
@@ -94,7 +100,7 @@ pub use matmul_shape::{MatmulLayout, MatmulProblem, MatmulShape};
 pub use metrics::MetricsSum;
 pub use moving_average::MovingAverage;
 pub use norms::{Norms, PARTIALS};
-pub use perturb::Perturb;
+pub use perturb::{NoiseUnit, Perturb};
 pub use product_operands::ProductOperands;
 pub(crate) use product_parts::PartedProduct;
 pub use select::{conv_variant, matmul_variant, with_variants};
@@ -106,7 +112,9 @@ pub use target::Target;
 pub(crate) use tiling::Tiling;
 pub(crate) use tree::{SOFTWARE_ROUNDS, Tree};
 pub use update_adam::{AdamStep, UpdateAdam};
+pub use update_ivon::{IvonStep, UpdateIvon};
 pub use update_sgd::{SgdStep, UpdateSgd};
+pub use weigh::Weigh;
 pub use winograd_tile::WinogradTile;
 
 use crate::gpu::KernelSpec;
@@ -136,6 +144,8 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &conv_specs::CONV_TILE.elements,
         &conv_specs::CONV_TILE.vectors,
         &deferred_sums::DEFERRED_SUMS,
+        &descend::DESCEND,
+        &descend::SLOPE,
         &direction_norm::ADAPTIVE_NORMS,
         &direction_norm::INVERSE_NORM,
         &elementwise::ELEMENTWISE,
@@ -145,6 +155,7 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &factored::GROUP_PREDICT,
         &factored::TWO_LAYER_GRADIENT,
         &factored::TWO_LAYER_PREDICT,
+        &filter_history::FILTER_HISTORY,
         &filter_norm::FILTER_NORM,
         &gather::GATHER,
         &gather_tokens::GATHER_TOKENS,
@@ -165,7 +176,9 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &perturb::PERTURB,
         &split_sum::SPLIT_SUM,
         &update_adam::UPDATE_ADAM,
+        &update_ivon::UPDATE_IVON,
         &update_sgd::UPDATE_SGD,
+        &weigh::WEIGH,
         &winograd_specs::WINOGRAD_GRADIENT.four,
         &winograd_specs::WINOGRAD_GRADIENT.two,
         &winograd_specs::WINOGRAD_INPUT.four,

@@ -2,9 +2,9 @@
 
 use std::sync::OnceLock;
 
-use crate::gpu::{Access, Gpu, GpuError, KernelSpec, Recorder};
+use crate::gpu::{Access, Buffer, Gpu, GpuError, KernelSpec, Recorder};
 
-use super::{AdapterClass, Arena, Constant, FilterNorms, NoiseEdge, NoiseRange, NoiseStep, Sweep, flag};
+use super::{AdapterClass, Arena, Constant, FilterHistory, FilterNorms, NoiseEdge, NoiseRange, NoiseStep, Sweep, flag};
 
 pub(super) static PERTURB: KernelSpec = KernelSpec {
     entry: "perturb",
@@ -17,6 +17,7 @@ pub(super) static PERTURB: KernelSpec = KernelSpec {
     ),
     bindings: &[
         ("weights", Access::Read),
+        ("hess", Access::Read),
         ("weights_eff", Access::Real),
         ("blocks", Access::Read),
         ("filters", Access::Read),
@@ -32,6 +33,65 @@ struct PerturbStep {
     noise: NoiseStep,
     mask_low: u32,
     mask_high: u32,
+    ess: f32,
+    delta: f32,
+}
+
+/// The unit of noise.
+#[derive(Clone, Debug)]
+pub enum NoiseUnit {
+    /// 1
+    Absolute,
+    /// The norm of each filter.
+    Filter,
+    /// As [`NoiseUnit::Filter`], shrunk by the filter's past gradients.
+    History {
+        /// Added to what is kept of them.
+        eta: f64,
+        /// What is kept of them at each step.
+        beta: f64,
+    },
+    /// A posterior's standard deviation, 1 / sqrt(ess (hess + delta)).
+    Posterior {
+        /// The diagonal of the Hessian, laid out as the weights.
+        hess: Buffer,
+        /// The effective sample size.
+        ess: f64,
+        /// The weight decay, the prior's precision over the effective sample size.
+        delta: f64,
+    },
+}
+
+impl NoiseUnit {
+    /// Filter norms, or none.
+    #[must_use]
+    pub fn filter_scaled(filters: bool) -> Self {
+        if filters { Self::Filter } else { Self::Absolute }
+    }
+}
+
+/// The norms that a unit goes by.
+#[derive(Debug)]
+enum Norms {
+    Filter(FilterNorms),
+    History(FilterHistory),
+}
+
+impl Norms {
+    fn new(gpu: &Gpu, class: AdapterClass, arena: &Arena, unit: &NoiseUnit) -> Result<Self, GpuError> {
+        match unit {
+            NoiseUnit::History { eta, beta } => FilterHistory::new(gpu, class, arena, [*eta, *beta]).map(Self::History),
+            _ => FilterNorms::new(gpu, class, arena).map(Self::Filter),
+        }
+    }
+
+    /// Per tensor where its filters' norms are, and the norms.
+    fn tables(&self) -> [&Buffer; 2] {
+        match self {
+            Self::Filter(norms) => [&norms.by_tensor, &norms.norms],
+            Self::History(history) => history.tables(),
+        }
+    }
 }
 
 /// `weights_eff = weights + noise`, stand-alone: for the first step, for analysis, for noise in units of filter norms, which the
@@ -41,8 +101,8 @@ pub struct Perturb {
     class: AdapterClass,
     arena: Arena,
     noise: u32,
-    filter_scaled: bool,
-    norms: FilterNorms,
+    unit: NoiseUnit,
+    norms: Norms,
     blocks: Sweep,
     /// Planned once there is an edge, which few runs have.
     edges: OnceLock<Sweep>,
@@ -53,18 +113,26 @@ impl Perturb {
     ///
     /// # Errors
     /// As [`Sweep::new`], and where a kernel does not compile.
-    pub fn new(
-        gpu: &Gpu,
-        class: AdapterClass,
-        arena: &Arena,
-        noise: u32,
-        filter_scaled: bool,
-    ) -> Result<Self, GpuError> {
-        let norms = FilterNorms::new(gpu, class, arena)?;
-        let constants: [&[Constant]; 2] =
-            [&[("NOISE", 0.0)], &[("NOISE", f64::from(noise)), flag("FILTER_SCALED", filter_scaled)]];
-        let blocks = sweep(gpu, class, constants, arena, &norms)?;
-        Ok(Self { class, arena: arena.clone(), noise, filter_scaled, norms, blocks, edges: OnceLock::new() })
+    pub fn new(gpu: &Gpu, class: AdapterClass, arena: &Arena, noise: u32, unit: NoiseUnit) -> Result<Self, GpuError> {
+        let norms = Norms::new(gpu, class, arena, &unit)?;
+        let noisy = constants(noise, &unit);
+        let blocks = sweep(gpu, class, [&[("NOISE", 0.0)], &noisy], arena, &unit, &norms)?;
+        Ok(Self { class, arena: arena.clone(), noise, unit, norms, blocks, edges: OnceLock::new() })
+    }
+
+    /// The unit of the noise.
+    #[must_use]
+    pub fn unit(&self) -> &NoiseUnit {
+        &self.unit
+    }
+
+    /// What is kept of the past gradients of filters, where the unit goes by them.
+    #[must_use]
+    pub fn history(&self) -> Option<&FilterHistory> {
+        match &self.norms {
+            Norms::History(history) => Some(history),
+            Norms::Filter(_) => None,
+        }
     }
 
     /// Records the perturbation over `ranges` and then `edges`, filter norms first where they count.
@@ -87,8 +155,10 @@ impl Perturb {
 
     /// Records the filter norms of the weights as they are, where sigma is in their units.
     pub fn record_norms(&self, recorder: &mut Recorder<'_>) {
-        if self.filter_scaled {
-            self.norms.record(recorder);
+        match (&self.unit, &self.norms) {
+            (NoiseUnit::Filter, Norms::Filter(norms)) => norms.record(recorder),
+            (_, Norms::History(history)) => history.record(recorder),
+            _ => {}
         }
     }
 
@@ -104,7 +174,7 @@ impl Perturb {
         edges: &[NoiseEdge],
         noise: NoiseStep,
     ) -> Result<(), GpuError> {
-        let whole = |noise| PerturbStep { noise, ..PerturbStep::default() };
+        let whole = |noise| PerturbStep { noise, ..self.values() };
         self.blocks.record(gpu, recorder, ranges, noise, whole)?;
         self.record_edges(gpu, recorder, edges, noise)
     }
@@ -124,21 +194,35 @@ impl Perturb {
         for NoiseEdge { block, mask } in edges {
             let range = NoiseRange { blocks: *block..block + 1, noisy: true };
             let (mask_low, mask_high) = (*mask as u32, (mask >> 32) as u32);
-            let marked = |noise| PerturbStep { noise, mask_low, mask_high };
+            let marked = |noise| PerturbStep { noise, mask_low, mask_high, ..self.values() };
             self.edge_sweep(gpu)?.record(gpu, recorder, &[range], noise, marked)?;
         }
         Ok(())
+    }
+
+    /// What is the same in every dispatch.
+    fn values(&self) -> PerturbStep {
+        let (ess, delta) = match self.unit {
+            NoiseUnit::Posterior { ess, delta, .. } => (ess as f32, delta as f32),
+            _ => (0.0, 0.0),
+        };
+        PerturbStep { ess, delta, ..PerturbStep::default() }
     }
 
     fn edge_sweep(&self, gpu: &Gpu) -> Result<&Sweep, GpuError> {
         if let Some(planned) = self.edges.get() {
             return Ok(planned);
         }
-        let masked =
-            [("NOISE", f64::from(self.noise)), flag("FILTER_SCALED", self.filter_scaled), flag("MASKED", true)];
-        let planned = sweep(gpu, self.class, [&masked, &masked], &self.arena, &self.norms)?;
+        let masked = [&constants(self.noise, &self.unit)[..], &[flag("MASKED", true)]].concat();
+        let planned = sweep(gpu, self.class, [&masked, &masked], &self.arena, &self.unit, &self.norms)?;
         Ok(self.edges.get_or_init(|| planned))
     }
+}
+
+fn constants(noise: u32, unit: &NoiseUnit) -> [Constant; 3] {
+    let by_filters = matches!(unit, NoiseUnit::Filter | NoiseUnit::History { .. });
+    let by_deviations = matches!(unit, NoiseUnit::Posterior { .. });
+    [("NOISE", f64::from(noise)), flag("FILTER_SCALED", by_filters), flag("DEVIATION", by_deviations)]
 }
 
 fn sweep(
@@ -146,8 +230,14 @@ fn sweep(
     class: AdapterClass,
     constants: [&[Constant]; 2],
     arena: &Arena,
-    norms: &FilterNorms,
+    unit: &NoiseUnit,
+    norms: &Norms,
 ) -> Result<Sweep, GpuError> {
-    let tables = [&arena.blocks.view(), &norms.by_tensor.view(), &norms.norms.view()];
-    Sweep::new(gpu, class, &PERTURB, constants, &[&arena.weights], arena, &tables)
+    let [by_tensor, norms] = norms.tables().map(Buffer::view);
+    let tables = [&arena.blocks.view(), &by_tensor, &norms];
+    let hess = match unit {
+        NoiseUnit::Posterior { hess, .. } => hess,
+        _ => &arena.weights,
+    };
+    Sweep::new(gpu, class, &PERTURB, constants, &[&arena.weights, hess], arena, &tables)
 }

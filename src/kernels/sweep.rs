@@ -108,12 +108,14 @@ pub struct UpdateVariant {
     pub scaled: bool,
     /// Weight decay is on tensors of two dimensions or more alone.
     pub decay_matrices: bool,
+    /// SGD's weight decay is that of the weights that the network saw.
+    pub decay_seen: bool,
 }
 
 impl UpdateVariant {
     /// The overrides with noise; those without have `noise` 0.
     pub(super) fn constants(self) -> [Constant; 3] {
-        let Self { noise, scaled, decay_matrices } = self;
+        let Self { noise, scaled, decay_matrices, .. } = self;
         [("NOISE", f64::from(noise)), flag("SCALED", scaled), flag("DECAY_MATRICES", decay_matrices)]
     }
 

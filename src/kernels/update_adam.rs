@@ -8,6 +8,7 @@ pub(super) static UPDATE_ADAM: KernelSpec = KernelSpec {
     entry: "update_adam",
     source: concat!(
         include_str!("../../shaders/update_adam.wgsl"),
+        include_str!("../../shaders/shared/bias_correction.wgsl"),
         include_str!("../../shaders/shared/index.wgsl"),
         include_str!("../../shaders/shared/noise.wgsl"),
         include_str!("../../shaders/shared/philox.wgsl"),

@@ -2,7 +2,9 @@
 
 use crate::gpu::{Access, Buffer, Gpu, GpuError, KernelSpec, Launch, Recorder};
 
-use super::{AdapterClass, Arena, NoiseRange, NoiseStep, Sweep, Target, UpdateVariant, sweep::sweep_launches};
+use super::{
+    AdapterClass, Arena, Constant, NoiseRange, NoiseStep, Sweep, Target, UpdateVariant, flag, sweep::sweep_launches,
+};
 
 pub(super) static UPDATE_SGD: KernelSpec = KernelSpec {
     entry: "update_sgd",
@@ -45,6 +47,11 @@ pub struct SgdStep {
     pub first_step: u32,
 }
 
+fn constants(variant: UpdateVariant) -> Vec<Constant> {
+    let seen = flag("DECAY_SEEN", variant.decay_seen);
+    variant.constants().into_iter().chain([seen]).collect()
+}
+
 /// The compiled update of one network.
 #[derive(Debug)]
 pub struct UpdateSgd(Sweep);
@@ -62,7 +69,8 @@ impl UpdateSgd {
         variant: UpdateVariant,
     ) -> Result<Self, GpuError> {
         let arenas = [&arena.grads, velocity, &arena.weights];
-        let constants = [&variant.clean().constants()[..], &variant.constants()];
+        let constants = [variant.clean(), variant].map(constants);
+        let constants = [&constants[0][..], &constants[1]];
         Sweep::new(gpu, class, &UPDATE_SGD, constants, &arenas, arena, &[&arena.blocks.view(), &arena.scaling.view()])
             .map(Self)
     }
@@ -72,7 +80,7 @@ impl UpdateSgd {
     /// # Errors
     /// [`GpuError::Grid`] past the adapter's grid.
     pub fn launches(target: &Target, words: usize, variant: UpdateVariant) -> Result<Vec<Launch>, GpuError> {
-        let parts = sweep_launches(target, &UPDATE_SGD, &variant.constants(), words)?;
+        let parts = sweep_launches(target, &UPDATE_SGD, &constants(variant), words)?;
         Ok(parts.into_iter().map(|(_, launch)| launch).collect())
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     gpu::{Gpu, GpuError},
-    kernels::{AdapterClass, Arena, Perturb},
+    kernels::{AdapterClass, Arena, NoiseUnit, Perturb},
 };
 
 use super::{NoiseScheme, Scale, StepNoise};
@@ -15,8 +15,8 @@ use super::{NoiseScheme, Scale, StepNoise};
 /// # Errors
 /// As [`Perturb::record`] and [`Gpu::read`].
 pub fn deltas(gpu: &Gpu, arena: &Arena, scheme: &dyn NoiseScheme, step: &StepNoise) -> Result<Vec<Vec<f32>>, GpuError> {
-    let filter_scaled = scheme.scale() == Scale::Filter;
-    let perturb = Perturb::new(gpu, AdapterClass::for_device(gpu), arena, scheme.distribution().code(), filter_scaled)?;
+    let unit = NoiseUnit::filter_scaled(scheme.scale() == Scale::Filter);
+    let perturb = Perturb::new(gpu, AdapterClass::for_device(gpu), arena, scheme.distribution().code(), unit)?;
     // Noise on zeros is the noise itself, bit for bit; the norms are taken before the weights go.
     let kept = gpu.buffer("kept weights", arena.weights.len())?;
     let mut recorder = gpu.record();

@@ -1,7 +1,9 @@
 //! Optimizers with PyTorch's exact update rules, and learning-rate schedules.
 
+mod config;
 mod optimizer;
 mod schedule;
 
-pub use optimizer::{Decay, Optimizer, OptimizerConfig, OptimizerKind};
+pub use config::{Decay, OptimizerConfig, OptimizerKind, PosteriorConfig};
+pub use optimizer::Optimizer;
 pub use schedule::{LearningRate, LearningRateSchedule, StepRate};

@@ -1,146 +1,21 @@
-//! The optimizers: their settings, their state on the device, and one fused update a step.
-
-use serde::{Deserialize, Serialize};
+//! The optimizers: their state on the device, and one fused update a step.
 
 use crate::{
-    gpu::{Buffer, Element, Gpu, GpuError, Launch, Recorder, WORD_BYTES, Work},
+    gpu::{Buffer, Gpu, GpuError, Recorder},
     kernels::{
-        AdamStep, AdapterClass, Arena, NoiseRange, NoiseStep, SgdStep, Target, UpdateAdam, UpdateSgd, UpdateVariant,
+        AdamStep, AdapterClass, Arena, IvonStep, NoiseRange, NoiseStep, NoiseUnit, SgdStep, UpdateAdam, UpdateIvon,
+        UpdateSgd,
     },
-    names::named,
-    noise::{Distribution, Point},
+    noise::Point,
 };
 
-use super::StepRate;
-
-named!("optimizer",
-    /// Which update rule.
-    #[derive(Default)]
-    OptimizerKind {
-        /// Stochastic gradient descent with momentum.
-        #[default]
-        Sgd = "sgd",
-        /// Adam with L2 weight decay.
-        Adam = "adam",
-        /// Adam with decoupled weight decay.
-        AdamW = "adamw",
-    }
-);
-
-named!("decay",
-    /// Which tensors weight decay is on.
-    #[derive(Default)]
-    Decay {
-        /// All of them, as in PyTorch.
-        #[default]
-        All = "all",
-        /// Those of two dimensions or more: weights, embeddings and positions, but no biases and no norms, as language models are
-        /// trained (nanoGPT's `configure_optimizers`).
-        Matrices = "matrices",
-    }
-);
-
-impl Decay {
-    /// Whether it is on all tensors, as it was before there was a choice.
-    #[must_use]
-    pub fn is_all(&self) -> bool {
-        *self == Self::All
-    }
-}
-
-/// Settings of the update, with PyTorch's names and defaults.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct OptimizerConfig {
-    /// The rule.
-    pub kind: OptimizerKind,
-    /// SGD: momentum.
-    pub momentum: f64,
-    /// SGD: dampening of the gradient in the velocity.
-    pub dampening: f64,
-    /// SGD: Nesterov's look-ahead.
-    pub nesterov: bool,
-    /// L2 in SGD and Adam, decoupled in AdamW.
-    pub weight_decay: f64,
-    /// Which tensors weight decay is on.
-    pub decay: Decay,
-    /// Adam: decay of the first moment.
-    pub beta1: f64,
-    /// Adam: decay of the second moment.
-    pub beta2: f64,
-    /// Adam: added to the denominator.
-    pub eps: f64,
-}
-
-impl Default for OptimizerConfig {
-    fn default() -> Self {
-        Self {
-            kind: OptimizerKind::Sgd,
-            momentum: 0.0,
-            dampening: 0.0,
-            nesterov: false,
-            weight_decay: 0.0,
-            decay: Decay::All,
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-        }
-    }
-}
-
-impl OptimizerConfig {
-    /// This learning rate with the momentum, or beta1, of these settings: for what has no schedule.
-    #[must_use]
-    pub fn rate(&self, learning_rate: f64) -> StepRate {
-        StepRate { learning_rate, momentum: if self.kind == OptimizerKind::Sgd { self.momentum } else { self.beta1 } }
-    }
-
-    /// What an update of `words` weights launches, all of which get noise; the weights that the network sees are stored as
-    /// `element`.
-    ///
-    /// # Errors
-    /// [`GpuError::Grid`] past the target's grid.
-    pub fn launches(&self, target: &Target, words: usize, element: Element) -> Result<Vec<Launch>, GpuError> {
-        let variant = self.variant(Distribution::Gaussian.code(), element == Element::Half);
-        let launches = match self.kind {
-            OptimizerKind::Sgd => UpdateSgd::launches(target, words, variant)?,
-            OptimizerKind::Adam | OptimizerKind::AdamW => UpdateAdam::launches(target, words, variant)?,
-        };
-        // The parts are alike but for the last.
-        let all: u64 = launches.iter().map(Launch::workgroups).sum();
-        let Work { flops, bytes } = self.work(words, element);
-        let share = |whole: u64, launch: &Launch| (whole as f64 * launch.workgroups() as f64 / all as f64) as u64;
-        let shared = |launch: Launch| {
-            let work = Work { flops: share(flops, &launch), bytes: share(bytes, &launch) };
-            launch.doing(work)
-        };
-        Ok(launches.into_iter().map(shared).collect())
-    }
-
-    fn variant(&self, noise: u32, scaled: bool) -> UpdateVariant {
-        UpdateVariant { noise, scaled, decay_matrices: self.decay == Decay::Matrices }
-    }
-
-    /// The work of an update of `words` weights: it reads gradients, state and weights and writes state, weights and the
-    /// weights that the network sees, stored as `element`. Noise is not counted: its work is integers.
-    #[must_use]
-    pub fn work(&self, words: usize, element: Element) -> Work {
-        // Operations of a weight, and f32 arenas read and written.
-        let (operations, arenas) = match self.kind {
-            // Without momentum there is no state to read.
-            OptimizerKind::Sgd if self.momentum == 0.0 => (4, 3),
-            OptimizerKind::Sgd => (7, 5),
-            OptimizerKind::Adam | OptimizerKind::AdamW => (16, 7),
-        };
-        let noisy = element.words(words) as u64;
-        Work { flops: words as u64 * operations, bytes: (words as u64 * arenas + noisy) * WORD_BYTES }
-    }
-}
+use super::{OptimizerConfig, OptimizerKind, PosteriorConfig, StepRate};
 
 #[derive(Debug)]
 enum Update {
     Sgd(UpdateSgd),
     Adam(UpdateAdam),
+    Ivon(UpdateIvon),
 }
 
 /// An optimizer with its state on the device.
@@ -169,7 +44,13 @@ impl Optimizer {
         scaled: bool,
     ) -> Result<Self, GpuError> {
         let (words, variant) = (arena.layout.words(), config.variant(noise, scaled));
-        let (update, state) = if config.kind == OptimizerKind::Sgd {
+        let (update, state) = if let Some(posterior) = config.posterior {
+            let hess = gpu.upload("hess", &vec![posterior.hess_init as f32; words])?;
+            let summed = (posterior.draws > 1).then(|| gpu.buffer("products", words)).transpose()?;
+            let state = [gpu.buffer("exp_avg", words)?, hess];
+            let update = UpdateIvon::new(gpu, class, arena, state.each_ref(), summed.as_ref(), (noise, scaled))?;
+            (Update::Ivon(update), state.into_iter().chain(summed).collect())
+        } else if config.kind == OptimizerKind::Sgd {
             let velocity = gpu.buffer("velocity", words)?;
             (Update::Sgd(UpdateSgd::new(gpu, class, arena, &velocity, variant)?), vec![velocity])
         } else {
@@ -183,7 +64,18 @@ impl Optimizer {
     /// Arenas of state of a kind of optimizer, each as long as the weights.
     #[must_use]
     pub fn state_arenas(kind: OptimizerKind) -> usize {
-        if kind == OptimizerKind::Sgd { 1 } else { 2 }
+        kind.state_arenas()
+    }
+
+    /// What sums up noise times gradients over the draws of a step, where a posterior has several.
+    pub(crate) fn products(&self) -> Option<&Buffer> {
+        self.state.get(2)
+    }
+
+    /// The unit of a posterior's draws, where there is one.
+    pub(crate) fn unit(&self) -> Option<NoiseUnit> {
+        let (posterior, hess) = (self.config.posterior?, self.state.get(1)?.clone());
+        Some(NoiseUnit::Posterior { hess, ess: posterior.ess, delta: self.config.weight_decay })
     }
 
     /// The state's arenas: velocity, or first and second moment.
@@ -192,11 +84,12 @@ impl Optimizer {
         &self.state
     }
 
-    /// The state's arenas with PyTorch's names for them.
+    /// The state's arenas that last from step to step, with PyTorch's names for them, or those of IVON's code.
     pub fn named_state(&self) -> impl Iterator<Item = (&'static str, &Buffer)> {
         let names: &[&str] = match self.update {
             Update::Sgd(_) => &["momentum_buffer"],
             Update::Adam(_) => &["exp_avg", "exp_avg_sq"],
+            Update::Ivon(_) => &["exp_avg", "hess"],
         };
         names.iter().copied().zip(&self.state)
     }
@@ -226,6 +119,21 @@ impl Optimizer {
         rate: StepRate,
         leaves: &Point,
     ) -> Result<(), GpuError> {
+        self.record_after(gpu, recorder, rate, leaves, NoiseStep::default())
+    }
+
+    /// As [`Optimizer::record`], after a gradient at the draw `then`, by which a posterior is updated.
+    ///
+    /// # Errors
+    /// As [`Optimizer::record`].
+    pub fn record_after(
+        &mut self,
+        gpu: &Gpu,
+        recorder: &mut Recorder<'_>,
+        rate: StepRate,
+        leaves: &Point,
+        then: NoiseStep,
+    ) -> Result<(), GpuError> {
         let StepRate { learning_rate, momentum } = rate;
         self.steps = self.steps.saturating_add(1);
         let config = &self.config;
@@ -244,6 +152,23 @@ impl Optimizer {
                     weight_decay: config.weight_decay as f32,
                     nesterov: u32::from(config.nesterov),
                     first_step: u32::from(self.steps == 1),
+                };
+                update.record(gpu, recorder, ranges, values)
+            }
+            Update::Ivon(update) => {
+                let PosteriorConfig { ess, hess_init, .. } = config.posterior.unwrap_or_default();
+                let delta = config.weight_decay;
+                let values = IvonStep {
+                    noise,
+                    then_seed_low: then.seed_low,
+                    then_seed_high: then.seed_high,
+                    then_step: then.step,
+                    one_minus_beta1: (1.0 - momentum) as f32,
+                    one_minus_beta2: (1.0 - config.beta2) as f32,
+                    bias_correction1: (1.0 - momentum.powi(self.steps)) as f32,
+                    step_size: (learning_rate * (hess_init + delta)) as f32,
+                    delta: delta as f32,
+                    ess: ess as f32,
                 };
                 update.record(gpu, recorder, ranges, values)
             }

@@ -82,7 +82,7 @@ impl Compiled {
         compiler.finish(start, fusion, instructions.last() == Some(&Instruction::Descend));
         let mut phases = compiler.phases;
         move_statistics(&mut phases, program.statistics());
-        let parts = phases.iter().filter_map(|phase| phase.pass.part).map(|part| part.of).max().unwrap_or(1);
+        let parts = phases.iter().filter_map(|phase| phase.pass.part).map(|part| part.parts).max().unwrap_or(1);
         let (name, statistics) = (program.name().to_owned(), program.statistics());
         Self { name, start, phases, kept: compiler.kept, parts, statistics }
     }
@@ -115,6 +115,18 @@ impl Compiled {
     #[must_use]
     pub fn goes_by_running_statistics(&self) -> bool {
         !self.takes_gradients() && self.statistics == StatisticsPass::None
+    }
+
+    /// Whether it keeps something of past gradients.
+    pub(super) fn remembers(&self) -> bool {
+        let remembers = |command: &Command| matches!(command, Command::Remember(_));
+        self.phases.iter().any(|phase| phase.after.iter().any(remembers))
+    }
+
+    /// The share of each draw in what is weighed by draws.
+    pub(super) fn share_of_draws(&self) -> f64 {
+        let weighs = |command: &&Command| matches!(command, Command::Weigh { .. });
+        1.0 / self.phases.iter().flat_map(|phase| &phase.after).filter(weighs).count().max(1) as f64
     }
 
     /// Distances that a step looks ahead at, each once.
@@ -183,9 +195,14 @@ fn move_statistics(phases: &mut [Phase], statistics: StatisticsPass) {
     let clean = statistics == StatisticsPass::Clean && counted.iter().any(|pass| is_loss(pass));
     counted.retain(|pass| if clean { is_loss(pass) } else { counts(pass) });
     let last = counted.len().saturating_sub(1);
+    let mut parts = Vec::new();
     for (index, pass) in counted.into_iter().enumerate() {
+        let part = pass.part.map(|part| part.index);
+        let begins = !parts.contains(&part);
+        parts.push(part);
         pass.moves_statistics = match statistics {
-            StatisticsPass::First | StatisticsPass::Clean => index == 0,
+            StatisticsPass::First => begins && (part.is_some() || index == 0),
+            StatisticsPass::Clean => index == 0,
             StatisticsPass::Last => index == last,
             StatisticsPass::All => true,
             StatisticsPass::None => false,

@@ -143,7 +143,8 @@ impl Program {
     /// # Errors
     /// [`RuleError::Number`] for a share that is not finite.
     pub fn mixed_noise(lambda: f64) -> Result<Self, RuleError> {
-        let half = |into, index| Instruction::PartGradient { into, part: Part { index, of: 2, mean: PartMean::Own } };
+        let half =
+            |into, index| Instruction::PartGradient { into, part: Part { index, parts: 2, mean: PartMean::Own } };
         let sum = Instruction::Combine { into: G[0], keep: 1.0 - lambda, other: G[1], add: lambda };
         let step = Instruction::Update { along: G[0] };
         Self::new("m-rwp", vec![half(G[0], 0), perturb(0), half(G[1], 1), sum, step])
@@ -188,7 +189,7 @@ fn by_parts(parts: u32, one: impl Fn(u32, Gradients, Part) -> Vec<Instruction>) 
     let mut instructions = Vec::new();
     for index in 0..parts.max(1) {
         let into = if index == 0 { G[0] } else { G[1] };
-        instructions.extend(one(index, into, Part { index, of: parts.max(1), mean: PartMean::Step }));
+        instructions.extend(one(index, into, Part { index, parts: parts.max(1), mean: PartMean::Step }));
         if index > 0 {
             instructions.push(Instruction::Combine { into: G[0], keep: 1.0, other: G[1], add: 1.0 });
         }

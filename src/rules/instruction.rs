@@ -43,13 +43,13 @@ impl fmt::Display for Draw {
     }
 }
 
-/// A part of a step's samples: part `index` of `of`, in the order of the batch.
+/// A part of a step's samples: number `index` of so many `parts`, in the order of the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
     /// Which, from 0.
     pub index: u32,
     /// How many there are.
-    pub of: u32,
+    pub parts: u32,
     /// How its gradient is weighed.
     pub mean: PartMean,
 }
@@ -67,9 +67,9 @@ pub enum PartMean {
 
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { index, of, mean } = self;
+        let Self { index, parts, mean } = self;
         let own = if *mean == PartMean::Own { ", its own mean" } else { "" };
-        write!(f, "part {} of {of}{own}", index + 1)
+        write!(f, "part {} of {parts}{own}", index + 1)
     }
 }
 

@@ -40,7 +40,7 @@ named!("statistics",
     /// Which of a step's passes move running statistics of batch norms.
     #[derive(Default)]
     StatisticsPass {
-        /// The first that takes a gradient.
+        /// The first that takes a gradient; of a step in parts the first over each.
         #[default]
         First = "first",
         /// The last that takes a gradient.
@@ -83,9 +83,8 @@ impl RuleKind {
     #[must_use]
     pub fn statistics(self) -> StatisticsPass {
         match self {
-            // LPF, IVON and ASAM leave batch norms in training mode throughout; of m-SAM's parts the published code keeps the first's.
-            Self::Asam | Self::MSam | Self::Lpf | Self::Ivon => StatisticsPass::All,
-            Self::Nso => StatisticsPass::Clean,
+            Self::Asam | Self::Ivon => StatisticsPass::All,
+            Self::Nso | Self::MRwp => StatisticsPass::Clean,
             Self::Mezo => StatisticsPass::None,
             _ => StatisticsPass::First,
         }

@@ -4,52 +4,18 @@ use std::{cell::RefCell, sync::Arc};
 
 use crate::{
     gpu::{Buffer, Gpu, GpuError, Recorder},
-    kernels::{AdapterClass, Arena, Ascend, Combine, EffectiveWeights, FactorRules, GradientFactor, Metric, Perturb},
+    kernels::{AdapterClass, Arena, Ascend, EffectiveWeights, FactorRules, GradientFactor, Metric, NoiseUnit, Perturb},
     noise::{NoiseScheme, Point, Scale, StepNoise},
     optim::{Optimizer, OptimizerConfig, StepRate},
-    schedule::{Clock, Moment},
+    schedule::Clock,
 };
 
-use super::{Command, Compiled, Effective, GradientSlot, Place, Program, UpdateFusion};
-
-/// What a step does, and with which noise.
-#[derive(Clone, Debug)]
-pub struct Rule {
-    /// The step.
-    pub program: Program,
-    /// The noise of each step.
-    pub scheme: Arc<dyn NoiseScheme>,
-    /// Per tensor whether an adaptive ascent goes by its weights' magnitudes; a tensor past the end is none.
-    pub adaptive: Vec<bool>,
-}
-
-impl Rule {
-    /// A program with a scheme; an adaptive ascent goes by the magnitudes of all weights.
-    #[must_use]
-    pub fn new(program: Program, scheme: Arc<dyn NoiseScheme>) -> Self {
-        let adaptive = vec![true; scheme.scales().len()];
-        Self { program, scheme, adaptive }
-    }
-
-    /// Weight noise of a scheme: [`Program::noise`].
-    #[must_use]
-    pub fn noise(scheme: impl NoiseScheme + 'static) -> Self {
-        Self::new(Program::noise(), Arc::new(scheme))
-    }
-
-    /// Where a step begins, at the moment `when`.
-    #[must_use]
-    pub fn start(&self, step: u64, when: Moment) -> Point {
-        point(self.compiled().start(), || self.scheme.at(step, when))
-    }
-
-    /// As it is recorded: fused where the unit of its noise allows that.
-    #[must_use]
-    pub fn compiled(&self) -> Compiled {
-        let fusion = if self.scheme.scale() == Scale::Filter { UpdateFusion::Separate } else { UpdateFusion::Fused };
-        Compiled::new(&self.program, fusion)
-    }
-}
+use super::{
+    Command, Compiled, DescentConfig, Effective, Place, Rule,
+    bound::{BoundCommand, Buffers},
+    mover::{Descent, Mover},
+    rule::point,
+};
 
 /// How the clean weights are updated.
 #[derive(Clone, Debug, Default)]
@@ -58,17 +24,8 @@ pub struct Updates {
     pub optimizer: OptimizerConfig,
     /// What is done to gradients before it, if anything.
     pub factor: Option<FactorRules>,
-}
-
-/// An operation with the kernels that do it.
-#[derive(Debug)]
-enum BoundCommand {
-    Put(Place),
-    Copy { from: Buffer, to: Buffer },
-    Combine(Combine),
-    Ascend(Ascend),
-    Update(Place),
-    Prepare(Place),
+    /// What a program without gradients descends by, in the optimizer's place.
+    pub descent: Option<DescentConfig>,
 }
 
 /// A program on a device: it records everything of a step but the passes over the batch.
@@ -85,7 +42,7 @@ pub struct Machine {
     /// Distances to look ahead at, with what does.
     ahead: Vec<(f64, Ascend)>,
     factor: Option<GradientFactor>,
-    optimizer: Optimizer,
+    mover: Mover,
     /// What follows each pass.
     after: Vec<Vec<BoundCommand>>,
     /// Of the arena.
@@ -120,18 +77,32 @@ impl Machine {
         let scheme = Arc::clone(&rule.scheme);
         let (class, distribution) = (AdapterClass::for_device(gpu), scheme.distribution().code());
         let factor = updates.factor.map(|rules| GradientFactor::new(gpu, arena, rules)).transpose()?;
-        let optimizer = Optimizer::new(gpu, class, updates.optimizer, arena, distribution, factor.is_some())?;
-        let buffers = Buffers::new(gpu, arena, rule, compiled.kept())?;
+        let mover = match updates.descent {
+            Some(config) => Mover::Descent(Descent::new(gpu, class, arena, config, distribution)?),
+            None => {
+                let scaled = factor.is_some();
+                Mover::Optimizer(Optimizer::new(gpu, class, updates.optimizer, arena, distribution, scaled)?)
+            }
+        };
+        let filters = NoiseUnit::filter_scaled(scheme.scale() == Scale::Filter);
+        let [eta, beta] = rule.history;
+        let unit = match mover.optimizer().and_then(Optimizer::unit) {
+            Some(posterior) => posterior,
+            None if compiled.remembers() => NoiseUnit::History { eta, beta },
+            None => filters,
+        };
+        let products = mover.optimizer().and_then(Optimizer::products);
+        let buffers = Buffers::new(gpu, arena, rule, compiled.kept(), products)?;
         let bound = |command: &Command| buffers.bind(gpu, *command);
         let phases = compiled.phases().iter().map(|phase| phase.after.iter().map(bound).collect());
         let after = phases.collect::<Result<_, _>>()?;
-        let first_moment = optimizer.state().first().unwrap_or(&arena.grads);
+        let first_moment = mover.optimizer().and_then(|optimizer| optimizer.state().first()).unwrap_or(&arena.grads);
         let ahead = |rho: f64| Ok((rho, Ascend::new(gpu, arena, first_moment, -rho, Metric::Plain)?));
         Ok(Self {
-            perturb: Perturb::new(gpu, class, arena, distribution, scheme.scale() == Scale::Filter)?,
+            perturb: Perturb::new(gpu, class, arena, distribution, unit)?,
             clean: EffectiveWeights::new(gpu, arena, &arena.weights)?,
             ahead: compiled.distances_ahead().into_iter().map(ahead).collect::<Result<_, GpuError>>()?,
-            optimizer,
+            mover,
             factor,
             compiled,
             scheme,
@@ -155,10 +126,37 @@ impl Machine {
         &*self.scheme
     }
 
-    /// The optimizer with its state.
+    /// The optimizer with its state, where it is one that moves the weights.
     #[must_use]
-    pub fn optimizer(&self) -> &Optimizer {
-        &self.optimizer
+    pub fn optimizer(&self) -> Option<&Optimizer> {
+        self.mover.optimizer()
+    }
+
+    /// This learning rate with the momentum, or beta1, of the optimizer: for what has no schedule.
+    #[must_use]
+    pub fn rate(&self, learning_rate: f64) -> StepRate {
+        let none = StepRate { learning_rate, momentum: 0.0 };
+        self.optimizer().map_or(none, |optimizer| optimizer.rate(learning_rate))
+    }
+
+    /// What is kept of the past gradients of filters, where the noise goes by them.
+    #[must_use]
+    pub fn history(&self) -> Option<&Buffer> {
+        self.perturb.history().map(|history| &history.history)
+    }
+
+    /// One slope of the loss a step, a ring, where the weights move by it.
+    #[must_use]
+    pub fn slopes(&self) -> Option<&Buffer> {
+        self.mover.descent().map(Descent::slopes)
+    }
+
+    /// Records the slope of a step between the losses in two slots of the metrics, sums over so many answers, where the weights
+    /// move by it.
+    pub fn record_slope(&self, recorder: &mut Recorder<'_>, step: u64, probes: [u32; 2], answers: usize) {
+        if let Some(descent) = self.mover.descent() {
+            descent.record_slope(recorder, step, probes, answers);
+        }
     }
 
     /// What scales gradients before the update, where something does.
@@ -175,7 +173,9 @@ impl Machine {
 
     /// Resumes as after so many updates.
     pub fn set_steps_done(&mut self, steps: u64) {
-        self.optimizer.set_steps_done(steps);
+        if let Mover::Optimizer(optimizer) = &mut self.mover {
+            optimizer.set_steps_done(steps);
+        }
     }
 
     /// The noise of a step, at the strength that its schedule has by the clock.
@@ -303,13 +303,30 @@ impl Machine {
                 BoundCommand::Copy { from, to } => recorder.copy(&from.view(), &to.view()),
                 BoundCommand::Combine(combine) => combine.record(recorder),
                 BoundCommand::Ascend(ascend) => ascend.record(recorder),
+                BoundCommand::Remember => {
+                    if let Some(history) = self.perturb.history() {
+                        history.remember(recorder);
+                    }
+                }
+                BoundCommand::Weigh { draw, weigh, first } => {
+                    let noise = self.noise(step).draw(*draw);
+                    weigh.record(
+                        gpu,
+                        recorder,
+                        &noise.ranges,
+                        (noise.values, self.compiled.share_of_draws()),
+                        *first,
+                    )?;
+                }
                 BoundCommand::Update(place) => {
+                    // In this order, or the noise of the step would be worked out a second time.
+                    let then = self.noise(step);
                     let leaves = self.point(*place, step + 1);
                     self.check(&leaves)?;
                     if let Some(factor) = &self.factor {
                         factor.record(recorder);
                     }
-                    self.optimizer.record(gpu, recorder, rate, &leaves)?;
+                    self.mover.record(gpu, recorder, rate, (step, &then), &leaves)?;
                     if let Point::Noisy(noise) = &leaves {
                         self.perturb.record_edges(gpu, recorder, &noise.edges, noise.values)?;
                     }
@@ -322,64 +339,5 @@ impl Machine {
     /// Ends a step whose last pass was recorded: `weights_eff` is where the next one begins.
     pub fn end(&self, step: u64) {
         self.now_holds(Effective::At(self.start(step + 1)));
-    }
-}
-
-/// A place in a step of this noise.
-fn point(place: Place, noise: impl FnOnce() -> StepNoise) -> Point {
-    match place {
-        Place::Clean => Point::Clean,
-        Place::Ahead(rho) => Point::Ahead(rho),
-        Place::Draw(draw) => noise().draw(draw.number).scaled(draw.factor).into(),
-    }
-}
-
-/// What the commands of a program are bound to.
-struct Buffers<'a> {
-    arena: &'a Arena,
-    kept: Vec<Buffer>,
-    /// Per tensor 1 where an adaptive ascent goes by its weights' magnitudes.
-    marked: Buffer,
-}
-
-impl<'a> Buffers<'a> {
-    fn new(gpu: &Gpu, arena: &'a Arena, rule: &Rule, kept: usize) -> Result<Self, GpuError> {
-        let kept = (0..kept).map(|_| gpu.buffer("kept gradients", arena.layout.words())).collect::<Result<_, _>>()?;
-        let is_marked = |tensor| u32::from(rule.adaptive.get(tensor).is_some_and(|marked| *marked));
-        let marked: Vec<u32> = (0..arena.layout.spans().len()).map(is_marked).collect();
-        Ok(Self { arena, kept, marked: gpu.upload("adaptive tensors", &marked)? })
-    }
-
-    fn gradients(&self, slot: GradientSlot) -> &Buffer {
-        match slot {
-            GradientSlot::Arena => &self.arena.grads,
-            GradientSlot::Kept(number) => &self.kept[number],
-        }
-    }
-
-    /// The kernels of a command.
-    fn bind(&self, gpu: &Gpu, command: Command) -> Result<BoundCommand, GpuError> {
-        let (arena, gradients) = (self.arena, |slot| self.gradients(slot));
-        let copy =
-            |from, to| BoundCommand::Copy { from: Buffer::clone(gradients(from)), to: Buffer::clone(gradients(to)) };
-        Ok(match command {
-            Command::Put(place) => BoundCommand::Put(place),
-            Command::Keep(number) => copy(GradientSlot::Arena, GradientSlot::Kept(number)),
-            Command::Restore(number) => copy(GradientSlot::Kept(number), GradientSlot::Arena),
-            Command::Combine { into, keep, other, add } => {
-                BoundCommand::Combine(Combine::new(gpu, (gradients(into), keep), (gradients(other), add))?)
-            }
-            Command::Ascend { along, rho } => {
-                BoundCommand::Ascend(Ascend::new(gpu, arena, gradients(along), rho, Metric::Plain)?)
-            }
-            Command::AscendAdaptively { along, rho, eta } => {
-                let metric = Metric::Adaptive { eta, marked: &self.marked };
-                BoundCommand::Ascend(Ascend::new(gpu, arena, gradients(along), rho, metric)?)
-            }
-            Command::Update(place) => BoundCommand::Update(place),
-            Command::Prepare(place) => BoundCommand::Prepare(place),
-            // Not reached by a rule that a configuration can name yet.
-            Command::Remember(_) | Command::Weigh { .. } | Command::Descend(_) => BoundCommand::Put(Place::Clean),
-        })
     }
 }

@@ -7,6 +7,7 @@
 //! weights hold is a type, [`Effective`], and a step that needs them elsewhere puts them there. So nobody has to know what
 //! comes after what, and a step is right after an evaluation, a resumption, or a change of the noise.
 
+mod bound;
 mod command;
 mod compiled;
 mod effective;
@@ -15,7 +16,9 @@ mod family;
 mod instruction;
 mod kind;
 mod machine;
+mod mover;
 mod program;
+mod rule;
 
 pub use command::{Command, GradientSlot, Place};
 pub use compiled::{Compiled, Pass, Phase, UpdateFusion};
@@ -23,5 +26,7 @@ pub use effective::Effective;
 pub use error::RuleError;
 pub use instruction::{Draw, Gradients, Instruction, Part, PartMean};
 pub use kind::{RuleKind, StatisticsPass};
-pub use machine::{Machine, Rule, Updates};
+pub use machine::{Machine, Updates};
+pub use mover::DescentConfig;
 pub use program::Program;
+pub use rule::Rule;

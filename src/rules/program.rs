@@ -94,9 +94,9 @@ impl Program {
         });
         let mut first = None;
         for (line, part) in parts {
-            let of = *first.get_or_insert(part.of);
-            if part.of != of || part.index >= part.of {
-                return Err(RuleError::Part { line, index: part.index, found: part.of, expected: of });
+            let expected = *first.get_or_insert(part.parts);
+            if part.parts != expected || part.index >= part.parts {
+                return Err(RuleError::Part { line, index: part.index, found: part.parts, expected });
             }
         }
         Ok(())

@@ -56,7 +56,7 @@ fn score(scores: Option<&Scores>, value: fn(&Scores) -> Option<f64>) -> Option<C
 }
 
 /// The columns of logged steps.
-pub static STEP_COLUMNS: [Column<StepRecord>; 7] = [
+pub static STEP_COLUMNS: [Column<StepRecord>; 8] = [
     column("step", |row| whole(row.step)),
     column("epoch", |row| whole(row.epoch)),
     column("lr", |row| number(row.lr)),
@@ -64,6 +64,7 @@ pub static STEP_COLUMNS: [Column<StepRecord>; 7] = [
     column("sigma", |row| number(row.sigma)),
     column("group", |row| row.group.and_then(|group| whole(group as u64))),
     column("loss", |row| number(row.loss)),
+    column("slope", |row| row.slope.and_then(|slope| number(slope.into()))),
 ];
 
 /// The columns of evaluations.

@@ -1,8 +1,9 @@
-//! What a run writes down as it goes: its metrics, and where asked for TensorBoard's events.
+//! What a run writes down as it goes: its metrics, where asked for TensorBoard's events, and the slopes of a rule that moves by
+//! them.
 
 use std::path::{Path, PathBuf};
 
-use super::{Event, Manifest, MetricsFile, RunConfig, TrainError, Trainer, event_file::EventFile};
+use super::{Event, Manifest, MetricsFile, RunConfig, TrainError, Trainer, event_file::EventFile, slopes::SlopesFile};
 
 /// The metrics' file in a run's folder.
 const METRICS: &str = "metrics.jsonl";
@@ -12,6 +13,7 @@ const METRICS: &str = "metrics.jsonl";
 pub(super) struct Journal {
     metrics: MetricsFile,
     events: Option<EventFile>,
+    slopes: Option<SlopesFile>,
 }
 
 impl Journal {
@@ -23,14 +25,15 @@ impl Journal {
     /// Of a new run; what there is of one before it goes.
     pub(super) fn begin(run: &Path, config: &RunConfig) -> Result<Self, TrainError> {
         let metrics = MetricsFile::create(&Self::metrics_path(run))?;
-        Ok(Self { metrics, events: EventFile::begin(run, config)? })
+        Ok(Self { metrics, events: EventFile::begin(run, config)?, slopes: SlopesFile::begin(run, config)? })
     }
 
     /// Resumes where a checkpoint stands: what was written of steps after it is cut off.
     pub(super) fn resume(run: &Path, config: &RunConfig, manifest: &Manifest) -> Result<Self, TrainError> {
         let path = Self::metrics_path(run);
         let metrics = MetricsFile::resume(&path, manifest.metrics_bytes)?;
-        Ok(Self { metrics, events: EventFile::resume(run, config, manifest, &path)? })
+        let events = EventFile::resume(run, config, manifest, &path)?;
+        Ok(Self { metrics, events, slopes: SlopesFile::resume(run, config, manifest.position.step)? })
     }
 
     /// Writes down what the loop tells.
@@ -47,6 +50,11 @@ impl Journal {
         }
     }
 
+    /// Writes down the slope of the next step, where the rule moves by it.
+    pub(super) fn slope(&mut self, slope: f32) -> Result<(), TrainError> {
+        self.slopes.as_mut().map_or(Ok(()), |slopes| slopes.push(slope))
+    }
+
     /// Writes down how the weights are after an epoch, where somebody wants to know: they have to be read back for it.
     pub(super) fn weights(&mut self, trainer: &Trainer<'_>) -> Result<(), TrainError> {
         self.events.as_mut().map_or(Ok(()), |events| events.weights(trainer))
@@ -55,6 +63,7 @@ impl Journal {
     /// Makes what was written durable; a manifest then says how much belongs to the steps done.
     pub(super) fn sync(&mut self, manifest: &mut Manifest) -> Result<(), TrainError> {
         manifest.metrics_bytes = self.metrics.sync()?;
+        self.slopes.as_mut().map_or(Ok(()), SlopesFile::sync)?;
         manifest.events_bytes = self.events.as_mut().map(EventFile::sync).transpose()?;
         Ok(())
     }

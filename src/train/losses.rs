@@ -21,7 +21,15 @@ struct Sent {
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     sent: Vec<Sent>,
-    reading: Option<(PendingRead, Vec<Sent>)>,
+    reading: Option<Reading>,
+}
+
+/// A read on its way: of the losses, and where steps have some of their slopes.
+#[derive(Debug)]
+struct Reading {
+    losses: PendingRead,
+    slopes: Option<PendingRead>,
+    sent: Vec<Sent>,
 }
 
 impl Losses {
@@ -47,18 +55,21 @@ impl Losses {
     fn flush(&mut self, trainer: &Trainer<'_>) -> Result<Vec<StepRecord>, TrainError> {
         let known = self.settle(trainer)?;
         if !self.sent.is_empty() {
-            self.reading = Some((trainer.read_metrics()?, std::mem::take(&mut self.sent)));
+            let (losses, slopes) = (trainer.read_metrics()?, trainer.read_slopes()?);
+            self.reading = Some(Reading { losses, slopes, sent: std::mem::take(&mut self.sent) });
         }
         Ok(known)
     }
 
     fn settle(&mut self, trainer: &Trainer<'_>) -> Result<Vec<StepRecord>, TrainError> {
-        let Some((pending, sent)) = self.reading.take() else { return Ok(Vec::new()) };
-        let sums: Vec<[f32; 2]> = pending.wait(trainer.gpu())?;
+        let Some(Reading { losses, slopes, sent }) = self.reading.take() else { return Ok(Vec::new()) };
+        let sums: Vec<[f32; 2]> = losses.wait(trainer.gpu())?;
+        let slopes: Option<Vec<f32>> = slopes.map(|slopes| slopes.wait(trainer.gpu())).transpose()?;
         let positions = trainer.model.positions();
         let known = sent.into_iter().map(|Sent { record, valid }| {
-            let [loss, _] = sums[(record.step % RING as u64) as usize];
-            StepRecord { loss: f64::from(loss) / (valid * positions) as f64, ..record }
+            let slot = (record.step % RING as u64) as usize;
+            let slope = slopes.as_ref().map(|slopes| slopes[slot]);
+            StepRecord { loss: f64::from(sums[slot][0]) / (valid * positions) as f64, slope, ..record }
         });
         Ok(known.collect())
     }

@@ -3,7 +3,7 @@
 use crate::{
     gpu::{GpuError, Profile, Recorder},
     graph::{BatchInfo, LossTerms},
-    rules::{Compiled, PartMean, Pass},
+    rules::Pass,
 };
 
 use super::{
@@ -71,6 +71,10 @@ impl Trainer<'_> {
             let plan = self.forward.as_ref().filter(|_| !pass.backward).unwrap_or(&self.plan);
             plan.record(&mut recorder, self.batch_info(batch, pass, &taken, number));
             if start + samples == taken.samples.end {
+                if pass.probe == Some(1) {
+                    let answers = taken.mean_over * self.model.positions();
+                    self.machine.record_slope(&mut recorder, self.step, [self.slot(), UNREAD as u32], answers);
+                }
                 self.machine.after_pass(gpu, &mut recorder, phase, self.step, step.rate)?;
                 self.end_phase(&mut recorder, phase);
             }
@@ -79,10 +83,15 @@ impl Trainer<'_> {
         Ok(taken.tells)
     }
 
+    /// Where this step's loss goes.
+    fn slot(&self) -> u32 {
+        (self.step % RING as u64) as u32
+    }
+
     /// What a batch is told beside its samples: it is number `number` of its step. Every gradient of a step draws the same dropout.
     fn batch_info(&self, batch: BatchInfo, pass: Pass, taken: &Taken, number: usize) -> BatchInfo {
         BatchInfo {
-            slot: if taken.tells { (self.step % RING as u64) as u32 } else { UNREAD as u32 },
+            slot: if taken.tells { self.slot() } else { UNREAD as u32 },
             terms: LossTerms { mean_over: taken.mean_over as u32, label_smoothing: self.label_smoothing },
             epoch: self.epoch as u32,
             step: self.step * self.shares.batches() + number as u64,

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     gpu::{Buffer, Gpu, GpuError, Recorder},
-    kernels::{AdapterClass, Arena, EffectiveWeights, Perturb},
+    kernels::{AdapterClass, Arena, EffectiveWeights, NoiseUnit, Perturb},
     names::named,
     noise::{NoiseScheme, Scale, StepNoise},
     schedule::Moment,
@@ -59,8 +59,8 @@ impl NoisePosterior {
             return Err(GpuError::Length { kernel: "noise scheme", argument: "scales of tensors", expected, found });
         }
         let arena = arena.with_noise_scales(gpu, &scales)?;
-        let (class, filters) = (AdapterClass::for_device(gpu), scheme.scale() == Scale::Filter);
-        let perturb = Perturb::new(gpu, class, &arena, scheme.distribution().code(), filters)?;
+        let (class, unit) = (AdapterClass::for_device(gpu), NoiseUnit::filter_scaled(scheme.scale() == Scale::Filter));
+        let perturb = Perturb::new(gpu, class, &arena, scheme.distribution().code(), unit)?;
         Ok(Self { scheme, when, perturb })
     }
 }

@@ -96,6 +96,15 @@ impl Prepared {
         Ok(Self { split, validation, model, loss: config.loss.into(), label_noise })
     }
 
+    /// The labels `[samples]` that the training data have in an epoch, counted from 0, where the rule draws some anew.
+    #[must_use]
+    pub fn labels_of_epoch(&self, config: &RunConfig, epoch: u64) -> Option<Vec<u32>> {
+        let (fresh, targets) = (config.fresh_labels()?, &self.split.train.targets);
+        let mut labels = targets.labels().to_vec();
+        fresh.replace(epoch, 0..labels.len() as u32, &mut labels, targets.outputs());
+        Some(labels)
+    }
+
     /// The training data in a line, such as `digits, 600 samples, 30 % of labels replaced (162 changed)`.
     #[must_use]
     pub fn training_data(&self) -> String {

@@ -110,6 +110,9 @@ pub struct StepRecord {
     /// Mean loss of the batch at the noisy weights.
     #[serde(deserialize_with = "number")]
     pub loss: f64,
+    /// Slope of the loss along the step's draw, where the rule moves the weights by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slope: Option<f32>,
 }
 
 /// One evaluation, after an epoch or within one.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     nn::Model,
     noise::{FreshLabels, Mode, Scheme},
+    optim::{OptimizerConfig, PosteriorConfig},
     rules::{Program, Rule, RuleError, RuleKind, StatisticsPass},
 };
 
@@ -20,6 +21,10 @@ mod published {
     pub(super) const MSAM_RHO: f64 = 3.0;
     pub(super) const ETA: f64 = 0.01;
     pub(super) const RWP_LAMBDA: f64 = 0.5;
+    pub(super) const ARWP_ETA: f64 = 0.1;
+    pub(super) const ARWP_BETA: f64 = 0.99;
+    pub(super) const HESS_INIT: f64 = 1.0;
+    pub(super) const MEZO_EPS: f64 = 1e-3;
 }
 
 impl RunConfig {
@@ -35,6 +40,7 @@ impl RunConfig {
         let mut rule = Rule::new(program.with_statistics(statistics), Arc::new(scheme));
         // As in the published code, which goes by names.
         rule.adaptive = model.graph.params().iter().map(|param| param.name.contains("weight")).collect();
+        rule.history = [self.arwp_eta.unwrap_or(published::ARWP_ETA), self.arwp_beta.unwrap_or(published::ARWP_BETA)];
         Ok(rule)
     }
 
@@ -67,6 +73,47 @@ impl RunConfig {
             RuleKind::MRwp => Program::mixed_noise(self.rwp_lambda.unwrap_or(published::RWP_LAMBDA)),
             RuleKind::Ivon => Ok(Program::variational(self.mc_samples.unwrap_or(1))),
             RuleKind::Mezo => Ok(Program::zeroth_order()),
+        }
+    }
+
+    /// The strength of draws that are of the rule's making and follow no schedule: units of a posterior's deviations, or half of the
+    /// distance between two probes.
+    pub(super) fn unscheduled_sigma(&self) -> Option<f64> {
+        match self.rule {
+            RuleKind::Ivon => Some(1.0),
+            RuleKind::Mezo => Some(self.probe_distance() / 2.0),
+            _ => None,
+        }
+    }
+
+    /// Distance between the two probes of a step, in units of a unit draw.
+    pub(super) fn probe_distance(&self) -> f64 {
+        2.0 * self.mezo_eps.unwrap_or(published::MEZO_EPS)
+    }
+
+    /// The optimizer of a run on so many samples, as its rule has it.
+    pub(super) fn optimizer_for(&self, samples: usize) -> OptimizerConfig {
+        let posterior = PosteriorConfig {
+            ess: self.ess.unwrap_or(samples as f64),
+            hess_init: self.hess_init.unwrap_or(published::HESS_INIT),
+            draws: self.mc_samples.unwrap_or(1),
+        };
+        OptimizerConfig {
+            posterior: (self.rule == RuleKind::Ivon).then_some(posterior),
+            // Its published code decays the weights that it has looked ahead to.
+            decay_seen: self.rule == RuleKind::Msam,
+            ..self.optimizer_config()
+        }
+    }
+
+    /// Draws of noise a step.
+    pub(super) fn draws(&self) -> u32 {
+        match self.rule {
+            RuleKind::Sam | RuleKind::Asam | RuleKind::MSam | RuleKind::Msam => 0,
+            RuleKind::Nso => self.pairs.unwrap_or(1),
+            RuleKind::Lpf => self.sub_batches.unwrap_or(PARTS),
+            RuleKind::Ivon => self.mc_samples.unwrap_or(1),
+            _ => 1,
         }
     }
 

@@ -184,6 +184,7 @@ impl Loop<'_, '_, '_> {
                 sigma: noise.sigma(),
                 group: noise.group,
                 loss: 0.0,
+                slope: None,
             };
             self.trainer.train_step(TrainStep { first, valid, rate }, profile.as_deref_mut())?;
             self.sent(record, valid)?;
@@ -319,6 +320,9 @@ impl Loop<'_, '_, '_> {
     /// Tells steps whose losses are known.
     fn hear(&mut self, known: Vec<StepRecord>) -> Result<(), TrainError> {
         for record in known {
+            if let (Some(slope), Some(keeper)) = (record.slope, self.keeper.as_mut()) {
+                keeper.slope(slope)?;
+            }
             let broken = !record.loss.is_finite();
             self.stretch.finite |= !broken;
             if self.config.on_nan != OnNan::Skip {

@@ -1,7 +1,7 @@
 //! What a configuration says of values that change over the run: learning rate, momentum and sigma.
 
 use crate::{
-    noise::{NoiseConfig, SigmaSchedule},
+    noise::{Mode, NoiseConfig, SigmaSchedule},
     optim::{LearningRate, LearningRateSchedule},
     schedule::{Drops, RunLength, ScheduleUnit},
 };
@@ -24,7 +24,7 @@ impl RunConfig {
         LearningRate {
             initial: self.lr,
             lowest: self.min_lr.unwrap_or_default(),
-            momentum: self.optimizer_config().rate(self.lr).momentum,
+            momentum: self.optimizer_for(1).rate(self.lr).momentum,
             schedule: self.schedule,
             unit: self.schedule_unit,
             drops: Drops { every: self.milestones_every, milestones: self.milestones.clone(), gamma: self.gamma },
@@ -32,9 +32,13 @@ impl RunConfig {
         }
     }
 
-    /// The noise.
+    /// The noise: the rule's own, where it draws some by itself.
     #[must_use]
     pub fn noise_config(&self) -> NoiseConfig {
+        if let Some(sigma) = self.unscheduled_sigma() {
+            let distribution = self.noise_distribution;
+            return NoiseConfig { mode: Mode::Model, sigma, distribution, ..NoiseConfig::default() };
+        }
         NoiseConfig {
             mode: self.noise_mode(),
             sigma: self.sigma,

@@ -50,15 +50,15 @@ impl Taken {
         let Some(part) = pass.part else {
             return Self { samples: first..first + valid, mean_over: valid, tells };
         };
-        let (index, of) = (part.index as usize, part.of as usize);
+        let (index, parts) = (part.index as usize, part.parts as usize);
         match part.mean {
             PartMean::Step => {
-                let size = shares.step.div_ceil(of);
+                let size = shares.step.div_ceil(parts);
                 let [start, end] = [index, index + 1].map(|index| (index * size).min(valid));
                 Self { samples: first + start..first + end, mean_over: valid, tells }
             }
             PartMean::Own => {
-                let [start, end] = [index, index + 1].map(|index| index * valid / of);
+                let [start, end] = [index, index + 1].map(|index| index * valid / parts);
                 // An empty part has the last sample, whose loss another part has told.
                 let empty = start == end;
                 let start = if empty { start.min(valid - 1) } else { start };

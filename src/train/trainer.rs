@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use crate::{
     data::BatchOrder,
-    gpu::{Buffer, Element, Gpu, GpuError, PendingRead},
+    gpu::{Buffer, Element, Gpu, GpuError},
     graph::{LossFunction, Plan, PlanMode, Schedule},
-    kernels::{AdapterClass, Arena, FactorRules, GROWTH_INTERVAL, GradientFactor, GradientScaling, Norms},
+    kernels::{AdapterClass, Arena, FactorRules, GROWTH_INTERVAL, Norms},
     nn::{self, Model},
     noise::{NoiseScheme, Point, StepNoise},
     optim::StepRate,
-    rules::{Compiled, Effective, Machine, Rule, Updates},
+    rules::{Compiled, DescentConfig, Effective, Machine, Rule, Updates},
     schedule::Clock,
 };
 
@@ -55,7 +55,7 @@ pub struct Trainer<'g> {
     pub(super) calibration: Option<Calibration>,
     pub(super) evaluators: Evaluators,
     pub(super) norms: Norms,
-    metrics: Buffer,
+    pub(super) metrics: Buffer,
     pub(super) step: u64,
     pub(super) epoch: u64,
     pub(super) seed: u64,
@@ -94,7 +94,11 @@ impl<'g> Trainer<'g> {
         let batch = fitting_batch(gpu, config, prepared, &compiled)?;
         let element = config.precision.element();
         config.precision.expect(gpu)?;
-        let arena = Arena::stored(gpu, layout, &scales(rule, &model)?, element)?;
+        let scales = scales(rule, &model)?;
+        let arena = match compiled.takes_gradients() {
+            true => Arena::stored(gpu, layout, &scales, element)?,
+            false => Arena::without_gradients(gpu, layout, &scales, element)?,
+        };
         nn::initialise(gpu, &model, &arena, config.seed)?;
         if let Some(path) = &config.init {
             nn::load_as(gpu, &model, &arena, path, config.weights_format)?;
@@ -106,19 +110,15 @@ impl<'g> Trainer<'g> {
         let shares = Shares::new(&compiled, batch, accumulate);
         let data = DeviceData::new(gpu, prepared.split.train.clone(), shares.planned, &normalisation)?;
         let data = data.augmented(config.augmentation()).relabelled(config.fresh_labels());
-        let mode = if shares.accumulates { PlanMode::Accumulate } else { PlanMode::Train };
         let planned = |mode| -> Result<Plan, TrainError> {
             let schedule = Schedule::suited(&model.graph, shares.planned, mode, prepared.loss.clone(), element, gpu)?;
             let schedule = schedule.with_deferred_sums(AdapterClass::for_device(gpu))?;
             Ok(Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view())?)
         };
-        let plan = planned(mode)?;
-        let forward = compiled.takes_loss().then(|| planned(PlanMode::Calibrate)).transpose()?;
-        let skips = element == Element::Half || config.on_nan == OnNan::Skip;
-        let scaled = config.clip_norm.is_some() || skips;
-        let rules =
-            FactorRules { limit: config.clip_norm.map(|norm| norm as f32), skips, growth_interval: GROWTH_INTERVAL };
-        let updates = Updates { optimizer: config.optimizer_config(), factor: scaled.then_some(rules) };
+        let (first, forward) = modes(&compiled, shares);
+        let plan = planned(first)?;
+        let forward = forward.map(planned).transpose()?;
+        let updates = updates(config, samples, &compiled, &metrics);
         let steps_per_epoch = samples.div_ceil(batch * accumulate) as u64;
         let length = config.length(steps_per_epoch);
         let clock = Clock::Run(length);
@@ -136,7 +136,7 @@ impl<'g> Trainer<'g> {
             swag: config.swag(length)?,
             average: config.ema.map(|decay| Average::new(gpu, &arena, decay)).transpose()?,
             calibration: calibrates
-                .then(|| Calibration::new(gpu, &model, &arena, &data, prepared.loss.clone(), batch))
+                .then(|| Calibration::new(gpu, &model, &arena, &data, prepared.loss.clone(), shares.planned))
                 .transpose()?,
             data,
             evaluators: Evaluators::new(gpu, &arena, config, prepared, &normalisation)?,
@@ -203,7 +203,7 @@ impl<'g> Trainer<'g> {
     /// This learning rate with the momentum, or beta1, of the configuration: for what has no schedule.
     #[must_use]
     pub fn rate(&self, learning_rate: f64) -> StepRate {
-        self.machine.optimizer().rate(learning_rate)
+        self.machine.rate(learning_rate)
     }
 
     /// The seed of noise and initial weights.
@@ -222,12 +222,6 @@ impl<'g> Trainer<'g> {
     #[must_use]
     pub fn step_samples(&self) -> usize {
         self.batch * self.accumulate
-    }
-
-    /// Arenas of optimizer state.
-    #[must_use]
-    pub fn optimizer_state_arenas(&self) -> usize {
-        self.machine.optimizer().state().len()
     }
 
     /// Training samples.
@@ -264,35 +258,29 @@ impl<'g> Trainer<'g> {
         self.now_holds(Effective::At(point));
         Ok(())
     }
+}
 
-    /// How gradients are scaled, and how many updates were left out so far; the loss scale is 1 in f32.
-    ///
-    /// # Errors
-    /// As [`Gpu::read`].
-    pub fn scaling(&self) -> Result<GradientScaling, GpuError> {
-        let scaling: Vec<GradientScaling> = self.gpu.read(&self.arena.scaling.view())?;
-        Ok(scaling.first().copied().unwrap_or(GradientScaling::initial(self.arena.element)))
+/// What a rule's passes are planned for, and those without a gradient beside others.
+fn modes(rule: &Compiled, shares: Shares) -> (PlanMode, Option<PlanMode>) {
+    let forward = if rule.goes_by_running_statistics() { PlanMode::Evaluate } else { PlanMode::Calibrate };
+    match (rule.takes_gradients(), shares.accumulates) {
+        (false, _) => (forward, None),
+        (true, true) => (PlanMode::Accumulate, rule.takes_loss().then_some(forward)),
+        (true, false) => (PlanMode::Train, rule.takes_loss().then_some(forward)),
     }
+}
 
-    /// Whether updates with gradients that are not finite are left out.
-    #[must_use]
-    pub fn skips(&self) -> bool {
-        self.machine.factor().is_some_and(GradientFactor::skips)
+/// How a run on so many samples updates its weights, by gradients or by the losses in `metrics`.
+fn updates(config: &RunConfig, samples: usize, rule: &Compiled, metrics: &Buffer) -> Updates {
+    let optimizer = config.optimizer_for(samples);
+    if !rule.takes_gradients() {
+        let descent = DescentConfig::new(config.probe_distance(), &optimizer, metrics.view(), RING);
+        return Updates { optimizer, factor: None, descent: Some(descent) };
     }
-
-    /// Starts to read the ring of (loss, correct) sums; slot = step mod its length.
-    ///
-    /// # Errors
-    /// As [`Gpu::read_later`].
-    pub fn read_metrics(&self) -> Result<PendingRead, GpuError> {
-        self.gpu.read_later(&self.metrics.view())
-    }
-
-    /// The moving average of the weights, laid out as they are, where it is kept.
-    #[must_use]
-    pub fn average(&self) -> Option<&Buffer> {
-        self.average.as_ref().map(|average| &average.weights)
-    }
+    let skips = config.precision.element() == Element::Half || config.on_nan == OnNan::Skip;
+    let limit = config.clip_norm.map(|norm| norm as f32);
+    let rules = FactorRules { limit, skips, growth_interval: GROWTH_INTERVAL };
+    Updates { optimizer, factor: (limit.is_some() || skips).then_some(rules), descent: None }
 }
 
 /// Per tensor the factor of a rule's noise.

@@ -54,7 +54,16 @@ fn keys(value: &Value) -> BTreeSet<String> {
 
 /// Rows with a value in every column; a field that is added to them is missing here, which does not compile.
 fn full() -> (StepRecord, EpochRecord) {
-    let step = StepRecord { step: 1, epoch: 2, lr: 3.0, momentum: Some(4.0), sigma: 5.0, group: Some(6), loss: 7.0 };
+    let step = StepRecord {
+        step: 1,
+        epoch: 2,
+        lr: 3.0,
+        momentum: Some(4.0),
+        sigma: 5.0,
+        group: Some(6),
+        loss: 7.0,
+        slope: Some(8.0),
+    };
     let scores = Scores {
         train_loss: Some(1.0),
         train_accuracy: Some(2.0),

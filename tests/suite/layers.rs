@@ -23,7 +23,7 @@ const LAYERS: &[(&str, Option<&[&str]>)] = &[
     ("specs", Some(&["ops", "kernels", "gpu"])),
     ("noise", Some(&["schedule", "names", "kernels", "gpu"])),
     ("optim", Some(&["noise", "schedule", "names", "kernels", "gpu"])),
-    ("rules", Some(&["optim", "noise", "schedule", "kernels", "gpu"])),
+    ("rules", Some(&["optim", "noise", "schedule", "names", "kernels", "gpu"])),
     ("nn", Some(&["ops", "graph", "names", "noise", "kernels", "gpu", "input", "durable"])),
     ("analysis", Some(&["device_data", "nn", "ops", "graph", "noise", "schedule", "kernels", "gpu"])),
     (

@@ -133,6 +133,7 @@ mod noise {
 }
 
 mod rules {
+    mod identities;
     mod programs;
     mod steps;
 }
@@ -153,6 +154,7 @@ mod train {
     mod parity;
     mod repeat;
     mod repeat_models;
+    mod rule_parity;
     mod schedules;
     mod step_noise;
     mod swag;

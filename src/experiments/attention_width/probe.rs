@@ -6,7 +6,7 @@ use crate::{
     experiments::ExperimentError,
     gpu::{Buffer, Gpu},
     graph::{BatchInfo, Plan, PlanMode, Schedule},
-    kernels::{AdapterClass, Arena, Perturb},
+    kernels::{AdapterClass, Arena, NoiseUnit, Perturb},
     nn::initialise,
     noise::{Distribution, NoiseConfig, Scale, Scheme, StepNoise},
     ops::Loss,
@@ -40,7 +40,7 @@ impl<'a> Probe<'a> {
         let arena = Arena::new(gpu, layout.clone(), &vec![1.0; layout.spans().len()])?;
         let perturb = |filter_scaled| {
             let class = AdapterClass::for_device(gpu);
-            Perturb::new(gpu, class, &arena, Distribution::Gaussian.code(), filter_scaled)
+            Perturb::new(gpu, class, &arena, Distribution::Gaussian.code(), NoiseUnit::filter_scaled(filter_scaled))
         };
         let data = DeviceData::new(gpu, data, layer.samples, &[[0.0, 1.0]])?;
         let (metrics, unread) = (gpu.buffer("metrics", 2)?, gpu.buffer("unread metrics", 2)?);

@@ -147,7 +147,7 @@ impl<'g> Runs<'g> {
             self.products.iter().for_each(|product| recorder.run(product));
             self.factored.gradient(&mut recorder, self.step);
             // The gradients hold the step sizes already.
-            let rate = self.machine.optimizer().rate(1.0);
+            let rate = self.machine.rate(1.0);
             self.machine.after_pass(self.gpu, &mut recorder, 0, self.step, rate)?;
             self.machine.end(self.step);
             self.step += 1;

@@ -45,6 +45,11 @@ impl<'a> Keeper<'a> {
         self.journal.record(event)
     }
 
+    /// Writes down the slope of the next step, where the rule moves by it.
+    pub fn slope(&mut self, slope: f32) -> Result<(), TrainError> {
+        self.journal.slope(slope)
+    }
+
     /// As [`Journal::weights`].
     pub fn weights(&mut self, trainer: &Trainer<'_>) -> Result<(), TrainError> {
         self.journal.weights(trainer)

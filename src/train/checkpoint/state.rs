@@ -4,6 +4,7 @@ use crate::{
     gpu::Element,
     nn::{self, NamedTensor, TensorFile},
     noise::Point,
+    optim::Optimizer,
     rules::Effective,
     train::{TrainError, Trainer},
 };
@@ -21,6 +22,9 @@ const MOMENTS: &str = "moments.safetensors";
 /// adapters, so they are there where nothing has overwritten them since.
 const EFFECTIVE: &str = "weights_eff";
 
+/// What is kept of the past gradients of filters, in a rule whose noise goes by them.
+const HISTORY: &str = "filter_history";
+
 /// The files of a trainer's state; the noisy weights that the next step begins at are part of it where they are there.
 ///
 /// # Errors
@@ -32,11 +36,15 @@ pub fn files(trainer: &Trainer<'_>) -> Result<Vec<(&'static str, Vec<u8>)>, Trai
         files.push((AVERAGE, nn::tensors(gpu, model, arena, average)?));
     }
     let mut state = Vec::new();
-    for (role, buffer) in trainer.machine.optimizer().named_state() {
+    for (role, buffer) in trainer.machine.optimizer().into_iter().flat_map(Optimizer::named_state) {
         for (index, param) in model.graph.params().iter().enumerate() {
             let values = gpu.read(&arena.tensor(buffer, index)?)?;
             state.push(NamedTensor { name: format!("{role}.{}", param.name), shape: param.shape.clone(), values });
         }
+    }
+    if let Some(history) = trainer.machine.history() {
+        let shape = vec![history.len()];
+        state.push(NamedTensor { name: HISTORY.to_owned(), shape, values: gpu.read(&history.view())? });
     }
     let step = trainer.steps_done();
     let broken = |tensor: &&NamedTensor| !tensor.values.iter().all(|value| value.is_finite());
@@ -84,11 +92,14 @@ pub fn restore(
     nn::place(gpu, model, arena, &arena.weights, nn::parse_tensors(&path, bytes)?, &path)?;
     let (bytes, path) = stored.file(STATE)?;
     let mut file = TensorFile::new(&path, nn::parse_tensors(&path, bytes)?);
-    for (role, buffer) in trainer.machine.optimizer().named_state() {
+    for (role, buffer) in trainer.machine.optimizer().into_iter().flat_map(Optimizer::named_state) {
         for (index, param) in model.graph.params().iter().enumerate() {
             let values = file.take(&format!("{role}.{}", param.name), &param.shape)?.values;
             gpu.write(&arena.tensor(buffer, index)?, &values)?;
         }
+    }
+    if let Some(history) = trainer.machine.history() {
+        gpu.write(&history.view(), &file.take(HISTORY, &[history.len()])?.values)?;
     }
     let mut effective = Effective::Other;
     if let Some(next) = next.filter(|_| file.has(EFFECTIVE)) {

@@ -53,11 +53,12 @@ impl Gaussian {
         let metadata = nn::parse_metadata(path, &bytes)?;
         let mut file = TensorFile::new(path, nn::parse_tensors(path, &bytes)?);
         let params = model.graph.params();
-        let gaussian = match metadata.get(RULE).map(String::as_str) {
-            Some("swag") => Self::swag(params, &mut file, (&metadata, path))?,
-            Some("ivon") => Self::independent(params, &mut file)?,
-            found => {
-                let found = found.map_or("none".to_owned(), |rule| format!("{:?}", rule));
+        let rule = metadata.get(RULE);
+        let gaussian = match rule.and_then(|rule| rule.parse().ok()) {
+            Some(RuleKind::Swag) => Self::swag(params, &mut file, (&metadata, path))?,
+            Some(RuleKind::Ivon) => Self::independent(params, &mut file)?,
+            _ => {
+                let found = rule.map_or("none".to_owned(), |rule| format!("{rule:?}"));
                 return Err(malformed(path, format!("expected metadata with the rule swag or ivon, found {found}")));
             }
         };

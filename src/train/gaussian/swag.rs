@@ -12,6 +12,7 @@ use crate::{
     graph::Param,
     kernels::ArenaLayout,
     nn::{NamedTensor, TensorFile, WeightsError},
+    rules::RuleKind,
     schedule::RunLength,
     train::TrainError,
 };
@@ -119,7 +120,7 @@ impl Swag {
             add(DEVIATIONS, &stacked(self.deviations.len(), &param.shape), deviations);
         }
         let numbers = [(SNAPSHOTS, self.snapshots.to_string()), (RANK, self.options.rank.to_string())];
-        let rule = (RULE, "swag".to_owned());
+        let rule = (RULE, RuleKind::Swag.name().to_owned());
         let metadata = numbers.into_iter().chain([rule]).map(|(key, value)| (key.to_owned(), value)).collect();
         Some((tensors, metadata))
     }

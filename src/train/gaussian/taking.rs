@@ -3,14 +3,16 @@
 use std::{collections::HashMap, path::Path};
 
 use crate::{
+    kernels::NoiseUnit,
     nn::{self, NamedTensor, TensorFile},
+    optim::Optimizer,
     rules::RuleKind,
     schedule::RunLength,
     train::{RunConfig, TrainError, Trainer},
 };
 
 use super::{
-    format::POSTERIOR,
+    format::{DEVIATION, MEAN, POSTERIOR, RULE},
     swag::{Swag, SwagOptions},
 };
 
@@ -73,13 +75,44 @@ impl Trainer<'_> {
     /// Writes `posterior.safetensors` into a folder, where the rule leaves one and enough was done for it.
     ///
     /// # Errors
-    /// [`WeightsError`](nn::WeightsError) naming the file.
+    /// Those of the device, and [`WeightsError`](nn::WeightsError) naming the file.
     pub(in crate::train) fn save_posterior(&self, folder: &Path) -> Result<(), TrainError> {
-        let Some(swag) = &self.swag else { return Ok(()) };
-        match self.moments().filter(|_| swag.is_known()) {
+        let found = match &self.swag {
+            Some(swag) => self.moments().filter(|_| swag.is_known()),
+            None => self.deviations()?,
+        };
+        match found {
             Some((tensors, metadata)) => nn::write_tensors(&folder.join(POSTERIOR), &tensors, metadata)?,
-            None => log::warn!("{POSTERIOR} is not written: the run ended before it had taken weights twice"),
+            None if self.swag.is_some() => {
+                log::warn!("{POSTERIOR} is not written: the run ended before it had taken weights twice");
+            }
+            None => {}
         }
         Ok(())
+    }
+
+    /// The weights, which are the mean of the posterior that the optimizer keeps, and its standard deviations; where it keeps one.
+    fn deviations(&self) -> Result<Option<Tensors>, TrainError> {
+        let (gpu, arena) = (self.gpu(), &self.arena);
+        let Some(NoiseUnit::Posterior { hess, ess, delta }) = self.machine.optimizer().and_then(Optimizer::unit) else {
+            return Ok(None);
+        };
+        let deviation = |hess: f32| (ess * (f64::from(hess) + delta)).sqrt().recip() as f32;
+        let mut tensors = Vec::new();
+        for (index, param) in self.model.graph.params().iter().enumerate() {
+            let hess: Vec<f32> = gpu.read(&arena.tensor(&hess, index)?)?;
+            let roles = [
+                (MEAN, gpu.read(&arena.tensor(&arena.weights, index)?)?),
+                (DEVIATION, hess.into_iter().map(deviation).collect()),
+            ];
+            tensors.extend(roles.map(|(role, values)| NamedTensor {
+                name: format!("{}{role}", param.name),
+                shape: param.shape.clone(),
+                values,
+            }));
+        }
+        let mut metadata = nn::metadata(&self.model);
+        metadata.insert(RULE.to_owned(), RuleKind::Ivon.name().to_owned());
+        Ok(Some((tensors, metadata)))
     }
 }

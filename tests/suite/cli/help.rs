@@ -8,6 +8,8 @@ use jostle::train::{Options, RunConfig};
 const DATA: &str = "data subset subset-seed stratified test-subset label-noise label-noise-seed normalise validation block \
                     eval-windows";
 const NOISE: &str = "noise sigma noise-order noise-scale noise-distribution groups";
+const RULE: &str = "rule rho eta sam-parts pairs nso-lambda sub-batches arwp-eta arwp-beta rwp-lambda ess hess-init mc-samples \
+                    mezo-eps fresh-label-noise swag-start swag-every swag-rank rule-stats";
 const SIGMA_SCHEDULE: &str =
     "noise-schedule noise-milestones-every noise-milestones noise-gamma noise-off-epoch noise-off-step";
 const OPTIMIZER: &str = "optimizer momentum dampening nesterov weight-decay decay beta1 beta2 eps clip-norm ema";
@@ -28,12 +30,23 @@ const TAKEN: [(&str, &str, &[&str]); 5] = [
     (
         "noise",
         "config step epoch weights out",
-        &[NOISE, SIGMA_SCHEDULE, "data block model seed epochs steps schedule-unit"],
+        &[
+            NOISE,
+            SIGMA_SCHEDULE,
+            "rule pairs sub-batches mc-samples fresh-label-noise data block model seed epochs steps schedule-unit",
+            "subset subset-seed stratified label-noise label-noise-seed validation",
+        ],
     ),
     (
         "bench",
         "timed-steps rounds seconds matmul variants profile roofline hessian out",
-        &[NOISE, OPTIMIZER, AUGMENTATION, "data block model dropout precision loss label-smoothing batch seed on-nan"],
+        &[
+            RULE,
+            NOISE,
+            OPTIMIZER,
+            AUGMENTATION,
+            "data block model dropout precision loss label-smoothing batch seed on-nan",
+        ],
     ),
     ("plan", "gpu", &["data block model dropout precision optimizer batch"]),
 ];

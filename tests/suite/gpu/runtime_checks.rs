@@ -10,8 +10,8 @@ use jostle::{
     graph::LossTerms,
     kernels::{
         Activation, AdapterClass, Augmentation, BlockTile, ConvOptions, ConvPass, ConvShape, ConvVariant, Elementwise,
-        Epilogue, Gather, GatherForm, GatherViews, MatmulLayout, MatmulShape, MatmulVariant, MetricsSum, Norms,
-        PackJob, Perturb, ProductOperands, SampleElement, column_sum, column_sum_scratch_words, conv, conv_pack,
+        Epilogue, Gather, GatherForm, GatherViews, MatmulLayout, MatmulShape, MatmulVariant, MetricsSum, NoiseUnit,
+        Norms, PackJob, Perturb, ProductOperands, SampleElement, column_sum, column_sum_scratch_words, conv, conv_pack,
         elementwise, init_uniform, matmul,
     },
     noise::{Distribution, Mode, NoiseConfig},
@@ -187,7 +187,7 @@ fn arenas(gpu: &Gpu, results: &mut Results) {
             set(gpu, &arena, &arena.grads, &weights);
             let config = OptimizerConfig { kind, momentum: 0.9, ..OptimizerConfig::default() };
             let mut optimizer = Optimizer::new(gpu, class, config, &arena, distribution.code(), false).unwrap();
-            let kernel = Perturb::new(gpu, class, &arena, distribution.code(), true).unwrap();
+            let kernel = Perturb::new(gpu, class, &arena, distribution.code(), NoiseUnit::Filter).unwrap();
             let mut recorder = gpu.record();
             optimizer.record(gpu, &mut recorder, optimizer.rate(0.1), &scheme.at(1, Moment::START).into()).unwrap();
             recorder.submit().unwrap();

@@ -12,7 +12,7 @@ use jostle::{
     data::Split,
     gpu::{AdapterChoice, Gpu},
     graph::ValueShape,
-    kernels::{AdapterClass, Arena, ArenaLayout, Perturb},
+    kernels::{AdapterClass, Arena, ArenaLayout, NoiseUnit, Perturb},
     nn::{Model, Signature},
     noise::{Distribution, Mode, StepNoise},
     train::{Prepared, RunConfig},
@@ -41,7 +41,8 @@ fn other() -> Option<Gpu> {
 fn unit_noise(gpu: &Gpu, distribution: Distribution, count: usize) -> Vec<f32> {
     let layout = ArenaLayout::new([[count].as_slice()]);
     let arena = Arena::new(gpu, layout, &[1.0]).unwrap();
-    let kernel = Perturb::new(gpu, AdapterClass::for_device(gpu), &arena, distribution.code(), false).unwrap();
+    let kernel =
+        Perturb::new(gpu, AdapterClass::for_device(gpu), &arena, distribution.code(), NoiseUnit::Absolute).unwrap();
     perturb(gpu, &kernel, &StepNoise::on_tensors(&arena.layout, &[0], 41, 3, 1.0));
     gpu.read(&arena.tensor(&arena.weights_eff, 0).unwrap()).unwrap()
 }

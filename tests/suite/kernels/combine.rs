@@ -67,7 +67,7 @@ fn ascents_match_f64() {
             let [weights, grads] =
                 [&arena.weights, &arena.grads].map(|buffer| wide(&gpu.read::<f32>(&buffer.view()).unwrap()));
             let norm = grads.iter().map(|g| g * g).sum::<f64>().sqrt();
-            let rise: Vec<f64> = grads.iter().map(|g| rho * g / (norm + 1e-6)).collect();
+            let rise: Vec<f64> = grads.iter().map(|g| rho * g / (norm + 1e-12)).collect();
             let expected: Vec<f64> = weights.iter().zip(&rise).map(|(weight, rise)| weight + rise).collect();
             let exact = |(expected, rise): (&f64, &f64)| {
                 let stored = if element == Element::Half { 1.01 * rounding(element, *expected) } else { 0.0 };

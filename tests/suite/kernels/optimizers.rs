@@ -11,7 +11,7 @@ use jostle::{
     gpu::{Buffer, Element},
     kernels::{
         AdapterClass, Arena, ArenaLayout, FactorRules, GradientFactor, GradientScaling, Lanes, NoiseRange, NoiseStep,
-        Perturb,
+        NoiseUnit, Perturb,
     },
     noise::{Distribution, Mode, NoiseConfig, StepNoise},
     optim::{Decay, Optimizer, OptimizerConfig, OptimizerKind},
@@ -325,7 +325,7 @@ fn updated(class: AdapterClass, kind: OptimizerKind, noisy: Range<u32>) -> [Vec<
     let kept = [&arena.weights].into_iter().chain(optimizer.state()).map(read).collect();
     let fused = read(&arena.weights_eff);
     gpu.write(&arena.weights_eff.view(), &vec![f32::NAN; words]).unwrap();
-    perturb(gpu, &Perturb::new(gpu, class, &arena, code, false).unwrap(), &next);
+    perturb(gpu, &Perturb::new(gpu, class, &arena, code, NoiseUnit::Absolute).unwrap(), &next);
     [kept, vec![fused, read(&arena.weights_eff)]]
 }
 

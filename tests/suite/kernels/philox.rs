@@ -3,7 +3,7 @@
 use crate::common::{assert_close, classes, device, hash, poisoned, reference::erf, run, words};
 use jostle::{
     gpu::{Access, Gpu, KernelSpec},
-    kernels::{AdapterClass, Arena, ArenaLayout, NoiseRange, NoiseStep, Perturb, init_normal},
+    kernels::{AdapterClass, Arena, ArenaLayout, NoiseRange, NoiseStep, NoiseUnit, Perturb, init_normal},
     noise::{Distribution, Stream, philox, unit_noise},
 };
 
@@ -165,7 +165,7 @@ fn device_noise(class: AdapterClass, distribution: Distribution, counts: [usize;
     let layout = ArenaLayout::new(shapes.iter().map(<[usize; 1]>::as_slice));
     let blocks = layout.blocks();
     let arena = Arena::new(gpu, layout, &[1.0; 2]).unwrap();
-    let perturb = Perturb::new(gpu, class, &arena, distribution.code(), false).unwrap();
+    let perturb = Perturb::new(gpu, class, &arena, distribution.code(), NoiseUnit::Absolute).unwrap();
     let [seed_low, seed_high] = [SEED as u32, (SEED >> 32) as u32];
     let values = NoiseStep { seed_low, seed_high, step: STEP, sigma: 1.0, ..NoiseStep::default() };
     let mut recorder = gpu.record();

@@ -7,7 +7,7 @@ use crate::common::{
     wide,
 };
 use jostle::{
-    kernels::{AdapterClass, Arena, ArenaLayout, Perturb},
+    kernels::{AdapterClass, Arena, ArenaLayout, NoiseUnit, Perturb},
     noise::{Distribution, StepNoise},
 };
 
@@ -20,7 +20,8 @@ fn draw(distribution: Distribution, counts: &[usize], at: &[(u64, u32)]) -> Vec<
     let layout = ArenaLayout::new(shapes.iter().map(<[usize; 1]>::as_slice));
     let all: Vec<usize> = (0..counts.len()).collect();
     let arena = Arena::new(gpu, layout, &vec![1.0; counts.len()]).unwrap();
-    let kernel = Perturb::new(gpu, AdapterClass::for_device(gpu), &arena, distribution.code(), false).unwrap();
+    let kernel =
+        Perturb::new(gpu, AdapterClass::for_device(gpu), &arena, distribution.code(), NoiseUnit::Absolute).unwrap();
     let tensors = |(seed, step): &(u64, u32)| {
         perturb(gpu, &kernel, &StepNoise::on_tensors(&arena.layout, &all, *seed, u64::from(*step), 1.0));
         get(gpu, &arena, &arena.weights_eff).iter().map(|tensor| wide(tensor)).collect()

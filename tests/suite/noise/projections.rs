@@ -7,7 +7,7 @@ use crate::common::{
 };
 use jostle::{
     graph::Graph,
-    kernels::{Activation, AdapterClass, Arena, ArenaLayout, Perturb},
+    kernels::{Activation, AdapterClass, Arena, ArenaLayout, NoiseUnit, Perturb},
     nn::Model,
     noise::{
         Distribution, GroupOrder, Grouping, Mode, NoiseConfig, NoisePart, NoiseTensor, Scale, Scheme, StepNoise,
@@ -71,7 +71,9 @@ fn check(class: AdapterClass, scale: Scale, distribution: Distribution) {
     set(gpu, &arena, &arena.weights, &clean);
     let clean_bits: Vec<Vec<u32>> = clean.iter().map(|tensor| bits(tensor)).collect();
     let zeros: Vec<Vec<u32>> = clean.iter().map(|tensor| vec![0; tensor.len()]).collect();
-    let kernel = Perturb::new(gpu, class, &arena, distribution.code(), scale == Scale::Filter).unwrap();
+    let kernel =
+        Perturb::new(gpu, class, &arena, distribution.code(), NoiseUnit::filter_scaled(scale == Scale::Filter))
+            .unwrap();
     for step in 0..18 {
         let at = scheme.at(step, Moment::START);
         let part = &scheme.groups()[at.group.unwrap()][0];
@@ -109,7 +111,7 @@ fn noise_may_be_on_any_elements() {
     let parts = [part(3, 1..3), part(3, 40..59), part(0, 77..10_001), part(5, 2..3), part(2, 63..64)];
     let all: Vec<usize> = (0..SHAPES.len()).collect();
     for class in classes() {
-        let kernel = Perturb::new(gpu, class, &arena, Distribution::Gaussian.code(), false).unwrap();
+        let kernel = Perturb::new(gpu, class, &arena, Distribution::Gaussian.code(), NoiseUnit::Absolute).unwrap();
         let everywhere = noisy(&kernel, &arena, &StepNoise::on_tensors(&layout, &all, SEED, 3, SIGMA));
         let found = noisy(&kernel, &arena, &StepNoise::on_parts(&layout, &parts, SEED, 3, SIGMA));
         let expected = parts.iter().fold(clean.clone(), |all, part| joined(part, &everywhere, &all));

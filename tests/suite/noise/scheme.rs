@@ -6,7 +6,7 @@ use crate::common::{
     samples,
 };
 use jostle::{
-    kernels::{AdapterClass, Perturb},
+    kernels::{AdapterClass, NoiseUnit, Perturb},
     noise::{Distribution, GroupOrder, Grouping, Mode, NoiseConfig, Scale, deltas, unit_noise},
     optim::{Optimizer, OptimizerConfig, OptimizerKind},
     schedule::Moment,
@@ -47,8 +47,14 @@ fn check_modes(class: AdapterClass) {
                 let config = NoiseConfig { mode, sigma, groups, scale, order, ..NoiseConfig::default() };
                 let scheme = scheme(config, SEED);
                 let arena = arena(gpu, &scheme, &clean);
-                let kernel =
-                    Perturb::new(gpu, class, &arena, Distribution::Gaussian.code(), scale == Scale::Filter).unwrap();
+                let kernel = Perturb::new(
+                    gpu,
+                    class,
+                    &arena,
+                    Distribution::Gaussian.code(),
+                    NoiseUnit::filter_scaled(scale == Scale::Filter),
+                )
+                .unwrap();
                 let count = scheme.groups().len();
                 for step in 0..2 * count as u64 {
                     let at = scheme.at(step, Moment::START);
@@ -117,7 +123,14 @@ fn exported_deltas_are_what_training_adds() {
                 let scheme = scheme(config, SEED);
                 for clean in [weights(0.5), weights(0.0)] {
                     let arena = arena(gpu, &scheme, &clean);
-                    let kernel = Perturb::new(gpu, class, &arena, distribution.code(), scale == Scale::Filter).unwrap();
+                    let kernel = Perturb::new(
+                        gpu,
+                        class,
+                        &arena,
+                        distribution.code(),
+                        NoiseUnit::filter_scaled(scale == Scale::Filter),
+                    )
+                    .unwrap();
                     let at = scheme.at(7, Moment::START);
                     perturb(gpu, &kernel, &at);
                     let noisy = get(gpu, &arena, &arena.weights_eff);
@@ -166,7 +179,7 @@ fn fused_noise_is_the_standalone_noise() {
                 set(gpu, &arena, &arena.grads, &weights(1.0));
                 let config = OptimizerConfig { kind, momentum: 0.9, weight_decay: 0.01, ..OptimizerConfig::default() };
                 let mut optimizer = Optimizer::new(gpu, class, config, &arena, distribution.code(), false).unwrap();
-                let kernel = Perturb::new(gpu, class, &arena, distribution.code(), false).unwrap();
+                let kernel = Perturb::new(gpu, class, &arena, distribution.code(), NoiseUnit::Absolute).unwrap();
                 for step in 0..6 {
                     let next = scheme.at(step + 1, Moment::START);
                     let mut recorder = gpu.record();

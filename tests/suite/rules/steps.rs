@@ -22,7 +22,7 @@ fn all_bits(tensors: &[Vec<f32>]) -> Vec<Vec<u32>> {
 
 fn machine(arena: &Arena, scheme: &Scheme, fusion: UpdateFusion, optimizer: &OptimizerConfig) -> Machine {
     let compiled = Compiled::new(&Program::noise(), fusion);
-    let updates = Updates { optimizer: optimizer.clone(), factor: None };
+    let updates = Updates { optimizer: optimizer.clone(), ..Updates::default() };
     let rule = Rule::noise(scheme.clone());
     Machine::from_compiled(device(), arena, (compiled, &rule), updates, Clock::Stopped).unwrap()
 }
@@ -45,7 +45,7 @@ fn steps(
         recorder.submit().unwrap();
         network::set(gpu, &arena, &arena.grads, &values(2 + step));
         let mut recorder = gpu.record();
-        machine.after_pass(gpu, &mut recorder, 0, step, machine.optimizer().rate(0.05)).unwrap();
+        machine.after_pass(gpu, &mut recorder, 0, step, machine.rate(0.05)).unwrap();
         recorder.submit().unwrap();
         machine.end(step);
         assert!(machine.holds(&machine.start(step + 1)));

@@ -2,12 +2,17 @@
 
 use std::{collections::HashMap, path::Path};
 
-use crate::common::samples;
+use crate::common::{
+    assert_close, samples,
+    supervised::{begin, checkpoints, config, every, open},
+};
 use jostle::{
     graph::Param,
     kernels::Activation,
-    nn::{Model, NamedTensor, write_tensors},
-    train::Gaussian,
+    nn::{Model, NamedTensor, read_tensors, write_tensors},
+    noise::Mode,
+    rules::RuleKind,
+    train::{Control, Gaussian, Message, POSTERIOR, Prepared, RunConfig, RunResult, Trainer},
 };
 
 fn model() -> Model {
@@ -165,4 +170,33 @@ fn files_that_are_no_posterior_of_the_model_are_refused() {
     write_tensors(&path, &[], weights).unwrap();
     assert!(Gaussian::read(&path, &model()).is_err());
     assert!(Gaussian::read(&dir.path().join("none"), &model()).is_err());
+}
+
+/// Its deviations are 1 / sqrt(ess (h + weight decay)), h as it is in the last checkpoint.
+#[test]
+fn ivon_leaves_its_weights_and_deviations() {
+    let dir = tempfile::tempdir().unwrap();
+    let plain = RunConfig { noise: Mode::None, steps: Some(5), ..config() };
+    let config =
+        RunConfig { rule: RuleKind::Ivon, ess: Some(300.0), hess_init: Some(0.5), weight_decay: 0.01, ..plain };
+    let mut write = |trainer: &Trainer<'_>, _: &RunResult, _| trainer.save_weights(dir.path());
+    let mut observe = |_: Message<'_>| Ok(Control::Continue);
+    begin(dir.path(), &config, every(5)).run(&open, false, &mut observe, &mut write).unwrap();
+    let tensors = |path: &Path| -> HashMap<String, Vec<f32>> {
+        read_tensors(path).unwrap().into_iter().map(|tensor| (tensor.name, tensor.values)).collect()
+    };
+    let state = tensors(&checkpoints(dir.path()).pop().unwrap().join("state.safetensors"));
+    let weights = tensors(&dir.path().join("weights.safetensors"));
+    let posterior = tensors(&dir.path().join(POSTERIOR));
+    assert_eq!(posterior.len(), 2 * weights.len());
+    for (name, mean) in &weights {
+        assert_eq!(&posterior[&format!("{name}/mean")], mean);
+        let hess = &state[&format!("hess.{name}")];
+        let expected = hess.iter().map(|hess| (300.0 * (f64::from(*hess) + 0.01)).powf(-0.5));
+        let expected: Vec<f64> = expected.collect();
+        assert_close(name, &posterior[&format!("{name}/deviation")], &expected, 0.0, 1e-6);
+        assert!(hess.iter().any(|hess| *hess != 0.5), "h has moved");
+    }
+    let model = Prepared::load(&config).unwrap().model;
+    assert_eq!(Gaussian::read(&dir.path().join(POSTERIOR), &model).unwrap().rule(), RuleKind::Ivon);
 }

@@ -1,0 +1,78 @@
+// Descent along one draw of noise, by how much the loss differs between its two sides, and the next step's draw in the same sweep.
+//
+//   weights[i]     = weights[i] - learning_rate (slope z + decay weights[i]), z unit noise, drawn again
+//   weights_eff[i] = weights[i] + noise of the next step
+//
+// With DECAY_MATRICES tensors of one dimension have decay 0.
+//
+// Shapes    weights, weights_eff: the arena in vec4s; blocks: one entry per 64 elements; slopes: one a step, a ring.
+// Units     slope = (loss at + z - loss at - z) / distance between them, of mean losses (slope.wgsl).
+// Dispatch  grid_1d(count of octets, WORKGROUP_SIZE), folded, an octet's worth an invocation with SPREAD, else two octets
+//           (shared/sweep.wgsl).
+// Source    Malladi et al., "Fine-tuning language models with just forward passes", NeurIPS 2023, algorithm 1.
+
+override WORKGROUP_SIZE: u32 = 64u;
+override NOISE: u32 = 0u;
+override SPREAD: bool = false;
+override DECAY_MATRICES: bool = false;
+
+struct Descend {
+    // The next step's draw.
+    noise: NoiseStep,
+    // This step's.
+    then_seed_low: u32,
+    then_seed_high: u32,
+    then_step: u32,
+    slot: u32,
+    learning_rate: f32,
+    decay: f32,
+}
+
+var<immediate> values: Descend;
+@group(0) @binding(0) var<storage, read_write> weights: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> weights_eff: array<vec4<Real>>;
+@group(0) @binding(2) var<storage, read> blocks: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> slopes: array<f32>;
+
+// The coefficient for vec4 number i of the bound part.
+fn decay(i: u32) -> f32 {
+    if DECAY_MATRICES && blocks[values.noise.block_base + i / 16u].w == 0u { return 0.0; }
+    return values.decay;
+}
+
+fn advanced(i: u32, unit: vec4<f32>, slope: f32) -> vec4<f32> {
+    let before = weights[i];
+    return before - values.learning_rate * (slope * unit + decay(i) * before);
+}
+
+fn store(i: u32, after: vec4<f32>, noisy: vec4<f32>) {
+    weights[i] = after;
+    weights_eff[i] = vec4<Real>(after + noisy);
+}
+
+fn update(pair: SweepPair, slope: f32, local: u32) {
+    var then = values.noise;
+    then.seed_low = values.then_seed_low;
+    then.seed_high = values.then_seed_high;
+    then.step = values.then_step;
+    then.sigma = 1.0;
+    let now = sweep_noise(then, pair, local);
+    // The halves that neighbours gave each other are read before the next ones are written.
+    if SPREAD { workgroupBarrier(); }
+    let next = sweep_noise(values.noise, pair, local);
+    let after = mat2x4<f32>(advanced(pair.at.x, now[0], slope), advanced(pair.at.y, now[1], slope));
+    if pair.inside.x { store(pair.at.x, after[0], next[0]); }
+    if pair.inside.y { store(pair.at.y, after[1], next[1]); }
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn descend(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let slope = slopes[values.slot];
+    let pair = sweep_pair(values.noise, index_1d(workgroup, grid, 1u), local);
+    update(pair, slope, local);
+    if !SPREAD { update(sweep_next(pair), slope, local); }
+}
