@@ -1,6 +1,6 @@
 //! The mean of predictions over draws of weights, in `jostle eval`.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use jostle::{
     data::Dataset,
@@ -14,14 +14,29 @@ use jostle::{
 };
 use serde::Serialize;
 
-use super::{CliError, eval::Args};
+use super::CliError;
 
 /// The file of a moving average, beside that of the weights.
 const AVERAGE: &str = "weights-average.safetensors";
 
+/// Options of `jostle eval` on draws of weights.
+#[derive(Debug, clap::Args)]
+pub(super) struct PosteriorArgs {
+    /// Score the mean of the probabilities over so many draws of weights too
+    #[arg(long, value_name = "DRAWS")]
+    posterior: Option<u32>,
+    /// Whose draws: noise for the configuration's on these weights, at its full sigma; ema for the moving average in
+    /// weights-average.safetensors beside them, which is one point, with batch norms' statistics estimated there
+    #[arg(long, value_name = "WHOSE", default_value_t = PosteriorOf::Noise, requires = "posterior")]
+    posterior_of: PosteriorOf,
+    /// Seed of the draws of noise, apart from the seed of a run
+    #[arg(long, value_name = "SEED", default_value_t = 0x9057, requires = "posterior")]
+    posterior_seed: u64,
+}
+
 /// What is to be averaged.
 pub(super) struct Averaging<'a> {
-    args: &'a Args,
+    args: &'a PosteriorArgs,
     config: &'a RunConfig,
     draws: u32,
 }
@@ -30,7 +45,7 @@ pub(super) struct Averaging<'a> {
 #[derive(Serialize)]
 pub(super) struct Averaged {
     /// Whose draws.
-    of: PosteriorOf,
+    kind: PosteriorOf,
     draws: u32,
     #[serde(flatten)]
     pub(super) scored: Scored,
@@ -39,7 +54,7 @@ pub(super) struct Averaged {
 impl Averaged {
     /// What it is, for people.
     pub(super) fn title(&self) -> String {
-        match (self.of, self.draws) {
+        match (self.kind, self.draws) {
             (PosteriorOf::Ema, _) => "average of weights".to_owned(),
             (PosteriorOf::Noise, 1) => "one draw of noise".to_owned(),
             (PosteriorOf::Noise, draws) => format!("mean of the probabilities over {draws} draws of noise"),
@@ -52,7 +67,7 @@ impl<'a> Averaging<'a> {
     ///
     /// # Errors
     /// [`CliError::Usage`] for no draws, and where there is nothing to draw from.
-    pub(super) fn new(args: &'a Args, config: &'a RunConfig) -> Result<Option<Self>, CliError> {
+    pub(super) fn new(args: &'a PosteriorArgs, config: &'a RunConfig) -> Result<Option<Self>, CliError> {
         let wrong = |reason: String| Err(CliError::Usage(format!("--posterior: {reason}")));
         let Some(draws) = args.posterior else { return Ok(None) };
         match (draws, args.posterior_of) {
@@ -82,14 +97,14 @@ impl<'a> Averaging<'a> {
             return Ok(());
         }
         let reason = if prepared.loss.outputs_are_logits() {
-            format!("the outputs over {} are too many to be averaged: give a smaller --eval-windows", data.name)
+            format!("the outputs over {} are more than 2^25, too many to be averaged", data.name)
         } else {
             format!("loss {} has no probabilities of classes to average", prepared.loss.name())
         };
         Err(CliError::Usage(format!("--posterior: {reason}")))
     }
 
-    /// Scores the mean, with batch norms' statistics estimated at each draw where that was asked for.
+    /// Scores the mean at the weights of this file, which the network has, with batch norms' statistics estimated at each draw where that was asked for.
     ///
     /// # Errors
     /// Those of the device and of the average's file.
@@ -98,12 +113,12 @@ impl<'a> Averaging<'a> {
         gpu: &Gpu,
         network: &Network<'_>,
         evaluator: &Evaluator,
-        prepared: &Prepared,
+        (prepared, weights): (&Prepared, &Path),
     ) -> Result<Averaged, CliError> {
         let Self { args, config, draws } = self;
-        let of = args.posterior_of;
-        let posterior: Box<dyn Posterior> = match of {
-            PosteriorOf::Ema => Box::new(network.average(&args.weights.with_file_name(AVERAGE))?),
+        let kind = args.posterior_of;
+        let posterior: Box<dyn Posterior> = match kind {
+            PosteriorOf::Ema => Box::new(network.average(&weights.with_file_name(AVERAGE))?),
             PosteriorOf::Noise => {
                 let (model, layout) = (network.model(), network.arena().layout.clone());
                 let tensors = model.noise_tensors();
@@ -111,11 +126,11 @@ impl<'a> Averaging<'a> {
                 Box::new(NoisePosterior::new(gpu, network.arena(), Arc::new(scheme), Moment::START)?)
             }
         };
-        let anew = config.bn_recalibrate || of == PosteriorOf::Ema;
+        let anew = config.bn_recalibrate || kind == PosteriorOf::Ema;
         let statistics = if anew { network.statistics(config, &prepared.split.train)? } else { None };
         let recalibration = statistics.as_ref().map(|statistics| statistics.recalibration());
         let scored = evaluator.score_mean(gpu, &*posterior, draws, recalibration)?;
         let none = || TrainError::Config { key: "posterior".to_owned(), reason: "nothing to average".to_owned() };
-        Ok(Averaged { of, draws, scored: scored.ok_or_else(none)? })
+        Ok(Averaged { kind, draws, scored: scored.ok_or_else(none)? })
     }
 }
