@@ -28,6 +28,7 @@ mod bench {
 }
 
 mod cli {
+    mod eval;
     mod export;
     mod generate;
     mod help;
@@ -152,6 +153,7 @@ mod train {
     mod moving_average;
     mod old_checkpoint;
     mod parity;
+    mod quality;
     mod repeat;
     mod repeat_models;
     mod rule_parity;

@@ -91,7 +91,7 @@ fn posteriors_of_a_run_are_drawn_from() {
         let (config, weights) = (format!("{run}/config.toml"), format!("{run}/weights.safetensors"));
         let eval = ["eval", "--config", &config, "--weights", &weights, "--posterior", "3"];
         let output: serde_json::Value = serde_json::from_str(&succeed(&[&eval[..], &["--json"]].concat())).unwrap();
-        assert_eq!((&output["posterior"]["of"], &output["posterior"]["draws"]), (&rule.into(), &3.into()));
+        assert_eq!((&output["posterior"]["kind"], &output["posterior"]["draws"]), (&rule.into(), &3.into()));
         assert!(output["posterior"]["loss"].as_f64().unwrap().is_finite(), "{output}");
         assert!(output["posterior"]["loss"] != output["loss"], "{output}");
         let (status, _, errors) = jostle(&[&eval[..], &["--posterior-of", others]].concat());

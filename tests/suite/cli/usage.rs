@@ -77,3 +77,22 @@ fn rules_and_posteriors_that_make_no_sense() {
         assert!(errors.contains(message), "{errors}");
     }
 }
+
+#[test]
+fn means_over_draws_that_are_none() {
+    let cases: [(&[&str], &str); 6] = [
+        (&["0"], "--posterior: expected at least 1 draw, found 0"),
+        (&["4"], "--posterior: noise none has no draws: give --noise all, layer or model"),
+        (&["4", "--noise", "all", "--sigma", "0"], "--posterior: noise of sigma 0 has no draws"),
+        (&["2", "--posterior-of", "ema"], "--posterior: the moving average is one point: expected 1 draw, found 2"),
+        (&["4", "--noise", "all", "--loss", "mse"], "--posterior: loss mse has no probabilities of classes to average"),
+        (
+            &["4", "--noise", "all", "--data", "plays", "--model", "gpt:1x1x8@64", "--train-data"],
+            "are more than 2^25, too many to be averaged",
+        ),
+    ];
+    for (arguments, message) in cases {
+        let errors = refused(&[&["eval", "--weights", "absent", "--posterior"], arguments].concat());
+        assert!(errors.contains(message), "{errors}");
+    }
+}
