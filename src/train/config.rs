@@ -109,7 +109,7 @@ pub struct RunConfig {
     #[arg(long, help_heading = topic::RULE, value_name = "SHARE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fresh_label_noise: Option<f64>,
-    /// swag: share of the run after which weights are collected (0.75)
+    /// swag: share of the run after which weights are collected (0.537: 161 of 300 epochs)
     #[arg(long, help_heading = topic::RULE, value_name = "SHARE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swag_start: Option<f64>,

@@ -18,6 +18,8 @@ enum Domain {
     Share,
     /// A whole number of at least 1.
     Count,
+    /// A whole number of at least 2.
+    Several,
 }
 
 impl Domain {
@@ -27,6 +29,7 @@ impl Domain {
             Self::Magnitude => value.is_finite() && value >= 0.0,
             Self::Share => (0.0..1.0).contains(&value),
             Self::Count => value >= 1.0,
+            Self::Several => value >= 2.0,
         }
     }
 
@@ -36,6 +39,7 @@ impl Domain {
             Self::Magnitude => "has to be 0 or more",
             Self::Share => "has to be in [0, 1)",
             Self::Count => "has to be at least 1",
+            Self::Several => "has to be at least 2",
         }
     }
 }
@@ -106,7 +110,7 @@ impl RunConfig {
             ("fresh-label-noise", self.fresh_label_noise, Domain::Share),
             ("swag-start", self.swag_start, Domain::Share),
             ("swag-every", self.swag_every.map(|epochs| epochs as f64), Domain::Count),
-            ("swag-rank", count(self.swag_rank), Domain::Count),
+            ("swag-rank", count(self.swag_rank), Domain::Several),
         ];
         parameters.into_iter().filter_map(|(key, value, domain)| Some((key, value?, domain)))
     }
@@ -170,6 +174,13 @@ impl RunConfig {
         }
         if rule == RuleKind::Arwp && self.precision == Precision::F16 {
             return refuse("precision", &self.precision, "its history of gradients knows no loss scale");
+        }
+        if rule == RuleKind::FreshLabels && self.fresh_label_noise.is_none() {
+            return wrong("fresh-label-noise", format!("rule {rule} needs the share of labels that it draws anew"));
+        }
+        if self.steps.is_none() {
+            // How many weights are taken of a run of whole epochs does not depend on the steps of one.
+            self.swag(self.length(1))?;
         }
         let has_sigma = rule.draws_at_sigma() || !rule.perturbs();
         match self.on_nan {

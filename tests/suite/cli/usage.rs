@@ -95,3 +95,43 @@ fn rules_that_make_no_sense() {
     let errors = refused(&["noise", "--rule", "sam", "--step", "0", "--out", "o"]);
     assert!(errors.contains("rule: sam draws no noise"), "{errors}");
 }
+
+#[test]
+fn rules_and_posteriors_that_make_no_sense() {
+    let weights = ["eval", "--weights", "none.safetensors"];
+    let eval = |more: &[&'static str]| [&weights[..], more].concat();
+    let cases = [
+        (vec!["train", "--rule", "fresh-labels"], "fresh-label-noise: rule fresh-labels needs the share of labels"),
+        (vec!["train", "--rule", "fresh-labels", "--fresh-label-noise", "1"], "has to be in [0, 1), found 1"),
+        (vec!["train", "--fresh-label-noise", "0.1"], "a parameter of rule fresh-labels, the rule is noise"),
+        (vec!["noise", "--rule", "fresh-labels", "--out", "o"], "fresh-label-noise: rule fresh-labels needs"),
+        (vec!["noise", "--noise", "all", "--out", "o"], "--step: expected the step that the noise is of"),
+        (vec!["train", "--rule", "swag", "--swag-rank", "1"], "swag-rank: has to be at least 2, found 1"),
+        (vec!["train", "--rule", "swag", "--epochs", "2"], "they take weights 1 times, 2 are the least"),
+        (vec!["train", "--rule", "swag", "--swag-start", "1"], "swag-start: has to be in [0, 1), found 1"),
+        (eval(&["--posterior", "0", "--posterior-of", "swag"]), "--posterior: expected at least 1 draw, found 0"),
+    ];
+    for (arguments, message) in cases {
+        let errors = refused(&arguments);
+        assert!(errors.contains(message), "{errors}");
+    }
+}
+
+#[test]
+fn means_over_draws_that_are_none() {
+    let cases: [(&[&str], &str); 6] = [
+        (&["0"], "--posterior: expected at least 1 draw, found 0"),
+        (&["4"], "--posterior: noise none has no draws: give --noise all, layer or model"),
+        (&["4", "--noise", "all", "--sigma", "0"], "--posterior: noise of sigma 0 has no draws"),
+        (&["2", "--posterior-of", "ema"], "--posterior: the moving average is one point: expected 1 draw, found 2"),
+        (&["4", "--noise", "all", "--loss", "mse"], "--posterior: loss mse has no probabilities of classes to average"),
+        (
+            &["4", "--noise", "all", "--data", "plays", "--model", "gpt:1x1x8@64", "--train-data"],
+            "are more than 2^25, too many to be averaged",
+        ),
+    ];
+    for (arguments, message) in cases {
+        let errors = refused(&[&["eval", "--weights", "absent", "--posterior"], arguments].concat());
+        assert!(errors.contains(message), "{errors}");
+    }
+}
