@@ -57,18 +57,11 @@ fn store(i: u32, after: vec4<f32>, noisy: vec4<f32>) {
 }
 
 fn update(pair: SweepPair, slope: f32, local: u32) {
-    var then = values.noise;
-    then.seed_low = values.then_seed_low;
-    then.seed_high = values.then_seed_high;
-    then.step = values.then_step;
-    then.sigma = 1.0;
-    let now = sweep_noise(then, pair, local);
-    // The halves that neighbours gave each other are read before the next ones are written.
-    if SPREAD { workgroupBarrier(); }
-    let next = sweep_noise(values.noise, pair, local);
-    let after = mat2x4<f32>(advanced(pair.at.x, now[0], slope), advanced(pair.at.y, now[1], slope));
-    if pair.inside.x { store(pair.at.x, after[0], next[0]); }
-    if pair.inside.y { store(pair.at.y, after[1], next[1]); }
+    let then = vec3<u32>(values.then_seed_low, values.then_seed_high, values.then_step);
+    let draws = sweep_draws(values.noise, then, pair, local);
+    let after = mat2x4<f32>(advanced(pair.at.x, draws.then[0], slope), advanced(pair.at.y, draws.then[1], slope));
+    if pair.inside.x { store(pair.at.x, after[0], draws.next[0]); }
+    if pair.inside.y { store(pair.at.y, after[1], draws.next[1]); }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
