@@ -6,7 +6,7 @@ use crate::{
     rules::RuleKind,
 };
 
-use super::{AUTO_BATCH, OnNan, RunConfig, TrainError};
+use super::{AUTO_BATCH, OnNan, Precision, RunConfig, TrainError};
 
 /// What a parameter may be.
 #[derive(Clone, Copy)]
@@ -132,6 +132,7 @@ impl RunConfig {
             );
         }
         self.check_parts()?;
+        self.check_epochs()?;
         self.check_companions()
     }
 
@@ -144,6 +145,19 @@ impl RunConfig {
             if self.rule == rule && self.batch != AUTO_BATCH && parts > samples {
                 return wrong(key, format!("{parts} parts are more than the {samples} samples of a step"));
             }
+        }
+        Ok(())
+    }
+
+    /// Whether what the rule does by the epoch is said, and done often enough.
+    fn check_epochs(&self) -> Result<(), TrainError> {
+        let rule = self.rule;
+        if rule == RuleKind::FreshLabels && self.fresh_label_noise.is_none() {
+            return wrong("fresh-label-noise", format!("rule {rule} needs the share of labels that it draws anew"));
+        }
+        if self.steps.is_none() {
+            // How many weights are taken of a run of whole epochs does not depend on the steps of one.
+            self.swag(self.length(1))?;
         }
         Ok(())
     }
@@ -169,17 +183,16 @@ impl RunConfig {
         if let Some(norm) = self.clip_norm.filter(|_| rule == RuleKind::Mezo) {
             return refuse("clip-norm", &norm, "it takes no gradient");
         }
-        if rule == RuleKind::FreshLabels && self.fresh_label_noise.is_none() {
-            return wrong("fresh-label-noise", format!("rule {rule} needs the share of labels that it draws anew"));
-        }
-        if self.steps.is_none() {
-            // How many weights are taken of a run of whole epochs does not depend on the steps of one.
-            self.swag(self.length(1))?;
+        if rule == RuleKind::Arwp && self.precision == Precision::F16 {
+            return refuse("precision", &self.precision, "its history of gradients knows no loss scale");
         }
         let has_sigma = rule.draws_at_sigma() || !rule.perturbs();
         match self.on_nan {
             OnNan::HalveSigma if !has_sigma => refuse("on-nan", &self.on_nan, "it has no sigma"),
             OnNan::Skip if rule == RuleKind::Mezo => refuse("on-nan", &self.on_nan, "it takes no gradient"),
+            OnNan::Skip if rule == RuleKind::Arwp => {
+                refuse("on-nan", &self.on_nan, "its history keeps what is not finite")
+            }
             _ => Ok(()),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     data::BatchOrder,
     gpu::{Buffer, Element, Gpu, GpuError},
-    graph::{LossFunction, Plan, PlanMode, Schedule},
+    graph::{LossFunction, Plan, Schedule},
     kernels::{AdapterClass, Arena, FactorRules, GROWTH_INTERVAL, Norms},
     nn::{self, Model},
     noise::{NoiseScheme, Point, StepNoise},
@@ -15,8 +15,13 @@ use crate::{
 };
 
 use super::{
-    DeviceData, OnNan, Prepared, RunConfig, TrainError, average::Average, calibrate::Calibration,
-    evaluators::Evaluators, footprint::fitting_batch, gaussian::Swag, shares::Shares,
+    DeviceData, OnNan, Prepared, RunConfig, TrainError,
+    average::Average,
+    calibrate::Calibration,
+    evaluators::Evaluators,
+    footprint::fitting_batch,
+    gaussian::Swag,
+    shares::{Shares, rule_modes},
 };
 
 /// Steps after which the loop begins to read their losses.
@@ -115,7 +120,7 @@ impl<'g> Trainer<'g> {
             let schedule = schedule.with_deferred_sums(AdapterClass::for_device(gpu))?;
             Ok(Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view())?)
         };
-        let (first, forward) = modes(&compiled, shares);
+        let (first, forward) = rule_modes(&compiled, shares);
         let plan = planned(first)?;
         let forward = forward.map(planned).transpose()?;
         let updates = updates(config, samples, &compiled, &metrics);
@@ -257,16 +262,6 @@ impl<'g> Trainer<'g> {
         recorder.submit()?;
         self.now_holds(Effective::At(point));
         Ok(())
-    }
-}
-
-/// What a rule's passes are planned for, and those without a gradient beside others.
-fn modes(rule: &Compiled, shares: Shares) -> (PlanMode, Option<PlanMode>) {
-    let forward = if rule.goes_by_running_statistics() { PlanMode::Evaluate } else { PlanMode::Calibrate };
-    match (rule.takes_gradients(), shares.accumulates) {
-        (false, _) => (forward, None),
-        (true, true) => (PlanMode::Accumulate, rule.takes_loss().then_some(forward)),
-        (true, false) => (PlanMode::Train, rule.takes_loss().then_some(forward)),
     }
 }
 

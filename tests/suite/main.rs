@@ -157,6 +157,7 @@ mod train {
     mod repeat;
     mod repeat_models;
     mod rule_parity;
+    mod rules;
     mod schedules;
     mod step_noise;
     mod swag;
