@@ -1,7 +1,7 @@
 //! The keys of rules: which there are for which, what they may be, and what a rule brings along.
 
 use crate::{
-    noise::{Mode, Scale},
+    noise::{Mode, Scale, SigmaSchedule},
     optim::{Decay, OptimizerKind},
     rules::RuleKind,
 };
@@ -67,7 +67,7 @@ impl RunConfig {
         match self.rule {
             RuleKind::Nso => number("sigma", &mut self.sigma, 0.01),
             RuleKind::Lpf => number("sigma", &mut self.sigma, 0.002),
-            RuleKind::Arwp => number("sigma", &mut self.sigma, 0.01),
+            RuleKind::Arwp => number("sigma", &mut self.sigma, 0.001),
             RuleKind::MRwp => number("sigma", &mut self.sigma, 0.015),
             RuleKind::Ivon => {
                 number("beta2", &mut self.beta2, 0.99999);
@@ -81,6 +81,9 @@ impl RunConfig {
         }
         if matches!(self.rule, RuleKind::Lpf | RuleKind::Arwp | RuleKind::MRwp) && !given("noise-scale") {
             self.noise_scale = Scale::Filter;
+        }
+        if self.rule == RuleKind::Arwp && !given("noise-schedule") && !given("sigma") {
+            self.noise_schedule = SigmaSchedule::CosineUp;
         }
         if self.rule == RuleKind::Mezo && !given("decay") {
             self.decay = Decay::Matrices;

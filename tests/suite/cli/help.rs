@@ -11,7 +11,7 @@ const NOISE: &str = "noise sigma noise-order noise-scale noise-distribution grou
 const RULE: &str = "rule rho eta sam-parts pairs nso-lambda sub-batches arwp-eta arwp-beta rwp-lambda ess hess-init mc-samples \
                     mezo-eps fresh-label-noise swag-start swag-every swag-rank rule-stats";
 const SIGMA_SCHEDULE: &str =
-    "noise-schedule noise-milestones-every noise-milestones noise-gamma noise-off-epoch noise-off-step";
+    "noise-schedule noise-milestones-every noise-milestones noise-gamma noise-growth noise-off-epoch noise-off-step";
 const OPTIMIZER: &str = "optimizer momentum dampening nesterov weight-decay decay beta1 beta2 eps clip-norm ema";
 const AUGMENTATION: &str = "crop-padding crop-reflect flip cutout";
 

@@ -58,6 +58,45 @@ fn schedules_and_data_that_make_no_sense() {
 }
 
 #[test]
+fn rules_that_make_no_sense() {
+    let cases: [(&[&str], &str); 12] = [
+        (&["--rule", "sams"], "unknown rule \"sams\", expected one of noise, sam, asam"),
+        (&["--rule", "sam", "--pairs", "2"], "pairs: a parameter of rule nso, the rule is sam"),
+        (&["--rho", "0.1"], "rho: a parameter of rule sam, asam, m-sam, msam, the rule is noise"),
+        (&["--rule", "sam", "--rho", "0"], "rho: has to be positive, found 0"),
+        (&["--rule", "sam", "--rho=-1"], "rho: has to be positive, found -1"),
+        (&["--rule", "ivon", "--ess", "0"], "ess: has to be positive, found 0"),
+        (
+            &["--rule", "m-sam", "--sam-parts", "9", "--batch", "8"],
+            "sam-parts: 9 parts are more than the 8 samples of a step",
+        ),
+        (&["--rule", "nso", "--nso-lambda", "1"], "nso-lambda: has to be in [0, 1), found 1"),
+        (
+            &["--rule", "sam", "--noise", "layer"],
+            "noise: rule sam moves the weights by itself, expected none, found layer",
+        ),
+        (
+            &["--rule", "ivon", "--optimizer", "adam"],
+            "optimizer: adam does not go with rule ivon: it has an update of its own",
+        ),
+        (
+            &["--rule", "mezo", "--momentum", "0.9"],
+            "momentum: 0.9 does not go with rule mezo: it keeps nothing from step to step",
+        ),
+        (
+            &["--rule", "arwp", "--noise-scale", "absolute"],
+            "noise-scale: absolute does not go with rule arwp: its history is of filters",
+        ),
+    ];
+    for (arguments, message) in cases {
+        let errors = refused(&[&["train"], arguments].concat());
+        assert!(errors.contains(message), "{errors}");
+    }
+    let errors = refused(&["noise", "--rule", "sam", "--step", "0", "--out", "o"]);
+    assert!(errors.contains("rule: sam draws no noise"), "{errors}");
+}
+
+#[test]
 fn rules_and_posteriors_that_make_no_sense() {
     let weights = ["eval", "--weights", "none.safetensors"];
     let eval = |more: &[&'static str]| [&weights[..], more].concat();
@@ -95,43 +134,4 @@ fn means_over_draws_that_are_none() {
         let errors = refused(&[&["eval", "--weights", "absent", "--posterior"], arguments].concat());
         assert!(errors.contains(message), "{errors}");
     }
-}
-
-#[test]
-fn rules_that_make_no_sense() {
-    let cases: [(&[&str], &str); 12] = [
-        (&["--rule", "sams"], "unknown rule \"sams\", expected one of noise, sam, asam"),
-        (&["--rule", "sam", "--pairs", "2"], "pairs: a parameter of rule nso, the rule is sam"),
-        (&["--rho", "0.1"], "rho: a parameter of rule sam, asam, m-sam, msam, the rule is noise"),
-        (&["--rule", "sam", "--rho", "0"], "rho: has to be positive, found 0"),
-        (&["--rule", "sam", "--rho=-1"], "rho: has to be positive, found -1"),
-        (&["--rule", "ivon", "--ess", "0"], "ess: has to be positive, found 0"),
-        (
-            &["--rule", "m-sam", "--sam-parts", "9", "--batch", "8"],
-            "sam-parts: 9 parts are more than the 8 samples of a step",
-        ),
-        (&["--rule", "nso", "--nso-lambda", "1"], "nso-lambda: has to be in [0, 1), found 1"),
-        (
-            &["--rule", "sam", "--noise", "layer"],
-            "noise: rule sam moves the weights by itself, expected none, found layer",
-        ),
-        (
-            &["--rule", "ivon", "--optimizer", "adam"],
-            "optimizer: adam does not go with rule ivon: it has an update of its own",
-        ),
-        (
-            &["--rule", "mezo", "--momentum", "0.9"],
-            "momentum: 0.9 does not go with rule mezo: it keeps nothing from step to step",
-        ),
-        (
-            &["--rule", "arwp", "--noise-scale", "absolute"],
-            "noise-scale: absolute does not go with rule arwp: its history is of filters",
-        ),
-    ];
-    for (arguments, message) in cases {
-        let errors = refused(&[&["train"], arguments].concat());
-        assert!(errors.contains(message), "{errors}");
-    }
-    let errors = refused(&["noise", "--rule", "sam", "--step", "0", "--out", "o"]);
-    assert!(errors.contains("rule: sam draws no noise"), "{errors}");
 }
