@@ -135,6 +135,7 @@ impl RunConfig {
             );
         }
         self.check_parts()?;
+        self.check_epochs()?;
         self.check_companions()
     }
 
@@ -147,6 +148,19 @@ impl RunConfig {
             if self.rule == rule && self.batch != AUTO_BATCH && parts > samples {
                 return wrong(key, format!("{parts} parts are more than the {samples} samples of a step"));
             }
+        }
+        Ok(())
+    }
+
+    /// Whether what the rule does by the epoch is said, and done often enough.
+    fn check_epochs(&self) -> Result<(), TrainError> {
+        let rule = self.rule;
+        if rule == RuleKind::FreshLabels && self.fresh_label_noise.is_none() {
+            return wrong("fresh-label-noise", format!("rule {rule} needs the share of labels that it draws anew"));
+        }
+        if self.steps.is_none() {
+            // How many weights are taken of a run of whole epochs does not depend on the steps of one.
+            self.swag(self.length(1))?;
         }
         Ok(())
     }
@@ -174,13 +188,6 @@ impl RunConfig {
         }
         if rule == RuleKind::Arwp && self.precision == Precision::F16 {
             return refuse("precision", &self.precision, "its history of gradients knows no loss scale");
-        }
-        if rule == RuleKind::FreshLabels && self.fresh_label_noise.is_none() {
-            return wrong("fresh-label-noise", format!("rule {rule} needs the share of labels that it draws anew"));
-        }
-        if self.steps.is_none() {
-            // How many weights are taken of a run of whole epochs does not depend on the steps of one.
-            self.swag(self.length(1))?;
         }
         let has_sigma = rule.draws_at_sigma() || !rule.perturbs();
         match self.on_nan {
