@@ -18,6 +18,7 @@ mod output;
 mod plan;
 mod replay;
 mod roofline;
+mod rule_bench;
 mod train;
 mod variants;
 
@@ -77,7 +78,7 @@ enum Command {
     Noise(noise::Args),
     /// Repeat a run by rule mezo from its slopes alone: one number a step
     Replay(replay::Args),
-    /// Measure a step, the cost of noise, a matrix product, or every kernel against the adapter's ceilings
+    /// Measure a step, the cost of noise or of a rule, a matrix product, or every kernel against the adapter's ceilings
     Bench(bench::Args),
     /// Make the report of scripts/gpu.sh
     #[command(hide = true)]
