@@ -10,7 +10,7 @@ use crate::{
 
 use super::{
     Best, Broken, CheckpointError, Control, EpochRecord, Event, OnNan, Position, Precision, RunConfig, RunResult,
-    Scores, Status, StepRecord, TrainError, TrainStep, Trainer, checkpoint::Keeper, losses::Losses,
+    Scored, Scores, Status, StepRecord, TrainError, TrainStep, Trainer, checkpoint::Keeper, losses::Losses,
 };
 
 /// The step that ends a run, with what was not finite.
@@ -203,6 +203,7 @@ impl Loop<'_, '_, '_> {
         self.tell(Event::Progress { step, total: self.length.steps })?;
         if self.step_of_epoch() == 0 {
             self.end_epoch()?;
+            self.take_weights()?;
             self.write_weights()?;
         }
         let before = self.best;
@@ -235,6 +236,15 @@ impl Loop<'_, '_, '_> {
         let whole = (applied == 0 || first.step == 0) && self.is_over() && !self.stop;
         if in_vain || whole {
             self.diverge(Some(first), if finite { Broken::Gradients } else { Broken::Loss });
+        }
+        Ok(())
+    }
+
+    /// Takes the weights after an epoch into what the rule keeps of them, unless they may not be finite.
+    fn take_weights(&mut self) -> Result<(), TrainError> {
+        let epochs = self.trainer.steps_done() / self.length.steps_per_epoch;
+        if self.diverged.is_none() && !self.trainer.take_weights(epochs)? {
+            self.diverge(self.last, Broken::Weights);
         }
         Ok(())
     }
@@ -343,8 +353,9 @@ impl Loop<'_, '_, '_> {
         // A run that was stopped resumes as if it had not been: what is due is scored as it would have been.
         let last = step >= self.length.steps || self.is_stale() || self.diverged.is_some();
         let test = last || number.map_or(self.config.validation.is_none(), |number| self.config.tests_at(number));
-        if test {
-            scores = scores.with_test(self.trainer.evaluate_test()?);
+        let tested = test.then(|| self.trainer.score_test()).transpose()?;
+        if let Some(Scored { evaluation, .. }) = tested {
+            scores = scores.with_test(evaluation);
         }
         let (l1_norm, l2_norm) = self.trainer.norms()?;
         // As strong as at the last step done.
@@ -360,6 +371,7 @@ impl Loop<'_, '_, '_> {
             scores,
             noisy: Scores::mean(&noisy),
             average: self.trainer.average_scores(test)?,
+            quality: tested.and_then(|tested| tested.quality),
             loss_scale: scaling.filter(|_| mixed).map(|scaling| scaling.loss_scale),
             skipped_steps: scaling.map(|scaling| scaling.skipped_steps),
             l1_norm,
