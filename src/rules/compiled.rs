@@ -125,7 +125,7 @@ impl Compiled {
 
     fn shares(&self, counts: impl Fn(&Pass) -> bool) -> f64 {
         let passes = self.phases.iter().map(|phase| phase.pass).filter(counts);
-        passes.map(|pass| pass.part.map_or(1.0, |part| 1.0 / f64::from(part.parts))).sum()
+        passes.map(|pass| pass.part.map_or(1.0, |part| 1.0 / f64::from(part.parts))).fold(0.0, |sum, share| sum + share)
     }
 
     /// Whether passes without a gradient go by the running statistics of batch norms.
