@@ -28,6 +28,17 @@ class Lines(unittest.TestCase):
         self.assertEqual((product["matmul"], product["precision"]), (16, "f16"))
         self.assertGreater(product["gflops"], 0)
 
+    def test_a_rule_stands_beside_a_plain_step_and_ivon_beside_adam_too(self):
+        rules = ["sam", "asam", "m-sam", "msam", "nso", "lpf", "arwp", "m-rwp", "ivon", "mezo", "fresh-labels"]
+        *steps, unknown = run([f"--model mlp:9-8-7 --batch 8 --rule {rule}" for rule in [*rules, "none"]])
+        self.assertEqual([step["rule"] for step in steps], rules)
+        for step in steps:
+            self.assertEqual(step["rounds"], 2, step)
+            self.assertEqual("noisy_adam" in step, step["rule"] == "ivon", step)
+            for other in (step["plain"], step.get("noisy_adam", step["plain"])):
+                self.assertTrue(other["ratio"] > 0 and other["ms"] > 0, step)
+        self.assertIn("unknown rule 'none'", unknown["failed"])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -26,6 +26,7 @@ except (ImportError, OSError) as error:
 
 from torch_models import GPTS, network
 
+DECAY = 5e-4
 BATCHES = 4  # that lie on the device and take turns
 TF32_CAPABILITY = (8, 0)  # CUDA devices from this one on have it
 
@@ -43,6 +44,7 @@ def argument_parser() -> argparse.ArgumentParser:
     parser.add_argument("--sync-every", type=int, default=1, help="steps from one synchronisation to the next")
     parser.add_argument("--noise", choices=["none", "all", "layer"], default="none")
     parser.add_argument("--sigma", type=float, default=0.05)
+    parser.add_argument("--rule", help="time a step by it beside a plain one, taking turns: sam, nso, ivon, ...")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument(
@@ -68,6 +70,8 @@ def arguments(words: list[str]) -> argparse.Namespace:
         parser.error("a product is timed in eager mode, in f32, tf32 or f16")
     if args.precision == "f16" and not args.matmul:
         parser.error("f16 is a product's: a step has autocast")
+    if args.rule and (args.matmul or args.compile or args.noise != "none" or args.precision not in ("f32", "tf32")):
+        parser.error("a rule's step is timed in eager mode, in f32 or tf32, and has no other noise")
     if min(args.batch, args.steps, args.warmup, args.sync_every, args.threads) < 1:
         parser.error("--batch, --steps, --warmup, --sync-every and --threads have to be at least 1")
     return args
@@ -81,7 +85,7 @@ def half_type(device: torch.device) -> torch.dtype:
 class Training:
     """The network, its optimizer and data, and the published step."""
 
-    def __init__(self, args: argparse.Namespace, device: torch.device) -> None:
+    def __init__(self, args: argparse.Namespace, device: torch.device, adam: bool = False) -> None:
         try:
             model, shape, classes = network(args.model)
         except ValueError as error:
@@ -89,7 +93,10 @@ class Training:
         layout = torch.channels_last if args.channels_last and len(shape) == 3 else torch.contiguous_format
         self.model = model.to(device=device, memory_format=layout)
         self.parameters = list(self.model.parameters())
-        self.optimizer = torch.optim.SGD(self.parameters, lr=0.01, momentum=0.9, weight_decay=5e-4)
+        if adam:
+            self.optimizer = torch.optim.Adam(self.parameters, lr=1e-3, weight_decay=DECAY)
+        else:
+            self.optimizer = torch.optim.SGD(self.parameters, lr=0.01, momentum=0.9, weight_decay=DECAY)
         self.criterion = torch.nn.CrossEntropyLoss()
         self.noise, self.sigma = args.noise, args.sigma
         self.data = [self.samples(args, shape, classes, layout, device) for _ in range(BATCHES)]
@@ -141,6 +148,23 @@ class Training:
         self.steps += 1
 
 
+class RuleTraining(Training):
+    """The same by a rule."""
+
+    def __init__(self, args: argparse.Namespace, device: torch.device) -> None:
+        # Here, since what goes to a GPU's machine is without the rules.
+        from torch_rule_steps import RULES, RuleSteps
+
+        if args.rule not in RULES:
+            raise Refused(f"unknown rule {args.rule!r}, expected one of {', '.join(RULES)}")
+        super().__init__(args, device)
+        self.rule = RuleSteps(args.rule, self.model, self.optimizer, DECAY)
+
+    def step(self) -> None:
+        self.loss = torch.tensor(self.rule.step(self.data[self.steps % BATCHES]))
+        self.steps += 1
+
+
 class Product:
     """A chain of products, of norm about 1 so that it neither vanishes nor overflows."""
 
@@ -162,6 +186,34 @@ def block(args: argparse.Namespace, step: Callable[[], None], steps: int) -> flo
         step()
     sync()
     return (time.perf_counter() - started) * 1e3 / steps
+
+
+def ratio(of: list[float], over: list[float]) -> dict[str, float]:
+    """The median over paired blocks, with its standard error from the quartiles of a normal, as jostle's bench has it."""
+    ratios = [one / other for one, other in zip(of, over)]
+    low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    error = math.sqrt(math.pi / 2 / len(ratios)) * (high - low) / 1.349
+    return {"ms": statistics.median(over), "ratio": statistics.median(ratios), "ratio_error": error}
+
+
+def measure_rule(args: argparse.Namespace) -> dict[str, object]:
+    """Times a rule's step and a plain one in turns; beside ivon Adam with noise on all tensors too."""
+    device, adapter = prepare(args)
+    contenders = {"rule": RuleTraining(args, device), "plain": Training(args, device)}
+    if args.rule == "ivon":
+        noisy = argparse.Namespace(**vars(args) | {"noise": "all"})
+        contenders["noisy_adam"] = Training(noisy, device, adam=True)
+    for training in contenders.values():
+        block(args, training.step, args.warmup)
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(math.ceil(args.steps / args.sync_every)):
+        # The order turns round, so that a drifting clock favours none.
+        for name in list(contenders) if number % 2 == 0 else reversed(contenders):
+            times[name].append(block(args, contenders[name].step, args.sync_every))
+    ms = times.pop("rule")
+    result = {"peer": "torch", "version": torch.__version__, "adapter": adapter, "precision": args.precision}
+    result |= {"model": args.model, "batch": args.batch, "rule": args.rule, "ms": statistics.median(ms), "rounds": len(ms)}
+    return result | {name: ratio(ms, over) for name, over in times.items()}
 
 
 def milliseconds(args: argparse.Namespace, step: Callable[[], None]) -> tuple[float, list[float]]:
@@ -261,6 +313,11 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
     return result
 
 
+def measured(args: argparse.Namespace) -> dict[str, object]:
+    """What is asked for."""
+    return measure_rule(args) if args.rule else measure(args)
+
+
 def measure_lines(common: list[str]) -> None:
     """An object for each line of stdin at once, so that nothing is lost to a kill; a reason in place of what fails."""
     for line in sys.stdin:
@@ -268,7 +325,7 @@ def measure_lines(common: list[str]) -> None:
         if not options:
             continue
         try:
-            result = measure(arguments(common + options))
+            result = measured(arguments(common + options))
         except Refused as reason:
             result = {"options": " ".join(options), "failed": str(reason)}
         print(json.dumps(result), flush=True)
@@ -286,7 +343,7 @@ def main() -> None:
         measure_lines([word for word in words if word != "--lines"])
     else:
         try:
-            print(json.dumps(measure(args)))
+            print(json.dumps(measured(args)))
         except Refused as reason:
             sys.exit(f"torch_step.py: {reason}")
 

@@ -16,7 +16,11 @@ use crate::{
     train::{DeviceData, RunConfig, TrainError},
 };
 
-use super::{median_error, quantile, runner::prepared, sorted, stopwatch::warm_up};
+use super::{
+    runner::prepared,
+    stopwatch::warm_up,
+    turns::{Rounds, Turns},
+};
 
 /// What to time: gradients and products of the model and batch of `config`, in f32, on random samples that lie on the device.
 #[derive(Clone, Debug)]
@@ -84,9 +88,6 @@ pub struct HessianReport {
     pub products: Vec<ProductReport>,
 }
 
-/// Rounds below which a median says nothing.
-const MIN_ROUNDS: u32 = 3;
-
 /// What all passes go over.
 struct Ground<'g> {
     gpu: &'g Gpu,
@@ -100,8 +101,6 @@ struct Ground<'g> {
 struct Contender {
     schedule: Schedule,
     plan: Plan,
-    /// Milliseconds of one pass, in each round.
-    ms: Vec<f64>,
 }
 
 impl HessianBench {
@@ -112,22 +111,21 @@ impl HessianBench {
     pub fn run(&self, gpu: &Gpu) -> Result<HessianReport, TrainError> {
         let ground = Ground::new(gpu, &self.model, &self.config)?;
         let contender = |mode| ground.contender(&self.model, self.config.loss, mode);
-        let mut passes = [
+        let passes = [
             contender(PlanMode::Train)?,
             contender(PlanMode::HessianProduct)?,
             contender(PlanMode::GaussNewtonProduct)?,
         ];
-        let rounds = self.race(&ground, &mut passes)?;
-        let [gradient, hessian, gauss_newton] = &passes;
-        let of_gradient = self.report(&ground, gradient)?;
-        let product = |curvature, product: &Contender| -> Result<ProductReport, TrainError> {
-            let pass = self.report(&ground, product)?;
-            let ratios =
-                sorted(product.ms.iter().zip(&gradient.ms).map(|(product, gradient)| product / gradient).collect());
+        let turns = self.race(&ground, &passes)?;
+        let report = |number: usize| self.report(&ground, &passes[number], turns.median(number));
+        let of_gradient = report(0)?;
+        let product = |curvature, number| -> Result<ProductReport, TrainError> {
+            let pass = report(number)?;
+            let (time_ratio, time_ratio_error) = turns.ratio(number, 0);
             Ok(ProductReport {
                 curvature,
-                time_ratio: quantile(&ratios, 0.5),
-                time_ratio_error: median_error(&ratios),
+                time_ratio,
+                time_ratio_error,
                 memory_ratio: pass.activation_bytes as f64 / of_gradient.activation_bytes as f64,
                 pass,
             })
@@ -136,40 +134,28 @@ impl HessianBench {
             adapter: gpu.adapter_name().to_owned(),
             model: self.config.model.clone(),
             batch: self.config.batch,
-            rounds,
-            products: vec![product(Curvature::Hessian, hessian)?, product(Curvature::GaussNewton, gauss_newton)?],
+            rounds: turns.rounds(),
+            products: vec![product(Curvature::Hessian, 1)?, product(Curvature::GaussNewton, 2)?],
             gradient: of_gradient,
         })
     }
 
-    /// Lets passes take turns; gives the rounds.
-    fn race(&self, ground: &Ground<'_>, passes: &mut [Contender; 3]) -> Result<u32, GpuError> {
+    /// Lets passes take turns.
+    fn race(&self, ground: &Ground<'_>, passes: &[Contender; 3]) -> Result<Turns, GpuError> {
         warm_up(ground.gpu, || passes.iter().try_fold(0.0, |sum, pass| Ok::<_, GpuError>(sum + ground.ms(pass, 1)?)))?;
-        let rounds = self.rounds.max(1);
-        let each = self.passes.div_ceil(rounds).max(1);
-        let started = Instant::now();
-        for round in 0..rounds {
-            if round >= MIN_ROUNDS && started.elapsed().as_secs_f64() > self.seconds {
-                return Ok(round);
-            }
-            // The order turns round too, so that a drifting clock favours none.
-            let order = if round % 2 == 0 { [0, 1, 2] } else { [2, 1, 0] };
-            for place in order {
-                let ms = ground.ms(&passes[place], each)?;
-                passes[place].ms.push(ms);
-            }
-        }
-        Ok(rounds)
+        let rounds = Rounds { most: self.rounds, seconds: self.seconds };
+        let each = self.passes.div_ceil(self.rounds.max(1)).max(1);
+        Turns::take(passes.len(), rounds, |number| ground.ms(&passes[number], each))
     }
 
-    fn report(&self, ground: &Ground<'_>, pass: &Contender) -> Result<PassReport, TrainError> {
-        let Contender { schedule, ms, .. } = pass;
+    fn report(&self, ground: &Ground<'_>, pass: &Contender, median_ms: f64) -> Result<PassReport, TrainError> {
+        let Contender { schedule, .. } = pass;
         let bank_words = memory::bank_words(ground.gpu.limits().buffer_bytes);
         Ok(PassReport {
             calls: schedule.steps.len(),
             product_flops: schedule.flops(),
             activation_bytes: schedule.placement(bank_words).words as u64 * WORD_BYTES,
-            median_ms: quantile(&sorted(ms.clone()), 0.5),
+            median_ms,
             kernels: self.profile.then(|| ground.kernels(pass, self.passes)).transpose()?,
         })
     }
@@ -210,7 +196,7 @@ impl<'g> Ground<'g> {
         }
         let metrics = gpu.buffer("unread metrics", 2)?.view();
         let plan = Plan::with_tangents(gpu, &schedule, arena, Some(tangents), data.views(), &metrics)?;
-        Ok(Contender { schedule, plan, ms: Vec::new() })
+        Ok(Contender { schedule, plan })
     }
 
     fn submit(&self, pass: &Contender, profile: Option<&mut Profile>) -> Result<(), GpuError> {

@@ -4,15 +4,18 @@ mod ceilings;
 mod hessian;
 mod matmul;
 mod roofline;
+mod rules;
 mod runner;
 mod step;
 mod stopwatch;
+mod turns;
 mod variants;
 
 pub use ceilings::{Bandwidth, Bound, Ceilings};
 pub use hessian::{HessianBench, HessianReport, PassReport, ProductReport};
 pub use matmul::{LayoutReport, MatmulBench, MatmulReport, bench_matmul};
 pub use roofline::{Against, KernelLine, RooflineBench, RooflineReport, StepLine};
+pub use rules::{RuleAgainst, RuleBench, RuleReport, RuleStep, StepWork};
 pub use step::{StepBench, StepReport};
 pub use variants::{Operation, OperationReport, VariantReport, VariantTime, bench_variants};
 

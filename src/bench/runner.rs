@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     data::{Dataset, SampleShape, Samples, Split, Targets},
-    gpu::{Family, Gpu, Profile},
+    gpu::{Family, Gpu, KernelTime, Profile},
     graph::ValueShape,
     nn::Model,
     noise::{Distribution, Mode, NoiseConfig, NoisePart, NoiseScheme, Scale, Scheme, StepNoise, philox},
@@ -109,12 +109,32 @@ impl<'g> Runner<'g> {
         let clean = NoiseConfig { mode: Mode::None, ..noisy.clone() };
         let scheme = |noise| Scheme::new(noise, &layout, &tensors, config.seed);
         let switched = Switched { noisy: scheme(noisy), clean: scheme(clean), is_off: noise_is_off.clone() };
-        let mut trainer = Trainer::with_rule(gpu, config, prepared, &Rule::noise(switched))?;
-        trainer.set_clock(Clock::Stopped);
+        let trainer = Trainer::with_rule(gpu, config, prepared, &Rule::noise(switched))?;
         let mut runner = Self { batch: trainer.batch(), trainer, noise_is_off };
-        runner.step(None)?;
-        gpu.wait()?;
+        runner.begin()?;
         Ok((runner, started.elapsed().as_secs_f64() * 1e3))
+    }
+
+    /// As [`Runner::start`], by the rule that the configuration names.
+    pub(super) fn by_rule(gpu: &'g Gpu, config: &RunConfig, prepared: &Prepared) -> Result<Self, TrainError> {
+        let trainer = Trainer::new(gpu, config, prepared)?;
+        let mut runner = Self { batch: trainer.batch(), trainer, noise_is_off: Arc::default() };
+        runner.begin()?;
+        Ok(runner)
+    }
+
+    fn begin(&mut self) -> Result<(), TrainError> {
+        self.trainer.set_clock(Clock::Stopped);
+        self.step(None)?;
+        Ok(self.trainer.gpu().wait()?)
+    }
+
+    /// Steps in which mode `layer` meets each group once; 1 in other modes.
+    pub(super) fn cycle(&self, mode: Mode) -> u32 {
+        match mode {
+            Mode::Layer => self.trainer.scheme().groups().len().max(1) as u32,
+            Mode::None | Mode::All | Mode::Model => 1,
+        }
     }
 
     /// Records and submits one step; returns the host's milliseconds.
@@ -158,6 +178,13 @@ impl<'g> Runner<'g> {
             self.step(None)?;
         }
         self.step(Some(profile)).map(|_| ())
+    }
+
+    /// Time per kernel over so many steps.
+    pub(super) fn kernels(&mut self, steps: u32) -> Result<Vec<KernelTime>, TrainError> {
+        let mut profile = Profile::new(self.trainer.gpu())?;
+        (0..steps).try_for_each(|_| self.timed_step(&mut profile))?;
+        Ok(profile.times())
     }
 
     /// Milliseconds of recording and submitting a step, the device idle before each: the median of a few steps, of which

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::{
-    gpu::{Gpu, KernelTime, Profile},
+    gpu::{Gpu, KernelTime},
     graph::{PlanMode, Schedule},
     kernels::AdapterClass,
     nn::Model,
@@ -14,9 +14,9 @@ use crate::{
 };
 
 use super::{
-    median_error, quantile,
+    quantile,
     runner::{Runner, prepared},
-    sorted,
+    turns::{Rounds, Turns},
 };
 
 /// What to time: the model, batch, optimizer and noise of `config`, on random samples that lie on the device.
@@ -82,8 +82,9 @@ pub struct StepReport {
     pub kernels: Option<Vec<KernelTime>>,
 }
 
-/// Rounds below which a median says nothing.
-const MIN_ROUNDS: u32 = 3;
+/// The contenders, in order.
+const NOISY: usize = 0;
+const CLEAN: usize = 1;
 
 impl StepBench {
     /// Measures.
@@ -98,41 +99,20 @@ impl StepBench {
         let first_step_after_start_ms = self.process_start.elapsed().as_secs_f64() * 1e3;
         runner.time_with(false, 2)?;
         runner.time_with(true, 2)?;
-        let rounds = self.rounds.max(1);
-        // A multiple of the groups, so that mode `layer` meets each of them equally often in every round.
-        let groups = match self.config.noise {
-            Mode::Layer => runner.trainer.scheme().groups().len().max(1) as u32,
-            Mode::None | Mode::All | Mode::Model => 1,
-        };
-        let each = self.steps.div_ceil(rounds).next_multiple_of(groups);
-        let (mut noisy_ms, mut clean_ms, mut costs) = (Vec::new(), Vec::new(), Vec::new());
-        let started = Instant::now();
-        for round in 0..rounds {
-            if round >= MIN_ROUNDS && started.elapsed().as_secs_f64() > self.seconds {
-                break;
-            }
-            // The order alternates too, so that a drifting clock favours neither.
-            let (n, c) = if round % 2 == 0 {
-                let n = runner.time_with(true, each)?;
-                (n, runner.time_with(false, each)?)
-            } else {
-                let c = runner.time_with(false, each)?;
-                (runner.time_with(true, each)?, c)
-            };
-            noisy_ms.push(n);
-            clean_ms.push(c);
-            costs.push(100.0 * (n / c - 1.0));
-        }
+        let each = self.steps.div_ceil(self.rounds.max(1)).next_multiple_of(runner.cycle(self.config.noise));
+        let rounds = Rounds { most: self.rounds, seconds: self.seconds };
+        let turns = Turns::take(2, rounds, |number| runner.time_with(number == NOISY, each))?;
         runner.time_with(true, 1)?;
         let host_ms = runner.host_ms(self.seconds / 10.0)?;
-        let kernels = self.kernels(gpu, &mut runner)?;
+        let kernels = self.profile.then(|| runner.kernels(self.steps)).transpose()?;
         let (class, element) = (AdapterClass::for_device(gpu), self.config.precision.element());
         let schedule = Schedule::suited(&model.graph, batch, PlanMode::Train, self.config.loss, element, gpu)?;
         let schedule = schedule.with_deferred_sums(class)?;
         let bytes = schedule.bytes(class)
             + self.config.optimizer_config().work(model.graph.layout().words(), self.config.precision.element()).bytes;
-        let (noisy_ms, clean_ms, costs) = (sorted(noisy_ms), sorted(clean_ms), sorted(costs));
+        let noisy_ms = turns.sorted(NOISY);
         let median_ms = quantile(&noisy_ms, 0.5);
+        let (ratio, ratio_error) = turns.ratio(NOISY, CLEAN);
         Ok(StepReport {
             adapter: gpu.adapter_name().to_owned(),
             model: self.config.model.clone(),
@@ -145,25 +125,14 @@ impl StepBench {
             samples_per_second: batch as f64 / median_ms * 1e3,
             gflops: schedule.flops() as f64 / median_ms * 1e-6,
             gigabytes_per_second: bytes as f64 / median_ms * 1e-6,
-            clean_median_ms: quantile(&clean_ms, 0.5),
-            noise_cost_percent: quantile(&costs, 0.5),
-            noise_cost_error: median_error(&costs),
-            rounds: costs.len() as u32,
+            clean_median_ms: turns.median(CLEAN),
+            noise_cost_percent: 100.0 * (ratio - 1.0),
+            noise_cost_error: 100.0 * ratio_error,
+            rounds: turns.rounds(),
             host_ms,
             first_step_ms,
             first_step_after_start_ms,
             kernels,
         })
-    }
-
-    fn kernels(&self, gpu: &Gpu, runner: &mut Runner<'_>) -> Result<Option<Vec<KernelTime>>, TrainError> {
-        if !self.profile {
-            return Ok(None);
-        }
-        let mut profile = Profile::new(gpu)?;
-        for _ in 0..self.steps {
-            runner.timed_step(&mut profile)?;
-        }
-        Ok(Some(profile.times()))
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use jostle::{
-    bench::{HessianBench, MatmulBench, RooflineBench, StepBench, StepReport, bench_matmul},
+    bench::{HessianBench, MatmulBench, RooflineBench, RuleBench, StepBench, StepReport, bench_matmul},
     gpu::Gpu,
     nn::Model,
     report::Table,
@@ -14,6 +14,7 @@ use super::{
     CliError, Context, Exit, hessian_bench, keys,
     output::{run_folder, write_text},
     roofline,
+    rule_bench::{self, Rules},
     train::kernel_times,
     variants::{self, Sides, Timing},
 };
@@ -24,10 +25,10 @@ pub(super) struct Args {
     /// Steps timed of each kind, in alternating rounds
     #[arg(long, default_value_t = 128)]
     timed_steps: u32,
-    /// Rounds over which steps with and without noise alternate
+    /// Rounds over which steps with and without noise alternate, or those of a rule and plain ones
     #[arg(long, default_value_t = 16)]
     rounds: u32,
-    /// Seconds after which no further round begins, once there are three
+    /// Seconds after which no further round begins, of each rule, once there are three
     #[arg(long, default_value_t = 60.0)]
     seconds: f64,
     /// Time a product in --precision instead of a step: a side, or m,n,k
@@ -45,6 +46,9 @@ pub(super) struct Args {
     /// Time products with the Hessian and its Gauss-Newton part beside a gradient of the same batch
     #[arg(long, conflicts_with_all = ["matmul", "variants", "roofline"])]
     hessian: bool,
+    /// Time a step of each of these rules beside a plain one: names, or all; --rule R for one with its parameters
+    #[arg(long, value_name = "A,B,C", conflicts_with_all = ["matmul", "variants", "roofline", "hessian"])]
+    rules: Option<Rules>,
     /// Folder for roofline.json and the figure as roofline.png and .svg
     #[arg(long, value_name = "DIR", requires = "roofline")]
     out: Option<PathBuf>,
@@ -54,6 +58,12 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let gpu = context.gpu()?;
     let timing =
         |config: &RunConfig| Timing { precision: config.precision, rounds: args.rounds, seconds: args.seconds };
+    if let Some(rules) = &args.rules {
+        return by_rules(context, &gpu, args, rules.configs(context)?);
+    }
+    if !config(context)?.rule.is_noise() {
+        return rule(context, &gpu, args);
+    }
     match args.matmul {
         Some(sides) if args.variants => variants::product(context, &gpu, sides, timing(&config(context)?)),
         Some(sides) => matmul(context, &gpu, sides, timing(&config(context)?)),
@@ -66,6 +76,25 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         None if args.hessian => hessian(context, &gpu, args),
         None => step(context, &gpu, args),
     }
+}
+
+/// The step of a rule beside a plain one.
+fn rule(context: &Context, gpu: &Gpu, args: &Args) -> Result<Exit, CliError> {
+    let others = [("matmul", args.matmul.is_some()), ("variants", args.variants)];
+    let others = others.into_iter().chain([("roofline", args.roofline), ("hessian", args.hessian)]);
+    if let Some((other, _)) = others.into_iter().find(|(_, asked)| *asked) {
+        return Err(CliError::Usage(format!("rule: {other} measures none, expected noise")));
+    }
+    by_rules(context, gpu, args, vec![config(context)?])
+}
+
+fn by_rules(context: &Context, gpu: &Gpu, args: &Args, configs: Vec<RunConfig>) -> Result<Exit, CliError> {
+    let model = configs.first().map(|config| step_model(context, config)).transpose()?;
+    let model = model.ok_or_else(|| CliError::Usage("rules: found none".to_owned()))?;
+    let Args { timed_steps: steps, rounds, seconds, profile, .. } = *args;
+    let report = RuleBench { configs, model, steps, rounds, seconds, profile }.run(gpu)?;
+    context.print(&report, &rule_bench::text(&report))?;
+    Ok(Exit::Done)
 }
 
 fn matmul(context: &Context, gpu: &Gpu, sides: Sides, timing: Timing) -> Result<Exit, CliError> {
@@ -93,10 +122,7 @@ fn matmul(context: &Context, gpu: &Gpu, sides: Sides, timing: Timing) -> Result<
 
 /// The step to measure.
 fn config(context: &Context) -> Result<RunConfig, CliError> {
-    let step = RunConfig { model: keys::BENCH_MODEL.to_owned(), noise: keys::BENCH_NOISE, ..RunConfig::default() };
-    let config = step.with(&context.options)?;
-    keys::expect_batch(&config, "bench")?;
-    Ok(config)
+    keys::bench_config(context, RunConfig::default())
 }
 
 /// The model of that step, for the data set that is named; without one for the model's own.

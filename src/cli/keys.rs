@@ -93,6 +93,20 @@ pub(super) fn named_data(context: &Context, config: &RunConfig) -> Result<Option
     Ok(context.options.gives("data").then(|| config.data.parse()).transpose()?)
 }
 
+/// The step that `jostle bench` measures: a configuration but for its own defaults and what the command line gives. Noise by
+/// default is for rule noise alone.
+///
+/// # Errors
+/// Those of options that make no sense; [`CliError::Usage`] for a batch of `auto`.
+pub(super) fn bench_config(context: &Context, base: RunConfig) -> Result<RunConfig, CliError> {
+    let base = RunConfig { model: BENCH_MODEL.to_owned(), ..base };
+    let rule = base.with(&context.options)?.rule;
+    let noise = if rule.is_noise() { BENCH_NOISE } else { base.noise };
+    let config = RunConfig { noise, ..base }.with(&context.options)?;
+    expect_batch(&config, "bench")?;
+    Ok(config)
+}
+
 /// The samples of a batch, for a command that has no run to find the largest batch for.
 ///
 /// # Errors

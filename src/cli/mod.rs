@@ -19,6 +19,7 @@ mod plan;
 mod posterior;
 mod replay;
 mod roofline;
+mod rule_bench;
 mod train;
 mod variants;
 
@@ -78,7 +79,7 @@ enum Command {
     Noise(noise::Args),
     /// Repeat a run by rule mezo from its slopes alone: one number a step
     Replay(replay::Args),
-    /// Measure a step, the cost of noise, a matrix product, or every kernel against the adapter's ceilings
+    /// Measure a step, the cost of noise or of a rule, a matrix product, or every kernel against the adapter's ceilings
     Bench(bench::Args),
     /// Make the report of scripts/gpu.sh
     #[command(hide = true)]

@@ -111,6 +111,23 @@ impl Compiled {
         self.phases.iter().any(|phase| phase.pass.backward)
     }
 
+    /// Gradients of a step over all of its samples: one over a part of them counts as its share.
+    #[must_use]
+    pub fn gradients(&self) -> f64 {
+        self.shares(|pass| pass.backward)
+    }
+
+    /// Losses of a step over all of its samples, without a gradient.
+    #[must_use]
+    pub fn losses(&self) -> f64 {
+        self.shares(|pass| !pass.backward)
+    }
+
+    fn shares(&self, counts: impl Fn(&Pass) -> bool) -> f64 {
+        let passes = self.phases.iter().map(|phase| phase.pass).filter(counts);
+        passes.map(|pass| pass.part.map_or(1.0, |part| 1.0 / f64::from(part.parts))).fold(0.0, |sum, share| sum + share)
+    }
+
     /// Whether passes without a gradient go by the running statistics of batch norms.
     #[must_use]
     pub fn goes_by_running_statistics(&self) -> bool {

@@ -25,6 +25,7 @@ mod analysis {
 mod bench {
     mod hessian;
     mod roofline;
+    mod rules;
 }
 
 mod cli {

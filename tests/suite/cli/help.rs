@@ -39,7 +39,7 @@ const TAKEN: [(&str, &str, &[&str]); 5] = [
     ),
     (
         "bench",
-        "timed-steps rounds seconds matmul variants profile roofline hessian out",
+        "timed-steps rounds seconds matmul variants profile roofline hessian rules out",
         &[
             RULE,
             NOISE,
