@@ -194,6 +194,11 @@ impl DeviceData {
         Ok(())
     }
 
+    /// The classes or tokens to be predicted of so many samples from position `first` on, in their order: [valid, positions].
+    pub(crate) fn labels(&self, first: usize, valid: usize) -> Vec<u32> {
+        self.order.get(first..first + valid).map_or(Vec::new(), |places| self.data.labels_at(places))
+    }
+
     /// All samples in their order, in batches of `size`, the last with what is left: each is made ready when its turn comes,
     /// and has its number as its slot.
     ///

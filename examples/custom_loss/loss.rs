@@ -32,6 +32,10 @@ impl LossFunction for Brier {
         "brier"
     }
 
+    fn outputs_are_logits(&self) -> bool {
+        true
+    }
+
     fn kernel(&self, outputs: OutputShape, _scaled: bool) -> Arc<dyn Kernel> {
         Arc::new(BrierKernel { batch: outputs.batch, width: outputs.width })
     }

@@ -27,7 +27,7 @@ fn takes(command: &str, key: &Arg) -> bool {
         "train" => true,
         // Its arms differ in the mode, and have no folders of their own to keep events in.
         "compare" => !named(&["noise", "tensorboard"]),
-        "eval" => about(&[topic::DATA]) || named(&["model", "loss"]),
+        "eval" => about(&[topic::DATA, topic::NOISE]) || named(&["model", "loss", "bn-recalibrate"]),
         "hessian" => about(&[topic::DATA]) || named(&["model", "loss", "label-smoothing", "groups"]),
         "noise" => {
             about(&[topic::NOISE, topic::SIGMA_SCHEDULE])
@@ -68,6 +68,9 @@ fn adapted(command: &str, key: Arg) -> Arg {
             .default_value(Resettable::Reset)
             .help("Data set whose shape and classes the model takes, named as for train; without it the model's own"),
         ("bench" | "plan", "batch") => key.help("Samples a step"),
+        ("eval", "bn-recalibrate") => {
+            key.help("Before each draw of --posterior is scored, estimate the running statistics of batch norms there")
+        }
         ("hessian", "groups") => key.visible_alias("by"),
         ("bench", "model") => key.default_value(BENCH_MODEL),
         ("bench", "noise") => key.default_value(BENCH_NOISE.name()),

@@ -16,6 +16,7 @@ mod keys;
 mod noise;
 mod output;
 mod plan;
+mod posterior;
 mod replay;
 mod roofline;
 mod train;

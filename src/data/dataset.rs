@@ -161,6 +161,16 @@ impl Dataset {
         (samples, targets)
     }
 
+    /// The classes or tokens to be predicted at these [`places`](Self::places), [places, positions]; nothing of vectors.
+    pub(crate) fn labels_at(&self, places: &[u32]) -> Vec<u32> {
+        let places = places.iter().map(|place| *place as usize);
+        if let Some(windows) = self.windows() {
+            return places.filter_map(|place| windows.window(place)).flat_map(|[_, next]| next).copied().collect();
+        }
+        let (labels, per_sample) = (self.targets.labels(), self.targets.per_sample());
+        places.filter_map(|i| labels.get(i * per_sample..(i + 1) * per_sample)).flatten().copied().collect()
+    }
+
     /// Samples of each class; of targets that are no classes the number of all.
     #[must_use]
     pub fn class_counts(&self) -> Vec<usize> {

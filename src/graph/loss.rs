@@ -16,6 +16,12 @@ pub trait LossFunction: fmt::Debug + Send + Sync {
     /// Its name, such as `nll`.
     fn name(&self) -> &'static str;
 
+    /// Whether it is a loss of classes whose outputs are logits: a softmax of them has the probabilities, whose quality as
+    /// predictions is measured where test data are scored.
+    fn outputs_are_logits(&self) -> bool {
+        false
+    }
+
     /// The kernel for outputs of a shape; `scaled` says that the gradient is multiplied by the loss scale. Its tangent has to be
     /// [`Tangent::Loss`](super::Tangent::Loss), or a refusal.
     fn kernel(&self, outputs: OutputShape, scaled: bool) -> Arc<dyn Kernel>;

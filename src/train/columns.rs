@@ -68,7 +68,7 @@ pub static STEP_COLUMNS: [Column<StepRecord>; 8] = [
 ];
 
 /// The columns of evaluations.
-pub static EPOCH_COLUMNS: [Column<EpochRecord>; 25] = [
+pub static EPOCH_COLUMNS: [Column<EpochRecord>; 28] = [
     column("epoch", |row| whole(row.epoch)),
     column("step", |row| whole(row.step)),
     column("train_loss", |row| score(Some(&row.scores), |scores| scores.train_loss)),
@@ -77,6 +77,9 @@ pub static EPOCH_COLUMNS: [Column<EpochRecord>; 25] = [
     column("validation_accuracy", |row| score(Some(&row.scores), |scores| scores.validation_accuracy)),
     column("test_loss", |row| score(Some(&row.scores), |scores| scores.test_loss)),
     column("test_accuracy", |row| score(Some(&row.scores), |scores| scores.test_accuracy)),
+    column("quality.nll", |row| row.quality.and_then(|quality| number(quality.nll))),
+    column("quality.brier", |row| row.quality.and_then(|quality| number(quality.brier))),
+    column("quality.ece", |row| row.quality.and_then(|quality| number(quality.ece))),
     column("noisy.train_loss", |row| score(row.noisy.as_ref(), |scores| scores.train_loss)),
     column("noisy.train_accuracy", |row| score(row.noisy.as_ref(), |scores| scores.train_accuracy)),
     column("noisy.validation_loss", |row| score(row.noisy.as_ref(), |scores| scores.validation_loss)),

@@ -14,7 +14,10 @@ use crate::{
     noise::NoisePart,
 };
 
-use super::{DeviceData, Evaluator, GroupCurvature, Prepared, RunConfig, Traces, TrainError};
+use super::{
+    AUTO_BATCH, Calibration, DeviceData, Evaluator, GroupCurvature, Prepared, Recalibration, RunConfig, Traces,
+    TrainError, WeightsPosterior,
+};
 
 /// Largest batch of a measurement of curvature.
 const BATCH: usize = 512;
@@ -70,6 +73,21 @@ pub struct CurvatureReport {
     pub spectrum: Option<Spectrum>,
 }
 
+/// What estimates batch norms' statistics, with the data that it does so over.
+#[derive(Debug)]
+pub struct Statistics {
+    calibration: Calibration,
+    data: DeviceData,
+}
+
+impl Statistics {
+    /// To be used at draws of weights.
+    #[must_use]
+    pub fn recalibration(&self) -> Recalibration<'_> {
+        Recalibration { calibration: &self.calibration, data: &self.data, epoch: 0 }
+    }
+}
+
 impl<'g> Network<'g> {
     /// The network of a configuration, before its weights are given.
     ///
@@ -119,6 +137,41 @@ impl<'g> Network<'g> {
     /// As [`nn::load`].
     pub fn place(&self, tensors: Vec<NamedTensor>, name: &str) -> Result<(), TrainError> {
         Ok(nn::place(self.gpu, &self.model, &self.arena, &self.arena.weights, tensors, Path::new(name))?)
+    }
+
+    /// The arena of the weights, for a [`Posterior`](super::Posterior) around them.
+    #[must_use]
+    pub fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    /// The moving average in a file beside that of the weights, with the running statistics of the weights themselves.
+    ///
+    /// # Errors
+    /// As [`nn::load`].
+    pub fn average(&self, path: &Path) -> Result<WeightsPosterior, TrainError> {
+        let weights = self.gpu.buffer("moving average", self.arena.weights.len())?;
+        let tensors = nn::read_tensors(path)?;
+        nn::place(self.gpu, &self.model, &self.arena, &weights, tensors, path)?;
+        Ok(WeightsPosterior::new(self.gpu, &self.arena, &weights)?)
+    }
+
+    /// What estimates batch norms' statistics over training data, batches and augmentation as those of the first epoch of the
+    /// configuration's training; `None` for a model without batch norms.
+    ///
+    /// # Errors
+    /// Those of the plan and of the device.
+    pub fn statistics(&self, config: &RunConfig, train: &Dataset) -> Result<Option<Statistics>, TrainError> {
+        if self.model.graph.stats().is_empty() {
+            return Ok(None);
+        }
+        let most = if config.batch == AUTO_BATCH { BATCH } else { config.batch };
+        let batch = Evaluator::batch(&self.model, train.len()).min(most);
+        let data = DeviceData::new(self.gpu, train.clone(), batch, &self.normalisation)?;
+        let mut data = data.augmented(config.augmentation());
+        data.set_order(self.gpu, train.places(config.batch_order, config.seed, 0))?;
+        let calibration = Calibration::new(self.gpu, &self.model, &self.arena, &data, self.loss.clone(), batch)?;
+        Ok(Some(Statistics { calibration, data }))
     }
 
     /// What scores data at these weights.

@@ -2,11 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::input;
 
-use super::{TrainError, growing::GrowingFile};
+use super::{
+    Quality, TrainError,
+    growing::GrowingFile,
+    null::{measured, number},
+};
 
 /// Mean loss and accuracy over a data set, on clean weights.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -127,6 +131,9 @@ pub struct EpochRecord {
     /// At the moving average of the weights, where it is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub average: Option<Scores>,
+    /// At the clean weights over the test data, where these are scored and there are probabilities of classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Quality>,
     /// In f16: what the gradient of the loss is multiplied by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<f32>,
@@ -152,16 +159,6 @@ impl EpochRecord {
         let before_last = records.split_last().map_or(&[][..], |(_, others)| others);
         !before_last.windows(2).all(ends) || records.windows(2).any(|pair| pair[0].epoch == pair[1].epoch)
     }
-}
-
-/// JSON has no NaN and no infinity: they are written as null, and read as NaN.
-fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
-}
-
-/// As [`number`], of a key that is there.
-fn measured<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
-    number(from).map(Some)
 }
 
 #[derive(Serialize)]

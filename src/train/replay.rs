@@ -5,7 +5,7 @@ use crate::{
     kernels::Arena,
     nn::{self, Model},
     rules::{DescentConfig, Machine, Updates},
-    schedule::{Clock, RunLength},
+    schedule::Clock,
 };
 
 use super::{RunConfig, TrainError};

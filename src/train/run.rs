@@ -10,7 +10,7 @@ use crate::{
 
 use super::{
     Best, Broken, CheckpointError, Control, EpochRecord, Event, OnNan, Position, Precision, RunConfig, RunResult,
-    Scores, Status, StepRecord, TrainError, TrainStep, Trainer, checkpoint::Keeper, losses::Losses,
+    Scored, Scores, Status, StepRecord, TrainError, TrainStep, Trainer, checkpoint::Keeper, losses::Losses,
 };
 
 /// The step that ends a run, with what was not finite.
@@ -343,8 +343,9 @@ impl Loop<'_, '_, '_> {
         // A run that was stopped resumes as if it had not been: what is due is scored as it would have been.
         let last = step >= self.length.steps || self.is_stale() || self.diverged.is_some();
         let test = last || number.map_or(self.config.validation.is_none(), |number| self.config.tests_at(number));
-        if test {
-            scores = scores.with_test(self.trainer.evaluate_test()?);
+        let tested = test.then(|| self.trainer.score_test()).transpose()?;
+        if let Some(Scored { evaluation, .. }) = tested {
+            scores = scores.with_test(evaluation);
         }
         let (l1_norm, l2_norm) = self.trainer.norms()?;
         // As strong as at the last step done.
@@ -360,6 +361,7 @@ impl Loop<'_, '_, '_> {
             scores,
             noisy: Scores::mean(&noisy),
             average: self.trainer.average_scores(test)?,
+            quality: tested.and_then(|tested| tested.quality),
             loss_scale: scaling.filter(|_| mixed).map(|scaling| scaling.loss_scale),
             skipped_steps: scaling.map(|scaling| scaling.skipped_steps),
             l1_norm,

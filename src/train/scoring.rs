@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    DeviceData, Evaluation, Evaluator, Scores, TrainError, Trainer,
+    DeviceData, Evaluation, Evaluator, Posterior, Recalibration, Scored, Scores, TrainError, Trainer,
     average::Average,
     evaluate::{SetWeights, set},
     evaluators::Evaluators,
@@ -136,6 +136,34 @@ impl Trainer<'_> {
         let evaluation = self.evaluators.test.evaluate(self.gpu())?;
         self.now_holds(Effective::At(Point::Clean));
         Ok(evaluation)
+    }
+
+    /// As [`Trainer::evaluate_test`], with the quality of the predictions where there is one, for which it reads the outputs back.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn score_test(&self) -> Result<Scored, GpuError> {
+        self.now_holds(Effective::Other);
+        let scored = self.evaluators.test.score(self.gpu())?;
+        self.now_holds(Effective::At(Point::Clean));
+        Ok(scored)
+    }
+
+    /// Scores the test data by the mean of the probabilities over draws of a posterior, as [`Evaluator::score_mean`]; with batch
+    /// norms' statistics estimated anew at each draw where the configuration says so.
+    ///
+    /// # Errors
+    /// As [`Evaluator::score_mean`].
+    pub fn score_mean(&self, posterior: &dyn Posterior, draws: u32) -> Result<Option<Scored>, GpuError> {
+        self.now_holds(Effective::Other);
+        self.evaluators.test.score_mean(self.gpu(), posterior, draws, self.recalibration())
+    }
+
+    /// What estimates batch norms' statistics anew, where the configuration says so.
+    #[must_use]
+    pub fn recalibration(&self) -> Option<Recalibration<'_>> {
+        let calibration = self.calibration.as_ref()?;
+        Some(Recalibration { calibration, data: &self.data, epoch: self.epoch as u32 })
     }
 
     /// The trace of the Hessian of the loss over `data`, or over the training data as they are, at the clean weights.

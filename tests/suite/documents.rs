@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use jostle::train::{Column, EPOCH_COLUMNS, EpochRecord, STEP_COLUMNS, Scores, StepRecord};
+use jostle::train::{Column, EPOCH_COLUMNS, EpochRecord, Quality, STEP_COLUMNS, Scores, StepRecord};
 use serde_json::Value;
 
 use crate::common::places::root;
@@ -78,6 +78,7 @@ fn full() -> (StepRecord, EpochRecord) {
         scores,
         noisy: Some(scores),
         average: Some(scores),
+        quality: Some(Quality { nll: 7.0, brier: 8.0, ece: 9.0 }),
         loss_scale: Some(3.0),
         skipped_steps: Some(4),
         l1_norm: 5.0,

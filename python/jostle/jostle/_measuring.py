@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,12 @@ class Evaluation:
     loss: float
     accuracy: float
     """NaN where the targets are vectors."""
+    nll: float
+    """Mean of -ln p(label); with `brier` and `ece` NaN where there are no probabilities of classes, as for loss mse."""
+    brier: float
+    """Brier score: mean of the sum over all classes of (p(class) - [class is the label]) ** 2."""
+    ece: float
+    """Expected calibration error over 15 bins, as torchmetrics has them."""
     outputs: npt.NDArray[np.float32] | None = field(default=None, repr=False)
     """[samples, classes] in the data's order, where they were asked for."""
 
@@ -88,10 +95,10 @@ def evaluate(
         own, part = (*(earlier[:2] if earlier else own), *own), "given" if earlier else "alone"
     choice = None if adapter is None else str(adapter)
     said, values = _jostle.evaluate(given, file, flat, arrays(own), part, outputs, choice)
-    scored = json.loads(said)
-    accuracy = float("nan") if scored["accuracy"] is None else scored["accuracy"]
-    loss = float("nan") if scored["loss"] is None else scored["loss"]
-    return Evaluation(scored["part"], scored["samples"], loss, accuracy, values)
+    found = json.loads(said)
+    scored, quality = found["scored"], found["scored"].get("quality", {})
+    numbers = [scored["loss"], scored["accuracy"], *(quality.get(name) for name in ("nll", "brier", "ece"))]
+    return Evaluation(found["part"], found["samples"], *(nan if n is None else n for n in numbers), values)
 
 
 @dataclass(frozen=True)

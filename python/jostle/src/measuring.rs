@@ -9,7 +9,7 @@ use jostle::{
     kernels::Arena,
     nn::{self, Model, NamedTensor},
     train::{
-        CurvatureOptions, Evaluation, Network, NoiseOfStep, Prepared, RunConfig, TrainError, check_noise_of_step,
+        CurvatureOptions, Network, NoiseOfStep, Prepared, RunConfig, Scored, TrainError, check_noise_of_step,
         model_for, noise_of_step,
     },
 };
@@ -102,11 +102,14 @@ pub fn evaluate<'py>(
         let data = part(prepared, &part_name)?;
         let samples = data.len();
         let evaluator = network.evaluator(data)?;
-        let (Evaluation { loss, accuracy }, values) = match outputs {
-            true => evaluator.outputs(&gpu).map(|(evaluation, values)| (evaluation, Some(values)))?,
-            false => (evaluator.evaluate(&gpu)?, None),
+        let (scored, values) = match outputs {
+            true => {
+                let (evaluation, values) = evaluator.outputs(&gpu)?;
+                (Scored { evaluation, quality: evaluator.quality(&values) }, Some(values))
+            }
+            false => (evaluator.score(&gpu)?, None),
         };
-        let said = json!({ "part": part_name, "samples": samples, "loss": loss, "accuracy": accuracy });
+        let said = json!({ "part": part_name, "samples": samples, "scored": scored });
         Ok((said.to_string(), values.map(|values| (network.model().outputs_shape(samples), values))))
     };
     let (said, values) = py.detach(score)?;

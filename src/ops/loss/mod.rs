@@ -49,6 +49,10 @@ impl LossFunction for Loss {
         (*self).name()
     }
 
+    fn outputs_are_logits(&self) -> bool {
+        *self == Self::Nll
+    }
+
     fn kernel(&self, outputs: OutputShape, scaled: bool) -> Arc<dyn Kernel> {
         Arc::new(LossOfBatch { loss: *self, outputs, scaled, in_place: None })
     }

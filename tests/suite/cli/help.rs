@@ -17,7 +17,11 @@ const AUGMENTATION: &str = "crop-padding crop-reflect flip cutout";
 
 /// Commands, the options of their own, and the keys of a configuration that they read.
 const TAKEN: [(&str, &str, &[&str]); 5] = [
-    ("eval", "config weights weights-format train-data validation-data logits", &[DATA, "model loss"]),
+    (
+        "eval",
+        "config weights weights-format train-data validation-data logits posterior posterior-of posterior-seed",
+        &[DATA, NOISE, "model loss bn-recalibrate"],
+    ),
     (
         "hessian",
         "config weights weights-format test-data probes probe-seed tolerance top lanczos-steps starts out",
