@@ -28,6 +28,7 @@ mod bench {
 }
 
 mod cli {
+    mod compare;
     mod export;
     mod generate;
     mod help;
@@ -59,6 +60,7 @@ mod experiments {
     mod end_to_end;
     mod generalisation;
     mod networks;
+    mod rules;
     mod simple_models;
     mod transformers;
 }

@@ -3,7 +3,7 @@
 use jostle::rules::{
     Command, Compiled, Draw, GradientSlot, Gradients,
     Instruction::{self, Ascend, Clean, Combine, Gradient, Loss, Perturb, Update},
-    Pass, Place, Program, RuleError, UpdateFusion,
+    Pass, Place, Program, RuleError, StatisticsPass, UpdateFusion,
 };
 
 const G: Gradients = Gradients(0);
@@ -175,4 +175,19 @@ fn a_gradient_of_another_buffer_is_put_where_the_optimizer_reads_it() {
     let half = |into, other| Command::Combine { into, keep: 0.5, other, add: 0.5 };
     assert_eq!(found[2][0], half(GradientSlot::Kept(0), GradientSlot::Arena), "{found:?}");
     assert_eq!(found[3], [half(GradientSlot::Arena, GradientSlot::Kept(0)), Command::Update(Place::Clean)]);
+}
+
+#[test]
+fn gradient_evaluations_are_counted_over_each_sample() {
+    let evaluations = |program: Program| Compiled::new(&program, UpdateFusion::Fused).gradient_evaluations();
+    let close = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found}, not {expected}");
+    close(evaluations(Program::noise()), 1.0);
+    close(evaluations(Program::sharpness_aware(0.1).unwrap()), 2.0);
+    close(evaluations(Program::sharpness_aware_by_parts(0.1, 4).unwrap()), 2.0);
+    close(evaluations(Program::noise_stability(2, 0.5).unwrap()), 5.0);
+    close(evaluations(Program::low_pass(8)), 1.0);
+    close(evaluations(Program::mixed_noise(0.5).unwrap()), 1.0);
+    close(evaluations(Program::zeroth_order()), 2.0 / 3.0);
+    let clean = Program::noise_stability(1, 0.0).unwrap().with_statistics(StatisticsPass::Clean);
+    close(evaluations(clean), 2.0 + 1.0 / 3.0);
 }
