@@ -251,3 +251,18 @@ fn parts_of_different_numbers_are_no_program() {
     let text = RuleError::Part { line: 2, index: 2, found: 2, expected: 2 }.to_string();
     assert_eq!(text, "line 2 takes part 3 of 2, where there are 2");
 }
+
+#[test]
+fn gradient_evaluations_are_counted_over_each_sample() {
+    let evaluations = |program: Program| Compiled::new(&program, UpdateFusion::Fused).gradient_evaluations();
+    let close = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found}, not {expected}");
+    close(evaluations(Program::noise()), 1.0);
+    close(evaluations(Program::sharpness_aware(0.1).unwrap()), 2.0);
+    close(evaluations(Program::sharpness_aware_by_parts(0.1, 4).unwrap()), 2.0);
+    close(evaluations(Program::noise_stability(2, 0.5).unwrap()), 5.0);
+    close(evaluations(Program::low_pass(8)), 1.0);
+    close(evaluations(Program::mixed_noise(0.5).unwrap()), 1.0);
+    close(evaluations(Program::zeroth_order()), 2.0 / 3.0);
+    let clean = Program::noise_stability(1, 0.0).unwrap().with_statistics(StatisticsPass::Clean);
+    close(evaluations(clean), 2.0 + 1.0 / 3.0);
+}
