@@ -117,3 +117,21 @@ fn equal_arms_show_nothing_and_diverged_ones_fail() {
     assert!(claims.iter().all(|claim| claim.verdict() == Verdict::Fails), "{:?}", verdicts(&claims));
     assert_eq!((tables::ends(&found).rows[1][2].as_str(), tables::differences(&found).rows.len()), ("1", 1));
 }
+
+/// What holds of the page's measurements fails where plain training passes for the rule, and the rule for plain training.
+#[test]
+fn plain_training_does_not_pass_for_a_rule() {
+    let page: Measurements = serde_json::from_str(include_str!("../../../assets/measurements/rules.json")).unwrap();
+    let plain = page.arms[0].clone();
+    let mut held = 0;
+    for arm in &page.arms[1..] {
+        let renamed = |from: &ArmMeasurements, to: &ArmMeasurements| ArmMeasurements { arm: to.arm.clone(), ..from.clone() };
+        let claims = judge(&measured(vec![plain.clone(), arm.clone()], page.label_noise));
+        let swapped = judge(&measured(vec![renamed(arm, &plain), renamed(&plain, arm)], page.label_noise));
+        for (claim, swapped) in claims.iter().zip(&swapped).filter(|(claim, _)| claim.verdict() == Verdict::Holds) {
+            assert_eq!(swapped.verdict(), Verdict::Fails, "{}: {:?}", swapped.id, swapped.measured);
+            held += 1;
+        }
+    }
+    assert!(held > 0, "nothing that could be told was measured");
+}
