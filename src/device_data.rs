@@ -5,6 +5,7 @@ use crate::{
     gpu::{Buffer, Gpu, GpuError, Limits, WORD_BYTES},
     graph::{BatchInfo, DataViews, TargetKind},
     kernels::{Augmentation, SampleElement},
+    noise::FreshLabels,
 };
 
 /// A data set that cannot be brought to the device.
@@ -26,6 +27,9 @@ pub struct DeviceData {
     order: Vec<u32>,
     /// Whether the samples' buffer holds all of them, or a batch at a time.
     resident: bool,
+    /// Labels drawn anew each epoch, where some are, and the epoch.
+    fresh: Option<FreshLabels>,
+    epoch: u64,
 }
 
 /// Bytes of a sample, and words of its targets.
@@ -134,7 +138,7 @@ impl DeviceData {
             sample: [data.shape.channels, data.shape.height, data.shape.width],
             augment: Augmentation::default(),
         };
-        Ok(Self { data, views, order, resident })
+        Ok(Self { data, views, order, resident, fresh: None, epoch: 0 })
     }
 
     /// The same data, its samples changed at random.
@@ -142,6 +146,12 @@ impl DeviceData {
     pub fn augmented(mut self, augment: Augmentation) -> Self {
         self.views.augment = augment;
         self
+    }
+
+    /// The same data, labels of which are drawn anew each epoch, if any; targets that are no classes stay as they are.
+    #[must_use]
+    pub fn relabelled(self, fresh: Option<FreshLabels>) -> Self {
+        Self { fresh, ..self }
     }
 
     /// The data as they are in host memory.
@@ -194,6 +204,27 @@ impl DeviceData {
         Ok(())
     }
 
+    /// Begins an epoch: draws the labels that it has anew, and sets the order of its samples as [`DeviceData::set_order`] does.
+    ///
+    /// # Errors
+    /// As [`DeviceData::set_order`].
+    pub fn begin_epoch(&mut self, gpu: &Gpu, epoch: u64, order: Vec<u32>) -> Result<(), GpuError> {
+        self.epoch = epoch;
+        if self.resident && self.fresh.is_some() {
+            let targets = self.visited(self.data.targets.clone(), 0..self.len() as u32);
+            gpu.write(&self.views.targets, targets.as_words())?;
+        }
+        self.set_order(gpu, order)
+    }
+
+    /// The targets of these samples as the epoch has them.
+    fn visited(&self, mut targets: Targets, samples: impl Iterator<Item = u32>) -> Targets {
+        if let (Some(fresh), Targets::Classes { labels, classes }) = (&self.fresh, &mut targets) {
+            fresh.replace(self.epoch, samples, labels, *classes);
+        }
+        targets
+    }
+
     /// The classes or tokens to be predicted of so many samples from position `first` on, in their order: [valid, positions].
     pub(crate) fn labels(&self, first: usize, valid: usize) -> Vec<u32> {
         self.order.get(first..first + valid).map_or(Vec::new(), |places| self.data.labels_at(places))
@@ -231,6 +262,7 @@ impl DeviceData {
         let order = &self.order[first..first + valid];
         let (samples, targets) = self.data.gathered(order.iter().map(|index| *index as usize));
         gpu.write(&self.views.samples, &samples.to_words())?;
+        let targets = self.visited(targets, order.iter().copied());
         gpu.write(&self.views.targets, targets.as_words())?;
         gpu.write(&self.views.ids, order)?;
         Ok(0)

@@ -4,13 +4,13 @@ use std::{collections::HashMap, path::PathBuf};
 
 use jostle::{
     nn::{NamedTensor, WeightsFormat, write_tensors},
-    train::{Evaluation, Network, PosteriorOf, Prepared, RunConfig, Scored},
+    train::{Evaluation, Network, Prepared, RunConfig, Scored},
 };
 use serde::Serialize;
 
 use super::{
     CliError, Context, Exit,
-    posterior::{Averaged, Averaging},
+    posterior::{Averaged, Averaging, PosteriorArgs},
 };
 
 /// Options of `jostle eval`.
@@ -21,7 +21,7 @@ pub(super) struct Args {
     config: Option<PathBuf>,
     /// The weights to score
     #[arg(long, value_name = "FILE.safetensors")]
-    pub(super) weights: PathBuf,
+    weights: PathBuf,
     /// Whose names and layouts they have: jostle, nanogpt, huggingface or timm
     #[arg(long, value_name = "FORMAT", default_value_t = WeightsFormat::Jostle)]
     weights_format: WeightsFormat,
@@ -34,16 +34,8 @@ pub(super) struct Args {
     /// Write the logits [samples, classes] in the data's order
     #[arg(long, value_name = "FILE.safetensors")]
     logits: Option<PathBuf>,
-    /// Score the mean of the probabilities over so many draws of weights too
-    #[arg(long, value_name = "DRAWS")]
-    pub(super) posterior: Option<u32>,
-    /// Whose draws: noise for the configuration's on these weights, at its full sigma; ema for the moving average in
-    /// weights-average.safetensors beside them, which is one point, with batch norms' statistics estimated there
-    #[arg(long, value_name = "WHOSE", default_value_t = PosteriorOf::Noise, requires = "posterior")]
-    pub(super) posterior_of: PosteriorOf,
-    /// Seed of the draws of noise, which are independent of a run's noise whatever its seed
-    #[arg(long, value_name = "SEED", default_value_t = 0x9057, requires = "posterior")]
-    pub(super) posterior_seed: u64,
+    #[command(flatten)]
+    posterior: PosteriorArgs,
 }
 
 #[derive(Serialize)]
@@ -62,7 +54,7 @@ struct Output<'a> {
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let config = RunConfig::resolve(args.config.as_deref(), &context.options)?;
-    let averaging = Averaging::new(args, &config)?;
+    let averaging = Averaging::new(&args.posterior, &config)?;
     let prepared = Prepared::load(&config)?;
     let (mut part, mut data, mut beside) = ("test", prepared.split.test.clone(), prepared.validation.clone());
     if args.train_data {
@@ -91,7 +83,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         }
     };
     let validation = evaluator_beside.map(|evaluator| evaluator.evaluate(&gpu)).transpose()?;
-    let average = |averaging: Averaging<'_>| averaging.score(&gpu, &network, &evaluator, &prepared);
+    let average = |averaging: Averaging<'_>| averaging.score(&gpu, &network, &evaluator, (&prepared, &args.weights));
     let posterior = averaging.map(average).transpose()?;
     let output = Output { data: &config.data, part, samples, scored, posterior, validation };
     context.print(&output, &text(&output))?;

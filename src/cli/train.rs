@@ -173,6 +173,9 @@ fn epoch_line(record: &EpochRecord) -> String {
 fn scores_text(last: Option<&EpochRecord>) -> String {
     let Some(last) = last else { return "no step was taken".to_owned() };
     let mut text = scores_line(&last.scores);
+    if let Some(quality) = last.quality {
+        text.push_str(&format!("\ntest predictions: {}", quality.text()));
+    }
     for (name, scores) in [("noisy weights", last.noisy), ("average of weights", last.average)] {
         if let Some(scores) = scores {
             text.push_str(&format!("\n{name}: {}", scores_line(&scores)));

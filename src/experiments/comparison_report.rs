@@ -44,11 +44,13 @@ const fn column(name: &'static str, decimals: usize, value: Quantity) -> Column 
 
 const TEST_ACCURACY: Column = column("test accuracy %", 2, |end| Some(100.0 * end.scores.test_accuracy?));
 const TEST_LOSS: Column = column("test loss", 4, |end| end.scores.test_loss);
-const SCORES: [Column; 5] = [
+const SCORES: [Column; 7] = [
     column("validation accuracy %", 2, |end| Some(100.0 * end.scores.validation_accuracy?)),
     column("validation loss", 4, |end| end.scores.validation_loss),
     TEST_ACCURACY,
     TEST_LOSS,
+    column("test Brier", 4, |end| Some(end.quality?.brier)),
+    column("test ECE", 4, |end| Some(end.quality?.ece)),
     column("train loss", 4, |end| end.scores.train_loss),
 ];
 
@@ -226,6 +228,8 @@ fn reading() -> Vec<Block> {
     [
         "Accuracy and losses are measured at the clean weights after the last epoch; the spread is the sample standard \
          deviation over seeds, each with its own initialisation, noise and order of batches, on the same data.",
+        "Brier is the mean squared distance of the predicted probabilities from the label, summed over classes; ECE the expected \
+         calibration error over 15 bins of the largest probability. Both are of the test data.",
         "The traces are those of the training loss' Hessian and of its Gauss-Newton part: Hutchinson's estimator with \
          Rademacher probes and exact products. The noise penalises the trace of the Hessian, so a noisy arm should end \
          with less of it; a smaller trace does not by itself promise a better test accuracy.",

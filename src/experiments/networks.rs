@@ -57,6 +57,11 @@ pub(super) struct End {
     l2_norm: f64,
     hessian: f64,
     gauss_newton: f64,
+    /// Brier score and calibration error on the test data, where they were measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    test_brier: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    test_ece: Option<f64>,
 }
 
 impl End {
@@ -72,6 +77,8 @@ impl End {
             l2_norm: end.l2_norm,
             hessian: traces.hessian.trace,
             gauss_newton: traces.gauss_newton.trace,
+            test_brier: end.quality.map(|quality| quality.brier),
+            test_ece: end.quality.map(|quality| quality.ece),
         })
     }
 }
@@ -138,7 +145,7 @@ struct Quantity {
     value: fn(&End) -> f64,
 }
 
-const QUANTITIES: [Quantity; 8] = [
+const QUANTITIES: [Quantity; 10] = [
     Quantity { name: "test accuracy %", decimals: 2, value: |end| 100.0 * end.test_accuracy },
     Quantity { name: "test loss", decimals: 4, value: |end| end.test_loss },
     Quantity { name: "train accuracy %", decimals: 2, value: |end| 100.0 * end.train_accuracy },
@@ -147,6 +154,8 @@ const QUANTITIES: [Quantity; 8] = [
     Quantity { name: "l2 norm", decimals: 2, value: |end| end.l2_norm },
     Quantity { name: "Hessian trace", decimals: 1, value: |end| end.hessian },
     Quantity { name: "Gauss-Newton trace", decimals: 1, value: |end| end.gauss_newton },
+    Quantity { name: "test Brier", decimals: 4, value: |end| end.test_brier.unwrap_or(f64::NAN) },
+    Quantity { name: "test ECE", decimals: 4, value: |end| end.test_ece.unwrap_or(f64::NAN) },
 ];
 /// The quantities that notes are about: measured, not claimed.
 const COMPARED: [usize; 2] = [0, 1];
@@ -248,14 +257,20 @@ fn trace_data(
     Ok(DeviceData::new(around.gpu, subset, samples.min(most), &normalisation)?)
 }
 
+/// The quantities that some run has.
+fn quantities(measured: &Measurements) -> Vec<&'static Quantity> {
+    let has = |q: &&Quantity| measured.arms.iter().flat_map(|arm| arm.values(q)).any(f64::is_finite);
+    QUANTITIES.iter().filter(has).collect()
+}
+
 fn ends(measured: &Measurements, title: &str) -> Table {
+    let shown = quantities(measured);
     let row = |arm: &ModeMeasurements| {
-        let quantities = QUANTITIES.iter().map(|q| MeanSd::new(arm.values(q)).text(q.decimals));
+        let quantities = shown.iter().map(|q| MeanSd::new(arm.values(q)).text(q.decimals));
         let head = [arm.noise.to_string(), arm.runs.len().to_string(), arm.diverged().to_string()];
         head.into_iter().chain(quantities).collect()
     };
-    let headers: Vec<&str> =
-        ["noise", "seeds", "diverged"].into_iter().chain(QUANTITIES.iter().map(|q| q.name)).collect();
+    let headers: Vec<&str> = ["noise", "seeds", "diverged"].into_iter().chain(shown.iter().map(|q| q.name)).collect();
     let title = format!("{title}: after the last epoch, clean weights, mean ± sd over seeds");
     Table::new(&title, &headers, measured.arms.iter().map(row).collect())
 }
@@ -266,15 +281,16 @@ fn paired([arm, base]: [&ModeMeasurements; 2], quantity: &Quantity) -> Vec<f64> 
 }
 
 fn differences(measured: &Measurements, title: &str) -> Table {
+    let shown = quantities(measured);
     let row = |arm: &ModeMeasurements| {
-        let cell = |q: &Quantity| {
+        let cell = |q: &&Quantity| {
             let Estimate { value, interval: [low, high] } = mean(&paired([arm, &measured.arms[0]], q));
             let d = q.decimals;
             format!("{value:+.d$} ({low:+.d$} to {high:+.d$})")
         };
-        [arm.noise.to_string()].into_iter().chain(QUANTITIES.iter().map(cell)).collect()
+        [arm.noise.to_string()].into_iter().chain(shown.iter().map(cell)).collect()
     };
-    let headers: Vec<&str> = ["noise"].into_iter().chain(QUANTITIES.iter().map(|q| q.name)).collect();
+    let headers: Vec<&str> = ["noise"].into_iter().chain(shown.iter().map(|q| q.name)).collect();
     let title = format!(
         "{title}: difference to no noise, paired over seeds, with 95 % interval (Student's t; exploratory, each interval for \
          itself)"

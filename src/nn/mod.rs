@@ -20,6 +20,6 @@ pub use error::{ModelError, WeightsError};
 pub use init::initialise;
 pub use model::Model;
 pub use weights::{NamedTensor, load, load_as, place, read_tensors, save, write_tensors};
-pub(crate) use weights::{TensorFile, listed, metadata, parse_tensors, tensor_bytes, tensors};
+pub(crate) use weights::{TensorFile, listed, metadata, parse_metadata, parse_tensors, tensor_bytes, tensors};
 pub use weights_format::WeightsFormat;
 pub use zoo::{ModelOptions, Signature};

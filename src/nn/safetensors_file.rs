@@ -1,6 +1,6 @@
 //! The frame of a safetensors file: the length of a header, the header in JSON, the tensors' bytes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use safetensors::SafeTensors;
 use serde::{Deserialize, de::IgnoredAny};
@@ -57,4 +57,41 @@ pub(crate) fn open(bytes: &[u8]) -> Result<SafeTensors<'_>, String> {
     }
     SafeTensors::deserialize(bytes)
         .map_err(|error| format!("at offset {LENGTH}, expected a sound header, found: {error}"))
+}
+
+/// Puts the entries of a file's metadata into their order, so that the same content is the same bytes: they come in that of a hash
+/// map, which is another each time. In any order they take as many bytes.
+///
+/// # Errors
+/// Those of JSON.
+pub(super) fn sort_metadata(bytes: &mut [u8], metadata: &BTreeMap<String, String>) -> Result<(), serde_json::Error> {
+    const BEFORE: &[u8] = br#"{"__metadata__":"#;
+    let sorted = serde_json::to_vec(metadata)?;
+    let header = bytes.get_mut(LENGTH..).filter(|header| header.starts_with(BEFORE));
+    if let Some(place) = header.and_then(|header| header.get_mut(BEFORE.len()..BEFORE.len() + sorted.len())) {
+        place.copy_from_slice(&sorted);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_are_sorted_in_place() {
+        let entries = [("b", "2"), ("a", "\"1\""), ("d", "{4"), ("c", "é")];
+        let metadata: HashMap<String, String> = entries.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let tensors = [("x", safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![1], &[0; 4]).unwrap())];
+        for _ in 0..4 {
+            let mut bytes = safetensors::serialize(tensors.clone(), Some(metadata.clone())).unwrap();
+            sort_metadata(&mut bytes, &metadata.clone().into_iter().collect()).unwrap();
+            let text = r#"{"__metadata__":{"a":"\"1\"","b":"2","c":"é","d":"{4"},"x":"#;
+            assert!(bytes[LENGTH..].starts_with(text.as_bytes()), "{}", String::from_utf8_lossy(&bytes));
+            let (_, read) = SafeTensors::read_metadata(&bytes).unwrap();
+            assert_eq!(read.metadata().as_ref(), Some(&metadata));
+            assert_eq!(open(&bytes).unwrap().names(), ["x"]);
+        }
+    }
 }

@@ -1,8 +1,12 @@
 //! Weights as safetensors with PyTorch's names and layouts.
 
-use std::{borrow::Cow, collections::HashMap, path::Path};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
-use safetensors::{Dtype, View, serialize};
+use safetensors::{Dtype, SafeTensors, View, serialize};
 
 use crate::{
     durable,
@@ -64,7 +68,10 @@ pub(crate) fn tensor_bytes(
     tensors: &[NamedTensor],
     metadata: HashMap<String, String>,
 ) -> Result<Vec<u8>, safetensors::SafeTensorError> {
-    serialize(tensors.iter().map(|tensor| (tensor.name.as_str(), Borrowed(tensor))), Some(metadata))
+    let sorted: BTreeMap<String, String> = metadata.clone().into_iter().collect();
+    let mut bytes = serialize(tensors.iter().map(|tensor| (tensor.name.as_str(), Borrowed(tensor))), Some(metadata))?;
+    safetensors_file::sort_metadata(&mut bytes, &sorted)?;
+    Ok(bytes)
 }
 
 /// PyTorch's count of the batches that a batch norm has seen, an integer that nothing here needs.
@@ -97,6 +104,17 @@ pub(crate) fn parse_tensors(path: &Path, bytes: &[u8]) -> Result<Vec<NamedTensor
         tensors.push(NamedTensor { name, shape: view.shape().to_vec(), values });
     }
     Ok(tensors)
+}
+
+/// What a file's bytes say of it beside its tensors; `path` is for messages.
+///
+/// # Errors
+/// As [`read_tensors`].
+pub(crate) fn parse_metadata(path: &Path, bytes: &[u8]) -> Result<HashMap<String, String>, WeightsError> {
+    let format = |reason: String| WeightsError::Format { path: path.to_owned(), reason };
+    safetensors_file::open(bytes).map_err(format)?;
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| format(error.to_string()))?;
+    Ok(metadata.metadata().clone().unwrap_or_default())
 }
 
 /// Name, shape and place of every tensor of a model's state: its parameters in `buffer`, then its running statistics.
@@ -238,7 +256,7 @@ impl<'a> TensorFile<'a> {
 
     /// # Errors
     /// [`WeightsError::Unexpected`] if a tensor is left.
-    pub(super) fn finish(self) -> Result<(), WeightsError> {
+    pub(crate) fn finish(self) -> Result<(), WeightsError> {
         match self.left.into_keys().min() {
             Some(name) => Err(WeightsError::Unexpected { path: self.path.to_owned(), name }),
             None => Ok(()),

@@ -79,6 +79,8 @@ named!("sigma schedule",
         Linear = "linear",
         /// sigma (1 + cos(pi t)) / 2
         Cosine = "cosine",
+        /// sigma (1 + growth (1 - cos(pi t)) / 2): from sigma up
+        CosineUp = "cosine-up",
         /// sigma gamma^floor(done / every)
         Step = "step",
         /// sigma gamma^(milestones reached)
@@ -120,12 +122,19 @@ pub struct NoiseConfig {
     pub schedule_unit: ScheduleUnit,
     /// The drops of [`SigmaSchedule::Step`] and [`SigmaSchedule::MultiStep`].
     pub drops: Drops,
+    /// How far [`SigmaSchedule::CosineUp`] rises, in units of sigma.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub growth: f64,
     /// No noise from this epoch on (counted from 0).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off_from_epoch: Option<u64>,
     /// No noise from this step on (counted from 0).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off_from_step: Option<u64>,
+}
+
+fn is_zero(growth: &f64) -> bool {
+    *growth == 0.0
 }
 
 impl Default for NoiseConfig {
@@ -140,6 +149,7 @@ impl Default for NoiseConfig {
             schedule: SigmaSchedule::Constant,
             schedule_unit: ScheduleUnit::Epoch,
             drops: Drops::default(),
+            growth: 0.0,
             off_from_epoch: None,
             off_from_step: None,
         }
@@ -160,6 +170,9 @@ impl NoiseConfig {
             SigmaSchedule::Linear => self.sigma * (1.0 - progress.share()),
             // In this order of operations, or sigmas of earlier versions would change in their last bit.
             SigmaSchedule::Cosine => self.sigma * 0.5 * (1.0 + (std::f64::consts::PI * progress.share()).cos()),
+            SigmaSchedule::CosineUp => {
+                self.sigma * (1.0 + 0.5 * self.growth * (1.0 - (std::f64::consts::PI * progress.share()).cos()))
+            }
             SigmaSchedule::Step => self.sigma * self.drops.regular(progress.done),
             SigmaSchedule::MultiStep => self.sigma * self.drops.at_milestones(progress.done),
         }

@@ -21,6 +21,10 @@ pub enum Stream {
     Draw = 6,
     /// Tokens of texts that a model writes; drawn on the host alone.
     Sampling = 7,
+    /// Labels drawn anew at each visit of a sample; drawn on the host alone.
+    Labels = 8,
+    /// Weights drawn from a posterior; drawn on the host alone.
+    Posterior = 9,
 }
 
 /// Philox4x32-10 (Salmon et al., SC 2011): 128 random bits from a counter and a key.
@@ -54,6 +58,16 @@ pub fn unit_noise(distribution: Distribution, seed: u64, step: u32, tensor: u32,
 #[must_use]
 pub fn probe(seed: u64, number: u32, tensor: u32, element: usize) -> f32 {
     unit(Stream::Probes, Distribution::Rademacher, seed, number, tensor, element)
+}
+
+/// Standard normals for the first `len` elements of a tensor in a draw of weights from a posterior: independent of the noise of
+/// any step, whatever the seeds.
+pub fn posterior_normals(seed: u64, draw: u32, tensor: u32, len: usize) -> impl Iterator<Item = f32> {
+    let octet = move |octet: usize| {
+        let words = philox([octet as u32, tensor, draw, Stream::Posterior as u32], key(seed));
+        words.into_iter().flat_map(box_muller)
+    };
+    (0..len.div_ceil(8)).flat_map(octet).take(len)
 }
 
 fn unit(stream: Stream, distribution: Distribution, seed: u64, number: u32, tensor: u32, element: usize) -> f32 {

@@ -191,6 +191,9 @@ mod tests {
         let base = NoiseConfig { mode: Mode::Model, sigma: 2.0, ..NoiseConfig::default() };
         let linear = NoiseConfig { schedule: SigmaSchedule::Linear, ..base.clone() };
         let cosine = NoiseConfig { schedule: SigmaSchedule::Cosine, ..base.clone() };
+        let rising = NoiseConfig { schedule: SigmaSchedule::CosineUp, growth: 6.0, ..base.clone() };
+        assert_eq!([0, 10].map(|at| rising.sigma_at(epoch(at))), [2.0, 14.0]);
+        assert!((rising.sigma_at(epoch(5)) - 8.0).abs() < 1e-12);
         let off = NoiseConfig { off_from_epoch: Some(3), ..base };
         assert_eq!([0, 5, 10].map(|at| linear.sigma_at(epoch(at))), [2.0, 1.0, 0.0]);
         assert!((cosine.sigma_at(epoch(5)) - 1.0).abs() < 1e-12);

@@ -101,7 +101,7 @@ impl Program {
     pub fn sharpness_aware_by_parts(rho: f64, parts: u32) -> Result<Self, RuleError> {
         let up = |into, part| {
             let gradient = Instruction::PartGradient { into, part };
-            vec![gradient, Instruction::Ascend { along: into, rho }, gradient]
+            vec![Instruction::Clean, gradient, Instruction::Ascend { along: into, rho }, gradient]
         };
         Self::new("m-sam", by_parts(parts, |_, into, part| up(into, part)))
     }

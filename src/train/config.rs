@@ -109,7 +109,7 @@ pub struct RunConfig {
     #[arg(long, help_heading = topic::RULE, value_name = "SHARE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fresh_label_noise: Option<f64>,
-    /// swag: share of the run after which weights are collected (0.75)
+    /// swag: share of the run after which weights are collected (0.537: 161 of 300 epochs)
     #[arg(long, help_heading = topic::RULE, value_name = "SHARE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swag_start: Option<f64>,
@@ -141,7 +141,7 @@ pub struct RunConfig {
     /// Distribution: gaussian, rademacher or uniform, all of unit variance
     #[arg(long, help_heading = topic::NOISE, value_name = "NAME", default_value_t = Distribution::Gaussian)]
     pub noise_distribution: Distribution,
-    /// Sigma over the run: constant, linear, cosine, step or multistep, in the unit of --schedule-unit
+    /// Sigma over the run: constant, linear, cosine, cosine-up, step or multistep, in the unit of --schedule-unit
     #[arg(long, help_heading = topic::SIGMA_SCHEDULE, value_name = "SCHEDULE")]
     #[arg(default_value_t = SigmaSchedule::Constant)]
     pub noise_schedule: SigmaSchedule,
@@ -155,6 +155,10 @@ pub struct RunConfig {
     /// Factor of each drop of noise schedules step and multistep
     #[arg(long, help_heading = topic::SIGMA_SCHEDULE, value_name = "FACTOR", default_value_t = 0.1)]
     pub noise_gamma: f64,
+    /// How far noise schedule cosine-up rises, in units of sigma: 10 where not given
+    #[arg(long, help_heading = topic::SIGMA_SCHEDULE, value_name = "FACTOR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise_growth: Option<f64>,
     /// No noise from this epoch on, counted from 0
     #[arg(long, help_heading = topic::SIGMA_SCHEDULE, value_name = "EPOCH", conflicts_with = "noise_off_step")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,8 @@ use crate::nn;
 use super::{Broken, RunResult, Status, TrainError, Trainer};
 
 impl Trainer<'_> {
-    /// Writes `weights.safetensors` into a folder, and `weights-average.safetensors` where there is a moving average.
+    /// Writes `weights.safetensors` into a folder, and `weights-average.safetensors` where there is a moving average, and
+    /// `posterior.safetensors` where the rule leaves one.
     ///
     /// # Errors
     /// As [`nn::save`].
@@ -17,7 +18,7 @@ impl Trainer<'_> {
         if let Some(average) = self.average() {
             save(average, "weights-average.safetensors")?;
         }
-        Ok(())
+        self.save_posterior(folder)
     }
 }
 

@@ -12,7 +12,10 @@ use crate::{
     rules::{Compiled, Program, UpdateFusion},
 };
 
-use super::{AUTO_BATCH, DeviceData, Evaluator, Prepared, RunConfig, SampleSize, TrainError};
+use super::{
+    AUTO_BATCH, DeviceData, Evaluator, Prepared, RunConfig, SampleSize, TrainError,
+    shares::{Shares, rule_modes},
+};
 
 const ACTIVATIONS: &str = "activations and their gradients";
 const EVALUATION: &str = "activations of evaluations";
@@ -39,6 +42,14 @@ pub struct Footprint {
     pub largest_tensor_bytes: u64,
     /// Floating-point operations of a step's products.
     pub flops: u64,
+}
+
+/// What a rule keeps beside weights.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    gradients: bool,
+    /// Arenas of the optimizer's state, where there are gradients.
+    state: usize,
 }
 
 impl Footprint {
@@ -70,7 +81,11 @@ impl Footprint {
         let destination = destination.into();
         let target = destination.target();
         let (model, split, element) = (&prepared.model, &prepared.split, config.precision.element());
-        let (footprint, schedule) = Self::new(model, batch, config.optimizer, element, destination)?;
+        let shares = Shares::new(rule, batch, config.accumulate);
+        let batch = shares.planned;
+        let kept = Kept { gradients: rule.takes_gradients(), state: config.optimizer_for(1).state_arenas() };
+        let (mode, _) = rule_modes(rule, shares);
+        let (footprint, schedule) = Self::in_mode(model, batch, mode, kept, element, destination)?;
         let mut footprint = footprint.with_scratch(schedule.scratch_words(target.class)?);
         let arena = (model.graph.layout().words() as u64) * WORD_BYTES;
         if config.ema.is_some() {
@@ -88,7 +103,7 @@ impl Footprint {
         if config.bn_recalibrate && !model.graph.stats().is_empty() {
             planned(CALIBRATION, batch, PlanMode::Calibrate)?;
         }
-        if rule.takes_loss() {
+        if rule.takes_loss() && rule.takes_gradients() {
             planned(LOSS, batch, PlanMode::Calibrate)?;
         }
         let train = config.scored_train_len(&split.train);
@@ -125,18 +140,29 @@ impl Footprint {
         element: Element,
         destination: impl Into<Destination<'a>>,
     ) -> Result<(Self, Schedule), TrainError> {
-        let destination = destination.into();
-        let schedule = Schedule::suited(&model.graph, batch, PlanMode::Train, Loss::Nll, element, destination)?;
+        let kept = Kept { gradients: true, state: Optimizer::state_arenas(optimizer) };
+        Self::in_mode(model, batch, PlanMode::Train, kept, element, destination.into())
+    }
+
+    fn in_mode(
+        model: &Model,
+        batch: usize,
+        mode: PlanMode,
+        kept: Kept,
+        element: Element,
+        destination: Destination<'_>,
+    ) -> Result<(Self, Schedule), TrainError> {
+        let schedule = Schedule::suited(&model.graph, batch, mode, Loss::Nll, element, destination)?;
         let schedule = schedule.with_deferred_sums(destination.target().class)?;
         let layout = model.graph.layout();
         let words = layout.words() as u64 * WORD_BYTES;
         let activations = schedule.placement(whole_bank()).words as u64 * WORD_BYTES;
         let effective = element.words(layout.words()) as u64 * WORD_BYTES;
-        let mut arenas: Vec<(String, u64)> = [("weights", words), ("weights_eff", effective), ("grads", words)]
-            .map(|(name, bytes)| (name.to_owned(), bytes))
-            .into();
-        for state in 0..Optimizer::state_arenas(optimizer) {
-            arenas.push((format!("optimizer state {}", state + 1), words));
+        let mut arenas: Vec<(String, u64)> =
+            [("weights", words), ("weights_eff", effective)].map(|(name, bytes)| (name.to_owned(), bytes)).into();
+        if kept.gradients {
+            arenas.push(("grads".to_owned(), words));
+            arenas.extend((0..kept.state).map(|state| (format!("optimizer state {}", state + 1), words)));
         }
         arenas.push((ACTIVATIONS.to_owned(), activations));
         arenas.push(("noise table".to_owned(), u64::from(layout.blocks()) * 16));

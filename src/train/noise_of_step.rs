@@ -77,7 +77,7 @@ pub fn check_noise_of_step(config: &RunConfig, has_weights: bool) -> Result<(), 
         return open("noise-scale", "filter needs the weights of the step, which the noise depends on".to_owned());
     }
     let schedule = config.noise_schedule;
-    if !matches!(schedule, SigmaSchedule::Linear | SigmaSchedule::Cosine) {
+    if !matches!(schedule, SigmaSchedule::Linear | SigmaSchedule::Cosine | SigmaSchedule::CosineUp) {
         return Ok(());
     }
     match (config.schedule_unit, config.steps) {

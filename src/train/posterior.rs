@@ -31,6 +31,10 @@ named!("posterior",
         Noise = "noise",
         /// The moving average of the weights: one point, with batch norms' statistics estimated there.
         Ema = "ema",
+        /// The Gaussian of SWAG around the mean of late weights, with batch norms' statistics estimated at each draw.
+        Swag = "swag",
+        /// The Gaussian of IVON around the weights.
+        Ivon = "ivon",
     }
 );
 

@@ -96,6 +96,15 @@ impl Prepared {
         Ok(Self { split, validation, model, loss: config.loss.into(), label_noise })
     }
 
+    /// The labels `[samples]` that the training data have in an epoch, counted from 0, where the rule draws some anew.
+    #[must_use]
+    pub fn labels_of_epoch(&self, config: &RunConfig, epoch: u64) -> Option<Vec<u32>> {
+        let (fresh, targets) = (config.fresh_labels()?, &self.split.train.targets);
+        let mut labels = targets.labels().to_vec();
+        fresh.replace(epoch, 0..labels.len() as u32, &mut labels, targets.outputs());
+        Some(labels)
+    }
+
     /// The training data in a line, such as `digits, 600 samples, 30 % of labels replaced (162 changed)`.
     #[must_use]
     pub fn training_data(&self) -> String {
@@ -129,12 +138,14 @@ fn expect_outputs(model: &Model, data: &Dataset) -> Result<(), TrainError> {
 
 /// Replaces labels of the training data as configured; arms that share their data share these labels too.
 fn replace_labels(config: &RunConfig, train: &mut Dataset) -> Result<Option<LabelNoise>, TrainError> {
+    let keys = [("fresh-label-noise", config.fresh_labels().is_some()), ("label-noise", config.label_noise > 0.0)];
+    let needs_classes = keys.into_iter().find(|(_, asked)| *asked);
+    if let (Some((key, _)), false) = (needs_classes, matches!(train.targets, Targets::Classes { .. })) {
+        let reason = format!("the targets of {} are no classes", train.name);
+        return Err(TrainError::Config { key: key.to_owned(), reason });
+    }
     if config.label_noise <= 0.0 {
         return Ok(None);
-    }
-    if !matches!(train.targets, Targets::Classes { .. }) {
-        let reason = format!("the targets of {} are no classes", train.name);
-        return Err(TrainError::Config { key: "label-noise".to_owned(), reason });
     }
     let seed = config.label_noise_seed.unwrap_or(config.subset_seed);
     Ok(Some(train.replace_labels(config.label_noise, seed)))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     nn::Model,
-    noise::{Mode, Scheme},
+    noise::{FreshLabels, Mode, Scheme},
     optim::{OptimizerConfig, PosteriorConfig},
     rules::{Program, Rule, RuleError, RuleKind, StatisticsPass},
 };
@@ -49,6 +49,13 @@ impl RunConfig {
         let asked = self.rule_stats.unwrap_or(self.rule.statistics());
         let nothing = model.graph.stats().is_empty() && asked == StatisticsPass::Clean;
         if nothing { StatisticsPass::First } else { asked }
+    }
+
+    /// The labels that its rule draws anew each epoch, where it does.
+    #[must_use]
+    pub fn fresh_labels(&self) -> Option<FreshLabels> {
+        let share = self.fresh_label_noise.filter(|_| self.rule == RuleKind::FreshLabels)?;
+        Some(FreshLabels::new(share, self.seed))
     }
 
     /// The step as a program.

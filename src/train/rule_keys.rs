@@ -1,12 +1,12 @@
 //! The keys of rules: which there are for which, what they may be, and what a rule brings along.
 
 use crate::{
-    noise::{Mode, Scale},
+    noise::{Mode, Scale, SigmaSchedule},
     optim::{Decay, OptimizerKind},
     rules::RuleKind,
 };
 
-use super::{AUTO_BATCH, OnNan, RunConfig, TrainError};
+use super::{AUTO_BATCH, OnNan, Precision, RunConfig, TrainError};
 
 /// What a parameter may be.
 #[derive(Clone, Copy)]
@@ -18,6 +18,8 @@ enum Domain {
     Share,
     /// A whole number of at least 1.
     Count,
+    /// A whole number of at least 2.
+    Several,
 }
 
 impl Domain {
@@ -27,6 +29,7 @@ impl Domain {
             Self::Magnitude => value.is_finite() && value >= 0.0,
             Self::Share => (0.0..1.0).contains(&value),
             Self::Count => value >= 1.0,
+            Self::Several => value >= 2.0,
         }
     }
 
@@ -36,6 +39,7 @@ impl Domain {
             Self::Magnitude => "has to be 0 or more",
             Self::Share => "has to be in [0, 1)",
             Self::Count => "has to be at least 1",
+            Self::Several => "has to be at least 2",
         }
     }
 }
@@ -63,7 +67,7 @@ impl RunConfig {
         match self.rule {
             RuleKind::Nso => number("sigma", &mut self.sigma, 0.01),
             RuleKind::Lpf => number("sigma", &mut self.sigma, 0.002),
-            RuleKind::Arwp => number("sigma", &mut self.sigma, 0.01),
+            RuleKind::Arwp => number("sigma", &mut self.sigma, 0.001),
             RuleKind::MRwp => number("sigma", &mut self.sigma, 0.015),
             RuleKind::Ivon => {
                 number("beta2", &mut self.beta2, 0.99999);
@@ -77,6 +81,9 @@ impl RunConfig {
         }
         if matches!(self.rule, RuleKind::Lpf | RuleKind::Arwp | RuleKind::MRwp) && !given("noise-scale") {
             self.noise_scale = Scale::Filter;
+        }
+        if self.rule == RuleKind::Arwp && !given("noise-schedule") && !given("sigma") {
+            self.noise_schedule = SigmaSchedule::CosineUp;
         }
         if self.rule == RuleKind::Mezo && !given("decay") {
             self.decay = Decay::Matrices;
@@ -131,7 +138,7 @@ impl RunConfig {
             ("fresh-label-noise", self.fresh_label_noise, Domain::Share),
             ("swag-start", self.swag_start, Domain::Share),
             ("swag-every", self.swag_every.map(|epochs| epochs as f64), Domain::Count),
-            ("swag-rank", count(self.swag_rank), Domain::Count),
+            ("swag-rank", count(self.swag_rank), Domain::Several),
         ];
         parameters.into_iter().filter_map(|(key, value, domain)| Some((key, value?, domain)))
     }
@@ -193,10 +200,23 @@ impl RunConfig {
         if let Some(norm) = self.clip_norm.filter(|_| rule == RuleKind::Mezo) {
             return refuse("clip-norm", &norm, "it takes no gradient");
         }
+        if rule == RuleKind::Arwp && self.precision == Precision::F16 {
+            return refuse("precision", &self.precision, "its history of gradients knows no loss scale");
+        }
+        if rule == RuleKind::FreshLabels && self.fresh_label_noise.is_none() {
+            return wrong("fresh-label-noise", format!("rule {rule} needs the share of labels that it draws anew"));
+        }
+        if self.steps.is_none() {
+            // How many weights are taken of a run of whole epochs does not depend on the steps of one.
+            self.swag(self.length(1))?;
+        }
         let has_sigma = rule.draws_at_sigma() || !rule.perturbs();
         match self.on_nan {
             OnNan::HalveSigma if !has_sigma => refuse("on-nan", &self.on_nan, "it has no sigma"),
             OnNan::Skip if rule == RuleKind::Mezo => refuse("on-nan", &self.on_nan, "it takes no gradient"),
+            OnNan::Skip if rule == RuleKind::Arwp => {
+                refuse("on-nan", &self.on_nan, "its history keeps what is not finite")
+            }
             _ => Ok(()),
         }
     }

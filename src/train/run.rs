@@ -203,6 +203,7 @@ impl Loop<'_, '_, '_> {
         self.tell(Event::Progress { step, total: self.length.steps })?;
         if self.step_of_epoch() == 0 {
             self.end_epoch()?;
+            self.take_weights()?;
             self.write_weights()?;
         }
         let before = self.best;
@@ -235,6 +236,15 @@ impl Loop<'_, '_, '_> {
         let whole = (applied == 0 || first.step == 0) && self.is_over() && !self.stop;
         if in_vain || whole {
             self.diverge(Some(first), if finite { Broken::Gradients } else { Broken::Loss });
+        }
+        Ok(())
+    }
+
+    /// Takes the weights after an epoch into what the rule keeps of them, unless they may not be finite.
+    fn take_weights(&mut self) -> Result<(), TrainError> {
+        let epochs = self.trainer.steps_done() / self.length.steps_per_epoch;
+        if self.diverged.is_none() && !self.trainer.take_weights(epochs)? {
+            self.diverge(self.last, Broken::Weights);
         }
         Ok(())
     }

@@ -53,9 +53,16 @@ impl RunConfig {
                 milestones: self.noise_milestones.clone(),
                 gamma: self.noise_gamma,
             },
+            growth: self.noise_growth(),
             off_from_epoch: self.noise_off_epoch,
             off_from_step: self.noise_off_step,
         }
+    }
+
+    /// How far sigma rises; published with ARWP.
+    fn noise_growth(&self) -> f64 {
+        let rises = self.noise_schedule == SigmaSchedule::CosineUp;
+        if rises { self.noise_growth.unwrap_or(10.0) } else { 0.0 }
     }
 
     /// Whether the schedules' values make sense.
@@ -83,6 +90,13 @@ impl RunConfig {
         if lowest != 0.0 && !self.learning_rate().has_lowest() {
             let reason = format!("expected schedule cosine, linear or warmup-cosine, found {}", self.schedule);
             return wrong("min-lr", reason);
+        }
+        if self.noise_growth.is_some() && self.noise_schedule != SigmaSchedule::CosineUp {
+            let reason = format!("expected noise-schedule cosine-up, found {}", self.noise_schedule);
+            return wrong("noise-growth", reason);
+        }
+        if self.noise_growth.is_some_and(|growth| !growth.is_finite() || growth < 0.0) {
+            return wrong("noise-growth", format!("has to be 0 or more, found {}", self.noise_growth()));
         }
         if !self.noise_gamma.is_finite() || self.noise_gamma < 0.0 {
             return wrong("noise-gamma", format!("has to be 0 or more, found {}", self.noise_gamma));

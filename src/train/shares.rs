@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
-use crate::rules::{Compiled, PartMean, Pass};
+use crate::{
+    graph::PlanMode,
+    rules::{Compiled, PartMean, Pass},
+};
 
 /// How the samples of a step are shared out over what is planned.
 #[derive(Clone, Copy, Debug)]
@@ -66,5 +69,15 @@ impl Taken {
                 Self { samples: first + start..first + end, mean_over: end - start, tells: tells && !empty }
             }
         }
+    }
+}
+
+/// What a rule's passes are planned for, and those without a gradient beside others.
+pub(super) fn rule_modes(rule: &Compiled, shares: Shares) -> (PlanMode, Option<PlanMode>) {
+    let forward = if rule.goes_by_running_statistics() { PlanMode::Evaluate } else { PlanMode::Calibrate };
+    match (rule.takes_gradients(), shares.accumulates) {
+        (false, _) => (forward, None),
+        (true, true) => (PlanMode::Accumulate, rule.takes_loss().then_some(forward)),
+        (true, false) => (PlanMode::Train, rule.takes_loss().then_some(forward)),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     data::BatchOrder,
     gpu::{Buffer, Element, Gpu, GpuError},
-    graph::{LossFunction, Plan, PlanMode, Schedule},
+    graph::{LossFunction, Plan, Schedule},
     kernels::{AdapterClass, Arena, FactorRules, GROWTH_INTERVAL, Norms},
     nn::{self, Model},
     noise::{NoiseScheme, Point, StepNoise},
@@ -15,8 +15,13 @@ use crate::{
 };
 
 use super::{
-    DeviceData, OnNan, Prepared, RunConfig, TrainError, average::Average, calibrate::Calibration,
-    evaluators::Evaluators, footprint::fitting_batch, shares::Shares,
+    DeviceData, OnNan, Prepared, RunConfig, TrainError,
+    average::Average,
+    calibrate::Calibration,
+    evaluators::Evaluators,
+    footprint::fitting_batch,
+    gaussian::Swag,
+    shares::{Shares, rule_modes},
 };
 
 /// Steps after which the loop begins to read their losses.
@@ -50,6 +55,8 @@ pub struct Trainer<'g> {
     /// Batches of a step.
     accumulate: usize,
     pub(super) average: Option<Average>,
+    /// What the rule keeps of weights gone through.
+    pub(super) swag: Option<Swag>,
     pub(super) calibration: Option<Calibration>,
     pub(super) evaluators: Evaluators,
     pub(super) norms: Norms,
@@ -107,18 +114,19 @@ impl<'g> Trainer<'g> {
         let accumulate = config.accumulate.min(samples.div_ceil(batch));
         let shares = Shares::new(&compiled, batch, accumulate);
         let data = DeviceData::new(gpu, prepared.split.train.clone(), shares.planned, &normalisation)?;
-        let data = data.augmented(config.augmentation());
+        let data = data.augmented(config.augmentation()).relabelled(config.fresh_labels());
         let planned = |mode| -> Result<Plan, TrainError> {
             let schedule = Schedule::suited(&model.graph, shares.planned, mode, prepared.loss.clone(), element, gpu)?;
             let schedule = schedule.with_deferred_sums(AdapterClass::for_device(gpu))?;
             Ok(Plan::new(gpu, &schedule, &arena, data.views(), &metrics.view())?)
         };
-        let (first, forward) = modes(&compiled, shares);
+        let (first, forward) = rule_modes(&compiled, shares);
         let plan = planned(first)?;
         let forward = forward.map(planned).transpose()?;
         let updates = updates(config, samples, &compiled, &metrics);
         let steps_per_epoch = samples.div_ceil(batch * accumulate) as u64;
-        let clock = Clock::Run(config.length(steps_per_epoch));
+        let length = config.length(steps_per_epoch);
+        let clock = Clock::Run(length);
         let calibrates = config.bn_recalibrate && !model.graph.stats().is_empty();
         Ok(Self {
             gpu,
@@ -130,6 +138,7 @@ impl<'g> Trainer<'g> {
             batch,
             shares,
             accumulate,
+            swag: config.swag(length)?,
             average: config.ema.map(|decay| Average::new(gpu, &arena, decay)).transpose()?,
             calibration: calibrates
                 .then(|| Calibration::new(gpu, &model, &arena, &data, prepared.loss.clone(), shares.planned))
@@ -235,10 +244,10 @@ impl<'g> Trainer<'g> {
     /// Begins an epoch, by which samples are augmented, with the order of its samples.
     ///
     /// # Errors
-    /// As [`DeviceData::set_order`].
+    /// As [`DeviceData::begin_epoch`].
     pub fn begin_epoch(&mut self, epoch: u64, order: Vec<u32>) -> Result<(), GpuError> {
         self.epoch = epoch;
-        self.data.set_order(self.gpu, order)
+        self.data.begin_epoch(self.gpu, epoch, order)
     }
 
     /// `weights_eff = weights + noise`, stand-alone. A step sees to it by itself.
@@ -253,16 +262,6 @@ impl<'g> Trainer<'g> {
         recorder.submit()?;
         self.now_holds(Effective::At(point));
         Ok(())
-    }
-}
-
-/// What a rule's passes are planned for, and those without a gradient beside others.
-fn modes(rule: &Compiled, shares: Shares) -> (PlanMode, Option<PlanMode>) {
-    let forward = if rule.goes_by_running_statistics() { PlanMode::Evaluate } else { PlanMode::Calibrate };
-    match (rule.takes_gradients(), shares.accumulates) {
-        (false, _) => (forward, None),
-        (true, true) => (PlanMode::Accumulate, rule.takes_loss().then_some(forward)),
-        (true, false) => (PlanMode::Train, rule.takes_loss().then_some(forward)),
     }
 }
 

@@ -18,7 +18,7 @@ const LAYERS: &[(&str, Option<&[&str]>)] = &[
     ("kernels", Some(&["names", "gpu"])),
     ("graph", Some(&["kernels", "gpu"])),
     ("estimate", Some(&["kernels", "gpu", "input"])),
-    ("device_data", Some(&["data", "graph", "kernels", "gpu"])),
+    ("device_data", Some(&["data", "graph", "noise", "kernels", "gpu"])),
     ("ops", Some(&["graph", "names", "kernels", "gpu"])),
     ("specs", Some(&["ops", "kernels", "gpu"])),
     ("noise", Some(&["schedule", "names", "kernels", "gpu"])),

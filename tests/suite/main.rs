@@ -29,6 +29,7 @@ mod bench {
 
 mod cli {
     mod compare;
+    mod eval;
     mod export;
     mod generate;
     mod help;
@@ -41,6 +42,7 @@ mod cli {
 }
 
 mod data {
+    mod fresh_labels;
     mod idx;
     mod images;
     mod label_noise;
@@ -145,17 +147,22 @@ mod train {
     mod conv_parity;
     mod faults;
     mod footprint;
+    mod fresh_labels;
+    mod gaussian;
     mod keys;
     mod language_models;
     mod mixed_precision;
     mod moving_average;
     mod old_checkpoint;
     mod parity;
+    mod quality;
     mod repeat;
     mod repeat_models;
     mod rule_parity;
+    mod rules;
     mod schedules;
     mod step_noise;
+    mod swag;
     mod tensorboard;
     mod texts;
     mod transformer_parity;

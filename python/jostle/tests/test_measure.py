@@ -22,8 +22,11 @@ def test_scores_are_the_binarys(small: dict, program: Program, tmp_path: Path) -
     theirs = json.loads(done.stdout)
     for ours in (jostle.evaluate(run), jostle.evaluate(tmp_path / "config.toml", weights)):
         assert (ours.samples, ours.loss, ours.accuracy) == (theirs["samples"], theirs["loss"], theirs["accuracy"])
+        assert {name: getattr(ours, name) for name in ("nll", "brier", "ece")} == theirs["quality"]
     scored = jostle.evaluate(run, outputs=True)
     assert scored.outputs is not None and scored.outputs.shape == (500, 10)
+    assert scored.brier == run.metrics["quality_brier"][-1]
+    assert np.isnan(jostle.evaluate(run, loss="mse").brier)
     assert jostle.evaluate(run, part="train").samples == 200
     with pytest.raises(jostle.ConfigError, match="the configuration has no validation part"):
         jostle.evaluate(run, part="validation")

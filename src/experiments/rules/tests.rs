@@ -125,7 +125,8 @@ fn plain_training_does_not_pass_for_a_rule() {
     let plain = page.arms[0].clone();
     let mut held = 0;
     for arm in &page.arms[1..] {
-        let renamed = |from: &ArmMeasurements, to: &ArmMeasurements| ArmMeasurements { arm: to.arm.clone(), ..from.clone() };
+        let renamed =
+            |from: &ArmMeasurements, to: &ArmMeasurements| ArmMeasurements { arm: to.arm.clone(), ..from.clone() };
         let claims = judge(&measured(vec![plain.clone(), arm.clone()], page.label_noise));
         let swapped = judge(&measured(vec![renamed(arm, &plain), renamed(&plain, arm)], page.label_noise));
         for (claim, swapped) in claims.iter().zip(&swapped).filter(|(claim, _)| claim.verdict() == Verdict::Holds) {

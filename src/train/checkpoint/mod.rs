@@ -2,7 +2,8 @@
 //!
 //! `RUN/checkpoints/step-N/` holds `weights.safetensors` (parameters and running statistics under PyTorch's names, as
 //! `jostle eval` takes them), `weights-average.safetensors` where a moving average is kept, `state.safetensors` (the
-//! optimizer's state, and the noisy weights of the next step where they are there), `config.toml` (the configuration),
+//! optimizer's state, and the noisy weights of the next step where they are there), `moments.safetensors` where the rule
+//! keeps moments of weights that it went through, `config.toml` (the configuration),
 //! `checkpoint.json` (a [`Manifest`]) and `SHA256SUMS`, which `sha256sum -c` reads too.
 
 mod error;

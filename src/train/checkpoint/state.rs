@@ -15,6 +15,8 @@ use super::{CheckpointError, Manifest, Stored};
 pub const WEIGHTS: &str = "weights.safetensors";
 const AVERAGE: &str = "weights-average.safetensors";
 const STATE: &str = "state.safetensors";
+/// What a rule keeps of weights that the run went through.
+const MOMENTS: &str = "moments.safetensors";
 
 /// The noisy weights of the next step, as the last update wrote them. They can be made anew, but for the rounding of some
 /// adapters, so they are there where nothing has overwritten them since.
@@ -57,14 +59,15 @@ pub fn files(trainer: &Trainer<'_>) -> Result<Vec<(&'static str, Vec<u8>)>, Trai
         state.push(NamedTensor { name: EFFECTIVE.to_owned(), shape: vec![words], values: gpu.read_floats(&view)? });
     }
     files.push((STATE, state));
-    files
-        .into_iter()
-        .map(|(name, tensors)| {
+    let own = files.into_iter().map(|(name, tensors)| (name, tensors, nn::metadata(model)));
+    let moments = trainer.moments().map(|(tensors, metadata)| (MOMENTS, tensors, metadata));
+    own.chain(moments)
+        .map(|(name, tensors, metadata)| {
             let format = |error: safetensors::SafeTensorError| CheckpointError::Content {
                 path: name.into(),
                 reason: error.to_string(),
             };
-            Ok((name, nn::tensor_bytes(&tensors, nn::metadata(model)).map_err(format)?))
+            Ok((name, nn::tensor_bytes(&tensors, metadata).map_err(format)?))
         })
         .collect()
 }
@@ -110,6 +113,12 @@ pub fn restore(
         }
         effective = Effective::At(next);
     }
+    // There are none before the rule begins to keep some.
+    if manifest.files.iter().any(|name| name == MOMENTS) {
+        let (bytes, path) = stored.file(MOMENTS)?;
+        trainer.restore_moments(bytes, &path)?;
+    }
+    let (gpu, arena) = (trainer.gpu(), &trainer.arena);
     let step = manifest.position.step;
     gpu.write(&arena.scaling.view(), &[manifest.scaling])?;
     trainer.set_steps_done(step, effective);

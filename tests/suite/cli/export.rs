@@ -19,7 +19,7 @@ const EPOCH: &str = r#"{"kind":"epoch","epoch":1,"step":2,"train_loss":null,"tes
 const STEPS_CSV: &str = "step,epoch,lr,momentum,sigma,group,loss\n\
     0,0,0.1,,0.05,2,2.302585092994046\n\
     1,0,1e-7,0.85,0.0,,NaN\n";
-const EPOCH_ROW: &str = "1,2,NaN,,,,0.5,1.0,,,,,0.75,,,,,,,,32768.0,3,10.0,0.1,1234.5";
+const EPOCH_ROW: &str = "1,2,NaN,,,,0.5,1.0,,,,,,,,0.75,,,,,,,,32768.0,3,10.0,0.1,1234.5";
 
 fn run(folder: &Path) {
     fs::create_dir(folder.join("run")).unwrap();

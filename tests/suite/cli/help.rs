@@ -11,7 +11,7 @@ const NOISE: &str = "noise sigma noise-order noise-scale noise-distribution grou
 const RULE: &str = "rule rho eta sam-parts pairs nso-lambda sub-batches arwp-eta arwp-beta rwp-lambda ess hess-init mc-samples \
                     mezo-eps fresh-label-noise swag-start swag-every swag-rank rule-stats";
 const SIGMA_SCHEDULE: &str =
-    "noise-schedule noise-milestones-every noise-milestones noise-gamma noise-off-epoch noise-off-step";
+    "noise-schedule noise-milestones-every noise-milestones noise-gamma noise-growth noise-off-epoch noise-off-step";
 const OPTIMIZER: &str = "optimizer momentum dampening nesterov weight-decay decay beta1 beta2 eps clip-norm ema";
 const AUGMENTATION: &str = "crop-padding crop-reflect flip cutout";
 
@@ -19,7 +19,7 @@ const AUGMENTATION: &str = "crop-padding crop-reflect flip cutout";
 const TAKEN: [(&str, &str, &[&str]); 5] = [
     (
         "eval",
-        "config weights weights-format train-data validation-data logits posterior posterior-of posterior-seed",
+        "config weights weights-format train-data validation-data logits posterior posterior-of posterior-file posterior-seed",
         &[DATA, NOISE, "model loss bn-recalibrate"],
     ),
     (
@@ -34,6 +34,7 @@ const TAKEN: [(&str, &str, &[&str]); 5] = [
             NOISE,
             SIGMA_SCHEDULE,
             "rule pairs sub-batches mc-samples fresh-label-noise data block model seed epochs steps schedule-unit",
+            "subset subset-seed stratified label-noise label-noise-seed validation",
         ],
     ),
     (

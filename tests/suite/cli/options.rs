@@ -3,7 +3,12 @@
 use std::{path::Path, process::Command};
 
 use crate::common::places::program;
-use jostle::nn::read_tensors;
+use jostle::{
+    nn::read_tensors,
+    noise::FreshLabels,
+    rules::RuleKind,
+    train::{Prepared, RunConfig},
+};
 
 /// Exit code, standard output and errors.
 fn jostle(arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -72,4 +77,46 @@ fn a_product_is_timed_in_the_precision_asked_for() {
         assert_eq!(report["precision"], precision);
         assert_eq!(report["layouts"].as_array().unwrap().len(), 3);
     }
+}
+
+/// A run by the command line, and what it leaves for `jostle eval --posterior`.
+#[test]
+fn posteriors_of_a_run_are_drawn_from() {
+    let dir = tempfile::tempdir().unwrap();
+    for (rule, others) in [("swag", "ivon"), ("ivon", "swag")] {
+        let run = dir.path().join(rule).display().to_string();
+        let train =
+            ["train", "--model", "mlp:64-8-10", "--subset", "200", "--epochs", "5", "--rule", rule, "--out", &run];
+        succeed(&train);
+        let (config, weights) = (format!("{run}/config.toml"), format!("{run}/weights.safetensors"));
+        let eval = ["eval", "--config", &config, "--weights", &weights, "--posterior", "3"];
+        let output: serde_json::Value = serde_json::from_str(&succeed(&[&eval[..], &["--json"]].concat())).unwrap();
+        assert_eq!((&output["posterior"]["kind"], &output["posterior"]["draws"]), (&rule.into(), &3.into()));
+        assert!(output["posterior"]["loss"].as_f64().unwrap().is_finite(), "{output}");
+        assert!(output["posterior"]["loss"] != output["loss"], "{output}");
+        let (status, _, errors) = jostle(&[&eval[..], &["--posterior-of", others]].concat());
+        assert_eq!(status, Some(2));
+        assert!(errors.contains(&format!("is of rule {rule}, expected {others}")), "{errors}");
+    }
+}
+
+#[test]
+fn labels_of_an_epoch_are_those_that_training_draws() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("labels.safetensors");
+    let noise = ["noise", "--rule", "fresh-labels", "--fresh-label-noise", "0.3", "--subset", "50", "--seed", "4"];
+    succeed(&[&noise[..], &["--label-noise", "0.2", "--epoch", "2", "--out", out.to_str().unwrap()]].concat());
+    let config = RunConfig {
+        rule: RuleKind::FreshLabels,
+        fresh_label_noise: Some(0.3),
+        label_noise: 0.2,
+        subset: Some(50),
+        seed: 4,
+        ..RunConfig::default()
+    };
+    let mut labels = Prepared::load(&config).unwrap().split.train.targets.labels().to_vec();
+    FreshLabels::new(0.3, 4).replace(2, 0..50, &mut labels, 10);
+    let found = read_tensors(&out).unwrap();
+    assert_eq!((found.len(), found[0].name.as_str(), &found[0].shape), (1, "labels", &vec![50]));
+    assert_eq!(found[0].values, labels.iter().map(|label| *label as f32).collect::<Vec<_>>());
 }

@@ -82,7 +82,7 @@ pub fn left(dir: &Path) -> Left {
     let read = |name: &str| fs::read(newest.join(name)).unwrap();
     let (steps, epochs) = MetricsFile::read(&dir.join("metrics.jsonl")).unwrap();
     let timeless = |record: EpochRecord| EpochRecord { samples_per_second: 0.0, ..record };
-    let names = ["state.safetensors", "weights-average.safetensors"];
+    let names = ["state.safetensors", "weights-average.safetensors", "moments.safetensors"];
     let there = names.into_iter().filter(|name| newest.join(name).exists());
     Left {
         weights: read("weights.safetensors"),
