@@ -32,8 +32,13 @@ pub(super) fn measure(
     let data = curvature_data(settings, &config, prepared, around)?;
     let mut sharpness = Vec::new();
     let mut finish = |trainer: &Trainer<'_>| {
-        sharpness.push(sharpness_of(settings, trainer, &data)?);
-        Ok(None)
+        let traces = trainer.traces(Some(&data), settings.trace_probes)?;
+        let trace = traces.hessian.trace;
+        // Nothing is to be had of weights that are not finite.
+        let largest_eigenvalue =
+            if trace.is_finite() { largest_eigenvalue(settings, trainer, &data)? } else { f64::NAN };
+        sharpness.push(Sharpness { trace, largest_eigenvalue });
+        Ok(Some(traces))
     };
     let mut metrics = MetricsFiles::new(&around.out);
     let runs = (arms.len() * seeds.len()) as f64;
@@ -78,23 +83,13 @@ pub(super) fn measure(
     Ok((Measurements { data, model: config.model, label_noise: config.label_noise, arms }, found))
 }
 
-/// Of the training loss at the weights that a run ended with.
-fn sharpness_of(settings: &Settings, trainer: &Trainer<'_>, data: &DeviceData) -> Result<Sharpness, TrainError> {
-    let traces = TraceOptions::default();
-    let seed = traces.seed ^ trainer.seed();
-    // Probes are those of the run's seed, which arms have in common.
-    let options = TraceOptions { probes: settings.trace_probes, seed, ..traces };
-    let trace = trainer.hessian_trace(Some(data), options)?.trace;
-    // Nothing is to be had of weights that are not finite.
-    let largest_eigenvalue = if trace.is_finite() {
-        let (steps, curvature) = (settings.lanczos_steps, Curvature::Hessian);
-        let spectrum = trainer.spectrum(Some(data), SpectrumOptions { steps, starts: 1, seed, curvature })?;
-        let values = spectrum.quadratures.iter().flatten().map(|ritz| ritz.value);
-        values.fold(f64::NAN, f64::max)
-    } else {
-        f64::NAN
-    };
-    Ok(Sharpness { trace, largest_eigenvalue })
+/// Of the Hessian of the training loss at the weights that a run ended with.
+fn largest_eigenvalue(settings: &Settings, trainer: &Trainer<'_>, data: &DeviceData) -> Result<f64, TrainError> {
+    // The start is that of the run's seed, which arms have in common.
+    let seed = TraceOptions::default().seed ^ trainer.seed();
+    let options = SpectrumOptions { steps: settings.lanczos_steps, starts: 1, seed, curvature: Curvature::Hessian };
+    let spectrum = trainer.spectrum(Some(data), options)?;
+    Ok(spectrum.quadratures.iter().flatten().map(|ritz| ritz.value).fold(f64::NAN, f64::max))
 }
 
 /// The samples that the curvature is of, normalised as in training and not augmented, with the labels that training has.
