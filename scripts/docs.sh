@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs experiments (those on the theory and generalisation, or those named) and puts report, figures and verdict into docs/, and a
-# short form of the measurements, which the tests judge again, into assets/measurements/. generalisation runs at scale full, the others
-# at their smallest. fmnist-mlp, cifar10-cnn, cifar10-resnet18 and cifar100-vgg11 find their data in $JOSTLE_DATA; options after -- go
+# short form of the measurements, which the tests judge again, into assets/measurements/. generalisation and rules run at scale full, the
+# others at their smallest. fmnist-mlp, cifar10-cnn, cifar10-resnet18 and cifar100-vgg11 find their data in $JOSTLE_DATA; options after -- go
 # to every experiment:
 #     scripts/docs.sh generalisation -- --scale small
 #     scripts/docs.sh cifar10-resnet18 -- --set train.subset=512 --set train.test-subset=300
@@ -21,9 +21,12 @@ done
 worst=0
 for name in "${names[@]}"; do
     out="runs/docs/$name" status=0
-    # The smallest generalisation has three seeds, which decide few of its claims; options given here win.
+    # The smallest of these have three seeds, which decide few of their claims; options given here win.
     scale=()
-    [[ $name != generalisation || $* == *--scale* || $* == *--full* ]] || scale=(--full)
+    case "$name $*" in
+        *--scale* | *--full*) ;;
+        generalisation* | rules*) scale=(--full) ;;
+    esac
     "$jostle" experiment "$name" --out "$out" --overwrite "${scale[@]}" "$@" || status=$?
     [[ $status -eq 0 || $status -eq 5 || $status -eq 6 ]] || exit "$status"
     [[ $worst -eq 5 || $status -eq 0 ]] || worst="$status"

@@ -5,7 +5,8 @@
 //
 // With DECAY_MATRICES tensors of one dimension have decay 0.
 //
-// Shapes    weights, weights_eff: the arena in vec4s; blocks: one entry per 64 elements; slopes: one a step, a ring.
+// Shapes    weights, weights_eff: the arena in vec4s; blocks: one entry per 64 elements; slopes: one a step, a ring;
+//           lens: elements of each tensor.
 // Units     slope = (loss at + z - loss at - z) / distance between them, of mean losses (slope.wgsl).
 // Dispatch  grid_1d(count of octets, WORKGROUP_SIZE), folded, an octet's worth an invocation with SPREAD, else two octets
 //           (shared/sweep.wgsl).
@@ -33,16 +34,21 @@ var<immediate> values: Descend;
 @group(0) @binding(1) var<storage, read_write> weights_eff: array<vec4<Real>>;
 @group(0) @binding(2) var<storage, read> blocks: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> slopes: array<f32>;
+@group(0) @binding(4) var<storage, read> lens: array<u32>;
 
-// The coefficient for vec4 number i of the bound part.
-fn decay(i: u32) -> f32 {
-    if DECAY_MATRICES && blocks[values.noise.block_base + i / 16u].w == 0u { return 0.0; }
+// The coefficient in a block.
+fn decay(block: vec4<u32>) -> f32 {
+    if DECAY_MATRICES && block.w == 0u { return 0.0; }
     return values.decay;
 }
 
+// Padding, which has noise as all else, stays 0: norms count on it.
 fn advanced(i: u32, unit: vec4<f32>, slope: f32) -> vec4<f32> {
     let before = weights[i];
-    return before - values.learning_rate * (slope * unit + decay(i) * before);
+    let block = blocks[values.noise.block_base + i / 16u];
+    let element = vec4<u32>(8u * block.y + 4u * (i & 15u)) + vec4<u32>(0u, 1u, 2u, 3u);
+    let moved = before - values.learning_rate * (slope * unit + decay(block) * before);
+    return select(before, moved, element < vec4<u32>(lens[block.x]));
 }
 
 fn store(i: u32, after: vec4<f32>, noisy: vec4<f32>) {
@@ -51,18 +57,11 @@ fn store(i: u32, after: vec4<f32>, noisy: vec4<f32>) {
 }
 
 fn update(pair: SweepPair, slope: f32, local: u32) {
-    var then = values.noise;
-    then.seed_low = values.then_seed_low;
-    then.seed_high = values.then_seed_high;
-    then.step = values.then_step;
-    then.sigma = 1.0;
-    let now = sweep_noise(then, pair, local);
-    // The halves that neighbours gave each other are read before the next ones are written.
-    if SPREAD { workgroupBarrier(); }
-    let next = sweep_noise(values.noise, pair, local);
-    let after = mat2x4<f32>(advanced(pair.at.x, now[0], slope), advanced(pair.at.y, now[1], slope));
-    if pair.inside.x { store(pair.at.x, after[0], next[0]); }
-    if pair.inside.y { store(pair.at.y, after[1], next[1]); }
+    let then = vec3<u32>(values.then_seed_low, values.then_seed_high, values.then_step);
+    let draws = sweep_draws(values.noise, then, pair, local);
+    let after = mat2x4<f32>(advanced(pair.at.x, draws.then[0], slope), advanced(pair.at.y, draws.then[1], slope));
+    if pair.inside.x { store(pair.at.x, after[0], draws.next[0]); }
+    if pair.inside.y { store(pair.at.y, after[1], draws.next[1]); }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)

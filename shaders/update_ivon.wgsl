@@ -94,22 +94,15 @@ fn store(i: u32, after: State, unit: vec4<f32>) {
 
 // All is read before anything is written: for all that a compiler knows, writes might change what is read.
 fn update(pair: SweepPair, factor: f32, correction: f32, local: u32) {
-    var then = values.noise;
-    then.seed_low = values.then_seed_low;
-    then.seed_high = values.then_seed_high;
-    then.step = values.then_step;
-    then.sigma = 1.0;
-    let now = sweep_noise(then, pair, local);
-    // The halves that neighbours gave each other are read before the next ones are written.
-    if SPREAD { workgroupBarrier(); }
-    let next = sweep_noise(values.noise, pair, local);
+    let then = vec3<u32>(values.then_seed_low, values.then_seed_high, values.then_step);
+    let draws = sweep_draws(values.noise, then, pair, local);
     let before = array<State, 2>(load(pair.at.x), load(pair.at.y));
     let after = array<State, 2>(
-        advanced(pair.at.x, before[0], now[0], factor, correction),
-        advanced(pair.at.y, before[1], now[1], factor, correction),
+        advanced(pair.at.x, before[0], draws.then[0], factor, correction),
+        advanced(pair.at.y, before[1], draws.then[1], factor, correction),
     );
-    if pair.inside.x { store(pair.at.x, after[0], next[0]); }
-    if pair.inside.y { store(pair.at.y, after[1], next[1]); }
+    if pair.inside.x { store(pair.at.x, after[0], draws.next[0]); }
+    if pair.inside.y { store(pair.at.y, after[1], draws.next[1]); }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)

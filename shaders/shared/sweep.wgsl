@@ -63,3 +63,24 @@ fn sweep_noise(step: NoiseStep, pair: SweepPair, local: u32) -> mat2x4<f32> {
     let given = sweep_halves[local ^ 1u];
     return mat2x4<f32>(select(drawn[0], given, odd), select(given, drawn[1], odd));
 }
+
+// The draw of a step that is over and that of the next one.
+struct SweepDraws {
+    then: mat2x4<f32>,
+    next: mat2x4<f32>,
+}
+
+// The noise of a pair by `next`, and that of sigma 1 by the seed (low and high word) and the step of `then`. As sweep_noise.
+fn sweep_draws(next: NoiseStep, then: vec3<u32>, pair: SweepPair, local: u32) -> SweepDraws {
+    var before = next;
+    before.seed_low = then.x;
+    before.seed_high = then.y;
+    before.step = then.z;
+    before.sigma = 1.0;
+    var draws: SweepDraws;
+    draws.then = sweep_noise(before, pair, local);
+    // The halves that neighbours gave each other are read before the next ones are written.
+    if SPREAD { workgroupBarrier(); }
+    draws.next = sweep_noise(next, pair, local);
+    return draws;
+}

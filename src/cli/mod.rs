@@ -63,7 +63,7 @@ enum Command {
     Plan(plan::Args),
     /// Train a network
     Train(train::Args),
-    /// Train arms (noise modes x sigmas x learning rates) over seeds and compare them
+    /// Train arms (noise modes x sigmas x learning rates, or rules) over seeds and compare them
     Compare(compare::Args),
     /// Score weights on a data set
     Eval(eval::Args),

@@ -6,11 +6,11 @@ use serde_json::json;
 
 use crate::{
     report::{Block, Figure, HtmlReport, MeanSd, Section, Table},
-    train::{ArmRuns, EpochRecord, RunConfig, TrainError},
+    train::{ArmRuns, EpochRecord, RunConfig, StepCost, TrainError},
 };
 
 use super::{
-    Bar, Claim, Evidence, ExperimentError, Verdict, arm_figure,
+    Bar, Claim, Evidence, ExperimentError, RuleComparison, Verdict, arm_figure,
     comparisons::{Comparison, judge_family},
     statistics::paired_differences,
 };
@@ -27,6 +27,8 @@ pub struct ComparisonReport<'a> {
     pub adapter: String,
     /// The arms' runs.
     pub results: &'a [ArmRuns],
+    /// How arms of rules were made comparable; `None` where they are noise modes, sigmas and learning rates.
+    pub rules: Option<&'a RuleComparison>,
 }
 
 /// A column of what was measured at the end of each run.
@@ -51,6 +53,15 @@ const SCORES: [Column; 7] = [
     column("test ECE", 4, |end| Some(end.quality?.ece)),
     column("train loss", 4, |end| end.scores.train_loss),
 ];
+
+/// What a step costs, beside what it is worth.
+const COST: [&str; 3] = ["ms a step", "passes", "gradient evaluations a sample"];
+
+fn cost(arm: &ArmRuns) -> [String; 3] {
+    let StepCost { passes, gradient_evaluations, .. } = arm.cost;
+    let milliseconds = arm.step_milliseconds().map_or("-".to_owned(), |time| format!("{time:.2}"));
+    [milliseconds, passes.to_string(), format!("{gradient_evaluations:.2}")]
+}
 
 impl Column {
     /// At the end of each run of an arm; NaN where it diverged or that was not measured.
@@ -78,11 +89,13 @@ impl ComparisonReport<'_> {
             let gauss_newton = MeanSd::new(arm.traces.iter().map(|traces| traces.gauss_newton.trace)).text(1);
             let mut row = vec![arm.arm.label.clone(), arm.runs.len().to_string()];
             row.extend(scores.iter().map(|column| cell(column)));
+            row.extend(cost(arm));
             row.extend([hessian, gauss_newton, cell(&l2_norm), diverged(arm).to_string()]);
             row
         };
         let mut headers = vec!["arm", "seeds"];
         headers.extend(scores.iter().map(|column| column.name));
+        headers.extend(COST);
         headers.extend(["Hessian trace", "Gauss-Newton trace", l2_norm.name, "diverged"]);
         let title = "At the end, clean weights: mean ± sd over the seeds that did not diverge";
         Table::new(title, &headers, self.results.iter().map(row).collect())
@@ -128,10 +141,14 @@ impl ComparisonReport<'_> {
                         })
                     })
                     .collect();
-                json!({ "label": arm.arm.label, "data": arm.data, "config": arm.arm.config, "runs": runs })
+                json!({
+                    "label": arm.arm.label, "data": arm.data, "config": arm.arm.config, "runs": runs, "cost": arm.cost,
+                    "step_milliseconds": arm.step_milliseconds(),
+                })
             })
             .collect();
-        json!({ "adapter": self.adapter, "table": self.table(), "arms": arms })
+        let rules = self.rules.map(RuleComparison::json);
+        json!({ "adapter": self.adapter, "table": self.table(), "arms": arms, "rules": rules })
     }
 
     /// The curves, mean over seeds.
@@ -142,7 +159,8 @@ impl ComparisonReport<'_> {
 
     fn title(&self) -> String {
         let data = self.results.first().map_or(self.config.data.as_str(), |arm| arm.data.as_str());
-        format!("Noise modes: {} on {data}", self.config.model)
+        let arms = if self.rules.is_some() { "Rules" } else { "Noise modes" };
+        format!("{arms}: {} on {data}", self.config.model)
     }
 
     /// Writes figure, table, page, configuration and everything for programs into a folder.
@@ -166,25 +184,44 @@ impl ComparisonReport<'_> {
     /// Tables, curves and configuration, which is given as text, on a page.
     fn page(&self, resolved: &str) -> HtmlReport {
         let mut settings = vec![("adapter".to_owned(), self.adapter.clone())];
-        // Arms differ in noise and learning rate only, so that they have their data in common.
+        // Arms differ in their steps only, so that they have their data in common.
         settings.extend(self.results.first().map(|arm| ("training data".to_owned(), arm.data.clone())));
         let section = |heading: &str, blocks| Section { heading: heading.to_owned(), blocks };
-        HtmlReport {
-            title: self.title(),
-            lead: vec![
+        let mut sections = vec![section("Result", vec![Block::Table(self.table()), Block::Table(self.differences())])];
+        sections.extend(self.rules.map(|rules| section("Lengths and choices", choices(rules, self.results))));
+        sections.extend([
+            section("Curves", vec![Block::Figure(self.figure())]),
+            section("How to read this", reading()),
+            section("Configuration", vec![Block::KeyValues(settings), Block::Code(resolved.to_owned())]),
+        ]);
+        HtmlReport { title: self.title(), lead: vec![self.lead().to_owned()], sections }
+    }
+
+    fn lead(&self) -> &'static str {
+        match self.rules {
+            Some(_) => {
+                "An arm is a rule: what a training step does with weights, noise and gradients. Each takes its gradients \
+                 somewhere else, at noisy weights, at weights that were moved uphill, or at the clean ones, and then moves the clean \
+                 weights. What a rule does not say is the same in all arms."
+            }
+            None => {
                 "Before every gradient, noise is added to the weights: to none, to all groups (sigma / sqrt(M)), or \
                  to one group a step (layer); the step then moves the clean weights. All three add the same \
                  expected penalty or none; they differ in variance."
-                    .to_owned(),
-            ],
-            sections: vec![
-                section("Result", vec![Block::Table(self.table()), Block::Table(self.differences())]),
-                section("Curves", vec![Block::Figure(self.figure())]),
-                section("How to read this", reading()),
-                section("Configuration", vec![Block::KeyValues(settings), Block::Code(resolved.to_owned())]),
-            ],
+            }
         }
     }
+}
+
+/// How long arms were, and what of them was chosen.
+fn choices(rules: &RuleComparison, results: &[ArmRuns]) -> Vec<Block> {
+    let mut blocks = vec![Block::Table(rules.lengths(results))];
+    blocks.extend(rules.grid().map(Block::Table));
+    let left_out = rules.left_out().join(", ");
+    if !left_out.is_empty() {
+        blocks.push(Block::Paragraph(format!("Left out, as every run to choose by diverged: {left_out}.")));
+    }
+    blocks
 }
 
 fn reading() -> Vec<Block> {
@@ -196,6 +233,8 @@ fn reading() -> Vec<Block> {
         "The traces are those of the training loss' Hessian and of its Gauss-Newton part: Hutchinson's estimator with \
          Rademacher probes and exact products. The noise penalises the trace of the Hessian, so a noisy arm should end \
          with less of it; a smaller trace does not by itself promise a better test accuracy.",
+        "Milliseconds a step are the median over the evaluations of all runs, each of the time since the one before. Of gradient \
+         evaluations a forward and a backward pass over all samples of a step are 1, a forward pass alone is 1/3.",
         "Differences are those of runs of the same seed. Those between several arms are read together: the more there are, the \
          clearer each has to be.",
     ]

@@ -6,7 +6,7 @@ use toml::Table;
 use super::ExperimentError;
 
 /// Name and file of every experiment.
-const FILES: [(&str, &str); 14] = [
+const FILES: [(&str, &str); 15] = [
     ("l1", include_str!("l1.toml")),
     ("group-l1", include_str!("group_l1.toml")),
     ("nuclear", include_str!("nuclear.toml")),
@@ -21,6 +21,7 @@ const FILES: [(&str, &str); 14] = [
     ("cifar100-vgg11", include_str!("cifar100_vgg11.toml")),
     ("gpt-noise", include_str!("gpt_noise.toml")),
     ("vit-noise", include_str!("vit_noise.toml")),
+    ("rules", include_str!("rules.toml")),
 ];
 
 /// An experiment as its file declares it.

@@ -29,6 +29,8 @@ mod penalty_cases;
 mod penalty_claims;
 mod penalty_measurements;
 mod penalty_panels;
+mod rule_comparison;
+mod rules;
 mod run_figure;
 pub mod simple;
 mod smoothed_loss;
@@ -51,6 +53,7 @@ pub use definition::{Choices, Definition, Size};
 pub use error::ExperimentError;
 pub use numbers::short;
 pub use outcome::{Outcome, Provenance};
+pub use rule_comparison::RuleComparison;
 pub use run_figure::{run_figure, write_curves};
 pub use spectrum_figure::spectrum_figure;
 pub use surroundings::Surroundings;
@@ -74,6 +77,7 @@ pub fn run(
         "smoothed-loss" => smoothed_loss::run,
         "generalisation" => generalisation::run,
         "convergence" => convergence::run,
+        "rules" => rules::run,
         _ => networks::run,
     };
     run(definition, choices, around)

@@ -18,6 +18,7 @@ pub(super) static DESCEND: KernelSpec = KernelSpec {
         ("weights_eff", Access::Real),
         ("blocks", Access::Read),
         ("slopes", Access::Read),
+        ("lens", Access::Read),
     ],
     immediate_bytes: size_of::<DescendStep>() as u32,
 };
@@ -83,7 +84,8 @@ impl Descend {
         let slopes = gpu.buffer("slopes", slots)?;
         let decay = flag("DECAY_MATRICES", decay_matrices);
         let constants = [("NOISE", f64::from(noise)), decay];
-        let tables = [&arena.blocks.view(), &slopes.view()];
+        let lens: Vec<u32> = arena.layout.spans().iter().map(|span| span.len as u32).collect();
+        let tables = [&arena.blocks.view(), &slopes.view(), &gpu.upload("elements of tensors", &lens)?.view()];
         let sweep = Sweep::new(gpu, class, &DESCEND, [&constants, &constants], &[&arena.weights], arena, &tables)?;
         let slope = gpu.bind(&Launch::new(&SLOPE, &[], Grid([1; 3]), 1), &[metrics, &slopes.view()], &[])?;
         Ok(Self { sweep, slope, slopes })

@@ -74,13 +74,16 @@ impl NoiseUnit {
 #[derive(Debug)]
 enum Norms {
     Filter(FilterNorms),
-    History(FilterHistory),
+    History(Box<FilterHistory>),
 }
 
 impl Norms {
     fn new(gpu: &Gpu, class: AdapterClass, arena: &Arena, unit: &NoiseUnit) -> Result<Self, GpuError> {
         match unit {
-            NoiseUnit::History { eta, beta } => FilterHistory::new(gpu, class, arena, [*eta, *beta]).map(Self::History),
+            NoiseUnit::History { eta, beta } => {
+                let history = FilterHistory::new(gpu, class, arena, [*eta, *beta])?;
+                Ok(Self::History(Box::new(history)))
+            }
             _ => FilterNorms::new(gpu, class, arena).map(Self::Filter),
         }
     }

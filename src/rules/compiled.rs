@@ -169,6 +169,14 @@ impl Compiled {
         self.parts
     }
 
+    /// Gradient evaluations of a step, over all of its samples: a forward and a backward pass are 1, a forward pass alone is 1/3,
+    /// as each of the two products of a backward pass costs about what the forward one does; a pass over a part of the samples
+    /// counts by its share.
+    #[must_use]
+    pub fn gradient_evaluations(&self) -> f64 {
+        self.gradients() + self.losses() / 3.0
+    }
+
     /// Buffers for gradients beside the arena's, each as long as the weights.
     #[must_use]
     pub fn kept(&self) -> usize {

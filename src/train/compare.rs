@@ -17,7 +17,7 @@ impl Arm {
     /// A name for the files of its run with a seed.
     #[must_use]
     pub fn run_name(&self, seed: u64) -> String {
-        format!("{}-seed{seed}", self.label.replace(' ', "-").replace('σ', "sigma"))
+        format!("{}-seed{seed}", self.label.replace([' ', ':', '='], "-").replace('σ', "sigma"))
     }
 }
 
@@ -47,6 +47,26 @@ pub fn arm_grid(config: &RunConfig, modes: &[Mode], sigmas: &[f64], lrs: &[f64])
     arms
 }
 
+/// What a step of an arm costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct StepCost {
+    /// Passes over samples, of which each may be over a part of them.
+    pub passes: usize,
+    /// Gradient evaluations over each sample: [`Compiled::gradient_evaluations`](crate::rules::Compiled::gradient_evaluations).
+    pub gradient_evaluations: f64,
+    /// Samples of a step, the mean over an epoch.
+    pub samples: f64,
+}
+
+impl StepCost {
+    fn new(trainer: &Trainer<'_>) -> Self {
+        let (rule, samples) = (trainer.rule(), trainer.samples());
+        let steps = samples.div_ceil(trainer.step_samples());
+        let samples = samples as f64 / steps as f64;
+        Self { passes: rule.phases().len(), gradient_evaluations: rule.gradient_evaluations(), samples }
+    }
+}
+
 /// An arm's runs.
 #[derive(Clone, Debug)]
 pub struct ArmRuns {
@@ -60,6 +80,21 @@ pub struct ArmRuns {
     pub runs: Vec<RunResult>,
     /// Traces at the end of each run, where they were asked for.
     pub traces: Vec<Traces>,
+    /// That of its steps.
+    pub cost: StepCost,
+}
+
+impl ArmRuns {
+    /// Milliseconds a step, the median over the evaluations of all runs, each of the time since the one before; `None` before any.
+    #[must_use]
+    pub fn step_milliseconds(&self) -> Option<f64> {
+        let records = self.runs.iter().flat_map(|run| &run.epochs);
+        let times = records.map(|record| 1e3 * self.cost.samples / record.samples_per_second);
+        let mut times: Vec<f64> = times.filter(|time| time.is_finite()).collect();
+        times.sort_by(f64::total_cmp);
+        let middle = times.get(times.len() / 2)?;
+        Some(if times.len() % 2 == 1 { *middle } else { f64::midpoint(times[times.len() / 2 - 1], *middle) })
+    }
 }
 
 /// Measures a trained network.
@@ -87,13 +122,15 @@ pub fn compare(
         }
         let prepared = prepare(&arm.config)?;
         let data = prepared.training_data();
-        let mut arm_runs = ArmRuns { arm, data, seeds: Vec::new(), runs: Vec::new(), traces: Vec::new() };
+        let mut arm_runs =
+            ArmRuns { arm, data, seeds: Vec::new(), runs: Vec::new(), traces: Vec::new(), cost: StepCost::default() };
         for seed in seeds {
             if stopped {
                 break;
             }
             let config = RunConfig { seed: *seed, ..arm_runs.arm.config.clone() };
             let mut trainer = Trainer::new(gpu, &config, &prepared)?;
+            arm_runs.cost = StepCost::new(&trainer);
             let result = run(&mut trainer, &config, None, &mut |event| {
                 let control = observe(&arm_runs.arm, *seed, event)?;
                 stopped |= control == Control::Stop;

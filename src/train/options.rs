@@ -1,18 +1,10 @@
 //! Keys that a command line gives, over those of a file.
 
-use std::{
-    ffi::{OsStr, OsString},
-    path::Path,
-};
+use std::ffi::{OsStr, OsString};
 
 use clap::{Arg, ArgMatches, Command, FromArgMatches as _, builder::Resettable, parser::ValueSource};
 
-use crate::input;
-
 use super::{RunConfig, TrainError};
-
-/// The largest configuration file.
-const MAX_BYTES: u64 = 1 << 16;
 
 /// Keys of a configuration with the values that are given for them; others keep the value of the file or the default.
 #[derive(Clone, Debug, Default)]
@@ -56,59 +48,21 @@ impl Options {
         let id = key.replace('-', "_");
         self.given.as_ref().is_some_and(|given| matches!(given.try_contains_id(&id), Ok(true)))
     }
-}
 
-impl RunConfig {
-    /// Defaults, those of the rule among them, then a TOML file, then options; checked.
-    ///
-    /// # Errors
-    /// [`TrainError::Io`] or [`TrainError::Config`] naming file or key.
-    pub fn resolve(file: Option<&Path>, options: &Options) -> Result<Self, TrainError> {
-        let Some(path) = file else { return Self::default().with(options) };
-        let text = input::text(path, MAX_BYTES).map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
-        Self::resolve_text((path, &text), options)
-    }
-
-    /// As [`RunConfig::resolve`], of the text of the file named.
-    pub(crate) fn resolve_text((path, text): (&Path, &str), options: &Options) -> Result<Self, TrainError> {
-        let config: Self = toml::from_str(text).map_err(|error| TrainError::Config {
-            key: path.display().to_string(),
-            reason: error.to_string().trim().to_owned(),
-        })?;
-        // A file that reads as a configuration reads as a table.
-        let table: toml::Table = toml::from_str(text).unwrap_or_default();
-        config.with_given(options, &|key| table.contains_key(key))
-    }
-
-    /// This one, but for the options that are given; checked.
-    ///
-    /// # Errors
-    /// [`TrainError::Config`] naming the key.
-    pub fn with(&self, options: &Options) -> Result<Self, TrainError> {
-        self.with_given(options, &|_| false)
-    }
-
-    /// As [`RunConfig::with`], where some keys are this configuration's own rather than defaults.
-    fn with_given(&self, options: &Options, own: &dyn Fn(&str) -> bool) -> Result<Self, TrainError> {
-        let mut config = self.clone();
+    /// Puts the values that are given into a configuration.
+    pub(super) fn put(&self, config: &mut RunConfig) -> Result<(), TrainError> {
         // Either of two keys says how long a run, or its noise, is: the one that is given overrules the other of the file.
-        if options.gives("epochs") {
+        if self.gives("epochs") {
             config.steps = None;
         }
-        if options.gives("noise-off-epoch") {
+        if self.gives("noise-off-epoch") {
             config.noise_off_step = None;
         }
-        if options.gives("noise-off-step") {
+        if self.gives("noise-off-step") {
             config.noise_off_epoch = None;
         }
-        if let Some(given) = &options.given {
-            config.update_from_arg_matches(given).map_err(|error| refused(&error))?;
-        }
-        if own("rule") || options.gives("rule") {
-            config.take_published(&|key| own(key) || options.gives(key));
-        }
-        config.check()?;
-        Ok(config)
+        let given = self.given.as_ref();
+        given.map_or(Ok(()), |given| config.update_from_arg_matches(given)).map_err(|error| refused(&error))
     }
 }
 

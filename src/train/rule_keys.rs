@@ -90,6 +90,34 @@ impl RunConfig {
         }
     }
 
+    /// Leaves out the parameters of every rule but its own.
+    pub(super) fn leave_out_other_rules(&mut self) {
+        fn unless<T>(own: bool, value: &mut Option<T>) {
+            if !own {
+                *value = None;
+            }
+        }
+        let parameters = self.rule.parameters();
+        let own = |key: &str| parameters.contains(&key);
+        unless(own("rho"), &mut self.rho);
+        unless(own("eta"), &mut self.eta);
+        unless(own("sam-parts"), &mut self.sam_parts);
+        unless(own("pairs"), &mut self.pairs);
+        unless(own("nso-lambda"), &mut self.nso_lambda);
+        unless(own("sub-batches"), &mut self.sub_batches);
+        unless(own("arwp-eta"), &mut self.arwp_eta);
+        unless(own("arwp-beta"), &mut self.arwp_beta);
+        unless(own("rwp-lambda"), &mut self.rwp_lambda);
+        unless(own("ess"), &mut self.ess);
+        unless(own("hess-init"), &mut self.hess_init);
+        unless(own("mc-samples"), &mut self.mc_samples);
+        unless(own("mezo-eps"), &mut self.mezo_eps);
+        unless(own("fresh-label-noise"), &mut self.fresh_label_noise);
+        unless(own("swag-start"), &mut self.swag_start);
+        unless(own("swag-every"), &mut self.swag_every);
+        unless(own("swag-rank"), &mut self.swag_rank);
+    }
+
     /// The parameters of rules that have a value, by their keys.
     fn rule_parameters(&self) -> impl Iterator<Item = (&'static str, f64, Domain)> {
         let count = |value: Option<u32>| value.map(f64::from);
@@ -135,6 +163,7 @@ impl RunConfig {
             );
         }
         self.check_parts()?;
+        self.check_epochs()?;
         self.check_companions()
     }
 
@@ -147,6 +176,19 @@ impl RunConfig {
             if self.rule == rule && self.batch != AUTO_BATCH && parts > samples {
                 return wrong(key, format!("{parts} parts are more than the {samples} samples of a step"));
             }
+        }
+        Ok(())
+    }
+
+    /// Whether what the rule does by the epoch is said, and done often enough.
+    fn check_epochs(&self) -> Result<(), TrainError> {
+        let rule = self.rule;
+        if rule == RuleKind::FreshLabels && self.fresh_label_noise.is_none() {
+            return wrong("fresh-label-noise", format!("rule {rule} needs the share of labels that it draws anew"));
+        }
+        if self.steps.is_none() {
+            // How many weights are taken of a run of whole epochs does not depend on the steps of one.
+            self.swag(self.length(1))?;
         }
         Ok(())
     }
@@ -174,13 +216,6 @@ impl RunConfig {
         }
         if rule == RuleKind::Arwp && self.precision == Precision::F16 {
             return refuse("precision", &self.precision, "its history of gradients knows no loss scale");
-        }
-        if rule == RuleKind::FreshLabels && self.fresh_label_noise.is_none() {
-            return wrong("fresh-label-noise", format!("rule {rule} needs the share of labels that it draws anew"));
-        }
-        if self.steps.is_none() {
-            // How many weights are taken of a run of whole epochs does not depend on the steps of one.
-            self.swag(self.length(1))?;
         }
         let has_sigma = rule.draws_at_sigma() || !rule.perturbs();
         match self.on_nan {

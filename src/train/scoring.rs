@@ -2,8 +2,8 @@
 
 use crate::{
     analysis::{
-        AnalysisError, Curvature, CurvatureProduct, GroupTrace, Subject, TraceEstimate, TraceOptions, grouped_trace,
-        hessian_trace,
+        AnalysisError, Curvature, CurvatureProduct, GroupTrace, Spectrum, SpectrumOptions, Subject, TraceEstimate,
+        TraceOptions, grouped_trace, hessian_trace, spectrum,
     },
     gpu::{Gpu, GpuError, Recorder},
     noise::{Grouping, NoisePart, Point, StepNoise},
@@ -250,6 +250,14 @@ impl Trainer<'_> {
         let groups = grouping
             .map_or(Vec::new(), |grouping| grouping.groups(&self.model.graph.layout(), &self.model.noise_tensors()));
         self.over(data, |subject| Ok(Traces::measure(self.gpu(), subject, options, &groups)?))
+    }
+
+    /// The spectrum of a curvature matrix of the loss, as [`Trainer::hessian_trace`].
+    ///
+    /// # Errors
+    /// As [`Trainer::hessian_trace`].
+    pub fn spectrum(&self, data: Option<&DeviceData>, options: SpectrumOptions) -> Result<Spectrum, TrainError> {
+        self.over(data, |subject| Ok(spectrum(self.gpu(), subject, options)?))
     }
 
     /// (L1, L2) norm of the clean weights.

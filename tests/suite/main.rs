@@ -29,6 +29,7 @@ mod bench {
 }
 
 mod cli {
+    mod compare;
     mod eval;
     mod export;
     mod generate;
@@ -62,6 +63,7 @@ mod experiments {
     mod end_to_end;
     mod generalisation;
     mod networks;
+    mod rules;
     mod simple_models;
     mod transformers;
 }

@@ -96,7 +96,7 @@ fn run_arms(
         }))
     })?;
     let adapter = gpu.adapter_name().to_owned();
-    let report = ComparisonReport { config: &config, adapter, results: &results };
+    let report = ComparisonReport { config: &config, adapter, results: &results, rules: None };
     if let Some(out) = &out {
         report.write(out)?;
     }

@@ -16,9 +16,9 @@ const STEPS: &str = r#"{"kind":"step","step":0,"epoch":0,"lr":0.1,"sigma":0.05,"
 "#;
 const EPOCH: &str = r#"{"kind":"epoch","epoch":1,"step":2,"train_loss":null,"test_loss":0.5,"test_accuracy":1.0,"noisy":{"test_loss":0.75},"skipped_steps":3,"loss_scale":32768.0,"l1_norm":10.0,"l2_norm":0.1,"samples_per_second":1234.5}
 "#;
-const STEPS_CSV: &str = "step,epoch,lr,momentum,sigma,group,loss\n\
-    0,0,0.1,,0.05,2,2.302585092994046\n\
-    1,0,1e-7,0.85,0.0,,NaN\n";
+const STEPS_CSV: &str = "step,epoch,lr,momentum,sigma,group,loss,slope\n\
+    0,0,0.1,,0.05,2,2.302585092994046,\n\
+    1,0,1e-7,0.85,0.0,,NaN,\n";
 const EPOCH_ROW: &str = "1,2,NaN,,,,0.5,1.0,,,,,,,,0.75,,,,,,,,32768.0,3,10.0,0.1,1234.5";
 
 fn run(folder: &Path) {

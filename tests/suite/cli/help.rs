@@ -52,7 +52,7 @@ const TAKEN: [(&str, &str, &[&str]); 5] = [
 ];
 const TRAIN: &str =
     "config out overwrite resume force checkpoint-every keep-checkpoints on-device-lost profile hessian";
-const COMPARE: &str = "config modes sigmas lrs seeds hessian out overwrite";
+const COMPARE: &str = "config modes sigmas lrs rules equal grid grid-seeds seeds hessian out overwrite";
 
 /// Options that a command lists, in the order of their names, with their defaults.
 fn listed(command: &str) -> BTreeMap<String, Option<String>> {

@@ -58,9 +58,24 @@ fn schedules_and_data_that_make_no_sense() {
 }
 
 #[test]
+fn rules_that_cannot_be_compared() {
+    let cases: [(&[&str], &str); 6] = [
+        (&["--rules", "sam", "--grid", "rho=0.1,0.2"], "--grid: needs --validation"),
+        (&["--rules", "noise:all,nso", "--rho", "0.1"], "rho: no arm has it, of noise:all, nso"),
+        (&["--rules", "sam,noise:none", "--validation", "0.1", "--grid", "pairs=1,2"], "pairs: no arm has it"),
+        (&["--rules", "sam,sam"], "rules: sam is there twice"),
+        (&["--rules", "sam", "--rule", "nso"], "--rule: the rules are those of --rules"),
+        (&["--rules", "mezo", "--momentum", "0.9"], "momentum: 0.9 does not go with rule mezo"),
+    ];
+    for (arguments, message) in cases {
+        let errors = refused(&[&["compare"], arguments].concat());
+        assert!(errors.contains(message), "{errors}");
+    }
+}
+
+#[test]
 fn rules_that_make_no_sense() {
-    let cases: [(&[&str], &str); 12] = [
-        (&["--rule", "sams"], "unknown rule \"sams\", expected one of noise, sam, asam"),
+    let cases: [(&[&str], &str); 11] = [
         (&["--rule", "sam", "--pairs", "2"], "pairs: a parameter of rule nso, the rule is sam"),
         (&["--rho", "0.1"], "rho: a parameter of rule sam, asam, m-sam, msam, the rule is noise"),
         (&["--rule", "sam", "--rho", "0"], "rho: has to be positive, found 0"),

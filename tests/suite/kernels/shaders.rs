@@ -97,7 +97,7 @@ fn bindings_are_those_of_the_specs() {
 }
 
 /// Integers in buffers that kernels without bounds checks read, each with why they cannot lead it astray.
-const ARGUED_INTEGERS: [(&str, &str, &str); 39] = [
+const ARGUED_INTEGERS: [(&str, &str, &str); 40] = [
     ("mse", "labels", "compared with the number of an output, or bits of numbers: values"),
     ("gather_tokens", "samples", "values, which the kernels that index by them cut to their tables"),
     ("gather_tokens", "output", "as its samples"),
@@ -114,7 +114,8 @@ const ARGUED_INTEGERS: [(&str, &str, &str); 39] = [
     ("ascend", "marked", "compared: values"),
     ("adaptive_norms", "blocks", "written by Arena: a tensor's number, which `marked` has an entry for"),
     ("adaptive_norms", "marked", "compared: values"),
-    ("descend", "blocks", "counters of Philox"),
+    ("descend", "blocks", "counters of Philox, and a tensor's number, which `lens` has an entry for"),
+    ("descend", "lens", "compared: values"),
     ("update_ivon", "blocks", "counters of Philox"),
     ("update_ivon", "scaling", "counts of steps"),
     ("weigh", "blocks", "counters of Philox"),

@@ -3,7 +3,7 @@
 use jostle::rules::{
     Command, Compiled, Draw, GradientSlot, Gradients,
     Instruction::{self, Ascend, Clean, Combine, Gradient, Loss, Perturb, Update},
-    Pass, Place, Program, RuleError, UpdateFusion,
+    Part, PartMean, Pass, Place, Program, RuleError, StatisticsPass, UpdateFusion,
 };
 
 const G: Gradients = Gradients(0);
@@ -175,4 +175,94 @@ fn a_gradient_of_another_buffer_is_put_where_the_optimizer_reads_it() {
     let half = |into, other| Command::Combine { into, keep: 0.5, other, add: 0.5 };
     assert_eq!(found[2][0], half(GradientSlot::Kept(0), GradientSlot::Arena), "{found:?}");
     assert_eq!(found[3], [half(GradientSlot::Arena, GradientSlot::Kept(0)), Command::Update(Place::Clean)]);
+}
+
+#[test]
+fn the_family_is_recorded_as_its_rules_say() {
+    let lines = |program: Program, fusion| Compiled::new(&program, fusion).lines();
+    let parts = Program::sharpness_aware_by_parts(0.1, 2).unwrap();
+    let expected = [
+        "gradient at effective, part 1 of 2",
+        "ascend: effective <- clean + 0.1 grads / norm(grads)",
+        "gradient at effective, part 1 of 2",
+        "clean: effective <- clean",
+        "keep: kept 0 <- grads",
+        "gradient at effective, part 2 of 2",
+        "ascend: effective <- clean + 0.1 grads / norm(grads)",
+        "gradient at effective, part 2 of 2",
+        "combine: grads <- 1 grads + 1 kept 0",
+        "update",
+    ];
+    assert_eq!(lines(parts, UpdateFusion::Fused), expected);
+    // What lies ahead depends on the momentum, which the update writes first.
+    let ahead = lines(Program::ahead(3.0).unwrap(), UpdateFusion::Fused);
+    assert_eq!(ahead[1..], ["gradient at effective", "update", "perturb of the next step"]);
+    let probes = lines(Program::zeroth_order(), UpdateFusion::Fused);
+    let expected = [
+        "loss at effective",
+        "perturb: effective <- clean - noise 0",
+        "loss at effective",
+        "descend, and perturb of the next step",
+    ];
+    assert_eq!(probes[1..], expected);
+    let variational = lines(Program::variational(2), UpdateFusion::Fused);
+    assert!(variational.contains(&"weigh: products <- noise 0 grads".to_owned()), "{variational:?}");
+    assert!(variational.contains(&"weigh: products <- products + noise 1 grads".to_owned()), "{variational:?}");
+    let history = lines(Program::adaptive_noise(), UpdateFusion::Separate);
+    assert_eq!(history[2..], ["remember: history <- beta history + grads^2", "update", "perturb of the next step"]);
+}
+
+#[test]
+fn running_statistics_move_in_the_passes_that_are_asked_for() {
+    let moving = |program: Program, statistics| -> Vec<bool> {
+        let compiled = Compiled::new(&program.with_statistics(statistics), UpdateFusion::Fused);
+        compiled.phases().iter().map(|phase| phase.pass.moves_statistics).collect()
+    };
+    let sam = || Program::sharpness_aware(0.1).unwrap();
+    assert_eq!(moving(sam(), StatisticsPass::First), [true, false]);
+    assert_eq!(moving(sam(), StatisticsPass::Last), [false, true]);
+    assert_eq!(moving(sam(), StatisticsPass::All), [true, true]);
+    assert_eq!(moving(sam(), StatisticsPass::None), [false, false]);
+    // The first pass is at the clean weights already; noise of both signs has none there.
+    assert_eq!(moving(sam(), StatisticsPass::Clean), [true, false]);
+    assert_eq!(moving(Program::antithetic(), StatisticsPass::Clean), [true, false, false]);
+    // Of every part the first.
+    let parts = || Program::sharpness_aware_by_parts(0.1, 2).unwrap();
+    assert_eq!(moving(parts(), StatisticsPass::First), [true, false, true, false]);
+    assert_eq!(moving(Program::low_pass(3), StatisticsPass::First), [true; 3]);
+    let probes = Compiled::new(&Program::zeroth_order().with_statistics(StatisticsPass::None), UpdateFusion::Fused);
+    assert!(probes.goes_by_running_statistics() && !probes.takes_gradients());
+    assert_eq!(moving(Program::zeroth_order(), StatisticsPass::First), [true, false]);
+}
+
+#[test]
+fn parts_of_different_numbers_are_no_program() {
+    let part = |index, parts| Instruction::PartGradient { into: G, part: Part { index, parts, mean: PartMean::Step } };
+    let with = |first, second| {
+        let sum = Combine { into: G, keep: 1.0, other: H, add: 1.0 };
+        let instructions = vec![first, Instruction::PartGradient { into: H, part: second }, sum, STEP];
+        Program::new("parts", instructions).map(|_| ())
+    };
+    let second = |index, parts| Part { index, parts, mean: PartMean::Step };
+    assert_eq!(with(part(0, 2), second(1, 2)), Ok(()));
+    let wrong = |index, found, expected| Err(RuleError::Part { line: 2, index, found, expected });
+    assert_eq!(with(part(0, 2), second(1, 3)), wrong(1, 3, 2));
+    assert_eq!(with(part(0, 2), second(2, 2)), wrong(2, 2, 2));
+    let text = RuleError::Part { line: 2, index: 2, found: 2, expected: 2 }.to_string();
+    assert_eq!(text, "line 2 takes part 3 of 2, where there are 2");
+}
+
+#[test]
+fn gradient_evaluations_are_counted_over_each_sample() {
+    let evaluations = |program: Program| Compiled::new(&program, UpdateFusion::Fused).gradient_evaluations();
+    let close = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found}, not {expected}");
+    close(evaluations(Program::noise()), 1.0);
+    close(evaluations(Program::sharpness_aware(0.1).unwrap()), 2.0);
+    close(evaluations(Program::sharpness_aware_by_parts(0.1, 4).unwrap()), 2.0);
+    close(evaluations(Program::noise_stability(2, 0.5).unwrap()), 5.0);
+    close(evaluations(Program::low_pass(8)), 1.0);
+    close(evaluations(Program::mixed_noise(0.5).unwrap()), 1.0);
+    close(evaluations(Program::zeroth_order()), 2.0 / 3.0);
+    let clean = Program::noise_stability(1, 0.0).unwrap().with_statistics(StatisticsPass::Clean);
+    close(evaluations(clean), 2.0 + 1.0 / 3.0);
 }

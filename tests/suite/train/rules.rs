@@ -172,8 +172,8 @@ fn rules_with_adamw() {
 #[test]
 fn rules_on_transformers() {
     let with = |config: RunConfig| match config.rule {
-        // Labels are of samples.
-        RuleKind::FreshLabels => RunConfig { model: "vit:1x2x8/4".to_owned(), batch: 20, ..config },
+        // Labels are of samples, and moments of whole epochs.
+        RuleKind::FreshLabels | RuleKind::Swag => RunConfig { model: "vit:1x2x8/4".to_owned(), batch: 60, ..config },
         _ => {
             let (data, model) = ("plays".to_owned(), "gpt:1x2x8@8".to_owned());
             RunConfig { data, model, batch: 8, eval_windows: Some(8), dropout: Some(0.1), ..config }
@@ -220,7 +220,7 @@ fn rules_whose_noise_is_halved() {
     let with = |config| RunConfig { on_nan: OnNan::HalveSigma, ..config };
     each("halve-sigma", "on-nan", with, |config, _| {
         let dir = tempfile::tempdir().unwrap();
-        let broken = RunConfig { lr: 1e30, steps: Some(4), ..config };
+        let broken = RunConfig { lr: 1e30, ..config };
         let mut notices = Vec::new();
         let result = go(&mut begin(dir.path(), &broken, every(0)), None, &mut notices).unwrap();
         assert!(matches!(result.status, Status::Diverged { .. }));
