@@ -6,32 +6,21 @@ use crate::common::places::program;
 use jostle::{nn::Model, rules::RuleKind, train::RunConfig};
 use serde_json::Value;
 
-fn bench(more: &[&str]) -> Output {
+/// So many rounds of a step each.
+fn bench(rounds: &str, more: &[&str]) -> Output {
     let mut command = Command::new(program());
-    command.args([
-        "bench",
-        "--model",
-        "mlp:8-6-4",
-        "--batch",
-        "8",
-        "--timed-steps",
-        "3",
-        "--rounds",
-        "3",
-        "--seconds",
-        "1",
-    ]);
+    command.args(["bench", "--model", "mlp:8-6-4", "--timed-steps", rounds, "--rounds", rounds, "--seconds", "1"]);
     command.args(more).output().unwrap()
 }
 
-fn succeed(more: &[&str]) -> String {
-    let output = bench(more);
+fn succeed(rounds: &str, more: &[&str]) -> String {
+    let output = bench(rounds, more);
     assert!(output.status.success(), "{more:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
 fn refused(more: &[&str]) -> String {
-    let output = bench(more);
+    let output = bench("1", more);
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{more:?}: {message}");
     message
@@ -63,15 +52,15 @@ fn a_part_of_a_step_counts_as_its_share() {
 
 #[test]
 fn several_rules_stand_beside_a_plain_step_and_first_another_plain_one() {
-    let said = succeed(&["--json", "--rules", "noise,m-sam,ivon,mezo", "--timed-steps", "1", "--rounds", "1"]);
+    let said = succeed("1", &["--json", "--batch", "8", "--rules", "noise,m-sam,ivon,mezo"]);
     let report: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(
         (&report["model"], &report["batch"], &report["optimizer"]),
         (&"mlp:8-6-4".into(), &8.into(), &"sgd".into())
     );
     let count = |step: &Value, key: &str| step[key].as_f64().unwrap();
-    let of = |step: &Value| (count(step, "gradients"), count(step, "losses"), count(step, "passes"));
-    assert_eq!(of(&report["plain"]), (1.0, 0.0, 1.0));
+    let looks = |step: &Value| (count(step, "gradients"), count(step, "losses"), count(step, "passes"));
+    assert_eq!(looks(&report["plain"]), (1.0, 0.0, 1.0));
     let expected = [
         ("plain", (1.0, 0.0, 1.0)),
         ("noise layer", (1.0, 0.0, 1.0)),
@@ -80,7 +69,7 @@ fn several_rules_stand_beside_a_plain_step_and_first_another_plain_one() {
         ("mezo", (0.0, 2.0, 2.0)),
     ];
     let rules = report["rules"].as_array().unwrap();
-    let found: Vec<_> = rules.iter().map(|step| (step["rule"].as_str().unwrap(), of(step))).collect();
+    let found: Vec<_> = rules.iter().map(|step| (step["rule"].as_str().unwrap(), looks(step))).collect();
     assert_eq!(found, expected);
     let is_time = |value: &Value| value.as_f64().is_some_and(|number| number.is_finite() && number > 0.0);
     for step in rules {
@@ -95,12 +84,12 @@ fn several_rules_stand_beside_a_plain_step_and_first_another_plain_one() {
 
 #[test]
 fn one_rule_has_its_parameters_and_kernels_if_asked_for() {
-    let text = succeed(&["--rule", "nso", "--pairs", "3", "--profile"]);
+    let text = succeed("3", &["--rule", "nso", "--pairs", "3", "--profile"]);
     let line = text.lines().find(|line| line.starts_with("nso ")).unwrap();
     assert!(line.contains('±') && line.ends_with("6.0     0.0       6       3"), "{text}");
     assert!(!text.lines().any(|line| line.starts_with("plain  ")), "one rule needs no control: {text}");
     assert_eq!(text.matches("Time per kernel").count(), 2, "{text}");
-    let text = succeed(&["--rule", "ivon", "--rounds", "1"]);
+    let text = succeed("1", &["--rule", "ivon"]);
     assert!(
         text.contains("ivon over adam with noise all: ") && text.contains("one round: no standard error"),
         "{text}"
