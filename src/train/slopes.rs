@@ -59,7 +59,9 @@ pub fn read_slopes(run: &Path) -> Result<Vec<f32>, TrainError> {
 
 fn parse(text: &str) -> Result<Vec<f32>, String> {
     let slope = |(index, line): (usize, &str)| {
-        let bits = (line.len() as u64 + 1 == LINE).then(|| u32::from_str_radix(line, 16).ok()).flatten();
+        // A sign would be read too.
+        let is_slope = line.len() as u64 + 1 == LINE && line.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let bits = is_slope.then(|| u32::from_str_radix(line, 16).ok()).flatten();
         bits.map(f32::from_bits)
             .ok_or_else(|| format!("line {}: {line:?}, expected eight hexadecimal digits", index + 1))
     };

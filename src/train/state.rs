@@ -39,7 +39,7 @@ impl Trainer<'_> {
     /// How gradients are scaled, and how many updates were left out so far; the loss scale is 1 in f32.
     ///
     /// # Errors
-    /// As [`Gpu::read`].
+    /// As [`Gpu::read`](crate::gpu::Gpu::read).
     pub fn scaling(&self) -> Result<GradientScaling, GpuError> {
         let scaling: Vec<GradientScaling> = self.gpu.read(&self.arena.scaling.view())?;
         Ok(scaling.first().copied().unwrap_or(GradientScaling::initial(self.arena.element)))
@@ -54,7 +54,7 @@ impl Trainer<'_> {
     /// Starts to read the ring of (loss, correct) sums; slot = step mod its length.
     ///
     /// # Errors
-    /// As [`Gpu::read_later`].
+    /// As [`Gpu::read_later`](crate::gpu::Gpu::read_later).
     pub fn read_metrics(&self) -> Result<PendingRead, GpuError> {
         self.gpu.read_later(&self.metrics.view())
     }
@@ -62,7 +62,7 @@ impl Trainer<'_> {
     /// Starts to read the ring of the steps' slopes, where the rule moves the weights by them.
     ///
     /// # Errors
-    /// As [`Gpu::read_later`].
+    /// As [`Gpu::read_later`](crate::gpu::Gpu::read_later).
     pub fn read_slopes(&self) -> Result<Option<PendingRead>, GpuError> {
         self.machine.slopes().map(|slopes| self.gpu.read_later(&slopes.view())).transpose()
     }
