@@ -59,6 +59,13 @@ def test_noise_is_the_binarys(program: Program, tmp_path: Path) -> None:
     assert scaled["fc1.weight"].any()
 
 
+def timeless(path: Path) -> list[list[str]]:
+    """The cells of a table, but for the column of what was timed."""
+    rows = [[cell.strip() for cell in line.split("|")] for line in path.read_text().splitlines()]
+    timed = rows[0].index("ms a step")
+    return [row[:timed] + row[timed + 1 :] for row in rows]
+
+
 def test_arms_are_compared(small: dict, program: Program, tmp_path: Path) -> None:
     heard: list[dict] = []
     words = [f"--{key}={value}" for key, value in small.items()]
@@ -66,7 +73,7 @@ def test_arms_are_compared(small: dict, program: Program, tmp_path: Path) -> Non
     found = jostle.compare(small, callback=heard.append, out=tmp_path / "python", **grid)
     options = ["--modes=none,layer", "--sigmas=0.05,0.1", "--seeds=2", "--hessian=2", "--out", str(tmp_path / "binary")]
     assert program("compare", *words, *options).returncode == 0
-    assert (tmp_path / "python" / "table.md").read_text() == (tmp_path / "binary" / "table.md").read_text()
+    assert timeless(tmp_path / "python" / "table.md") == timeless(tmp_path / "binary" / "table.md")
     ours, theirs = (sorted(path.name for path in (tmp_path / side).iterdir()) for side in ("python", "binary"))
     assert ours == theirs
     assert found.table["arm"] == ["none", "layer \u03c3 0.05", "layer \u03c3 0.1"]
