@@ -5,7 +5,7 @@ use crate::{
     kernels::{AdapterClass, Arena, Ascend, Combine, Metric, Weigh},
 };
 
-use super::{Command, GradientSlot, Place, Rule};
+use super::{Command, Compiled, GradientSlot, Place, Rule};
 
 /// An operation with the kernels that do it.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(super) enum BoundCommand {
     Combine(Combine),
     Ascend(Ascend),
     Remember,
-    Weigh { draw: u32, weigh: Weigh, first: bool },
+    Weigh { draw: u32, share: f64, weigh: Weigh, first: bool },
     Update(Place),
     Prepare(Place),
 }
@@ -24,26 +24,31 @@ pub(super) enum BoundCommand {
 pub(super) struct Buffers<'a> {
     arena: &'a Arena,
     kept: Vec<Buffer>,
-    /// Per tensor 1 where an adaptive ascent goes by its weights' magnitudes.
-    marked: Buffer,
-    /// What noise times gradients is summed up in, with the code of the noise's distribution.
+    rule: &'a Rule,
+    /// Of each draw in what is weighed by draws.
+    share: f64,
+    /// What noise times gradients is summed up in.
     products: Option<&'a Buffer>,
-    noise: u32,
 }
 
 impl<'a> Buffers<'a> {
     pub(super) fn new(
         gpu: &Gpu,
         arena: &'a Arena,
-        rule: &Rule,
-        kept: usize,
+        rule: &'a Rule,
+        compiled: &Compiled,
         products: Option<&'a Buffer>,
     ) -> Result<Self, GpuError> {
-        let noise = rule.scheme.distribution().code();
-        let kept = (0..kept).map(|_| gpu.buffer("kept gradients", arena.layout.words())).collect::<Result<_, _>>()?;
-        let is_marked = |tensor| u32::from(rule.adaptive.get(tensor).is_some_and(|marked| *marked));
-        let marked: Vec<u32> = (0..arena.layout.spans().len()).map(is_marked).collect();
-        Ok(Self { arena, kept, marked: gpu.upload("adaptive tensors", &marked)?, products, noise })
+        let buffer = || gpu.buffer("kept gradients", arena.layout.words());
+        let kept = (0..compiled.kept()).map(|_| buffer()).collect::<Result<_, _>>()?;
+        Ok(Self { arena, kept, rule, share: compiled.share_of_draws(), products })
+    }
+
+    /// Per tensor 1 where an adaptive ascent goes by its weights' magnitudes.
+    fn marked(&self, gpu: &Gpu) -> Result<Buffer, GpuError> {
+        let is_marked = |tensor| u32::from(self.rule.adaptive.get(tensor).is_some_and(|marked| *marked));
+        let marked: Vec<u32> = (0..self.arena.layout.spans().len()).map(is_marked).collect();
+        gpu.upload("adaptive tensors", &marked)
     }
 
     fn gradients(&self, slot: GradientSlot) -> &Buffer {
@@ -69,7 +74,7 @@ impl<'a> Buffers<'a> {
                 BoundCommand::Ascend(Ascend::new(gpu, arena, gradients(along), rho, Metric::Plain)?)
             }
             Command::AscendAdaptively { along, rho, eta } => {
-                let metric = Metric::Adaptive { eta, marked: &self.marked };
+                let metric = Metric::Adaptive { eta, marked: &self.marked(gpu)? };
                 BoundCommand::Ascend(Ascend::new(gpu, arena, gradients(along), rho, metric)?)
             }
             // The arena's gradients are those of the step's one pass, where noise goes by the past.
@@ -77,7 +82,8 @@ impl<'a> Buffers<'a> {
             Command::Weigh { draw, along, first } => {
                 let products = self.products.unwrap_or(&arena.grads);
                 let (class, views) = (AdapterClass::for_device(gpu), [gradients(along), products]);
-                BoundCommand::Weigh { draw, weigh: Weigh::new(gpu, class, arena, views, self.noise)?, first }
+                let weigh = Weigh::new(gpu, class, arena, views, self.rule.scheme.distribution().code())?;
+                BoundCommand::Weigh { draw, share: self.share, weigh, first }
             }
             Command::Update(place) | Command::Descend(place) => BoundCommand::Update(place),
             Command::Prepare(place) => BoundCommand::Prepare(place),

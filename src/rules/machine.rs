@@ -92,7 +92,7 @@ impl Machine {
             None => filters,
         };
         let products = mover.optimizer().and_then(Optimizer::products);
-        let buffers = Buffers::new(gpu, arena, rule, compiled.kept(), products)?;
+        let buffers = Buffers::new(gpu, arena, rule, &compiled, products)?;
         let bound = |command: &Command| buffers.bind(gpu, *command);
         let phases = compiled.phases().iter().map(|phase| phase.after.iter().map(bound).collect());
         let after = phases.collect::<Result<_, _>>()?;
@@ -308,15 +308,9 @@ impl Machine {
                         history.remember(recorder);
                     }
                 }
-                BoundCommand::Weigh { draw, weigh, first } => {
+                BoundCommand::Weigh { draw, share, weigh, first } => {
                     let noise = self.noise(step).draw(*draw);
-                    weigh.record(
-                        gpu,
-                        recorder,
-                        &noise.ranges,
-                        (noise.values, self.compiled.share_of_draws()),
-                        *first,
-                    )?;
+                    weigh.record(gpu, recorder, &noise.ranges, (noise.values, *share), *first)?;
                 }
                 BoundCommand::Update(place) => {
                     // In this order, or the noise of the step would be worked out a second time.

@@ -24,7 +24,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// A program with a scheme; an adaptive ascent goes by the magnitudes of all weights.
+    /// A program with a scheme; an adaptive ascent goes by the magnitudes of all weights, and a history is as published with ARWP.
     #[must_use]
     pub fn new(program: Program, scheme: Arc<dyn NoiseScheme>) -> Self {
         let adaptive = vec![true; scheme.scales().len()];

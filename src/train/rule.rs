@@ -21,9 +21,6 @@ mod published {
     pub(super) const MSAM_RHO: f64 = 3.0;
     pub(super) const ETA: f64 = 0.01;
     pub(super) const RWP_LAMBDA: f64 = 0.5;
-    pub(super) const ARWP_ETA: f64 = 0.1;
-    pub(super) const ARWP_BETA: f64 = 0.99;
-    pub(super) const HESS_INIT: f64 = 1.0;
     pub(super) const MEZO_EPS: f64 = 1e-3;
 }
 
@@ -40,7 +37,8 @@ impl RunConfig {
         let mut rule = Rule::new(program.with_statistics(statistics), Arc::new(scheme));
         // As in the published code, which goes by names.
         rule.adaptive = model.graph.params().iter().map(|param| param.name.contains("weight")).collect();
-        rule.history = [self.arwp_eta.unwrap_or(published::ARWP_ETA), self.arwp_beta.unwrap_or(published::ARWP_BETA)];
+        let [eta, beta] = rule.history;
+        rule.history = [self.arwp_eta.unwrap_or(eta), self.arwp_beta.unwrap_or(beta)];
         Ok(rule)
     }
 
@@ -93,10 +91,11 @@ impl RunConfig {
 
     /// The optimizer of a run on so many samples, as its rule has it.
     pub(super) fn optimizer_for(&self, samples: usize) -> OptimizerConfig {
+        let published = PosteriorConfig::default();
         let posterior = PosteriorConfig {
             ess: self.ess.unwrap_or(samples as f64),
-            hess_init: self.hess_init.unwrap_or(published::HESS_INIT),
-            draws: self.mc_samples.unwrap_or(1),
+            hess_init: self.hess_init.unwrap_or(published.hess_init),
+            draws: self.mc_samples.unwrap_or(published.draws),
         };
         OptimizerConfig {
             posterior: (self.rule == RuleKind::Ivon).then_some(posterior),

@@ -15,7 +15,7 @@ pub(super) struct Shares {
     /// Whether a gradient is the sum of several of those.
     pub(super) accumulates: bool,
     /// Samples of a whole step.
-    step: usize,
+    pub(super) step: usize,
 }
 
 impl Shares {

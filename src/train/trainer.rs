@@ -52,8 +52,6 @@ pub struct Trainer<'g> {
     /// Samples of a batch.
     batch: usize,
     pub(super) shares: Shares,
-    /// Batches of a step.
-    accumulate: usize,
     pub(super) average: Option<Average>,
     /// What the rule keeps of weights gone through.
     pub(super) swag: Option<Swag>,
@@ -124,7 +122,7 @@ impl<'g> Trainer<'g> {
         let plan = planned(first)?;
         let forward = forward.map(planned).transpose()?;
         let updates = updates(config, samples, &compiled, &metrics);
-        let steps_per_epoch = samples.div_ceil(batch * accumulate) as u64;
+        let steps_per_epoch = samples.div_ceil(shares.step) as u64;
         let length = config.length(steps_per_epoch);
         let clock = Clock::Run(length);
         let calibrates = config.bn_recalibrate && !model.graph.stats().is_empty();
@@ -137,7 +135,6 @@ impl<'g> Trainer<'g> {
             forward,
             batch,
             shares,
-            accumulate,
             swag: config.swag(length)?,
             average: config.ema.map(|decay| Average::new(gpu, &arena, decay)).transpose()?,
             calibration: calibrates
@@ -226,7 +223,7 @@ impl<'g> Trainer<'g> {
     /// Samples of a step: those of all its batches.
     #[must_use]
     pub fn step_samples(&self) -> usize {
-        self.batch * self.accumulate
+        self.shares.step
     }
 
     /// Training samples.
