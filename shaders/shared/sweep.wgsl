@@ -72,11 +72,8 @@ struct SweepDraws {
 
 // The noise of a pair by `next`, and that of sigma 1 by the seed (low and high word) and the step of `then`. As sweep_noise.
 fn sweep_draws(next: NoiseStep, then: vec3<u32>, pair: SweepPair, local: u32) -> SweepDraws {
-    var before = next;
-    before.seed_low = then.x;
-    before.seed_high = then.y;
-    before.step = then.z;
-    before.sigma = 1.0;
+    // Not a copy in a variable: the layout of an immediate's type is not valid there in SPIR-V.
+    let before = NoiseStep(next.first, next.count, next.block_base, then.x, then.y, then.z, 1.0);
     var draws: SweepDraws;
     draws.then = sweep_noise(before, pair, local);
     // The halves that neighbours gave each other are read before the next ones are written.
