@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Holds scripts/torch_rules.py against the packages ivon-opt and pytorch-optimizer and against torch.optim.swa_utils: ten steps in float64
-on a small network with batch norms; weights and running statistics have to agree to 1e-12. scripts/check_published_rules.py does it
-for the rules that no package has.
+"""Holds scripts/torch_rules.py and scripts/torch_optimizers.py against the packages ivon-opt and pytorch-optimizer and against torch.optim:
+ten steps in float64 on a small network with batch norms; weights and running statistics have to agree to 1e-12.
+scripts/check_published_rules.py does it for the rules that no package has.
 
     pip install torch ivon-opt pytorch-optimizer pytest
     python scripts/check_torch_rules.py
@@ -9,11 +9,13 @@ for the rules that no package has.
 
 import importlib.metadata
 import sys
+import unittest.mock
 
 import ivon
 import pytest
 import pytorch_optimizer
 import torch
+import torch_optimizers as optimizers
 import torch_rules as rules
 from torch import nn
 
@@ -163,6 +165,47 @@ def test_swag_mean_is_that_of_torch_swa_utils():
         found.collect(named(model))
     for name, value in average.module.named_parameters():
         torch.testing.assert_close(found.mean[name], value.data, rtol=0, atol=CLOSE)
+
+
+def plain_run(optimizer, kind=Net):
+    """The model after plain steps of what `optimizer` makes of it."""
+    model = network(kind)
+    optimizer = optimizer(model)
+    for batch in batches():
+        optimizer.zero_grad()
+        backward(model, batch)
+        optimizer.step()
+    return model, optimizer
+
+
+def test_lion_is_that_of_pytorch_optimizer():
+    about = {"lr": 1e-3, "betas": (0.8, 0.95), "weight_decay": 0.1}
+    theirs, _ = plain_run(lambda model: pytorch_optimizer.Lion(model.parameters(), weight_decouple=True, foreach=False, **about))
+    assert_same(plain_run(lambda model: optimizers.Lion(model.parameters(), **about))[0], theirs)
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_muon_is_that_of_torch_but_for_its_bfloat16(nesterov):
+    about = {"lr": 0.02, "momentum": 0.9, "weight_decay": 0.1, "nesterov": nesterov}
+    as_it_is = torch.Tensor.to
+
+    def to(self, *args, **more):
+        return self.clone() if more.get("dtype") == torch.bfloat16 else as_it_is(self, *args, **more)
+
+    with unittest.mock.patch.object(torch.Tensor, "to", to):
+        theirs, _ = plain_run(lambda model: torch.optim.Muon(model.parameters(), **about), Plain)
+    assert_same(plain_run(lambda model: optimizers.Muon(model.parameters(), [torch.zeros(1)], **about), Plain)[0], theirs)
+
+
+def test_schedule_free_is_that_of_pytorch_optimizer():
+    about = {"lr": 0.5, "momentum": 0.8, "weight_decay": 1e-2}
+    theirs, switch = plain_run(lambda model: pytorch_optimizer.ScheduleFreeSGD(model.parameters(), foreach=False, **about))
+    model, optimizer = plain_run(lambda model: optimizers.ScheduleFree(model.parameters(), **about))
+    assert_same(model, theirs)
+    switch.eval()
+    for value in model.parameters():
+        value.data.copy_(optimizer.averaged(value))
+    assert_same(model, theirs)
 
 
 def main():

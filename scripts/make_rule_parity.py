@@ -2,8 +2,8 @@
 """Rules that perturb weights, in PyTorch, for Jostle to be held against: twenty steps of each on a small MLP and a small network with batch
 norms (assets/parity/rules.toml), in float64 (the truth) and in float32 (how far PyTorch itself is from it).
 
-The rules are those of scripts/torch_rules.py, with their sources; scripts/check_torch_rules.py holds them against the packages. The noise
-is that of `jostle noise --rule`, drawn for the weights of the float64 run. No initial weights are stored: both sides draw them from Philox.
+The rules are those of scripts/torch_rules.py and the optimizers those of scripts/torch_optimizers.py, with their sources;
+scripts/check_torch_rules.py holds them against the packages. The noise is that of `jostle noise --rule`, drawn for the weights of the float64 run. No initial weights are stored: both sides draw them from Philox.
 Writes assets/parity/rules.json (every pass's loss of each step, and which passes move the running statistics of batch norms) and the
 weights and statistics after the steps to assets/parity/rules.safetensors.
 
@@ -19,6 +19,7 @@ import subprocess
 import tempfile
 
 import torch
+import torch_optimizers as optimizers
 import torch_rules as rules
 from make_conv_parity import OUT, ROOT, SEED, initialise, samples, three
 from make_parity_fixtures import digits, optimizer_of
@@ -26,12 +27,17 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 STEPS, IMAGES, IMAGE_SEED = 20, 64, 91
-MLP, NET = "mlp:64-24-10:tanh", "rules.toml"
-BATCH = {MLP: 32, NET: 16}
+MLP, DEEP, NET = "mlp:64-24-10:tanh", "mlp:64-24-16-10:tanh", "rules.toml"
+BATCH = {MLP: 32, DEEP: 32, NET: 16}
+# Muon's matrices: neither the first layer's nor the last one's.
+HIDDEN = {MLP: [], DEEP: ["fc2.weight"], NET: ["conv2.weight"]}
 SGD = {"optimizer": "sgd", "lr": 0.05, "momentum": 0.9, "weight-decay": 5e-4}
 ADAMW = {"optimizer": "adamw", "lr": 2e-3, "weight-decay": 0.01}
 IVON = {"lr": 0.2, "beta1": 0.9, "beta2": 0.99, "weight-decay": 2e-4, "ess": 1000.0, "hess-init": 0.5}
 DIRECT = {"optimizer": "sgd", "lr": 2e-3, "momentum": 0.0, "weight-decay": 0.01}
+LION = {"optimizer": "lion", "lr": 1e-3, "beta1": 0.9, "beta2": 0.95, "weight-decay": 0.1}
+MUON = {"optimizer": "muon", "lr": 5e-3, "momentum": 0.95, "weight-decay": 0.1}
+AVERAGED = {"optimizer": "schedule-free", "lr": 0.2, "momentum": 0.9, "weight-decay": 1e-2}
 # Large enough that a history which is wrong or missing shows.
 HISTORY = {"arwp-eta": 20.0, "arwp-beta": 0.9}
 
@@ -52,6 +58,12 @@ CASES = [
     ("ivon", "ivon", {**IVON, "mc-samples": 1}),
     ("ivon-samples", "ivon", {**IVON, "mc-samples": 3}),
     ("mezo", "mezo", {**DIRECT, "mezo-eps": 1e-2}),
+    ("lion", "noise", {**LION, "noise": "all", "sigma": 0.05}),
+    ("sam-lion", "sam", {**LION, "rho": 0.1}),
+    ("muon", "noise", {**MUON, "nesterov": True, "noise": "all", "sigma": 0.05}),
+    ("muon-plain", "noise", {**MUON, "nesterov": False, "noise": "none"}),
+    ("schedule-free", "noise", {**AVERAGED, "noise": "all", "sigma": 0.05}),
+    ("sam-schedule-free", "sam", {**AVERAGED, "rho": 0.1}),
 ]
 # The passes that move the running statistics of batch norms where each rule was published. MeZO's passes are in eval mode: none does. In
 # m-SAM's code (JAX, all parts at once) only the first part's count; here the clean passes of all parts do, one after the other.
@@ -73,6 +85,15 @@ class Mlp(nn.Module):
         return self.fc2(torch.tanh(self.fc1(x)))
 
 
+class DeepMlp(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.fc2, self.fc3 = nn.Linear(64, 24), nn.Linear(24, 16), nn.Linear(16, 10)
+
+    def forward(self, x):
+        return self.fc3(torch.tanh(self.fc2(torch.tanh(self.fc1(x)))))
+
+
 class Net(nn.Module):
     """assets/parity/rules.toml."""
 
@@ -88,7 +109,7 @@ class Net(nn.Module):
         return self.fc1(nn.functional.adaptive_avg_pool2d(x, 2).flatten(1))
 
 
-BUILD = {MLP: Mlp, NET: Net}
+BUILD = {MLP: Mlp, DEEP: DeepMlp, NET: Net}
 
 
 class Noise:
@@ -101,11 +122,13 @@ class Noise:
         """One dictionary of tensors by name for each draw."""
         if config["rule"] in NOISELESS:
             return []
+        if config.get("noise") == "none":
+            return [{name: torch.zeros_like(value) for name, value in model.named_parameters()}]
         return self.stand_in(config, step, model) if self.jostle is None else self.drawn(config, step, model)
 
     def drawn(self, config, step, model):
         out, clean = self.folder / "draws.safetensors", self.folder / "clean.safetensors"
-        data, name = ("digits", MLP) if config["model"] == MLP else ("cifar10", OUT / NET)
+        data, name = ("cifar10", OUT / NET) if config["model"] == NET else ("digits", config["model"])
         options = [text for key in OF_NOISE if key in config for text in (f"--{key}", str(config[key]))]
         if config["rule"] in IN_FILTER_NORMS:
             state = model.state_dict().items()
@@ -135,11 +158,27 @@ class Noise:
 
 def batches(model):
     """The batches of a run in order, endlessly; the data are whole batches, or not all of them needed."""
-    data = digits()[0] if model == MLP else samples(IMAGE_SEED, IMAGES)
+    data = samples(IMAGE_SEED, IMAGES) if model == NET else digits()[0]
     count = len(data[1]) // BATCH[model]
     while True:
         for at in range(count):
             yield tuple(part[at * BATCH[model] : (at + 1) * BATCH[model]] for part in data)
+
+
+def optimizer_for(config, parameters):
+    """What moves the clean weights, but where the rule does."""
+    kind, about = config.get("optimizer"), {"lr": config["lr"], "weight_decay": config["weight-decay"]}
+    betas = {"betas": (config.get("beta1", 0.9), config.get("beta2", 0.999))}
+    if kind == "lion":
+        return optimizers.Lion(list(parameters.values()), **about, **betas)
+    if kind == "muon":
+        hidden = HIDDEN[config["model"]]
+        matrices, others = [[value for name, value in parameters.items() if (name in hidden) is own] for own in (True, False)]
+        about |= {"momentum": config["momentum"], "nesterov": config["nesterov"]}
+        return optimizers.Muon(matrices, others, **about, **betas)
+    if kind == "schedule-free":
+        return optimizers.ScheduleFree(list(parameters.values()), momentum=config["momentum"], **about)
+    return optimizer_of(config, list(parameters.values()))
 
 
 class Run:
@@ -153,7 +192,7 @@ class Run:
         self.weights = {name: value.data for name, value in self.parameters.items()}
         self.evaluate = rules.Evaluator(model, moving)
         self.batches = batches(config["model"])
-        self.optimizer = None if config["rule"] == "ivon" else optimizer_of(config, list(self.parameters.values()))
+        self.optimizer = None if config["rule"] == "ivon" else optimizer_for(config, self.parameters)
 
     def batch(self):
         inputs, labels = next(self.batches)
@@ -206,8 +245,11 @@ class Run:
         return rules.noise(*common, draws[0])
 
     def result(self):
-        """Weights and running statistics."""
-        return {name: value for name, value in self.model.state_dict().items() if value.is_floating_point()}
+        """Weights, averaged where the optimizer does, and running statistics."""
+        found = {name: value for name, value in self.model.state_dict().items() if value.is_floating_point()}
+        if isinstance(self.optimizer, optimizers.ScheduleFree):
+            found |= {name: self.optimizer.averaged(value).detach() for name, value in self.parameters.items()}
+        return found
 
 
 def train(config, moving, dtype, draws=None, noise=None):
@@ -250,10 +292,11 @@ def main():
     shared, cases, tensors = {"seed": SEED, "steps": STEPS, "batch-order": "sequential"}, [], {}
     with tempfile.TemporaryDirectory() as folder:
         noise = Noise(None if args.stand_in else args.jostle, folder)
-        for kind, model in (("mlp", MLP), ("net", NET)):
+        for kind, family in (("mlp", MLP), ("net", NET)):
             for name, rule, options in CASES:
                 if args.only and args.only not in name:
                     continue
+                model = DEEP if name.startswith("muon") and kind == "mlp" else family
                 config = {"rule": rule, "model": model, "batch": BATCH[model], **options, "seed": SEED}
                 about, found = case(f"{kind}-{name}", config, noise)
                 cases.append(about)

@@ -23,6 +23,8 @@ override SPREAD: bool = false;
 // Gradients are multiplied by scaling.factor; 0 leaves the weights and the state as they are.
 override SCALED: bool = false;
 override DECAY_MATRICES: bool = false;
+// weights_eff is not written: a sweep of its own follows that does.
+override SEPARATE: bool = false;
 
 struct AdamStep {
     noise: NoiseStep,
@@ -102,7 +104,7 @@ fn store(i: u32, after: State, noisy: vec4<f32>) {
     exp_avg[i] = after.exp_avg;
     exp_avg_sq[i] = after.exp_avg_sq;
     weights[i] = after.weight;
-    weights_eff[i] = vec4<Real>(noisy);
+    if !SEPARATE { weights_eff[i] = vec4<Real>(noisy); }
 }
 
 // All is read before anything is written: for all that a compiler knows, writes might change what is read.

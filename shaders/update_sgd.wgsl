@@ -19,6 +19,8 @@ override SPREAD: bool = false;
 override SCALED: bool = false;
 // Tensors of one dimension have weight_decay 0.
 override DECAY_MATRICES: bool = false;
+// weights_eff is not written: a sweep of its own follows that does.
+override SEPARATE: bool = false;
 // Weight decay is that of the weights that the network saw, weights_eff before the update.
 override DECAY_SEEN: bool = false;
 
@@ -88,7 +90,7 @@ fn advanced(before: State, weight_decay: f32, factor: f32) -> State {
 fn store(i: u32, after: State, noisy: vec4<f32>) {
     if values.momentum != 0.0 { velocity[i] = after.velocity; }
     weights[i] = after.weight;
-    weights_eff[i] = vec4<Real>(noisy);
+    if !SEPARATE { weights_eff[i] = vec4<Real>(noisy); }
 }
 
 // All is read before anything is written: for all that a compiler knows, writes might change what is read.

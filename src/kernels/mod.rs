@@ -54,6 +54,7 @@ mod tiling;
 mod tree;
 mod update_adam;
 mod update_ivon;
+mod update_lion;
 mod update_sgd;
 mod weigh;
 mod winograd;
@@ -113,6 +114,7 @@ pub(crate) use tiling::Tiling;
 pub(crate) use tree::{SOFTWARE_ROUNDS, Tree};
 pub use update_adam::{AdamStep, UpdateAdam};
 pub use update_ivon::{IvonStep, UpdateIvon};
+pub use update_lion::{LionStep, UpdateLion};
 pub use update_sgd::{SgdStep, UpdateSgd};
 pub use weigh::Weigh;
 pub use winograd_tile::WinogradTile;
@@ -177,6 +179,7 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &split_sum::SPLIT_SUM,
         &update_adam::UPDATE_ADAM,
         &update_ivon::UPDATE_IVON,
+        &update_lion::UPDATE_LION,
         &update_sgd::UPDATE_SGD,
         &weigh::WEIGH,
         &winograd_specs::WINOGRAD_GRADIENT.four,

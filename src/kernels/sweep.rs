@@ -110,13 +110,16 @@ pub struct UpdateVariant {
     pub decay_matrices: bool,
     /// SGD's weight decay is that of the weights that the network saw.
     pub decay_seen: bool,
+    /// What the network sees is not written: a sweep of its own follows that does.
+    pub separate: bool,
 }
 
 impl UpdateVariant {
     /// The overrides with noise; those without have `noise` 0.
-    pub(super) fn constants(self) -> [Constant; 3] {
-        let Self { noise, scaled, decay_matrices, .. } = self;
-        [("NOISE", f64::from(noise)), flag("SCALED", scaled), flag("DECAY_MATRICES", decay_matrices)]
+    pub(super) fn constants(self) -> [Constant; 4] {
+        let Self { noise, scaled, decay_matrices, separate, .. } = self;
+        let flags = [flag("SCALED", scaled), flag("DECAY_MATRICES", decay_matrices), flag("SEPARATE", separate)];
+        [("NOISE", f64::from(noise)), flags[0], flags[1], flags[2]]
     }
 
     pub(super) fn clean(self) -> Self {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     gpu::{Element, GpuError, Launch, WORD_BYTES, Work},
-    kernels::{Target, UpdateAdam, UpdateSgd, UpdateVariant},
+    kernels::{Target, UpdateAdam, UpdateLion, UpdateSgd, UpdateVariant},
     names::named,
     noise::Distribution,
 };
@@ -22,6 +22,8 @@ named!("optimizer",
         Adam = "adam",
         /// Adam with decoupled weight decay.
         AdamW = "adamw",
+        /// The sign of a moving average of gradients, with decoupled weight decay (Chen et al., NeurIPS 2023).
+        Lion = "lion",
     }
 );
 
@@ -29,7 +31,10 @@ impl OptimizerKind {
     /// Arenas of state, each as long as the weights.
     #[must_use]
     pub fn state_arenas(self) -> usize {
-        if self == Self::Sgd { 1 } else { 2 }
+        match self {
+            Self::Sgd | Self::Lion => 1,
+            Self::Adam | Self::AdamW => 2,
+        }
     }
 }
 
@@ -66,13 +71,13 @@ pub struct OptimizerConfig {
     pub dampening: f64,
     /// SGD: Nesterov's look-ahead.
     pub nesterov: bool,
-    /// L2 in SGD and Adam, decoupled in AdamW.
+    /// L2 in SGD and Adam, decoupled in AdamW and Lion.
     pub weight_decay: f64,
     /// Which tensors weight decay is on.
     pub decay: Decay,
-    /// Adam: decay of the first moment.
+    /// Adam: decay of the first moment; Lion: share of it in what the sign is of.
     pub beta1: f64,
-    /// Adam: decay of the second moment.
+    /// Adam: decay of the second moment; Lion: of the first.
     pub beta2: f64,
     /// Adam: added to the denominator.
     pub eps: f64,
@@ -82,6 +87,17 @@ pub struct OptimizerConfig {
     /// IVON in the place of the kind: its weight decay is delta, its betas are these.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub posterior: Option<PosteriorConfig>,
+}
+
+/// What an update is planned for beside its settings.
+#[derive(Clone, Copy, Debug)]
+pub struct UpdateUse {
+    /// The code of the noise's distribution.
+    pub noise: u32,
+    /// Gradients are multiplied by the factor of the arena's `scaling`, and a factor of 0 leaves weights and state as they are.
+    pub scaled: bool,
+    /// What the network sees is written by a sweep of its own after the update.
+    pub separate: bool,
 }
 
 /// What a posterior of the weights is updated by beside betas and weight decay.
@@ -135,9 +151,11 @@ impl OptimizerConfig {
     /// # Errors
     /// [`GpuError::Grid`] past the target's grid.
     pub fn launches(&self, target: &Target, words: usize, element: Element) -> Result<Vec<Launch>, GpuError> {
-        let variant = self.variant(Distribution::Gaussian.code(), element == Element::Half);
+        let scaled = element == Element::Half;
+        let variant = self.variant(UpdateUse { noise: Distribution::Gaussian.code(), scaled, separate: false });
         let launches = match self.kind {
             OptimizerKind::Sgd => UpdateSgd::launches(target, words, variant)?,
+            OptimizerKind::Lion => UpdateLion::launches(target, words, variant)?,
             OptimizerKind::Adam | OptimizerKind::AdamW => UpdateAdam::launches(target, words, variant)?,
         };
         // The parts are alike but for the last.
@@ -151,9 +169,9 @@ impl OptimizerConfig {
         Ok(launches.into_iter().map(shared).collect())
     }
 
-    pub(super) fn variant(&self, noise: u32, scaled: bool) -> UpdateVariant {
+    pub(super) fn variant(&self, UpdateUse { noise, scaled, separate }: UpdateUse) -> UpdateVariant {
         let (decay_matrices, decay_seen) = (self.decay == Decay::Matrices, self.decay_seen);
-        UpdateVariant { noise, scaled, decay_matrices, decay_seen }
+        UpdateVariant { noise, scaled, decay_matrices, decay_seen, separate }
     }
 
     /// Arenas of state, each as long as the weights.
@@ -175,6 +193,7 @@ impl OptimizerConfig {
             // Without momentum there is no state to read.
             OptimizerKind::Sgd if self.momentum == 0.0 => (4, 3),
             OptimizerKind::Sgd => (7, 5),
+            OptimizerKind::Lion => (9, 5),
             OptimizerKind::Adam | OptimizerKind::AdamW => (16, 7),
         };
         let noisy = element.words(words) as u64;

@@ -3,18 +3,19 @@
 use crate::{
     gpu::{Buffer, Gpu, GpuError, Recorder},
     kernels::{
-        AdamStep, AdapterClass, Arena, IvonStep, NoiseRange, NoiseStep, NoiseUnit, SgdStep, UpdateAdam, UpdateIvon,
-        UpdateSgd,
+        AdamStep, AdapterClass, Arena, IvonStep, LionStep, NoiseRange, NoiseStep, NoiseUnit, SgdStep, UpdateAdam,
+        UpdateIvon, UpdateLion, UpdateSgd,
     },
     noise::Point,
 };
 
-use super::{OptimizerConfig, OptimizerKind, PosteriorConfig, StepRate};
+use super::{OptimizerConfig, OptimizerKind, PosteriorConfig, StepRate, UpdateUse};
 
 #[derive(Debug)]
 enum Update {
     Sgd(UpdateSgd),
     Adam(UpdateAdam),
+    Lion(UpdateLion),
     Ivon(UpdateIvon),
 }
 
@@ -34,7 +35,7 @@ impl Optimizer {
     /// of the arena's `scaling`, and a factor of 0 leaves weights and state as they are.
     ///
     /// # Errors
-    /// As [`UpdateSgd::new`] and [`UpdateAdam::new`].
+    /// Those of the device, and where a kernel does not compile.
     pub fn new(
         gpu: &Gpu,
         class: AdapterClass,
@@ -43,19 +44,44 @@ impl Optimizer {
         noise: u32,
         scaled: bool,
     ) -> Result<Self, GpuError> {
-        let (words, variant) = (arena.layout.words(), config.variant(noise, scaled));
+        Self::for_use(gpu, class, config, arena, UpdateUse { noise, scaled, separate: false })
+    }
+
+    /// As [`Optimizer::new`], for any use.
+    ///
+    /// # Errors
+    /// As [`Optimizer::new`].
+    pub fn for_use(
+        gpu: &Gpu,
+        class: AdapterClass,
+        config: OptimizerConfig,
+        arena: &Arena,
+        purpose: UpdateUse,
+    ) -> Result<Self, GpuError> {
+        let (words, variant) = (arena.layout.words(), config.variant(purpose));
+        let moment = |name: &str| gpu.buffer(name, words);
         let (update, state) = if let Some(posterior) = config.posterior {
             let hess = gpu.upload("hess", &vec![posterior.hess_init as f32; words])?;
-            let summed = (posterior.draws > 1).then(|| gpu.buffer("products", words)).transpose()?;
-            let state = [gpu.buffer("exp_avg", words)?, hess];
-            let update = UpdateIvon::new(gpu, class, arena, state.each_ref(), summed.as_ref(), (noise, scaled))?;
+            let summed = (posterior.draws > 1).then(|| moment("products")).transpose()?;
+            let state = [moment("exp_avg")?, hess];
+            let with = (purpose.noise, purpose.scaled);
+            let update = UpdateIvon::new(gpu, class, arena, state.each_ref(), summed.as_ref(), with)?;
             (Update::Ivon(update), state.into_iter().chain(summed).collect())
-        } else if config.kind == OptimizerKind::Sgd {
-            let velocity = gpu.buffer("velocity", words)?;
-            (Update::Sgd(UpdateSgd::new(gpu, class, arena, &velocity, variant)?), vec![velocity])
         } else {
-            let moments = [gpu.buffer("exp_avg", words)?, gpu.buffer("exp_avg_sq", words)?];
-            (Update::Adam(UpdateAdam::new(gpu, class, arena, [&moments[0], &moments[1]], variant)?), moments.to_vec())
+            match config.kind {
+                OptimizerKind::Sgd => {
+                    let velocity = moment("velocity")?;
+                    (Update::Sgd(UpdateSgd::new(gpu, class, arena, &velocity, variant)?), vec![velocity])
+                }
+                OptimizerKind::Lion => {
+                    let exp_avg = moment("exp_avg")?;
+                    (Update::Lion(UpdateLion::new(gpu, class, arena, &exp_avg, variant)?), vec![exp_avg])
+                }
+                OptimizerKind::Adam | OptimizerKind::AdamW => {
+                    let moments = [moment("exp_avg")?, moment("exp_avg_sq")?];
+                    (Update::Adam(UpdateAdam::new(gpu, class, arena, moments.each_ref(), variant)?), moments.to_vec())
+                }
+            }
         };
         let clean = [NoiseRange { blocks: 0..arena.layout.blocks(), noisy: false }];
         Ok(Self { config, update, state, steps: 0, clean })
@@ -89,6 +115,7 @@ impl Optimizer {
         let names: &[&str] = match self.update {
             Update::Sgd(_) => &["momentum_buffer"],
             Update::Adam(_) => &["exp_avg", "exp_avg_sq"],
+            Update::Lion(_) => &["exp_avg"],
             Update::Ivon(_) => &["exp_avg", "hess"],
         };
         names.iter().copied().zip(&self.state)
@@ -169,6 +196,16 @@ impl Optimizer {
                     step_size: (learning_rate * (hess_init + delta)) as f32,
                     delta: delta as f32,
                     ess: ess as f32,
+                };
+                update.record(gpu, recorder, ranges, values)
+            }
+            Update::Lion(update) => {
+                let values = LionStep {
+                    noise,
+                    learning_rate: learning_rate as f32,
+                    one_minus_beta1: (1.0 - momentum) as f32,
+                    one_minus_beta2: (1.0 - config.beta2) as f32,
+                    decay_factor: (1.0 - learning_rate * config.weight_decay) as f32,
                 };
                 update.record(gpu, recorder, ranges, values)
             }

@@ -134,6 +134,11 @@ impl Compiled {
         !self.takes_gradients() && self.statistics == StatisticsPass::None
     }
 
+    /// Whether the effective weights of the next step are put in place by a sweep of its own after the update.
+    pub(super) fn is_prepared(&self) -> bool {
+        self.phases.last().is_some_and(|phase| matches!(phase.after.last(), Some(Command::Prepare(_))))
+    }
+
     /// Whether it keeps something of past gradients.
     pub(super) fn remembers(&self) -> bool {
         let remembers = |command: &Command| matches!(command, Command::Remember(_));

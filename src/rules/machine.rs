@@ -6,7 +6,7 @@ use crate::{
     gpu::{Buffer, Gpu, GpuError, Recorder},
     kernels::{AdapterClass, Arena, Ascend, EffectiveWeights, FactorRules, GradientFactor, Metric, NoiseUnit, Perturb},
     noise::{NoiseScheme, Point, Scale, StepNoise},
-    optim::{Optimizer, OptimizerConfig, StepRate},
+    optim::{Optimizer, OptimizerConfig, StepRate, UpdateUse},
     schedule::Clock,
 };
 
@@ -80,8 +80,9 @@ impl Machine {
         let mover = match updates.descent {
             Some(config) => Mover::Descent(Descent::new(gpu, class, arena, config, distribution)?),
             None => {
-                let scaled = factor.is_some();
-                Mover::Optimizer(Optimizer::new(gpu, class, updates.optimizer, arena, distribution, scaled)?)
+                let (scaled, separate) = (factor.is_some(), compiled.is_prepared());
+                let purpose = UpdateUse { noise: distribution, scaled, separate };
+                Mover::Optimizer(Optimizer::for_use(gpu, class, updates.optimizer, arena, purpose)?)
             }
         };
         let filters = NoiseUnit::filter_scaled(scheme.scale() == Scale::Filter);

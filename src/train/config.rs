@@ -171,7 +171,7 @@ pub struct RunConfig {
     /// and v apart) or block (of a transformer)
     #[arg(long, help_heading = topic::NOISE, value_name = "GROUPS", default_value_t = Grouping::Tensor)]
     pub groups: Grouping,
-    /// Optimizer: sgd, adam or adamw
+    /// Optimizer: sgd, adam, adamw or lion
     #[arg(long, help_heading = topic::OPTIMIZER, value_name = "NAME", default_value_t = OptimizerKind::Sgd)]
     pub optimizer: OptimizerKind,
     /// Learning rate
@@ -210,17 +210,17 @@ pub struct RunConfig {
     #[arg(long, help_heading = topic::OPTIMIZER, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     #[arg(default_value_t = false, action = Set)]
     pub nesterov: bool,
-    /// Weight decay: L2 in sgd and adam, decoupled in adamw
+    /// Weight decay: L2 in sgd and adam, decoupled in adamw and lion
     #[arg(long, help_heading = topic::OPTIMIZER, default_value = "5e-4")]
     pub weight_decay: f64,
     /// Tensors that weight decay is on: all, or matrices for those of two dimensions or more (no biases, no norms)
     #[arg(long, help_heading = topic::OPTIMIZER, value_name = "TENSORS", default_value_t = Decay::All)]
     #[serde(skip_serializing_if = "Decay::is_all")]
     pub decay: Decay,
-    /// Adam: decay of the first moment; schedule one-cycle has its own
+    /// Adam: decay of the first moment; lion: its share in what the sign is of; schedule one-cycle has its own
     #[arg(long, help_heading = topic::OPTIMIZER, default_value_t = 0.9)]
     pub beta1: f64,
-    /// Adam: decay of the second moment
+    /// Adam: decay of the second moment; lion: of the first, 0.99 where neither file nor command line says otherwise
     #[arg(long, help_heading = topic::OPTIMIZER, default_value_t = 0.999)]
     pub beta2: f64,
     /// Adam: added to the denominator

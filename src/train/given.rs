@@ -76,13 +76,13 @@ impl Given {
         &self.config
     }
 
-    /// With the defaults of its rule, where that was given; checked.
+    /// With the defaults of its rule and of its optimizer, where they were given; checked.
     ///
     /// # Errors
     /// [`TrainError::Config`] naming the key.
     pub fn resolved(&self) -> Result<RunConfig, TrainError> {
         let mut config = self.config.clone();
-        if self.gives("rule") {
+        if self.gives("rule") || self.gives("optimizer") {
             config.take_published(&|key| self.gives(key));
         }
         config.check()?;

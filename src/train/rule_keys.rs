@@ -57,7 +57,7 @@ impl RunConfig {
         config
     }
 
-    /// Takes a rule's published values for keys that are not given.
+    /// Takes the published values of its rule, and of its optimizer where that is given, for keys that are not given.
     pub(super) fn take_published(&mut self, given: &dyn Fn(&str) -> bool) {
         let number = |key: &str, value: &mut f64, published: f64| {
             if !given(key) {
@@ -78,6 +78,9 @@ impl RunConfig {
                 number("weight-decay", &mut self.weight_decay, 0.0);
             }
             _ => {}
+        }
+        if self.optimizer == OptimizerKind::Lion && given("optimizer") {
+            number("beta2", &mut self.beta2, 0.99);
         }
         if matches!(self.rule, RuleKind::Lpf | RuleKind::Arwp | RuleKind::MRwp) && !given("noise-scale") {
             self.noise_scale = Scale::Filter;

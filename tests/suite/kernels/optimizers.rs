@@ -1,4 +1,4 @@
-//! SGD, Adam and AdamW over several steps against PyTorch's rules in f64, on tensors of odd sizes.
+//! SGD, Adam, AdamW and Lion over several steps against their rules in f64, on tensors of odd sizes.
 
 use std::ops::Range;
 
@@ -25,7 +25,8 @@ fn tensors(seed: u64, scale: f32) -> Vec<Vec<f32>> {
     SHAPES.iter().enumerate().map(drawn).collect()
 }
 
-/// torch.optim's rules (documentation of `SGD`, `Adam` and `AdamW`) for one parameter, written as the pages have them.
+/// torch.optim's rules (documentation of `SGD`, `Adam` and `AdamW`) for one parameter, written as the pages have them, and Lion's as
+/// its program 1 has it.
 #[derive(Default)]
 struct Torch {
     t: i32,
@@ -44,6 +45,12 @@ impl Torch {
                 g = if config.nesterov { g + config.momentum * self.buffer } else { self.buffer };
             }
             return theta - gamma * g;
+        }
+        if config.kind == OptimizerKind::Lion {
+            let update = config.beta1 * self.first + (1.0 - config.beta1) * g;
+            self.first = config.beta2 * self.first + (1.0 - config.beta2) * g;
+            let sign = if update == 0.0 { 0.0 } else { update.signum() };
+            return theta - gamma * (sign + config.weight_decay * theta);
         }
         if config.kind == OptimizerKind::AdamW {
             theta -= gamma * config.weight_decay * theta;
@@ -151,6 +158,39 @@ fn adam_follows_pytorch() {
     }
 }
 
+/// A sign is exact: of a step, the products and the sum alone round.
+const LION_ERROR: f64 = 1.0;
+
+#[test]
+fn lion_follows_its_program() {
+    for weight_decay in [0.0, 0.1] {
+        let plain =
+            OptimizerConfig { kind: OptimizerKind::Lion, weight_decay, beta2: 0.99, ..OptimizerConfig::default() };
+        check(&plain, LION_ERROR);
+        check(&OptimizerConfig { decay: Decay::Matrices, ..plain.clone() }, LION_ERROR);
+        check(&OptimizerConfig { beta1: 0.5, beta2: 0.7, ..plain }, LION_ERROR);
+    }
+}
+
+/// The sign of NaN would be a number on some adapters, and the weights would stand still without anybody being told.
+#[test]
+fn lion_does_not_hide_what_is_not_a_number() {
+    let gpu = device();
+    let scheme = scheme(NoiseConfig { mode: Mode::None, ..NoiseConfig::default() }, 1);
+    let arena = arena(gpu, &scheme, &tensors(1, 0.5));
+    let config = OptimizerConfig { kind: OptimizerKind::Lion, ..OptimizerConfig::default() };
+    let mut optimizer = Optimizer::new(gpu, AdapterClass::for_device(gpu), config, &arena, 1, false).unwrap();
+    let mut grads = tensors(2, 1.0);
+    grads[0][1] = f32::NAN;
+    set(gpu, &arena, &arena.grads, &grads);
+    let mut recorder = gpu.record();
+    optimizer.record(gpu, &mut recorder, optimizer.rate(0.05), &scheme.at(1, Moment::START).into()).unwrap();
+    recorder.submit().unwrap();
+    let found = get(gpu, &arena, &arena.weights);
+    let broken: Vec<usize> = (0..found[0].len()).filter(|i| found[0][*i].is_nan()).collect();
+    assert_eq!(broken, [1]);
+}
+
 /// Rules that differ must differ here, or the comparison above could not tell them apart.
 #[test]
 fn the_rules_differ() {
@@ -164,6 +204,7 @@ fn the_rules_differ() {
         OptimizerConfig { weight_decay: 0.0, ..sgd },
         OptimizerConfig { kind: OptimizerKind::AdamW, ..adam.clone() },
         OptimizerConfig { eps: 1e-3, ..adam.clone() },
+        OptimizerConfig { kind: OptimizerKind::Lion, ..adam.clone() },
         adam,
     ];
     let run = |config: &OptimizerConfig| {
@@ -218,9 +259,12 @@ fn updates_left_out_are_no_steps() {
 fn leaves_updates_out(class: AdapterClass) {
     let gpu = device();
     let base = OptimizerConfig { momentum: 0.9, dampening: 0.3, weight_decay: 0.1, ..OptimizerConfig::default() };
-    for (kind, error) in
-        [(OptimizerKind::Sgd, SGD_ERROR), (OptimizerKind::Adam, ADAM_ERROR), (OptimizerKind::AdamW, ADAM_ERROR)]
-    {
+    for (kind, error) in [
+        (OptimizerKind::Sgd, SGD_ERROR),
+        (OptimizerKind::Adam, ADAM_ERROR),
+        (OptimizerKind::AdamW, ADAM_ERROR),
+        (OptimizerKind::Lion, LION_ERROR),
+    ] {
         let config = OptimizerConfig { kind, ..base.clone() };
         let scheme = scheme(NoiseConfig { mode: Mode::None, ..NoiseConfig::default() }, 1);
         let start = tensors(1, 0.5);
@@ -333,7 +377,7 @@ fn updated(class: AdapterClass, kind: OptimizerKind, noisy: Range<u32>) -> [Vec<
 /// that of the kernel by itself.
 #[test]
 fn noise_changes_nothing_that_is_kept() {
-    for kind in [OptimizerKind::Sgd, OptimizerKind::AdamW] {
+    for kind in [OptimizerKind::Sgd, OptimizerKind::AdamW, OptimizerKind::Lion] {
         let reference = updated(AdapterClass::Software(Lanes::Eight), kind, 0..0);
         for class in classes() {
             for noisy in [0..0, 0..BLOCKS, 1..BLOCKS - 1, 3..4, 33..100] {

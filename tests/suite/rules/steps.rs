@@ -56,10 +56,11 @@ fn steps(
 
 #[test]
 fn fused_and_separate_updates_leave_the_same_bits() {
-    let rules = [(OptimizerKind::Sgd, Decay::All), (OptimizerKind::AdamW, Decay::Matrices)];
+    let kinds = [OptimizerKind::Sgd, OptimizerKind::AdamW, OptimizerKind::Lion];
+    let rules = kinds.into_iter().zip([Decay::All, Decay::Matrices, Decay::Matrices]);
     let noises = Mode::ALL.map(|mode| (mode, Grouping::Tensor)).into_iter();
     for noise in noises.chain([Grouping::Projection, Grouping::Block].map(|groups| (Mode::Layer, groups))) {
-        for (kind, decay) in rules {
+        for (kind, decay) in rules.clone() {
             let base = OptimizerConfig { momentum: 0.9, weight_decay: 0.01, ..OptimizerConfig::default() };
             let optimizer = OptimizerConfig { kind, decay, ..base };
             let [fused, separate] =

@@ -138,11 +138,16 @@ fn by_hand(config: &RunConfig, before: &[Vec<f32>], data: &Dataset) -> Vec<Vec<f
             for (i, w) in weights[tensor].iter_mut().enumerate() {
                 let mut g = clip * gradient[tensor][i];
                 match config.optimizer {
-                    OptimizerKind::AdamW => *w *= 1.0 - rate * decay,
+                    OptimizerKind::AdamW | OptimizerKind::Lion => *w *= 1.0 - rate * decay,
                     _ => g += decay * *w,
                 }
                 if config.optimizer == OptimizerKind::Sgd {
                     *w -= rate * g;
+                    continue;
+                }
+                if config.optimizer == OptimizerKind::Lion {
+                    *w -= rate * (config.beta1 * first[i] + (1.0 - config.beta1) * g).signum();
+                    first[i] = config.beta2 * first[i] + (1.0 - config.beta2) * g;
                     continue;
                 }
                 first[i] = config.beta1 * first[i] + (1.0 - config.beta1) * g;
