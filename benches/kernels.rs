@@ -73,8 +73,14 @@ fn update(criterion: &mut Criterion) {
     let arena = Arena::new(&gpu, layout, &[1.0]).unwrap();
     let velocity = gpu.buffer("velocity", words).unwrap();
     let gaussian = jostle::noise::Distribution::Gaussian.code();
-    let variant =
-        UpdateVariant { noise: gaussian, scaled: false, decay_matrices: false, decay_seen: false, separate: false };
+    let variant = UpdateVariant {
+        noise: gaussian,
+        scaled: false,
+        decay_matrices: false,
+        decay_seen: false,
+        orthogonal: false,
+        separate: false,
+    };
     let kernel = UpdateSgd::new(&gpu, AdapterClass::for_device(&gpu), &arena, &velocity, variant).unwrap();
     let mut group = criterion.benchmark_group("sgd update of 2^20 weights");
     group.throughput(Throughput::Bytes(words as u64 * 4 * 6));

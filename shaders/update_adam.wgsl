@@ -7,7 +7,9 @@
 //   weights[i]     = w - step_size exp_avg / (sqrt(exp_avg_sq) / bias_correction2_sqrt + eps)
 //   weights_eff[i] = weights[i] + noise of the next step
 //
-// With DECAY_MATRICES tensors of one dimension have weight_decay 0 and decay_factor 1.
+// With DECAY_MATRICES tensors of one dimension have weight_decay 0 and decay_factor 1. With ORTHOGONAL hidden matrices move by
+//   weights[i] = w - learning_rate * grads[i]
+// alone, whatever the scaling: what grads holds of them is made for that, and their moments are left as they are.
 //
 // Shapes    grads, exp_avg, exp_avg_sq, weights, weights_eff: the arena in vec4s; blocks: one entry per 64 elements.
 // Units     grads is d(mean loss)/d(weights); step_size = learning_rate / (1 - beta1^t), t counted from 1, and
@@ -23,6 +25,7 @@ override SPREAD: bool = false;
 // Gradients are multiplied by scaling.factor; 0 leaves the weights and the state as they are.
 override SCALED: bool = false;
 override DECAY_MATRICES: bool = false;
+override ORTHOGONAL: bool = false;
 // weights_eff is not written: a sweep of its own follows that does.
 override SEPARATE: bool = false;
 
@@ -75,6 +78,11 @@ fn load(i: u32) -> State {
     return State(weights[i], exp_avg[i], exp_avg_sq[i], grads[i]);
 }
 
+// Whether vec4 number i of the bound part moves as it is.
+fn is_made(i: u32) -> bool {
+    return ORTHOGONAL && blocks[values.noise.block_base + i / 16u].w == 2u;
+}
+
 // What weight decay does to vec4 number i of the bound part.
 struct Decay {
     coupled: f32,
@@ -87,8 +95,12 @@ fn decay(i: u32) -> Decay {
 }
 
 // The clean update.
-fn advanced(before: State, decay: Decay, factor: f32, by: Correction) -> State {
+fn advanced(before: State, decay: Decay, made: bool, factor: f32, by: Correction) -> State {
     if SCALED && factor == 0.0 { return before; }
+    if made {
+        let moved = before.weight * decay.factor - values.learning_rate * before.gradient;
+        return State(moved, before.exp_avg, before.exp_avg_sq, before.gradient);
+    }
     var gradient = before.gradient;
     if SCALED { gradient *= factor; }
     gradient += decay.coupled * before.weight;
@@ -112,8 +124,8 @@ fn update(pair: SweepPair, factor: f32, by: Correction, local: u32) {
     let before = array<State, 2>(load(pair.at.x), load(pair.at.y));
     let decays = array<Decay, 2>(decay(pair.at.x), decay(pair.at.y));
     let after = array<State, 2>(
-        advanced(before[0], decays[0], factor, by),
-        advanced(before[1], decays[1], factor, by),
+        advanced(before[0], decays[0], is_made(pair.at.x), factor, by),
+        advanced(before[1], decays[1], is_made(pair.at.y), factor, by),
     );
     var noisy = mat2x4<f32>(after[0].weight, after[1].weight);
     if NOISE != NOISE_NONE {

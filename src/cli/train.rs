@@ -11,7 +11,7 @@ use jostle::{
     gpu::{KernelTime, Profile},
     report::Table,
     train::{
-        Best, Control, EpochRecord, Event, Message, RunConfig, RunResult, Scores, Status, Supervisor,
+        Best, Control, EpochRecord, Event, Message, Prepared, RunConfig, RunResult, Scores, Status, Supervisor,
         SupervisorOptions, TrainError, Trainer,
     },
 };
@@ -118,8 +118,10 @@ fn supervisor(context: &Context, args: &Args) -> Result<(Supervisor, PathBuf), C
         return Ok((supervisor, run.clone()));
     }
     let config = RunConfig::resolve(args.config.as_deref(), &context.options)?;
+    // Before there is a folder: what data and model refuse leaves none behind.
+    let prepared = Prepared::load(&config)?;
     let out = run_folder(&args.out, "metrics.jsonl", args.overwrite)?;
-    Ok((Supervisor::new(&out, config, args.supervisor)?, out))
+    Ok((Supervisor::with_prepared(&out, config, prepared, args.supervisor)?, out))
 }
 
 /// What is taken from the trained network before it goes.

@@ -217,7 +217,7 @@ impl Graph {
     #[must_use]
     pub fn layout(&self) -> ArenaLayout {
         let params = ArenaLayout::new(self.params.iter().map(|param| param.shape.as_slice()));
-        params.with_stats(self.stats.iter().map(|stat| stat.channels))
+        params.with_hidden(&self.hidden_matrices()).with_stats(self.stats.iter().map(|stat| stat.channels))
     }
 }
 

@@ -21,6 +21,7 @@ mod forward;
 mod fuse;
 #[allow(clippy::module_inception, reason = "the graph itself")]
 mod graph;
+mod hidden;
 mod ids;
 mod launch;
 mod loss;

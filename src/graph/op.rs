@@ -181,6 +181,12 @@ pub trait Op: Any + fmt::Debug + Send + Sync {
         false
     }
 
+    /// The place, among its parameters, of the matrix that its input is multiplied by, a row for each output: for optimizers that take
+    /// hidden matrices apart. Of a convolution the rows are its filters.
+    fn matrix(&self) -> Option<usize> {
+        None
+    }
+
     /// Its parameters, in the order that noise and checkpoints know them by.
     ///
     /// # Errors

@@ -20,6 +20,8 @@ pub struct TensorSpan {
     pub filters: usize,
     /// Whether it has two dimensions or more.
     pub is_matrix: bool,
+    /// Whether it is a matrix in a network's midst, which some optimizers take apart.
+    pub is_hidden: bool,
 }
 
 impl TensorSpan {
@@ -49,10 +51,17 @@ impl ArenaLayout {
             let len = shape.iter().product();
             let is_matrix = shape.len() > 1;
             let filters = if is_matrix { shape[0] } else { 1 };
-            layout.spans.push(TensorSpan { start: layout.words, len, filters, is_matrix });
+            layout.spans.push(TensorSpan { start: layout.words, len, filters, is_matrix, is_hidden: false });
             layout.words += len.next_multiple_of(ALIGNMENT);
         }
         layout
+    }
+
+    /// The same, with some of the tensors, in their order, marked as hidden matrices.
+    #[must_use]
+    pub fn with_hidden(mut self, hidden: &[bool]) -> Self {
+        self.spans.iter_mut().zip(hidden).for_each(|(span, hidden)| span.is_hidden = span.is_matrix && *hidden);
+        self
     }
 
     /// The same, with tensors of running statistics `[channels]` in an arena of their own.
@@ -114,7 +123,8 @@ pub struct Arena {
     pub element: Element,
     /// d(mean loss)/d(weights) at the noisy weights.
     pub grads: Buffer,
-    /// Per 64-element block (tensor, first octet within the tensor, noise scale as bits, whether it is of a matrix).
+    /// Per 64-element block (tensor, first octet within the tensor, noise scale as bits, 0 of a vector, 1 of a matrix and 2 of a
+    /// hidden one).
     pub blocks: Buffer,
     /// How gradients are scaled from the loss to the update: one [`GradientScaling`].
     pub scaling: Buffer,
@@ -242,7 +252,8 @@ fn block_table(layout: &ArenaLayout, scales: &[f32]) -> Vec<[u32; 4]> {
     let mut table = Vec::with_capacity(layout.blocks() as usize);
     for (tensor, (span, scale)) in layout.spans.iter().zip(scales).enumerate() {
         for block in 0..span.blocks().len() as u32 {
-            table.push([tensor as u32, block * OCTETS_PER_BLOCK, scale.to_bits(), u32::from(span.is_matrix)]);
+            let kind = u32::from(span.is_matrix) + u32::from(span.is_hidden);
+            table.push([tensor as u32, block * OCTETS_PER_BLOCK, scale.to_bits(), kind]);
         }
     }
     table

@@ -40,6 +40,7 @@ mod matmul_specs;
 mod metrics;
 mod moving_average;
 mod norms;
+mod orthogonalise;
 mod perturb;
 mod product_operands;
 mod product_parts;
@@ -52,9 +53,12 @@ mod sweep;
 mod target;
 mod tiling;
 mod tree;
+mod unit_norm;
 mod update_adam;
+mod update_free;
 mod update_ivon;
 mod update_lion;
+mod update_muon;
 mod update_sgd;
 mod weigh;
 mod winograd;
@@ -101,6 +105,7 @@ pub use matmul_shape::{MatmulLayout, MatmulProblem, MatmulShape};
 pub use metrics::MetricsSum;
 pub use moving_average::MovingAverage;
 pub use norms::{Norms, PARTIALS};
+pub use orthogonalise::{Orthogonalise, UpdateMatrix};
 pub use perturb::{NoiseUnit, Perturb};
 pub use product_operands::ProductOperands;
 pub(crate) use product_parts::PartedProduct;
@@ -113,8 +118,10 @@ pub use target::Target;
 pub(crate) use tiling::Tiling;
 pub(crate) use tree::{SOFTWARE_ROUNDS, Tree};
 pub use update_adam::{AdamStep, UpdateAdam};
+pub use update_free::{FreeStep, UpdateFree};
 pub use update_ivon::{IvonStep, UpdateIvon};
 pub use update_lion::{LionStep, UpdateLion};
+pub use update_muon::{MatrixUpdate, UpdateMuon};
 pub use update_sgd::{SgdStep, UpdateSgd};
 pub use weigh::Weigh;
 pub use winograd_tile::WinogradTile;
@@ -177,9 +184,12 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &norms::NORMS,
         &perturb::PERTURB,
         &split_sum::SPLIT_SUM,
+        &unit_norm::UNIT_NORM,
         &update_adam::UPDATE_ADAM,
+        &update_free::UPDATE_FREE,
         &update_ivon::UPDATE_IVON,
         &update_lion::UPDATE_LION,
+        &update_muon::MATRIX_MOMENTUM,
         &update_sgd::UPDATE_SGD,
         &weigh::WEIGH,
         &winograd_specs::WINOGRAD_GRADIENT.four,

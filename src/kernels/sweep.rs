@@ -110,6 +110,8 @@ pub struct UpdateVariant {
     pub decay_matrices: bool,
     /// SGD's weight decay is that of the weights that the network saw.
     pub decay_seen: bool,
+    /// Adam's hidden matrices move by what their gradients hold, as it is.
+    pub orthogonal: bool,
     /// What the network sees is not written: a sweep of its own follows that does.
     pub separate: bool,
 }

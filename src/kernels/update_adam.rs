@@ -2,7 +2,9 @@
 
 use crate::gpu::{Access, Buffer, Gpu, GpuError, KernelSpec, Launch, Recorder};
 
-use super::{AdapterClass, Arena, NoiseRange, NoiseStep, Sweep, Target, UpdateVariant, sweep::sweep_launches};
+use super::{
+    AdapterClass, Arena, Constant, NoiseRange, NoiseStep, Sweep, Target, UpdateVariant, flag, sweep::sweep_launches,
+};
 
 pub(super) static UPDATE_ADAM: KernelSpec = KernelSpec {
     entry: "update_adam",
@@ -53,6 +55,11 @@ pub struct AdamStep {
     pub learning_rate: f32,
 }
 
+fn constants(variant: UpdateVariant) -> Vec<Constant> {
+    let orthogonal = flag("ORTHOGONAL", variant.orthogonal);
+    variant.constants().into_iter().chain([orthogonal]).collect()
+}
+
 /// The compiled update of one network.
 #[derive(Debug)]
 pub struct UpdateAdam(Sweep);
@@ -70,7 +77,8 @@ impl UpdateAdam {
         variant: UpdateVariant,
     ) -> Result<Self, GpuError> {
         let arenas = [&arena.grads, moments[0], moments[1], &arena.weights];
-        let constants = [&variant.clean().constants()[..], &variant.constants()];
+        let constants = [variant.clean(), variant].map(constants);
+        let constants = [&constants[0][..], &constants[1]];
         Sweep::new(gpu, class, &UPDATE_ADAM, constants, &arenas, arena, &[&arena.blocks.view(), &arena.scaling.view()])
             .map(Self)
     }
@@ -80,7 +88,7 @@ impl UpdateAdam {
     /// # Errors
     /// [`GpuError::Grid`] past the adapter's grid.
     pub fn launches(target: &Target, words: usize, variant: UpdateVariant) -> Result<Vec<Launch>, GpuError> {
-        let parts = sweep_launches(target, &UPDATE_ADAM, &variant.constants(), words)?;
+        let parts = sweep_launches(target, &UPDATE_ADAM, &constants(variant), words)?;
         Ok(parts.into_iter().map(|(_, launch)| launch).collect())
     }
 

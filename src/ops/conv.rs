@@ -96,6 +96,10 @@ impl Op for Conv {
         Ok(ValueShape::Image { channels, height, width })
     }
 
+    fn matrix(&self) -> Option<usize> {
+        Some(WEIGHT)
+    }
+
     fn params(&self, inputs: &Inputs<'_>) -> Result<Vec<ParamSpec>, GraphError> {
         let [_, _, in_channels] = inputs.image()?;
         let [height, width] = self.options.kernel;

@@ -63,6 +63,10 @@ impl Op for Linear {
         Ok(output)
     }
 
+    fn matrix(&self) -> Option<usize> {
+        Some(WEIGHT)
+    }
+
     fn params(&self, inputs: &Inputs<'_>) -> Result<Vec<ParamSpec>, GraphError> {
         let (fan_in, _) = inputs.rows(self.out_features)?;
         let init = ParamInit::Uniform { fan_in };

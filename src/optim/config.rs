@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     gpu::{Element, GpuError, Launch, WORD_BYTES, Work},
-    kernels::{Target, UpdateAdam, UpdateLion, UpdateSgd, UpdateVariant},
+    kernels::{
+        AdapterClass, ArenaLayout, MatrixUpdate, Target, UpdateAdam, UpdateFree, UpdateLion, UpdateMuon, UpdateSgd,
+        UpdateVariant,
+    },
     names::named,
     noise::Distribution,
 };
@@ -24,8 +27,42 @@ named!("optimizer",
         AdamW = "adamw",
         /// The sign of a moving average of gradients, with decoupled weight decay (Chen et al., NeurIPS 2023).
         Lion = "lion",
+        /// SGD whose weights are the mean of the iterates, gradients being taken between that and the last one, at a constant
+        /// learning rate (Defazio et al., NeurIPS 2024).
+        ScheduleFree = "schedule-free",
+        /// Momentum made orthogonal on the matrices in a network's midst, AdamW on all else (Jordan et al., 2024).
+        Muon = "muon",
     }
 );
+
+named!("adjustment of the learning rate",
+    /// What Muon multiplies the learning rate by for a hidden matrix of so many rows and columns: `adjust_lr_fn` of `torch.optim.Muon`.
+    #[derive(Default)]
+    AdjustLr {
+        /// sqrt(max(1, rows / columns))
+        #[default]
+        Original = "original",
+        /// 0.2 sqrt(max(rows, columns)): an update as large as AdamW's, so that one learning rate suits both (Liu et al., 2025,
+        /// arXiv 2502.16982).
+        MatchRmsAdamw = "match-rms-adamw",
+    }
+);
+
+impl AdjustLr {
+    /// Whether it is the one that was there first.
+    #[must_use]
+    pub fn is_original(&self) -> bool {
+        *self == Self::Original
+    }
+
+    /// The factor.
+    fn scale(self) -> fn([usize; 2]) -> f64 {
+        match self {
+            Self::Original => |[rows, columns]| (rows as f64 / columns as f64).max(1.0).sqrt(),
+            Self::MatchRmsAdamw => |[rows, columns]| 0.2 * (rows.max(columns) as f64).sqrt(),
+        }
+    }
+}
 
 impl OptimizerKind {
     /// Arenas of state, each as long as the weights.
@@ -33,7 +70,7 @@ impl OptimizerKind {
     pub fn state_arenas(self) -> usize {
         match self {
             Self::Sgd | Self::Lion => 1,
-            Self::Adam | Self::AdamW => 2,
+            Self::Adam | Self::AdamW | Self::ScheduleFree | Self::Muon => 2,
         }
     }
 }
@@ -65,13 +102,13 @@ impl Decay {
 pub struct OptimizerConfig {
     /// The rule.
     pub kind: OptimizerKind,
-    /// SGD: momentum.
+    /// SGD and Muon: momentum; schedule-free: share of the mean in the weights that gradients are taken around.
     pub momentum: f64,
     /// SGD: dampening of the gradient in the velocity.
     pub dampening: f64,
-    /// SGD: Nesterov's look-ahead.
+    /// SGD and Muon: Nesterov's look-ahead.
     pub nesterov: bool,
-    /// L2 in SGD and Adam, decoupled in AdamW and Lion.
+    /// L2 in SGD, schedule-free SGD and Adam, decoupled in AdamW, Lion and Muon.
     pub weight_decay: f64,
     /// Which tensors weight decay is on.
     pub decay: Decay,
@@ -81,6 +118,8 @@ pub struct OptimizerConfig {
     pub beta2: f64,
     /// Adam: added to the denominator.
     pub eps: f64,
+    /// Muon: the learning rate of its matrices.
+    pub adjust_lr: AdjustLr,
     /// L2 decay is that of the weights that the network saw, not of the clean ones; of SGD only.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub decay_seen: bool,
@@ -131,6 +170,7 @@ impl Default for OptimizerConfig {
             beta1: 0.9,
             beta2: 0.999,
             eps: 1e-8,
+            adjust_lr: AdjustLr::Original,
             decay_seen: false,
             posterior: None,
         }
@@ -141,21 +181,25 @@ impl OptimizerConfig {
     /// This learning rate with the momentum, or beta1, of these settings: for what has no schedule.
     #[must_use]
     pub fn rate(&self, learning_rate: f64) -> StepRate {
-        let is_sgd = self.kind == OptimizerKind::Sgd && self.posterior.is_none();
-        StepRate { learning_rate, momentum: if is_sgd { self.momentum } else { self.beta1 } }
+        let has_momentum = matches!(self.kind, OptimizerKind::Sgd | OptimizerKind::ScheduleFree);
+        let has_momentum = has_momentum && self.posterior.is_none();
+        StepRate { learning_rate, momentum: if has_momentum { self.momentum } else { self.beta1 } }
     }
 
-    /// What an update of `words` weights launches, all of which get noise; the weights that the network sees are stored as
+    /// What an update of the weights of an arena launches, all of which get noise; the weights that the network sees are stored as
     /// `element`.
     ///
     /// # Errors
     /// [`GpuError::Grid`] past the target's grid.
-    pub fn launches(&self, target: &Target, words: usize, element: Element) -> Result<Vec<Launch>, GpuError> {
+    pub fn launches(&self, target: &Target, layout: &ArenaLayout, element: Element) -> Result<Vec<Launch>, GpuError> {
+        let words = layout.words();
         let scaled = element == Element::Half;
         let variant = self.variant(UpdateUse { noise: Distribution::Gaussian.code(), scaled, separate: false });
         let launches = match self.kind {
             OptimizerKind::Sgd => UpdateSgd::launches(target, words, variant)?,
             OptimizerKind::Lion => UpdateLion::launches(target, words, variant)?,
+            OptimizerKind::ScheduleFree => UpdateFree::launches(target, words, variant)?,
+            OptimizerKind::Muon => return UpdateMuon::launches(target, layout, variant, self.nesterov),
             OptimizerKind::Adam | OptimizerKind::AdamW => UpdateAdam::launches(target, words, variant)?,
         };
         // The parts are alike but for the last.
@@ -171,7 +215,20 @@ impl OptimizerConfig {
 
     pub(super) fn variant(&self, UpdateUse { noise, scaled, separate }: UpdateUse) -> UpdateVariant {
         let (decay_matrices, decay_seen) = (self.decay == Decay::Matrices, self.decay_seen);
-        UpdateVariant { noise, scaled, decay_matrices, decay_seen, separate }
+        UpdateVariant { noise, scaled, decay_matrices, decay_seen, orthogonal: false, separate }
+    }
+
+    pub(super) fn matrix_update(&self) -> MatrixUpdate {
+        MatrixUpdate { momentum: self.momentum, nesterov: self.nesterov, scale: self.adjust_lr.scale() }
+    }
+
+    /// Words of device memory that the update of an arena takes beside its state.
+    ///
+    /// # Errors
+    /// [`GpuError::Shape`] for matrices past what products take.
+    pub fn scratch_words(&self, class: AdapterClass, layout: &ArenaLayout) -> Result<usize, GpuError> {
+        let is_muon = self.kind == OptimizerKind::Muon && self.posterior.is_none();
+        if is_muon { UpdateMuon::scratch_words(class, layout) } else { Ok(0) }
     }
 
     /// Arenas of state, each as long as the weights.
@@ -194,7 +251,8 @@ impl OptimizerConfig {
             OptimizerKind::Sgd if self.momentum == 0.0 => (4, 3),
             OptimizerKind::Sgd => (7, 5),
             OptimizerKind::Lion => (9, 5),
-            OptimizerKind::Adam | OptimizerKind::AdamW => (16, 7),
+            OptimizerKind::Adam | OptimizerKind::AdamW | OptimizerKind::Muon => (16, 7),
+            OptimizerKind::ScheduleFree => (10, 7),
         };
         let noisy = element.words(words) as u64;
         Work { flops: words as u64 * operations, bytes: (words as u64 * arenas + noisy) * WORD_BYTES }

@@ -4,6 +4,6 @@ mod config;
 mod optimizer;
 mod schedule;
 
-pub use config::{Decay, OptimizerConfig, OptimizerKind, PosteriorConfig, UpdateUse};
+pub use config::{AdjustLr, Decay, OptimizerConfig, OptimizerKind, PosteriorConfig, UpdateUse};
 pub use optimizer::Optimizer;
 pub use schedule::{LearningRate, LearningRateSchedule, StepRate};

@@ -1,10 +1,10 @@
 //! The optimizers: their state on the device, and one fused update a step.
 
 use crate::{
-    gpu::{Buffer, Gpu, GpuError, Recorder},
+    gpu::{Buffer, Gpu, GpuError, Recorder, View},
     kernels::{
-        AdamStep, AdapterClass, Arena, IvonStep, LionStep, NoiseRange, NoiseStep, NoiseUnit, SgdStep, UpdateAdam,
-        UpdateIvon, UpdateLion, UpdateSgd,
+        AdamStep, AdapterClass, Arena, FreeStep, IvonStep, LionStep, NoiseRange, NoiseStep, NoiseUnit, SgdStep,
+        UpdateAdam, UpdateFree, UpdateIvon, UpdateLion, UpdateMuon, UpdateSgd,
     },
     noise::Point,
 };
@@ -16,6 +16,8 @@ enum Update {
     Sgd(UpdateSgd),
     Adam(UpdateAdam),
     Lion(UpdateLion),
+    Free(UpdateFree),
+    Muon(Box<UpdateMuon>),
     Ivon(UpdateIvon),
 }
 
@@ -28,6 +30,8 @@ pub struct Optimizer {
     steps: i32,
     /// The whole arena, without noise.
     clean: [NoiseRange; 1],
+    /// What of the state begins as the weights.
+    begins: Vec<[View; 2]>,
 }
 
 impl Optimizer {
@@ -77,6 +81,16 @@ impl Optimizer {
                     let exp_avg = moment("exp_avg")?;
                     (Update::Lion(UpdateLion::new(gpu, class, arena, &exp_avg, variant)?), vec![exp_avg])
                 }
+                OptimizerKind::ScheduleFree => {
+                    let state = [moment("z")?, moment("y")?];
+                    (Update::Free(UpdateFree::new(gpu, class, arena, state.each_ref(), variant)?), state.to_vec())
+                }
+                OptimizerKind::Muon => {
+                    let moments = [moment("exp_avg")?, moment("exp_avg_sq")?];
+                    let matrix = config.matrix_update();
+                    let update = UpdateMuon::new(gpu, class, arena, moments.each_ref(), variant, matrix)?;
+                    (Update::Muon(Box::new(update)), moments.to_vec())
+                }
                 OptimizerKind::Adam | OptimizerKind::AdamW => {
                     let moments = [moment("exp_avg")?, moment("exp_avg_sq")?];
                     (Update::Adam(UpdateAdam::new(gpu, class, arena, moments.each_ref(), variant)?), moments.to_vec())
@@ -84,7 +98,13 @@ impl Optimizer {
             }
         };
         let clean = [NoiseRange { blocks: 0..arena.layout.blocks(), noisy: false }];
-        Ok(Self { config, update, state, steps: 0, clean })
+        let follows = if matches!(update, Update::Free(_)) { &state[..] } else { &[] };
+        let begins = follows.iter().map(|iterate| [arena.weights.view(), iterate.view()]).collect();
+        let optimizer = Self { config, update, state, steps: 0, clean, begins };
+        let mut recorder = gpu.record();
+        optimizer.begin(&mut recorder);
+        recorder.submit()?;
+        Ok(optimizer)
     }
 
     /// Arenas of state of a kind of optimizer, each as long as the weights.
@@ -98,24 +118,35 @@ impl Optimizer {
         self.state.get(2)
     }
 
+    /// The weights that gradients are taken around, where they are others than the clean ones.
+    pub(crate) fn lead(&self) -> Option<&Buffer> {
+        if matches!(self.update, Update::Free(_)) { self.state.get(1) } else { None }
+    }
+
+    /// Records the state before the first update, where it depends on the weights; so it is at first, for weights that were there.
+    pub(crate) fn begin(&self, recorder: &mut Recorder<'_>) {
+        self.begins.iter().for_each(|[from, to]| recorder.copy(from, to));
+    }
+
     /// The unit of a posterior's draws, where there is one.
     pub(crate) fn unit(&self) -> Option<NoiseUnit> {
         let (posterior, hess) = (self.config.posterior?, self.state.get(1)?.clone());
         Some(NoiseUnit::Posterior { hess, ess: posterior.ess, delta: self.config.weight_decay })
     }
 
-    /// The state's arenas: velocity, or first and second moment.
+    /// The state's arenas: velocity, first and second moment, or iterates.
     #[must_use]
     pub fn state(&self) -> &[Buffer] {
         &self.state
     }
 
-    /// The state's arenas that last from step to step, with PyTorch's names for them, or those of IVON's code.
+    /// The state's arenas that last from step to step, with PyTorch's names for them, or those of the published code.
     pub fn named_state(&self) -> impl Iterator<Item = (&'static str, &Buffer)> {
         let names: &[&str] = match self.update {
             Update::Sgd(_) => &["momentum_buffer"],
-            Update::Adam(_) => &["exp_avg", "exp_avg_sq"],
+            Update::Adam(_) | Update::Muon(_) => &["exp_avg", "exp_avg_sq"],
             Update::Lion(_) => &["exp_avg"],
+            Update::Free(_) => &["z", "y"],
             Update::Ivon(_) => &["exp_avg", "hess"],
         };
         names.iter().copied().zip(&self.state)
@@ -209,22 +240,35 @@ impl Optimizer {
                 };
                 update.record(gpu, recorder, ranges, values)
             }
-            Update::Adam(update) => {
-                let decoupled = config.kind == OptimizerKind::AdamW;
-                let values = AdamStep {
+            Update::Free(update) => {
+                let values = FreeStep {
                     noise,
-                    step_size: (learning_rate / (1.0 - momentum.powi(self.steps))) as f32,
-                    one_minus_beta1: (1.0 - momentum) as f32,
-                    beta2: config.beta2 as f32,
-                    one_minus_beta2: (1.0 - config.beta2) as f32,
-                    eps: config.eps as f32,
-                    weight_decay: if decoupled { 0.0 } else { config.weight_decay as f32 },
-                    decay_factor: if decoupled { (1.0 - learning_rate * config.weight_decay) as f32 } else { 1.0 },
-                    bias_correction2_sqrt: (1.0 - config.beta2.powi(self.steps)).sqrt() as f32,
                     learning_rate: learning_rate as f32,
+                    momentum: momentum as f32,
+                    weight_decay: config.weight_decay as f32,
+                    share: (1.0 / f64::from(self.steps)) as f32,
                 };
                 update.record(gpu, recorder, ranges, values)
             }
+            Update::Adam(update) => update.record(gpu, recorder, ranges, self.adam_step(rate, noise)),
+            Update::Muon(update) => update.record(gpu, recorder, ranges, self.adam_step(rate, noise)),
+        }
+    }
+
+    fn adam_step(&self, StepRate { learning_rate, momentum }: StepRate, noise: NoiseStep) -> AdamStep {
+        let config = &self.config;
+        let decoupled = config.kind != OptimizerKind::Adam;
+        AdamStep {
+            noise,
+            step_size: (learning_rate / (1.0 - momentum.powi(self.steps))) as f32,
+            one_minus_beta1: (1.0 - momentum) as f32,
+            beta2: config.beta2 as f32,
+            one_minus_beta2: (1.0 - config.beta2) as f32,
+            eps: config.eps as f32,
+            weight_decay: if decoupled { 0.0 } else { config.weight_decay as f32 },
+            decay_factor: if decoupled { (1.0 - learning_rate * config.weight_decay) as f32 } else { 1.0 },
+            bias_correction2_sqrt: (1.0 - config.beta2.powi(self.steps)).sqrt() as f32,
+            learning_rate: learning_rate as f32,
         }
     }
 }

@@ -7,15 +7,9 @@ use crate::noise::Point;
 pub enum Effective {
     /// The weights at this point near the clean ones as they are now.
     At(Point),
+    /// The weights at this point near those that an optimizer has gradients taken around, where they are others than the clean ones.
+    Led(Point),
     /// Anything else: nothing yet, other weights than the clean ones, or a probe.
     #[default]
     Other,
-}
-
-impl Effective {
-    /// Whether a pass that has to be at a point can do with what is there.
-    #[must_use]
-    pub fn holds(&self, point: &Point) -> bool {
-        matches!(self, Self::At(held) if held == point)
-    }
 }

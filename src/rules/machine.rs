@@ -4,7 +4,7 @@ use std::{cell::RefCell, sync::Arc};
 
 use crate::{
     gpu::{Buffer, Gpu, GpuError, Recorder},
-    kernels::{AdapterClass, Arena, Ascend, EffectiveWeights, FactorRules, GradientFactor, Metric, NoiseUnit, Perturb},
+    kernels::{AdapterClass, Arena, Ascend, FactorRules, GradientFactor, Metric, NoiseUnit},
     noise::{NoiseScheme, Point, Scale, StepNoise},
     optim::{Optimizer, OptimizerConfig, StepRate, UpdateUse},
     schedule::Clock,
@@ -14,6 +14,7 @@ use super::{
     Command, Compiled, DescentConfig, Effective, Place, Rule,
     bound::{BoundCommand, Buffers},
     mover::{Descent, Mover},
+    nearby::Nearby,
     rule::point,
 };
 
@@ -37,16 +38,16 @@ pub struct Machine {
     compiled: Compiled,
     scheme: Arc<dyn NoiseScheme>,
     clock: Clock,
-    perturb: Perturb,
-    clean: EffectiveWeights,
+    /// Around the weights that gradients are taken around.
+    lead: Nearby,
+    /// Around the clean weights, where they are others.
+    clean: Option<Nearby>,
     /// Distances to look ahead at, with what does.
     ahead: Vec<(f64, Ascend)>,
     factor: Option<GradientFactor>,
     mover: Mover,
     /// What follows each pass.
     after: Vec<Vec<BoundCommand>>,
-    /// Of the arena.
-    blocks: u32,
     /// The noise last asked for, and its step: what leaves the weights there, the pass that needs them there and whoever logs
     /// the step ask for the same.
     noise: RefCell<Option<(u64, StepNoise)>>,
@@ -93,6 +94,9 @@ impl Machine {
             None => filters,
         };
         let products = mover.optimizer().and_then(Optimizer::products);
+        let lead = mover.optimizer().and_then(Optimizer::lead);
+        let clean = lead.map(|_| Nearby::new(gpu, class, arena, distribution, unit.clone())).transpose()?;
+        let arena = &lead.map_or_else(|| arena.clone(), |lead| Arena { weights: lead.clone(), ..arena.clone() });
         let buffers = Buffers::new(gpu, arena, rule, &compiled, products)?;
         let bound = |command: &Command| buffers.bind(gpu, *command);
         let phases = compiled.phases().iter().map(|phase| phase.after.iter().map(bound).collect());
@@ -100,8 +104,8 @@ impl Machine {
         let first_moment = mover.optimizer().and_then(|optimizer| optimizer.state().first()).unwrap_or(&arena.grads);
         let ahead = |rho: f64| Ok((rho, Ascend::new(gpu, arena, first_moment, -rho, Metric::Plain)?));
         Ok(Self {
-            perturb: Perturb::new(gpu, class, arena, distribution, unit)?,
-            clean: EffectiveWeights::new(gpu, arena, &arena.weights)?,
+            lead: Nearby::new(gpu, class, arena, distribution, unit)?,
+            clean,
             ahead: compiled.distances_ahead().into_iter().map(ahead).collect::<Result<_, GpuError>>()?,
             mover,
             factor,
@@ -109,7 +113,6 @@ impl Machine {
             scheme,
             clock,
             after,
-            blocks: arena.layout.blocks(),
             noise: RefCell::default(),
             effective: RefCell::default(),
         })
@@ -143,7 +146,7 @@ impl Machine {
     /// What is kept of the past gradients of filters, where the noise goes by them.
     #[must_use]
     pub fn history(&self) -> Option<&Buffer> {
-        self.perturb.history().map(|history| &history.history)
+        self.lead.perturb.history().map(|history| &history.history)
     }
 
     /// One slope of the loss a step, a ring, where the weights move by it.
@@ -201,10 +204,16 @@ impl Machine {
         point(place, || self.noise(step))
     }
 
-    /// Whether `weights_eff` holds the weights at a point.
+    /// Whether `weights_eff` holds what a step needs that begins at a point.
     #[must_use]
-    pub fn holds(&self, point: &Point) -> bool {
-        self.effective.borrow().holds(point)
+    pub fn holds(&self, start: &Point) -> bool {
+        *self.effective.borrow() == self.led(start.clone())
+    }
+
+    /// What `weights_eff` holds where a step begins at a point.
+    #[must_use]
+    pub fn led(&self, start: Point) -> Effective {
+        if self.clean.is_some() { Effective::Led(start) } else { Effective::At(start) }
     }
 
     /// What `weights_eff` was made to hold; to be told by whoever else writes it.
@@ -212,34 +221,26 @@ impl Machine {
         self.effective.replace(effective);
     }
 
-    /// Records `weights_eff = weights` at a point near them; what it holds is for the caller to tell.
+    /// Records `weights_eff = weights` at a point near them, the clean ones; what it holds is for the caller to tell.
     ///
     /// # Errors
-    /// As [`Perturb::record`]; [`GpuError::Length`] for noise whose ranges are not the arena.
+    /// As [`Perturb::record`](crate::kernels::Perturb::record); [`GpuError::Length`] for noise whose ranges are not the arena.
     pub fn put(&self, gpu: &Gpu, recorder: &mut Recorder<'_>, point: &Point) -> Result<(), GpuError> {
-        self.check(point)?;
-        match point {
-            Point::Clean => self.clean.record(recorder),
-            Point::Ahead(rho) => match self.ahead.iter().find(|(known, _)| known == rho) {
-                Some((_, ascend)) => ascend.record(recorder),
-                None => self.clean.record(recorder),
-            },
-            Point::Noisy(StepNoise { ranges, edges, values, .. }) => {
-                self.perturb.record(gpu, recorder, ranges, edges, *values)?;
-            }
+        match &self.clean {
+            Some(clean) => clean.put(gpu, recorder, point),
+            None => self.put_for_step(gpu, recorder, point),
         }
-        Ok(())
     }
 
-    /// What ranges leave out would not be updated either: a scheme of a user's own may be wrong.
-    fn check(&self, point: &Point) -> Result<(), GpuError> {
-        let Point::Noisy(noise) = point else { return Ok(()) };
-        let end = noise.end().unwrap_or(0);
-        if end == self.blocks {
+    /// As [`Machine::put`], near the weights that gradients are taken around.
+    fn put_for_step(&self, gpu: &Gpu, recorder: &mut Recorder<'_>, point: &Point) -> Result<(), GpuError> {
+        if let Point::Ahead(rho) = point
+            && let Some((_, ascend)) = self.ahead.iter().find(|(known, _)| known == rho)
+        {
+            ascend.record(recorder);
             return Ok(());
         }
-        let (expected, found) = (self.blocks as usize, end as usize);
-        Err(GpuError::Length { kernel: "noise scheme", argument: "blocks that ranges cover", expected, found })
+        self.lead.put(gpu, recorder, point)
     }
 
     /// Begins a step: where `weights_eff` is not what its first pass needs (after an evaluation, a measurement, a resumption, at
@@ -248,10 +249,13 @@ impl Machine {
     /// # Errors
     /// As [`Machine::put`].
     pub fn begin(&self, gpu: &Gpu, recorder: &mut Recorder<'_>, step: u64) -> Result<(), GpuError> {
+        if let Some(optimizer) = self.optimizer().filter(|_| step == 0) {
+            optimizer.begin(recorder);
+        }
         let start = self.start(step);
         let held = self.holds(&start);
         self.now_holds(Effective::Other);
-        if held { Ok(()) } else { self.put(gpu, recorder, &start) }
+        if held { Ok(()) } else { self.put_for_step(gpu, recorder, &start) }
     }
 
     /// Records what a step does after one of its passes, whose gradient, if it took one, the arena holds.
@@ -299,13 +303,13 @@ impl Machine {
     ) -> Result<(), GpuError> {
         for command in self.after.get(pass).into_iter().flatten().skip(first) {
             match command {
-                BoundCommand::Put(place) => self.put(gpu, recorder, &self.point(*place, step))?,
-                BoundCommand::Prepare(place) => self.put(gpu, recorder, &self.point(*place, step + 1))?,
+                BoundCommand::Put(place) => self.put_for_step(gpu, recorder, &self.point(*place, step))?,
+                BoundCommand::Prepare(place) => self.put_for_step(gpu, recorder, &self.point(*place, step + 1))?,
                 BoundCommand::Copy { from, to } => recorder.copy(&from.view(), &to.view()),
                 BoundCommand::Combine(combine) => combine.record(recorder),
                 BoundCommand::Ascend(ascend) => ascend.record(recorder),
                 BoundCommand::Remember => {
-                    if let Some(history) = self.perturb.history() {
+                    if let Some(history) = self.lead.perturb.history() {
                         history.remember(recorder);
                     }
                 }
@@ -317,13 +321,13 @@ impl Machine {
                     // In this order, or the noise of the step would be worked out a second time.
                     let then = self.noise(step);
                     let leaves = self.point(*place, step + 1);
-                    self.check(&leaves)?;
+                    self.lead.check(&leaves)?;
                     if let Some(factor) = &self.factor {
                         factor.record(recorder);
                     }
                     self.mover.record(gpu, recorder, rate, (step, &then), &leaves)?;
                     if let Point::Noisy(noise) = &leaves {
-                        self.perturb.record_edges(gpu, recorder, &noise.edges, noise.values)?;
+                        self.lead.perturb.record_edges(gpu, recorder, &noise.edges, noise.values)?;
                     }
                 }
             }
@@ -333,6 +337,6 @@ impl Machine {
 
     /// Ends a step whose last pass was recorded: `weights_eff` is where the next one begins.
     pub fn end(&self, step: u64) {
-        self.now_holds(Effective::At(self.start(step + 1)));
+        self.now_holds(self.led(self.start(step + 1)));
     }
 }

@@ -17,6 +17,7 @@ mod instruction;
 mod kind;
 mod machine;
 mod mover;
+mod nearby;
 mod program;
 mod rule;
 

@@ -1,6 +1,9 @@
 //! Whether the values of a configuration make sense.
 
-use crate::ops::Loss;
+use crate::{
+    ops::Loss,
+    optim::{LearningRateSchedule, OptimizerKind},
+};
 
 use super::{AUTO_BATCH, RunConfig, TrainError};
 
@@ -36,6 +39,11 @@ impl RunConfig {
         }
         if self.nesterov && (self.momentum == 0.0 || self.dampening != 0.0) {
             return wrong("nesterov", "needs momentum and no dampening, as in PyTorch");
+        }
+        if self.optimizer == OptimizerKind::ScheduleFree
+            && (self.schedule != LearningRateSchedule::Constant || self.warmup_steps > 0)
+        {
+            return wrong("schedule, warmup-steps", "optimizer schedule-free goes by a constant learning rate");
         }
         if !unit(self.label_smoothing) || (self.label_smoothing > 0.0 && self.loss != Loss::Nll) {
             return wrong("label-smoothing", "has to be in [0, 1), and 0 with any loss but nll");

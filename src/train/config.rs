@@ -13,7 +13,7 @@ use crate::{
     nn::WeightsFormat,
     noise::{Distribution, GroupOrder, Grouping, Mode, Scale, SigmaSchedule},
     ops::Loss,
-    optim::{Decay, LearningRateSchedule, OptimizerKind},
+    optim::{AdjustLr, Decay, LearningRateSchedule, OptimizerKind},
     rules::{RuleKind, StatisticsPass},
     schedule::ScheduleUnit,
 };
@@ -171,7 +171,7 @@ pub struct RunConfig {
     /// and v apart) or block (of a transformer)
     #[arg(long, help_heading = topic::NOISE, value_name = "GROUPS", default_value_t = Grouping::Tensor)]
     pub groups: Grouping,
-    /// Optimizer: sgd, adam, adamw or lion
+    /// Optimizer: sgd, adam, adamw, lion, schedule-free or muon (on hidden matrices, with adamw on the rest)
     #[arg(long, help_heading = topic::OPTIMIZER, value_name = "NAME", default_value_t = OptimizerKind::Sgd)]
     pub optimizer: OptimizerKind,
     /// Learning rate
@@ -200,23 +200,30 @@ pub struct RunConfig {
     /// Factor of each drop of schedules step and multistep
     #[arg(long, help_heading = topic::LEARNING_RATE, default_value_t = 0.1)]
     pub gamma: f64,
-    /// SGD: momentum; schedule one-cycle has its own
+    /// SGD: momentum; muon: the same, 0.95 where neither file nor command line says otherwise; schedule-free: the mean's share in the weights that gradients are taken around; schedule one-cycle has its
+    /// own
     #[arg(long, help_heading = topic::OPTIMIZER, default_value_t = 0.9)]
     pub momentum: f64,
     /// SGD: dampening
     #[arg(long, help_heading = topic::OPTIMIZER, default_value_t = 0.0)]
     pub dampening: f64,
-    /// SGD: Nesterov momentum
+    /// SGD: Nesterov momentum; muon has it where neither file nor command line says otherwise
     #[arg(long, help_heading = topic::OPTIMIZER, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     #[arg(default_value_t = false, action = Set)]
     pub nesterov: bool,
-    /// Weight decay: L2 in sgd and adam, decoupled in adamw and lion
+    /// Weight decay: L2 in sgd, schedule-free and adam, decoupled in adamw, lion and muon (0.1 where neither file nor command
+    /// line says otherwise)
     #[arg(long, help_heading = topic::OPTIMIZER, default_value = "5e-4")]
     pub weight_decay: f64,
     /// Tensors that weight decay is on: all, or matrices for those of two dimensions or more (no biases, no norms)
     #[arg(long, help_heading = topic::OPTIMIZER, value_name = "TENSORS", default_value_t = Decay::All)]
     #[serde(skip_serializing_if = "Decay::is_all")]
     pub decay: Decay,
+    /// Muon: factor of a matrix's learning rate, original for sqrt(max(1, rows / columns)) or match-rms-adamw for 0.2
+    /// sqrt(max(rows, columns))
+    #[arg(long, help_heading = topic::OPTIMIZER, value_name = "HOW", default_value_t = AdjustLr::Original)]
+    #[serde(skip_serializing_if = "AdjustLr::is_original")]
+    pub adjust_lr: AdjustLr,
     /// Adam: decay of the first moment; lion: its share in what the sign is of; schedule one-cycle has its own
     #[arg(long, help_heading = topic::OPTIMIZER, default_value_t = 0.9)]
     pub beta1: f64,

@@ -79,6 +79,7 @@ impl RunConfig {
             beta1: self.beta1,
             beta2: self.beta2,
             eps: self.eps,
+            adjust_lr: self.adjust_lr,
             ..OptimizerConfig::default()
         }
     }

@@ -91,6 +91,10 @@ impl Footprint {
         if config.ema.is_some() {
             footprint.add("moving average", arena);
         }
+        let beside = config.optimizer_for(1).scratch_words(target.class, &model.graph.layout())?;
+        if beside > 0 {
+            footprint.add("matrices of the update", beside as u64 * WORD_BYTES);
+        }
         (0..rule.kept()).for_each(|_| footprint.add("kept gradients", arena));
         let mut planned = |name: &str, batch, mode| -> Result<(), TrainError> {
             let schedule = Schedule::suited(&model.graph, batch, mode, Loss::Nll, element, destination)?;

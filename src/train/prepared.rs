@@ -91,6 +91,7 @@ impl Prepared {
             }
             expect_outputs(&model, data)?;
         }
+        config.check_model(&model)?;
         // Last, so that the labels of every other part are the true ones.
         let label_noise = replace_labels(config, &mut split.train)?;
         Ok(Self { split, validation, model, loss: config.loss.into(), label_noise })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     nn::Model,
     noise::{FreshLabels, Mode, Scheme},
-    optim::{OptimizerConfig, PosteriorConfig},
+    optim::{OptimizerConfig, OptimizerKind, PosteriorConfig},
     rules::{Program, Rule, RuleError, RuleKind, StatisticsPass},
 };
 
@@ -32,6 +32,7 @@ impl RunConfig {
     pub fn rule_for(&self, model: &Model) -> Result<Rule, TrainError> {
         let (layout, tensors) = (model.graph.layout(), model.noise_tensors());
         let scheme = Scheme::new(self.noise_config(), &layout, &tensors, self.seed);
+        self.check_model(model)?;
         let program = self.program().map_err(|error| wrong("rule", error.to_string()))?;
         let statistics = self.statistics(model);
         let mut rule = Rule::new(program.with_statistics(statistics), Arc::new(scheme));
@@ -40,6 +41,18 @@ impl RunConfig {
         let [eta, beta] = rule.history;
         rule.history = [self.arwp_eta.unwrap_or(eta), self.arwp_beta.unwrap_or(beta)];
         Ok(rule)
+    }
+
+    /// Whether the optimizer has something to do in a model.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] naming the key.
+    pub(super) fn check_model(&self, model: &Model) -> Result<(), TrainError> {
+        if self.optimizer != OptimizerKind::Muon || model.graph.hidden_matrices().contains(&true) {
+            return Ok(());
+        }
+        let reason = format!("muon moves the matrices between a network's first and last, and {} has none", self.model);
+        Err(wrong("optimizer", reason))
     }
 
     /// Which passes move running statistics of batch norms. A model without any needs no pass for them.

@@ -79,8 +79,14 @@ impl RunConfig {
             }
             _ => {}
         }
-        if self.optimizer == OptimizerKind::Lion && given("optimizer") {
-            number("beta2", &mut self.beta2, 0.99);
+        match self.optimizer {
+            OptimizerKind::Lion if given("optimizer") => number("beta2", &mut self.beta2, 0.99),
+            OptimizerKind::Muon if given("optimizer") => {
+                number("momentum", &mut self.momentum, 0.95);
+                number("weight-decay", &mut self.weight_decay, 0.1);
+                self.nesterov |= !given("nesterov");
+            }
+            _ => {}
         }
         if matches!(self.rule, RuleKind::Lpf | RuleKind::Arwp | RuleKind::MRwp) && !given("noise-scale") {
             self.noise_scale = Scale::Filter;
@@ -204,6 +210,9 @@ impl RunConfig {
         };
         if rule.updates() && self.optimizer != OptimizerKind::Sgd {
             return refuse("optimizer", &self.optimizer, "it has an update of its own");
+        }
+        if rule == RuleKind::Msam && self.optimizer == OptimizerKind::ScheduleFree {
+            return refuse("optimizer", &self.optimizer, "it has no momentum to look ahead along");
         }
         if rule == RuleKind::Msam && self.optimizer == OptimizerKind::Sgd && self.momentum == 0.0 {
             return refuse("momentum", &self.momentum, "it looks ahead along the momentum");

@@ -71,7 +71,7 @@ fn launches(model: &str, element: Element, target: &Target) -> Result<Vec<Launch
     let mut launches: Vec<Launch> = planned.into_iter().map(|planned| planned.launch).collect();
     for kind in [OptimizerKind::Sgd, OptimizerKind::Adam] {
         let optimizer = OptimizerConfig { kind, ..OptimizerConfig::default() };
-        let update = optimizer.launches(target, graph.layout().words(), element);
+        let update = optimizer.launches(target, &graph.layout(), element);
         launches.extend(update.map_err(|error| in_words(&error))?);
     }
     Ok(launches)

@@ -82,6 +82,7 @@ mod graph {
     mod canonical;
     mod deferred;
     mod gradients;
+    mod hidden;
     mod launches;
     mod memory;
     mod parts;
@@ -113,8 +114,10 @@ mod kernels {
     mod lanes;
     mod losses;
     mod matmul;
+    mod muon;
     mod norms;
     mod optimizers;
+    mod orthogonalise;
     mod philox;
     mod pool;
     mod reductions;

@@ -118,9 +118,9 @@ fn lines(
         lines.push(Line::new([step.name.clone(), kernel.sizes()], kernel.kind(), &planned.launch));
     }
     let optimizer = config.optimizer_config();
-    let words = model.graph.layout().words();
-    for launch in optimizer.launches(&device.target, words, config.precision.element())? {
-        let shape = format!("{} parameters", model.graph.layout().parameters());
+    let layout = model.graph.layout();
+    for launch in optimizer.launches(&device.target, &layout, config.precision.element())? {
+        let shape = format!("{} parameters", layout.parameters());
         lines.push(Line::new([update_text(&rule()), shape], "update", &launch));
     }
     Ok(lines)

@@ -111,7 +111,7 @@ pub fn restore(
             }
             _ => gpu.write(&arena.weights_eff.view(), &values)?,
         }
-        effective = Effective::At(next);
+        effective = trainer.machine.led(next);
     }
     // There are none before the rule begins to keep some.
     if manifest.files.iter().any(|name| name == MOMENTS) {

@@ -12,7 +12,8 @@ const RULE: &str = "rule rho eta sam-parts pairs nso-lambda sub-batches arwp-eta
                     mezo-eps fresh-label-noise swag-start swag-every swag-rank rule-stats";
 const SIGMA_SCHEDULE: &str =
     "noise-schedule noise-milestones-every noise-milestones noise-gamma noise-growth noise-off-epoch noise-off-step";
-const OPTIMIZER: &str = "optimizer momentum dampening nesterov weight-decay decay beta1 beta2 eps clip-norm ema";
+const OPTIMIZER: &str =
+    "optimizer momentum dampening nesterov weight-decay decay adjust-lr beta1 beta2 eps clip-norm ema";
 const AUGMENTATION: &str = "crop-padding crop-reflect flip cutout";
 
 /// Commands, the options of their own, and the keys of a configuration that they read.

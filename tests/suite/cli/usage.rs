@@ -75,7 +75,7 @@ fn rules_that_cannot_be_compared() {
 
 #[test]
 fn rules_that_make_no_sense() {
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 14] = [
         (&["--rule", "sam", "--pairs", "2"], "pairs: a parameter of rule nso, the rule is sam"),
         (&["--rho", "0.1"], "rho: a parameter of rule sam, asam, m-sam, msam, the rule is noise"),
         (&["--rule", "sam", "--rho", "0"], "rho: has to be positive, found 0"),
@@ -101,6 +101,18 @@ fn rules_that_make_no_sense() {
         (
             &["--rule", "arwp", "--noise-scale", "absolute"],
             "noise-scale: absolute does not go with rule arwp: its history is of filters",
+        ),
+        (
+            &["--rule", "msam", "--optimizer", "schedule-free"],
+            "optimizer: schedule-free does not go with rule msam: it has no momentum to look ahead along",
+        ),
+        (
+            &["--optimizer", "schedule-free", "--schedule", "cosine"],
+            "schedule, warmup-steps: optimizer schedule-free goes by a constant learning rate",
+        ),
+        (
+            &["--optimizer", "muon", "--data", "digits", "--model", "mlp:64-24-10"],
+            "optimizer: muon moves the matrices between a network's first and last, and mlp:64-24-10 has none",
         ),
     ];
     for (arguments, message) in cases {

@@ -1,6 +1,6 @@
 //! Weighted sums of gradients and ascents along them against f64, over arenas of many parts of a norm.
 
-use crate::common::{ROUNDOFF, assert_within, device, elements, network, rounding, samples, wide};
+use crate::common::{ROUNDOFF, assert_within, device, elements, guarded, network, rounding, samples, wide};
 use jostle::{
     gpu::{Element, GpuError},
     kernels::{Arena, ArenaLayout, Ascend, Combine, Metric},
@@ -26,6 +26,24 @@ fn sums_match_f64() {
             assert_within(&format!("{keep} x + {add} y of {count}"), &found, &expected, &bounds);
             assert_eq!(gpu.read::<f32>(&from.view()).unwrap(), other, "what is added stays");
         }
+    }
+}
+
+/// The last vec4 holds more than the tensor.
+#[test]
+fn sums_of_tensors_leave_what_is_behind_them() {
+    let gpu = device();
+    for count in [1, 6, 7, 8, 321] {
+        let [sum, other] = [3, 4].map(|seed| guarded(gpu, &samples(seed, count, 2.0)));
+        let combine = Combine::tensors(gpu, (&sum.view, 2.0), (&other.view, -0.5)).unwrap();
+        let mut recorder = gpu.record();
+        combine.record(&mut recorder);
+        recorder.submit().unwrap();
+        // Powers of two: the sum alone is rounded.
+        let terms = samples(3, count, 2.0).into_iter().zip(samples(4, count, 2.0));
+        let expected: Vec<f32> = terms.map(|(x, y)| 2.0 * x - 0.5 * y).collect();
+        assert_eq!(sum.read(gpu), expected, "{count}");
+        other.read(gpu); // its guards
     }
 }
 

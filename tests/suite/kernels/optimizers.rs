@@ -1,4 +1,4 @@
-//! SGD, Adam, AdamW and Lion over several steps against their rules in f64, on tensors of odd sizes.
+//! SGD, Adam, AdamW, Lion and schedule-free SGD over several steps against their rules in f64, on tensors of odd sizes.
 
 use std::ops::Range;
 
@@ -25,8 +25,8 @@ fn tensors(seed: u64, scale: f32) -> Vec<Vec<f32>> {
     SHAPES.iter().enumerate().map(drawn).collect()
 }
 
-/// torch.optim's rules (documentation of `SGD`, `Adam` and `AdamW`) for one parameter, written as the pages have them, and Lion's as
-/// its program 1 has it.
+/// torch.optim's rules (documentation of `SGD`, `Adam` and `AdamW`, which Muon's is on all but hidden matrices) for one parameter, written as the pages have them, Lion's as
+/// its program 1 has it, and schedule-free SGD's by its three iterates: `buffer` is z, `first` is y.
 #[derive(Default)]
 struct Torch {
     t: i32,
@@ -46,13 +46,22 @@ impl Torch {
             }
             return theta - gamma * g;
         }
+        if config.kind == OptimizerKind::ScheduleFree {
+            if self.t == 1 {
+                (self.buffer, self.first) = (theta, theta);
+            }
+            self.buffer -= gamma * (g + config.weight_decay * self.first);
+            theta += (self.buffer - theta) / f64::from(self.t);
+            self.first = config.momentum * theta + (1.0 - config.momentum) * self.buffer;
+            return theta;
+        }
         if config.kind == OptimizerKind::Lion {
             let update = config.beta1 * self.first + (1.0 - config.beta1) * g;
             self.first = config.beta2 * self.first + (1.0 - config.beta2) * g;
             let sign = if update == 0.0 { 0.0 } else { update.signum() };
             return theta - gamma * (sign + config.weight_decay * theta);
         }
-        if config.kind == OptimizerKind::AdamW {
+        if config.kind != OptimizerKind::Adam {
             theta -= gamma * config.weight_decay * theta;
         } else {
             g += config.weight_decay * theta;
@@ -113,7 +122,11 @@ fn check_class(class: AdapterClass, config: &OptimizerConfig, error: f64) {
             );
         }
         let effective = get(gpu, &arena, &arena.weights_eff);
-        assert!(found.iter().zip(&effective).all(|(w, e)| bits(w) == bits(e)), "without noise they are the weights");
+        let led = match config.kind {
+            OptimizerKind::ScheduleFree => get(gpu, &arena, &optimizer.state()[1]),
+            _ => found,
+        };
+        assert!(led.iter().zip(&effective).all(|(w, e)| bits(w) == bits(e)), "without noise they are the weights");
     }
     let state = optimizer.state();
     assert_eq!(state.len(), Optimizer::state_arenas(config.kind));
@@ -147,7 +160,7 @@ const ADAM_ERROR: f64 = 8.0;
 
 #[test]
 fn adam_follows_pytorch() {
-    for kind in [OptimizerKind::Adam, OptimizerKind::AdamW] {
+    for kind in [OptimizerKind::Adam, OptimizerKind::AdamW, OptimizerKind::Muon] {
         for weight_decay in [0.0, 0.1] {
             let plain = OptimizerConfig { kind, weight_decay, ..OptimizerConfig::default() };
             check(&plain, ADAM_ERROR);
@@ -169,6 +182,20 @@ fn lion_follows_its_program() {
         check(&plain, LION_ERROR);
         check(&OptimizerConfig { decay: Decay::Matrices, ..plain.clone() }, LION_ERROR);
         check(&OptimizerConfig { beta1: 0.5, beta2: 0.7, ..plain }, LION_ERROR);
+    }
+}
+
+/// Two interpolations and a step: a handful of roundings of weights of about 1.
+const FREE_ERROR: f64 = 4.0;
+
+#[test]
+fn schedule_free_follows_its_iterates() {
+    for weight_decay in [0.0, 0.1] {
+        let kind = OptimizerKind::ScheduleFree;
+        let plain = OptimizerConfig { kind, momentum: 0.9, weight_decay, ..OptimizerConfig::default() };
+        check(&plain, FREE_ERROR);
+        check(&OptimizerConfig { decay: Decay::Matrices, ..plain.clone() }, FREE_ERROR);
+        check(&OptimizerConfig { momentum: 0.5, ..plain }, FREE_ERROR);
     }
 }
 
@@ -205,6 +232,7 @@ fn the_rules_differ() {
         OptimizerConfig { kind: OptimizerKind::AdamW, ..adam.clone() },
         OptimizerConfig { eps: 1e-3, ..adam.clone() },
         OptimizerConfig { kind: OptimizerKind::Lion, ..adam.clone() },
+        OptimizerConfig { kind: OptimizerKind::ScheduleFree, ..adam.clone() },
         adam,
     ];
     let run = |config: &OptimizerConfig| {
@@ -264,6 +292,7 @@ fn leaves_updates_out(class: AdapterClass) {
         (OptimizerKind::Adam, ADAM_ERROR),
         (OptimizerKind::AdamW, ADAM_ERROR),
         (OptimizerKind::Lion, LION_ERROR),
+        (OptimizerKind::ScheduleFree, FREE_ERROR),
     ] {
         let config = OptimizerConfig { kind, ..base.clone() };
         let scheme = scheme(NoiseConfig { mode: Mode::None, ..NoiseConfig::default() }, 1);

@@ -97,7 +97,7 @@ fn bindings_are_those_of_the_specs() {
 }
 
 /// Integers in buffers that kernels without bounds checks read, each with why they cannot lead it astray.
-const ARGUED_INTEGERS: [(&str, &str, &str); 42] = [
+const ARGUED_INTEGERS: [(&str, &str, &str); 46] = [
     ("mse", "labels", "compared with the number of an output, or bits of numbers: values"),
     ("gather_tokens", "samples", "values, which the kernels that index by them cut to their tables"),
     ("gather_tokens", "output", "as its samples"),
@@ -126,6 +126,7 @@ const ARGUED_INTEGERS: [(&str, &str, &str); 42] = [
     ("update_sgd", "scaling", "counts of steps"),
     ("update_adam", "scaling", "counts of steps"),
     ("update_lion", "scaling", "counts of steps"),
+    ("update_free", "scaling", "counts of steps"),
     ("conv_pack", "table", "written by the host, of tensors that it has bound"),
     ("deferred_sums", "table", "written by the host, of tensors that it has bound"),
     ("perturb", "blocks", "written by Arena: a tensor's number, which `filters` has a row for, and counters of Philox"),
@@ -137,7 +138,10 @@ const ARGUED_INTEGERS: [(&str, &str, &str); 42] = [
     ("update_sgd", "blocks", "counters of Philox"),
     ("update_adam", "blocks", "counters of Philox"),
     ("update_lion", "blocks", "counters of Philox"),
-    ("filter_norm", "filters", "written by Arena: ranges of its own tensors"),
+    ("update_free", "blocks", "counters of Philox"),
+    ("matrix_momentum", "blocks", "compared: values"),
+    ("matrix_momentum", "scaling", "counts of steps"),
+    ("filter_norm", "filters", "written by the host: ranges of the tensors that it has bound"),
     ("pool_gradient", "chosen", "compared with the number of a pixel"),
     ("pool", "chosen", "written by the max pool before it, and cut to the image where it leads"),
 ];

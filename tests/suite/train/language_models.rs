@@ -164,7 +164,9 @@ fn by_hand(config: &RunConfig, before: &[Vec<f32>], data: &Dataset) -> Vec<Vec<f
 #[test]
 fn a_run_follows_the_rules_written_out_by_hand() {
     let data = data();
-    for optimizer in OptimizerKind::ALL {
+    // Schedule-free SGD takes no schedule, and Muon no network of one layer.
+    let others = [OptimizerKind::ScheduleFree, OptimizerKind::Muon];
+    for optimizer in OptimizerKind::ALL.into_iter().filter(|optimizer| !others.contains(optimizer)) {
         let config = config(optimizer);
         let [before, after] = train(&config, &prepared(packed(), data.clone()));
         let expected = by_hand(&config, &before, &data);

@@ -85,7 +85,7 @@ fn clipping_takes_the_loss_scale_off_first() {
 #[test]
 fn a_factor_of_0_leaves_weights_and_state() {
     let gpu = device();
-    let kinds = [OptimizerKind::Sgd, OptimizerKind::AdamW];
+    let kinds = [OptimizerKind::Sgd, OptimizerKind::AdamW, OptimizerKind::Lion, OptimizerKind::ScheduleFree];
     for (kind, element, class) in kinds
         .into_iter()
         .flat_map(|kind| elements(gpu).flat_map(move |element| classes().map(|class| (kind, element, class))))

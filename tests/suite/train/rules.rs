@@ -162,11 +162,21 @@ fn rules_with_a_moving_average() {
 }
 
 #[test]
-fn rules_with_adamw() {
-    let with = |config| RunConfig { optimizer: OptimizerKind::AdamW, lr: 1e-3, ..config };
-    each("AdamW", "optimizer", with, |config, _| {
-        trained(&config);
-    });
+fn rules_with_other_optimizers() {
+    let optimizers = [
+        ("AdamW", OptimizerKind::AdamW),
+        ("Lion", OptimizerKind::Lion),
+        ("Muon", OptimizerKind::Muon),
+        ("schedule-free", OptimizerKind::ScheduleFree),
+    ];
+    for (feature, optimizer) in optimizers {
+        // Muon moves the matrix in the middle.
+        let model = "mlp:64-12-8-10:tanh";
+        let with = |config| RunConfig { optimizer, lr: 1e-3, model: model.to_owned(), ..config };
+        each(feature, "optimizer", with, |config, _| {
+            trained(&config);
+        });
+    }
 }
 
 #[test]
