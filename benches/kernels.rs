@@ -81,7 +81,7 @@ fn update(criterion: &mut Criterion) {
         orthogonal: false,
         separate: false,
     };
-    let kernel = UpdateSgd::new(&gpu, AdapterClass::for_device(&gpu), &arena, &velocity, variant).unwrap();
+    let kernel = UpdateSgd::new(&gpu, AdapterClass::for_device(&gpu), &arena, &[&velocity], variant).unwrap();
     let mut group = criterion.benchmark_group("sgd update of 2^20 weights");
     group.throughput(Throughput::Bytes(words as u64 * 4 * 6));
     for noisy in [false, true] {

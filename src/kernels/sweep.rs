@@ -99,36 +99,6 @@ pub(super) fn sweep_launches(
     arena_parts(target.limits, words).map(launch).collect()
 }
 
-/// What an optimizer's update is compiled for.
-#[derive(Clone, Copy, Debug)]
-pub struct UpdateVariant {
-    /// The code of the noise's distribution.
-    pub noise: u32,
-    /// Gradients are multiplied by the factor of the arena's `scaling`.
-    pub scaled: bool,
-    /// Weight decay is on tensors of two dimensions or more alone.
-    pub decay_matrices: bool,
-    /// SGD's weight decay is that of the weights that the network saw.
-    pub decay_seen: bool,
-    /// Adam's hidden matrices move by what their gradients hold, as it is.
-    pub orthogonal: bool,
-    /// What the network sees is not written: a sweep of its own follows that does.
-    pub separate: bool,
-}
-
-impl UpdateVariant {
-    /// The overrides with noise; those without have `noise` 0.
-    pub(super) fn constants(self) -> [Constant; 4] {
-        let Self { noise, scaled, decay_matrices, separate, .. } = self;
-        let flags = [flag("SCALED", scaled), flag("DECAY_MATRICES", decay_matrices), flag("SEPARATE", separate)];
-        [("NOISE", f64::from(noise)), flags[0], flags[1], flags[2]]
-    }
-
-    pub(super) fn clean(self) -> Self {
-        Self { noise: 0, ..self }
-    }
-}
-
 /// A kernel over whole arenas, with and without noise.
 #[derive(Debug)]
 pub struct Sweep {

@@ -1,10 +1,8 @@
 //! Adam and AdamW fused with the next step's noise: the host side of `shaders/update_adam.wgsl`.
 
-use crate::gpu::{Access, Buffer, Gpu, GpuError, KernelSpec, Launch, Recorder};
+use crate::gpu::{Access, KernelSpec};
 
-use super::{
-    AdapterClass, Arena, Constant, NoiseRange, NoiseStep, Sweep, Target, UpdateVariant, flag, sweep::sweep_launches,
-};
+use super::{FusedUpdate, NoiseStep, UpdateValues, UpdateVariant, flag};
 
 pub(super) static UPDATE_ADAM: KernelSpec = KernelSpec {
     entry: "update_adam",
@@ -28,6 +26,9 @@ pub(super) static UPDATE_ADAM: KernelSpec = KernelSpec {
     ],
     immediate_bytes: size_of::<AdamStep>() as u32,
 };
+
+/// Adam and AdamW: its state is the two moments, 0 at the start.
+pub type UpdateAdam = FusedUpdate<AdamStep>;
 
 /// Values of one step; same fields, same order as the WGSL struct.
 #[repr(C)]
@@ -55,54 +56,18 @@ pub struct AdamStep {
     pub learning_rate: f32,
 }
 
-fn constants(variant: UpdateVariant) -> Vec<Constant> {
-    let orthogonal = flag("ORTHOGONAL", variant.orthogonal);
-    variant.constants().into_iter().chain([orthogonal]).collect()
-}
+impl UpdateValues for AdamStep {
+    const SPEC: &'static KernelSpec = &UPDATE_ADAM;
 
-/// The compiled update of one network.
-#[derive(Debug)]
-pub struct UpdateAdam(Sweep);
-
-impl UpdateAdam {
-    /// Plans the update; the moments are arenas like the others and start at 0.
-    ///
-    /// # Errors
-    /// As [`Sweep::new`], and where the kernel does not compile.
-    pub fn new(
-        gpu: &Gpu,
-        class: AdapterClass,
-        arena: &Arena,
-        moments: [&Buffer; 2],
-        variant: UpdateVariant,
-    ) -> Result<Self, GpuError> {
-        let arenas = [&arena.grads, moments[0], moments[1], &arena.weights];
-        let constants = [variant.clean(), variant].map(constants);
-        let constants = [&constants[0][..], &constants[1]];
-        Sweep::new(gpu, class, &UPDATE_ADAM, constants, &arenas, arena, &[&arena.blocks.view(), &arena.scaling.view()])
-            .map(Self)
+    fn noise(&self) -> NoiseStep {
+        self.noise
     }
 
-    /// What an update of `words` weights launches, all of them getting noise.
-    ///
-    /// # Errors
-    /// [`GpuError::Grid`] past the adapter's grid.
-    pub fn launches(target: &Target, words: usize, variant: UpdateVariant) -> Result<Vec<Launch>, GpuError> {
-        let parts = sweep_launches(target, &UPDATE_ADAM, &constants(variant), words)?;
-        Ok(parts.into_iter().map(|(_, launch)| launch).collect())
+    fn with_noise(self, noise: NoiseStep) -> Self {
+        Self { noise, ..self }
     }
 
-    /// Records one update; `values.noise` holds seed, step and sigma.
-    ///
-    /// # Errors
-    /// As [`Sweep::record`].
-    pub fn record(
-        &self,
-        gpu: &Gpu,
-        recorder: &mut Recorder<'_>,
-        ranges: &[NoiseRange],
-        values: AdamStep,
-    ) -> Result<(), GpuError> {
-        self.0.record(gpu, recorder, ranges, values.noise, |noise| AdamStep { noise, ..values })
+    fn constants(variant: UpdateVariant) -> Vec<(&'static str, f64)> {
+        variant.constants().into_iter().chain([flag("ORTHOGONAL", variant.orthogonal)]).collect()
     }
 }

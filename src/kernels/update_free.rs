@@ -1,8 +1,8 @@
 //! Schedule-free SGD fused with the next step's noise: the host side of `shaders/update_free.wgsl`.
 
-use crate::gpu::{Access, Buffer, Gpu, GpuError, KernelSpec, Launch, Recorder};
+use crate::gpu::{Access, KernelSpec};
 
-use super::{AdapterClass, Arena, NoiseRange, NoiseStep, Sweep, Target, UpdateVariant, sweep::sweep_launches};
+use super::{FusedUpdate, NoiseStep, UpdateValues};
 
 pub(super) static UPDATE_FREE: KernelSpec = KernelSpec {
     entry: "update_free",
@@ -26,6 +26,9 @@ pub(super) static UPDATE_FREE: KernelSpec = KernelSpec {
     immediate_bytes: size_of::<FreeStep>() as u32,
 };
 
+/// Schedule-free SGD: its state is z and y, the weights at the start.
+pub type UpdateFree = FusedUpdate<FreeStep>;
+
 /// Values of one step; same fields, same order as the WGSL struct.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
@@ -42,48 +45,14 @@ pub struct FreeStep {
     pub share: f32,
 }
 
-/// The compiled update of one network.
-#[derive(Debug)]
-pub struct UpdateFree(Sweep);
+impl UpdateValues for FreeStep {
+    const SPEC: &'static KernelSpec = &UPDATE_FREE;
 
-impl UpdateFree {
-    /// Plans the update; `z` and `y` are arenas like the others and start as the weights.
-    ///
-    /// # Errors
-    /// As [`Sweep::new`], and where the kernel does not compile.
-    pub fn new(
-        gpu: &Gpu,
-        class: AdapterClass,
-        arena: &Arena,
-        [z, y]: [&Buffer; 2],
-        variant: UpdateVariant,
-    ) -> Result<Self, GpuError> {
-        let arenas = [&arena.grads, z, y, &arena.weights];
-        let constants = [&variant.clean().constants()[..], &variant.constants()];
-        Sweep::new(gpu, class, &UPDATE_FREE, constants, &arenas, arena, &[&arena.blocks.view(), &arena.scaling.view()])
-            .map(Self)
+    fn noise(&self) -> NoiseStep {
+        self.noise
     }
 
-    /// What an update of `words` weights launches, all of them getting noise.
-    ///
-    /// # Errors
-    /// [`GpuError::Grid`] past the adapter's grid.
-    pub fn launches(target: &Target, words: usize, variant: UpdateVariant) -> Result<Vec<Launch>, GpuError> {
-        let parts = sweep_launches(target, &UPDATE_FREE, &variant.constants(), words)?;
-        Ok(parts.into_iter().map(|(_, launch)| launch).collect())
-    }
-
-    /// Records one update; `values.noise` holds seed, step and sigma.
-    ///
-    /// # Errors
-    /// As [`Sweep::record`].
-    pub fn record(
-        &self,
-        gpu: &Gpu,
-        recorder: &mut Recorder<'_>,
-        ranges: &[NoiseRange],
-        values: FreeStep,
-    ) -> Result<(), GpuError> {
-        self.0.record(gpu, recorder, ranges, values.noise, |noise| FreeStep { noise, ..values })
+    fn with_noise(self, noise: NoiseStep) -> Self {
+        Self { noise, ..self }
     }
 }

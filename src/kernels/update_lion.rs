@@ -1,8 +1,8 @@
 //! Lion fused with the next step's noise: the host side of `shaders/update_lion.wgsl`.
 
-use crate::gpu::{Access, Buffer, Gpu, GpuError, KernelSpec, Launch, Recorder};
+use crate::gpu::{Access, KernelSpec};
 
-use super::{AdapterClass, Arena, NoiseRange, NoiseStep, Sweep, Target, UpdateVariant, sweep::sweep_launches};
+use super::{FusedUpdate, NoiseStep, UpdateValues};
 
 pub(super) static UPDATE_LION: KernelSpec = KernelSpec {
     entry: "update_lion",
@@ -25,6 +25,9 @@ pub(super) static UPDATE_LION: KernelSpec = KernelSpec {
     immediate_bytes: size_of::<LionStep>() as u32,
 };
 
+/// Lion: its state is the moving average of gradients, 0 at the start.
+pub type UpdateLion = FusedUpdate<LionStep>;
+
 /// Values of one step; same fields, same order as the WGSL struct.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
@@ -41,48 +44,14 @@ pub struct LionStep {
     pub decay_factor: f32,
 }
 
-/// The compiled update of one network.
-#[derive(Debug)]
-pub struct UpdateLion(Sweep);
+impl UpdateValues for LionStep {
+    const SPEC: &'static KernelSpec = &UPDATE_LION;
 
-impl UpdateLion {
-    /// Plans the update; `exp_avg` is an arena like the others and starts at 0.
-    ///
-    /// # Errors
-    /// As [`Sweep::new`], and where the kernel does not compile.
-    pub fn new(
-        gpu: &Gpu,
-        class: AdapterClass,
-        arena: &Arena,
-        exp_avg: &Buffer,
-        variant: UpdateVariant,
-    ) -> Result<Self, GpuError> {
-        let arenas = [&arena.grads, exp_avg, &arena.weights];
-        let constants = [&variant.clean().constants()[..], &variant.constants()];
-        Sweep::new(gpu, class, &UPDATE_LION, constants, &arenas, arena, &[&arena.blocks.view(), &arena.scaling.view()])
-            .map(Self)
+    fn noise(&self) -> NoiseStep {
+        self.noise
     }
 
-    /// What an update of `words` weights launches, all of them getting noise.
-    ///
-    /// # Errors
-    /// [`GpuError::Grid`] past the adapter's grid.
-    pub fn launches(target: &Target, words: usize, variant: UpdateVariant) -> Result<Vec<Launch>, GpuError> {
-        let parts = sweep_launches(target, &UPDATE_LION, &variant.constants(), words)?;
-        Ok(parts.into_iter().map(|(_, launch)| launch).collect())
-    }
-
-    /// Records one update; `values.noise` holds seed, step and sigma.
-    ///
-    /// # Errors
-    /// As [`Sweep::record`].
-    pub fn record(
-        &self,
-        gpu: &Gpu,
-        recorder: &mut Recorder<'_>,
-        ranges: &[NoiseRange],
-        values: LionStep,
-    ) -> Result<(), GpuError> {
-        self.0.record(gpu, recorder, ranges, values.noise, |noise| LionStep { noise, ..values })
+    fn with_noise(self, noise: NoiseStep) -> Self {
+        Self { noise, ..self }
     }
 }

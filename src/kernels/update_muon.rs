@@ -1,6 +1,8 @@
 //! Muon: the momentum of hidden matrices (`shaders/matrix_momentum.wgsl`) made orthogonal, and AdamW on all else.
 
-use crate::gpu::{ALIGNMENT_WORDS, Access, Buffer, Dispatch, Gpu, GpuError, KernelSpec, Launch, Recorder};
+use crate::gpu::{
+    ALIGNMENT_WORDS, Access, Buffer, Dispatch, Gpu, GpuError, KernelSpec, Launch, Recorder, WORD_BYTES, Work,
+};
 
 use super::{
     AdamStep, AdapterClass, Arena, ArenaLayout, Constant, NoiseRange, Orthogonalise, Target, UpdateAdam, UpdateMatrix,
@@ -95,7 +97,7 @@ impl UpdateMuon {
             gpu.bind(&launch, &views, bytemuck::bytes_of(&values))
         });
         let momentum = momentum.collect::<Result<_, _>>()?;
-        let update = UpdateAdam::new(gpu, class, arena, moments, UpdateVariant { orthogonal: true, ..variant })?;
+        let update = UpdateAdam::new(gpu, class, arena, &moments, UpdateVariant { orthogonal: true, ..variant })?;
         Ok(Self { momentum, orthogonalise, update })
     }
 
@@ -110,9 +112,14 @@ impl UpdateMuon {
         nesterov: bool,
     ) -> Result<Vec<Launch>, GpuError> {
         let sides: Vec<[usize; 2]> = matrices(layout).map(|(_, sides)| sides).collect();
-        let momentum = arena_parts(target.limits, layout.words())
-            .map(|(_, words)| target.launch(&MATRIX_MOMENTUM, &constants(variant.scaled, nesterov), words / 4));
-        let mut launches = momentum.collect::<Result<Vec<_>, _>>()?;
+        let elements: usize = sides.iter().map(|[rows, columns]| rows * columns).sum();
+        // Of an arena in parts each has its share, but for rounding: gradient and momentum are read and written.
+        let share = |words: usize| (elements as f64 * words as f64 / layout.words().max(1) as f64) as u64;
+        let momentum = arena_parts(target.limits, layout.words()).map(|(_, words)| {
+            let launch = target.launch(&MATRIX_MOMENTUM, &constants(variant.scaled, nesterov), words / 4)?;
+            Ok(launch.doing(Work { flops: 6 * share(words), bytes: 4 * share(words) * WORD_BYTES }))
+        });
+        let mut launches = momentum.collect::<Result<Vec<_>, GpuError>>()?;
         launches.extend(Orthogonalise::launches(target, &sides)?);
         let variant = UpdateVariant { orthogonal: true, ..variant };
         launches.extend(UpdateAdam::launches(target, layout.words(), variant)?);

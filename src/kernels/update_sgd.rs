@@ -1,10 +1,8 @@
 //! SGD fused with the next step's noise: the host side of `shaders/update_sgd.wgsl`.
 
-use crate::gpu::{Access, Buffer, Gpu, GpuError, KernelSpec, Launch, Recorder};
+use crate::gpu::{Access, KernelSpec};
 
-use super::{
-    AdapterClass, Arena, Constant, NoiseRange, NoiseStep, Sweep, Target, UpdateVariant, flag, sweep::sweep_launches,
-};
+use super::{FusedUpdate, NoiseStep, UpdateValues, UpdateVariant, flag};
 
 pub(super) static UPDATE_SGD: KernelSpec = KernelSpec {
     entry: "update_sgd",
@@ -27,6 +25,9 @@ pub(super) static UPDATE_SGD: KernelSpec = KernelSpec {
     immediate_bytes: size_of::<SgdStep>() as u32,
 };
 
+/// SGD: its state is the velocity, 0 at the start.
+pub type UpdateSgd = FusedUpdate<SgdStep>;
+
 /// Values of one step; same fields, same order as the WGSL struct.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
@@ -47,54 +48,18 @@ pub struct SgdStep {
     pub first_step: u32,
 }
 
-fn constants(variant: UpdateVariant) -> Vec<Constant> {
-    let seen = flag("DECAY_SEEN", variant.decay_seen);
-    variant.constants().into_iter().chain([seen]).collect()
-}
+impl UpdateValues for SgdStep {
+    const SPEC: &'static KernelSpec = &UPDATE_SGD;
 
-/// The compiled update of one network.
-#[derive(Debug)]
-pub struct UpdateSgd(Sweep);
-
-impl UpdateSgd {
-    /// Plans the update; `velocity` is an arena like the others and starts at 0.
-    ///
-    /// # Errors
-    /// As [`Sweep::new`], and where the kernel does not compile.
-    pub fn new(
-        gpu: &Gpu,
-        class: AdapterClass,
-        arena: &Arena,
-        velocity: &Buffer,
-        variant: UpdateVariant,
-    ) -> Result<Self, GpuError> {
-        let arenas = [&arena.grads, velocity, &arena.weights];
-        let constants = [variant.clean(), variant].map(constants);
-        let constants = [&constants[0][..], &constants[1]];
-        Sweep::new(gpu, class, &UPDATE_SGD, constants, &arenas, arena, &[&arena.blocks.view(), &arena.scaling.view()])
-            .map(Self)
+    fn noise(&self) -> NoiseStep {
+        self.noise
     }
 
-    /// What an update of `words` weights launches, all of them getting noise.
-    ///
-    /// # Errors
-    /// [`GpuError::Grid`] past the adapter's grid.
-    pub fn launches(target: &Target, words: usize, variant: UpdateVariant) -> Result<Vec<Launch>, GpuError> {
-        let parts = sweep_launches(target, &UPDATE_SGD, &constants(variant), words)?;
-        Ok(parts.into_iter().map(|(_, launch)| launch).collect())
+    fn with_noise(self, noise: NoiseStep) -> Self {
+        Self { noise, ..self }
     }
 
-    /// Records one update; `values.noise` holds seed, step and sigma.
-    ///
-    /// # Errors
-    /// As [`Sweep::record`].
-    pub fn record(
-        &self,
-        gpu: &Gpu,
-        recorder: &mut Recorder<'_>,
-        ranges: &[NoiseRange],
-        values: SgdStep,
-    ) -> Result<(), GpuError> {
-        self.0.record(gpu, recorder, ranges, values.noise, |noise| SgdStep { noise, ..values })
+    fn constants(variant: UpdateVariant) -> Vec<(&'static str, f64)> {
+        variant.constants().into_iter().chain([flag("DECAY_SEEN", variant.decay_seen)]).collect()
     }
 }

@@ -3,6 +3,7 @@
 mod config;
 mod optimizer;
 mod schedule;
+mod values;
 
 pub use config::{AdjustLr, Decay, OptimizerConfig, OptimizerKind, PosteriorConfig, UpdateUse};
 pub use optimizer::Optimizer;

@@ -3,13 +3,13 @@
 use crate::{
     gpu::{Buffer, Gpu, GpuError, Recorder, View},
     kernels::{
-        AdamStep, AdapterClass, Arena, FreeStep, IvonStep, LionStep, NoiseRange, NoiseStep, NoiseUnit, SgdStep,
-        UpdateAdam, UpdateFree, UpdateIvon, UpdateLion, UpdateMuon, UpdateSgd,
+        AdapterClass, Arena, NoiseRange, NoiseStep, NoiseUnit, UpdateAdam, UpdateFree, UpdateIvon, UpdateLion,
+        UpdateMuon, UpdateSgd,
     },
     noise::Point,
 };
 
-use super::{OptimizerConfig, OptimizerKind, PosteriorConfig, StepRate, UpdateUse};
+use super::{OptimizerConfig, OptimizerKind, StepRate, UpdateUse, values::Values};
 
 #[derive(Debug)]
 enum Update {
@@ -75,15 +75,15 @@ impl Optimizer {
             match config.kind {
                 OptimizerKind::Sgd => {
                     let velocity = moment("velocity")?;
-                    (Update::Sgd(UpdateSgd::new(gpu, class, arena, &velocity, variant)?), vec![velocity])
+                    (Update::Sgd(UpdateSgd::new(gpu, class, arena, &[&velocity], variant)?), vec![velocity])
                 }
                 OptimizerKind::Lion => {
                     let exp_avg = moment("exp_avg")?;
-                    (Update::Lion(UpdateLion::new(gpu, class, arena, &exp_avg, variant)?), vec![exp_avg])
+                    (Update::Lion(UpdateLion::new(gpu, class, arena, &[&exp_avg], variant)?), vec![exp_avg])
                 }
                 OptimizerKind::ScheduleFree => {
                     let state = [moment("z")?, moment("y")?];
-                    (Update::Free(UpdateFree::new(gpu, class, arena, state.each_ref(), variant)?), state.to_vec())
+                    (Update::Free(UpdateFree::new(gpu, class, arena, &state.each_ref(), variant)?), state.to_vec())
                 }
                 OptimizerKind::Muon => {
                     let moments = [moment("exp_avg")?, moment("exp_avg_sq")?];
@@ -93,7 +93,7 @@ impl Optimizer {
                 }
                 OptimizerKind::Adam | OptimizerKind::AdamW => {
                     let moments = [moment("exp_avg")?, moment("exp_avg_sq")?];
-                    (Update::Adam(UpdateAdam::new(gpu, class, arena, moments.each_ref(), variant)?), moments.to_vec())
+                    (Update::Adam(UpdateAdam::new(gpu, class, arena, &moments.each_ref(), variant)?), moments.to_vec())
                 }
             }
         };
@@ -192,83 +192,20 @@ impl Optimizer {
         leaves: &Point,
         then: NoiseStep,
     ) -> Result<(), GpuError> {
-        let StepRate { learning_rate, momentum } = rate;
         self.steps = self.steps.saturating_add(1);
-        let config = &self.config;
         let (ranges, noise) = match leaves {
             // What lies ahead is known once the momentum is, and is put there after this.
             Point::Clean | Point::Ahead(_) => (&self.clean[..], NoiseStep::default()),
             Point::Noisy(noise) => (&noise.ranges[..], noise.values),
         };
+        let values = Values { config: &self.config, steps: self.steps, rate, noise };
         match &self.update {
-            Update::Sgd(update) => {
-                let values = SgdStep {
-                    noise,
-                    learning_rate: learning_rate as f32,
-                    momentum: momentum as f32,
-                    one_minus_dampening: (1.0 - config.dampening) as f32,
-                    weight_decay: config.weight_decay as f32,
-                    nesterov: u32::from(config.nesterov),
-                    first_step: u32::from(self.steps == 1),
-                };
-                update.record(gpu, recorder, ranges, values)
-            }
-            Update::Ivon(update) => {
-                let PosteriorConfig { ess, hess_init, .. } = config.posterior.unwrap_or_default();
-                let delta = config.weight_decay;
-                let values = IvonStep {
-                    noise,
-                    then_seed_low: then.seed_low,
-                    then_seed_high: then.seed_high,
-                    then_step: then.step,
-                    one_minus_beta1: (1.0 - momentum) as f32,
-                    one_minus_beta2: (1.0 - config.beta2) as f32,
-                    bias_correction1: (1.0 - momentum.powi(self.steps)) as f32,
-                    step_size: (learning_rate * (hess_init + delta)) as f32,
-                    delta: delta as f32,
-                    ess: ess as f32,
-                };
-                update.record(gpu, recorder, ranges, values)
-            }
-            Update::Lion(update) => {
-                let values = LionStep {
-                    noise,
-                    learning_rate: learning_rate as f32,
-                    one_minus_beta1: (1.0 - momentum) as f32,
-                    one_minus_beta2: (1.0 - config.beta2) as f32,
-                    decay_factor: (1.0 - learning_rate * config.weight_decay) as f32,
-                };
-                update.record(gpu, recorder, ranges, values)
-            }
-            Update::Free(update) => {
-                let values = FreeStep {
-                    noise,
-                    learning_rate: learning_rate as f32,
-                    momentum: momentum as f32,
-                    weight_decay: config.weight_decay as f32,
-                    share: (1.0 / f64::from(self.steps)) as f32,
-                };
-                update.record(gpu, recorder, ranges, values)
-            }
-            Update::Adam(update) => update.record(gpu, recorder, ranges, self.adam_step(rate, noise)),
-            Update::Muon(update) => update.record(gpu, recorder, ranges, self.adam_step(rate, noise)),
-        }
-    }
-
-    fn adam_step(&self, StepRate { learning_rate, momentum }: StepRate, noise: NoiseStep) -> AdamStep {
-        let config = &self.config;
-        let decoupled = config.kind != OptimizerKind::Adam;
-        AdamStep {
-            noise,
-            step_size: (learning_rate / (1.0 - momentum.powi(self.steps))) as f32,
-            one_minus_beta1: (1.0 - momentum) as f32,
-            beta2: config.beta2 as f32,
-            one_minus_beta2: (1.0 - config.beta2) as f32,
-            eps: config.eps as f32,
-            weight_decay: if decoupled { 0.0 } else { config.weight_decay as f32 },
-            decay_factor: if decoupled { (1.0 - learning_rate * config.weight_decay) as f32 } else { 1.0 },
-            bias_correction2_sqrt: (1.0 - config.beta2.powi(self.steps)).sqrt() as f32,
-            learning_rate: learning_rate as f32,
+            Update::Sgd(update) => update.record(gpu, recorder, ranges, values.sgd()),
+            Update::Adam(update) => update.record(gpu, recorder, ranges, values.adam()),
+            Update::Lion(update) => update.record(gpu, recorder, ranges, values.lion()),
+            Update::Free(update) => update.record(gpu, recorder, ranges, values.schedule_free()),
+            Update::Muon(update) => update.record(gpu, recorder, ranges, values.adam()),
+            Update::Ivon(update) => update.record(gpu, recorder, ranges, values.ivon(then)),
         }
     }
 }

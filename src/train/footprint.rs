@@ -4,11 +4,12 @@ use serde::Serialize;
 
 use crate::{
     data::Dataset,
-    gpu::{Element, Gpu, Limits, WORD_BYTES},
+    gpu::{Element, Gpu, GpuError, Limits, WORD_BYTES},
     graph::{Destination, PlanMode, Schedule, Slot, memory},
+    kernels::AdapterClass,
     nn::Model,
     ops::Loss,
-    optim::{Optimizer, OptimizerKind},
+    optim::{OptimizerConfig, OptimizerKind},
     rules::{Compiled, Program, UpdateFusion},
 };
 
@@ -24,8 +25,11 @@ const DATA: &str = "data";
 const LOSS: &str = "activations of the rule's loss";
 const CALIBRATION: &str = "activations of batch norms' calibration";
 
-/// The arenas that a plan cuts into as many buffers as the adapter's limit makes it.
-const CUT: [&str; 4] = [ACTIVATIONS, EVALUATION, LOSS, CALIBRATION];
+/// What an update iterates its matrices through: several buffers, the largest as long as a matrix.
+const UPDATE: &str = "matrices of the update";
+
+/// The arenas that are cut into as many buffers as the adapter's limit makes it, or are several from the start.
+const CUT: [&str; 5] = [ACTIVATIONS, EVALUATION, LOSS, CALIBRATION, UPDATE];
 
 /// The arenas of a run and their bytes.
 #[derive(Clone, Debug, Serialize)]
@@ -50,6 +54,15 @@ struct Kept {
     gradients: bool,
     /// Arenas of the optimizer's state, where there are gradients.
     state: usize,
+    /// Words that its update takes beside.
+    update: usize,
+}
+
+impl Kept {
+    fn new(gradients: bool, optimizer: &OptimizerConfig, class: AdapterClass, model: &Model) -> Result<Self, GpuError> {
+        let update = optimizer.scratch_words(class, &model.graph.layout())?;
+        Ok(Self { gradients, state: optimizer.state_arenas(), update })
+    }
 }
 
 impl Footprint {
@@ -83,17 +96,13 @@ impl Footprint {
         let (model, split, element) = (&prepared.model, &prepared.split, config.precision.element());
         let shares = Shares::new(rule, batch, config.accumulate);
         let batch = shares.planned;
-        let kept = Kept { gradients: rule.takes_gradients(), state: config.optimizer_for(1).state_arenas() };
+        let kept = Kept::new(rule.takes_gradients(), &config.optimizer_for(1), target.class, model)?;
         let (mode, _) = rule_modes(rule, shares);
         let (footprint, schedule) = Self::in_mode(model, batch, mode, kept, element, destination)?;
         let mut footprint = footprint.with_scratch(schedule.scratch_words(target.class)?);
         let arena = (model.graph.layout().words() as u64) * WORD_BYTES;
         if config.ema.is_some() {
             footprint.add("moving average", arena);
-        }
-        let beside = config.optimizer_for(1).scratch_words(target.class, &model.graph.layout())?;
-        if beside > 0 {
-            footprint.add("matrices of the update", beside as u64 * WORD_BYTES);
         }
         (0..rule.kept()).for_each(|_| footprint.add("kept gradients", arena));
         let mut planned = |name: &str, batch, mode| -> Result<(), TrainError> {
@@ -144,8 +153,10 @@ impl Footprint {
         element: Element,
         destination: impl Into<Destination<'a>>,
     ) -> Result<(Self, Schedule), TrainError> {
-        let kept = Kept { gradients: true, state: Optimizer::state_arenas(optimizer) };
-        Self::in_mode(model, batch, PlanMode::Train, kept, element, destination.into())
+        let destination = destination.into();
+        let optimizer = OptimizerConfig { kind: optimizer, ..OptimizerConfig::default() };
+        let kept = Kept::new(true, &optimizer, destination.target().class, model)?;
+        Self::in_mode(model, batch, PlanMode::Train, kept, element, destination)
     }
 
     fn in_mode(
@@ -167,6 +178,9 @@ impl Footprint {
         if kept.gradients {
             arenas.push(("grads".to_owned(), words));
             arenas.extend((0..kept.state).map(|state| (format!("optimizer state {}", state + 1), words)));
+        }
+        if kept.update > 0 {
+            arenas.push((UPDATE.to_owned(), kept.update as u64 * WORD_BYTES));
         }
         arenas.push((ACTIVATIONS.to_owned(), activations));
         arenas.push(("noise table".to_owned(), u64::from(layout.blocks()) * 16));

@@ -34,7 +34,9 @@ fn a_run_allocates_its_footprint() {
     let plain = config(40);
     let all = RunConfig { ema: Some(0.9), bn_recalibrate: true, clip_norm: Some(1.0), ..plain.clone() };
     let adam = RunConfig { optimizer: OptimizerKind::Adam, accumulate: 2, ..plain.clone() };
-    let mut cases = vec![("mlp:3072-500-10", plain), ("resnet18:16", all), ("cnn2", adam.clone())];
+    let muon = RunConfig { optimizer: OptimizerKind::Muon, ..plain.clone() };
+    let mut cases =
+        vec![("mlp:3072-200-100-10", muon), ("mlp:3072-500-10", plain), ("resnet18:16", all), ("cnn2", adam.clone())];
     if gpu.has_f16() {
         cases.push(("cnn2", RunConfig { precision: Precision::F16, ..adam }));
     }
