@@ -16,6 +16,7 @@ import json
 import math
 import pathlib
 import subprocess
+import sys
 import tempfile
 
 import torch
@@ -26,9 +27,14 @@ from make_parity_fixtures import digits, optimizer_of
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+sys.path.insert(0, str(ROOT / "python" / "jostle_torch"))
+from jostle_torch.draw import key_of, philox  # noqa: E402
+
 STEPS, IMAGES, IMAGE_SEED = 20, 64, 91
 MLP, DEEP, NET = "mlp:64-24-10:tanh", "mlp:64-24-16-10:tanh", "rules.toml"
 BATCH = {MLP: 32, DEEP: 32, NET: 16}
+# For epochs of three steps.
+EPOCHS_BATCH = 500
 # Muon's matrices: neither the first layer's nor the last one's.
 HIDDEN = {MLP: [], DEEP: ["fc2.weight"], NET: ["conv2.weight"]}
 SGD = {"optimizer": "sgd", "lr": 0.05, "momentum": 0.9, "weight-decay": 5e-4}
@@ -38,6 +44,7 @@ DIRECT = {"optimizer": "sgd", "lr": 2e-3, "momentum": 0.0, "weight-decay": 0.01}
 LION = {"optimizer": "lion", "lr": 1e-3, "beta1": 0.9, "beta2": 0.95, "weight-decay": 0.1}
 MUON = {"optimizer": "muon", "lr": 5e-3, "momentum": 0.95, "weight-decay": 0.1}
 AVERAGED = {"optimizer": "schedule-free", "lr": 0.2, "momentum": 0.9, "weight-decay": 1e-2}
+MOMENTS = {"swag-start": 0.2, "swag-every": 1, "swag-rank": 3}
 # Large enough that a history which is wrong or missing shows.
 HISTORY = {"arwp-eta": 20.0, "arwp-beta": 0.9}
 
@@ -58,6 +65,8 @@ CASES = [
     ("ivon", "ivon", {**IVON, "mc-samples": 1}),
     ("ivon-samples", "ivon", {**IVON, "mc-samples": 3}),
     ("mezo", "mezo", {**DIRECT, "mezo-eps": 1e-2}),
+    ("fresh-labels", "fresh-labels", {**SGD, "noise": "all", "sigma": 0.05, "fresh-label-noise": 0.4}),
+    ("swag", "swag", {**SGD, "noise": "none", **MOMENTS}),
     ("lion", "noise", {**LION, "noise": "all", "sigma": 0.05}),
     ("sam-lion", "sam", {**LION, "rho": 0.1}),
     ("muon", "noise", {**MUON, "nesterov": True, "noise": "all", "sigma": 0.05}),
@@ -68,11 +77,12 @@ CASES = [
 # The passes that move the running statistics of batch norms where each rule was published. MeZO's passes are in eval mode: none does. In
 # m-SAM's code (JAX, all parts at once) only the first part's count; here the clean passes of all parts do, one after the other.
 MOVING = {"noise": ["perturbed"], "sam": ["clean"], "asam": ["clean", "perturbed"], "m-sam": ["clean"], "msam": ["perturbed"],
-          "nso": ["clean"], "lpf": ["perturbed"], "arwp": ["perturbed"], "m-rwp": ["clean"], "ivon": ["perturbed"], "mezo": []}
+          "nso": ["clean"], "lpf": ["perturbed"], "arwp": ["perturbed"], "m-rwp": ["clean"], "ivon": ["perturbed"], "mezo": [],
+          "fresh-labels": ["perturbed"], "swag": ["perturbed"]}
 DRAWS = {"nso": "pairs", "lpf": "sub-batches", "ivon": "mc-samples"}
 NOISELESS = {"sam", "asam", "m-sam", "msam"}
 # What the draws depend on, beside model, step and weights.
-OF_NOISE = ["rule", "noise", "sigma", "pairs", "sub-batches", "mc-samples", "seed"]
+OF_NOISE = ["noise", "sigma", "pairs", "sub-batches", "mc-samples", "seed"]
 IN_FILTER_NORMS, UNIT = {"lpf", "arwp", "m-rwp"}, {"ivon", "mezo"}
 
 
@@ -129,7 +139,9 @@ class Noise:
     def drawn(self, config, step, model):
         out, clean = self.folder / "draws.safetensors", self.folder / "clean.safetensors"
         data, name = ("cifar10", OUT / NET) if config["model"] == NET else ("digits", config["model"])
-        options = [text for key in OF_NOISE if key in config for text in (f"--{key}", str(config[key]))]
+        # Of rules that take a mode of noise, the draws are the mode's.
+        options = ["--rule", "noise" if config["rule"] in ("fresh-labels", "swag") else config["rule"]]
+        options += [text for key in OF_NOISE if key in config for text in (f"--{key}", str(config[key]))]
         if config["rule"] in IN_FILTER_NORMS:
             state = model.state_dict().items()
             save_file({key: value.float() if value.is_floating_point() else value for key, value in state}, clean)
@@ -156,13 +168,36 @@ class Noise:
         return draws
 
 
-def batches(model):
-    """The batches of a run in order, endlessly; the data are whole batches, or not all of them needed."""
-    data = samples(IMAGE_SEED, IMAGES) if model == NET else digits()[0]
-    count = len(data[1]) // BATCH[model]
+CLASSES, STREAM_LABELS = 10, 8
+
+
+def fresh_labels(labels, share, epoch):
+    """Labels drawn anew in an epoch for a share of the samples: src/noise/labels.rs."""
+    words = philox((torch.arange(len(labels)), epoch, 0, STREAM_LABELS), key_of(SEED))
+    uniform = [(int(high) << 32) | int(low) for high, low in zip(words[1], words[2])]
+    drawn = torch.tensor([number * CLASSES >> 64 for number in uniform])
+    return torch.where(words[0] < share * 2**32, drawn, labels)
+
+
+def check_labels(jostle, folder):
+    """That these are the program's."""
+    out, share = pathlib.Path(folder) / "labels.safetensors", 0.4
+    for epoch in (0, 3):
+        command = [jostle, "noise", "--rule", "fresh-labels", "--fresh-label-noise", share, "--data", "digits", "--model", MLP]
+        command += ["--seed", SEED, "--epoch", epoch, "--out", out]
+        subprocess.run([str(word) for word in command], check=True, capture_output=True)
+        assert load_file(out)["labels"].long().equal(fresh_labels(digits()[0][1], share, epoch)), epoch
+
+
+def epochs(config):
+    """The epochs of a run in order, endlessly, as lists of batches; the last batch of one may be shorter."""
+    inputs, labels = samples(IMAGE_SEED, IMAGES) if config["model"] == NET else digits()[0]
+    epoch, size = 0, config["batch"]
     while True:
-        for at in range(count):
-            yield tuple(part[at * BATCH[model] : (at + 1) * BATCH[model]] for part in data)
+        share = config.get("fresh-label-noise")
+        now = labels if share is None else fresh_labels(labels, share, epoch)
+        yield list(zip(inputs.split(size), now.split(size)))
+        epoch += 1
 
 
 def optimizer_for(config, parameters):
@@ -191,12 +226,23 @@ class Run:
         self.parameters = dict(model.named_parameters())
         self.weights = {name: value.data for name, value in self.parameters.items()}
         self.evaluate = rules.Evaluator(model, moving)
-        self.batches = batches(config["model"])
+        self.epochs, self.left, self.done = epochs(config), [], 0
+        self.swag = rules.Swag(config["swag-rank"]) if config["rule"] == "swag" else None
         self.optimizer = None if config["rule"] == "ivon" else optimizer_for(config, self.parameters)
 
     def batch(self):
-        inputs, labels = next(self.batches)
+        if not self.left:
+            self.left = next(self.epochs)
+            self.length = len(self.left)
+        inputs, labels = self.left.pop(0)
         return inputs.to(self.dtype), labels
+
+    def end_epoch(self):
+        """Takes the weights into SWAG's moments where they are due."""
+        self.done += 1
+        since = self.done - math.floor(self.config["swag-start"] * STEPS / self.length + 1e-9)
+        if since > 0 and since % self.config["swag-every"] == 0:
+            self.swag.collect({name: value.clone() for name, value in self.weights.items()})
 
     def momentum(self):
         states = {name: self.optimizer.state[value] for name, value in self.parameters.items()}
@@ -213,6 +259,8 @@ class Run:
         for name, value in self.parameters.items():
             value.grad = gradient[name]
         self.optimizer.step()
+        if self.swag is not None and not self.left:
+            self.end_epoch()
         return passes
 
     def rule_step(self, draws):
@@ -245,10 +293,14 @@ class Run:
         return rules.noise(*common, draws[0])
 
     def result(self):
-        """Weights, averaged where the optimizer does, and running statistics."""
+        """Weights, averaged where the optimizer does, running statistics, and moments of weights where the rule takes some."""
         found = {name: value for name, value in self.model.state_dict().items() if value.is_floating_point()}
         if isinstance(self.optimizer, optimizers.ScheduleFree):
             found |= {name: self.optimizer.averaged(value).detach() for name, value in self.parameters.items()}
+        if self.swag is not None:
+            for name in self.parameters:
+                found |= {f"{name}/mean": self.swag.mean[name], f"{name}/second_moment": self.swag.square[name]}
+                found[f"{name}/deviations"] = torch.stack([one[name] for one in self.swag.deviations])
         return found
 
 
@@ -274,8 +326,10 @@ def case(name, config, noise):
     off = max(abs(loss - other) for step, others in zip(losses, single) for loss, (_, other) in zip(step, others))
     float32 = {"losses": off, "weights": apart(rounded, weights)}
     plain, moved = {**config, "rule": "sam", "rho": 0.0}, math.nan
+    plain.pop("fresh-label-noise", None)
     if config["rule"] not in ("ivon", "mezo"):
-        moved = apart(train(plain, ["clean"], torch.float64, noise=noise)[1], weights)
+        unmoved = train(plain, ["clean"], torch.float64, noise=noise)[1]
+        moved = apart({name: weights[name] for name in unmoved}, unmoved)
     print(f"{name}: {losses[0][0]:.4f} -> {losses[-1][0]:.4f}, float32 {float32}, from a plain run {moved:.1e}", flush=True)
     about = {"name": name, "config": config, "moving": moving, "passes": [where for where, _ in passes[0]], "losses": losses,
              "float32": float32}
@@ -292,12 +346,15 @@ def main():
     shared, cases, tensors = {"seed": SEED, "steps": STEPS, "batch-order": "sequential"}, [], {}
     with tempfile.TemporaryDirectory() as folder:
         noise = Noise(None if args.stand_in else args.jostle, folder)
+        if not args.stand_in:
+            check_labels(args.jostle, folder)
         for kind, family in (("mlp", MLP), ("net", NET)):
             for name, rule, options in CASES:
                 if args.only and args.only not in name:
                     continue
                 model = DEEP if name.startswith("muon") and kind == "mlp" else family
-                config = {"rule": rule, "model": model, "batch": BATCH[model], **options, "seed": SEED}
+                batch = EPOCHS_BATCH if rule == "swag" and kind == "mlp" else BATCH[model]
+                config = {"rule": rule, "model": model, "batch": batch, **options, "seed": SEED}
                 about, found = case(f"{kind}-{name}", config, noise)
                 cases.append(about)
                 tensors |= found

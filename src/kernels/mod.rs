@@ -38,6 +38,7 @@ mod matmul;
 mod matmul_shape;
 mod matmul_specs;
 mod metrics;
+mod mirror;
 mod moving_average;
 mod norms;
 mod orthogonalise;
@@ -104,6 +105,7 @@ pub use jobs::Place;
 pub use matmul::{MatmulVariant, matmul};
 pub use matmul_shape::{MatmulLayout, MatmulProblem, MatmulShape};
 pub use metrics::MetricsSum;
+pub use mirror::Mirror;
 pub use moving_average::MovingAverage;
 pub use norms::{Norms, PARTIALS};
 pub use orthogonalise::{Orthogonalise, UpdateMatrix};
@@ -183,6 +185,7 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &matmul_specs::MATMUL_SOFTWARE.vectors,
         &metrics::METRICS_SUM,
         &moving_average::MOVING_AVERAGE,
+        &mirror::MIRROR,
         &norms::NORMS,
         &perturb::PERTURB,
         &split_sum::SPLIT_SUM,

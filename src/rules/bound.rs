@@ -2,7 +2,7 @@
 
 use crate::{
     gpu::{Buffer, Gpu, GpuError},
-    kernels::{AdapterClass, Arena, Ascend, Combine, Metric, Weigh},
+    kernels::{AdapterClass, Arena, Ascend, Combine, Metric, Mirror, Weigh},
 };
 
 use super::{Command, Compiled, GradientSlot, Place, Rule};
@@ -11,6 +11,7 @@ use super::{Command, Compiled, GradientSlot, Place, Rule};
 #[derive(Debug)]
 pub(super) enum BoundCommand {
     Put(Place),
+    Mirror(Mirror),
     Copy { from: Buffer, to: Buffer },
     Combine(Combine),
     Ascend(Ascend),
@@ -65,6 +66,7 @@ impl<'a> Buffers<'a> {
             |from, to| BoundCommand::Copy { from: Buffer::clone(gradients(from)), to: Buffer::clone(gradients(to)) };
         Ok(match command {
             Command::Put(place) => BoundCommand::Put(place),
+            Command::Mirror => BoundCommand::Mirror(Mirror::new(gpu, arena)?),
             Command::Keep(number) => copy(GradientSlot::Arena, GradientSlot::Kept(number)),
             Command::Restore(number) => copy(GradientSlot::Kept(number), GradientSlot::Arena),
             Command::Combine { into, keep, other, add } => {

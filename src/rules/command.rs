@@ -29,6 +29,8 @@ pub enum GradientSlot {
 pub enum Command {
     /// effective <- a place
     Put(Place),
+    /// effective <- 2 clean - effective: the other side of the draw that it is at
+    Mirror,
     /// kept <- the arena's gradients
     Keep(usize),
     /// the arena's gradients <- kept
@@ -104,6 +106,7 @@ impl fmt::Display for Command {
             Self::Put(Place::Clean) => write!(f, "clean: effective <- clean"),
             Self::Put(place @ Place::Ahead(_)) => write!(f, "look ahead: effective <- {place}"),
             Self::Put(place) => write!(f, "perturb: effective <- {place}"),
+            Self::Mirror => write!(f, "mirror: effective <- 2 clean - effective"),
             Self::Keep(kept) => write!(f, "keep: {} <- grads", GradientSlot::Kept(*kept)),
             Self::Restore(kept) => write!(f, "restore: grads <- {}", GradientSlot::Kept(*kept)),
             Self::Combine { into, keep, other, add } => write!(f, "combine: {into} <- {keep} {into} + {add} {other}"),

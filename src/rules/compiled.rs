@@ -1,8 +1,11 @@
-//! From a program to what is recorded: buffers for its gradients, and the peephole that fuses update and perturbation.
+//! From a program to what is recorded: buffers for its gradients, and two peepholes: the update's sweep perturbs, and the other side of a
+//! draw is a reflection.
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{Command, GradientSlot, Gradients, Instruction, Part, Place, Program, StatisticsPass, program::is_read};
+use super::{
+    Command, Draw, GradientSlot, Gradients, Instruction, Part, Place, Program, StatisticsPass, program::is_read,
+};
 
 /// Whether an update writes the effective weights of the next step in its own sweep over memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,7 +78,8 @@ impl Compiled {
         };
         let tells_loss = instructions.contains(&Instruction::Loss);
         let weighed = false;
-        let mut compiler = Compiler { phases: Vec::new(), slots: BTreeMap::new(), kept: 0, tells_loss, weighed };
+        let (phases, slots, at) = (Vec::new(), BTreeMap::new(), Some(start));
+        let mut compiler = Compiler { phases, slots, kept: 0, tells_loss, weighed, at };
         for (index, instruction) in instructions.iter().enumerate().skip(first) {
             compiler.compile(*instruction, &instructions[index + 1..]);
         }
@@ -214,6 +218,8 @@ struct Compiler {
     tells_loss: bool,
     /// Whether a gradient was weighed by a draw before.
     weighed: bool,
+    /// Where the effective weights were put last; an ascent leaves them elsewhere.
+    at: Option<Place>,
 }
 
 /// Marks the passes that move running statistics: of those that take gradients, or of a rule's without any of all.
@@ -247,6 +253,17 @@ impl Compiler {
         }
     }
 
+    /// Puts the effective weights at a place: the other side of the draw where they are is a reflection, and nothing is drawn again.
+    fn put(&mut self, place: Place) {
+        let mirrors = |draw: Draw| self.at == Some(Place::Draw(draw.mirrored()));
+        let command = match place {
+            Place::Draw(draw) if mirrors(draw) => Command::Mirror,
+            place => Command::Put(place),
+        };
+        self.at = Some(place);
+        self.push(command);
+    }
+
     /// Where a gradient lies: a checked program reads none that was not written.
     fn slot(&self, buffer: Gradients) -> GradientSlot {
         self.slots.get(&buffer).copied().unwrap_or(GradientSlot::Arena)
@@ -254,15 +271,17 @@ impl Compiler {
 
     fn compile(&mut self, instruction: Instruction, rest: &[Instruction]) {
         match instruction {
-            Instruction::Clean => self.push(Command::Put(Place::Clean)),
-            Instruction::Perturb { draw } => self.push(Command::Put(Place::Draw(draw))),
-            Instruction::LookAhead { rho } => self.push(Command::Put(Place::Ahead(rho))),
+            Instruction::Clean => self.put(Place::Clean),
+            Instruction::Perturb { draw } => self.put(Place::Draw(draw)),
+            Instruction::LookAhead { rho } => self.put(Place::Ahead(rho)),
             Instruction::Ascend { along, rho } => {
                 let along = self.slot(along);
+                self.at = None;
                 self.push(Command::Ascend { along, rho });
             }
             Instruction::AscendAdaptively { along, rho, eta } => {
                 let along = self.slot(along);
+                self.at = None;
                 self.push(Command::AscendAdaptively { along, rho, eta });
             }
             Instruction::Remember { along } => self.push(Command::Remember(self.slot(along))),

@@ -305,6 +305,7 @@ impl Machine {
             match command {
                 BoundCommand::Put(place) => self.put_for_step(gpu, recorder, &self.point(*place, step))?,
                 BoundCommand::Prepare(place) => self.put_for_step(gpu, recorder, &self.point(*place, step + 1))?,
+                BoundCommand::Mirror(mirror) => mirror.record(recorder),
                 BoundCommand::Copy { from, to } => recorder.copy(&from.view(), &to.view()),
                 BoundCommand::Combine(combine) => combine.record(recorder),
                 BoundCommand::Ascend(ascend) => ascend.record(recorder),

@@ -1,11 +1,10 @@
 //! What a training step is, as data.
 //!
-//! A [`Program`] is a list of [`Instruction`]s: perturb, gradient, loss, ascend, combine,
-//! update. [`Compiled`] is what is recorded
-//! of it: which gradients need a buffer of their own, and one peephole, by which the update writes the noisy weights of the
-//! next step in its own sweep. A [`Machine`] is a compiled program bound to the arenas of a network; what the effective
-//! weights hold is a type, [`Effective`], and a step that needs them elsewhere puts them there. So nobody has to know what
-//! comes after what, and a step is right after an evaluation, a resumption, or a change of the noise.
+//! A [`Program`] is a list of [`Instruction`]s: perturb, gradient, loss, ascend, combine, update. [`Compiled`] is what is recorded
+//! of it: which gradients need a buffer of their own, and two peepholes, by which the update writes the noisy weights of the next
+//! step in its own sweep, and the other side of a draw is a reflection. A [`Machine`] is a compiled program bound to the arenas of a
+//! network; what the effective weights hold is a type, [`Effective`], and a step that needs them elsewhere puts them there. So
+//! nobody has to know what comes after what, and a step is right after an evaluation, a resumption, or a change of the noise.
 
 mod bound;
 mod command;

@@ -1,9 +1,9 @@
-//! Weighted sums of gradients and ascents along them against f64, over arenas of many parts of a norm.
+//! Weighted sums of gradients, ascents along them and reflections against f64, over arenas of many parts of a norm.
 
-use crate::common::{ROUNDOFF, assert_within, device, elements, guarded, network, rounding, samples, wide};
+use crate::common::{ROUNDOFF, assert_within, device, elements, guarded, network, rounding, samples, stored, wide};
 use jostle::{
     gpu::{Element, GpuError},
-    kernels::{Arena, ArenaLayout, Ascend, Combine, Metric},
+    kernels::{Arena, ArenaLayout, Ascend, Combine, Metric, Mirror},
 };
 
 #[test]
@@ -94,6 +94,35 @@ fn ascents_match_f64() {
             let bounds: Vec<f64> = expected.iter().zip(&rise).map(exact).collect();
             assert_within(&format!("{element:?}, rho {rho}"), &ascended(&arena, rho), &expected, &bounds);
         }
+    }
+}
+
+/// Both sides are rounded once: what is left is exact where sums in f32 are stored as they are.
+#[test]
+fn reflections_are_on_the_other_side() {
+    let gpu = device();
+    for element in elements(gpu) {
+        let arena = Arena::stored(gpu, network::layout(), &[0.0; 5], element).unwrap();
+        let words = arena.layout.words();
+        let (weights, away) = (samples(1, words, 0.5), samples(2, words, 0.1));
+        gpu.write(&arena.weights.view(), &weights).unwrap();
+        let held: Vec<f32> = weights.iter().zip(&away).map(|(weight, away)| weight + away).collect();
+        let held = stored(element, &held);
+        let view = arena.weights_eff.view().read_as(element, words).unwrap();
+        match element {
+            Element::Half => {
+                let halves: Vec<half::f16> = held.iter().map(|value| half::f16::from_f32(*value)).collect();
+                gpu.write(&arena.weights_eff.view(), &halves).unwrap();
+            }
+            _ => gpu.write(&view, &held).unwrap(),
+        }
+        let mirror = Mirror::new(gpu, &arena).unwrap();
+        let mut recorder = gpu.record();
+        mirror.record(&mut recorder);
+        recorder.submit().unwrap();
+        let reflected: Vec<f32> = weights.iter().zip(&held).map(|(weight, held)| weight + (weight - held)).collect();
+        assert_eq!(gpu.read_floats(&view).unwrap(), stored(element, &reflected), "{element:?}");
+        assert_eq!(gpu.read::<f32>(&arena.weights.view()).unwrap(), weights, "{element:?}");
     }
 }
 

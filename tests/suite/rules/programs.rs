@@ -108,10 +108,10 @@ fn passes(program: &Program) -> (Vec<Vec<Command>>, usize) {
 
 #[test]
 fn gradients_are_kept_only_where_another_pass_would_overwrite_them() {
-    let (first, mirrored) = (Place::Draw(Draw::FIRST), Place::Draw(Draw::FIRST.mirrored()));
+    let first = Place::Draw(Draw::FIRST);
     // The sum is made in the arena, where the optimizer reads it.
     let mean = Command::Combine { into: GradientSlot::Arena, keep: 0.5, other: GradientSlot::Kept(0), add: 0.5 };
-    let expected = vec![vec![Command::Put(mirrored), Command::Keep(0)], vec![mean, Command::Update(first)]];
+    let expected = vec![vec![Command::Mirror, Command::Keep(0)], vec![mean, Command::Update(first)]];
     assert_eq!(passes(&Program::antithetic()), (expected, 1));
     let rise = Command::Ascend { along: GradientSlot::Arena, rho: 0.05 };
     let expected = vec![vec![rise], vec![Command::Update(Place::Clean)]];
@@ -200,7 +200,7 @@ fn the_family_is_recorded_as_its_rules_say() {
     let probes = lines(Program::zeroth_order(), UpdateFusion::Fused);
     let expected = [
         "loss at effective",
-        "perturb: effective <- clean - noise 0",
+        "mirror: effective <- 2 clean - effective",
         "loss at effective",
         "descend, and perturb of the next step",
     ];
@@ -210,6 +210,25 @@ fn the_family_is_recorded_as_its_rules_say() {
     assert!(variational.contains(&"weigh: products <- products + noise 1 grads".to_owned()), "{variational:?}");
     let history = lines(Program::adaptive_noise(), UpdateFusion::Separate);
     assert_eq!(history[2..], ["remember: history <- beta history + grads^2", "update", "perturb of the next step"]);
+}
+
+/// The other side of the draw where the weights are, and of no other.
+#[test]
+fn a_draw_is_mirrored_in_its_place_alone() {
+    let draw = |number, factor| Perturb { draw: Draw { number, factor } };
+    let puts = |instructions: Vec<Instruction>| -> Vec<Command> {
+        let (found, _) = passes(&Program::new("sides", instructions).unwrap());
+        let placed = |command: &Command| matches!(command, Command::Put(_) | Command::Mirror);
+        found.into_iter().flatten().filter(placed).collect()
+    };
+    let second =
+        |put: Vec<Instruction>| [vec![draw(0, 1.0), AT], put, vec![Gradient { into: H }, combine(G, H), STEP]].concat();
+    let put = |number, factor| Command::Put(Place::Draw(Draw { number, factor }));
+    assert_eq!(puts(second(vec![draw(0, -1.0)])), [Command::Mirror]);
+    assert_eq!(puts(second(vec![draw(0, -2.0)])), [put(0, -2.0)]);
+    assert_eq!(puts(second(vec![draw(1, -1.0)])), [put(1, -1.0)]);
+    assert_eq!(puts(second(vec![Clean, Loss, draw(0, -1.0)])), [Command::Put(Place::Clean), put(0, -1.0)]);
+    assert_eq!(puts(second(vec![Ascend { along: G, rho: 1.0 }, Loss, draw(0, -1.0)])), [put(0, -1.0)]);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Rules checked against PyTorch in float64: the losses of twenty steps, and weights and running statistics after them.
+//! Rules and optimizers checked against PyTorch in float64: the losses of twenty steps, and weights, running statistics and moments after
+//! them.
 //!
 //! `scripts/make_rule_parity.py` makes the fixtures, with the noise of `jostle noise --rule`. Weights and images are drawn on both
 //! sides by the same formulas.
@@ -6,7 +7,8 @@
 use crate::common::{device, images::hashed_images, parity_file};
 use jostle::{
     data::Split,
-    nn::{self, Model, NamedTensor, Signature, read_tensors},
+    nn::{Model, NamedTensor, Signature, read_tensors},
+    rules::RuleKind,
     train::{Control, Event, Prepared, RunConfig, TrainEval, Trainer, run},
 };
 
@@ -80,7 +82,7 @@ fn prepared(config: &RunConfig, (seed, samples): (u64, usize)) -> Prepared {
     Prepared { split, validation: None, model, loss: config.loss.into(), label_noise: None }
 }
 
-/// The loss of every step, and weights and running statistics after them.
+/// The loss of every step, and what is left after them: weights, running statistics, and moments where the rule takes some.
 fn train(config: &RunConfig, prepared: &Prepared) -> (Vec<f64>, Vec<NamedTensor>) {
     let gpu = device();
     let mut trainer = Trainer::new(gpu, config, prepared).unwrap();
@@ -93,9 +95,11 @@ fn train(config: &RunConfig, prepared: &Prepared) -> (Vec<f64>, Vec<NamedTensor>
     })
     .unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("after.safetensors");
-    nn::save(gpu, &trainer.model, &trainer.arena, &trainer.arena.weights, &path).unwrap();
-    (losses, read_tensors(&path).unwrap())
+    trainer.save_weights(folder.path()).unwrap();
+    let files = ["weights.safetensors", "posterior.safetensors"].map(|name| folder.path().join(name));
+    // Of the other rules that leave a posterior it is made of weights and state.
+    let count = if config.rule == RuleKind::Swag { 2 } else { 1 };
+    (losses, files[..count].iter().flat_map(|path| read_tensors(path).unwrap()).collect())
 }
 
 fn follow(wanted: impl Fn(&Case) -> bool) {
