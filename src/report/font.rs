@@ -51,6 +51,17 @@ pub(super) fn fit(text: &str, size: i32, style: FontStyle, room: i32) -> (String
     (text, size)
 }
 
+/// The lines that a name takes which [`fit`] would cut short: two where it has a joint to part behind, the one nearest to its middle.
+pub(super) fn lines(name: &str, size: i32, style: FontStyle, room: i32) -> Vec<&str> {
+    let ends =
+        name.char_indices().filter(|(_, c)| matches!(c, ' ' | '_' | '.' | '-' | '/')).map(|(at, c)| at + c.len_utf8());
+    let joint = ends.filter(|end| *end < name.len()).min_by_key(|end| end.abs_diff(name.len() / 2));
+    match joint {
+        Some(joint) if width(name, size * 3 / 4, style) > room => vec![&name[..joint], &name[joint..]],
+        _ => vec![name],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,5 +76,17 @@ mod tests {
         let (cut, size) = fit("a title of some length", 20, FontStyle::Bold, full / 2);
         assert!(cut.starts_with("a title") && cut.ends_with('…') && size == 15);
         assert_eq!(fit("abc", 20, FontStyle::Normal, 0).0, "");
+    }
+
+    #[test]
+    fn names_part_behind_a_joint_where_they_are_long() {
+        register();
+        let full = width("pos_embed.weight", 20, FontStyle::Normal);
+        let parted = |room| lines("pos_embed.weight", 20, FontStyle::Normal, room);
+        assert_eq!(parted(full), ["pos_embed.weight"]);
+        assert_eq!(parted(full * 4 / 5), ["pos_embed.weight"], "small enough when it has shrunk");
+        assert_eq!(parted(full / 2), ["pos_embed.", "weight"]);
+        assert_eq!(lines("embedding", 20, FontStyle::Normal, full / 4), ["embedding"]);
+        assert_eq!(lines("ends_", 20, FontStyle::Normal, 1), ["ends_"]);
     }
 }

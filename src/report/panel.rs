@@ -130,7 +130,11 @@ fn draw_axes<B: DrawingBackend>(area: &DrawingArea<B, Shift>, panel: &Panel, fra
     for (place, label) in &frame.x.ticks {
         let x = frame.pixel_x(*place);
         pen.line(area, &[(x, frame.top), (x, frame.bottom)], GRID, 1)?;
-        pen.text(area, label, Type { v: VPos::Top, ..tick }, Slot::level((x, frame.bottom + 7 * z), room))?;
+        let mut y = frame.bottom + 7 * z;
+        for line in font::lines(label, TICK_SIZE * z, FontStyle::Normal, room) {
+            pen.text(area, line, Type { v: VPos::Top, ..tick }, Slot::level((x, y), room))?;
+            y += (TICK_SIZE + 1) * z;
+        }
     }
     for (place, label) in &frame.y.ticks {
         let y = frame.pixel_y(*place);

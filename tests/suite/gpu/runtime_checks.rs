@@ -75,14 +75,18 @@ fn convolutions(gpu: &Gpu, results: &mut Results) {
             run(gpu, &conv_pack(gpu, class, &[job]).unwrap());
             results.push((format!("packed {outputs} {class:?}"), packed.read(gpu)));
         }
-        // Strides are constants of the same kernels: with them every other variant is compiled again, in the next pass the rest.
-        let strided = options != three;
-        for (turn, pass) in
-            [ConvPass::Forward, ConvPass::DataGradient, ConvPass::WeightGradient].into_iter().enumerate()
-        {
+        // A kernel is compiled for each, twice. Strides are constants of the same kernels, and so are rectangular tiles' sides: with
+        // strides one variant of each kernel is tried.
+        let once =
+            [ConvVariant::Direct, ConvVariant::Tile, ConvVariant::Block(BlockTile::SMALL), ConvVariant::Software];
+        let rectangles = [BlockTile::TALL, BlockTile::WIDE].map(ConvVariant::Block);
+        let tried = |variant: &ConvVariant| match options == three {
+            true => !rectangles.contains(variant),
+            false => once.contains(variant),
+        };
+        for pass in [ConvPass::Forward, ConvPass::DataGradient, ConvPass::WeightGradient] {
             let variants = ConvVariant::available(gpu, Element::Word, &shape, pass);
-            let tried = variants.into_iter().enumerate().filter(|(number, _)| !strided || (number + turn) % 2 == 0);
-            for (_, variant) in tried {
+            for variant in variants.into_iter().filter(tried) {
                 let weights = if variant.wants_packed() { &packed } else { &weight };
                 let (a, b, like) = match pass {
                     ConvPass::Forward => (&x, weights, y.view.len()),

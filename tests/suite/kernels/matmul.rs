@@ -39,9 +39,13 @@ const ALL_EPILOGUES: [usize; 3] = [65, 63, 17];
 /// first tile, a bias and sums that are added to.
 const RECTANGULAR: [[usize; 3]; 2] = [[129, 257, 65], [260, 132, 24]];
 
-/// Whether a variant is tried at a shape.
+/// Whether a variant is tried at a shape: the largest tiles, which are the small ones' kernel too, where there are rows or columns past the
+/// small one's.
 fn is_tried(variant: MatmulVariant, shape: [usize; 3], element: Element) -> bool {
     match variant {
+        MatmulVariant::Block(BlockTile::LARGE) | MatmulVariant::Split(BlockTile::LARGE) => {
+            shape[..2].iter().any(|side| *side > 64)
+        }
         MatmulVariant::Block(BlockTile::TALL | BlockTile::WIDE) if element == Element::Half => shape == RECTANGULAR[0],
         MatmulVariant::Block(BlockTile::TALL | BlockTile::WIDE) => RECTANGULAR.contains(&shape),
         MatmulVariant::Split(BlockTile::TALL | BlockTile::WIDE) => shape == IN_PARTS && element == Element::Word,
