@@ -3,7 +3,8 @@
 norms (assets/parity/rules.toml), in float64 (the truth) and in float32 (how far PyTorch itself is from it).
 
 The rules are those of scripts/torch_rules.py and the optimizers those of scripts/torch_optimizers.py, with their sources;
-scripts/check_torch_rules.py holds them against the packages. The noise is that of `jostle noise --rule`, drawn for the weights of the float64 run. No initial weights are stored: both sides draw them from Philox.
+scripts/check_torch_rules.py holds them against the packages. The noise is that of `jostle noise --rule`, drawn for the weights of the
+float64 run. No initial weights are stored: both sides draw them from Philox.
 Writes assets/parity/rules.json (every pass's loss of each step, and which passes move the running statistics of batch norms) and the
 weights and statistics after the steps to assets/parity/rules.safetensors.
 

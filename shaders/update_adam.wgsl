@@ -94,45 +94,37 @@ fn decay(i: u32) -> Decay {
     return Decay(values.weight_decay, values.decay_factor);
 }
 
+struct Step {
+    factor: f32,
+    correction: Correction,
+}
+
 // The clean update.
-fn advanced(before: State, decay: Decay, made: bool, factor: f32, by: Correction) -> State {
-    if SCALED && factor == 0.0 { return before; }
-    if made {
+fn advanced(before: State, i: u32, by: Step) -> State {
+    if SCALED && by.factor == 0.0 { return before; }
+    let decay = decay(i);
+    if is_made(i) {
         let moved = before.weight * decay.factor - values.learning_rate * before.gradient;
         return State(moved, before.exp_avg, before.exp_avg_sq, before.gradient);
     }
     var gradient = before.gradient;
-    if SCALED { gradient *= factor; }
+    if SCALED { gradient *= by.factor; }
     gradient += decay.coupled * before.weight;
     let mean = before.exp_avg + values.one_minus_beta1 * (gradient - before.exp_avg);
     let square = values.beta2 * before.exp_avg_sq + values.one_minus_beta2 * gradient * gradient;
-    let denominator = sqrt(square) / by.root + values.eps;
-    let weight = before.weight * decay.factor - by.step_size * (mean / denominator);
+    let denominator = sqrt(square) / by.correction.root + values.eps;
+    let weight = before.weight * decay.factor - by.correction.step_size * (mean / denominator);
     return State(weight, mean, square, gradient);
 }
 
-// `noisy` is what the network sees.
-fn store(i: u32, after: State, noisy: vec4<f32>) {
+fn seen(after: State) -> vec4<f32> {
+    return after.weight;
+}
+
+fn keep(i: u32, after: State) {
     exp_avg[i] = after.exp_avg;
     exp_avg_sq[i] = after.exp_avg_sq;
     weights[i] = after.weight;
-    if !SEPARATE { weights_eff[i] = vec4<Real>(noisy); }
-}
-
-// All is read before anything is written: for all that a compiler knows, writes might change what is read.
-fn update(pair: SweepPair, factor: f32, by: Correction, local: u32) {
-    let before = array<State, 2>(load(pair.at.x), load(pair.at.y));
-    let decays = array<Decay, 2>(decay(pair.at.x), decay(pair.at.y));
-    let after = array<State, 2>(
-        advanced(before[0], decays[0], is_made(pair.at.x), factor, by),
-        advanced(before[1], decays[1], is_made(pair.at.y), factor, by),
-    );
-    var noisy = mat2x4<f32>(after[0].weight, after[1].weight);
-    if NOISE != NOISE_NONE {
-        noisy += sweep_noise(values.noise, pair, local);
-    }
-    if pair.inside.x { store(pair.at.x, after[0], noisy[0]); }
-    if pair.inside.y { store(pair.at.y, after[1], noisy[1]); }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -141,10 +133,5 @@ fn update_adam(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    var factor = 1.0;
-    if SCALED { factor = scaling.factor; }
-    let by = correction();
-    let pair = sweep_pair(values.noise, index_1d(workgroup, grid, 1u), local);
-    update(pair, factor, by, local);
-    if !SPREAD { update(sweep_next(pair), factor, by, local); }
+    update_all(workgroup, grid, local, Step(update_factor(), correction()));
 }

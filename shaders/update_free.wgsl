@@ -69,38 +69,29 @@ fn weight_decay(i: u32) -> f32 {
     return values.weight_decay;
 }
 
+struct Step {
+    factor: f32,
+    share: f32,
+}
+
 // The clean update.
-fn advanced(before: State, weight_decay: f32, factor: f32, share: f32) -> State {
-    if SCALED && factor == 0.0 { return before; }
+fn advanced(before: State, i: u32, by: Step) -> State {
+    if SCALED && by.factor == 0.0 { return before; }
     var gradient = before.gradient;
-    if SCALED { gradient *= factor; }
-    let last = before.z - values.learning_rate * (gradient + weight_decay * before.y);
-    let mean = before.x + share * (last - before.x);
+    if SCALED { gradient *= by.factor; }
+    let last = before.z - values.learning_rate * (gradient + weight_decay(i) * before.y);
+    let mean = before.x + by.share * (last - before.x);
     return State(mean, values.momentum * mean + (1.0 - values.momentum) * last, last, gradient);
 }
 
-// `noisy` is what the network sees.
-fn store(i: u32, after: State, noisy: vec4<f32>) {
+fn seen(after: State) -> vec4<f32> {
+    return after.y;
+}
+
+fn keep(i: u32, after: State) {
     z[i] = after.z;
     y[i] = after.y;
     weights[i] = after.x;
-    if !SEPARATE { weights_eff[i] = vec4<Real>(noisy); }
-}
-
-// All is read before anything is written: for all that a compiler knows, writes might change what is read.
-fn update(pair: SweepPair, factor: f32, share: f32, local: u32) {
-    let before = array<State, 2>(load(pair.at.x), load(pair.at.y));
-    let decays = vec2<f32>(weight_decay(pair.at.x), weight_decay(pair.at.y));
-    let after = array<State, 2>(
-        advanced(before[0], decays.x, factor, share),
-        advanced(before[1], decays.y, factor, share),
-    );
-    var noisy = mat2x4<f32>(after[0].y, after[1].y);
-    if NOISE != NOISE_NONE {
-        noisy += sweep_noise(values.noise, pair, local);
-    }
-    if pair.inside.x { store(pair.at.x, after[0], noisy[0]); }
-    if pair.inside.y { store(pair.at.y, after[1], noisy[1]); }
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -109,10 +100,5 @@ fn update_free(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    var factor = 1.0;
-    if SCALED { factor = scaling.factor; }
-    let newest = share();
-    let pair = sweep_pair(values.noise, index_1d(workgroup, grid, 1u), local);
-    update(pair, factor, newest, local);
-    if !SPREAD { update(sweep_next(pair), factor, newest, local); }
+    update_all(workgroup, grid, local, Step(update_factor(), share()));
 }

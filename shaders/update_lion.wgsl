@@ -62,35 +62,28 @@ fn sign_or_nan(x: vec4<f32>) -> vec4<f32> {
     return select(sign(x), x, nan);
 }
 
+struct Step {
+    factor: f32,
+}
+
 // The clean update.
-fn advanced(before: State, decay_factor: f32, factor: f32) -> State {
-    if SCALED && factor == 0.0 { return before; }
+fn advanced(before: State, i: u32, by: Step) -> State {
+    if SCALED && by.factor == 0.0 { return before; }
     var gradient = before.gradient;
-    if SCALED { gradient *= factor; }
+    if SCALED { gradient *= by.factor; }
     let away = gradient - before.exp_avg;
     let direction = sign_or_nan(before.exp_avg + values.one_minus_beta1 * away);
-    let weight = before.weight * decay_factor - values.learning_rate * direction;
+    let weight = before.weight * decay_factor(i) - values.learning_rate * direction;
     return State(weight, before.exp_avg + values.one_minus_beta2 * away, gradient);
 }
 
-// `noisy` is what the network sees.
-fn store(i: u32, after: State, noisy: vec4<f32>) {
-    exp_avg[i] = after.exp_avg;
-    weights[i] = after.weight;
-    if !SEPARATE { weights_eff[i] = vec4<Real>(noisy); }
+fn seen(after: State) -> vec4<f32> {
+    return after.weight;
 }
 
-// All is read before anything is written: for all that a compiler knows, writes might change what is read.
-fn update(pair: SweepPair, factor: f32, local: u32) {
-    let before = array<State, 2>(load(pair.at.x), load(pair.at.y));
-    let decays = vec2<f32>(decay_factor(pair.at.x), decay_factor(pair.at.y));
-    let after = array<State, 2>(advanced(before[0], decays.x, factor), advanced(before[1], decays.y, factor));
-    var noisy = mat2x4<f32>(after[0].weight, after[1].weight);
-    if NOISE != NOISE_NONE {
-        noisy += sweep_noise(values.noise, pair, local);
-    }
-    if pair.inside.x { store(pair.at.x, after[0], noisy[0]); }
-    if pair.inside.y { store(pair.at.y, after[1], noisy[1]); }
+fn keep(i: u32, after: State) {
+    exp_avg[i] = after.exp_avg;
+    weights[i] = after.weight;
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -99,9 +92,5 @@ fn update_lion(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    var factor = 1.0;
-    if SCALED { factor = scaling.factor; }
-    let pair = sweep_pair(values.noise, index_1d(workgroup, grid, 1u), local);
-    update(pair, factor, local);
-    if !SPREAD { update(sweep_next(pair), factor, local); }
+    update_all(workgroup, grid, local, Step(update_factor()));
 }

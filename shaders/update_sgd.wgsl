@@ -71,12 +71,16 @@ fn weight_decay(i: u32) -> f32 {
     return values.weight_decay;
 }
 
+struct Step {
+    factor: f32,
+}
+
 // The clean update.
-fn advanced(before: State, weight_decay: f32, factor: f32) -> State {
-    if SCALED && factor == 0.0 { return before; }
+fn advanced(before: State, i: u32, by: Step) -> State {
+    if SCALED && by.factor == 0.0 { return before; }
     var gradient = before.gradient;
-    if SCALED { gradient *= factor; }
-    var direction = gradient + weight_decay * before.decaying;
+    if SCALED { gradient *= by.factor; }
+    var direction = gradient + weight_decay(i) * before.decaying;
     var v = before.velocity;
     if values.momentum != 0.0 {
         let decayed = values.momentum * v + values.one_minus_dampening * direction;
@@ -86,24 +90,13 @@ fn advanced(before: State, weight_decay: f32, factor: f32) -> State {
     return State(before.weight - values.learning_rate * direction, v, gradient, before.decaying);
 }
 
-// `noisy` is what the network sees.
-fn store(i: u32, after: State, noisy: vec4<f32>) {
-    if values.momentum != 0.0 { velocity[i] = after.velocity; }
-    weights[i] = after.weight;
-    if !SEPARATE { weights_eff[i] = vec4<Real>(noisy); }
+fn seen(after: State) -> vec4<f32> {
+    return after.weight;
 }
 
-// All is read before anything is written: for all that a compiler knows, writes might change what is read.
-fn update(pair: SweepPair, factor: f32, local: u32) {
-    let before = array<State, 2>(load(pair.at.x), load(pair.at.y));
-    let decays = vec2<f32>(weight_decay(pair.at.x), weight_decay(pair.at.y));
-    let after = array<State, 2>(advanced(before[0], decays.x, factor), advanced(before[1], decays.y, factor));
-    var noisy = mat2x4<f32>(after[0].weight, after[1].weight);
-    if NOISE != NOISE_NONE {
-        noisy += sweep_noise(values.noise, pair, local);
-    }
-    if pair.inside.x { store(pair.at.x, after[0], noisy[0]); }
-    if pair.inside.y { store(pair.at.y, after[1], noisy[1]); }
+fn keep(i: u32, after: State) {
+    if values.momentum != 0.0 { velocity[i] = after.velocity; }
+    weights[i] = after.weight;
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -112,9 +105,5 @@ fn update_sgd(
     @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    var factor = 1.0;
-    if SCALED { factor = scaling.factor; }
-    let pair = sweep_pair(values.noise, index_1d(workgroup, grid, 1u), local);
-    update(pair, factor, local);
-    if !SPREAD { update(sweep_next(pair), factor, local); }
+    update_all(workgroup, grid, local, Step(update_factor()));
 }

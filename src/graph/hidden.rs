@@ -1,6 +1,6 @@
 //! Which parameters are matrices in a network's midst.
 
-use super::{Graph, Node, ParamId};
+use super::{Graph, Node};
 
 impl Graph {
     /// Per parameter whether it is a hidden matrix: one that an operation multiplies its input by, with such an operation before it and
@@ -19,10 +19,11 @@ impl Graph {
             }
         }
         let inside = |node: &Node| node.inputs.iter().any(|input| before[input.0]) && behind[node.output.0];
-        let is_hidden = |param: ParamId| {
-            let mut uses = self.nodes().iter().filter(|node| node.params.contains(&param)).peekable();
-            uses.peek().is_some() && uses.all(|node| matrix(node) == Some(param) && inside(node))
-        };
-        (0..self.params().len()).map(|param| is_hidden(ParamId(param))).collect()
+        let mut hidden = vec![true; self.params().len()];
+        for node in self.nodes() {
+            let (matrix, inside) = (matrix(node), inside(node));
+            node.params.iter().for_each(|param| hidden[param.0] &= matrix == Some(*param) && inside);
+        }
+        hidden
     }
 }

@@ -51,8 +51,9 @@ impl AdapterClass {
         }
     }
 
-    /// Whether it is a processor that passes for a GPU.
-    pub(super) fn is_software(self) -> bool {
+    /// Whether it is a processor that passes for a GPU, whose driver takes longer to compile a kernel than to run it.
+    #[must_use]
+    pub fn is_software(self) -> bool {
         matches!(self, Self::Software(_))
     }
 

@@ -13,6 +13,7 @@ pub(super) static UPDATE_FREE: KernelSpec = KernelSpec {
         include_str!("../../shaders/shared/philox.wgsl"),
         include_str!("../../shaders/shared/scaling.wgsl"),
         include_str!("../../shaders/shared/sweep.wgsl"),
+        include_str!("../../shaders/shared/update.wgsl"),
     ),
     bindings: &[
         ("grads", Access::Read),

@@ -123,6 +123,7 @@ mod kernels {
     mod reductions;
     mod select;
     mod shaders;
+    mod update_noise;
     mod winograd;
 }
 

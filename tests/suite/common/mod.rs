@@ -62,11 +62,6 @@ pub fn classes() -> [AdapterClass; 2] {
     [AdapterClass::Gpu(CoopMatrices::default()), AdapterClass::Software(Lanes::Eight)]
 }
 
-/// Whether the device is a processor, whose driver takes longer to compile a kernel than to run it.
-pub fn is_software(gpu: &Gpu) -> bool {
-    matches!(AdapterClass::for_device(gpu), AdapterClass::Software(_))
-}
-
 /// An adapter of this kind with subgroups of these sizes, which has such features and lists such matrices.
 pub fn adapter(
     kind: &'static str,

@@ -3,7 +3,7 @@
 use crate::common::{
     Guarded, ROUNDOFF, assert_within, bits, device, guarded, guarded_as, hash,
     images::{conv_terms, padded, unpadded},
-    is_software, poisoned, poisoned_as,
+    poisoned, poisoned_as,
     reference::{activate, derivative, saved},
     rounding, run, samples, stored, wide,
 };
@@ -223,7 +223,7 @@ fn is_rectangular(variant: ConvVariant) -> bool {
 fn random_geometries_agree_with_the_definition() {
     let gpu = device();
     // A software adapter compiles a kernel for each of them and each variant.
-    let count = if is_software(gpu) { 16u64 } else { 48 };
+    let count = if AdapterClass::for_device(gpu).is_software() { 16u64 } else { 48 };
     for seed in 0..count {
         let draw = |i: u64, below: u64| (hash(seed, 100 + i) % below) as usize;
         let groups = if seed % 4 == 3 { 1 + draw(0, 3) } else { 1 };

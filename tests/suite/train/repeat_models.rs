@@ -1,6 +1,6 @@
 //! Every family of networks: 50 steps, and 20 on software adapters, repeat bit by bit, in both precisions, with noise of every mode; and in small buffers.
 
-use crate::common::{device, images::hashed_squares, is_software, trace::Trace};
+use crate::common::{device, images::hashed_squares, trace::Trace};
 use jostle::{
     data::Split,
     gpu::{Element, Faults, Limits, WORD_BYTES},
@@ -15,7 +15,7 @@ use jostle::{
 
 /// Steps of a run, and further runs: threads of a software adapter share out the work as they will in the first steps of the second.
 fn length() -> (u64, &'static [&'static str]) {
-    if is_software(device()) { (20, &["second"]) } else { (50, &["second", "third"]) }
+    if AdapterClass::for_device(device()).is_software() { (20, &["second"]) } else { (50, &["second", "third"]) }
 }
 
 /// Two whole batches and a partial one.
