@@ -144,18 +144,18 @@ fn write_vector(row: u32, column: u32, sums: vec4<f32>, bias: vec4<f32>) {
     store_c(at, count, value);
 }
 
-// What becomes of the sums of up to 32 rows from the tile's row `first` on. The driver unrolls loops of up to 32 rounds; a longer
-// one would index `sums` at run time, which takes it 20 seconds to compile. So does an epilogue in an unrolled loop: only plain
-// vectors are written from it.
-fn write_plain(sums: ptr<function, TileSums>, first: u32, tile: vec3<u32>, lane: u32) {
+// What becomes of the sums of 8 rows from the tile's row `first` on. The driver unrolls loops of up to 32 rounds and 800
+// instructions in all; a longer one would index `sums` at run time, so that they would lie in memory and take it 20 seconds to
+// compile. An epilogue in an unrolled loop takes as long: only plain vectors are written from it.
+fn write_eight(sums: ptr<function, TileSums>, first: u32, tile: vec3<u32>, lane: u32) {
     let column = tile.y * BLOCK * COLUMN_BLOCKS + 4u * lane;
-    for (var i = first; i < min(first + 32u, BLOCK); i++) {
+    for (var i = first; i < first + 8u; i++) {
         if DIRECT {
             let row = tile.x * BLOCK + i;
+            let at = (tile.z * values.m + row) * values.n + column;
             if row < values.m {
-                let at = tile.z * values.m + row;
-                write_vector(at, column, (*sums)[2u * i], vec4<f32>());
-                if COLUMN_BLOCKS > 1u { write_vector(at, column + BLOCK, (*sums)[2u * i + 1u], vec4<f32>()); }
+                if column < values.n { store_c(at, 4u, (*sums)[2u * i]); }
+                if COLUMN_BLOCKS > 1u && column + BLOCK < values.n { store_c(at + BLOCK, 4u, (*sums)[2u * i + 1u]); }
             }
         } else {
             finished[COLUMN_BLOCKS * i * LANES + lane] = (*sums)[2u * i];
@@ -176,8 +176,18 @@ fn matmul_software(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invoca
         if COLUMN_BLOCKS > 1u { b1 = b_block(column + BLOCK, depth, tile.z); }
         tile_add_block(&sums, a_block(row + 4u * lane, depth, tile.z), b0, b1);
     }
-    write_plain(&sums, 0u, tile, lane);
-    if BLOCK > 32u { write_plain(&sums, 32u, tile, lane); }
+    write_eight(&sums, 0u, tile, lane);
+    write_eight(&sums, 8u, tile, lane);
+    if BLOCK > 16u {
+        write_eight(&sums, 16u, tile, lane);
+        write_eight(&sums, 24u, tile, lane);
+    }
+    if BLOCK > 32u {
+        write_eight(&sums, 32u, tile, lane);
+        write_eight(&sums, 40u, tile, lane);
+        write_eight(&sums, 48u, tile, lane);
+        write_eight(&sums, 56u, tile, lane);
+    }
     if DIRECT { return; }
     let bias_0 = bias_of(column);
     var bias_1 = bias_0;

@@ -8,7 +8,7 @@ use super::{
     block::BLOCK_THREADS,
     conv_direct::{self, CONV_DIRECT},
     conv_shape::{ConvPass, ConvProblem, ConvShape},
-    conv_specs::{CONV_BLOCK, CONV_COOP_8, CONV_COOP_16, CONV_SOFTWARE, CONV_TILE},
+    conv_specs::{CONV_BLOCK, CONV_COOP_8, CONV_COOP_16, CONV_NARROW, CONV_SOFTWARE, CONV_TILE},
     conv_variant::ConvVariant,
     epilogue::{Ending, Epilogue},
     flag, index_u32,
@@ -90,7 +90,8 @@ impl ConvVariant {
         match self {
             Self::Block(_) => CONV_BLOCK.spec(whole),
             Self::Tile => CONV_TILE.spec(whole),
-            Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => CONV_SOFTWARE.spec(whole),
+            Self::Software | Self::SoftwareWide => CONV_SOFTWARE.spec(whole),
+            Self::SoftwareNarrow => &CONV_NARROW,
             Self::Winograd(tile) => WINOGRAD_OUTPUT.spec(tile),
             Self::Direct | Self::DirectSoftware => &CONV_DIRECT,
             Self::Coop(tile) => tile.spec(CONV_COOP_8.spec(whole), CONV_COOP_16.spec(whole)),
@@ -273,7 +274,7 @@ impl ConvVariant {
         if self.is_direct() {
             return conv_direct::launch(target, self, problem, &constants);
         }
-        if spec.entry == CONV_SOFTWARE.vectors.entry {
+        if matches!(self, Self::Software | Self::SoftwareWide | Self::SoftwareNarrow) {
             let in_order = pass == ConvPass::Forward || (pass == ConvPass::DataGradient && shape.stride == [1, 1]);
             constants.push(flag("DIRECT", ending == Ending::PLAIN && in_order));
         }

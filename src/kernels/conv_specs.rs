@@ -13,8 +13,9 @@ macro_rules! conv_software {
             entry: "conv_software",
             source: concat!(
                 include_str!("../../shaders/conv_software.wgsl"),
-                include_str!("../../shaders/shared/conv.wgsl"),
+                include_str!("../../shaders/shared/window.wgsl"),
                 include_str!("../../shaders/shared/tile.wgsl"),
+                include_str!("../../shaders/shared/conv.wgsl"),
                 include_str!("../../shaders/shared/conv_store.wgsl"),
                 include_str!(concat!("../../shaders/shared/store_", $width, ".wgsl")),
                 include_str!(concat!("../../shaders/shared/pre_", $width, ".wgsl")),
@@ -28,6 +29,22 @@ macro_rules! conv_software {
 }
 
 pub(super) static CONV_SOFTWARE: ByStore = ByStore { vectors: conv_software!("4"), elements: conv_software!("1") };
+
+pub(super) static CONV_NARROW: KernelSpec = KernelSpec {
+    entry: "conv_narrow",
+    source: concat!(
+        include_str!("../../shaders/conv_narrow.wgsl"),
+        include_str!("../../shaders/shared/window.wgsl"),
+        include_str!("../../shaders/shared/conv.wgsl"),
+        include_str!("../../shaders/shared/conv_store.wgsl"),
+        include_str!("../../shaders/shared/store_4.wgsl"),
+        include_str!("../../shaders/shared/pre_4.wgsl"),
+        include_str!("../../shaders/shared/activation.wgsl"),
+        include_str!("../../shaders/shared/math.wgsl"),
+    ),
+    bindings: BINDINGS,
+    immediate_bytes: size_of::<ConvShape>() as u32,
+};
 
 macro_rules! conv_block {
     ($width:literal) => {

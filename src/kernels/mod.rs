@@ -151,6 +151,7 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &conv_specs::CONV_COOP_8.elements,
         &conv_specs::CONV_COOP_8.vectors,
         &conv_direct::CONV_DIRECT,
+        &conv_specs::CONV_NARROW,
         &conv_specs::CONV_PACK,
         &conv_specs::CONV_SOFTWARE.elements,
         &conv_specs::CONV_SOFTWARE.vectors,

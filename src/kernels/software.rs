@@ -60,7 +60,7 @@ impl Lanes {
     }
 }
 
-/// Terms that a round of `matmul_software`'s and `conv_software`'s loops takes; `DEPTH_STEP` in the former.
+/// Terms that a round of `matmul_software`'s and the convolutions' loops takes; `DEPTH_STEP` in the former.
 const SOFTWARE_TERMS: u32 = 4;
 
 /// A tile in the registers of a subgroup.

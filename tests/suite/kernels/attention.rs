@@ -26,6 +26,9 @@ const SHAPES: [[usize; 4]; 8] = [
     [1, 68, 1, 70],
 ];
 
+/// Elements of a head of those shapes at which results are added to: of whole vec4s and not.
+const ADDED: [usize; 3] = [3, 20, 70];
+
 /// More heads of samples than a side of the grid has workgroups.
 const MANY: [[usize; 4]; 2] = [[21_846, 2, 3, 4], [65_537, 1, 1, 4]];
 
@@ -257,7 +260,8 @@ fn products_output_and_gradient_agree_with_f64() {
     for case in cases() {
         case.check_products(false);
         case.check_all();
-        if !case.shape.causal {
+        // Added to by kernels of their own, whose heads differ in what lines up.
+        if !case.shape.causal && ADDED.contains(&case.shape.head_dim) {
             case.check_products(true);
         }
     }

@@ -39,14 +39,20 @@ const ALL_EPILOGUES: [usize; 3] = [65, 63, 17];
 /// first tile, a bias and sums that are added to.
 const RECTANGULAR: [[usize; 3]; 2] = [[129, 257, 65], [260, 132, 24]];
 
+/// Those at which variants are tried in f16 too, whose kernels differ in how they read and write elements alone: nothing aligned, all of
+/// it, either operand of it, a sum in parts, more than a tile; cooperative ones at every shape.
+const IN_HALF: [[usize; 3]; 5] = [[17, 32, 13], [64, 64, 16], [65, 63, 17], IN_PARTS, [260, 132, 24]];
+
 /// Whether a variant is tried at a shape: the largest tiles, which are the small ones' kernel too, where there are rows or columns past the
 /// small one's.
 fn is_tried(variant: MatmulVariant, shape: [usize; 3], element: Element) -> bool {
     match variant {
+        MatmulVariant::Coop(_) => true,
+        _ if element == Element::Half && !IN_HALF.contains(&shape) => false,
         MatmulVariant::Block(BlockTile::LARGE) | MatmulVariant::Split(BlockTile::LARGE) => {
             shape[..2].iter().any(|side| *side > 64)
         }
-        MatmulVariant::Block(BlockTile::TALL | BlockTile::WIDE) if element == Element::Half => shape == RECTANGULAR[0],
+        MatmulVariant::Block(BlockTile::TALL | BlockTile::WIDE) if element == Element::Half => shape == RECTANGULAR[1],
         MatmulVariant::Block(BlockTile::TALL | BlockTile::WIDE) => RECTANGULAR.contains(&shape),
         MatmulVariant::Split(BlockTile::TALL | BlockTile::WIDE) => shape == IN_PARTS && element == Element::Word,
         _ => true,
