@@ -39,9 +39,9 @@ const ALL_EPILOGUES: [usize; 3] = [65, 63, 17];
 /// first tile, a bias and sums that are added to.
 const RECTANGULAR: [[usize; 3]; 2] = [[129, 257, 65], [260, 132, 24]];
 
-/// Those at which variants are tried in f16 too, whose kernels differ in how they read and write elements alone: nothing aligned, all of
-/// it, either operand of it, a sum in parts, more than a tile; cooperative ones at every shape.
-const IN_HALF: [[usize; 3]; 5] = [[17, 32, 13], [64, 64, 16], [65, 63, 17], IN_PARTS, [260, 132, 24]];
+/// Those at which variants are tried in f16 too, whose kernels differ in how they read and write elements alone: everything aligned,
+/// nothing, a sum in parts, more than a tile; cooperative ones at every shape.
+const IN_HALF: [[usize; 3]; 4] = [[64, 64, 16], ALL_EPILOGUES, IN_PARTS, RECTANGULAR[1]];
 
 /// Whether a variant is tried at a shape: the largest tiles, which are the small ones' kernel too, where there are rows or columns past the
 /// small one's.
