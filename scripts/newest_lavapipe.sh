@@ -44,7 +44,7 @@ if [[ ${1:-} == --jostle ]]; then
 fi
 
 filters=("$@")
-[[ ${#filters[@]} -gt 0 ]] || filters=(kernels::matmul:: kernels::conv:: kernels::cooperative::)
+[[ ${#filters[@]} -gt 0 ]] || filters=(kernels::matmul:: kernels::conv:: kernels::conv_endings:: kernels::cooperative::)
 suite="$(cargo test --no-run --test suite 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')"
 [[ -x $suite ]] || die "cargo test --no-run --test suite built no program"
 cp -- "$suite" "$root$there/suite"

@@ -104,8 +104,15 @@ fn write_vector(lines: AttentionLines, row: u32, column: u32, sums: vec4<f32>) {
     store_c(at, count, value);
 }
 
-// What becomes of the sums of 8 rows from the tile's row `first` on: a loop that the driver unrolls, see matmul_software.wgsl.
-fn write_eight(sums: ptr<function, TileSums>, first: u32, tile: AttentionTile, lane: u32) {
+struct Place {
+    tile: AttentionTile,
+    lane: u32,
+}
+
+// What becomes of the sums of 8 rows: see shared/tile.wgsl.
+fn write_eight(sums: ptr<function, TileSums>, first: u32, place: Place) {
+    let tile = place.tile;
+    let lane = place.lane;
     let lines = attention_c(tile.head);
     let column = tile.column + 4u * lane;
     for (var i = first; i < first + 8u; i++) {
@@ -137,18 +144,7 @@ fn attention_software(
         let right = b_block(b_lines, column, depth, terms.y);
         tile_add_block(&sums, a_block(a_lines, tile.row + 4u * lane, depth, terms.y), right, right);
     }
-    write_eight(&sums, 0u, tile, lane);
-    write_eight(&sums, 8u, tile, lane);
-    if BLOCK > 16u {
-        write_eight(&sums, 16u, tile, lane);
-        write_eight(&sums, 24u, tile, lane);
-    }
-    if BLOCK > 32u {
-        write_eight(&sums, 32u, tile, lane);
-        write_eight(&sums, 40u, tile, lane);
-        write_eight(&sums, 48u, tile, lane);
-        write_eight(&sums, 56u, tile, lane);
-    }
+    tile_write(&sums, Place(tile, lane));
     if DIRECT { return; }
     let lines = attention_c(tile.head);
     let rows = min(BLOCK, values.length - tile.row);

@@ -102,11 +102,11 @@ fn add_taps(sums: ptr<function, TileSums>, rows: mat4x4<f32>, tap: u32, quad: u3
     if NARROW_QUADS > 7u { add_quad(sums, 7u, rows, weights); }
 }
 
-// What becomes of quad `q` of the lane's own rows, from `row` on. The loop is unrolled by the driver, as in matmul_software.wgsl.
-fn write_quad(sums: ptr<function, TileSums>, q: u32, row: u32, lane: u32) {
+// What becomes of quad `q` of the lane's own rows, from `row` on. The loop is unrolled by the driver, as in shared/tile.wgsl.
+fn write_quad(sums: ptr<function, TileSums>, q: u32, row: u32, row_count: u32, lane: u32) {
     for (var i = 0u; i < 4u; i++) {
         if DIRECT {
-            if row + i < window_result_rows() { store_c(4u * ((row + i) * NARROW_QUADS + q), 4u, (*sums)[4u * q + i]); }
+            if row + i < row_count { store_c(4u * ((row + i) * NARROW_QUADS + q), 4u, (*sums)[4u * q + i]); }
         } else {
             finished[(4u * q + i) * LANES + lane] = (*sums)[4u * q + i];
         }
@@ -123,20 +123,23 @@ fn conv_narrow(
     let row = rows_of.tile * BLOCK + 4u * lane;
     var sums: TileSums;
     window_sums(&sums, row, rows_of.phase, lane);
-    if rows_of.tile * BLOCK >= window_result_rows() { return; }
-    write_quad(&sums, 0u, row, lane);
-    if NARROW_QUADS > 1u { write_quad(&sums, 1u, row, lane); }
-    if NARROW_QUADS > 2u { write_quad(&sums, 2u, row, lane); }
-    if NARROW_QUADS > 3u { write_quad(&sums, 3u, row, lane); }
-    if NARROW_QUADS > 4u { write_quad(&sums, 4u, row, lane); }
-    if NARROW_QUADS > 5u { write_quad(&sums, 5u, row, lane); }
-    if NARROW_QUADS > 6u { write_quad(&sums, 6u, row, lane); }
-    if NARROW_QUADS > 7u { write_quad(&sums, 7u, row, lane); }
+    let row_count = window_result_rows();
+    if rows_of.tile * BLOCK >= row_count { return; }
+    write_quad(&sums, 0u, row, row_count, lane);
+    if NARROW_QUADS > 1u { write_quad(&sums, 1u, row, row_count, lane); }
+    if NARROW_QUADS > 2u { write_quad(&sums, 2u, row, row_count, lane); }
+    if NARROW_QUADS > 3u { write_quad(&sums, 3u, row, row_count, lane); }
+    if NARROW_QUADS > 4u { write_quad(&sums, 4u, row, row_count, lane); }
+    if NARROW_QUADS > 5u { write_quad(&sums, 5u, row, row_count, lane); }
+    if NARROW_QUADS > 6u { write_quad(&sums, 6u, row, row_count, lane); }
+    if NARROW_QUADS > 7u { write_quad(&sums, 7u, row, row_count, lane); }
     if DIRECT { return; }
-    for (var i = 0u; i < 4u * window_result_quads(); i++) {
+    // NARROW_QUADS, and not known to the compiler: one copy of the epilogue.
+    let columns = window_result_quads();
+    for (var i = 0u; i < 4u * columns; i++) {
         let pixel = conv_pixel(values, PASS, row + i % 4u, rows_of.phase);
-        if row + i % 4u < window_result_rows() && pixel.there {
-            conv_store_pixel(pixel.index * window_result_quads() + i / 4u, finished[i * LANES + lane], conv_store_bias(i / 4u));
+        if row + i % 4u < row_count && pixel.there {
+            conv_store_pixel(pixel.index * columns + i / 4u, finished[i * LANES + lane], conv_store_bias(i / 4u));
         }
     }
 }

@@ -151,15 +151,24 @@ fn write_finished(row: u32, rows: u32, phase: vec2<u32>, column: u32, columns: u
     }
 }
 
-// What becomes of the sums of 8 rows from the tile's row `first` on. Unrolled by the driver, as in matmul_software.wgsl: only
-// plain vectors are written from it.
-fn write_eight(
-    sums: ptr<function, TileSums>, first: u32, row: u32, row_count: u32, column: u32, columns: u32, lane: u32,
-) {
+struct Place {
+    row: u32,
+    row_count: u32,
+    column: u32,
+    columns: u32,
+    lane: u32,
+}
+
+// What becomes of the sums of 8 rows: see shared/tile.wgsl.
+fn write_eight(sums: ptr<function, TileSums>, first: u32, place: Place) {
+    let row = place.row;
+    let column = place.column;
+    let columns = place.columns;
+    let lane = place.lane;
     for (var i = first; i < first + 8u; i++) {
         if DIRECT {
             let at = (row + i) * columns + column;
-            if row + i < row_count {
+            if row + i < place.row_count {
                 if column < columns { store_c(4u * at, 4u, (*sums)[2u * i]); }
                 if COLUMN_BLOCKS > 1u && column + LANES < columns { store_c(4u * (at + LANES), 4u, (*sums)[2u * i + 1u]); }
             }
@@ -190,18 +199,7 @@ fn conv_software(
     }
     if row >= row_count { return; }
     let columns = window_result_quads();
-    write_eight(&sums, 0u, row, row_count, column, columns, lane);
-    write_eight(&sums, 8u, row, row_count, column, columns, lane);
-    if BLOCK > 16u {
-        write_eight(&sums, 16u, row, row_count, column, columns, lane);
-        write_eight(&sums, 24u, row, row_count, column, columns, lane);
-    }
-    if BLOCK > 32u {
-        write_eight(&sums, 32u, row, row_count, column, columns, lane);
-        write_eight(&sums, 40u, row, row_count, column, columns, lane);
-        write_eight(&sums, 48u, row, row_count, column, columns, lane);
-        write_eight(&sums, 56u, row, row_count, column, columns, lane);
-    }
+    tile_write(&sums, Place(row, row_count, column, columns, lane));
     if DIRECT { return; }
     write_finished(row, min(BLOCK, row_count - row), phase, column, columns, lane, workgroup.z);
 }

@@ -144,10 +144,15 @@ fn write_vector(row: u32, column: u32, sums: vec4<f32>, bias: vec4<f32>) {
     store_c(at, count, value);
 }
 
-// What becomes of the sums of 8 rows from the tile's row `first` on. The driver unrolls loops of up to 32 rounds and 800
-// instructions in all; a longer one would index `sums` at run time, so that they would lie in memory and take it 20 seconds to
-// compile. An epilogue in an unrolled loop takes as long: only plain vectors are written from it.
-fn write_eight(sums: ptr<function, TileSums>, first: u32, tile: vec3<u32>, lane: u32) {
+struct Place {
+    tile: vec3<u32>,
+    lane: u32,
+}
+
+// What becomes of the sums of 8 rows: see shared/tile.wgsl.
+fn write_eight(sums: ptr<function, TileSums>, first: u32, place: Place) {
+    let tile = place.tile;
+    let lane = place.lane;
     let column = tile.y * BLOCK * COLUMN_BLOCKS + 4u * lane;
     for (var i = first; i < first + 8u; i++) {
         if DIRECT {
@@ -176,18 +181,7 @@ fn matmul_software(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invoca
         if COLUMN_BLOCKS > 1u { b1 = b_block(column + BLOCK, depth, tile.z); }
         tile_add_block(&sums, a_block(row + 4u * lane, depth, tile.z), b0, b1);
     }
-    write_eight(&sums, 0u, tile, lane);
-    write_eight(&sums, 8u, tile, lane);
-    if BLOCK > 16u {
-        write_eight(&sums, 16u, tile, lane);
-        write_eight(&sums, 24u, tile, lane);
-    }
-    if BLOCK > 32u {
-        write_eight(&sums, 32u, tile, lane);
-        write_eight(&sums, 40u, tile, lane);
-        write_eight(&sums, 48u, tile, lane);
-        write_eight(&sums, 56u, tile, lane);
-    }
+    tile_write(&sums, Place(tile, lane));
     if DIRECT { return; }
     let bias_0 = bias_of(column);
     var bias_1 = bias_0;

@@ -1,6 +1,8 @@
 // The sums of a tile in the registers of a subgroup of 4, 8 or 16 lanes, for software adapters: of 4 rows for each lane, and
 // of one or two blocks of as many columns.
-// Needs the kernel's overrides COLUMN_BLOCKS (1 or 2) and ROW_LANES (how many lanes' rows there are at all: a power of two).
+// Needs the kernel's overrides COLUMN_BLOCKS (1 or 2), ROW_LANES (how many lanes' rows there are at all: a power of two) and
+// BLOCK (rows of a tile: 16, 32 or 64), and its write_eight(sums, first, place), which writes 8 rows from the tile's row `first`
+// on, `place` being a Place of its own.
 //
 // A lane holds 4 columns of each block; of every 4 depths it reads 4 rows, which subgroupShuffle with a constant lane (one
 // instruction) hands to all.
@@ -61,5 +63,23 @@ fn tile_add_block(sums: ptr<function, TileSums>, rows: mat4x4<f32>, b0: mat4x4<f
         tile_add_lane(sums, 13u, rows, b0, b1);
         tile_add_lane(sums, 14u, rows, b0, b1);
         tile_add_lane(sums, 15u, rows, b0, b1);
+    }
+}
+
+// All rows of a tile, 8 at a time. write_eight's loop is unrolled by the driver, which unrolls loops of up to 32 rounds and 800
+// instructions in all; a longer one would index `sums` at run time, so that they would lie in memory and take it 20 seconds to
+// compile. An epilogue in an unrolled loop takes as long: only plain vectors are written from it.
+fn tile_write(sums: ptr<function, TileSums>, place: Place) {
+    write_eight(sums, 0u, place);
+    write_eight(sums, 8u, place);
+    if BLOCK > 16u {
+        write_eight(sums, 16u, place);
+        write_eight(sums, 24u, place);
+    }
+    if BLOCK > 32u {
+        write_eight(sums, 32u, place);
+        write_eight(sums, 40u, place);
+        write_eight(sums, 48u, place);
+        write_eight(sums, 56u, place);
     }
 }

@@ -1,7 +1,8 @@
 // Sums over the window of a convolution for software adapters: a lane keeps where its 4 rows of the product start and steps
 // through taps, then quads of channels; nothing is gathered ahead.
-// Needs shared/conv.wgsl and shared/tile.wgsl, and of the kernel its override PASS (forward or data gradient), its ConvShape
-// `values`, its binding a [vec4<Real>] and add_taps(sums, rows, tap, quad, column), which adds four channels' terms of one tap.
+// Needs shared/conv.wgsl, and of the kernel its override PASS (forward or data gradient), its ConvShape `values`, its binding a
+// [vec4<Real>], its TileSums (shared/tile.wgsl's or its own) and add_taps(sums, rows, tap, quad, column), which adds four
+// channels' terms of one tap.
 
 // The pixels that rows of the product are: Y's, or those of one phase of dX.
 fn window_result_size() -> vec2<u32> {

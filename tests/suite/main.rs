@@ -101,6 +101,7 @@ mod kernels {
     mod batch_norm;
     mod combine;
     mod conv;
+    mod conv_endings;
     mod conv_pack;
     mod conv_sums;
     mod cooperative;

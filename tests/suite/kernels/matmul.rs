@@ -9,8 +9,8 @@ use jostle::{
     all_specs,
     gpu::{Element, Gpu, GpuError, Grid},
     kernels::{
-        Activation, BlockTile, Epilogue, MatmulLayout, MatmulShape, MatmulVariant, ProductOperands, matmul,
-        matmul_variant,
+        Activation, AdapterClass, BlockTile, Epilogue, MatmulLayout, MatmulShape, MatmulVariant, ProductOperands,
+        matmul, matmul_variant,
     },
 };
 
@@ -40,19 +40,21 @@ const ALL_EPILOGUES: [usize; 3] = [65, 63, 17];
 const RECTANGULAR: [[usize; 3]; 2] = [[129, 257, 65], [260, 132, 24]];
 
 /// Those at which variants are tried in f16 too, whose kernels differ in how they read and write elements alone: everything aligned,
-/// nothing, a sum in parts, more than a tile; cooperative ones at every shape.
+/// nothing, a sum in parts, more than a tile; by software adapters, which compile a kernel for each.
 const IN_HALF: [[usize; 3]; 4] = [[64, 64, 16], ALL_EPILOGUES, IN_PARTS, RECTANGULAR[1]];
 
 /// Whether a variant is tried at a shape: the largest tiles, which are the small ones' kernel too, where there are rows or columns past the
 /// small one's.
 fn is_tried(variant: MatmulVariant, shape: [usize; 3], element: Element) -> bool {
+    let is_software = AdapterClass::for_device(device()).is_software();
     match variant {
-        MatmulVariant::Coop(_) => true,
-        _ if element == Element::Half && !IN_HALF.contains(&shape) => false,
+        _ if is_software && element == Element::Half && !IN_HALF.contains(&shape) => false,
         MatmulVariant::Block(BlockTile::LARGE) | MatmulVariant::Split(BlockTile::LARGE) => {
             shape[..2].iter().any(|side| *side > 64)
         }
-        MatmulVariant::Block(BlockTile::TALL | BlockTile::WIDE) if element == Element::Half => shape == RECTANGULAR[1],
+        MatmulVariant::Block(BlockTile::TALL | BlockTile::WIDE) if element == Element::Half => {
+            shape == RECTANGULAR[usize::from(is_software)]
+        }
         MatmulVariant::Block(BlockTile::TALL | BlockTile::WIDE) => RECTANGULAR.contains(&shape),
         MatmulVariant::Split(BlockTile::TALL | BlockTile::WIDE) => shape == IN_PARTS && element == Element::Word,
         _ => true,
