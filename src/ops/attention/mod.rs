@@ -107,7 +107,10 @@ impl Attention {
         let drops = self.draws_masks() && pass.mode().trains();
         let dropout = drops.then_some(Dropout { probability: dropout, layer: self.layer });
         Ok(match self.form.form(&shape) {
-            AttentionForm::Materialised => InForm::Materialised(Materialised { shape, dropout }),
+            AttentionForm::Materialised => {
+                shape.expect_scores("attention").map_err(|error| pass.refusal(&error))?;
+                InForm::Materialised(Materialised { shape, dropout })
+            }
             AttentionForm::Linear => InForm::Linear(Flash { shape, dropout }),
         })
     }

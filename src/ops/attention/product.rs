@@ -178,8 +178,9 @@ impl AttentionProduct {
     /// What [`attention_product`] launches.
     ///
     /// # Errors
-    /// [`GpuError::Grid`] past the target's grid.
+    /// [`GpuError::Grid`] past the target's grid, [`GpuError::Shape`] for scores past 2^32 elements.
     pub fn launch(self, target: &Target, shape: &AttentionShape, accumulate: bool) -> Result<Launch, GpuError> {
+        shape.expect_scores("attention")?;
         let tiling = Tiling::new(target, shape.length);
         let [a, b, c] = self.matrices().map(|matrix| matrix.is_aligned(shape));
         let spec = tiling.spec(&BLOCK, &SOFTWARE, c);

@@ -55,6 +55,7 @@ pub(super) static SOFTMAX_CURVATURE: KernelSpec = KernelSpec {
 
 /// What a kernel over the rows of `shape` launches.
 fn launch(spec: &'static KernelSpec, target: &Target, shape: &AttentionShape) -> Result<Launch, GpuError> {
+    shape.expect_scores(spec.entry)?;
     let tree = Tree::rows(target.class, shape.length);
     let constants = [flag("CAUSAL", shape.causal)];
     tree.launch(target, spec, &constants, tree.workgroups(shape.rows()), tree.chain(shape.length, 1))

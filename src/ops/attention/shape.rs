@@ -30,14 +30,13 @@ pub(super) const PARTS: usize = 3;
 
 impl AttentionShape {
     /// # Errors
-    /// [`GpuError::Shape`] for an empty side, or scores past 2^32 elements.
+    /// [`GpuError::Shape`] for an empty side, or a packed input past 2^32 elements.
     pub fn new([batch, length, heads, head_dim]: [usize; 4], causal: bool) -> Result<Self, GpuError> {
         let kernel = "attention";
         if [batch, length, heads, head_dim].contains(&0) {
             let shape = format!("{batch} x {length}, {heads} heads of {head_dim}");
             return Err(GpuError::Shape { kernel, shape, reason: "a side is empty" });
         }
-        index_u32(kernel, &[batch, heads, length, length])?;
         index_u32(kernel, &[batch, length, PARTS, heads, head_dim])?;
         Ok(Self { batch, length, heads, head_dim, causal })
     }
@@ -83,6 +82,15 @@ impl AttentionShape {
     #[must_use]
     pub fn scores(&self) -> usize {
         self.rows() * self.length
+    }
+
+    /// Fails unless the scores can be kept in memory, where shaders index them by u32; in the form that is linear in the length only
+    /// dropout numbers them, and its masks come again.
+    ///
+    /// # Errors
+    /// [`GpuError::Shape`] past 2^32 elements.
+    pub(super) fn expect_scores(&self, kernel: &'static str) -> Result<(), GpuError> {
+        index_u32(kernel, &[self.rows(), self.length]).map(|_| ())
     }
 
     /// Scores that are not masked.

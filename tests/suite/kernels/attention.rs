@@ -7,9 +7,9 @@ use crate::common::{
 use jostle::{
     gpu::{Dispatch, Element, GpuError},
     graph::{Graph, GraphError, ValueShape},
-    kernels::AdapterClass,
+    kernels::{AdapterClass, Target},
     ops::{
-        AttentionOptions, AttentionProduct, AttentionShape, attention_product, attention_softmax,
+        AttentionOptions, AttentionProduct, AttentionShape, Flash, attention_product, attention_softmax,
         attention_softmax_gradient,
     },
 };
@@ -306,7 +306,12 @@ fn the_reference_is_its_own_derivative() {
 fn shapes_that_cannot_be_are_refused() {
     let refused = |sides| matches!(AttentionShape::new(sides, false), Err(GpuError::Shape { .. }));
     assert!(refused([0, 2, 2, 2]) && refused([2, 0, 2, 2]) && refused([2, 2, 0, 2]) && refused([2, 2, 2, 0]));
-    assert!(refused([1 << 10, 1 << 10, 1 << 12, 1]), "scores past 2^32");
+    assert!(refused([1 << 10, 1 << 10, 1 << 12, 1]), "an input past 2^32");
+    // Scores past 2^32 are none where nobody keeps them.
+    let long = AttentionShape::new([1, 1 << 15, 8, 4], true).unwrap();
+    let kept = AttentionProduct::Scores.launch(&Target::GENERIC, &long, false);
+    assert!(matches!(kept, Err(GpuError::Shape { reason: "more than 2^32 - 1 elements", .. })), "{kept:?}");
+    assert!(Flash { shape: long, dropout: None }.launch(&Target::GENERIC).is_ok());
     let gpu = device();
     let case = Case::new([1, 4, 2, 3], false, classes()[0], Element::Word);
     let [packed, output, scores] = [72, 24, 32].map(|len| poisoned(gpu, len));
