@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test soak fuzz validate spirv compilers isa lint bench python gpu
+.PHONY: help setup demo docs test soak fuzz validate sanitize spirv compilers isa lint bench python gpu
 
 # A fresh rustup is not on the PATH of shells that were open before it.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -23,6 +23,9 @@ BENCH_FLAGS ?=
 GPU_FLAGS ?=
 # Options of tests/isa, such as --update or --json FILE.
 ISA_FLAGS ?=
+# The parts of the suite that the sanitizer watches: all kernels, and steps that put them together.
+SANITIZED := kernels:: gpu::sanitizer graph::attention graph::deferred
+
 # Seconds of each fuzz target.
 FUZZ_SECONDS ?= 600
 
@@ -60,6 +63,15 @@ soak: ## 20,000 steps in flat memory, and a run killed 20 times (5 minutes); `ma
 validate: setup ## Run all tests under Vulkan's validation layer, which is fetched where it is missing (Debian)
 	bash scripts/validate.sh
 
+sanitize: ## Run the kernels' tests with every pipeline done by the sanitizer too: races, memory that nobody wrote, indices outside
+	@bash scripts/setup.sh tests
+	cargo test -p jostle-sanitizer
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		set -x; JOSTLE_SANITIZE=1 cargo nextest run --test suite $(SANITIZED); \
+	else \
+		set -x; JOSTLE_SANITIZE=1 cargo test --test suite -- $(SANITIZED); \
+	fi
+
 spirv: ## Hold every kernel's SPIR-V against spirv-val: minutes of C++ the first time
 	@bash scripts/setup.sh spirv
 	cargo test -p jostle-spirv
@@ -75,7 +87,7 @@ lint: ## Check formatting, and clippy with warnings as errors
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo fmt --check --manifest-path python/jostle/Cargo.toml
-	cargo clippy -p jostle -p jostle-benches --all-targets -- -D warnings
+	cargo clippy -p jostle -p jostle-benches -p jostle-sanitizer --all-targets -- -D warnings
 
 fuzz: ## Run each fuzz target for FUZZ_SECONDS; needs the nightly toolchain and cargo-fuzz
 	FUZZ_SECONDS=$(FUZZ_SECONDS) bash scripts/fuzz.sh

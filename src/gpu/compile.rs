@@ -89,7 +89,7 @@ impl Gpu {
                 },
                 cache: self.pipeline_cache.as_ref().map(PipelineCache::raw),
             });
-            KernelParts { spec, types, label: spec.entry.to_owned(), pipeline, layout }
+            KernelParts { spec, types, constants: constants.to_vec(), label: spec.entry.to_owned(), pipeline, layout }
         });
         match error {
             Some(error) => Err(GpuError::Shader { kernel: spec.entry, reason: error.to_string() }),

@@ -1,12 +1,13 @@
 //! Planned dispatches: kernels bound to their views.
 
-use super::{CompiledKernel, ElementTypes, Gpu, GpuError, Grid, KernelSpec, Launch, View};
+use super::{CompiledKernel, ElementTypes, Gpu, GpuError, Grid, KernelSpec, Launch, View, Watched};
 
 /// A kernel bound to its views: made once per plan, recorded every step.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
     pub(super) kernel: CompiledKernel,
     pub(super) bind_group: wgpu::BindGroup,
+    pub(super) views: Vec<View>,
     pub(super) grid: Grid,
     pub(super) immediates: Vec<u8>,
 }
@@ -22,6 +23,22 @@ impl Dispatch {
     #[must_use]
     pub fn grid(&self) -> Grid {
         self.grid
+    }
+}
+
+impl Dispatch {
+    /// What a run with these immediates and this grid is.
+    pub(super) fn watched<'a>(&'a self, immediates: &'a [u8], grid: Grid) -> Watched<'a> {
+        let parts = &self.kernel.0;
+        Watched {
+            entry: parts.spec.entry,
+            wgsl: parts.types.source(parts.spec),
+            constants: &parts.constants,
+            grid,
+            immediates,
+            views: &self.views,
+            is_checked: parts.spec.indexes_by_values(),
+        }
     }
 }
 
@@ -63,7 +80,13 @@ impl CompiledKernel {
             Some(error) => {
                 Err(GpuError::Validation { what: format!("bind group of {}", spec.entry), reason: error.to_string() })
             }
-            None => Ok(Dispatch { kernel: self.clone(), bind_group, grid, immediates: immediates.to_vec() }),
+            None => Ok(Dispatch {
+                kernel: self.clone(),
+                bind_group,
+                views: views.iter().map(|view| (*view).clone()).collect(),
+                grid,
+                immediates: immediates.to_vec(),
+            }),
         }
     }
 }

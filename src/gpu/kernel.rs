@@ -9,6 +9,7 @@ use super::{ElementTypes, KernelSpec};
 pub(super) struct KernelParts {
     pub(super) spec: &'static KernelSpec,
     pub(super) types: ElementTypes,
+    pub(super) constants: Vec<(&'static str, f64)>,
     pub(super) label: String,
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) layout: wgpu::BindGroupLayout,

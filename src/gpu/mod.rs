@@ -33,7 +33,7 @@ pub use element::Element;
 pub use element_types::ElementTypes;
 pub use error::GpuError;
 #[doc(hidden)]
-pub use faults::Faults;
+pub use faults::{After, DeviceMemory, Faults, Watch, Watched};
 pub use kernel::CompiledKernel;
 pub use launch::{Grid, Launch, ProductTile, Work};
 pub use limits::{Family, Limits};

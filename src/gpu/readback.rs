@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use super::{Element, Gpu, GpuError, View, WORD_BYTES};
+use super::{DeviceMemory, Element, Gpu, GpuError, View, WORD_BYTES};
 
 /// A copy on its way back; the device need not be idle.
 #[derive(Debug)]
@@ -52,6 +52,16 @@ impl Gpu {
         // The last word may hold half an element more.
         let halves: Vec<half::f16> = self.read(view)?;
         Ok(halves[..view.len()].iter().map(|half| half.to_f32()).collect())
+    }
+}
+
+impl DeviceMemory for Gpu {
+    fn words(&self, view: &View) -> Result<Vec<u32>, GpuError> {
+        self.read(view)
+    }
+
+    fn put(&self, view: &View, words: &[u32]) -> Result<(), GpuError> {
+        self.write(view, words)
     }
 }
 

@@ -48,6 +48,24 @@ impl Recorder<'_> {
 
     /// Records a dispatch with the immediates and the grid of this step.
     pub fn run_on(&mut self, dispatch: &Dispatch, immediates: &[u8], grid: super::Grid) {
+        let Some(watch) = self.gpu.faults.watch else { return self.dispatch(dispatch, immediates, grid) };
+        self.flush();
+        let then = watch(self.gpu, &dispatch.watched(immediates, grid));
+        self.dispatch(dispatch, immediates, grid);
+        if let Some(then) = then {
+            self.flush();
+            then(self.gpu);
+        }
+    }
+
+    /// Submits what is recorded.
+    fn flush(&mut self) {
+        self.pass = None;
+        let next = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });
+        self.gpu.queue.submit([std::mem::replace(&mut self.encoder, next).finish()]);
+    }
+
+    fn dispatch(&mut self, dispatch: &Dispatch, immediates: &[u8], grid: super::Grid) {
         let alone = self.profile.as_ref().is_some_and(|profile| profile.each_dispatch);
         if alone {
             self.pass = None;

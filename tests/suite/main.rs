@@ -70,6 +70,7 @@ mod experiments {
 
 mod gpu {
     mod runtime_checks;
+    mod sanitizer;
     mod two_adapters;
     #[cfg(any(target_os = "linux", target_os = "windows"))]
     mod validation;
@@ -105,6 +106,7 @@ mod kernels {
     mod conv_pack;
     mod conv_sums;
     mod cooperative;
+    mod cooperative_lanes;
     mod deferred_sums;
     mod dropout;
     mod elementwise;

@@ -10,6 +10,7 @@ pub mod network;
 pub mod norm;
 pub mod places;
 pub mod reference;
+pub mod sanitize;
 pub mod sequences;
 pub mod supervised;
 pub mod trace;
@@ -38,7 +39,8 @@ pub fn device() -> &'static Gpu {
 
 /// A device that no other test of this process uses: for what counts all that happens on it.
 pub fn own_device() -> Gpu {
-    Gpu::new(&AdapterChoice::from_environment()).expect("the tests need an adapter")
+    let gpu = Gpu::new(&AdapterChoice::from_environment()).expect("the tests need an adapter");
+    gpu.with_faults(sanitize::faults())
 }
 
 /// A second device with bounds checks and loop bounds injected into every kernel.

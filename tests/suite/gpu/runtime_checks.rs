@@ -26,39 +26,33 @@ use jostle::{
 /// Named results of a device.
 type Results = Vec<(String, Vec<f32>)>;
 
-fn is_rectangular(variant: MatmulVariant) -> bool {
-    let rectangles = [BlockTile::TALL, BlockTile::WIDE];
-    matches!(variant, MatmulVariant::Block(tile) | MatmulVariant::Split(tile) if rectangles.contains(&tile))
-}
-
+/// Each variant in one layout, the next variant in the next: the sanitizer watches all of them.
 fn products(gpu: &Gpu, results: &mut Results) {
-    let layouts = [MatmulLayout::Forward, MatmulLayout::DataGradient, MatmulLayout::WeightGradient];
-    for variant in MatmulVariant::available(gpu, Element::Word) {
-        for (turn, layout) in layouts.into_iter().enumerate() {
-            let all = [[66, 65, 19], [17, 31, 13], [5, 6, 300]];
-            // Each shape is a kernel of its own to compile: a layout has one of them, the next layout the next. Rectangular tiles are
-            // the square ones' kernel with another constant.
-            let tried = if is_rectangular(variant) { &all[..1] } else { &all[turn..=turn] };
-            for [m, n, k] in tried.iter().copied() {
-                let (a, b) = (guarded(gpu, &awkward(91, m * k, 1.0)), guarded(gpu, &awkward(92, k * n, 1.0)));
-                let (aux, c, pre) = (guarded(gpu, &samples(93, n, 1.0)), poisoned(gpu, m * n), poisoned(gpu, m * n));
-                let shape = MatmulShape::new(m, n, k).unwrap();
-                let scratch = poisoned(gpu, variant.scratch_words(shape));
-                let operands = ProductOperands {
-                    a: &a.view,
-                    b: &b.view,
-                    aux: Some(&aux.view),
-                    c: &c.view,
-                    pre: Some(&pre.view),
-                    scratch: Some(&scratch.view),
-                };
-                let epilogue = Epilogue::BiasActivation { activation: Activation::Relu, store_pre: true };
-                run(gpu, &matmul(gpu, variant, layout, shape, epilogue, false, &operands).unwrap());
-                let name = format!("{variant:?} {layout:?} {m} {n} {k}");
-                results.push((name.clone(), c.read(gpu)));
-                results.push((name + ", pre", pre.read(gpu)));
-            }
-        }
+    let tried = [
+        (MatmulLayout::Forward, [66, 65, 19]),
+        (MatmulLayout::DataGradient, [17, 31, 13]),
+        (MatmulLayout::WeightGradient, [5, 6, 300]),
+    ];
+    for (variant, (layout, [m, n, k])) in
+        MatmulVariant::available(gpu, Element::Word).into_iter().zip(tried.into_iter().cycle())
+    {
+        let (a, b) = (guarded(gpu, &awkward(91, m * k, 1.0)), guarded(gpu, &awkward(92, k * n, 1.0)));
+        let (aux, c, pre) = (guarded(gpu, &samples(93, n, 1.0)), poisoned(gpu, m * n), poisoned(gpu, m * n));
+        let shape = MatmulShape::new(m, n, k).unwrap();
+        let scratch = poisoned(gpu, variant.scratch_words(shape));
+        let operands = ProductOperands {
+            a: &a.view,
+            b: &b.view,
+            aux: Some(&aux.view),
+            c: &c.view,
+            pre: Some(&pre.view),
+            scratch: Some(&scratch.view),
+        };
+        let epilogue = Epilogue::BiasActivation { activation: Activation::Relu, store_pre: true };
+        run(gpu, &matmul(gpu, variant, layout, shape, epilogue, false, &operands).unwrap());
+        let name = format!("{variant:?} {layout:?} {m} {n} {k}");
+        results.push((name.clone(), c.read(gpu)));
+        results.push((name + ", pre", pre.read(gpu)));
     }
 }
 
@@ -75,18 +69,15 @@ fn convolutions(gpu: &Gpu, results: &mut Results) {
             run(gpu, &conv_pack(gpu, class, &[job]).unwrap());
             results.push((format!("packed {outputs} {class:?}"), packed.read(gpu)));
         }
-        // A kernel is compiled for each, twice. Strides are constants of the same kernels, and so are rectangular tiles' sides: with
-        // strides one variant of each kernel is tried.
+        // A kernel is compiled for each, twice: one variant of each kernel, with strides in one pass. The sanitizer watches all of them.
         let once =
             [ConvVariant::Direct, ConvVariant::Tile, ConvVariant::Block(BlockTile::SMALL), ConvVariant::Software];
-        let rectangles = [BlockTile::TALL, BlockTile::WIDE].map(ConvVariant::Block);
-        let tried = |variant: &ConvVariant| match options == three {
-            true => !rectangles.contains(variant),
-            false => once.contains(variant),
-        };
+        let strided = options != three;
+        let tried =
+            |variant: &ConvVariant, pass| once.contains(variant) && (!strided || pass == ConvPass::DataGradient);
         for pass in [ConvPass::Forward, ConvPass::DataGradient, ConvPass::WeightGradient] {
             let variants = ConvVariant::available(gpu, Element::Word, &shape, pass);
-            for variant in variants.into_iter().filter(tried) {
+            for variant in variants.into_iter().filter(|variant| tried(variant, pass)) {
                 let weights = if variant.wants_packed() { &packed } else { &weight };
                 let (a, b, like) = match pass {
                     ConvPass::Forward => (&x, weights, y.view.len()),

@@ -9,7 +9,7 @@ use crate::common::{
     network::{get, set},
     own_device,
     reference::{linear, nll},
-    samples, wide,
+    samples, sanitize, wide,
 };
 use jostle::{
     gpu::{Element, Family, Faults},
@@ -257,7 +257,7 @@ layers = [
 fn a_plan_binds_what_the_schedule_says() {
     let families = [None, Some(Family::Gpu), Some(Family::Gpu), None];
     for (case, family) in Case::in_forms(DROPOUTS).zip(families) {
-        let gpu = own_device().with_faults(Faults { family, ..Faults::default() });
+        let gpu = own_device().with_faults(Faults { family, ..sanitize::faults() });
         let (layout, target) = (case.graph.layout(), Target::for_device(&gpu));
         let words = layout.words();
         let tangents = TangentArenas {

@@ -3,7 +3,7 @@
 use crate::common::{
     ROUNDOFF, assert_within, device, hash,
     network::{get, set},
-    samples, wide,
+    samples, sanitize, wide,
 };
 use jostle::{
     analysis::{Curvature, CurvatureProduct, Subject},
@@ -58,7 +58,7 @@ fn devices(family: Option<Family>) -> [Gpu; 2] {
 
 fn devices_within(family: Option<Family>, binding_bytes: u64) -> [Gpu; 2] {
     let limits = Limits { binding_bytes, ..device().limits() };
-    [None, Some(limits)].map(|limits| device().again().with_faults(Faults { limits, family, ..Faults::default() }))
+    [None, Some(limits)].map(|limits| device().again().with_faults(Faults { limits, family, ..sanitize::faults() }))
 }
 
 fn both_families(check: impl Fn(&[Gpu; 2])) {

@@ -1,6 +1,6 @@
 //! The packing of convolutions' weights against its definition.
 
-use crate::common::{classes, device, elements, guarded_as, poisoned_as, run, samples, stored};
+use crate::common::{classes, device, elements, guarded_as, poisoned_as, run, samples, sanitize, stored};
 use jostle::{
     gpu::{Element, Faults, Gpu, Limits, View},
     kernels::{AdapterClass, ConvOptions, ConvShape, PackJob, conv_pack, padded_channels},
@@ -112,7 +112,7 @@ fn layers_are_packed_together() {
         // Just enough for the largest.
         let largest = all.iter().map(|weights| element.words(weights.shape.packed_words())).max().unwrap();
         let limits = Limits { binding_bytes: 4 * largest as u64, ..gpu.limits() };
-        let narrow = gpu.again().with_faults(Faults { limits: Some(limits), ..Faults::default() });
+        let narrow = gpu.again().with_faults(Faults { limits: Some(limits), ..sanitize::faults() });
         assert_eq!(packed_together(&narrow, class, &all, element), 2, "the largest layer, and the others");
     }
 }

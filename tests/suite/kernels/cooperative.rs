@@ -14,13 +14,13 @@ use jostle::{
 
 const LAYOUTS: [MatmulLayout; 3] = [MatmulLayout::Forward, MatmulLayout::DataGradient, MatmulLayout::WeightGradient];
 
-const PASSES: [ConvPass; 3] = [ConvPass::Forward, ConvPass::DataGradient, ConvPass::WeightGradient];
+pub(super) const PASSES: [ConvPass; 3] = [ConvPass::Forward, ConvPass::DataGradient, ConvPass::WeightGradient];
 
 /// A product of few tiles with sums long enough to be taken in parts, the last one shorter.
-const SPLIT: [usize; 3] = [70, 36, 1100];
+pub(super) const SPLIT: [usize; 3] = [70, 36, 1100];
 
 /// Operands, as stored, with every tile that this adapter has for them; says so where it has none.
-fn tiles(gpu: &Gpu, test: &str) -> Vec<(Element, CoopTile)> {
+pub(super) fn tiles(gpu: &Gpu, test: &str) -> Vec<(Element, CoopTile)> {
     let _ = env_logger::try_init(); // RUST_LOG=jostle=debug shows every verdict
     let available = |element| CoopTile::available(gpu, element).into_iter().map(move |tile| (element, tile));
     let all: Vec<_> = [Element::Word, Element::Half].into_iter().flat_map(available).collect();
@@ -51,7 +51,7 @@ fn computed(
 }
 
 /// Whole numbers of which no sum rounds, whatever the order and however the hardware rounds: none may be off.
-fn assert_exact(gpu: &Gpu, test: &str, shapes: &[[usize; 3]]) {
+pub(super) fn assert_exact(gpu: &Gpu, test: &str, shapes: &[[usize; 3]]) {
     for operands in tiles(gpu, test) {
         for [m, n, k] in shapes.iter().copied() {
             let whole = |seed, count| -> Vec<f32> { samples(seed, count, 9.0).into_iter().map(f32::trunc).collect() };

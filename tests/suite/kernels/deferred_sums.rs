@@ -1,6 +1,6 @@
 //! Sums of parts that were put off, against additions on the host in the documented order: the same bits.
 
-use crate::common::{Guarded, bits, device, guarded, run, samples};
+use crate::common::{Guarded, bits, device, guarded, run, samples, sanitize};
 use jostle::{
     gpu::{Faults, Gpu, Limits, View},
     kernels::{DeferredSum, SplitSum, deferred_sums},
@@ -70,6 +70,6 @@ fn sums_are_those_of_products_one_by_one() {
     assert_eq!(sums(gpu), 2, "sums of few parts, and of many");
     // Enough for the parts of the largest sum.
     let limits = Limits { binding_bytes: 4 * 29_000, ..gpu.limits() };
-    let narrow = gpu.again().with_faults(Faults { limits: Some(limits), ..Faults::default() });
+    let narrow = gpu.again().with_faults(Faults { limits: Some(limits), ..sanitize::faults() });
     assert!(sums(&narrow) > 2);
 }

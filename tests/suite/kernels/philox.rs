@@ -29,7 +29,7 @@ static MATH_PROBE: KernelSpec = KernelSpec {
          @group(0) @binding(1) var<storage, read_write> output: array<vec4<f32>>;
          @compute @workgroup_size(64)
          fn math_probe(@builtin(global_invocation_id) id: vec3<u32>) {
-             if id.x < arrayLength(&input) {
+             if id.x < arrayLength(&output) {
                  let x = input[id.x];
                  output[id.x] = vec4<f32>(math_exp(x), math_log(x), math_tanh(x), math_erf(x));
              }

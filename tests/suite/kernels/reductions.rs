@@ -2,7 +2,7 @@
 
 use crate::common::{
     ROUNDOFF, assert_within, assert_within_f64, awkward, bits, classes, depth, device, guarded, poisoned, run, samples,
-    target, wide,
+    sanitize, target, wide,
 };
 use jostle::{
     gpu::{Element, Faults, Gpu, GpuError, Limits},
@@ -209,7 +209,7 @@ fn filters_of_tensors_past_a_binding_have_the_same_norms() {
     // The second and third tensors are past 4000 words, with other filters before, between and after.
     let shapes: [&[usize]; 5] = [&[7, 3], &[200, 31], &[129, 32], &[65, 17], &[30, 2, 3]];
     let limits = Limits { binding_bytes: 4 * 4000, ..device().limits() };
-    let narrow = device().again().with_faults(Faults { limits: Some(limits), ..Faults::default() });
+    let narrow = device().again().with_faults(Faults { limits: Some(limits), ..sanitize::faults() });
     for class in classes() {
         let (found, expected) = (filter_norms(&narrow, class, &shapes), filter_norms(device(), class, &shapes));
         assert_eq!(bits(&found), bits(&expected), "{class:?}");

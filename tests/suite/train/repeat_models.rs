@@ -1,6 +1,6 @@
 //! Every family of networks: 50 steps, and 20 on software adapters, repeat bit by bit, in both precisions, with noise of every mode; and in small buffers.
 
-use crate::common::{device, images::hashed_squares, trace::Trace};
+use crate::common::{device, images::hashed_squares, sanitize, trace::Trace};
 use jostle::{
     data::Split,
     gpu::{Element, Faults, Limits, WORD_BYTES},
@@ -138,7 +138,7 @@ fn activations_in_many_small_buffers_change_nothing() {
     let banks = schedule.placement(memory::bank_words(bytes)).banks().count();
     assert!(banks >= 4, "{banks} buffers");
     let limits = Limits { buffer_bytes: bytes, binding_bytes: bytes, ..device().limits() };
-    let narrow = device().again().with_faults(Faults { limits: Some(limits), ..Faults::default() });
+    let narrow = device().again().with_faults(Faults { limits: Some(limits), ..sanitize::faults() });
     let once = Trace::new(&config, &prepared);
     assert_eq!(once.status, Status::Finished);
     assert!(once == Trace::on(&narrow, &config, &prepared), "other bits in {banks} buffers");
