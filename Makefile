@@ -23,8 +23,8 @@ BENCH_FLAGS ?=
 GPU_FLAGS ?=
 # Options of tests/isa, such as --update or --json FILE.
 ISA_FLAGS ?=
-# The parts of the suite that the sanitizer watches: all kernels, and steps that put them together.
-SANITIZED := kernels:: gpu::sanitizer graph::attention graph::deferred
+# The parts of the suite that the sanitizer watches: all kernels, and a step that puts them together.
+SANITIZED := kernels:: gpu::sanitizer
 
 # Seconds of each fuzz target.
 FUZZ_SECONDS ?= 600

@@ -47,11 +47,9 @@ impl<'m> Machine<'m> {
     }
 
     pub(crate) fn one(&mut self, frame: &Frame<'m>, handle: Handle<Expression>, lane: u32) -> Result<Value, Fault> {
-        let module = self.module;
-        match &frame.function.expressions[handle] {
-            Expression::Literal(value) => literal(*value),
-            Expression::Constant(constant) => self.constant(module.constants[*constant].init),
-            Expression::ZeroValue(ty) => Ok(Value::Words(zeros(module, &module.types[*ty].inner)?)),
+        let expression = &frame.function.expressions[handle];
+        match expression {
+            Expression::Literal(_) | Expression::Constant(_) | Expression::ZeroValue(_) => self.known(expression),
             Expression::GlobalVariable(global) => Ok(Value::Pointer(self.global(*global)?)),
             Expression::LocalVariable(variable) => Ok(Value::Pointer(frame.variables[&variable.index()])),
             Expression::Access { base, index } => {
@@ -62,7 +60,7 @@ impl<'m> Machine<'m> {
             Expression::Load { pointer } => self.loaded(frame, *pointer, lane),
             Expression::ArrayLength(array) => {
                 let pointer = frame.value(*array, lane)?.pointer()?;
-                let len = self.object_len(pointer.object) - pointer.offset;
+                let len = self.bound_len(pointer.object) - pointer.offset;
                 Ok(Value::scalar(len / stride(&self.pointee(frame, *array)?)?))
             }
             Expression::Compose { components, .. } => {
@@ -111,6 +109,9 @@ impl<'m> Machine<'m> {
             }
             Expression::As { expr, kind, convert } => {
                 let from = scalar_of(self.ty(frame, *expr))?;
+                if convert.is_none() && from.width != 4 {
+                    return Err(Fault::unknown("the bits of what is no word"));
+                }
                 let value = frame.value(*expr, lane)?;
                 let words = value.words()?;
                 Ok(Value::Words(each_word(words.len(), |i| arithmetic::cast(words[i], from, *kind, *convert))))
@@ -127,12 +128,9 @@ impl<'m> Machine<'m> {
         }
     }
 
+    /// What stands in the module.
     pub(crate) fn constant(&self, handle: Handle<Expression>) -> Result<Value, Fault> {
-        let module = self.module;
-        match &module.global_expressions[handle] {
-            Expression::Literal(value) => literal(*value),
-            Expression::Constant(constant) => self.constant(module.constants[*constant].init),
-            Expression::ZeroValue(ty) => Ok(Value::Words(zeros(module, &module.types[*ty].inner)?)),
+        match &self.module.global_expressions[handle] {
             Expression::Compose { components, .. } => {
                 let mut words = Words::new();
                 for component in components {
@@ -141,8 +139,20 @@ impl<'m> Machine<'m> {
                 Ok(Value::Words(words))
             }
             Expression::Splat { size, value } => {
-                Ok(Value::Words(Words::from_elem(self.constant(*value)?.first()?, *size as usize)))
+                let word = self.constant(*value)?.first()?;
+                Ok(Value::Words(each_word(*size as usize, |_| word)))
             }
+            other => self.known(other),
+        }
+    }
+
+    /// What is known wherever it stands.
+    fn known(&self, expression: &Expression) -> Result<Value, Fault> {
+        let module = self.module;
+        match expression {
+            Expression::Literal(value) => literal(*value),
+            Expression::Constant(constant) => self.constant(module.constants[*constant].init),
+            Expression::ZeroValue(ty) => Ok(Value::Words(zeros(module, &module.types[*ty].inner)?)),
             other => Err(Fault::unknown(format!("constant {other:?}"))),
         }
     }
@@ -178,7 +188,7 @@ impl<'m> Machine<'m> {
                 let ty = self.ty(frame, base);
                 let extent = self.extent(ty)?.unwrap_or(0);
                 if index >= extent {
-                    self.find(Kind::Outside, format!("element {index} of {extent}"));
+                    self.find(Kind::PastEnd, format!("element {index} of {extent}"));
                     return Ok(Value::Words(Words::from_elem(0, words.len() / extent.max(1) as usize)));
                 }
                 let (start, len) = self.member(ty, index as usize, words.len() / extent as usize)?;
@@ -196,14 +206,21 @@ impl<'m> Machine<'m> {
 
     fn pointer_to(&mut self, ty: &TypeInner, pointer: Pointer, index: u32) -> Result<Value, Fault> {
         let step = match ty {
-            TypeInner::Struct { members, .. } => members[index as usize].offset,
-            other => index.wrapping_mul(stride(other)?),
+            TypeInner::Struct { members, .. } => u64::from(members[index as usize].offset),
+            other => u64::from(index) * u64::from(stride(other)?),
+        };
+        let vector = match ty {
+            TypeInner::Vector { size, scalar } => {
+                let bytes = *size as u32 * u32::from(scalar.width);
+                Some([step as u32, bytes.saturating_sub(step as u32)])
+            }
+            _ => None,
         };
         // Past the end of an array within a variable other bytes of the variable may lie.
         let past = self.extent(ty)?.is_some_and(|extent| index >= extent);
-        let wraps = u64::from(pointer.offset) + u64::from(step) > u64::from(u32::MAX);
-        let is_outside = pointer.is_outside || past || wraps;
-        Ok(Value::Pointer(Pointer { offset: pointer.offset.wrapping_add(step), is_outside, ..pointer }))
+        let offset = u32::try_from(u64::from(pointer.offset) + step).unwrap_or(u32::MAX);
+        let is_outside = pointer.is_outside || past || offset == u32::MAX;
+        Ok(Value::Pointer(Pointer { offset, is_outside, vector, ..pointer }))
     }
 
     fn loaded(&mut self, frame: &Frame<'m>, pointer: Handle<Expression>, lane: u32) -> Result<Value, Fault> {

@@ -34,6 +34,17 @@ pub(crate) fn word_count(module: &Module, ty: &TypeInner) -> Result<usize, Fault
     })
 }
 
+/// What an array holds: the scalar, and how many of them an element has; nothing for what is no array.
+pub(crate) fn element(module: &Module, ty: Handle<Type>) -> Option<(Scalar, u32)> {
+    let TypeInner::Array { base, .. } = module.types[ty].inner else { return None };
+    match module.types[base].inner {
+        TypeInner::Scalar(scalar) => Some((scalar, 1)),
+        TypeInner::Vector { size, scalar } => Some((scalar, size as u32)),
+        TypeInner::Matrix { columns, rows, scalar } => Some((scalar, columns as u32 * rows as u32)),
+        _ => None,
+    }
+}
+
 /// Bytes from one element of a value to the next, the elements being columns of a matrix, scalars of a vector or those of an array.
 pub(crate) fn stride(ty: &TypeInner) -> Result<u32, Fault> {
     Ok(match ty {
@@ -97,23 +108,24 @@ fn collect(module: &Module, ty: &TypeInner, at: u32, found: &mut Vec<Leaf>) -> R
 }
 
 /// A scalar's word, of its bytes.
-pub(crate) fn word(bytes: &[u8], scalar: Scalar) -> u32 {
+pub(crate) fn word(bytes: &[u8], scalar: Scalar) -> Result<u32, Fault> {
     match (scalar.kind, bytes) {
-        (ScalarKind::Float, [a, b]) => f16::from_le_bytes([*a, *b]).to_f32().to_bits(),
-        (_, [a, b, c, d]) => u32::from_le_bytes([*a, *b, *c, *d]),
-        (_, [a]) => u32::from(*a),
-        _ => 0,
+        (ScalarKind::Float, [a, b]) => Ok(f16::from_le_bytes([*a, *b]).to_f32().to_bits()),
+        (_, [a, b, c, d]) => Ok(u32::from_le_bytes([*a, *b, *c, *d])),
+        (ScalarKind::Bool, [a]) => Ok(u32::from(*a)),
+        _ => Err(Fault::unknown(format!("{scalar:?} in memory"))),
     }
 }
 
 /// A scalar's bytes, of its word.
-pub(crate) fn put_word(bytes: &mut [u8], scalar: Scalar, word: u32) {
-    match (scalar.kind, bytes.len()) {
-        (ScalarKind::Float, 2) => bytes.copy_from_slice(&f16::from_f32(f32::from_bits(word)).to_le_bytes()),
-        (_, 4) => bytes.copy_from_slice(&word.to_le_bytes()),
-        (_, 1) => bytes[0] = u8::from(word != 0),
-        _ => {}
+pub(crate) fn put_word(bytes: &mut [u8], scalar: Scalar, word: u32) -> Result<(), Fault> {
+    match (scalar.kind, bytes) {
+        (ScalarKind::Float, [a, b]) => [*a, *b] = f16::from_f32(f32::from_bits(word)).to_le_bytes(),
+        (_, [a, b, c, d]) => [*a, *b, *c, *d] = word.to_le_bytes(),
+        (ScalarKind::Bool, [a]) => *a = u8::from(word != 0),
+        _ => return Err(Fault::unknown(format!("{scalar:?} in memory"))),
     }
+    Ok(())
 }
 
 /// Zeros of a type.

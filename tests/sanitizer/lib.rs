@@ -12,7 +12,7 @@
 use std::fmt;
 
 use naga::{
-    Module, ShaderStage,
+    Module, Scalar, ShaderStage,
     back::{PipelineConstants, pipeline_constants::process_overrides},
     front::wgsl,
     valid::{Capabilities, ModuleInfo, ValidationFlags, Validator},
@@ -39,8 +39,10 @@ pub enum Kind {
     Race,
     /// Workgroup memory is read before it is written.
     Unwritten,
-    /// An index is outside of a binding or an array.
+    /// An index is outside of a binding.
     Outside,
+    /// An index is past the end of an array, a vector or a variable.
+    PastEnd,
     /// Invocations that have to come together do not.
     Apart,
 }
@@ -69,7 +71,7 @@ impl fmt::Display for Finding {
 pub enum Fault {
     /// naga's words, or what the kernel has that is not known here.
     Unknown(String),
-    /// It takes more than [`Launch::steps`].
+    /// It takes more than [`Launch::steps`]; a run ends there.
     TooLong,
 }
 
@@ -113,27 +115,35 @@ impl Kernel {
         Ok(Self { module: module.into_owned(), info: info.into_owned(), text: text.to_owned() })
     }
 
-    /// Runs some workgroups of a launch, one after the other.
+    /// Runs some workgroups of a launch, one after the other, as far as [`Launch::steps`] lets it.
     ///
     /// Where an invocation reads what another one writes at once, all is run again with nonsense in place of what it reads: if the
-    /// kernel writes the same, the value was for nobody, as of invocations past the end that repeat the last element, and the race is
-    /// not told of.
+    /// kernel writes the same with any, the value was for nobody, as of invocations past the end that repeat the last element, and the
+    /// race is not told of.
     ///
     /// # Errors
-    /// [`Fault::Unknown`] for what is not known here, and [`Fault::TooLong`].
+    /// [`Fault::Unknown`] for what is not known here.
     pub fn run(&self, launch: &Launch<'_>, workgroups: &[[u32; 3]]) -> Result<Outcome, Fault> {
-        let run = |spoilt| {
+        let run = |spoilt: memory::Spoilt| {
             let mut machine = machine::Machine::new(self, launch)?;
             machine.spoilt = spoilt;
-            workgroups.iter().try_for_each(|id| machine.run(*id))?;
+            let ended = workgroups.iter().try_for_each(|id| machine.run(*id));
             let findings: Vec<_> = std::mem::take(&mut machine.findings).into_iter().collect();
-            Ok::<_, Fault>((findings, machine))
+            match ended {
+                Ok(()) => Ok((findings, machine, true)),
+                Err(Fault::TooLong) => Ok((findings, machine, false)),
+                Err(fault) => Err(fault),
+            }
         };
-        let (mut findings, machine) = run(memory::Races::new())?;
-        if !machine.races.is_empty() && !machine.is_torn {
-            let (others, again) = run(machine.races.clone())?;
-            let is_same = machine.buffers.iter().zip(&again.buffers).all(|(a, b)| a.bytes == b.bytes);
-            if is_same && findings == others {
+        let (mut findings, machine, is_whole) = run(memory::Spoilt::default())?;
+        if is_whole && !machine.races.is_empty() && !machine.is_torn {
+            let mut is_harmless = true;
+            for nonsense in memory::NONSENSE {
+                let (others, again, ends) = run(memory::Spoilt { races: machine.races.clone(), nonsense })?;
+                let is_same = machine.buffers.iter().zip(&again.buffers).all(|(a, b)| a.bytes == b.bytes);
+                is_harmless &= ends && is_same && findings == others;
+            }
+            if is_harmless {
                 findings.retain(|finding| finding.kind != Kind::Race);
             }
         }
@@ -141,14 +151,25 @@ impl Kernel {
             .buffers
             .into_iter()
             .map(|buffer| Written { written: buffer.shadows.written().collect(), bytes: buffer.bytes });
-        Ok(Outcome { findings, buffers: buffers.collect() })
+        Ok(Outcome { findings, is_whole, buffers: buffers.collect() })
+    }
+
+    /// What each binding is an array of, by its number: the scalar, and how many of them an element has.
+    #[must_use]
+    pub fn bindings(&self) -> Vec<(u32, Scalar, u32)> {
+        let globals = self.module.global_variables.iter();
+        let found = globals.filter_map(|(_, global)| {
+            let (scalar, count) = layout::element(&self.module, global.ty)?;
+            Some((global.binding?.binding, scalar, count))
+        });
+        found.collect()
     }
 
     /// Whether the size of subgroups can matter.
     #[must_use]
     pub fn has_subgroups(&self) -> bool {
         let code = self.text.lines().map(|line| line.split("//").next().unwrap_or_default());
-        code.into_iter().any(|code| code.contains("subgroup") || code.contains("coop"))
+        code.map(str::trim).any(|code| code.contains("subgroup") || code.contains("coop"))
     }
 }
 
@@ -159,7 +180,9 @@ pub struct Part {
     pub buffer: usize,
     /// First byte.
     pub start: usize,
-    /// Bytes.
+    /// Bytes that are bound.
+    pub bound: usize,
+    /// Of these those that the kernel may touch: a tensor need not end with the last vec4.
     pub len: usize,
 }
 
@@ -208,6 +231,8 @@ pub struct Written {
 pub struct Outcome {
     /// What is wrong, by kind and line.
     pub findings: Vec<Finding>,
+    /// Whether all was run; the buffers are half done where not.
+    pub is_whole: bool,
     /// The buffers.
     pub buffers: Vec<Written>,
 }

@@ -11,7 +11,7 @@ use naga::{
 use crate::{
     Fault, Finding, Kernel, Kind, Launch,
     layout::size,
-    memory::{Bound, Leaves, Local, Races, Watched},
+    memory::{Bound, Leaves, Local, Races, Spoilt, Watched},
     value::{Object, Pointer, Value, Words},
 };
 
@@ -77,8 +77,8 @@ pub(crate) struct Machine<'m> {
     /// Reads beside writes that were found, and whether there were writes beside writes.
     pub(crate) races: Races,
     pub(crate) is_torn: bool,
-    /// Those whose readers find nonsense.
-    pub(crate) spoilt: Races,
+    /// Races whose readers find nonsense.
+    pub(crate) spoilt: Spoilt,
     place: Place,
 }
 
@@ -107,7 +107,7 @@ impl<'m> Machine<'m> {
             findings: BTreeSet::new(),
             races: Races::new(),
             is_torn: false,
-            spoilt: Races::new(),
+            spoilt: Spoilt::default(),
             place: Place { id: [0; 3], grid: launch.grid, size: entry.workgroup_size },
         };
         machine.bind(launch)?;
@@ -115,7 +115,7 @@ impl<'m> Machine<'m> {
             module.global_variables.iter().filter(|(_, global)| global.space != AddressSpace::Private)
         {
             let object = machine.object_of(global)?;
-            machine.globals.insert(handle.index(), Pointer { object, offset: 0, is_outside: false });
+            machine.globals.insert(handle.index(), Pointer::to(object));
         }
         Ok(machine)
     }
@@ -124,10 +124,11 @@ impl<'m> Machine<'m> {
         self.buffers = launch.buffers.iter().map(|bytes| Watched::new(bytes.clone())).collect();
         for part in launch.bindings {
             let len = self.buffers.get(part.buffer).map_or(0, |buffer| buffer.bytes.len());
-            if part.start + part.len > len {
+            if part.start + part.bound > len || part.len > part.bound {
                 return Err(Fault::unknown("what lies past a buffer's end"));
             }
-            self.bound.push(Bound { buffer: part.buffer, start: part.start as u32, len: part.len as u32 });
+            let [start, len, bound] = [part.start, part.len, part.bound].map(|bytes| bytes as u32);
+            self.bound.push(Bound { buffer: part.buffer, start, len, bound });
         }
         Ok(())
     }

@@ -38,16 +38,27 @@ pub(crate) struct Local {
 pub(crate) struct Bound {
     /// Place among the buffers.
     pub(crate) buffer: usize,
-    /// First byte, and how many.
+    /// First byte, how many of the tensor, and how many that are bound, which are whole vec4s.
     pub(crate) start: u32,
     pub(crate) len: u32,
+    pub(crate) bound: u32,
 }
 
 /// The scalars of types, which every load asks for.
 pub(crate) type Leaves = BTreeMap<Handle<Type>, Rc<[(u32, Scalar)]>>;
 
-/// What workgroup memory holds before it is written, and what a read finds that races: a NaN.
-const POISON: [u8; 4] = 0x7FC0_DEAD_u32.to_le_bytes();
+/// What workgroup memory holds before it is written: NaN, whole and in halves.
+const POISON: [u8; 4] = 0x7FC0_7FC0_u32.to_le_bytes();
+
+/// What a read finds that races, a run each: NaN, what is large as f32 and as f16, and nothing.
+pub(crate) const NONSENSE: [[u8; 4]; 3] = [POISON, 0x7B00_7B00_u32.to_le_bytes(), [0; 4]];
+
+/// Races whose readers find nonsense in a run, and which.
+#[derive(Debug, Default)]
+pub(crate) struct Spoilt {
+    pub(crate) races: Races,
+    pub(crate) nonsense: [u8; 4],
+}
 
 /// What two invocations touch at once: whether it is the workgroup's memory, which variable or buffer, and which unit of it.
 type Unit = (bool, usize, usize);
@@ -70,7 +81,7 @@ impl Machine<'_> {
     pub(crate) fn push_local(&mut self, ty: Handle<Type>) -> Result<Pointer, Fault> {
         let size = size(self.module, &self.module.types[ty].inner)?.max(1);
         self.locals.push(Local { size, bytes: vec![0; size as usize * self.lanes as usize] });
-        Ok(Pointer { object: Object::Local(self.locals.len() as u32 - 1), offset: 0, is_outside: false })
+        Ok(Pointer::to(Object::Local(self.locals.len() as u32 - 1)))
     }
 
     /// Bytes of what a pointer points into.
@@ -80,6 +91,14 @@ impl Machine<'_> {
             Object::Shared(place) => self.shared[place as usize].bytes.len() as u32,
             Object::Buffer(binding) => self.bound[binding as usize].len,
             Object::Immediate => self.immediates.len() as u32,
+        }
+    }
+
+    /// Bytes of what WGSL's arrayLength sees.
+    pub(crate) fn bound_len(&self, object: Object) -> u32 {
+        match object {
+            Object::Buffer(binding) => self.bound[binding as usize].bound,
+            other => self.object_len(other),
         }
     }
 
@@ -100,7 +119,7 @@ impl Machine<'_> {
     pub(crate) fn store(&mut self, lane: u32, pointer: Pointer, ty: Handle<Type>, words: &Words) -> Result<(), Fault> {
         let leaves = self.leaves_of(ty)?;
         for ((offset, scalar), word) in leaves.iter().zip(words) {
-            self.store_scalar(lane, pointer, *offset, *scalar, *word);
+            self.store_scalar(lane, pointer, *offset, *scalar, *word)?;
         }
         Ok(())
     }
@@ -110,7 +129,8 @@ impl Machine<'_> {
         let at = u64::from(pointer.offset) + u64::from(offset);
         let len = self.object_len(pointer.object);
         if pointer.is_outside || at + u64::from(scalar.width) > u64::from(len) {
-            self.find(Kind::Outside, format!("byte {at} of {len}"));
+            let kind = if matches!(pointer.object, Object::Buffer(_)) { Kind::Outside } else { Kind::PastEnd };
+            self.find(kind, format!("byte {at} of {len}"));
             return None;
         }
         Some(at as usize)
@@ -125,7 +145,7 @@ impl Machine<'_> {
     ) -> Result<u32, Fault> {
         let Some(at) = self.place(pointer, offset, scalar) else { return Ok(0) };
         let width = usize::from(scalar.width);
-        Ok(match pointer.object {
+        match pointer.object {
             Object::Local(place) => {
                 let local = &self.locals[place as usize];
                 let start = (lane * local.size) as usize + at;
@@ -134,36 +154,47 @@ impl Machine<'_> {
             Object::Immediate => word(&self.immediates[at..at + width], scalar),
             Object::Shared(place) => {
                 let spoilt = self.note(lane, pointer.object, at, width, false);
-                word(if spoilt { &POISON[..width] } else { &self.shared[place as usize].bytes[at..at + width] }, scalar)
+                let nonsense = &self.spoilt.nonsense[..width];
+                word(if spoilt { nonsense } else { &self.shared[place as usize].bytes[at..at + width] }, scalar)
             }
             Object::Buffer(binding) => {
                 let bound = self.bound[binding as usize];
                 let at = bound.start as usize + at;
                 let spoilt = self.note(lane, pointer.object, at, width, false);
-                word(if spoilt { &POISON[..width] } else { &self.buffers[bound.buffer].bytes[at..at + width] }, scalar)
+                let nonsense = &self.spoilt.nonsense[..width];
+                word(if spoilt { nonsense } else { &self.buffers[bound.buffer].bytes[at..at + width] }, scalar)
             }
-        })
+        }
     }
 
-    pub(crate) fn store_scalar(&mut self, lane: u32, pointer: Pointer, offset: u32, scalar: Scalar, value: u32) {
-        let Some(at) = self.place(pointer, offset, scalar) else { return };
+    pub(crate) fn store_scalar(
+        &mut self,
+        lane: u32,
+        pointer: Pointer,
+        offset: u32,
+        scalar: Scalar,
+        value: u32,
+    ) -> Result<(), Fault> {
+        let Some(at) = self.place(pointer, offset, scalar) else { return Ok(()) };
         let width = usize::from(scalar.width);
+        // WGSL lets a store to a component write the whole vector.
+        let [before, rest] = pointer.vector.map_or([0, width], |vector| vector.map(|bytes| bytes as usize));
         match pointer.object {
             Object::Local(place) => {
                 let local = &mut self.locals[place as usize];
                 let start = (lane * local.size) as usize + at;
-                put_word(&mut local.bytes[start..start + width], scalar, value);
+                put_word(&mut local.bytes[start..start + width], scalar, value)
             }
-            Object::Immediate => {}
+            Object::Immediate => Err(Fault::unknown("a store to immediates")),
             Object::Shared(place) => {
-                self.note(lane, pointer.object, at, width, true);
-                put_word(&mut self.shared[place as usize].bytes[at..at + width], scalar, value);
+                self.note(lane, pointer.object, at - before, before + rest, true);
+                put_word(&mut self.shared[place as usize].bytes[at..at + width], scalar, value)
             }
             Object::Buffer(binding) => {
                 let bound = self.bound[binding as usize];
                 let at = bound.start as usize + at;
-                self.note(lane, pointer.object, at, width, true);
-                put_word(&mut self.buffers[bound.buffer].bytes[at..at + width], scalar, value);
+                self.note(lane, pointer.object, at - before, before + rest, true);
+                put_word(&mut self.buffers[bound.buffer].bytes[at..at + width], scalar, value)
             }
         }
     }
@@ -197,7 +228,7 @@ impl Machine<'_> {
                 race = race.or(before);
             } else {
                 unwritten |= is_shared && !shadow.is_written(actor.workgroup);
-                spoilt |= self.spoilt.get(&key).is_some_and(|all| all.iter().any(|writer| writer.races(actor)));
+                spoilt |= self.spoilt.races.get(&key).is_some_and(|all| all.iter().any(|writer| writer.races(actor)));
                 let before = shadow.read(actor);
                 if let Some(writer) = before {
                     self.races.entry(key).or_default().push(writer);

@@ -214,7 +214,7 @@ impl<'m> Machine<'m> {
                 TypeInner::Pointer { base, .. } => self.store(*lane, to, *base, &words)?,
                 TypeInner::ValuePointer { scalar, .. } => {
                     for (i, word) in words.iter().enumerate() {
-                        self.store_scalar(*lane, to, i as u32 * u32::from(scalar.width), *scalar, *word);
+                        self.store_scalar(*lane, to, i as u32 * u32::from(scalar.width), *scalar, *word)?;
                     }
                 }
                 other => return Err(Fault::unknown(format!("a store to {other:?}"))),

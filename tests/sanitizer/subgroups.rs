@@ -171,26 +171,29 @@ impl<'m> Machine<'m> {
         &mut self,
         frame: &mut Frame<'m>,
         data: &CooperativeData,
-        lane: u32,
+        part: &Active,
     ) -> Result<(Pointer, u32, Scalar), Fault> {
-        let scalar = match self.ty(frame, data.pointer) {
-            TypeInner::Pointer { base, .. } => scalar_of(&self.module.types[*base].inner)?,
-            TypeInner::ValuePointer { scalar, .. } => *scalar,
+        // The stride counts what the pointer points to: scalars or vectors.
+        let (scalar, cell) = match self.ty(frame, data.pointer) {
+            TypeInner::Pointer { base, .. } => match &self.module.types[*base].inner {
+                TypeInner::Vector { size, scalar } => (*scalar, *size as u32),
+                other => (scalar_of(other)?, 1),
+            },
+            TypeInner::ValuePointer { scalar, .. } => (*scalar, 1),
             other => return Err(Fault::unknown(format!("a matrix at {other:?}"))),
         };
-        // naga emits no pointer that a matrix is loaded from or stored to.
-        self.evaluate(frame, data.pointer, &vec![lane])?;
-        let pointer = frame.value(data.pointer, lane)?.pointer()?;
-        let cells = frame.value(data.stride, lane)?.first()?;
-        // The stride counts what the pointer points to: scalars or vectors.
-        let per_cell = match self.ty(frame, data.pointer) {
-            TypeInner::Pointer { base, .. } => match self.module.types[*base].inner {
-                TypeInner::Vector { size, .. } => size as u32,
-                _ => 1,
-            },
-            _ => 1,
+        // naga has no statement that emits this pointer, as it has for others.
+        self.evaluate(frame, data.pointer, part)?;
+        let own = |lane: u32| {
+            Ok::<_, Fault>((frame.value(data.pointer, lane)?.pointer()?, frame.value(data.stride, lane)?.first()?))
         };
-        Ok((pointer, cells * per_cell, scalar))
+        let (pointer, stride) = own(part[0])?;
+        for lane in part {
+            if own(*lane)? != (pointer, stride) {
+                self.find(Kind::Apart, "invocations of a subgroup name different places for a matrix".to_owned());
+            }
+        }
+        Ok((pointer, stride * cell, scalar))
     }
 
     fn load_matrix(
@@ -201,14 +204,11 @@ impl<'m> Machine<'m> {
         part: &Active,
     ) -> Result<Vec<f32>, Fault> {
         let side = sides(self.ty(frame, handle))?;
-        let (pointer, stride, scalar) = self.lines(frame, data, part[0])?;
+        let (pointer, stride, scalar) = self.lines(frame, data, part)?;
         let mut matrix = vec![0.0; side * side];
-        for place in 0..side * side {
-            let (line, within) = (place / side, place % side);
-            let offset = (line as u32 * stride + within as u32) * u32::from(scalar.width);
-            let element = f32::from_bits(self.load_scalar(part[0], pointer, offset, scalar)?);
-            let (row, column) = if data.row_major { (line, within) } else { (within, line) };
-            matrix[column * side + row] = element;
+        for (cell, place) in cells(side, stride, data.row_major) {
+            let word = self.load_scalar(part[0], pointer, cell * u32::from(scalar.width), scalar)?;
+            matrix[place] = f32::from_bits(word);
         }
         Ok(matrix)
     }
@@ -222,15 +222,22 @@ impl<'m> Machine<'m> {
     ) -> Result<(), Fault> {
         let side = sides(self.ty(frame, target))?;
         let matrix = self.matrix(frame, target, part)?;
-        let (pointer, stride, scalar) = self.lines(frame, data, part[0])?;
-        for place in 0..side * side {
-            let (line, within) = (place / side, place % side);
-            let offset = (line as u32 * stride + within as u32) * u32::from(scalar.width);
-            let (row, column) = if data.row_major { (line, within) } else { (within, line) };
-            self.store_scalar(part[0], pointer, offset, scalar, matrix[column * side + row].to_bits());
+        let (pointer, stride, scalar) = self.lines(frame, data, part)?;
+        for (cell, place) in cells(side, stride, data.row_major) {
+            let offset = cell * u32::from(scalar.width);
+            self.store_scalar(part[0], pointer, offset, scalar, matrix[place].to_bits())?;
         }
         Ok(())
     }
+}
+
+/// Where a matrix' elements lie, in elements, and their places column by column; its lines in memory are rows or columns.
+fn cells(side: usize, stride: u32, lines_are_rows: bool) -> impl Iterator<Item = (u32, usize)> {
+    (0..side * side).map(move |number| {
+        let (line, within) = (number / side, number % side);
+        let place = if lines_are_rows { within * side + line } else { number };
+        (line as u32 * stride + within as u32, place)
+    })
 }
 
 fn sides(ty: &TypeInner) -> Result<usize, Fault> {

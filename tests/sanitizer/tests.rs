@@ -4,7 +4,8 @@ use super::*;
 fn run(text: &str, subgroup: u32, grid: [u32; 3], words: &[u32]) -> (Vec<Kind>, Vec<u32>) {
     let kernel = Kernel::new(text, "main", &[]).unwrap();
     let buffers = [words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>()];
-    let parts = [Part { buffer: 0, start: 0, len: buffers[0].len() }];
+    let len = buffers[0].len();
+    let parts = [Part { buffer: 0, start: 0, bound: len, len }];
     let ids: Vec<_> = (0..grid[0]).map(|x| [x, 0, 0]).collect();
     let outcome = kernel.run(&Launch::new(subgroup, grid, &[], &buffers, &parts), &ids).unwrap();
     let bytes = outcome.buffers[0].bytes.chunks_exact(4);
@@ -106,9 +107,38 @@ fn what_nobody_wrote_and_what_is_outside_show() {
     };
     assert_eq!(run(&read("0u", "held[data[0]]"), 1, [1, 1, 1], &[0]), (vec![], vec![1]));
     assert_eq!(run(&read("0u", "held[data[0]]"), 1, [1, 1, 1], &[1]).0, [Kind::Unwritten]);
-    assert_eq!(run(&read("0u", "held[data[0]]"), 1, [1, 1, 1], &[4]).0, [Kind::Outside]);
+    assert_eq!(run(&read("0u", "held[data[0]]"), 1, [1, 1, 1], &[4]).0, [Kind::PastEnd]);
     assert_eq!(run(&read("data[0]", "2u"), 1, [1, 1, 1], &[1]), (vec![Kind::Outside], vec![1]));
+    // 2^30 + 1 words on a byte offset would come round.
     assert_eq!(run(&read("data[0]", "2u"), 1, [1, 1, 1], &[u32::MAX]).0, [Kind::Outside]);
+    assert_eq!(run(&read("data[0]", "2u"), 1, [1, 1, 1], &[1 << 30]).0, [Kind::Outside]);
+}
+
+#[test]
+fn a_component_is_stored_with_its_vector() {
+    let stored = |to: &str| {
+        format!(
+            "@group(0) @binding(0) var<storage, read_write> data: array<vec4<u32>>;
+            @compute @workgroup_size(2)
+            fn main(@builtin(local_invocation_index) i: u32) {{ {to} }}"
+        )
+    };
+    let one = run(&stored("if i == 0u { data[0].x = 9u; data[0].w = 8u; }"), 2, [1, 1, 1], &EIGHT);
+    assert_eq!(one, (vec![], vec![9, 1, 2, 8, 4, 5, 6, 7]));
+    assert_eq!(run(&stored("data[i].y = 9u;"), 2, [1, 1, 1], &EIGHT), (vec![], vec![0, 9, 2, 3, 4, 9, 6, 7]));
+    assert_eq!(run(&stored("data[0][i] = 9u;"), 2, [1, 1, 1], &EIGHT).0, [Kind::Race]);
+}
+
+#[test]
+fn a_run_that_is_too_long_tells_what_it_found() {
+    let text = turned("for (var round = 0u; round < 1000u; round++) { data[7] += held[0] * round; }");
+    let kernel = Kernel::new(&text, "main", &[]).unwrap();
+    let parts = [Part { buffer: 0, start: 0, bound: 32, len: 32 }];
+    let buffers = [vec![0; 32]];
+    let launch = Launch { steps: 1000, ..Launch::new(8, [1, 1, 1], &[], &buffers, &parts) };
+    let outcome = kernel.run(&launch, &[[0; 3]]).unwrap();
+    assert!(!outcome.is_whole && outcome.findings.iter().all(|finding| finding.kind == Kind::Race));
+    assert!(!outcome.findings.is_empty());
 }
 
 #[test]

@@ -51,6 +51,15 @@ pub(crate) struct Pointer {
     pub(crate) offset: u32,
     /// Whether an index on the way here was past its end.
     pub(crate) is_outside: bool,
+    /// Of a vector's component, bytes of the vector before it and from it on.
+    pub(crate) vector: Option<[u32; 2]>,
+}
+
+impl Pointer {
+    /// To an object's first byte.
+    pub(crate) fn to(object: Object) -> Self {
+        Self { object, offset: 0, is_outside: false, vector: None }
+    }
 }
 
 /// A value of one invocation.

@@ -1,6 +1,11 @@
 //! A training step's kernels, by the variants of GPUs, under the sanitizer: see `common::sanitize`, by which all of the suite can run.
 
-use crate::common::{device, elements, images::hashed_squares, network, samples, sanitize::watch};
+use crate::common::{
+    device, elements,
+    images::hashed_squares,
+    network, samples,
+    sanitize::{wanted, watch},
+};
 use jostle::{
     gpu::{After, DeviceMemory, Element, Family, Faults, Gpu, Watch, Watched},
     graph::{BatchInfo, Plan, PlanMode, Schedule, ValueShape},
@@ -36,15 +41,17 @@ fn watched(watch: Watch) -> Gpu {
     device().again().with_faults(Faults { family: Some(Family::Gpu), watch: Some(watch), ..Faults::default() })
 }
 
+/// In f16 too where all of the suite is watched.
 #[test]
 fn a_step_leaves_nothing_to_chance() {
     let gpu = watched(watch);
-    elements(&gpu).for_each(|element| step(&gpu, element));
+    let tried = elements(&gpu).filter(|element| *element == Element::Word || wanted().is_some());
+    tried.for_each(|element| step(&gpu, element));
 }
 
 #[test]
 #[should_panic(expected = "Race at line")]
-fn barriers_are_missed() {
+fn missing_barriers_are_found() {
     fn without_barriers(gpu: &dyn DeviceMemory, watched: &Watched<'_>) -> Option<After> {
         watch(gpu, &Watched { wgsl: watched.wgsl.replace("workgroupBarrier();", ""), ..*watched })
     }

@@ -1,5 +1,6 @@
-//! Products and convolutions by the cooperative matrices of NVIDIA's and AMD's GPUs, 16 x 16 of f16, which no software adapter has:
-//! the sanitizer computes them, with subgroups of 32 and of 64. A minute's work, and so only where `JOSTLE_SANITIZE` asks for it.
+//! Products and convolutions by the cooperative matrices of NVIDIA's and AMD's GPUs, 16 x 16 of f16, and of Apple's, 8 x 8 of f32, which
+//! no software adapter has: the sanitizer computes them, with subgroups of 32 and of 64. Two minutes' work, and so only where
+//! `JOSTLE_SANITIZE` asks for it.
 
 use super::{
     conv::{Case, cases},
@@ -10,38 +11,43 @@ use crate::common::{
     sanitize::{compute, wanted, without_matrices},
 };
 use jostle::{
-    gpu::{CooperativeMatrix, Element, Family, Faults, Gpu, Scalar, Watch},
+    gpu::{CooperativeMatrix, Family, Faults, Gpu, Scalar, Watch},
     kernels::{ConvOptions, ConvVariant, Epilogue},
 };
 
-/// A device that takes itself for a GPU with these matrices; nothing where it has no f16.
-fn with_matrices(subgroup_sizes: [u32; 2], compute: Watch) -> Option<Gpu> {
+/// The common device, taking itself for a GPU with such matrices and subgroups from the first size to the second.
+fn with_matrices(matrix: CooperativeMatrix, subgroup_sizes: [u32; 2], compute: Watch) -> Gpu {
     let faults = Faults {
         family: Some(Family::Gpu),
         subgroup_sizes: Some(subgroup_sizes),
-        matrices: Some(vec![CooperativeMatrix::square(16, Scalar::F16)]),
+        matrices: Some(vec![matrix]),
         misread: Some(without_matrices),
         watch: Some(compute),
         ..Faults::default()
     };
-    device().has_f16().then(|| device().again().with_faults(faults))
+    device().again().with_faults(faults)
 }
 
-/// NVIDIA's subgroups, and AMD's where the driver takes the larger size: half as many as a tile has shares.
+/// NVIDIA's subgroups, AMD's where the driver takes the larger size, which are half as many as a tile has shares, and Apple's.
 fn devices() -> Vec<Gpu> {
     if wanted().is_none() {
-        eprintln!("16 x 16: skipped, JOSTLE_SANITIZE is not set");
+        eprintln!("matrices of GPUs: skipped, JOSTLE_SANITIZE is not set");
         return Vec::new();
     }
-    let all = [with_matrices([32, 32], compute::<32>), with_matrices([32, 64], compute::<64>)];
-    all.into_iter().flatten().collect()
+    let (sixteen, eight) = (CooperativeMatrix::square(16, Scalar::F16), CooperativeMatrix::square(8, Scalar::F32));
+    let mut all = vec![with_matrices(eight, [32, 32], compute::<32>)];
+    if device().has_f16() {
+        all.push(with_matrices(sixteen, [32, 32], compute::<32>));
+        all.push(with_matrices(sixteen, [32, 64], compute::<64>));
+    }
+    all
 }
 
 #[test]
 fn sums_of_whole_numbers_are_exact_on_gpus() {
     // Whole tiles with an end that is cut off; nothing aligned; in parts.
     let shapes = [[136, 72, 40], [65, 23, 33], SPLIT];
-    devices().iter().for_each(|gpu| assert_exact(gpu, "16 x 16", &shapes));
+    devices().iter().for_each(|gpu| assert_exact(gpu, "matrices of GPUs", &shapes));
 }
 
 #[test]
@@ -55,8 +61,9 @@ fn convolutions_agree_with_the_definition_on_gpus() {
     ];
     for gpu in devices() {
         for case in all.iter().flat_map(|case| cases(&gpu, case.clone())) {
-            for (element, tile) in tiles(&gpu, "16 x 16") {
-                for pass in PASSES.into_iter().filter(|_| element == case.element && element == Element::Half) {
+            let own = tiles(&gpu, "matrices of GPUs").into_iter().filter(|(element, _)| *element == case.element);
+            for (_, tile) in own {
+                for pass in PASSES {
                     case.check(&gpu, ConvVariant::Coop(tile), pass, Epilogue::Plain, false);
                 }
             }
