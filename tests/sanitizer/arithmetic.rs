@@ -80,8 +80,8 @@ fn operator(op: BinaryOperator, scalar: Scalar, left: u32, right: u32) -> Result
     }
     match scalar.kind {
         ScalarKind::Float => of_floats(op, float(left), float(right), scalar),
-        ScalarKind::Sint => signed(op, left as i32, right as i32),
-        ScalarKind::Uint => unsigned(op, left, right),
+        ScalarKind::Sint => of_integers(op, true, left, right),
+        ScalarKind::Uint => of_integers(op, false, left, right),
         ScalarKind::Bool => match op {
             BinaryOperator::Equal => Ok(u32::from(left == right)),
             BinaryOperator::NotEqual => Ok(u32::from(left != right)),
@@ -119,30 +119,21 @@ fn of_floats(op: BinaryOperator, left: f32, right: f32, scalar: Scalar) -> Resul
     Ok(rounded(found, scalar))
 }
 
-fn signed(op: BinaryOperator, left: i32, right: i32) -> Result<u32, Fault> {
-    if let Some(found) = compared(op, left, right) {
+/// Sums and products have the same bits with and without signs. WGSL divides by 0, or past the range, to the dividend; then nothing
+/// remains.
+fn of_integers(op: BinaryOperator, is_signed: bool, left: u32, right: u32) -> Result<u32, Fault> {
+    let [x, y] = [left, right].map(|word| word as i32);
+    let order = if is_signed { compared(op, x, y) } else { compared(op, left, right) };
+    if let Some(found) = order {
         return Ok(found);
     }
     Ok(match op {
         BinaryOperator::Add => left.wrapping_add(right),
         BinaryOperator::Subtract => left.wrapping_sub(right),
         BinaryOperator::Multiply => left.wrapping_mul(right),
-        // WGSL: by 0, or past the range, the dividend; the remainder is 0.
+        BinaryOperator::Divide if is_signed => x.checked_div(y).unwrap_or(x) as u32,
         BinaryOperator::Divide => left.checked_div(right).unwrap_or(left),
-        BinaryOperator::Modulo => left.checked_rem(right).unwrap_or(0),
-        other => return Err(wrong(other)),
-    } as u32)
-}
-
-fn unsigned(op: BinaryOperator, left: u32, right: u32) -> Result<u32, Fault> {
-    if let Some(found) = compared(op, left, right) {
-        return Ok(found);
-    }
-    Ok(match op {
-        BinaryOperator::Add => left.wrapping_add(right),
-        BinaryOperator::Subtract => left.wrapping_sub(right),
-        BinaryOperator::Multiply => left.wrapping_mul(right),
-        BinaryOperator::Divide => left.checked_div(right).unwrap_or(left),
+        BinaryOperator::Modulo if is_signed => x.checked_rem(y).unwrap_or(0) as u32,
         BinaryOperator::Modulo => left.checked_rem(right).unwrap_or(0),
         other => return Err(wrong(other)),
     })
