@@ -57,10 +57,10 @@ fn is_wanted(watched: &Watched<'_>) -> bool {
     runs.get(&pipeline(watched)).is_none_or(|done| *done < SMALL * wanted().unwrap_or(1))
 }
 
-/// Counts a run.
-fn count(watched: &Watched<'_>) {
-    let is_small = watched.views.iter().map(View::bytes).sum::<u64>() < FEW_BYTES;
-    *RUNS.lock().unwrap().entry(pipeline(watched)).or_default() += if is_small { 1 } else { SMALL };
+/// Counts a run: one that says little as one of few bytes.
+fn count(watched: &Watched<'_>, is_whole: bool) {
+    let says_little = !is_whole || watched.views.iter().map(View::bytes).sum::<u64>() < FEW_BYTES;
+    *RUNS.lock().unwrap().entry(pipeline(watched)).or_default() += if says_little { 1 } else { SMALL };
 }
 
 /// The bindings' buffers, each from its first byte that is bound to its last, and where the bindings lie in them.
@@ -224,9 +224,7 @@ pub fn watch(gpu: &dyn DeviceMemory, watched: &Watched<'_>) -> Option<After> {
     let some = workgroups(watched.grid.0);
     let outcomes: Vec<(u32, Outcome)> =
         sizes.into_iter().filter_map(|size| Some((size, checked.run(size, &some)?))).collect();
-    if !outcomes.is_empty() {
-        count(watched);
-    }
+    count(watched, !outcomes.is_empty());
     Some(Box::new(move |gpu| {
         let found = read(gpu, &checked.memory.views);
         outcomes.iter().for_each(|(subgroup, outcome)| checked.compare(*subgroup, outcome, &found));
