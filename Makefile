@@ -25,7 +25,6 @@ GPU_FLAGS ?=
 ISA_FLAGS ?=
 # The parts of the suite that the sanitizer watches: all kernels, and a step that puts them together.
 SANITIZED := kernels:: gpu::sanitizer
-
 # Seconds of each fuzz target.
 FUZZ_SECONDS ?= 600
 

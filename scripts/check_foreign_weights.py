@@ -22,7 +22,6 @@ from safetensors.torch import load_file, save_file
 from torch_transformers import hashed_tokens
 
 CLOSE, SEED, IMAGES = 1e-4, 7, 8
-transformers.utils.logging.disable_progress_bar()
 # Of what each library initialises with zeros or ones, which a wrong order would not show.
 SPREAD = 0.02
 VIT = {"vit-tiny": {"embed_dim": 192, "num_heads": 3}, "vit-small": {"embed_dim": 384, "num_heads": 6}}
@@ -78,6 +77,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jostle", default=str(ROOT / "target" / "release" / "jostle"))
     jostle, failed = parser.parse_args().jostle, False
+    transformers.utils.logging.disable_progress_bar()
     for model in ("gpt2", *VIT):
         difference, largest = apart(jostle, model)
         failed |= not difference <= CLOSE

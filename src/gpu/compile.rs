@@ -74,8 +74,8 @@ impl Gpu {
             // SAFETY: the unchecked module relies on every index being within its binding and every loop ending.
             // Each kernel's host side checks the length of every binding against its shape before it dispatches,
             // loops are bounded by those shapes, kernels that index by values of a buffer keep their bounds checks
-            // (`Access::Index`), and `tests/` runs every kernel on awkward shapes with checks on
-            // (`Gpu::with_runtime_checks`) and off, to the same result.
+            // (`Access::Index`); `tests/` runs every kernel with checks on (`Gpu::with_runtime_checks`) and off, to the
+            // same result, and `make sanitize` finds any index outside on the awkward shapes of the kernels' own tests.
             #[expect(unsafe_code, reason = "shapes that the host has checked bound every index")]
             let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
             let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {

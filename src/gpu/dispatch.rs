@@ -24,9 +24,7 @@ impl Dispatch {
     pub fn grid(&self) -> Grid {
         self.grid
     }
-}
 
-impl Dispatch {
     /// What a run with these immediates and this grid is.
     pub(super) fn watched<'a>(&'a self, immediates: &'a [u8], grid: Grid) -> Watched<'a> {
         let parts = &self.kernel.0;

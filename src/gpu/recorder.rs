@@ -23,8 +23,11 @@ impl Gpu {
     /// Starts recording, timing every dispatch where a profile is given.
     #[must_use]
     pub fn record_with<'a>(&'a self, profile: Option<&'a mut Profile>) -> Recorder<'a> {
-        let encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });
-        Recorder { gpu: self, encoder, pass: None, profile }
+        Recorder { gpu: self, encoder: self.encoder(), pass: None, profile }
+    }
+
+    fn encoder(&self) -> wgpu::CommandEncoder {
+        self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None })
     }
 }
 
@@ -61,8 +64,8 @@ impl Recorder<'_> {
     /// Submits what is recorded.
     fn flush(&mut self) {
         self.pass = None;
-        let next = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });
-        self.gpu.queue.submit([std::mem::replace(&mut self.encoder, next).finish()]);
+        let recorded = std::mem::replace(&mut self.encoder, self.gpu.encoder());
+        self.gpu.queue.submit([recorded.finish()]);
     }
 
     fn dispatch(&mut self, dispatch: &Dispatch, immediates: &[u8], grid: super::Grid) {

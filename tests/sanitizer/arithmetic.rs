@@ -4,12 +4,8 @@ use naga::{BinaryOperator, Bytes, RelationalFunction, Scalar, ScalarKind, TypeIn
 
 use crate::{
     Fault,
-    value::{Words, rounded, scalar_of, try_each_word},
+    value::{Words, float, rounded, scalar_of, try_each_word},
 };
-
-fn float(word: u32) -> f32 {
-    f32::from_bits(word)
-}
 
 fn wrong(what: impl std::fmt::Debug) -> Fault {
     Fault::unknown(format!("{what:?}"))

@@ -1,5 +1,7 @@
 //! Expressions, by invocation.
 
+use std::borrow::Cow;
+
 use naga::{Expression, Handle, Literal, TypeInner, VectorSize};
 
 use crate::{
@@ -61,7 +63,8 @@ impl<'m> Machine<'m> {
             Expression::ArrayLength(array) => {
                 let pointer = frame.value(*array, lane)?.pointer()?;
                 let len = self.bound_len(pointer.object) - pointer.offset;
-                Ok(Value::scalar(len / stride(&self.pointee(frame, *array)?)?))
+                let ty = self.pointee(frame, *array)?;
+                Ok(Value::scalar(len / stride(&ty)?))
             }
             Expression::Compose { components, .. } => {
                 let mut words = Words::new();
@@ -158,11 +161,11 @@ impl<'m> Machine<'m> {
     }
 
     /// The type that a pointer points to.
-    fn pointee(&self, frame: &Frame<'m>, pointer: Handle<Expression>) -> Result<TypeInner, Fault> {
+    fn pointee(&self, frame: &Frame<'m>, pointer: Handle<Expression>) -> Result<Cow<'m, TypeInner>, Fault> {
         match self.ty(frame, pointer) {
-            TypeInner::Pointer { base, .. } => Ok(self.module.types[*base].inner.clone()),
+            TypeInner::Pointer { base, .. } => Ok(Cow::Borrowed(&self.module.types[*base].inner)),
             TypeInner::ValuePointer { size: Some(size), scalar, .. } => {
-                Ok(TypeInner::Vector { size: *size, scalar: *scalar })
+                Ok(Cow::Owned(TypeInner::Vector { size: *size, scalar: *scalar }))
             }
             other => Err(Fault::unknown(format!("{other:?} as a pointer"))),
         }
@@ -183,7 +186,10 @@ impl<'m> Machine<'m> {
     /// An element of a value, or a pointer to one.
     fn element(&mut self, frame: &Frame<'m>, base: Handle<Expression>, index: u32, lane: u32) -> Result<Value, Fault> {
         match frame.value(base, lane)? {
-            Value::Pointer(pointer) => self.pointer_to(&self.pointee(frame, base)?, *pointer, index),
+            Value::Pointer(pointer) => {
+                let ty = self.pointee(frame, base)?;
+                self.pointer_to(&ty, *pointer, index)
+            }
             Value::Words(words) => {
                 let ty = self.ty(frame, base);
                 let extent = self.extent(ty)?.unwrap_or(0);

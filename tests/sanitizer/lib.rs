@@ -168,8 +168,8 @@ impl Kernel {
     /// Whether the size of subgroups can matter.
     #[must_use]
     pub fn has_subgroups(&self) -> bool {
-        let code = self.text.lines().map(|line| line.split("//").next().unwrap_or_default());
-        code.map(str::trim).any(|code| code.contains("subgroup") || code.contains("coop"))
+        let mut code = self.text.lines().map(|line| line.split("//").next().unwrap_or_default());
+        code.any(|code| code.contains("subgroup") || code.contains("coop"))
     }
 }
 

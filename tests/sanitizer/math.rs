@@ -5,12 +5,8 @@ use naga::{MathFunction, Scalar, ScalarKind, TypeInner};
 
 use crate::{
     Fault,
-    value::{Words, rounded, scalar_of, try_each_word},
+    value::{Words, float, rounded, scalar_of, try_each_word},
 };
-
-fn float(word: u32) -> f32 {
-    f32::from_bits(word)
-}
 
 /// A function of the first argument's type and all arguments.
 pub(crate) fn function(fun: MathFunction, ty: &TypeInner, arguments: &[Words]) -> Result<Words, Fault> {

@@ -1,6 +1,6 @@
 //! Memory and its shadows.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, ops::Range, rc::Rc};
 
 use naga::{Handle, Scalar, Type};
 
@@ -60,8 +60,15 @@ pub(crate) struct Spoilt {
     pub(crate) nonsense: [u8; 4],
 }
 
-/// What two invocations touch at once: whether it is the workgroup's memory, which variable or buffer, and which unit of it.
-type Unit = (bool, usize, usize);
+/// Memory that several invocations reach: whether it is the workgroup's, and which variable or buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Common {
+    is_shared: bool,
+    number: usize,
+}
+
+/// What two invocations touch at once: a unit of such memory.
+type Unit = (Common, usize);
 
 /// Units that somebody reads while another one writes, and the writer.
 pub(crate) type Races = BTreeMap<Unit, Vec<Actor>>;
@@ -145,26 +152,19 @@ impl Machine<'_> {
     ) -> Result<u32, Fault> {
         let Some(at) = self.place(pointer, offset, scalar) else { return Ok(0) };
         let width = usize::from(scalar.width);
-        match pointer.object {
-            Object::Local(place) => {
-                let local = &self.locals[place as usize];
-                let start = (lane * local.size) as usize + at;
-                word(&local.bytes[start..start + width], scalar)
-            }
-            Object::Immediate => word(&self.immediates[at..at + width], scalar),
-            Object::Shared(place) => {
-                let spoilt = self.note(lane, pointer.object, at, width, false);
-                let nonsense = &self.spoilt.nonsense[..width];
-                word(if spoilt { nonsense } else { &self.shared[place as usize].bytes[at..at + width] }, scalar)
-            }
-            Object::Buffer(binding) => {
-                let bound = self.bound[binding as usize];
-                let at = bound.start as usize + at;
-                let spoilt = self.note(lane, pointer.object, at, width, false);
-                let nonsense = &self.spoilt.nonsense[..width];
-                word(if spoilt { nonsense } else { &self.buffers[bound.buffer].bytes[at..at + width] }, scalar)
-            }
-        }
+        let Some((common, at)) = self.common(pointer.object, at) else {
+            return match pointer.object {
+                Object::Local(place) => {
+                    let local = &self.locals[place as usize];
+                    let start = (lane * local.size) as usize + at;
+                    word(&local.bytes[start..start + width], scalar)
+                }
+                _ => word(&self.immediates[at..at + width], scalar),
+            };
+        };
+        let spoilt = self.note(lane, common, at..at + width, false);
+        let nonsense = self.spoilt.nonsense;
+        word(if spoilt { &nonsense[..width] } else { &self.watched(common).bytes[at..at + width] }, scalar)
     }
 
     pub(crate) fn store_scalar(
@@ -177,59 +177,57 @@ impl Machine<'_> {
     ) -> Result<(), Fault> {
         let Some(at) = self.place(pointer, offset, scalar) else { return Ok(()) };
         let width = usize::from(scalar.width);
+        let Some((common, at)) = self.common(pointer.object, at) else {
+            let Object::Local(place) = pointer.object else { return Err(Fault::unknown("a store to immediates")) };
+            let local = &mut self.locals[place as usize];
+            let start = (lane * local.size) as usize + at;
+            return put_word(&mut local.bytes[start..start + width], scalar, value);
+        };
         // WGSL lets a store to a component write the whole vector.
         let [before, rest] = pointer.vector.map_or([0, width], |vector| vector.map(|bytes| bytes as usize));
-        match pointer.object {
-            Object::Local(place) => {
-                let local = &mut self.locals[place as usize];
-                let start = (lane * local.size) as usize + at;
-                put_word(&mut local.bytes[start..start + width], scalar, value)
-            }
-            Object::Immediate => Err(Fault::unknown("a store to immediates")),
-            Object::Shared(place) => {
-                self.note(lane, pointer.object, at - before, before + rest, true);
-                put_word(&mut self.shared[place as usize].bytes[at..at + width], scalar, value)
-            }
+        self.note(lane, common, at - before..at + rest, true);
+        put_word(&mut self.watched(common).bytes[at..at + width], scalar, value)
+    }
+
+    /// The memory that an object lies in, and a byte of the object there; nothing for what each invocation has to itself.
+    fn common(&self, object: Object, at: usize) -> Option<(Common, usize)> {
+        match object {
+            Object::Shared(place) => Some((Common { is_shared: true, number: place as usize }, at)),
             Object::Buffer(binding) => {
-                let bound = self.bound[binding as usize];
-                let at = bound.start as usize + at;
-                self.note(lane, pointer.object, at - before, before + rest, true);
-                put_word(&mut self.buffers[bound.buffer].bytes[at..at + width], scalar, value)
+                let Bound { buffer, start, .. } = self.bound[binding as usize];
+                Some((Common { is_shared: false, number: buffer }, start as usize + at))
             }
+            Object::Local(_) | Object::Immediate => None,
         }
+    }
+
+    fn watched(&mut self, common: Common) -> &mut Watched {
+        let all = if common.is_shared { &mut self.shared } else { &mut self.buffers };
+        &mut all[common.number]
     }
 
     /// Notes that an invocation touches bytes, and what is wrong with it. Whether what it reads is to be spoilt, because it is known to
     /// race.
-    fn note(&mut self, lane: u32, object: Object, at: usize, width: usize, writes: bool) -> bool {
-        let is_shared = matches!(object, Object::Shared(_));
-        let epoch = self.epochs[usize::from(is_shared)];
+    fn note(&mut self, lane: u32, common: Common, bytes: Range<usize>, writes: bool) -> bool {
+        let epoch = self.epochs[usize::from(common.is_shared)];
         let actor = Actor { workgroup: self.workgroup, epoch, lane };
-        let (number, watched) = match object {
-            Object::Shared(place) => (place as usize, &mut self.shared[place as usize]),
-            Object::Buffer(binding) => {
-                let number = self.bound[binding as usize].buffer;
-                (number, &mut self.buffers[number])
-            }
-            Object::Local(_) | Object::Immediate => return false,
-        };
-        let unit = UNIT as usize;
-        let units = at / unit..(at + width).div_ceil(unit);
+        let (at, unit) = (bytes.start, UNIT as usize);
+        let units = at / unit..bytes.end.div_ceil(unit);
         let (mut race, mut unwritten, mut spoilt) = (None, false, false);
         for place in units {
-            let shadow = watched.shadows.at(place);
-            let key = (is_shared, number, place);
+            let key = (common, place);
             if writes {
-                let (before, is_write) = shadow.write(actor);
+                let (before, is_write) = self.watched(common).shadows.at(place).write(actor);
                 if before.is_some() && !is_write {
                     self.races.entry(key).or_default().push(actor);
                 }
                 self.is_torn |= is_write;
                 race = race.or(before);
             } else {
-                unwritten |= is_shared && !shadow.is_written(actor.workgroup);
-                spoilt |= self.spoilt.races.get(&key).is_some_and(|all| all.iter().any(|writer| writer.races(actor)));
+                let shadow = self.watched(common).shadows.at(place);
+                unwritten |= common.is_shared && !shadow.is_written(actor.workgroup);
                 let before = shadow.read(actor);
+                spoilt |= self.spoilt.races.get(&key).is_some_and(|all| all.iter().any(|writer| writer.races(actor)));
                 if let Some(writer) = before {
                     self.races.entry(key).or_default().push(writer);
                 }

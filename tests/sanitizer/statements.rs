@@ -21,6 +21,12 @@ pub(crate) struct Flow {
 
 /// Both in order.
 fn merged(mut a: Active, b: Active) -> Active {
+    if a.is_empty() {
+        return b;
+    }
+    if b.is_empty() {
+        return a;
+    }
     a.extend(b);
     a.sort_unstable();
     a

@@ -1,5 +1,7 @@
 //! What expressions come to.
 
+use std::convert::Infallible;
+
 use naga::{Scalar, TypeInner};
 use smallvec::SmallVec;
 
@@ -8,18 +10,8 @@ use crate::Fault;
 /// A value's scalars: bits of f32 (of f16 too), of i32 and u32, 0 or 1 for a bool; a cooperative matrix is its number.
 pub(crate) type Words = SmallVec<[u32; 4]>;
 
-/// So many words, each by its place.
-pub(crate) fn each_word(count: usize, mut word: impl FnMut(usize) -> u32) -> Words {
-    if count > 4 {
-        return (0..count).map(word).collect();
-    }
-    let mut found = [0; 4];
-    found[..count].iter_mut().enumerate().for_each(|(place, out)| *out = word(place));
-    Words::from_buf_and_len(found, count)
-}
-
-/// As [`each_word`], where a word may be unknown.
-pub(crate) fn try_each_word(count: usize, mut word: impl FnMut(usize) -> Result<u32, Fault>) -> Result<Words, Fault> {
+/// So many words, each by its place. Up to four without a loop that grows.
+pub(crate) fn try_each_word<E>(count: usize, mut word: impl FnMut(usize) -> Result<u32, E>) -> Result<Words, E> {
     if count > 4 {
         return (0..count).map(word).collect();
     }
@@ -28,6 +20,17 @@ pub(crate) fn try_each_word(count: usize, mut word: impl FnMut(usize) -> Result<
         *out = word(place)?;
     }
     Ok(Words::from_buf_and_len(found, count))
+}
+
+/// As [`try_each_word`], where every word is known.
+pub(crate) fn each_word(count: usize, mut word: impl FnMut(usize) -> u32) -> Words {
+    let Ok(words) = try_each_word(count, |place| Ok::<_, Infallible>(word(place)));
+    words
+}
+
+/// A word as the f32 that it is.
+pub(crate) fn float(word: u32) -> f32 {
+    f32::from_bits(word)
 }
 
 /// What a pointer points into.

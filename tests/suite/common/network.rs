@@ -1,9 +1,12 @@
 //! Arenas with noise schemes, as training has them.
 
+use super::{images::hashed_squares, samples};
 use jostle::{
     gpu::{Buffer, Gpu},
-    kernels::{Arena, ArenaLayout, Perturb},
+    graph::{BatchInfo, Graph, Param, Plan, Schedule},
+    kernels::{Arena, ArenaLayout, EffectiveWeights, Perturb},
     noise::{NoiseConfig, NoiseTensor, Scheme, StepNoise},
+    train::DeviceData,
 };
 
 /// Tensors of odd sizes: two modules of weight and bias, and a lone weight of more than a block of filters.
@@ -60,4 +63,25 @@ pub fn perturb(gpu: &Gpu, perturb: &Perturb, noise: &StepNoise) {
     let mut recorder = gpu.record();
     perturb.record(gpu, &mut recorder, &noise.ranges, &noise.edges, noise.values).expect("record");
     recorder.submit().expect("submit");
+}
+
+/// Gradients of small images, `side` x `side` of three channels, after some batches of them; every weight is drawn.
+pub fn gradients(gpu: &Gpu, graph: &Graph, schedule: &Schedule, side: usize, batches: usize) -> Vec<f32> {
+    let (params, batch) = (graph.params(), schedule.batch);
+    let arena = Arena::stored(gpu, graph.layout(), &vec![0.0; params.len()], schedule.element).expect("arena");
+    let values = |(seed, param): (usize, &Param)| samples(seed as u64, param.shape.iter().product(), 0.1);
+    let values: Vec<Vec<f32>> = params.iter().enumerate().map(values).collect();
+    set(gpu, &arena, &arena.weights, &values);
+    let images = hashed_squares(1, batches * batch, side);
+    let data = DeviceData::new(gpu, images, batch, &[[1.0 / 255.0, -0.5]; 3]).expect("data");
+    let metrics = gpu.buffer("metrics", 2).expect("buffer");
+    let plan = Plan::new(gpu, schedule, &arena, data.views(), &metrics.view()).expect("plan");
+    for number in 0..batches {
+        let first = data.stage(gpu, number * batch, batch).expect("staged");
+        let mut recorder = gpu.record();
+        EffectiveWeights::new(gpu, &arena, &arena.weights).expect("bound").record(&mut recorder);
+        plan.record(&mut recorder, BatchInfo::new(first, batch as u32, 0));
+        recorder.submit().expect("submit");
+    }
+    gpu.read(&arena.grads.view()).expect("readback")
 }

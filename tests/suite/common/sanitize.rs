@@ -84,15 +84,13 @@ impl Memory {
             spans[place] = view.around(own.start.min(all.start)..own.end.max(all.end)).unwrap();
             parts.push((place, own.start));
         }
-        let of_vectors = |binding: usize| {
-            let all = kernel.bindings();
-            all.into_iter().any(|(number, _, count)| number as usize == binding && count > 1)
-        };
+        let of_vectors: BTreeSet<u32> =
+            kernel.bindings().into_iter().filter(|(.., count)| *count > 1).map(|(binding, ..)| binding).collect();
         let bound = parts.iter().zip(views).enumerate().map(|(binding, (&(buffer, start), view))| {
             let bytes = view.bytes() as usize;
             let bound = bytes.next_multiple_of(VEC4_BYTES);
             // Kernels that read vec4s read the last one whole.
-            let len = if of_vectors(binding) { bound } else { bytes };
+            let len = if of_vectors.contains(&(binding as u32)) { bound } else { bytes };
             Part { buffer, start: (start - spans[buffer].span().start) * 4, bound, len }
         });
         let parts = bound.collect();
@@ -111,12 +109,17 @@ fn read(gpu: &dyn DeviceMemory, views: &[View]) -> Vec<Vec<u8>> {
     views.iter().map(bytes).collect()
 }
 
+/// A workgroup by its number.
+fn workgroup(number: u32, [x, y, _]: [u32; 3]) -> [u32; 3] {
+    [number % x, number / x % y, number / (x * y)]
+}
+
 /// Some workgroups of a grid: the first with its neighbours, one in the middle and the last.
 fn workgroups(grid: [u32; 3]) -> Vec<[u32; 3]> {
     let [x, y, _] = grid;
     let count: u32 = grid.iter().product();
     let numbers = BTreeSet::from([0, 1, x, x * y, count / 2, count - 1].map(|number| number.min(count - 1)));
-    numbers.into_iter().map(|number| [number % x, number / x % y, number / (x * y)]).collect()
+    numbers.into_iter().map(|number| workgroup(number, grid)).collect()
 }
 
 /// A dispatch as the sanitizer sees it.
@@ -240,9 +243,9 @@ pub fn compute<const SUBGROUP: u32>(gpu: &dyn DeviceMemory, watched: &Watched<'_
         return None;
     }
     let checked = Checked::new(gpu, watched);
-    let [x, y, z] = watched.grid.0;
-    let all = (0..x * y * z).map(|number| [number % x, number / x % y, number / (x * y)]);
-    let outcome = checked.run(SUBGROUP, &all.collect::<Vec<_>>()).expect("so few workgroups end in time");
+    let grid = watched.grid.0;
+    let all: Vec<_> = (0..grid.iter().product()).map(|number| workgroup(number, grid)).collect();
+    let outcome = checked.run(SUBGROUP, &all).expect("so few workgroups end in time");
     Some(Box::new(move |gpu| {
         for (view, buffer) in checked.memory.views.iter().zip(&outcome.buffers) {
             let words = buffer.bytes.chunks_exact(4).map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap()));

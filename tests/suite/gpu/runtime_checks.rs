@@ -69,15 +69,18 @@ fn convolutions(gpu: &Gpu, results: &mut Results) {
             run(gpu, &conv_pack(gpu, class, &[job]).unwrap());
             results.push((format!("packed {outputs} {class:?}"), packed.read(gpu)));
         }
-        // A kernel is compiled for each, twice: one variant of each kernel, with strides in one pass. The sanitizer watches all of them.
+        // A kernel is compiled for each, twice. Strides are constants of the same kernels, and so are rectangular tiles' sides: with
+        // strides one variant of each kernel is tried.
         let once =
             [ConvVariant::Direct, ConvVariant::Tile, ConvVariant::Block(BlockTile::SMALL), ConvVariant::Software];
-        let strided = options != three;
-        let tried =
-            |variant: &ConvVariant, pass| once.contains(variant) && (!strided || pass == ConvPass::DataGradient);
+        let rectangles = [BlockTile::TALL, BlockTile::WIDE].map(ConvVariant::Block);
+        let tried = |variant: &ConvVariant| match options == three {
+            true => !rectangles.contains(variant),
+            false => once.contains(variant),
+        };
         for pass in [ConvPass::Forward, ConvPass::DataGradient, ConvPass::WeightGradient] {
             let variants = ConvVariant::available(gpu, Element::Word, &shape, pass);
-            for variant in variants.into_iter().filter(|variant| tried(variant, pass)) {
+            for variant in variants.into_iter().filter(tried) {
                 let weights = if variant.wants_packed() { &packed } else { &weight };
                 let (a, b, like) = match pass {
                     ConvPass::Forward => (&x, weights, y.view.len()),

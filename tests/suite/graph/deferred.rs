@@ -1,13 +1,12 @@
 //! Sums of parts that are put off: gradients are the same bits with and without, and results are there before they are used.
 
-use crate::common::{bits, device, elements, images::hashed_squares, listing, network, samples, sanitize};
+use crate::common::{bits, device, elements, listing, network, sanitize};
 use jostle::{
     gpu::{CooperativeMatrix, Element, Family, Faults, Gpu, Scalar},
-    graph::{BatchInfo, OperandAccess, Param, Plan, PlanMode, Schedule, Tensor, ValueShape},
-    kernels::{AdapterClass, Arena, EffectiveWeights, Target},
+    graph::{OperandAccess, PlanMode, Schedule, Tensor, ValueShape},
+    kernels::{AdapterClass, Target},
     nn::{Model, Signature},
     ops::Loss,
-    train::DeviceData,
 };
 
 const BATCH: usize = 64;
@@ -20,22 +19,7 @@ fn model() -> Model {
 
 /// The bits of all gradients after two batches.
 fn gradients(gpu: &Gpu, model: &Model, schedule: &Schedule) -> Vec<u32> {
-    let params = model.graph.params();
-    let arena = Arena::stored(gpu, model.graph.layout(), &vec![0.0; params.len()], schedule.element).unwrap();
-    let values = |(seed, param): (usize, &Param)| samples(seed as u64, param.shape.iter().product(), 0.1);
-    let values: Vec<Vec<f32>> = params.iter().enumerate().map(values).collect();
-    network::set(gpu, &arena, &arena.weights, &values);
-    let data = DeviceData::new(gpu, hashed_squares(1, 2 * BATCH, SIDE), BATCH, &[[1.0 / 255.0, -0.5]; 3]).unwrap();
-    let metrics = gpu.buffer("metrics", 2).unwrap();
-    let plan = Plan::new(gpu, schedule, &arena, data.views(), &metrics.view()).unwrap();
-    for first in [0, BATCH] {
-        let first = data.stage(gpu, first, BATCH).unwrap();
-        let mut recorder = gpu.record();
-        EffectiveWeights::new(gpu, &arena, &arena.weights).unwrap().record(&mut recorder);
-        plan.record(&mut recorder, BatchInfo::new(first, BATCH as u32, 0));
-        recorder.submit().unwrap();
-    }
-    let found: Vec<f32> = gpu.read(&arena.grads.view()).unwrap();
+    let found = network::gradients(gpu, &model.graph, schedule, SIDE, 2);
     assert!(found.iter().all(|gradient| gradient.is_finite()), "{model}");
     bits(&found)
 }
