@@ -46,25 +46,14 @@ struct Task {
     b: vec2<u32>,
 }
 
-// Where quads or octets lie, and by bits which of them are there; the others are at 0.
-struct Lines {
-    at: vec4<u32>,
-    there: u32,
-}
-
-fn lines_where(at: vec4<u32>, there: vec4<bool>) -> Lines {
-    let bits = select(vec4<u32>(), vec4<u32>(1u, 2u, 4u, 8u), there);
-    return Lines(select(vec4<u32>(), at, there), bits.x | bits.y | bits.z | bits.w);
-}
-
-fn gathered(pixels: Pixels, term: vec4<i32>) -> Lines {
+fn gathered(pixels: Pixels, term: vec4<i32>) -> CoopPlaces {
     let found = pixels_source(pixels, term);
-    return lines_where(bitcast<vec4<u32>>(found), found >= vec4<i32>());
+    return coop_places(bitcast<vec4<u32>>(found), found >= vec4<i32>());
 }
 
 // Quad `quad` of lines of `quads`, of which there are `lines`.
-fn plain(line: vec4<u32>, lines: u32, quad: u32, quads: u32) -> Lines {
-    return lines_where(line * quads + quad, (line < vec4<u32>(lines)) & vec4<bool>(quad < quads));
+fn plain(line: vec4<u32>, lines: u32, quad: u32, quads: u32) -> CoopPlaces {
+    return coop_places(line * quads + quad, (line < vec4<u32>(lines)) & vec4<bool>(quad < quads));
 }
 
 // The terms of an octet's two quads.
@@ -92,7 +81,7 @@ fn terms_of(task: Task, depth_0: u32) -> Terms {
 }
 
 // The first (0) or second (1) quads of octets of the operand that is not gathered: dY, or packed weights.
-fn plain_quads(second: u32, first: u32, task: Task, depth_0: u32, term: vec4<i32>) -> Lines {
+fn plain_quads(second: u32, first: u32, task: Task, depth_0: u32, term: vec4<i32>) -> CoopPlaces {
     let outputs = conv_quads(values.out_channels);
     let inputs = 4u * conv_quads(values.in_channels);
     if PASS == CONV_WEIGHT_GRADIENT {
@@ -108,7 +97,7 @@ fn plain_quads(second: u32, first: u32, task: Task, depth_0: u32, term: vec4<i32
     return plain(tap * inputs + 4u * task.column_0 + line, end, u32(term.z), outputs);
 }
 
-fn quads_a(first: Lines, second: Lines) -> CoopCarried {
+fn quads_a(first: CoopPlaces, second: CoopPlaces) -> CoopCarried {
     var carried: CoopCarried;
     carried.v0 = CoopOctet(coop_quad_a(first.at.x), coop_quad_a(second.at.x));
     if coop_brings(1u, COOP_TILE_ROWS) { carried.v1 = CoopOctet(coop_quad_a(first.at.y), coop_quad_a(second.at.y)); }
@@ -118,33 +107,13 @@ fn quads_a(first: Lines, second: Lines) -> CoopCarried {
     return carried;
 }
 
-fn octets_a(at: vec4<u32>, there: u32) -> CoopCarried {
-    var carried: CoopCarried;
-    carried.v0 = coop_octet_a(at.x);
-    if coop_brings(1u, COOP_TILE_ROWS) { carried.v1 = coop_octet_a(at.y); }
-    if coop_brings(2u, COOP_TILE_ROWS) { carried.v2 = coop_octet_a(at.z); }
-    if coop_brings(3u, COOP_TILE_ROWS) { carried.v3 = coop_octet_a(at.w); }
-    carried.there = there | (there << 4u);
-    return carried;
-}
-
-fn quads_b(first: Lines, second: Lines) -> CoopCarried {
+fn quads_b(first: CoopPlaces, second: CoopPlaces) -> CoopCarried {
     var carried: CoopCarried;
     carried.v0 = CoopOctet(coop_quad_b(first.at.x), coop_quad_b(second.at.x));
     if coop_brings(1u, COOP_TILE_COLUMNS) { carried.v1 = CoopOctet(coop_quad_b(first.at.y), coop_quad_b(second.at.y)); }
     if coop_brings(2u, COOP_TILE_COLUMNS) { carried.v2 = CoopOctet(coop_quad_b(first.at.z), coop_quad_b(second.at.z)); }
     if coop_brings(3u, COOP_TILE_COLUMNS) { carried.v3 = CoopOctet(coop_quad_b(first.at.w), coop_quad_b(second.at.w)); }
     carried.there = first.there | (second.there << 4u);
-    return carried;
-}
-
-fn octets_b(at: vec4<u32>, there: u32) -> CoopCarried {
-    var carried: CoopCarried;
-    carried.v0 = coop_octet_b(at.x);
-    if coop_brings(1u, COOP_TILE_COLUMNS) { carried.v1 = coop_octet_b(at.y); }
-    if coop_brings(2u, COOP_TILE_COLUMNS) { carried.v2 = coop_octet_b(at.z); }
-    if coop_brings(3u, COOP_TILE_COLUMNS) { carried.v3 = coop_octet_b(at.w); }
-    carried.there = there | (there << 4u);
     return carried;
 }
 
@@ -237,16 +206,16 @@ struct Source {
     pixels: Pixels,
     terms: Terms,
     // With WHOLE: octets of A and of B, and how much further those of this tile are.
-    a: Lines,
+    a: CoopPlaces,
     b: vec4<u32>,
     further: vec2<u32>,
 }
 
 // A's octets of a tap's first terms.
-fn tap_a(task: Task, tap: vec3<u32>, pixels: Pixels) -> Lines {
+fn tap_a(task: Task, tap: vec3<u32>, pixels: Pixels) -> CoopPlaces {
     let offset = conv_gather_offset(tap.xy, task.phase);
     let lines = gathered(pixels, vec4<i32>(offset, i32(2u * task.a.y), 0));
-    return Lines(lines.at / 2u, lines.there);
+    return CoopPlaces(lines.at / 2u, lines.there);
 }
 
 // B's octets of the first tap's first terms. Past the edge the last ones again, of whose sums nothing is stored.
@@ -280,7 +249,7 @@ fn source_start(task: Task, walk: Walk) -> Source {
     source.pixels = pixels_of(0u, task, source.depth);
     source.terms = terms_of(task, source.depth);
     if WHOLE && PASS == CONV_WEIGHT_GRADIENT {
-        source.a = Lines(whole_a(task), 0xFu);
+        source.a = CoopPlaces(whole_a(task), COOP_FOUR);
     } else if WHOLE {
         source.a = tap_a(task, walk.tap, source.pixels);
         source.b = whole_b(task);
@@ -305,16 +274,16 @@ fn source_next(source: Source, walk: Walk, next: Walk, task: Task, step: ConvGat
 }
 
 fn load_a(source: Source, task: Task) -> CoopCarried {
-    if WHOLE { return octets_a(source.a.at + source.further.x, source.a.there); }
+    if WHOLE { return coop_fetch_a(source.a.at + source.further.x, source.a.there); }
     return any_a(0u, task, source.depth, source.pixels, source.terms);
 }
 
 fn load_b(source: Source, task: Task) -> CoopCarried {
     if WHOLE && PASS == CONV_WEIGHT_GRADIENT {
         let lines = gathered(source.pixels, source.terms.first);
-        return octets_b(lines.at / 2u, lines.there);
+        return coop_fetch_b(lines.at / 2u, lines.there);
     }
-    if WHOLE { return octets_b(source.b + source.further.y, 0xFu); }
+    if WHOLE { return coop_fetch_b(source.b + source.further.y, COOP_FOUR); }
     return any_b(0u, task, source.depth, source.pixels, source.terms);
 }
 
@@ -361,10 +330,11 @@ fn conv_coop(
             workgroupBarrier();
         }
         for (var pair = 0u; pair < COOP_PAIRS; pair++) {
-            coop_spill(first, subgroup, pair, &sums);
+            let place = coop_pair(pair);
+            coop_spill(first, subgroup, 2u * place.x + place.y, &sums);
             workgroupBarrier();
             for (var i = thread; i < coop_spilt(first, subgroups); i += COOP_THREADS) {
-                let at = coop_place(first, pair, i);
+                let at = coop_place(first, place, i);
                 conv_store(task.row_0 + at.x, rows.phase, task.column_0 + at.y / 4u, workgroup.z, coop_found(i));
             }
             workgroupBarrier();

@@ -46,29 +46,20 @@ fn places(first: u32, loader: vec2<u32>, side: u32, tile: u32, corner: vec2<u32>
     return min(corner.x + line, vec4<u32>(side - 1u)) * (values.k / 8u) + min(corner.y / 8u + loader.y, values.k / 8u - 1u);
 }
 
-// Which of them are terms of the sum (CoopCarried).
+// Which of them are terms of the sum (CoopPlaces).
 fn there(first: u32, loader: vec2<u32>, tile: u32, depth: u32, across: bool) -> u32 {
     if across {
         let before = depth + coop_lines_from(first, loader, tile, across) < vec4<u32>(values.k);
-        let bits = select(vec4<u32>(), vec4<u32>(0x11u, 0x22u, 0x44u, 0x88u), before);
+        let bits = select(vec4<u32>(), vec4<u32>(1u, 2u, 4u, 8u), before);
         return bits.x | bits.y | bits.z | bits.w;
     }
-    return select(0u, COOP_ALL_THERE, depth + 8u * loader.y < values.k);
+    return select(0u, COOP_FOUR, depth + 8u * loader.y < values.k);
 }
 
 // Octets from one depth to the next that is a multiple of 8, of which `depth` is so many further.
 fn way(depth: u32, side: u32, across: bool) -> u32 {
     if across { return depth * (side / 8u); }
     return depth / 8u;
-}
-
-fn fetch_a(at: vec4<u32>) -> CoopCarried {
-    var carried: CoopCarried;
-    carried.v0 = coop_octet_a(at.x);
-    if coop_brings(1u, COOP_TILE_ROWS) { carried.v1 = coop_octet_a(at.y); }
-    if coop_brings(2u, COOP_TILE_ROWS) { carried.v2 = coop_octet_a(at.z); }
-    if coop_brings(3u, COOP_TILE_ROWS) { carried.v3 = coop_octet_a(at.w); }
-    return carried;
 }
 
 fn a_element(at: u32, there: bool) -> CoopElement {
@@ -91,9 +82,8 @@ fn a_octet(line: u32, first: u32) -> CoopOctet {
 // Octets from number `first` on of any tile, that which begins at `corner` (side, depth).
 fn any_a(first: u32, loader: vec2<u32>, corner: vec2<u32>) -> CoopCarried {
     if A_ALIGNED {
-        var found = fetch_a(places(first, loader, values.m, COOP_TILE_ROWS, corner, COOP_A_ACROSS));
-        found.there = there(first, loader, COOP_TILE_ROWS, corner.y, COOP_A_ACROSS);
-        return coop_masked(found);
+        let at = places(first, loader, values.m, COOP_TILE_ROWS, corner, COOP_A_ACROSS);
+        return coop_masked(coop_fetch_a(at, there(first, loader, COOP_TILE_ROWS, corner.y, COOP_A_ACROSS)));
     }
     let start = select(corner, corner.yx, COOP_A_ACROSS);
     let line = start.x + coop_lines_from(first, loader, COOP_TILE_ROWS, COOP_A_ACROSS);
@@ -103,15 +93,6 @@ fn any_a(first: u32, loader: vec2<u32>, corner: vec2<u32>) -> CoopCarried {
     if coop_brings(1u, COOP_TILE_ROWS) { carried.v1 = a_octet(line.y, octet); }
     if coop_brings(2u, COOP_TILE_ROWS) { carried.v2 = a_octet(line.z, octet); }
     if coop_brings(3u, COOP_TILE_ROWS) { carried.v3 = a_octet(line.w, octet); }
-    return carried;
-}
-
-fn fetch_b(at: vec4<u32>) -> CoopCarried {
-    var carried: CoopCarried;
-    carried.v0 = coop_octet_b(at.x);
-    if coop_brings(1u, COOP_TILE_COLUMNS) { carried.v1 = coop_octet_b(at.y); }
-    if coop_brings(2u, COOP_TILE_COLUMNS) { carried.v2 = coop_octet_b(at.z); }
-    if coop_brings(3u, COOP_TILE_COLUMNS) { carried.v3 = coop_octet_b(at.w); }
     return carried;
 }
 
@@ -135,9 +116,8 @@ fn b_octet(line: u32, first: u32) -> CoopOctet {
 // Octets from number `first` on of any tile, that which begins at `corner` (side, depth).
 fn any_b(first: u32, loader: vec2<u32>, corner: vec2<u32>) -> CoopCarried {
     if B_ALIGNED {
-        var found = fetch_b(places(first, loader, values.n, COOP_TILE_COLUMNS, corner, COOP_B_ACROSS));
-        found.there = there(first, loader, COOP_TILE_COLUMNS, corner.y, COOP_B_ACROSS);
-        return coop_masked(found);
+        let at = places(first, loader, values.n, COOP_TILE_COLUMNS, corner, COOP_B_ACROSS);
+        return coop_masked(coop_fetch_b(at, there(first, loader, COOP_TILE_COLUMNS, corner.y, COOP_B_ACROSS)));
     }
     let start = select(corner, corner.yx, COOP_B_ACROSS);
     let line = start.x + coop_lines_from(first, loader, COOP_TILE_COLUMNS, COOP_B_ACROSS);
@@ -216,12 +196,12 @@ fn matmul_coop(
             depth = min(next, last);
             next += COOP_DEPTH;
             if A_ALIGNED {
-                carried_a = fetch_a(places_a + way(depth - part.x, values.m, COOP_A_ACROSS));
+                carried_a = coop_fetch_a(places_a + way(depth - part.x, values.m, COOP_A_ACROSS), COOP_FOUR);
             } else {
                 carried_a = any_a(0u, loader_a, vec2<u32>(corner.x, depth));
             }
             if B_ALIGNED {
-                carried_b = fetch_b(places_b + way(depth - part.x, values.n, COOP_B_ACROSS));
+                carried_b = coop_fetch_b(places_b + way(depth - part.x, values.n, COOP_B_ACROSS), COOP_FOUR);
             } else {
                 carried_b = any_b(0u, loader_b, vec2<u32>(corner.y, depth));
             }
@@ -229,10 +209,11 @@ fn matmul_coop(
             workgroupBarrier();
         }
         for (var pair = 0u; pair < COOP_PAIRS; pair++) {
-            coop_spill(first, subgroup, pair, &sums);
+            let place = coop_pair(pair);
+            coop_spill(first, subgroup, 2u * place.x + place.y, &sums);
             workgroupBarrier();
             for (var i = thread; i < coop_spilt(first, subgroups); i += COOP_THREADS) {
-                let at = corner + coop_place(first, pair, i);
+                let at = corner + coop_place(first, place, i);
                 store(workgroup.z * values.m * values.n, at.x, at.y, coop_found(i));
             }
             workgroupBarrier();

@@ -32,13 +32,16 @@ override COOP_THREADS: u32 = 128u;
 override COOP_SHARE: u32 = 4u;
 override COOP_A_ACROSS: bool = false;
 override COOP_B_ACROSS: bool = false;
+// Lines of B behind its tile, which lies across if there are any.
+override COOP_BEHIND: u32 = 0u;
 
 override COOP_TILE_ROWS: u32 = COOP_ROWS * COOP_SHARE * COOP_SIDE;
 override COOP_TILE_COLUMNS: u32 = COOP_COLUMNS * COOP_SHARE * COOP_SIDE;
 override COOP_PAIRS: u32 = COOP_SHARE * COOP_SHARE / 2u; // of a share's matrices, side by side
 // Cells of a tile that lies along, which is never fewer than across.
 override COOP_A_CELLS: u32 = COOP_TILE_ROWS * (COOP_DEPTH / 4u + COOP_PAD) * COOP_QUAD_CELLS;
-override COOP_B_CELLS: u32 = COOP_TILE_COLUMNS * (COOP_DEPTH / 4u + COOP_PAD) * COOP_QUAD_CELLS;
+override COOP_QUADS_BEHIND: u32 = COOP_BEHIND * (COOP_TILE_COLUMNS / 4u + COOP_PAD);
+override COOP_B_CELLS: u32 = (COOP_TILE_COLUMNS * (COOP_DEPTH / 4u + COOP_PAD) + COOP_QUADS_BEHIND) * COOP_QUAD_CELLS;
 
 var<workgroup> coop_a: array<CoopCell, COOP_A_CELLS>;
 var<workgroup> coop_b: array<CoopCell, COOP_B_CELLS>;
@@ -64,6 +67,19 @@ struct CoopCarried {
 }
 
 const COOP_ALL_THERE: u32 = 0xFFu;
+
+// Where four lines' quads or octets lie, those that are not there at 0; bit i of `there` says that number i is.
+struct CoopPlaces {
+    at: vec4<u32>,
+    there: u32,
+}
+
+const COOP_FOUR: u32 = 0xFu; // all of them
+
+fn coop_places(at: vec4<u32>, there: vec4<bool>) -> CoopPlaces {
+    let bits = select(vec4<u32>(), vec4<u32>(1u, 2u, 4u, 8u), there);
+    return CoopPlaces(select(vec4<u32>(), at, there), bits.x | bits.y | bits.z | bits.w);
+}
 
 fn coop_lines(side: u32, across: bool) -> u32 {
     return select(side, COOP_DEPTH, across);
@@ -110,6 +126,27 @@ fn coop_has(number: u32, loader: vec2<u32>, side: u32, across: bool) -> bool {
 
 fn coop_quad_at(number: u32, loader: vec2<u32>, side: u32, across: bool) -> u32 {
     return (loader.x + number * coop_step(side, across)) * coop_pitch(side, across) + 2u * loader.y;
+}
+
+// Octets of A at four places, those that the invocation brings; which of them are there, `there` says as in CoopPlaces.
+fn coop_fetch_a(at: vec4<u32>, there: u32) -> CoopCarried {
+    var carried: CoopCarried;
+    carried.v0 = coop_octet_a(at.x);
+    if coop_brings(1u, COOP_TILE_ROWS) { carried.v1 = coop_octet_a(at.y); }
+    if coop_brings(2u, COOP_TILE_ROWS) { carried.v2 = coop_octet_a(at.z); }
+    if coop_brings(3u, COOP_TILE_ROWS) { carried.v3 = coop_octet_a(at.w); }
+    carried.there = there | (there << 4u);
+    return carried;
+}
+
+fn coop_fetch_b(at: vec4<u32>, there: u32) -> CoopCarried {
+    var carried: CoopCarried;
+    carried.v0 = coop_octet_b(at.x);
+    if coop_brings(1u, COOP_TILE_COLUMNS) { carried.v1 = coop_octet_b(at.y); }
+    if coop_brings(2u, COOP_TILE_COLUMNS) { carried.v2 = coop_octet_b(at.z); }
+    if coop_brings(3u, COOP_TILE_COLUMNS) { carried.v3 = coop_octet_b(at.w); }
+    carried.there = there | (there << 4u);
+    return carried;
 }
 
 fn coop_put_one_a(number: u32, loader: vec2<u32>, octet: CoopOctet) {
@@ -229,14 +266,13 @@ fn coop_pair(pair: u32) -> vec2<u32> {
     return vec2<u32>(pair / halves, pair % halves);
 }
 
-// Leaves the `pair` of each share of a round in coop_c.
-fn coop_spill(first: u32, subgroup: u32, pair: u32, sums: ptr<function, CoopSums>) {
+// Leaves pair `number` of the sums of each share of a round, counted along CoopSums, in coop_c.
+fn coop_spill(first: u32, subgroup: u32, number: u32, sums: ptr<function, CoopSums>) {
     if first + subgroup < COOP_SHARES {
         let left = subgroup * COOP_SIDE * COOP_SUM_PITCH * COOP_QUAD_CELLS;
         let right = left + COOP_SIDE / 4u * COOP_QUAD_CELLS;
         let pitch = COOP_SUM_PITCH * COOP_QUAD_CELLS;
-        let place = coop_pair(pair);
-        switch 2u * place.x + place.y {
+        switch number {
             case 0u: { coopStoreT((*sums).s00, &coop_c[left], pitch); coopStoreT((*sums).s01, &coop_c[right], pitch); }
             case 1u: { coopStoreT((*sums).s02, &coop_c[left], pitch); coopStoreT((*sums).s03, &coop_c[right], pitch); }
             case 2u: { coopStoreT((*sums).s10, &coop_c[left], pitch); coopStoreT((*sums).s11, &coop_c[right], pitch); }
@@ -249,13 +285,13 @@ fn coop_spill(first: u32, subgroup: u32, pair: u32, sums: ptr<function, CoopSums
     }
 }
 
-// Quads that coop_spill has left, and row and column within the tile of number `i` of them, and its sums.
+// Quads that coop_spill has left, and row and column within the tile of number `i` of them, of pairs at `place` in their shares,
+// and its sums.
 fn coop_spilt(first: u32, subgroups: u32) -> u32 {
     return min(subgroups, COOP_SHARES - first) * COOP_SIDE * COOP_SUM_QUADS;
 }
 
-fn coop_place(first: u32, pair: u32, i: u32) -> vec2<u32> {
-    let place = coop_pair(pair);
+fn coop_place(first: u32, place: vec2<u32>, i: u32) -> vec2<u32> {
     let line = i / COOP_SUM_QUADS;
     let within = vec2<u32>(line % COOP_SIDE, 4u * (i % COOP_SUM_QUADS));
     return coop_corner(first + line / COOP_SIDE) + COOP_SIDE * vec2<u32>(place.x, 2u * place.y) + within;

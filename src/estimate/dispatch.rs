@@ -162,12 +162,9 @@ impl GpuDescription {
     /// Seconds of a multiply-add of a tile on one multiprocessor.
     fn multiply_add(&self, tile: ProductTile) -> f64 {
         let multiprocessors = f64::from(self.multiprocessors);
-        let bytes_read = |sides: [u32; 2]| {
-            let [rows, columns] = sides.map(f64::from);
-            f64::from(tile.element_bytes) * (rows + columns) / (rows * columns)
-        };
-        let feed = bytes_read(tile.share) / (self.workgroup_bandwidth * self.clock);
-        let staging = bytes_read(tile.sides) * multiprocessors / self.cache_bandwidth;
+        let bytes_read = |lines: u32, sides| f64::from(tile.element_bytes) * f64::from(lines) / area(sides);
+        let feed = bytes_read(tile.share.iter().sum(), tile.share) / (self.workgroup_bandwidth * self.clock);
+        let staging = bytes_read(tile.staged, tile.sides) * multiprocessors / self.cache_bandwidth;
         let at = |rate: f64| 2.0 * multiprocessors / rate;
         match self.matrices.filter(|_| tile.by_matrices) {
             // Measured: loads, staging and multiplications take turns.
@@ -184,7 +181,6 @@ fn area(sides: [u32; 2]) -> f64 {
 
 /// Workgroup memory that a tile of both operands takes: two in turn, but for cooperative matrices.
 fn tile_bytes(tile: ProductTile) -> f64 {
-    let [rows, columns] = tile.sides;
     let tiles = if tile.by_matrices { 1 } else { 2 };
-    f64::from(tiles * (rows + columns) * tile.depth * tile.element_bytes)
+    f64::from(tiles * tile.staged * tile.depth * tile.element_bytes)
 }

@@ -52,6 +52,8 @@ impl std::iter::Sum for Work {
 pub struct ProductTile {
     /// Rows and columns.
     pub sides: [u32; 2],
+    /// Lines of both operands that are brought for each term: rows and columns, or fewer where columns share theirs.
+    pub staged: u32,
     /// Rows and columns that an invocation sums, or a subgroup by cooperative matrices.
     pub share: [u32; 2],
     /// Terms of each sum that a round takes.

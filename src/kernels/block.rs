@@ -68,8 +68,10 @@ impl BlockTile {
 
     /// The tile of a workgroup.
     pub(super) fn product_tile(self, target: &Target) -> ProductTile {
+        let sides = self.sides().map(|side| side as u32);
         ProductTile {
-            sides: self.sides().map(|side| side as u32),
+            sides,
+            staged: sides.iter().sum(),
             share: self.halves.map(|halves| 4 * halves),
             depth: self.depth(target),
             element_bytes: 4,

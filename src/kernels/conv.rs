@@ -4,11 +4,14 @@ use crate::gpu::{Dispatch, Element, Gpu, GpuError, Grid, KernelSpec, Launch, Pro
 
 use super::{
     AdapterClass, Constant, CoopTile, Target,
-    admission::{Pipeline, conv_trial},
+    admission::{Pipeline, TrialForm, conv_trial},
     block::BLOCK_THREADS,
+    conv_coop_row,
     conv_direct::{self, CONV_DIRECT},
     conv_shape::{ConvPass, ConvProblem, ConvShape},
-    conv_specs::{CONV_BLOCK, CONV_COOP_8, CONV_COOP_16, CONV_NARROW, CONV_SOFTWARE, CONV_TILE},
+    conv_specs::{
+        CONV_BLOCK, CONV_COOP_8, CONV_COOP_16, CONV_COOP_ROW_8, CONV_COOP_ROW_16, CONV_NARROW, CONV_SOFTWARE, CONV_TILE,
+    },
     conv_variant::ConvVariant,
     epilogue::{Ending, Epilogue},
     flag, index_u32,
@@ -50,7 +53,7 @@ impl ConvVariant {
             Self::Software => [lanes.rows(), lanes.quads(1)],
             Self::SoftwareWide => [lanes.rows(), lanes.quads(2)],
             Self::SoftwareNarrow => [lanes.rows(), shape.product(pass)[1]],
-            Self::Coop(tile) => quads_of(tile.sides()),
+            Self::Coop(tile) | Self::CoopRow(tile) => quads_of(tile.sides()),
             Self::Tile | Self::Winograd(_) | Self::Direct | Self::DirectSoftware => {
                 let [_, quads, _] = shape.product(pass);
                 let columns = quads.next_power_of_two().clamp(4, 16);
@@ -59,18 +62,32 @@ impl ConvVariant {
         }
     }
 
+    /// Tiles in each direction.
+    fn tiles(self, lanes: Lanes, shape: &ConvShape, pass: ConvPass) -> [usize; 2] {
+        if let Self::CoopRow(tile) = self {
+            return conv_coop_row::tiles(tile, shape);
+        }
+        let [rows, quads, _] = shape.product(pass);
+        let [rows_per_tile, quads_per_tile] = self.tile(lanes, shape, pass);
+        [rows.div_ceil(rows_per_tile), quads.div_ceil(quads_per_tile)]
+    }
+
+    /// Terms of each sum.
+    fn terms(self, shape: &ConvShape, pass: ConvPass) -> usize {
+        if matches!(self, Self::CoopRow(_)) { conv_coop_row::cells(shape) } else { shape.terms(pass) }
+    }
+
     /// Into how many parts sums are cut.
     fn parts(self, lanes: Lanes, shape: &ConvShape, pass: ConvPass) -> usize {
         if !shape.may_split(pass) {
             return 1;
         }
-        let [rows, quads, _] = shape.product(pass);
-        let [rows_per_tile, quads_per_tile] = self.tile(lanes, shape, pass);
-        let tiles = rows.div_ceil(rows_per_tile) * quads.div_ceil(quads_per_tile);
-        let (terms, over_pixels) = (shape.terms(pass), pass == ConvPass::WeightGradient);
+        let tiles = self.tiles(lanes, shape, pass).iter().product();
+        let (terms, over_pixels) = (self.terms(shape, pass), pass == ConvPass::WeightGradient);
         match self {
             Self::Block(tile) => tile.waves().parts(tiles, terms),
             Self::Coop(tile) => tile.parts(tiles, terms),
+            Self::CoopRow(tile) => tile.row_parts(tiles, terms),
             Self::Tile if over_pixels => parts(tiles, terms, SPLIT_WORKGROUPS, PART_TERMS),
             Self::Software | Self::SoftwareWide if over_pixels => {
                 // A round a line of pixels, and one for each four of them.
@@ -95,6 +112,7 @@ impl ConvVariant {
             Self::Winograd(tile) => WINOGRAD_OUTPUT.spec(tile),
             Self::Direct | Self::DirectSoftware => &CONV_DIRECT,
             Self::Coop(tile) => tile.spec(CONV_COOP_8.spec(whole), CONV_COOP_16.spec(whole)),
+            Self::CoopRow(tile) => tile.spec(&CONV_COOP_ROW_8, &CONV_COOP_ROW_16),
         }
     }
 
@@ -112,20 +130,20 @@ impl ConvVariant {
                 let across = [pass == ConvPass::WeightGradient, pass != ConvPass::DataGradient];
                 [tile.constants(across[0], across[1]), vec![flag("WHOLE", CoopTile::is_whole(shape, pass))]].concat()
             }
+            Self::CoopRow(tile) => conv_coop_row::constants(tile),
             Self::Winograd(_) => Vec::new(),
         }
     }
 
     fn grid(self, target: &Target, shape: &ConvShape, pass: ConvPass) -> Result<Grid, GpuError> {
         let (entry, lanes) = (self.spec(pass).entry, target.class.lanes());
-        let [rows, quads, phases] = shape.product(pass);
-        let [rows_per_tile, quads_per_tile] = self.tile(lanes, shape, pass);
+        let [_, _, phases] = shape.product(pass);
         let limit = target.limits.workgroups as usize;
-        let tiles = rows.div_ceil(rows_per_tile);
+        let [tiles, columns] = self.tiles(lanes, shape, pass);
         let fold = tiles.div_ceil(limit);
         let parts = self.parts(lanes, shape, pass);
         let z = if pass == ConvPass::WeightGradient || parts > 1 { parts } else { phases * fold };
-        let grid = [tiles.div_ceil(fold), quads.div_ceil(quads_per_tile), z];
+        let grid = [tiles.div_ceil(fold), columns, z];
         if grid.iter().any(|side| *side > limit) {
             let groups = grid.iter().map(|side| *side as u64).product();
             return Err(GpuError::Grid { kernel: entry, groups, limit: (limit as u64).pow(3) });
@@ -213,7 +231,7 @@ impl ConvVariant {
     fn threads(self, lanes: Lanes) -> usize {
         match self {
             Self::Block(_) => BLOCK_THREADS,
-            Self::Coop(tile) => tile.threads(),
+            Self::Coop(tile) | Self::CoopRow(tile) => tile.threads(),
             Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => lanes.count(),
             Self::Tile | Self::Winograd(_) | Self::Direct | Self::DirectSoftware => TILE_THREADS,
         }
@@ -224,10 +242,12 @@ impl ConvVariant {
         match self {
             Self::Block(tile) => tile.product_tile(target),
             Self::Coop(tile) => tile.product_tile(),
+            Self::CoopRow(tile) => conv_coop_row::product_tile(tile),
             Self::Software | Self::SoftwareWide | Self::SoftwareNarrow => software_tile([rows, 4 * quads]),
             Self::Tile | Self::Winograd(_) | Self::Direct | Self::DirectSoftware => {
                 let (sides, depth) = ([rows, 4 * quads], quads);
-                ProductTile { sides, share: [4, 4], depth, element_bytes: 4, by_matrices: false }
+                let staged = sides.iter().sum();
+                ProductTile { sides, staged, share: [4, 4], depth, element_bytes: 4, by_matrices: false }
             }
         }
     }
@@ -282,7 +302,7 @@ impl ConvVariant {
             constants.push(flag("SPLIT", true));
         }
         let tile = self.product_tile(target, shape, pass);
-        let rounds = shape.terms(pass).div_ceil(sum.parts as usize).div_ceil(tile.depth as usize);
+        let rounds = self.terms(shape, pass).div_ceil(sum.parts as usize).div_ceil(tile.depth as usize);
         let grid = self.grid(target, shape, pass)?;
         Ok(Launch::new(spec, &constants, grid, self.threads(target.class.lanes())).chained(rounds).tiled(tile))
     }
@@ -300,11 +320,16 @@ pub(super) fn admit_tiles(
     launch: &Launch,
     views: [&View; 5],
 ) -> Result<(), GpuError> {
-    let ConvVariant::Coop(tile) = variant else { return Ok(()) };
+    let (tile, form) = match variant {
+        ConvVariant::Coop(tile) => {
+            let split = launch.constants.contains(&flag("SPLIT", true));
+            (tile, TrialForm::Taps { whole: CoopTile::is_whole(shape, pass), split })
+        }
+        ConvVariant::CoopRow(tile) => (tile, TrialForm::Row),
+        _ => return Ok(()),
+    };
     tile.expect(gpu, launch.spec, views[0])?;
     let pipeline = Pipeline { spec: launch.spec, constants: &launch.constants, views, ending };
-    let split = launch.constants.contains(&flag("SPLIT", true));
-    let form = [CoopTile::is_whole(shape, pass), split];
     pipeline.admit(gpu, || conv_trial(tile.sides(), pass, form, ending))
 }
 

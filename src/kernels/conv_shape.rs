@@ -143,6 +143,10 @@ impl ConvShape {
         self.output.map(|side| side as usize)
     }
 
+    pub(super) fn padding(&self) -> [u32; 2] {
+        self.padding
+    }
+
     /// Whether it is 3 x 3 with neither strides nor dilation nor groups.
     pub(super) fn is_dense_three_by_three(&self) -> bool {
         (self.kernel, self.stride, self.dilation, self.groups) == ([3; 2], [1; 2], [1; 2], 1)

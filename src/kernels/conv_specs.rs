@@ -127,6 +127,32 @@ pub(super) static CONV_COOP_16: ByStore = ByStore {
     elements: conv_coop!("../../shaders/shared/coop_16.wgsl", "1"),
 };
 
+macro_rules! conv_coop_row {
+    ($matrices:literal) => {
+        KernelSpec {
+            entry: "conv_coop_row",
+            source: concat!(
+                include_str!("../../shaders/conv_coop_row.wgsl"),
+                include_str!($matrices),
+                include_str!("../../shaders/shared/coop.wgsl"),
+                include_str!("../../shaders/shared/part.wgsl"),
+                include_str!("../../shaders/shared/conv.wgsl"),
+                include_str!("../../shaders/shared/conv_store.wgsl"),
+                include_str!("../../shaders/shared/store_1.wgsl"),
+                include_str!("../../shaders/shared/pre_1.wgsl"),
+                include_str!("../../shaders/shared/activation.wgsl"),
+                include_str!("../../shaders/shared/math.wgsl"),
+            ),
+            bindings: BINDINGS,
+            immediate_bytes: size_of::<ConvShape>() as u32,
+        }
+    };
+}
+
+pub(super) static CONV_COOP_ROW_8: KernelSpec = conv_coop_row!("../../shaders/shared/coop_8.wgsl");
+
+pub(super) static CONV_COOP_ROW_16: KernelSpec = conv_coop_row!("../../shaders/shared/coop_16.wgsl");
+
 pub(super) static CONV_PACK: KernelSpec = KernelSpec {
     entry: "conv_pack",
     source: concat!(

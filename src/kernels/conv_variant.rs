@@ -3,7 +3,7 @@
 use crate::gpu::{Element, Gpu};
 
 use super::{
-    AdapterClass, BlockTile, CoopTile,
+    AdapterClass, BlockTile, CoopTile, conv_coop_row,
     conv_shape::{ConvPass, ConvShape},
     software::Lanes,
     winograd_tile::WinogradTile,
@@ -31,6 +31,9 @@ pub enum ConvVariant {
     DirectSoftware,
     /// Cooperative matrices, where the adapter lists them. One group.
     Coop(CoopTile),
+    /// The same, a row of the kernel's taps at once: weight gradients of 3 x 3 with a padding of 1, without strides, of whole octets
+    /// of channels.
+    CoopRow(CoopTile),
 }
 
 impl ConvVariant {
@@ -44,7 +47,9 @@ impl ConvVariant {
         if lanes != Lanes::Unknown {
             variants.extend([Self::Software, Self::SoftwareWide, Self::SoftwareNarrow]);
         }
-        variants.extend(CoopTile::available(gpu, element).into_iter().map(Self::Coop));
+        let coop_tiles = CoopTile::available(gpu, element);
+        variants.extend(coop_tiles.iter().copied().map(Self::Coop));
+        variants.extend(coop_tiles.into_iter().filter(|tile| tile.takes_rows()).map(Self::CoopRow));
         variants.retain(|variant| variant.covers(lanes, shape, pass));
         variants
     }
@@ -71,6 +76,7 @@ impl ConvVariant {
                 shape.groups == 1 && pass != ConvPass::WeightGradient && quads <= lanes.narrow_quads()
             }
             Self::Winograd(_) => shape.is_dense_three_by_three(),
+            Self::CoopRow(_) => conv_coop_row::covers(shape, pass),
         }
     }
 }

@@ -142,6 +142,16 @@ impl CoopTile {
         waves(self.share).parts(tiles, depth)
     }
 
+    /// As [`CoopTile::parts`] of tiles that serve a row of taps, whose sums are three times as many and nearly the large one's.
+    pub(super) fn row_parts(self, tiles: usize, depth: usize) -> usize {
+        waves(SHARES[0]).parts(tiles, depth)
+    }
+
+    /// Whether its shares are small enough for a row of taps' sums.
+    pub(super) fn takes_rows(self) -> bool {
+        self.share == SHARES[1]
+    }
+
     /// Whether octets of a convolution's operands line up and each tile of terms has one tap: `WHOLE` in
     /// `shaders/conv_coop.wgsl`.
     pub(super) fn is_whole(shape: &ConvShape, pass: ConvPass) -> bool {
@@ -161,8 +171,10 @@ impl CoopTile {
 
     /// The tile of a workgroup.
     pub(super) fn product_tile(self) -> ProductTile {
+        let sides = self.sides().map(|side| side as u32);
         ProductTile {
-            sides: self.sides().map(|side| side as u32),
+            sides,
+            staged: sides.iter().sum(),
             share: [self.share * self.matrix.sides[0]; 2],
             depth: COOP_DEPTH,
             element_bytes: if self.matrix.operands == Scalar::F16 { 2 } else { 4 },

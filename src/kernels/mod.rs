@@ -13,6 +13,7 @@ mod column_sum;
 mod combine;
 mod constants;
 mod conv;
+mod conv_coop_row;
 mod conv_direct;
 mod conv_pack;
 mod conv_shape;
@@ -148,6 +149,8 @@ pub(crate) fn specs() -> Vec<&'static KernelSpec> {
         &conv_specs::CONV_BLOCK.vectors,
         &conv_specs::CONV_COOP_16.elements,
         &conv_specs::CONV_COOP_16.vectors,
+        &conv_specs::CONV_COOP_ROW_8,
+        &conv_specs::CONV_COOP_ROW_16,
         &conv_specs::CONV_COOP_8.elements,
         &conv_specs::CONV_COOP_8.vectors,
         &conv_direct::CONV_DIRECT,

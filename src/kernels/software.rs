@@ -65,5 +65,12 @@ const SOFTWARE_TERMS: u32 = 4;
 
 /// A tile in the registers of a subgroup.
 pub(super) fn software_tile(sides: [u32; 2]) -> ProductTile {
-    ProductTile { sides, share: sides, depth: SOFTWARE_TERMS, element_bytes: 4, by_matrices: false }
+    ProductTile {
+        sides,
+        staged: sides.iter().sum(),
+        share: sides,
+        depth: SOFTWARE_TERMS,
+        element_bytes: 4,
+        by_matrices: false,
+    }
 }

@@ -83,9 +83,10 @@ impl SplitSum {
         Ok(dispatches)
     }
 
-    /// An invocation takes four elements, whose reads are under way at once; many parts are shared by eight.
+    /// An invocation takes four elements, whose reads are under way at once; more parts than 16 are shared by eight. In a dispatch of
+    /// sums with 2 parts and with 32, by one invocation each, the long ones would take twice as long as all of its bytes.
     pub(super) fn tree(self) -> Tree {
-        if self.parts <= 32 { Tree { sums: 64, lanes: 1 } } else { Tree { sums: 32, lanes: 8 } }
+        if self.parts <= 16 { Tree { sums: 64, lanes: 1 } } else { Tree { sums: 32, lanes: 8 } }
     }
 
     /// Workgroups that add up the parts of so many elements.

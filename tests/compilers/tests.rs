@@ -42,7 +42,7 @@ fn every_kernel_but_the_cooperative_is_written_in_hlsl() {
             }
         }
     });
-    assert_eq!(refused, HashSet::from(["conv_coop", "matmul_coop"]));
+    assert_eq!(refused, HashSet::from(["conv_coop", "conv_coop_row", "matmul_coop"]));
 }
 
 #[test]

@@ -187,7 +187,7 @@ fn every_pipeline_of_the_steps_has_a_name_and_spirv() {
     assert!(without.iter().all(|pipeline| !pipeline.source.is_cooperative()));
     let coop = pipelines(Some([32, 64]), Selection::Cooperative).unwrap();
     assert_eq!(coop.len(), with.iter().filter(|pipeline| pipeline.source.is_cooperative()).count());
-    for entry in ["conv_coop", "matmul_coop"] {
+    for entry in ["conv_coop", "conv_coop_row", "matmul_coop"] {
         assert!(coop.iter().any(|pipeline| pipeline.source.spec.entry == entry), "{entry}");
     }
     for pipeline in coop {

@@ -7,44 +7,77 @@ use super::{
     Trial, from_eighths, from_sums, operand,
 };
 
-const KERNEL: [usize; 2] = [2, 2];
-/// Two phases of a data gradient, rows and columns with strides of their own; but one where sums are cut.
-const STRIDES: [usize; 2] = [2, 1];
 const BATCH: usize = 2;
 const WIDTH: usize = 6;
 
+/// What a kernel takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::kernels) enum TrialForm {
+    /// Each tap by itself.
+    Taps {
+        /// Octets line up and a tile of terms has one tap.
+        whole: bool,
+        /// Forward or data gradient sum their terms in parts.
+        split: bool,
+    },
+    /// A row of a 3 x 3 kernel's taps at once, whose octets line up.
+    Row,
+}
+
+impl TrialForm {
+    /// Of taps, two phases of a data gradient, rows and columns with strides of their own; but one where sums are cut.
+    fn options(self) -> ConvOptions {
+        let stride = if matches!(self, Self::Taps { split: false, .. }) { [2, 1] } else { [1, 1] };
+        let side = if matches!(self, Self::Row) { 3 } else { 2 };
+        ConvOptions { stride, ..ConvOptions::square(side).padding(1) }
+    }
+
+    fn is_whole(self) -> bool {
+        matches!(self, Self::Row | Self::Taps { whole: true, .. })
+    }
+
+    fn is_split(self) -> bool {
+        matches!(self, Self::Taps { split: true, .. })
+    }
+}
+
 /// A pass of a convolution whose product has tiles of `sides`: more than one in each direction, edges that fill none, padding
-/// on every side and, behind the last channel, padding channels; `whole` where octets line up and a tile of terms has one tap,
-/// `split` where forward or data gradient sum their terms in parts.
+/// on every side and, behind the last channel, padding channels.
 pub(in crate::kernels) fn conv_trial(
     sides: [usize; 2],
     pass: ConvPass,
-    [whole, split]: [bool; 2],
+    form: TrialForm,
     ending: Ending,
 ) -> Result<Trial, GpuError> {
-    let stride = if split { [1, 1] } else { STRIDES };
-    let taps: usize = KERNEL.iter().product();
+    let (options, whole, split) = (form.options(), form.is_whole(), form.is_split());
+    let taps: usize = options.kernel.iter().product();
     let [rows, columns] = sides;
     // Lines of the output; the input has stride[0] for each, but one for the padding.
     let lines_for = |pixels: usize, width: usize| (pixels + 10).div_ceil(BATCH * width);
     let (lines, inputs, outputs) = match (pass, whole) {
+        _ if form == TrialForm::Row => (8, columns + 6, rows + 6),
         (ConvPass::Forward, _) => (lines_for(rows, WIDTH + 1), if whole { 64 } else { 10 }, columns + 6),
         // 34 channels, 36 with padding, let whole taps be left out that a phase does not reach.
         (ConvPass::DataGradient, _) => (lines_for(rows, WIDTH) + 1, columns + 6, if whole { 64 } else { 34 }),
         (ConvPass::WeightGradient, true) => (8, columns / taps + 7, rows + 6),
         (ConvPass::WeightGradient, false) => (8, columns / taps + 9, rows + 6),
     };
-    let options = ConvOptions { stride, padding: [1; 2], kernel: KERNEL, ..ConvOptions::square(2) };
-    let shape = ConvShape::new(BATCH, [stride[0] * (lines - 1), WIDTH, inputs], outputs, &options)?;
+    // So many lines of the input, with one of zeros on both sides, make so many of the output.
+    let in_lines = options.stride[0] * (lines - 1) + options.kernel[0] - 2;
+    let shape = ConvShape::new(BATCH, [in_lines, WIDTH, inputs], outputs, &options)?;
     let [images, results] = shape.words();
     let x = Image { padded: padded_channels(inputs), values: operand(1, images) };
     let y = Image { padded: padded_channels(outputs), values: operand(2, results) };
     let weights = Weights::new(&shape);
-    let sums = sums((&shape, stride), pass, [&x, &y], &weights);
+    let sums = sums((&shape, &options), pass, [&x, &y], &weights);
     let parts = if split || (pass == ConvPass::WeightGradient && ending == Ending::PLAIN) { 2 } else { 1 };
     let [product_rows, quads, phases] = shape.product(pass);
+    let column_tiles = match form {
+        TrialForm::Row => options.kernel[0] * inputs.div_ceil(columns),
+        TrialForm::Taps { .. } => (4 * quads).div_ceil(columns),
+    };
     let z = if pass == ConvPass::DataGradient && !split { phases } else { parts };
-    let (a, b, columns) = match pass {
+    let (a, b, row) = match pass {
         ConvPass::Forward => (x.values, weights.values, [y.padded, outputs]),
         ConvPass::DataGradient => (y.values, weights.values, [x.padded, outputs]),
         ConvPass::WeightGradient => (y.values, x.values, [1, outputs]),
@@ -53,9 +86,9 @@ pub(in crate::kernels) fn conv_trial(
         a: from_eighths(a),
         b: from_eighths(b),
         sums,
-        columns,
+        columns: row,
         parts,
-        grid: Grid([product_rows.div_ceil(sides[0]), (4 * quads).div_ceil(sides[1]), z].map(|side| side as u32)),
+        grid: Grid([product_rows.div_ceil(rows), column_tiles, z].map(|side| side as u32)),
         immediates: bytemuck::bytes_of(&shape).to_vec(),
     })
 }
@@ -100,21 +133,21 @@ impl Weights {
 
 /// The sums of a pass over images x and y, y being the gradient of the output in the gradients' passes.
 fn sums(
-    (shape, stride): (&ConvShape, [usize; 2]),
+    (shape, options): (&ConvShape, &ConvOptions),
     pass: ConvPass,
     [x, y]: [&Image; 2],
     weights: &Weights,
 ) -> Vec<Option<f64>> {
     let [_, _, inputs] = shape.input();
     let [_, _, outputs] = shape.output();
-    let taps = KERNEL[0] * KERNEL[1];
+    let taps = shape.taps();
     let (words, row) = match pass {
         ConvPass::Forward => (y.values.len(), y.padded),
         ConvPass::DataGradient => (x.values.len(), x.padded),
         ConvPass::WeightGradient => (taps * inputs * outputs, outputs),
     };
     let mut sums = vec![0; words];
-    for [from, to, tap] in meetings(shape, stride) {
+    for [from, to, tap] in meetings(shape, options) {
         for (input, x) in x.pixel(from, inputs).iter().enumerate() {
             let (y, weights) = (y.pixel(to, outputs), weights.line(tap, input, outputs));
             match pass {
@@ -145,14 +178,14 @@ fn sums(
 }
 
 /// Each pixel of the input and of the output that a tap joins.
-fn meetings(shape: &ConvShape, stride: [usize; 2]) -> Vec<[usize; 3]> {
+fn meetings(shape: &ConvShape, ConvOptions { kernel, stride, .. }: &ConvOptions) -> Vec<[usize; 3]> {
     let ([height, width, _], [lines, across, _]) = (shape.input(), shape.output());
     let mut all = Vec::new();
-    for tap in 0..KERNEL[0] * KERNEL[1] {
+    for tap in 0..shape.taps() {
         for to in 0..BATCH * lines * across {
             // With a padding of 1; what lies above or left of the image wraps past its end.
-            let y = (to / across % lines * stride[0] + tap / KERNEL[1]).wrapping_sub(1);
-            let x = (to % across * stride[1] + tap % KERNEL[1]).wrapping_sub(1);
+            let y = (to / across % lines * stride[0] + tap / kernel[1]).wrapping_sub(1);
+            let x = (to % across * stride[1] + tap % kernel[1]).wrapping_sub(1);
             if y < height && x < width {
                 all.push([(to / across / lines * height + y) * width + x, to, tap]);
             }

@@ -18,7 +18,7 @@ use crate::gpu::{ALIGNMENT_WORDS, Element, Gpu, GpuError, Grid, KernelSpec, View
 use super::{Activation, Constant, Ending, Epilogue};
 
 pub(super) use self::{
-    conv::conv_trial,
+    conv::{TrialForm, conv_trial},
     matmul::{Extents, matmul_trial},
 };
 

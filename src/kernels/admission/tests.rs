@@ -85,13 +85,13 @@ fn admit_conv(gpu: &Gpu, (pass, whole): (ConvPass, bool), ending: Ending, types:
 fn admit_conv_form(
     gpu: &Gpu,
     pass: ConvPass,
-    form: [bool; 2],
+    [whole, split]: [bool; 2],
     ending: Ending,
     types: [Element; 2],
 ) -> Result<(), GpuError> {
-    let own = [("PASS", f64::from(pass.code())), flag("SPLIT", form[1])];
+    let own = [("PASS", f64::from(pass.code())), flag("SPLIT", split)];
     let spec = CONV_BLOCK.spec(pass != ConvPass::WeightGradient);
-    admit(gpu, spec, &own, ending, types, || conv_trial(SIDES, pass, form, ending))
+    admit(gpu, spec, &own, ending, types, || conv_trial(SIDES, pass, TrialForm::Taps { whole, split }, ending))
 }
 
 #[test]

@@ -127,6 +127,7 @@ impl Flash {
         let side = SIDE as u32;
         let tile = ProductTile {
             sides: [side; 2],
+            staged: 2 * side,
             share: [4; 2],
             depth: DEPTH as u32,
             element_bytes: WORD_BYTES as u32,

@@ -62,6 +62,27 @@ fn times_are_estimated_for_a_gpu_that_is_described() {
     assert!(plan["estimate"]["idle"]["metrics_sum"] == 1, "a kernel of one workgroup is idle");
 }
 
+/// What the estimate has come down to, by the bars that were set for it: milliseconds of a step, dispatches, and what rounds wait for
+/// each other.
+#[test]
+fn steps_stay_within_their_bars_on_an_h100() {
+    for (model, data, precision, most_ms, most_dispatches) in [
+        ("resnet18", "cifar10", "f32", 9.0, 330),
+        ("resnet18", "cifar10", "f16", 4.5, 180),
+        ("mlp2", "mnist", "f32", 2.0, 330),
+    ] {
+        let options = ["--gpu", "h100", "--model", model, "--batch", "128", "--data", data, "--precision", precision];
+        let (status, plan, errors) = plan(&options);
+        assert_eq!(status, Some(0), "{errors}");
+        let estimate = |field: &str| plan["estimate"][field].as_f64().unwrap();
+        let (step, dispatches) = (estimate("step_ms"), plan["dispatches"].as_array().unwrap().len());
+        println!("{model} in {precision}: {step} ms, {dispatches} dispatches");
+        assert!(step <= most_ms && dispatches <= most_dispatches, "{model}, {precision}: {step} ms, {dispatches}");
+        let (waiting, most) = (estimate("latency_excess_ms"), estimate("latency_excess_most_us"));
+        assert!(waiting <= 0.02 * step && most <= 20.0, "{model}, {precision}: {waiting} ms, at most {most} us");
+    }
+}
+
 #[test]
 fn a_gpu_that_is_not_known_is_an_error_of_usage() {
     let (status, _, errors) = plan(&["--gpu", "voodoo2", "--model", "mlp1"]);

@@ -63,7 +63,8 @@ fn a_gpu_that_is_not_known_is_met_by_those_that_are() {
 
 /// A dispatch of 64 x 64 tiles.
 fn product(workgroups: u64, terms: usize) -> Dispatch {
-    let tile = ProductTile { sides: [64, 64], share: [4, 4], depth: 16, element_bytes: 4, by_matrices: false };
+    let tile =
+        ProductTile { sides: [64, 64], staged: 128, share: [4, 4], depth: 16, element_bytes: 4, by_matrices: false };
     Dispatch { workgroups, threads: 256, chain: terms / 16, work: Work::default(), tile: Some(tile) }
 }
 
@@ -96,7 +97,8 @@ fn products_run_at_the_rates_that_were_measured() {
     let gpu = GpuDescription::named("h200").unwrap();
     let rate = |side: u32, share: u32, depth: u32, by_matrices: bool| {
         let element_bytes = if by_matrices { 2 } else { 4 };
-        let tile = ProductTile { sides: [side; 2], share: [share; 2], depth, element_bytes, by_matrices };
+        let staged = 2 * side;
+        let tile = ProductTile { sides: [side; 2], staged, share: [share; 2], depth, element_bytes, by_matrices };
         let workgroups = u64::from(4096 / side).pow(2);
         let chain = 4096 / depth as usize;
         let dispatch = Dispatch { workgroups, threads: 256, chain, work: Work::default(), tile: Some(tile) };

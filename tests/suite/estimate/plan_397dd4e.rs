@@ -28,6 +28,7 @@ fn parsed(cells: &[&str]) -> Planned {
     let small = |column: usize| number(column) as u32;
     let tile = || ProductTile {
         sides: [small(7), small(8)],
+        staged: small(7) + small(8),
         share: [small(9), small(10)],
         depth: small(11),
         element_bytes: if number(12) > 0 { 2 } else { 4 },

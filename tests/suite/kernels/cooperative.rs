@@ -32,6 +32,26 @@ pub(super) fn tiles(gpu: &Gpu, test: &str) -> Vec<(Element, CoopTile)> {
     all
 }
 
+/// Whether it is by cooperative matrices.
+pub(super) fn by_matrices(variant: &ConvVariant) -> bool {
+    matches!(variant, ConvVariant::Coop(_) | ConvVariant::CoopRow(_))
+}
+
+/// Whether it takes a row of taps at once.
+pub(super) fn in_rows(variant: &ConvVariant) -> bool {
+    matches!(variant, ConvVariant::CoopRow(_))
+}
+
+/// The variants that are wanted of those that this adapter has for a case, in every pass, against the definition.
+pub(super) fn check_convolution(gpu: &Gpu, case: &Case, wanted: fn(&ConvVariant) -> bool) {
+    for pass in PASSES {
+        let available = ConvVariant::available(gpu, case.element, &case.shape(), pass);
+        for variant in available.into_iter().filter(wanted) {
+            case.check(gpu, variant, pass, Epilogue::Plain, false);
+        }
+    }
+}
+
 /// C = A B with f32 results.
 fn computed(
     gpu: &Gpu,
@@ -98,8 +118,8 @@ fn sums_are_exact_whatever_the_size_of_subgroups() {
         assert_exact(&gpu, "other sizes", &[[40, 24, 33], [129, 200, 70], SPLIT]);
         // Binding asks for a trial of the convolution, which has several tiles of its own.
         for (element, tile) in tiles(&gpu, "other sizes") {
-            for pass in PASSES {
-                coop_conv(&gpu, element, tile, pass).unwrap();
+            for (variant, pass) in coop_variants(tile) {
+                coop_conv(&gpu, element, variant, pass).unwrap();
             }
         }
     }
@@ -119,34 +139,54 @@ fn convolutions_by_whole_octets_agree_with_the_definition() {
         Case::new(5, [6, 7, 64], 96, ConvOptions::square(1).stride(2)),
         Case::new(3, [16, 17, 8], 16, three),
     ];
-    let all: Vec<_> = all.into_iter().flat_map(|case| cases(gpu, case)).collect();
-    for (element, tile) in tiles(gpu, "whole octets") {
-        for case in all.iter().filter(|case| case.element == element) {
-            for pass in PASSES {
-                case.check(gpu, ConvVariant::Coop(tile), pass, Epilogue::Plain, false);
-            }
-        }
-    }
+    tiles(gpu, "whole octets");
+    all.into_iter().flat_map(|case| cases(gpu, case)).for_each(|case| check_convolution(gpu, &case, by_matrices));
+}
+
+/// Weight gradients of a row of taps at once: lines of one pixel, of less than a tile's cells, of as many with the one behind and of
+/// more; images of one line; channels past a tile's side and short of it; cells in parts.
+#[test]
+fn rows_of_taps_agree_with_the_definition() {
+    let gpu = device();
+    let three = ConvOptions::square(3).padding(1);
+    let all = [
+        Case::new(5, [7, 1, 8], 16, three),
+        Case::new(2, [1, 9, 16], 8, three),
+        Case::new(2, [4, 31, 40], 72, three),
+        Case::new(1, [3, 70, 72], 40, three),
+        Case::new(9, [9, 8, 16], 24, three),
+    ];
+    tiles(gpu, "rows of taps");
+    all.into_iter().flat_map(|case| cases(gpu, case)).for_each(|case| check_convolution(gpu, &case, in_rows));
+}
+
+/// What a small convolution can be computed with by tiles like this one.
+fn coop_variants(tile: CoopTile) -> Vec<(ConvVariant, ConvPass)> {
+    let mut all = PASSES.map(|pass| (ConvVariant::Coop(tile), pass)).to_vec();
+    all.push((ConvVariant::CoopRow(tile), ConvPass::WeightGradient));
+    all
 }
 
 /// A small convolution bound with cooperative matrices.
-fn coop_conv(gpu: &Gpu, element: Element, tile: CoopTile, pass: ConvPass) -> Result<Vec<Dispatch>, GpuError> {
-    let shape = ConvShape::new(1, [5, 5, 4], 4, &ConvOptions::square(3).padding(1)).unwrap();
+fn coop_conv(gpu: &Gpu, element: Element, variant: ConvVariant, pass: ConvPass) -> Result<Vec<Dispatch>, GpuError> {
+    let channels = if matches!(variant, ConvVariant::CoopRow(_)) { 8 } else { 4 };
+    let shape = ConvShape::new(1, [5, 5, channels], channels, &ConvOptions::square(3).padding(1)).unwrap();
     let buffer = |count| guarded_as(gpu, &vec![0.0; count], element);
-    let (image, weight) = (buffer(100), buffer(shape.packed_words()));
+    let (image, weight) = (buffer(25 * channels), buffer(shape.packed_words()));
     let (a, b, c) = match pass {
-        ConvPass::Forward | ConvPass::DataGradient => (&image, &weight, buffer(100)),
+        ConvPass::Forward | ConvPass::DataGradient => (&image, &weight, buffer(25 * channels)),
         ConvPass::WeightGradient => (&image, &image, buffer(shape.weight_words())),
     };
     let operands = ProductOperands { a: &a.view, b: &b.view, aux: None, c: &c.view, pre: None, scratch: None };
-    conv(gpu, ConvVariant::Coop(tile), pass, &shape, Epilogue::Plain, false, &operands)
+    conv(gpu, variant, pass, &shape, Epilogue::Plain, false, &operands)
 }
 
 /// The sums twice over, as a driver was known to make them; of other kernels nothing.
 fn twice(wgsl: &str) -> String {
-    let call = "coop_multiply(share, &sums);";
-    assert_eq!(wgsl.contains("enable wgpu_cooperative_matrix;"), wgsl.contains(call));
-    wgsl.replace(call, &format!("{call} {call}"))
+    let calls = ["coop_multiply(share, &sums);", "multiply_row(share, &sums);"];
+    let own = calls.iter().find(|call| wgsl.contains(**call));
+    assert_eq!(wgsl.contains("enable wgpu_cooperative_matrix;"), own.is_some());
+    own.map_or_else(|| wgsl.to_owned(), |call| wgsl.replace(call, &format!("{call} {call}")))
 }
 
 #[test]
@@ -166,8 +206,8 @@ fn wrong_sums_are_refused() {
             let variant = MatmulVariant::Coop(tile);
             refused(matmul(&gpu, variant, layout, shape, Epilogue::Plain, false, &operands));
         }
-        for pass in PASSES {
-            refused(coop_conv(&gpu, element, tile, pass));
+        for (variant, pass) in coop_variants(tile) {
+            refused(coop_conv(&gpu, element, variant, pass));
         }
     }
 }
@@ -260,7 +300,7 @@ fn only_listed_matrices_are_used_and_only_on_gpus() {
         assert_eq!(matches!(matmul_variant(gpu, element, shape), MatmulVariant::Coop(_)), expected, "{element:?}");
         for pass in PASSES {
             let variant = conv_variant(gpu, element, &image, pass);
-            assert_eq!(matches!(variant, ConvVariant::Coop(_)), expected, "{element:?} {pass:?}");
+            assert_eq!(by_matrices(&variant), expected, "{element:?} {pass:?}");
         }
     }
 }
@@ -286,15 +326,13 @@ fn tensor_cores_take_every_pass_and_split_the_weight_gradients() {
         let shape = ConvShape::new(128, [side, side, channels], channels, &ConvOptions::square(3).padding(1)).unwrap();
         for pass in PASSES {
             let variant = class.conv_variant(Element::Half, &shape, pass);
-            assert!(matches!(variant, ConvVariant::Coop(_)), "{shape}, {pass:?}: {variant:?}");
-            assert!(
-                !matches!(class.conv_variant(Element::Word, &shape, pass), ConvVariant::Coop(_)),
-                "{shape}, {pass:?}"
-            );
+            let is_weight = pass == ConvPass::WeightGradient;
+            assert_eq!(in_rows(&variant), is_weight, "{shape}, {pass:?}: {variant:?}");
+            assert!(by_matrices(&variant), "{shape}, {pass:?}: {variant:?}");
+            assert!(!by_matrices(&class.conv_variant(Element::Word, &shape, pass)), "{shape}, {pass:?}");
             let weights = 9 * channels * channels;
             let parts = variant.scratch_words(class, &shape, pass) / weights;
-            let few_tiles = pass == ConvPass::WeightGradient && channels <= 256;
-            assert_eq!(parts > 1, few_tiles, "{shape}, {pass:?}: {parts} parts");
+            assert_eq!(parts > 1, is_weight, "{shape}, {pass:?}: {parts} parts");
         }
     }
 }

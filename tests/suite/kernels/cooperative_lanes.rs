@@ -4,7 +4,7 @@
 
 use super::{
     conv::{Case, cases},
-    cooperative::{PASSES, SPLIT, assert_exact, tiles},
+    cooperative::{SPLIT, assert_exact, by_matrices, check_convolution, in_rows},
 };
 use crate::common::{
     device,
@@ -12,7 +12,7 @@ use crate::common::{
 };
 use jostle::{
     gpu::{CooperativeMatrix, Family, Faults, Gpu, Scalar, Watch},
-    kernels::{ConvOptions, ConvVariant, Epilogue},
+    kernels::ConvOptions,
 };
 
 /// The common device, taking itself for a GPU with such matrices and subgroups from the first size to the second.
@@ -59,14 +59,14 @@ fn convolutions_agree_with_the_definition_on_gpus() {
         Case::new(2, [5, 4, 32], 16, three.stride(2)),
         Case::new(1, [5, 5, 8], 16, three),
     ];
+    // Lines of less than a tile's cells and of more, in parts.
+    let rows = [Case::new(9, [9, 7, 72], 16, three), Case::new(1, [14, 37, 8], 72, three)];
     for gpu in devices() {
         for case in all.iter().flat_map(|case| cases(&gpu, case.clone())) {
-            let own = tiles(&gpu, "matrices of GPUs").into_iter().filter(|(element, _)| *element == case.element);
-            for (_, tile) in own {
-                for pass in PASSES {
-                    case.check(&gpu, ConvVariant::Coop(tile), pass, Epilogue::Plain, false);
-                }
-            }
+            check_convolution(&gpu, &case, by_matrices);
+        }
+        for case in rows.iter().flat_map(|case| cases(&gpu, case.clone())) {
+            check_convolution(&gpu, &case, in_rows);
         }
     }
 }

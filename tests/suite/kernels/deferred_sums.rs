@@ -10,16 +10,16 @@ use jostle::{
 const SUMS: [(usize, usize, bool); 7] = [
     (1, 64, false),
     (5, 1000, false),
-    (32, 63, true),
-    (33, 65, false),
+    (16, 63, true),
+    (17, 65, false),
     (7, 4099, true),
     (250, 33, true),
     (2, 1, false),
 ];
 
-/// As `shaders/split_sum.wgsl` adds: up to 32 parts one after the other, more by eight lanes and a tree.
+/// As `shaders/split_sum.wgsl` adds: up to 16 parts one after the other, more by eight lanes and a tree.
 fn added(parts: &[f32]) -> f32 {
-    if parts.len() <= 32 {
+    if parts.len() <= 16 {
         return parts.iter().fold(0.0, |sum, part| sum + part);
     }
     let mut lanes: Vec<f32> = (0..8).map(|lane| parts.iter().skip(lane).step_by(8).fold(0.0, |a, b| a + b)).collect();

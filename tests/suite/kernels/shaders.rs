@@ -97,7 +97,7 @@ fn bindings_are_those_of_the_specs() {
 }
 
 /// Integers in buffers that kernels without bounds checks read, each with why they cannot lead it astray.
-const ARGUED_INTEGERS: [(&str, &str, &str); 46] = [
+const ARGUED_INTEGERS: [(&str, &str, &str); 48] = [
     ("mse", "labels", "compared with the number of an output, or bits of numbers: values"),
     ("gather_tokens", "samples", "values, which the kernels that index by them cut to their tables"),
     ("gather_tokens", "output", "as its samples"),
@@ -135,6 +135,8 @@ const ARGUED_INTEGERS: [(&str, &str, &str); 46] = [
     ("matmul_coop", "b", "the bits of f16 values"),
     ("conv_coop", "a", "the bits of f16 values"),
     ("conv_coop", "b", "the bits of f16 values"),
+    ("conv_coop_row", "a", "the bits of f16 values"),
+    ("conv_coop_row", "b", "the bits of f16 values"),
     ("update_sgd", "blocks", "counters of Philox"),
     ("update_adam", "blocks", "counters of Philox"),
     ("update_lion", "blocks", "counters of Philox"),
