@@ -47,9 +47,9 @@ impl ConvVariant {
         if lanes != Lanes::Unknown {
             variants.extend([Self::Software, Self::SoftwareWide, Self::SoftwareNarrow]);
         }
-        let coop_tiles = CoopTile::available(gpu, element);
-        variants.extend(coop_tiles.iter().copied().map(Self::Coop));
-        variants.extend(coop_tiles.into_iter().filter(|tile| tile.takes_rows()).map(Self::CoopRow));
+        variants.extend(
+            CoopTile::available(gpu, element).into_iter().flat_map(|tile| [Self::Coop(tile), Self::CoopRow(tile)]),
+        );
         variants.retain(|variant| variant.covers(lanes, shape, pass));
         variants
     }
@@ -76,7 +76,7 @@ impl ConvVariant {
                 shape.groups == 1 && pass != ConvPass::WeightGradient && quads <= lanes.narrow_quads()
             }
             Self::Winograd(_) => shape.is_dense_three_by_three(),
-            Self::CoopRow(_) => conv_coop_row::covers(shape, pass),
+            Self::CoopRow(tile) => tile.takes_rows() && conv_coop_row::covers(shape, pass),
         }
     }
 }

@@ -117,10 +117,8 @@ fn sums_are_exact_whatever_the_size_of_subgroups() {
         let gpu = faulty(Faults { subgroup_sizes: Some([expected; 2]), ..Faults::default() });
         assert_exact(&gpu, "other sizes", &[[40, 24, 33], [129, 200, 70], SPLIT]);
         // Binding asks for a trial of the convolution, which has several tiles of its own.
-        for (element, tile) in tiles(&gpu, "other sizes") {
-            for (variant, pass) in coop_variants(tile) {
-                coop_conv(&gpu, element, variant, pass).unwrap();
-            }
+        for (element, variant, pass) in coop_variants(&gpu) {
+            coop_conv(&gpu, element, variant, pass).unwrap();
         }
     }
 }
@@ -160,21 +158,29 @@ fn rows_of_taps_agree_with_the_definition() {
     all.into_iter().flat_map(|case| cases(gpu, case)).for_each(|case| check_convolution(gpu, &case, in_rows));
 }
 
-/// What a small convolution can be computed with by tiles like this one.
-fn coop_variants(tile: CoopTile) -> Vec<(ConvVariant, ConvPass)> {
-    let mut all = PASSES.map(|pass| (ConvVariant::Coop(tile), pass)).to_vec();
-    all.push((ConvVariant::CoopRow(tile), ConvPass::WeightGradient));
+/// What [`coop_conv`] can be computed with, and how its operands are stored.
+fn coop_variants(gpu: &Gpu) -> Vec<(Element, ConvVariant, ConvPass)> {
+    let mut all = Vec::new();
+    for element in [Element::Word, Element::Half] {
+        for pass in PASSES {
+            let available = ConvVariant::available(gpu, element, &coop_shape(), pass);
+            all.extend(available.into_iter().filter(by_matrices).map(|variant| (element, variant, pass)));
+        }
+    }
     all
+}
+
+fn coop_shape() -> ConvShape {
+    ConvShape::new(1, [5, 5, 8], 8, &ConvOptions::square(3).padding(1)).unwrap()
 }
 
 /// A small convolution bound with cooperative matrices.
 fn coop_conv(gpu: &Gpu, element: Element, variant: ConvVariant, pass: ConvPass) -> Result<Vec<Dispatch>, GpuError> {
-    let channels = if matches!(variant, ConvVariant::CoopRow(_)) { 8 } else { 4 };
-    let shape = ConvShape::new(1, [5, 5, channels], channels, &ConvOptions::square(3).padding(1)).unwrap();
+    let shape = coop_shape();
     let buffer = |count| guarded_as(gpu, &vec![0.0; count], element);
-    let (image, weight) = (buffer(25 * channels), buffer(shape.packed_words()));
+    let (image, weight) = (buffer(200), buffer(shape.packed_words()));
     let (a, b, c) = match pass {
-        ConvPass::Forward | ConvPass::DataGradient => (&image, &weight, buffer(25 * channels)),
+        ConvPass::Forward | ConvPass::DataGradient => (&image, &weight, buffer(200)),
         ConvPass::WeightGradient => (&image, &image, buffer(shape.weight_words())),
     };
     let operands = ProductOperands { a: &a.view, b: &b.view, aux: None, c: &c.view, pre: None, scratch: None };
@@ -206,9 +212,9 @@ fn wrong_sums_are_refused() {
             let variant = MatmulVariant::Coop(tile);
             refused(matmul(&gpu, variant, layout, shape, Epilogue::Plain, false, &operands));
         }
-        for (variant, pass) in coop_variants(tile) {
-            refused(coop_conv(&gpu, element, variant, pass));
-        }
+    }
+    for (element, variant, pass) in coop_variants(&gpu) {
+        refused(coop_conv(&gpu, element, variant, pass));
     }
 }
 
