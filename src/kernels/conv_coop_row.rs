@@ -16,11 +16,9 @@ const BEHIND: usize = TAPS - 1;
 
 /// Whether the kernel computes this: of channels that are whole octets, 3 x 3 with a padding of 1 and nothing else.
 pub(super) fn covers(shape: &ConvShape, pass: ConvPass) -> bool {
-    let ([height, width, inputs], [out_height, out_width, outputs]) = (shape.input(), shape.output());
-    let is_padded = [height, width] == [out_height, out_width] && shape.padding() == [1; 2];
-    let is_whole =
-        [inputs, outputs].into_iter().all(|channels| padded_channels(channels).is_multiple_of(COOP_OCTET as usize));
-    pass == ConvPass::WeightGradient && shape.is_dense_three_by_three() && is_padded && is_whole
+    let whole = |[.., channels]: [usize; 3]| padded_channels(channels).is_multiple_of(COOP_OCTET as usize);
+    let is_same = shape.is_dense_three_by_three() && shape.padding() == [1; 2];
+    pass == ConvPass::WeightGradient && is_same && whole(shape.input()) && whole(shape.output())
 }
 
 /// Cells that are summed over: the pixels, and one more behind each line.
