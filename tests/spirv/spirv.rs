@@ -197,6 +197,10 @@ const TILES: &[&[(&str, f64)]] = &[
     &[("COOP_SHARE", 2.0), ("COOP_THREADS", 256.0)],
 ];
 
+/// What the kernel of a row of taps is asked for, whose tiles are the last two.
+const ROW: &[&[(&str, f64)]] =
+    &[&[("PASS", 2.0), ("COOP_A_ACROSS", 1.0), ("COOP_B_ACROSS", 1.0), ("COOP_BEHIND", 2.0)]];
+
 #[test]
 fn every_kernel_is_valid_spirv() {
     for source in jostle_compilers::sources().unwrap() {
@@ -211,13 +215,18 @@ fn cooperative_matrices_are_valid_spirv_with_every_choice() {
     let accumulate = NO_OR_YES.map(|value| [("ACCUMULATE", value)]);
     let accumulate: Vec<&[(&'static str, f64)]> = accumulate.iter().map(AsRef::as_ref).collect();
     let all = product(&[LAYOUTS, TILES, EPILOGUES, &accumulate]);
+    let rows = product(&[ROW, &TILES[2..], &accumulate]);
     let mut checked = 0;
     for (spec, element_types) in cooperative() {
         for types in element_types {
             let source = Source::new(spec, types).unwrap();
-            for overrides in &all {
+            let is_row = spec.entry == "conv_coop_row";
+            for overrides in if is_row { &rows } else { &all } {
                 check(&source, &declared(&source, overrides));
                 checked += 1;
+            }
+            if is_row {
+                continue;
             }
             for activation in 0..6 {
                 for epilogue in [1.0, 2.0] {
@@ -226,8 +235,9 @@ fn cooperative_matrices_are_valid_spirv_with_every_choice() {
             }
         }
     }
-    // matrix product and convolution, by how results are stored; 8 x 8 for three pairs of types, 16 x 16 for two
-    assert_eq!(checked, 4 * 5 * LAYOUTS.len() * TILES.len() * EPILOGUES.len() * 2);
+    // matrix product and convolution, by how results are stored, and rows of taps; 8 x 8 for three pairs of types, 16 x 16 for two
+    assert_eq!(checked, 5 * (4 * all.len() + rows.len()));
+    assert_eq!((all.len(), rows.len()), (LAYOUTS.len() * TILES.len() * EPILOGUES.len() * 2, 4));
 }
 
 /// The module with one operand of one instruction changed.
