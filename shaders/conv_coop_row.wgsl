@@ -112,9 +112,9 @@ fn lines_from(first: u32, task: Task) -> vec4<u32> {
     return coop_lines_from(first, task.loader, COOP_TILE_COLUMNS, COOP_B_ACROSS);
 }
 
-// The cell behind the tile whose octet an invocation brings.
-fn line_behind(task: Task) -> vec4<u32> {
-    return vec4<u32>(COOP_DEPTH + task.loader.x);
+// The line behind the tile of X whose octet an invocation brings.
+fn line_behind(task: Task) -> u32 {
+    return COOP_DEPTH + task.loader.x;
 }
 
 // Puts what was carried into the tiles that begin with cell `depth`, and the octets that are too many to be.
@@ -123,7 +123,7 @@ fn put(task: Task, depth: u32, carried_a: CoopCarried, carried_b: CoopCarried, b
     coop_put_b(0u, task.loader, coop_masked(carried_b));
     if task.is_behind {
         let pitch = coop_pitch(COOP_TILE_COLUMNS, COOP_B_ACROSS);
-        coop_write_b((COOP_DEPTH + task.loader.x) * pitch + 2u * task.loader.y, behind);
+        coop_write_b(line_behind(task) * pitch + 2u * task.loader.y, behind);
     }
     for (var first = 4u; coop_brings(first, COOP_TILE_COLUMNS); first += 4u) {
         let cells = cells_at(depth + lines_from(first, task));
@@ -191,7 +191,7 @@ fn conv_coop_row(
     for (var first = 0u; first < COOP_SHARES; first += subgroups) {
         let share = coop_share(first, subgroup);
         var cells = cells_at(part.x + lines_from(0u, task));
-        var behind = cells_at(part.x + line_behind(task));
+        var behind = cells_at(vec4<u32>(part.x + line_behind(task)));
         var carried_a = load_a(cells, task);
         var carried_b = load_b(cells, task);
         var carried_behind = load_behind(behind, task);

@@ -49,9 +49,7 @@ fn places(first: u32, loader: vec2<u32>, side: u32, tile: u32, corner: vec2<u32>
 // Which of them are terms of the sum (CoopPlaces).
 fn there(first: u32, loader: vec2<u32>, tile: u32, depth: u32, across: bool) -> u32 {
     if across {
-        let before = depth + coop_lines_from(first, loader, tile, across) < vec4<u32>(values.k);
-        let bits = select(vec4<u32>(), vec4<u32>(1u, 2u, 4u, 8u), before);
-        return bits.x | bits.y | bits.z | bits.w;
+        return coop_bits(depth + coop_lines_from(first, loader, tile, across) < vec4<u32>(values.k));
     }
     return select(0u, COOP_FOUR, depth + 8u * loader.y < values.k);
 }

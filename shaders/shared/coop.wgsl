@@ -76,9 +76,13 @@ struct CoopPlaces {
 
 const COOP_FOUR: u32 = 0xFu; // all of them
 
-fn coop_places(at: vec4<u32>, there: vec4<bool>) -> CoopPlaces {
+fn coop_bits(there: vec4<bool>) -> u32 {
     let bits = select(vec4<u32>(), vec4<u32>(1u, 2u, 4u, 8u), there);
-    return CoopPlaces(select(vec4<u32>(), at, there), bits.x | bits.y | bits.z | bits.w);
+    return bits.x | bits.y | bits.z | bits.w;
+}
+
+fn coop_places(at: vec4<u32>, there: vec4<bool>) -> CoopPlaces {
+    return CoopPlaces(select(vec4<u32>(), at, there), coop_bits(there));
 }
 
 fn coop_lines(side: u32, across: bool) -> u32 {
